@@ -1,0 +1,33 @@
+"""The one way in which metadcseg says that something it was given is wrong."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Something given by the user is wrong; the message is one sentence that says what to do.
+
+    The sentence says who complains or which file or parameter is meant, what is allowed, what was got and
+    what to do. The command line prints it without a traceback and exits with status 2.
+    """
+
+
+def unknown_name(kind: str, got: str, known: Iterable[str]) -> InputError:
+    """Return the error for a name that nobody knows, with the nearest known name and the full list.
+
+    Args:
+        kind: what the name stands for, such as ``"method"``.
+        got: the name that was given.
+        known: every name that would have been accepted.
+
+    Returns:
+        The error, to be raised by the caller.
+
+    Example:
+        >>> print(unknown_name("method", "metadcsg", ["metadcseg", "supervised"]))
+        unknown method 'metadcsg': did you mean 'metadcseg'? (known: metadcseg, supervised)
+    """
+    names = sorted(known)
+    near = get_close_matches(got, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return InputError(f"unknown {kind} '{got}': {hint}(known: {', '.join(names)})")

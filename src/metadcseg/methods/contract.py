@@ -1,0 +1,122 @@
+"""What every method promises, and what the loop, the reports and the contract tests rely on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from metadcseg.tensors import Batch, WeightMaps
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a method needs and costs; printed beside every score.
+
+    Args:
+        needs_gold: the method reads gold batches.
+        supervises_gold: gold batches also enter its training loss.
+        labels: which labels of the training cases it is given: ``"given"``, or ``"truth"`` for an upper bound.
+        networks: the number of networks it trains.
+        passes: forward-equivalents per step, counting a backward pass as two and a tangent pass as two.
+    """
+
+    needs_gold: bool
+    supervises_gold: bool
+    labels: Literal["given", "truth"] = "given"
+    networks: int = 1
+    passes: float = 3.0
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What happened in one step.
+
+    Args:
+        scalars: name -> 0-dimensional detached tensor (never ``.item()``: that would wait for the device).
+        maps: the weights the step trained with, for pictures; None where the method has none.
+    """
+
+    scalars: Mapping[str, Tensor]
+    maps: WeightMaps | None = None
+
+
+class Updater(Protocol):
+    """How a method changes the network: the loop owns optimiser, clipping, schedule and averaging.
+
+    Attributes:
+        epoch: the epoch now running, from 0.
+        epochs: the number of epochs planned.
+        averaged: the moving average of the network, or None where averaging is off.
+    """
+
+    epoch: int
+    epochs: int
+    averaged: nn.Module | None
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of this step (lambda of eq. 21)."""
+        ...
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of ``loss`` to the parameters' ``.grad``."""
+        ...
+
+    def step(self) -> None:
+        """Clip, take one optimiser step, update the average, and clear the gradients."""
+        ...
+
+
+@dataclass
+class MethodState:
+    """Everything of a method that changes during training, beside what the updater owns.
+
+    Args:
+        network: the network being trained; called as ``network(images) -> Output(logits, features)``.
+        updater: see :class:`Updater`.
+        generator: the method's only source of randomness.
+        parts: named objects with ``state_dict`` and ``load_state_dict`` (weight models, running centres).
+    """
+
+    network: nn.Module
+    updater: Updater
+    generator: torch.Generator
+    parts: dict[str, Any] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values only, so that it can be read back without pickle."""
+        return {
+            "generator": self.generator.get_state(),
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.generator.set_state(state["generator"])
+        for name, part in self.parts.items():
+            part.load_state_dict(state["parts"][name])
+
+
+class Method(Protocol):
+    """A frozen dataclass of a method's own options; adding a method is one file and one registry line."""
+
+    name: ClassVar[str]
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the method needs and costs with these options."""
+        ...
+
+    def start(self, network: nn.Module, updater: Updater, generator: torch.Generator) -> MethodState:
+        """Return the state before the first step."""
+        ...
+
+    def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
+        """Train on one noisy batch (and one gold batch where declared), calling ``updater.step`` at least once."""
+        ...
+
+    def predict(self, state: MethodState, images: Tensor) -> Tensor:
+        """Return (N, L, H, W) class probabilities for (N, C, H, W) images, without touching any state."""
+        ...

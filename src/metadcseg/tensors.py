@@ -1,0 +1,96 @@
+"""What travels between the rooms: batches and weight maps, with the checks of shape, dtype and range.
+
+Letters used everywhere: N images in a batch, C channels, L classes (0 is background), H and W pixels, D features.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from metadcseg.errors import InputError
+from metadcseg.warp import Warp
+
+IGNORE = 255
+"""The label value of a pixel that must not count anywhere (outside the image after a warp, or unknown)."""
+
+
+def check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:
+    """Raise unless a tensor has the expected shape; ``None`` stands for any size.
+
+    Raises:
+        InputError: naming the tensor, the shape expected and the shape got.
+
+    Example:
+        >>> check_shape("labels", torch.zeros(2, 4, 4), (None, 4, 4))
+    """
+    fits = len(tensor.shape) == len(expected) and all(
+        want is None or got == want for got, want in zip(tensor.shape, expected, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if want is None else str(want) for want in expected)
+        raise InputError(f"{name} must have the shape ({wanted}), got {tuple(tensor.shape)}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with the labels that were given for them; never the reference masks.
+
+    Args:
+        images: (N, C, H, W) float32, normalised.
+        labels: (N, H, W) int64, class 0 .. L-1, or ``IGNORE``.
+        indices: (N,) int64, each image's own number within its role: the key of the per-pixel weights.
+        warp: how the augmented frame relates to the image's own frame.
+        edges: (N, H, W) bool, True on detected edges (eq. 8), or None where no edges are known.
+
+    Raises:
+        InputError: where shapes do not fit together or labels are not int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+    warp: Warp
+    edges: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_shape("images", self.images, (None, None, None, None))
+        count, _, height, width = self.images.shape
+        check_shape("labels", self.labels, (count, height, width))
+        check_shape("indices", self.indices, (count,))
+        check_shape("warp.matrix", self.warp.matrix, (count, 2, 3))
+        if self.edges is not None:
+            check_shape("edges", self.edges, (count, height, width))
+        if self.labels.dtype != torch.int64:
+            raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the same batch with its tensors on ``device`` (the warp stays: it is tiny and moves itself)."""
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            indices=self.indices.to(device, non_blocking=True),
+            edges=None if self.edges is None else self.edges.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class WeightMaps:
+    """The trust of every pixel in its given label (alpha) and in the pseudo-label (beta).
+
+    Args:
+        alpha: (N, H, W) float, at least 0.
+        beta: (N, H, W) float, at least 0.
+    """
+
+    alpha: Tensor
+    beta: Tensor
+
+    def __post_init__(self) -> None:
+        check_shape("beta", self.beta, tuple(self.alpha.shape))
+
+    @property
+    def gamma(self) -> Tensor:
+        """The uncertainty weight of eq. 9: alpha + beta, (N, H, W)."""
+        return self.alpha + self.beta
