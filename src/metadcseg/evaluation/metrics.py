@@ -1,0 +1,310 @@
+"""How well a mask agrees with a reference: DSC, IoU, HD, HD95 and NSD, per case and class.
+
+Conventions, the same in every number this package prints:
+
+- *Boundary*: the foreground pixels with a 4-neighbour in the background; outside the image is background.
+  Distances are Euclidean, between pixel centres, in pixels and, where the spacing is known, in mm.
+- *HD* is the larger of the two directed maxima over boundary pixels (Huttenlocher et al., TPAMI 1993). *HD95* is
+  the larger of the two directed 95th percentiles, linearly interpolated, as in MONAI and DeepMind's
+  surface-distance. MedPy pools the two directions before it takes the percentile, so that a missed part of a
+  large object can cost nothing.
+- *NSD*, the normalised surface Dice (Nikolov et al., JMIR 2021): the share of boundary pixels of both masks that
+  lie within a tolerance of the other boundary. Every boundary pixel counts once (MONAI's default); DeepMind weighs
+  pieces of contour by their length. ``nsd`` has a tolerance of 1 pixel, ``nsd_mm`` of 2 mm, unless told otherwise.
+- *Empty masks*: both empty, DSC = IoU = NSD = 1 and HD = HD95 = 0. Exactly one empty, DSC = IoU = NSD = 0 and
+  HD = HD95 = the diagonal of the whole image, more than any two of its pixels are apart: missing an object is
+  never better than outlining it badly. Nothing is ever NaN or left out.
+- *Ignored pixels* (``IGNORE`` in the reference) are background in both masks, before anything is measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import hypot
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from metadcseg.errors import InputError
+from metadcseg.tensors import IGNORE
+
+Mask = NDArray[np.bool_]
+Distances = NDArray[np.float64]
+Spacing = tuple[float, float]
+
+METRICS = ("dsc", "iou", "hd", "hd95", "nsd")
+"""Measured for every case; lengths in pixels."""
+
+MM_METRICS = ("hd_mm", "hd95_mm", "nsd_mm")
+"""Measured where the spacing is known; lengths in mm."""
+
+NSD_TOLERANCE_PX = 1.0
+NSD_TOLERANCE_MM = 2.0
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class of one case was found.
+
+    Args:
+        dsc: Dice similarity coefficient, 0 to 1.
+        iou: intersection over union (Jaccard), 0 to 1.
+        hd: Hausdorff distance in pixels.
+        hd95: its directed 95th percentile in pixels.
+        nsd: normalised surface Dice, 0 to 1, tolerance in pixels.
+        hd_mm: ``hd`` in mm, or None where the spacing is unknown.
+        hd95_mm: ``hd95`` in mm, or None.
+        nsd_mm: ``nsd`` with the tolerance in mm, or None.
+        overlap: pixels of the class in both masks.
+        predicted: pixels of the class in the prediction.
+        reference: pixels of the class in the reference.
+    """
+
+    dsc: float
+    iou: float
+    hd: float
+    hd95: float
+    nsd: float
+    hd_mm: float | None
+    hd95_mm: float | None
+    nsd_mm: float | None
+    overlap: int
+    predicted: int
+    reference: int
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """The scores of one case.
+
+    Args:
+        row: the case's row in its set.
+        id: its name there.
+        group: the patient or acquisition that it belongs to.
+        reference: what it was compared with, ``"truth"`` or ``"label"``.
+        classes: foreground class -> score, in class order.
+    """
+
+    row: int
+    id: str
+    group: str
+    reference: str
+    classes: Mapping[str, ClassScore]
+
+    def mean(self, metric: str) -> float | None:
+        """Return the mean of a metric over the foreground classes; None for mm without a spacing.
+
+        A class that neither mask shows counts with its perfect score.
+        """
+        values = [getattr(score, metric) for score in self.classes.values()]
+        return None if None in values else float(np.mean(values))
+
+
+def boundary(mask: Mask) -> Mask:
+    """Return the pixels of ``mask``, (H, W) bool, that touch the background on one of their four sides.
+
+    Example:
+        >>> boundary(np.ones((3, 3), bool)).astype(int).tolist()
+        [[1, 1, 1], [1, 0, 1], [1, 1, 1]]
+    """
+    inner = np.pad(mask, 1)
+    surrounded = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
+    return mask & ~surrounded
+
+
+def surface_distances(
+    prediction: Mask, reference: Mask, spacing: Spacing = (1.0, 1.0)
+) -> tuple[Distances, Distances]:
+    """Return how far each boundary pixel lies from the other mask's boundary.
+
+    Args:
+        prediction: (H, W) bool, not empty.
+        reference: (H, W) bool, not empty.
+        spacing: (row, column) length of a pixel, in any unit; the distances are in that unit.
+
+    Returns:
+        The distances of the prediction's boundary pixels, then those of the reference's.
+
+    Example:
+        >>> row = np.eye(1, 8, 2, dtype=bool), np.eye(1, 8, 5, dtype=bool)
+        >>> [side.tolist() for side in surface_distances(*row, spacing=(1.0, 0.5))]
+        [[1.5], [1.5]]
+    """
+    box = _bounding_box(
+        prediction | reference
+    )  # positions relative to the box: a common shift changes no bit
+    points = [np.argwhere(boundary(mask[box])) * np.asarray(spacing) for mask in (prediction, reference)]
+    return _nearest(points[0], points[1]), _nearest(points[1], points[0])
+
+
+def hausdorff(sides: tuple[Distances, Distances], percentile: float = 100.0) -> float:
+    """Return the larger directed percentile of the distances that :func:`surface_distances` returned.
+
+    Example:
+        >>> hausdorff((np.zeros(5), np.array([0.0, 0.0, 7.0])))
+        7.0
+    """
+    return max(float(np.percentile(side, percentile)) for side in sides)
+
+
+def surface_dice(sides: tuple[Distances, Distances], tolerance: float) -> float:
+    """Return the share of all boundary pixels that lie within ``tolerance`` of the other boundary.
+
+    Example:
+        >>> surface_dice((np.array([0.0, 1.0]), np.array([0.0, 3.0])), tolerance=1.0)
+        0.75
+    """
+    both = np.concatenate(sides)
+    return float(
+        np.mean(both <= tolerance * (1 + 1e-9))
+    )  # 20 pixels of 0.1 mm are 2 mm, whatever the rounding
+
+
+def dice(prediction: Mask, reference: Mask) -> float:
+    """Return the Dice similarity coefficient of two (H, W) bool masks; 1 where both are empty.
+
+    Example:
+        >>> dice(np.array([[True, True, False]]), np.array([[True, False, False]]))
+        0.6666666666666666
+    """
+    return dice_from_counts(*_counts(prediction, reference))
+
+
+def dice_from_counts(overlap: int, predicted: int, reference: int) -> float:
+    """Return 2 |A and B| / (|A| + |B|) from pixel counts, 1 where both are 0."""
+    return 2 * overlap / (predicted + reference) if predicted + reference else 1.0
+
+
+def iou_from_counts(overlap: int, predicted: int, reference: int) -> float:
+    """Return |A and B| / |A or B| from pixel counts, 1 where both are 0."""
+    union = predicted + reference - overlap
+    return overlap / union if union else 1.0
+
+
+def score_masks(
+    prediction: Mask,
+    reference: Mask,
+    spacing: Spacing | None = None,
+    *,
+    tolerance_px: float = NSD_TOLERANCE_PX,
+    tolerance_mm: float = NSD_TOLERANCE_MM,
+) -> ClassScore:
+    """Compare two masks of one class; conventions and empty masks as the module says.
+
+    Args:
+        prediction: (H, W) bool.
+        reference: (H, W) bool.
+        spacing: (row, column) of a pixel in mm, or None where unknown.
+        tolerance_px: tolerance of ``nsd``, in pixels.
+        tolerance_mm: tolerance of ``nsd_mm``, in mm.
+
+    Raises:
+        InputError: where the shapes differ or the masks are not two-dimensional.
+
+    Example:
+        >>> mask = np.zeros((3, 4), bool)
+        >>> mask[1, 1:3] = True
+        >>> (score := score_masks(np.zeros_like(mask), mask)).dsc, score.hd
+        (0.0, 5.0)
+    """
+    if prediction.ndim != 2 or prediction.shape != reference.shape:
+        raise InputError(
+            f"prediction and reference must be masks of one shape (H, W), got {prediction.shape} and "
+            f"{reference.shape}: resample one to the other"
+        )
+    counts = _counts(prediction, reference)
+    hd, hd95, nsd = _lengths(prediction, reference, (1.0, 1.0), tolerance_px)
+    in_mm = None if spacing is None else _lengths(prediction, reference, spacing, tolerance_mm)
+    hd_mm, hd95_mm, nsd_mm = in_mm or (None, None, None)
+    return ClassScore(
+        dice_from_counts(*counts),
+        iou_from_counts(*counts),
+        hd,
+        hd95,
+        nsd,
+        hd_mm,
+        hd95_mm,
+        nsd_mm,
+        *counts,
+    )
+
+
+def score_labels(
+    prediction: NDArray[np.integer],
+    reference: NDArray[np.integer],
+    classes: Sequence[str],
+    spacing: Spacing | None = None,
+    *,
+    tolerance_px: float = NSD_TOLERANCE_PX,
+    tolerance_mm: float = NSD_TOLERANCE_MM,
+) -> dict[str, ClassScore]:
+    """Compare two label maps class by class.
+
+    Args:
+        prediction: (H, W) integer, class numbers.
+        reference: (H, W) integer, class numbers, or ``IGNORE`` where a pixel must not count.
+        classes: names in class order, background first.
+        spacing: (row, column) of a pixel in mm, or None where unknown.
+        tolerance_px: tolerance of ``nsd``, in pixels.
+        tolerance_mm: tolerance of ``nsd_mm``, in mm.
+
+    Returns:
+        Foreground class -> score, in class order.
+
+    Raises:
+        InputError: where the shapes differ, or the reference holds a value that is no class.
+
+    Example:
+        >>> given = np.array([[0, 1, 2, IGNORE]], np.uint8)
+        >>> scores = score_labels(np.array([[0, 1, 1, 1]]), given, ["background", "organ", "core"])
+        >>> {name: (score.overlap, score.predicted, score.reference) for name, score in scores.items()}
+        {'organ': (1, 2, 1), 'core': (0, 0, 1)}
+    """
+    counted = reference != IGNORE
+    unknown = sorted(set(np.unique(reference[counted]).tolist()) - set(range(len(classes))))
+    if unknown:
+        raise InputError(
+            f"reference must hold the classes 0 to {len(classes) - 1} or {IGNORE}, got {unknown[0]}: "
+            "remap its labels"
+        )
+    return {
+        name: score_masks(
+            (prediction == number) & counted,
+            reference == number,
+            spacing,
+            tolerance_px=tolerance_px,
+            tolerance_mm=tolerance_mm,
+        )
+        for number, name in enumerate(classes)
+        if number > 0
+    }
+
+
+def _counts(prediction: Mask, reference: Mask) -> tuple[int, int, int]:
+    return int((prediction & reference).sum()), int(prediction.sum()), int(reference.sum())
+
+
+def _lengths(
+    prediction: Mask, reference: Mask, spacing: Spacing, tolerance: float
+) -> tuple[float, float, float]:
+    """Return HD, HD95 and NSD in the unit of ``spacing``."""
+    found, exists = bool(prediction.any()), bool(reference.any())
+    if not found and not exists:
+        return 0.0, 0.0, 1.0
+    if found != exists:
+        diagonal = hypot(prediction.shape[0] * spacing[0], prediction.shape[1] * spacing[1])
+        return diagonal, diagonal, 0.0
+    sides = surface_distances(prediction, reference, spacing)
+    return hausdorff(sides), hausdorff(sides, 95.0), surface_dice(sides, tolerance)
+
+
+def _nearest(points: Distances, others: Distances) -> Distances:
+    """Return the distance of each point to the nearest of the others."""
+    # A tree of the few boundary points is several times faster than a distance transform of every pixel.
+    distances: Distances = cKDTree(others).query(points)[0]
+    return distances
+
+
+def _bounding_box(mask: Mask) -> tuple[slice, slice]:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
