@@ -1,0 +1,68 @@
+"""What the writer and the reader of a prepared set agree on: file names, checksums, and allowed values.
+
+A prepared set is a folder::
+
+    SET/set.json        the manifest: format, name, classes, channels, source, sha256 of the other tables
+    SET/cases.jsonl     one case per line: id, role, group, native size, spacing, where its arrays lie
+    SET/noise.json      how the labels were corrupted (only where they were)
+    SET/SHA256SUMS      sha256 of the files above and of every array's metadata; ``sha256sum -c`` reads it
+    SET/arrays/KIND-NUMBER/   zarr 3 arrays of the cases that share kind, size and dtype; one chunk per case
+
+Ids come from users and are never used as paths. Arrays of one size share a zarr array because creating one
+costs five times as much as writing into one, and thousands of folders are slow on shared file systems.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROLES = ("train", "gold", "val", "test")
+"""What a case is for: imperfect labels, verified labels, model choice, final evaluation."""
+
+FORMAT = "metadcseg-set"
+VERSION = 1
+MANIFEST = "set.json"
+TABLE = "cases.jsonl"
+NOISE = "noise.json"
+CHECKSUMS = "SHA256SUMS"
+ARRAYS = "arrays"
+
+KINDS = ("image", "label", "truth")
+IMAGE_DTYPES = ("uint8", "uint16", "float32")
+ARRAY_NAME = re.compile(r"(image|label|truth)-[0-9]{5,9}")
+
+UNKNOWN_LABEL = 255
+"""Equal to ``metadcseg.tensors.IGNORE``, which cannot be imported here without loading torch."""
+
+MAX_SIDE = 65_536
+MAX_VALUES = 2**29
+"""Largest number of values of one array; a manifest that asks for more is damaged or hostile."""
+
+Array = NDArray[Any]
+
+
+def digest(data: bytes) -> str:
+    """Return the sha256 of bytes as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def array_digest(array: Array) -> str:
+    """Return the sha256 of an array's dtype, shape and values: equal for equal arrays only.
+
+    Example:
+        >>> array_digest(np.zeros((2, 3))) == array_digest(np.zeros((3, 2)))
+        False
+    """
+    state = hashlib.sha256(f"{array.dtype.name} {array.shape}".encode())
+    state.update(np.ascontiguousarray(array).data)
+    return state.hexdigest()
+
+
+def chunk_file(folder: Path, name: str, index: int) -> Path:
+    """Return the file that holds one case's values in the array called ``name``."""
+    inner = ("0",) * (3 if name.startswith("image") else 2)
+    return folder.joinpath(ARRAYS, name, "c", str(index), *inner)
