@@ -1,0 +1,166 @@
+"""Reading the features in front of a network's last layer (eq. 5) without leaving a hook behind."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metadcseg.errors import InputError, unknown_name
+from metadcseg.networks.contract import Output
+
+_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+class TappedNetwork(nn.Module):
+    """Any network that returns logits, made to return the features that enter its last layer as well.
+
+    The hook that reads the features lives for one forward pass and goes also when that pass raises, so that
+    the wrapped module stays as its author wrote it. Works inside :func:`torch.func.functional_call` and
+    :func:`torch.func.jvp`.
+
+    Args:
+        module: maps (N, C, H, W) float images to logits (N, L, H, W), or to a tuple or list that begins
+            with them (deep supervision: put the final output first).
+        head: the name of the last layer inside ``module``, as :meth:`torch.nn.Module.named_modules` has it;
+            see :func:`find_head`. Its input becomes the features, (N, D, h, w), or (N, h, w, D) in front of
+            a :class:`torch.nn.Linear`; another resolution than the logits' is resampled bilinearly.
+        classes: L, checked at every pass, or None for any number.
+        multiple: the image's height and width must be a multiple of this.
+        smallest: and at least this.
+
+    Raises:
+        InputError: for a head that does not exist; in ``forward`` for an image size that does not fit, and
+            for logits or features of another shape than described here.
+
+    Example:
+        >>> import torch
+        >>> network = TappedNetwork(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 2, 1)), "1")
+        >>> output = network(torch.zeros(1, 1, 8, 8))
+        >>> tuple(output.logits.shape), tuple(output.features.shape)
+        ((1, 2, 8, 8), (1, 4, 8, 8))
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        head: str,
+        *,
+        classes: int | None = None,
+        multiple: int = 1,
+        smallest: int = 1,
+    ) -> None:
+        super().__init__()
+        names = [name for name, _ in module.named_modules() if name]
+        if head not in names:
+            raise unknown_name("network.head", head, names)
+        self.module = module
+        self.head = head
+        self.classes = classes
+        self.multiple = multiple
+        self.smallest = smallest
+
+    def forward(self, images: Tensor) -> Output:
+        """Return logits and features for (N, C, H, W) images."""
+        _check_frame(images, self.multiple, self.smallest)
+        tapped: list[Tensor] = []
+
+        def read(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            tapped.append(args[0] if args else next(iter(kwargs.values())))
+
+        hook = self.module.get_submodule(self.head).register_forward_pre_hook(read, with_kwargs=True)
+        try:
+            answer = self.module(images)
+        finally:
+            hook.remove()
+        logits = self._logits(answer, images)
+        return Output(logits, self._features(tapped, logits))
+
+    def _logits(self, answer: object, images: Tensor) -> Tensor:
+        while isinstance(answer, tuple | list) and answer:
+            answer = answer[0]
+        if not isinstance(answer, Tensor):
+            raise InputError(
+                f"the network {_name(self.module)} must return a tensor of logits, or a tuple or list that "
+                f"begins with it, got {type(answer).__name__}"
+            )
+        count, _, height, width = images.shape
+        shape = tuple(answer.shape)
+        fits = len(shape) == 4 and (shape[0], *shape[2:]) == (count, height, width)
+        if not fits or (self.classes is not None and shape[1] != self.classes):
+            classes = "L" if self.classes is None else self.classes
+            raise InputError(
+                f"the network {_name(self.module)} must return logits (N, classes, H, W) = ({count}, "
+                f"{classes}, {height}, {width}), got {shape}; change its number of classes or its padding"
+            )
+        return answer
+
+    def _features(self, tapped: list[Tensor], logits: Tensor) -> Tensor:
+        if not tapped:
+            raise InputError(
+                f"network.head '{self.head}' is never called by {_name(self.module)}: name the layer that "
+                f"makes the logits"
+            )
+        features = tapped[-1]
+        if isinstance(self.module.get_submodule(self.head), nn.Linear):
+            features = features.movedim(-1, 1)
+        if features.dim() != 4 or len(features) != len(logits):
+            raise InputError(
+                f"network.head '{self.head}' must receive features (N, D, h, w), got "
+                f"{tuple(features.shape)}; name another layer of {_name(self.module)}"
+            )
+        if features.shape[2:] != logits.shape[2:]:
+            size = list(logits.shape[2:])
+            features = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+        return features
+
+
+def find_head(module: nn.Module, classes: int) -> str:
+    """Return the name of a network's head: the last convolution or linear layer with ``classes`` outputs.
+
+    Where none has ``classes`` outputs, it is the last convolution or linear layer of all. "Last" is the order
+    in which the module's author assigned the layers.
+
+    Raises:
+        InputError: where there is no such layer.
+
+    Example:
+        >>> find_head(nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 3, 1)), classes=3)
+        '2'
+    """
+    layers: list[tuple[str, nn.Module]] = [
+        (name, layer) for name, layer in module.named_modules() if isinstance(layer, _LAYERS) and name
+    ]
+    if not layers:
+        raise InputError(
+            f"the network {_name(module)} has no convolution or linear layer inside: name its last layer as "
+            f"network.head"
+        )
+    fitting = [name for name, layer in layers if _outputs(layer) == classes]
+    return fitting[-1] if fitting else layers[-1][0]
+
+
+def _outputs(layer: nn.Module) -> int:
+    return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)  # type: ignore[arg-type]
+
+
+def _name(module: nn.Module) -> str:
+    return type(module).__qualname__
+
+
+def _check_frame(images: Tensor, multiple: int, smallest: int) -> None:
+    if images.dim() != 4:
+        raise InputError(f"images must have the shape (N, C, H, W), got {tuple(images.shape)}")
+    for side in images.shape[2:]:
+        if side % multiple or side < smallest:
+            raise InputError(
+                f"the training frame must have sides that are multiples of {multiple} and at least "
+                f"{smallest}, got {images.shape[2]} x {images.shape[3]}; {_nearest(side, multiple, smallest)}"
+            )
+
+
+def _nearest(side: int, multiple: int, smallest: int) -> str:
+    below = side // multiple * multiple
+    if below < smallest:
+        return f"the nearest size is {smallest}"
+    return f"the nearest sizes are {below} and {below + multiple}"
