@@ -1,6 +1,7 @@
 """What travels between the rooms: batches and weight maps, with the checks of shape, dtype and range.
 
-Letters used everywhere: N images in a batch, C channels, L classes (0 is background), H and W pixels, D features.
+Letters used everywhere: N images in a batch, C channels, L classes (0 is background), H and W pixels,
+D features.
 """
 
 from dataclasses import dataclass, replace
@@ -65,7 +66,7 @@ class Batch:
             raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the same batch with its tensors on ``device`` (the warp stays: it is tiny and moves itself)."""
+        """Return the same batch with its tensors on ``device`` (the warp is tiny and moves itself)."""
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),

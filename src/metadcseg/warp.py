@@ -18,8 +18,8 @@ Mode = Literal["bilinear", "nearest"]
 class Warp:
     """One affine map per image, from output coordinates to input coordinates.
 
-    Coordinates are those of :func:`torch.nn.functional.affine_grid` with ``align_corners=False``: (x, y), both
-    running from -1 to 1 between the outer edges of the image, so a warp does not depend on the pixel count.
+    Coordinates are those of :func:`torch.nn.functional.affine_grid` with ``align_corners=False``: (x, y),
+    both from -1 to 1 between the outer edges of the image, so a warp does not depend on the pixel count.
 
     Args:
         matrix: (N, 2, 3) float tensor; the last column is the shift.

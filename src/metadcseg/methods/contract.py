@@ -17,7 +17,7 @@ class Declaration:
     Args:
         needs_gold: the method reads gold batches.
         supervises_gold: gold batches also enter its training loss.
-        labels: which labels of the training cases it is given: ``"given"``, or ``"truth"`` for an upper bound.
+        labels: which labels of the training cases it gets: ``"given"``, or ``"truth"`` for an upper bound.
         networks: the number of networks it trains.
         passes: forward-equivalents per step, counting a backward pass as two and a tangent pass as two.
     """
@@ -114,7 +114,7 @@ class Method(Protocol):
         ...
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
-        """Train on one noisy batch (and one gold batch where declared), calling ``updater.step`` at least once."""
+        """Train on one noisy batch (and a gold batch where declared); calls ``updater.step`` at least once."""
         ...
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:

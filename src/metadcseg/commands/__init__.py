@@ -1,0 +1,16 @@
+"""The commands of the command line: one function that adds a command's options, one that runs it.
+
+Each command is a pair of module and name, imported only when it is called, so that help and the checks of data
+do not wait for torch.
+"""
+
+COMMANDS = {
+    "demo": "metadcseg.commands.demo",
+    "prepare": "metadcseg.commands.prepare",
+    "check": "metadcseg.commands.check",
+    "corrupt": "metadcseg.commands.corrupt",
+    "train": "metadcseg.commands.train",
+    "evaluate": "metadcseg.commands.evaluate",
+    "predict": "metadcseg.commands.predict",
+}
+"""Name of the command -> its module, which has ``DESCRIPTION``, ``add_options(parser)`` and ``run(options, console)``."""

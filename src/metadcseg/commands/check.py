@@ -1,0 +1,54 @@
+"""``metadcseg check``: what is wrong with a folder or a prepared set, found before hours are spent on it."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from metadcseg.commands.console import print_json
+from metadcseg.data.checks import CheckReport, check_path
+
+DESCRIPTION = """Find what is wrong with a folder of images and masks, or with a prepared set, before training:
+missing or extra masks, sizes that differ, unreadable files, unexpected label values, empty masks, the same image in
+two roles, groups split across roles, a missing gold set, damaged arrays. Exit status 2 where something must be
+mended first."""
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+_SHOWN = 40
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("path", type=str, help="a folder with images/ and masks/, or a prepared set")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, every finding in it")
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Check, print what was found, and return 2 where there are errors."""
+    report = check_path(Path(options.path))
+    if options.json:
+        print_json(report.to_dict())
+    else:
+        _print(report)
+    return 2 if report.errors else 0
+
+
+def _print(report: CheckReport) -> None:
+    out = Console()
+    if report.findings:
+        table = Table(title=f"{report.path}", title_justify="left")
+        for heading in ("", "where", "what"):
+            table.add_column(heading, overflow="fold")
+        ordered = sorted(report.findings, key=lambda finding: list(_STYLES).index(finding.severity))
+        for finding in ordered[:_SHOWN]:
+            style = _STYLES[finding.severity]
+            table.add_row(
+                f"[{style}]{finding.severity}[/]", escape(finding.where), escape(finding.sentence), end_section=False
+            )
+        out.print(table)
+        if len(ordered) > _SHOWN:
+            out.print(f"... and {len(ordered) - _SHOWN} more (--json shows all)")
+    verdict = "[bold red]mend the errors first[/]" if report.errors else "[green]ready[/]"
+    out.print(f"{report.summary}: {verdict}")

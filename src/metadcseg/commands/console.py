@@ -1,0 +1,55 @@
+"""What several commands show: progress bars, JSON, and tables of scores."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Advance(Protocol):
+    """Called by long work: how much is done, of how much."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` pieces are done."""
+        ...
+
+
+@contextmanager
+def progress_bar(console: Console, what: str) -> Iterator[Advance]:
+    """Show a bar with the time left while the block runs; on anything but a terminal show nothing."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print one JSON object on standard output: all that ``--json`` puts there."""
+    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:
+    """Return a table of mean +- sd of every metric, one row per summary.
+
+    Args:
+        rows: display name and the record that ``evaluate`` wrote.
+        title: what stands above the table.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for heading in ("DSC", "IoU", "HD (px)", "HD95 (px)", "NSD"):
+        table.add_column(heading, justify="right")
+    table.add_column("empty", justify="right")
+    for name, record in rows:
+        cells = []
+        for metric, digits in (("dsc", 3), ("iou", 3), ("hd", 1), ("hd95", 1), ("nsd", 3)):
+            value = record["summary"][metric]
+            spread = "" if value["sd"] is None else f" ± {value['sd']:.{digits}f}"
+            cells.append(f"{value['mean']:.{digits}f}{spread}")
+        table.add_row(name, *cells, str(record["empty_predictions"]))
+    return table

@@ -1,0 +1,44 @@
+"""``metadcseg evaluate``: scores of a trained network against reference masks, at native resolution."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from metadcseg.commands.console import print_json, progress_bar, score_table
+from metadcseg.data.store import ROLES, PreparedSet
+from metadcseg.errors import unknown_name
+
+DESCRIPTION = """Score a run on one split of a set: DSC, IoU, HD, HD95 and NSD per case and class, in pixels and,
+where the spacing is known, in mm. Writes RUN/evaluation/SPLIT.json, SPLIT.csv (one row per case) and the predicted
+masks. An empty prediction counts as DSC 0 and as a distance of the whole image diagonal; how many there were is
+printed beside the means."""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("run", type=str, help="the folder that train wrote")
+    parser.add_argument("--data", type=str, default=None, help="a prepared set (default: the one it was trained on)")
+    parser.add_argument("--split", type=str, default="test", help=f"one of: {', '.join(ROLES)}")
+    parser.add_argument("--overlays", action="store_true", help="also write pictures with the outlines")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Evaluate and print the means."""
+    from metadcseg.evaluation.evaluate import evaluate_run
+    from metadcseg.training.run_folder import read_run
+
+    if options.split not in ROLES:
+        raise unknown_name("split", options.split, ROLES)
+    folder = Path(options.run)
+    info = read_run(folder)
+    prepared = PreparedSet.open(Path(options.data or info["set"]["path"]))
+    with progress_bar(console, "evaluating") as advance:
+        record = evaluate_run(folder, prepared, options.split, overlays=options.overlays, progress=advance)
+    if options.json:
+        print_json(record)
+        return 0
+    table = score_table([(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases")
+    Console().print(table)
+    return 0

@@ -1,0 +1,47 @@
+"""``metadcseg train``: one network, trained on a prepared set by a method."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from metadcseg.config import add_run_options, run_config
+from metadcseg.data.store import PreparedSet
+from metadcseg.training import train
+
+DESCRIPTION = """Train a network. Every option of the network, of the training and of each method can be set on the
+command line (--training.lr 0.01 --network.width 16 --metadcseg.eta 0.05) or in a YAML file of the same layout;
+a preset goes by its name (--config small). Ctrl-C saves and stops; --resume goes on exactly where it was."""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("--data", type=str, required=True, help="a prepared set")
+    parser.add_argument("--out", type=str, required=True, help="the folder of this run")
+    parser.add_argument("--epochs", type=int, default=None, help="short for --training.epochs")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same network on the same CPU")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run of this folder stopped")
+    add_run_options(parser)
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Train, and say what comes next."""
+    from metadcseg.cli import INTERRUPTED
+
+    config = run_config(options)
+    out = Path(options.out)
+    result = train(
+        PreparedSet.open(Path(options.data)),
+        config.method,
+        config.network,
+        config.training,
+        out,
+        seed=options.seed,
+        resume=options.resume,
+        config=config.to_dict(),
+        console=console,
+    )
+    if result.interrupted:
+        return INTERRUPTED
+    console.print(f"done: metadcseg evaluate {out}", highlight=False, soft_wrap=True)
+    return 0
