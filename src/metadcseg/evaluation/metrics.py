@@ -4,13 +4,14 @@ Conventions, the same in every number this package prints:
 
 - *Boundary*: the foreground pixels with a 4-neighbour in the background; outside the image is background.
   Distances are Euclidean, between pixel centres, in pixels and, where the spacing is known, in mm.
-- *HD* is the larger of the two directed maxima over boundary pixels (Huttenlocher et al., TPAMI 1993). *HD95* is
-  the larger of the two directed 95th percentiles, linearly interpolated, as in MONAI and DeepMind's
+- *HD* is the larger of the two directed maxima over boundary pixels (Huttenlocher et al., TPAMI 1993). *HD95*
+  is the larger of the two directed 95th percentiles, linearly interpolated, as in MONAI and DeepMind's
   surface-distance. MedPy pools the two directions before it takes the percentile, so that a missed part of a
   large object can cost nothing.
-- *NSD*, the normalised surface Dice (Nikolov et al., JMIR 2021): the share of boundary pixels of both masks that
-  lie within a tolerance of the other boundary. Every boundary pixel counts once (MONAI's default); DeepMind weighs
-  pieces of contour by their length. ``nsd`` has a tolerance of 1 pixel, ``nsd_mm`` of 2 mm, unless told otherwise.
+- *NSD*, the normalised surface Dice (Nikolov et al., JMIR 2021): the share of boundary pixels of both masks
+  that lie within a tolerance of the other boundary. Every boundary pixel counts once (MONAI's default);
+  DeepMind weighs pieces of contour by their length. ``nsd`` has a tolerance of 1 pixel, ``nsd_mm`` of 2 mm,
+  unless told otherwise.
 - *Empty masks*: both empty, DSC = IoU = NSD = 1 and HD = HD95 = 0. Exactly one empty, DSC = IoU = NSD = 0 and
   HD = HD95 = the diagonal of the whole image, more than any two of its pixels are apart: missing an object is
   never better than outlining it badly. Nothing is ever NaN or left out.
