@@ -64,5 +64,5 @@ def array_digest(array: Array) -> str:
 
 def chunk_file(folder: Path, name: str, index: int) -> Path:
     """Return the file that holds one case's values in the array called ``name``."""
-    inner = ("0",) * (3 if name.startswith("image") else 2)
-    return folder.joinpath(ARRAYS, name, "c", str(index), *inner)
+    inside = ".0.0.0" if name.startswith("image") else ".0.0"
+    return folder / ARRAYS / name / f"c.{index}{inside}"

@@ -238,6 +238,7 @@ class SetWriter:
         _sync_folder(self._folder)
 
     def _refuse_occupied(self) -> None:
+        """Refuse before the work as well as after it: another writer may have been faster."""
         if self.out.is_file():
             raise InputError(f"{self.out} is a file; choose another --out or remove it")
         if self.out.is_dir() and (held := sorted(entry.name for entry in self.out.iterdir())):
@@ -258,6 +259,7 @@ class _Shelf:
             dtype=first.dtype,
             compressors=[ZstdCodec(level=1), Crc32cCodec()],
             fill_value=0,
+            chunk_key_encoding={"name": "default", "separator": "."},  # one file per case, no nested folders
             config={"write_empty_chunks": True},  # a chunk that is missing is damage, not a blank mask
         )
 
