@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.phantom_paint import Contour, Map, Organ, Style, draw_contour, paint_scene
+from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError
 
 GROUP = 4
@@ -58,17 +59,6 @@ class PhantomOptions:
                 raise InputError(f"phantom {name} must be between {least} and {most}, got {got}: change it")
 
 
-@dataclass(frozen=True)
-class PhantomCase:
-    """One drawn case: image (H, W, 1) uint8, label (H, W) uint8."""
-
-    id: str
-    role: str
-    group: str
-    image: NDArray[np.uint8]
-    label: NDArray[np.uint8]
-
-
 def draw_case(options: PhantomOptions, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw one image and its mask.
 
@@ -100,7 +90,7 @@ def draw_case(options: PhantomOptions, index: int) -> tuple[NDArray[np.uint8], N
 
 def phantom_cases(
     options: PhantomOptions, gold: int | None = None, val: int | None = None, test: int | None = None
-) -> Iterator[PhantomCase]:
+) -> Iterator[RawCase]:
     """Draw a set, case by case.
 
     Roles come in the order test, val, gold, train, and each starts with a new patient, so that no patient is
@@ -113,7 +103,7 @@ def phantom_cases(
         test: number of test cases; 20 % by default.
 
     Yields:
-        ``count`` cases.
+        ``count`` cases, every mask beyond doubt: noise for the training cases is injected afterwards.
 
     Raises:
         InputError: where nothing is left to train on.
@@ -137,12 +127,13 @@ def phantom_cases(
     return _drawn(options, counts)
 
 
-def _drawn(options: PhantomOptions, counts: dict[str, int]) -> Iterator[PhantomCase]:
+def _drawn(options: PhantomOptions, counts: dict[str, int]) -> Iterator[RawCase]:
     start = 0
     for role, number in counts.items():
         for index in range(start, start + number):
             image, mask = draw_case(options, index)
-            yield PhantomCase(f"phantom-{index:04d}", role, f"patient-{index // GROUP:04d}", image, mask)
+            group = f"patient-{index // GROUP:04d}"
+            yield RawCase(f"phantom-{index:04d}", role, group, image, mask, verified=True)
         start += -(-number // GROUP) * GROUP  # the next role starts with a new patient
 
 

@@ -189,7 +189,8 @@ def test_cases_are_drawn_by_their_number():
     for case in phantom_cases(options, gold=1, val=1, test=1):
         image, mask = draw_case(options, int(case.id.removeprefix("phantom-")))
         assert np.array_equal(case.image, image)
-        assert np.array_equal(case.label, mask)
+        assert np.array_equal(case.mask, mask)
+        assert case.verified
 
 
 def test_a_larger_set_only_adds_training_cases():
