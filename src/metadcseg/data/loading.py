@@ -1,0 +1,266 @@
+"""From a prepared set to batches: normalise, bring to the training frame, augment, order, all reproducibly.
+
+All randomness comes from a hash of what it is for (seed, role, epoch, repeat, id), so neither the order in
+which samples are made nor where an interrupted epoch starts again changes a bit of any batch.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metadcseg.data.augmentation import AugmentOptions, draw_warp
+from metadcseg.data.store import PreparedSet
+from metadcseg.data.store_layout import Array
+from metadcseg.errors import InputError, unknown_name
+from metadcseg.tensors import IGNORE, Batch
+from metadcseg.warp import Warp
+
+Labels = Literal["given", "truth"]
+
+_FRAME_MEMORY = 256 * 2**20
+"""Bytes of finished frames that one view keeps: small sets are resized once, not once per epoch."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image in the training frame.
+
+    Args:
+        image: (C, S, S) float32, normalised.
+        label: (S, S) int64, class number or ``IGNORE``.
+        index: the image's number within its role.
+        warp: (2, 3) float32, from the augmented frame to the image's own frame.
+    """
+
+    image: Tensor
+    label: Tensor
+    index: int
+    warp: Tensor
+
+
+def generator_for(*key: str | int) -> torch.Generator:
+    """Return a CPU generator whose numbers depend on the key alone, on every machine and in every process.
+
+    Example:
+        >>> draw = [torch.rand(1, generator=generator_for("a", 1)).item() for _ in range(2)]
+        >>> draw[0] == draw[1] != torch.rand(1, generator=generator_for("a", 2)).item()
+        True
+    """
+    hashed = hashlib.sha256(json.dumps(key).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(hashed[:8], "big") >> 1)
+
+
+def normalise(image: Array) -> Array:
+    """Give each channel of one image zero mean and unit variance; a constant channel becomes zero.
+
+    Args:
+        image: (H, W, C), any real dtype, finite.
+
+    Returns:
+        (H, W, C) float32.
+
+    Example:
+        >>> normalise(np.array([[[3], [5]]], np.uint8)).flatten().tolist()
+        [-1.0, 1.0]
+    """
+    values = image.astype(np.float64)
+    constant = values.max(axis=(0, 1)) == values.min(axis=(0, 1))
+    spread = np.where(constant, 1.0, values.std(axis=(0, 1)))
+    centred = np.where(constant, 0.0, values - values.mean(axis=(0, 1)))
+    return (centred / spread).astype(np.float32)
+
+
+def to_frame(image: Array, size: int) -> Tensor:
+    """Normalise an image and stretch it to the square training frame (bilinear, antialiased when shrinking).
+
+    The aspect ratio of an image that is not square is not kept; its prediction has to be stretched back.
+
+    Args:
+        image: (H, W, C) uint8, uint16 or float32.
+        size: S, the frame's side in pixels.
+
+    Returns:
+        (C, S, S) float32.
+    """
+    planes = torch.from_numpy(normalise(image)).permute(2, 0, 1)[None]
+    frame = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return frame[0].contiguous()
+
+
+def label_to_frame(label: Array, size: int) -> Tensor:
+    """Stretch a mask to the square training frame; each pixel takes the label nearest to its centre.
+
+    Args:
+        label: (H, W) uint8.
+        size: S, the frame's side in pixels.
+
+    Returns:
+        (S, S) int64.
+    """
+    plane = torch.from_numpy(np.array(label))[None, None]
+    return F.interpolate(plane, size=(size, size), mode="nearest-exact")[0, 0].long()
+
+
+class TrainingView:
+    """The cases of one role as a method may see them: images and one kind of label, in the training frame.
+
+    Unless ``labels="truth"`` is asked for (the upper bound), a view offers nothing of any reference mask.
+
+    Args:
+        prepared: where images and masks are read from.
+        role: one of ``ROLES``.
+        size: S, the side of the square training frame in pixels.
+        labels: ``"given"``, or ``"truth"`` to train on the reference masks.
+        augment: how far images may be moved, or None to leave them as they are.
+        seed: the run's seed.
+
+    Attributes:
+        ids: the cases' names; their order defines ``Sample.index``.
+        channels: C of every image.
+        classes: L, the number of classes.
+
+    Raises:
+        InputError: where the role has no cases, or an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedSet,
+        role: str,
+        size: int,
+        *,
+        labels: Labels = "given",
+        augment: AugmentOptions | None = None,
+        seed: int = 0,
+    ) -> None:
+        if labels not in ("given", "truth"):
+            raise unknown_name("labels", labels, ("given", "truth"))
+        if size < 2:
+            raise InputError(f"size must be at least 2 pixels, got {size}; use the frame's side, such as 256")
+        self._cases = prepared.select(role)
+        if not self._cases:
+            raise InputError(f"{prepared.path} has no {role} cases; prepare the set again with some")
+        missing = [case.id for case in self._cases if labels == "truth" and not case.has_truth]
+        if missing:
+            raise InputError(
+                f"labels='truth' needs a reference mask for every {role} case of {prepared.path}, "
+                f"{len(missing)} have none, such as {missing[0]!r}; use labels='given'"
+            )
+        self._read_image = prepared.image
+        self._read_label = prepared.label if labels == "given" else prepared.truth
+        self._frames: dict[int, tuple[Tensor, Tensor]] = {}
+        self._frame_bytes = 0
+        self.role, self.size, self.labels, self.augment, self.seed = role, size, labels, augment, seed
+        self.ids = tuple(case.id for case in self._cases)
+        self.channels = prepared.channels
+        self.classes = len(prepared.classes)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def sample(self, row_in_role: int, epoch: int, repeat: int = 0) -> Sample:
+        """Return one image as it is shown in one epoch; the same arguments give the same bits.
+
+        Args:
+            row_in_role: 0 .. len - 1.
+            epoch: the epoch, from 0.
+            repeat: how many times the image was shown before in this epoch.
+
+        Raises:
+            InputError: naming case and file where the stored bytes are damaged.
+        """
+        image, label = self._frame(row_in_role)
+        if self.augment is None:
+            return Sample(image.clone(), label.clone(), row_in_role, torch.eye(2, 3))
+        key = ("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
+        matrix = draw_warp(self.augment, self.size, generator_for(*key))
+        warp = Warp(matrix[None])
+        moved = warp.apply(image[None], "bilinear", fill=0.0)[0]
+        moved_label = warp.apply(label[None, None], "nearest", fill=float(IGNORE))[0, 0]
+        return Sample(moved, moved_label, row_in_role, matrix)
+
+    def order(self, epoch: int, repeat: int = 0) -> list[int]:
+        """Return the rows of this role in the random order of one pass."""
+        generator = generator_for("order", self.seed, self.role, epoch, repeat)
+        return torch.randperm(len(self), generator=generator).tolist()
+
+    def _frame(self, row: int) -> tuple[Tensor, Tensor]:
+        """Return image and label before augmentation, from memory where they still fitted."""
+        if row in self._frames:
+            return self._frames[row]
+        case = self._cases[row]
+        image = to_frame(self._read_image(case), self.size)
+        label = label_to_frame(self._read_label(case), self.size)
+        needed = image.nbytes + label.nbytes
+        if self._frame_bytes + needed <= _FRAME_MEMORY:
+            self._frames[row] = (image, label)
+            self._frame_bytes += needed
+        return image, label
+
+
+def epoch_batches(
+    view: TrainingView, *, epoch: int, batch: int, start: int = 0, steps: int | None = None
+) -> Iterator[Batch]:
+    """Yield the batches of one epoch, each bit-identical whatever ``start`` is.
+
+    Args:
+        view: the role to train on.
+        epoch: the epoch, from 0.
+        batch: images per batch.
+        start: how many batches to leave out at the beginning: where an interrupted epoch goes on.
+        steps: None for one pass, whose last batch may be smaller; else go round, reshuffled each time, until
+            there are this many full batches, those left out included; one may then hold an image twice.
+
+    Yields:
+        Batches with ``edges=None``; the next one is made by a thread while this one is used.
+
+    Raises:
+        InputError: where a count is out of range, or naming case and file where stored bytes are damaged.
+    """
+    if batch < 1 or start < 0 or (steps is not None and steps < 0):
+        raise InputError(
+            f"batch must be at least 1, start and steps at least 0, got {batch}, {start}, {steps}"
+        )
+    return _made_ahead(view, epoch, _plan(view, epoch, batch, start, steps))
+
+
+def _plan(
+    view: TrainingView, epoch: int, batch: int, start: int, steps: int | None
+) -> Iterator[list[tuple[int, int]]]:
+    """Yield (row, repeat) of every image of every batch from ``start`` on."""
+    passes = range(1) if steps is None else count()
+    shown = ((row, repeat) for repeat in passes for row in view.order(epoch, repeat))
+    rows = islice(shown, start * batch, None if steps is None else steps * batch)
+    while chosen := list(islice(rows, batch)):
+        yield chosen
+
+
+def _made_ahead(view: TrainingView, epoch: int, plan: Iterator[list[tuple[int, int]]]) -> Iterator[Batch]:
+    """Make each batch while the one before it is used; an error in the thread is raised here."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as worker:
+        coming: Future[Batch] | None = None
+        for chosen in plan:
+            ready, coming = coming, worker.submit(_collate, view, epoch, chosen)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
+
+
+def _collate(view: TrainingView, epoch: int, chosen: list[tuple[int, int]]) -> Batch:
+    samples = [view.sample(row, epoch, repeat) for row, repeat in chosen]
+    return Batch(
+        images=torch.stack([sample.image for sample in samples]),
+        labels=torch.stack([sample.label for sample in samples]),
+        indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
+        warp=Warp(torch.stack([sample.warp for sample in samples])),
+    )
