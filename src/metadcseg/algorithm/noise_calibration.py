@@ -1,0 +1,289 @@
+"""Solve for the kernel scale that corrupts a set of masks by the rate asked for; report what was reached.
+
+Table 9's kernel sizes mean something at one resolution only, so a noise level is a target: the mean of
+1 - DSC (eq. 20) over the set. Every trial replays the same draws with another kernel scale, so the rate is a
+step function of the scale, with a step wherever one kernel of one mask grows by a pixel. Those steps are small
+for a set of masks and large for a handful of tiny ones; a rate that falls between two steps is refused.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from metadcseg.algorithm.noise import (
+    Mask,
+    check_labels,
+    class_rates,
+    corrupt_rotated,
+    paint,
+    rotate_class,
+)
+from metadcseg.algorithm.noise_draw import NoiseDraw, NoiseLevel, draws_for
+from metadcseg.errors import InputError
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done, of how much."""
+
+BISECTIONS = 30
+USUAL_TRIALS = 12
+
+
+@dataclass(frozen=True)
+class MaskRecord:
+    """What noise did to one mask.
+
+    Args:
+        rates: eq. 20 of class 1 .. L-1; None for a class that the clean mask does not hold.
+        vanished: foreground before, none after.
+    """
+
+    rates: tuple[float | None, ...]
+    vanished: bool
+
+    @property
+    def rate(self) -> float | None:
+        """The mean over the classes that the clean mask holds; None for a mask without foreground."""
+        held = [rate for rate in self.rates if rate is not None]
+        return sum(held) / len(held) if held else None
+
+
+def compare(clean: Mask, noisy: Mask, classes: int) -> MaskRecord:
+    """Measure the noise of one mask.
+
+    Args:
+        clean: (H, W) integer, class 0 .. L-1 or ``IGNORE``.
+        noisy: the same shape.
+        classes: L, with the background.
+
+    Example:
+        >>> compare(np.array([[0, 1, 1]]), np.array([[0, 0, 0]]), 2)
+        MaskRecord(rates=(1.0,), vanished=True)
+    """
+    rates = class_rates(clean, noisy, classes)
+    held = any(rate is not None for rate in rates)
+    return MaskRecord(rates, held and not bool(np.any((noisy > 0) & (noisy < classes))))
+
+
+@dataclass(frozen=True)
+class NoiseReport:
+    """What noise did to a set of masks.
+
+    Args:
+        target: corruption rate asked for.
+        rate: mean of 1 - DSC over the masks that hold foreground; a mask of several classes counts once.
+        sd: standard deviation over the masks (n - 1); 0 for a single mask.
+        per_class: mean rate of class 1 .. L-1 over the masks that hold it; None where none does.
+        cases: masks that hold foreground.
+        empty: masks that hold none, and so have no rate.
+        vanished: masks whose foreground noise deleted altogether.
+        scale: kernel scale found.
+        preset: name of the noise level.
+        seed: of the draws.
+    """
+
+    target: float
+    rate: float
+    sd: float
+    per_class: tuple[float | None, ...]
+    cases: int
+    empty: int
+    vanished: int
+    scale: float
+    preset: str
+    seed: int
+
+
+def report(records: Sequence[MaskRecord], *, target: float, level: NoiseLevel, seed: int) -> NoiseReport:
+    """Sum up the records of a set; ``level`` carries the kernel scale that was used.
+
+    Raises:
+        InputError: where no mask holds foreground.
+    """
+    rates = [record.rate for record in records if record.rate is not None]
+    if not rates:
+        raise InputError(_no_foreground(len(records)))
+    columns = zip(*(record.rates for record in records), strict=True)
+    held = [[rate for rate in column if rate is not None] for column in columns]
+    return NoiseReport(
+        target=target,
+        rate=float(np.mean(rates)),
+        sd=float(np.std(rates, ddof=1)) if len(rates) > 1 else 0.0,
+        per_class=tuple(float(np.mean(column)) if column else None for column in held),
+        cases=len(rates),
+        empty=len(records) - len(rates),
+        vanished=sum(record.vanished for record in records),
+        scale=level.scale,
+        preset=level.name,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The kernel scale found for a set.
+
+    Args:
+        level: the noise level with that scale; hand it to :func:`metadcseg.algorithm.noise.apply`.
+        target: corruption rate asked for.
+        rate: corruption rate reached.
+        trials: how many scales were tried.
+    """
+
+    level: NoiseLevel
+    target: float
+    rate: float
+    trials: int
+
+    @property
+    def scale(self) -> float:
+        """The kernel scale: factor on the level's kernel sizes."""
+        return self.level.scale
+
+
+def calibrate(
+    masks: Iterable[Mask],
+    image_ids: Sequence[str],
+    level: NoiseLevel,
+    target: float,
+    seed: int,
+    *,
+    classes: int = 2,
+    tolerance: float = 0.01,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Find the kernel scale at which the mean corruption rate of a set meets a target.
+
+    The masks are read once and kept packed. Bisection runs on until the rate is within a tenth of the
+    tolerance, as that costs little; the tolerance itself decides what is refused.
+
+    Args:
+        masks: (H, W) integer each; class 0 .. L-1 or ``IGNORE``. Masks without foreground do not count.
+        image_ids: the masks' names, in the same order: draws come from (seed, id).
+        level: kernels, thresholds and chances; its scale plays no part.
+        target: mean of 1 - DSC, between 0 and 1 (exclusive).
+        seed: of the draws.
+        classes: L, with the background.
+        tolerance: how far from the target the rate may be.
+        progress: called now and then with (done, total).
+
+    Raises:
+        InputError: where the target cannot be reached (the sentence says which rates can), no mask holds
+            foreground, or a mask holds a class beyond L-1.
+
+    Example:
+        >>> from metadcseg.algorithm.noise import PRESETS
+        >>> disc = np.add.outer(np.arange(-32, 32) ** 2, np.arange(-32, 32) ** 2) < 18**2
+        >>> masks = [disc.astype(np.uint8)] * 20
+        >>> found = calibrate(masks, [str(i) for i in range(20)], PRESETS[0.4], target=0.4, seed=0)
+        >>> abs(found.rate - 0.4) <= 0.01
+        True
+    """
+    if not 0.0 < target < 1.0:
+        raise InputError(f"the corruption rate to calibrate to must lie between 0 and 1, got {target}")
+    tell = progress or (lambda done, total: None)
+    count = len(image_ids)
+    rehearsals = []
+    for done, (mask, image_id) in enumerate(zip(masks, image_ids, strict=True), start=1):
+        rehearsal = _Rehearsal.of(mask, draws_for(level, seed, image_id, classes), level)
+        if rehearsal is not None:
+            rehearsals.append(rehearsal)
+        tell(done, 2 * count)
+    if not rehearsals:
+        raise InputError(_no_foreground(count))
+
+    tried: dict[float, float] = {}
+
+    def rate_at(scale: float) -> float:
+        if scale not in tried:
+            scaled = replace(level, scale=scale)
+            tried[scale] = sum(rehearsal.rate(scaled) for rehearsal in rehearsals) / len(rehearsals)
+            tell(count + count * min(len(tried), USUAL_TRIALS) // USUAL_TRIALS, 2 * count)
+        return tried[scale]
+
+    # from here on even the smallest kernel covers every image from any of its pixels
+    limit = 2.0 * max(max(rehearsal.shape) for rehearsal in rehearsals) / min(level.kernels)
+    _bisect(rate_at, tried, target, tolerance / 10.0, limit)
+    scale, rate = min(tried.items(), key=lambda trial: abs(trial[1] - target))
+    if abs(rate - target) > tolerance:
+        ends = [rate_at(0.0), rate_at(limit)]
+        raise InputError(_unreachable(target, len(rehearsals), sorted([*tried.values(), *ends])))
+    tell(2 * count, 2 * count)
+    return Calibration(replace(level, scale=scale), target, rate, len(tried))
+
+
+def _bisect(
+    rate_at: Callable[[float], float], tried: dict[float, float], target: float, near: float, limit: float
+) -> None:
+    """Try scales around the crossing of the target, until one is near or the trials are used up."""
+    low, high = 0.0, min(1.0, limit)
+    while rate_at(high) < target and high < limit:
+        low, high = high, min(2.0 * high, limit)
+    if rate_at(high) < target:
+        return
+    for _ in range(BISECTIONS):
+        if min(abs(rate - target) for rate in tried.values()) <= near:
+            return
+        middle = (low + high) / 2.0
+        if rate_at(middle) < target:
+            low = middle
+        else:
+            high = middle
+
+
+class _Rehearsal:
+    """One mask, rotated as drawn and kept packed, ready to be corrupted at any kernel scale."""
+
+    def __init__(self, mask: Mask, draws: tuple[NoiseDraw, ...], rotated: tuple[bytes, ...]) -> None:
+        self.shape = mask.shape
+        self._dtype = mask.dtype
+        self._clean = zlib.compress(mask.tobytes(), 1)
+        self._draws = draws
+        self._rotated = rotated
+        self._known: dict[tuple[int, ...], float] = {}
+
+    @classmethod
+    def of(cls, mask: Mask, draws: tuple[NoiseDraw, ...], level: NoiseLevel) -> "_Rehearsal | None":
+        """Prepare a mask; None where it holds no foreground."""
+        check_labels(mask, len(draws) + 1)
+        regions = [mask == value for value in range(1, len(draws) + 1)]
+        if not any(region.any() for region in regions):
+            return None
+        rotated = tuple(
+            zlib.compress(rotate_class(region, one, level).tobytes(), 1)
+            for region, one in zip(regions, draws, strict=True)
+        )
+        return cls(mask, draws, rotated)
+
+    def rate(self, level: NoiseLevel) -> float:
+        """Return the corruption rate at the level's scale; kernel sizes met before cost nothing."""
+        sizes = tuple(one.kernel_size(level.scale) for one in self._draws)
+        if sizes not in self._known:
+            self._known[sizes] = self._measure(level)
+        return self._known[sizes]
+
+    def _measure(self, level: NoiseLevel) -> float:
+        clean = np.frombuffer(zlib.decompress(self._clean), self._dtype).reshape(self.shape)
+        unpacked = (np.frombuffer(zlib.decompress(data), np.bool_) for data in self._rotated)
+        regions = [
+            corrupt_rotated(rotated.reshape(self.shape), one, level)
+            for rotated, one in zip(unpacked, self._draws, strict=True)
+        ]
+        rates = class_rates(clean, paint(regions, clean), len(self._draws) + 1)
+        held = [rate for rate in rates if rate is not None]
+        return sum(held) / len(held)
+
+
+def _no_foreground(count: int) -> str:
+    return f"none of the {count} masks to be corrupted holds foreground; noise needs masks that have some"
+
+
+def _unreachable(target: float, count: int, rates: list[float]) -> str:
+    """Say which rates can be reached; ``rates`` are all that were tried, rising."""
+    start = f"a corruption rate of {target:g} cannot be reached with these {count} masks: "
+    if rates[0] <= target <= rates[-1]:
+        below = max(rate for rate in rates if rate <= target)
+        above = min(rate for rate in rates if rate >= target)
+        return f"{start}the nearest rates that can are {below:.3f} and {above:.3f}; ask for one of them"
+    return f"{start}rates from {rates[0]:.2f} to {rates[-1]:.2f} can; ask for one of those"
