@@ -83,7 +83,7 @@ def summarise(scores: Sequence[CaseScore]) -> dict[str, Any]:
 
 
 def write_record(
-    folder: Path, record: Mapping[str, Any], scores: Sequence[CaseScore], predictions: Mapping[int, str]
+    folder: Path, record: Mapping[str, Any], scores: Sequence[CaseScore], predictions: Mapping[str, str]
 ) -> None:
     """Write ``SPLIT.json`` and ``SPLIT.csv``, each whole or not at all.
 
@@ -91,7 +91,7 @@ def write_record(
         folder: ``RUN/evaluation``; made where missing.
         record: everything that goes into the JSON file; ``record["split"]`` names both files.
         scores: one per case: the lines of the CSV file.
-        predictions: row -> path of the predicted mask, relative to ``folder``.
+        predictions: id -> path of the predicted mask, relative to ``folder``.
 
     Raises:
         InputError: where the disk refuses; an earlier file is then still whole.
@@ -134,7 +134,7 @@ def _spread(values: Sequence[float]) -> dict[str, float | int | None]:
     }
 
 
-def _table(scores: Sequence[CaseScore], predictions: Mapping[int, str]) -> str:
+def _table(scores: Sequence[CaseScore], predictions: Mapping[str, str]) -> str:
     """Return one line per case: means over its foreground classes, then every class by itself."""
     names = list(scores[0].classes)
     metrics = METRICS + MM_METRICS
@@ -146,7 +146,5 @@ def _table(scores: Sequence[CaseScore], predictions: Mapping[int, str]) -> str:
     for case in scores:
         values = [case.mean(metric) for metric in metrics]
         values += [getattr(case.classes[name], column) for name in names for column in metrics + _COUNTS]
-        lines.writerow(
-            [case.row, case.id, case.group, case.reference, *values, predictions.get(case.row, "")]
-        )
+        lines.writerow([case.row, case.id, case.group, case.reference, *values, predictions.get(case.id, "")])
     return text.getvalue()

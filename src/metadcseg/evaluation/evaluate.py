@@ -1,0 +1,178 @@
+"""Score a trained run on one split of a prepared set, every case in its native size."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from metadcseg.data.store import Case, PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.evaluation.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore, score_labels
+from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, mask_values, overlay
+from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, load_predictor
+from metadcseg.evaluation.records import summarise, write_record
+from metadcseg.training.files import cannot_write
+from metadcseg.training.run_folder import TrainedRun
+
+
+def evaluate_run(
+    run: Path,
+    prepared: PreparedSet,
+    split: str,
+    *,
+    save_predictions: bool = True,
+    overlays: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Predict and score every case of a split, and write ``RUN/evaluation/SPLIT.json`` and ``SPLIT.csv``.
+
+    A case is compared with its truth where it has one, else with the label that was given; which of the two
+    is part of the record. Predicted masks go to ``RUN/evaluation/SPLIT/NNNN.png``, NNNN being the case's row
+    in its set, because ids are no file names. What an earlier evaluation of that split left is replaced as a
+    whole, and stays as it was when this one fails.
+
+    Args:
+        run: the folder of a run.
+        prepared: the set to evaluate on; its classes and channels must be those of the run.
+        split: a role of that set. Scores on ``train`` say how well bad labels were resisted; nothing is
+            chosen by them, nor by those on ``test``.
+        save_predictions: write the predicted masks.
+        overlays: write every image with its outlines, into ``RUN/evaluation/SPLIT/overlays``.
+        progress: called after every case.
+
+    Returns:
+        The record, as in the JSON file: what :func:`~.records.summarise` returns, and ``split``, ``method``,
+        ``label``, ``seed``, ``noise`` (of the set trained on), ``set`` (evaluated on), ``declaration``,
+        ``epochs_done``, ``tolerance`` of the NSD, ``predictions`` (id -> path beside the JSON file),
+        ``mask_values`` (class -> grey value there), and ``notes``: sentences that belong beside the scores.
+
+    Raises:
+        InputError: where run and set do not fit together, the split has no cases, stored bytes are damaged,
+            or the disk refuses.
+    """
+    cases = prepared.select(split)
+    if not cases:
+        raise InputError(f"{prepared.path} has no {split} cases: choose another --split")
+    trained, predict = load_predictor(run)
+    _check_fit(trained, prepared)
+    folder = run / "evaluation"
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{split}-", dir=folder) as temporary:
+            work = Path(temporary) / split
+            work.mkdir()
+            writer = _Pictures(work, trained, save_predictions, overlays)
+            scores = []
+            for done, case in enumerate(cases, start=1):
+                scores.append(_score(case, prepared, predict, writer))
+                if progress is not None:
+                    progress(done, len(cases))
+            predictions = writer.predictions
+            record = _record(trained, prepared, split, scores, predictions)
+            _replace(work, folder / split, Path(temporary) / "old")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    write_record(folder, record, scores, predictions)
+    return record
+
+
+class _Pictures:
+    """Writes what was predicted for each case, as far as it was asked for."""
+
+    def __init__(self, folder: Path, trained: TrainedRun, masks: bool, overlays: bool) -> None:
+        self.trained = trained
+        self.predictions: dict[str, str] = {}
+        self._folder = folder
+        self._masks = masks
+        self._overlays = overlays
+
+    def write(self, case: Case, image: Any, prediction: Labels, reference: Labels) -> None:
+        name = f"{case.row:04d}.png"
+        if self._masks:
+            (self._folder / name).write_bytes(encode_mask(prediction, self.trained.classes))
+            self.predictions[case.id] = f"{self._folder.name}/{name}"
+        if self._overlays:
+            (self._folder / "overlays").mkdir(exist_ok=True)
+            picture = encode_picture(overlay(image, prediction, reference))
+            (self._folder / "overlays" / name).write_bytes(picture)
+
+
+def _score(case: Case, prepared: PreparedSet, predict: Predict, pictures: _Pictures) -> CaseScore:
+    image = prepared.image(case)
+    reference = prepared.truth(case) if case.has_truth else prepared.label(case)
+    prediction = labels_at_native(predict, image, pictures.trained.size)
+    pictures.write(case, image, prediction, reference)
+    classes = score_labels(prediction, reference, prepared.classes, case.spacing)
+    return CaseScore(case.row, case.id, case.group, "truth" if case.has_truth else "label", classes)
+
+
+def _check_fit(trained: TrainedRun, prepared: PreparedSet) -> None:
+    if prepared.classes != trained.classes:
+        raise InputError(
+            f"{prepared.path} must have the classes of the run ({', '.join(trained.classes)}), got "
+            f"{', '.join(prepared.classes)}: evaluate on a set with the same classes"
+        )
+    if prepared.channels != trained.channels:
+        raise InputError(
+            f"{prepared.path} must have images of {trained.channels} channels, as the run was trained on, got "
+            f"{prepared.channels}: evaluate on a set with as many"
+        )
+
+
+def _record(
+    trained: TrainedRun,
+    prepared: PreparedSet,
+    split: str,
+    scores: list[CaseScore],
+    predictions: dict[str, str],
+) -> dict[str, Any]:
+    info = trained.info
+    summary = summarise(scores)
+    return {
+        "split": split,
+        "method": info["method"],
+        "label": info["label"],
+        "seed": info["seed"],
+        "noise": info.get("noise"),
+        "set": {
+            "path": str(prepared.path.resolve()),
+            "name": prepared.name,
+            "fingerprint": prepared.fingerprint,
+        },
+        "declaration": info.get("declaration"),
+        "epochs_done": info["epochs_done"],
+        **summary,
+        "tolerance": {"nsd": f"{NSD_TOLERANCE_PX:g} px", "nsd_mm": f"{NSD_TOLERANCE_MM:g} mm"},
+        "mask_values": mask_values(trained.classes),
+        "predictions": predictions,
+        "notes": _notes(info, prepared, split, summary["reference"]),
+    }
+
+
+def _notes(info: dict[str, Any], prepared: PreparedSet, split: str, reference: str) -> list[str]:
+    """Return what a reader of the scores has to know to read them right."""
+    notes = []
+    if info["set"].get("fingerprint") != prepared.fingerprint:
+        trained_on = f"{info['set'].get('name')} at {info['set'].get('path')}"
+        notes.append(
+            f"evaluated on {prepared.name} at {prepared.path}, but trained on another set ({trained_on}): "
+            "make sure that they share no images"
+        )
+    if split in ("train", "gold"):
+        notes.append(
+            f"the network has seen the {split} images in training: the scores say nothing about new ones"
+        )
+    if split == "val":
+        notes.append("the weights were chosen by these cases: the scores are a little too good")
+    if reference != "truth":
+        notes.append(
+            "some or all cases have no verified reference and were compared with the labels as given"
+        )
+    return notes
+
+
+def _replace(new: Path, target: Path, old: Path) -> None:
+    """Put a folder in the place of another; without anything in it, leave none there."""
+    if target.exists():
+        target.rename(old)  # inside the temporary folder, so that it vanishes with it
+    if any(new.iterdir()):
+        new.rename(target)
