@@ -1,0 +1,86 @@
+"""Losses per pixel and per image, unreduced, so that weights can be laid on them before any mean is taken."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metadcseg.errors import InputError
+from metadcseg.tensors import IGNORE, check_shape
+
+_SMOOTHING = 1.0
+"""Pixels added to both sides of the Dice fraction: what makes an absent class finite."""
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of every pixel (L_CE of eq. 1).
+
+    Args:
+        logits: (N, L, H, W) float.
+        labels: (N, H, W) int64, class 0 .. L-1, or ``IGNORE``.
+
+    Returns:
+        (N, H, W), at least 0, in nats; exactly 0, without gradient, where labels are ``IGNORE``.
+
+    Example:
+        >>> loss = pixel_cross_entropy(torch.zeros(1, 2, 1, 2), torch.tensor([[[1, IGNORE]]]))
+        >>> [round(value, 4) for value in loss.flatten().tolist()]
+        [0.6931, 0.0]
+    """
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+
+
+def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return one minus the soft Dice coefficient of every image (L_Dice of eq. 13).
+
+    For each foreground class the coefficient is (2 sum p y + 1) / (sum p + sum y + 1), sums over the pixels
+    that are not ``IGNORE``; classes are averaged with equal weight. The one pixel added on both sides makes
+    every case finite and gives these policies: a class that is absent from the labels costs nothing where it
+    is not predicted either, and false pixels of it cost 1 - 1 / (sum p + 1); so an all-background image asks
+    for an all-background prediction. An image without any valid pixel costs 0.
+
+    Args:
+        probabilities: (N, L, H, W) float, from 0 to 1; index 0 of L is background.
+        labels: (N, H, W) int64, class 0 .. L-1, or ``IGNORE``.
+
+    Returns:
+        (N,), from 0 (exact agreement) to below 1; float32 at least.
+
+    Raises:
+        InputError: where there is no foreground class, or shapes do not fit together.
+
+    Example:
+        >>> labels = torch.tensor([[[0, 1], [1, 0]]])
+        >>> exact = torch.nn.functional.one_hot(labels, 2).permute(0, 3, 1, 2).float()
+        >>> soft_dice_loss(exact, labels).tolist()
+        [0.0]
+    """
+    count, classes, height, width = probabilities.shape
+    check_shape("labels", labels, (count, height, width))
+    if classes < 2:
+        raise InputError(f"probabilities must have at least 2 classes (background first), got {classes}")
+    valid = (labels != IGNORE).unsqueeze(1)  # (N, 1, H, W)
+    numbers = torch.arange(1, classes, device=labels.device).view(1, -1, 1, 1)
+    truth = labels.unsqueeze(1) == numbers  # (N, L-1, H, W)
+    at_least_float = torch.promote_types(probabilities.dtype, torch.float32)  # half overflows in the sums
+    foreground = probabilities[:, 1:].to(at_least_float).masked_fill(~valid, 0.0)
+    overlap = (foreground * truth).sum(dim=(2, 3))  # (N, L-1)
+    sizes = foreground.sum(dim=(2, 3)) + truth.sum(dim=(2, 3))
+    return 1.0 - ((2.0 * overlap + _SMOOTHING) / (sizes + _SMOOTHING)).mean(dim=1)
+
+
+def mean_over_pixels(maps: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean over all pixels of the batch whose label counts.
+
+    Args:
+        maps: (N, H, W) float.
+        labels: (N, H, W) int64; pixels that are ``IGNORE`` do not count.
+
+    Returns:
+        A scalar; 0, still part of the graph, where no pixel counts.
+
+    Example:
+        >>> mean_over_pixels(torch.tensor([[[1.0, 3.0, 9.0]]]), torch.tensor([[[0, 1, IGNORE]]])).item()
+        2.0
+    """
+    valid = labels != IGNORE
+    return maps.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
