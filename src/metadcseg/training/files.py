@@ -1,0 +1,81 @@
+"""Files that are either whole or not there: written beside, synced to the disk, and renamed into place."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from metadcseg.errors import InputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file for writing that replaces ``path`` only when all of it has reached the disk.
+
+    Args:
+        path: what the file will be called.
+        keep: where an earlier file of that name goes; without it, it is replaced.
+
+    Yields:
+        A binary file; where the block raises, the file vanishes and ``path`` stays as it was.
+
+    Raises:
+        InputError: where the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            os.replace(path, keep)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file as :func:`atomic_file` does.
+
+    Raises:
+        InputError: where the disk is full or the folder cannot be written.
+    """
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """Return the sentence for a file that could not be written.
+
+    Example:
+        >>> import errno
+        >>> print(cannot_write(Path("run/last.pt"), OSError(errno.EACCES, "Permission denied")))
+        cannot write run/last.pt: Permission denied; what was saved before is intact
+    """
+    if error.errno in _FULL:
+        return InputError(
+            f"cannot write {path}: the disk is full; what was saved before is intact, so free some space and "
+            "go on with --resume"
+        )
+    return InputError(f"cannot write {path}: {error.strerror or error}; what was saved before is intact")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new names themselves to the disk, where the system lets a folder be opened."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,251 @@
+"""The training loop: epochs, steps, validation and checkpoints, for any method that keeps the contract."""
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import fields
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from metadcseg.data.loading import epoch_batches
+from metadcseg.errors import InputError
+from metadcseg.methods.contract import Method, MethodState, StepReport
+from metadcseg.tensors import Batch
+from metadcseg.training.checkpoints import save_checkpoint
+from metadcseg.training.figures import PictureBook, draw
+from metadcseg.training.journal import Journal
+from metadcseg.training.means import Means, plain
+from metadcseg.training.options import TrainingOptions
+from metadcseg.training.position import Position, Record
+from metadcseg.training.progress import Reporter
+from metadcseg.training.randomness import derive_seed, seed_device
+from metadcseg.training.run_folder import RunFolder, prediction_state, write_run
+from metadcseg.training.setup import Views
+from metadcseg.training.stopping import StopRequest
+from metadcseg.training.updater import SgdUpdater
+from metadcseg.training.validation import Scores, Validator
+from metadcseg.training.weights import save_weights, weights_of
+
+
+class Loop:
+    """Runs a method from a position to the end, or until it is asked to stop.
+
+    Everything that a later step depends on is in the state that checkpoints hold, so that a run that goes on
+    from one computes what an uninterrupted run computes, bit for bit on a CPU.
+
+    Args:
+        method: how to learn; the loop never asks which one it is.
+        state: of the method, with the network.
+        updater: the one that the method was started with.
+        views: the cases the method may see.
+        validator: scores the network.
+        options: of the training.
+        fabric: where and in which precision to compute.
+        folder: where everything is written.
+        info: what ``run.json`` says so far; the loop adds how far the run is.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: Method,
+        state: MethodState,
+        updater: SgdUpdater,
+        views: Views,
+        validator: Validator,
+        options: TrainingOptions,
+        fabric: Fabric,
+        folder: RunFolder,
+        info: dict[str, Any],
+    ) -> None:
+        self.position = Position()
+        self.steps = views.steps(options.batch)
+        self._method, self._state, self._updater = method, state, updater
+        self._views, self._validator, self._options = views, validator, options
+        self._fabric, self._folder, self._info = fabric, folder, info
+        self._means = Means()
+        self._book = PictureBook(len(views.train))
+        self._saved = self._counted = time.monotonic()
+        self._said_edges = False
+
+    @property
+    def kept_network(self) -> nn.Module:
+        """The network that is validated and kept: the moving average, where there is one."""
+        return self._updater.averaged or self._state.network
+
+    def run(self, journal: Journal, reporter: Reporter, stop: StopRequest) -> bool:
+        """Train up to the last epoch; return False where a stop was requested before.
+
+        Raises:
+            InputError: where the loss is no longer a finite number, the disk is full, or stored bytes are
+                damaged.
+        """
+        while self.position.epoch < self._options.epochs:
+            if not (self._train_epoch(reporter, stop) and self._close_epoch(journal, reporter, stop)):
+                self._save()
+                self.write_info("interrupted")
+                return False
+            if stop.requested and self.position.epoch < self._options.epochs:
+                self.write_info("interrupted")
+                return False
+        self.write_info("finished")
+        return True
+
+    def write_info(self, status: str) -> None:
+        """Write ``run.json``."""
+        place = self.position
+        self._info |= {
+            "status": status,
+            "epochs_done": place.epoch,
+            "steps_per_epoch": self.steps,
+            "best": place.best,
+            "seconds": round(place.total_seconds, 3),
+        }
+        write_run(self._folder, self._info)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a run needs to go on: tensors and plain values only."""
+        return {
+            "position": {field.name: getattr(self.position, field.name) for field in fields(Position)},
+            "network": dict(self._state.network.state_dict()),
+            "updater": self._updater.state_dict(),
+            "method": self._state.state_dict(),
+            "means": self._means.state_dict(),
+            "pictures": self._book.state_dict(),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.position = Position(**saved["position"])
+        self._state.network.load_state_dict(saved["network"])
+        self._updater.load_state_dict(saved["updater"])
+        self._state.load_state_dict(saved["method"])
+        self._means.load_state_dict(saved["means"], self._fabric.device)
+        self._book.load_state_dict(saved["pictures"])
+
+    def _train_epoch(self, reporter: Reporter, stop: StopRequest) -> bool:
+        """Take the steps that are left of this epoch; return whether all were taken."""
+        place = self.position
+        self._updater.begin_epoch(place.epoch)
+        with closing(self._batches()) as batches:
+            for noisy, gold in batches:
+                report = self._step(noisy, gold)
+                reporter.step(place.epoch, place.step, self._means)
+                self._say_edges(noisy, report, reporter)
+                place.step += 1
+                if stop.requested:
+                    return False
+                if time.monotonic() - self._saved >= 60 * self._options.checkpoint_minutes:
+                    self._save()
+        return True
+
+    def _batches(self) -> Generator[tuple[Batch, Batch | None], None, None]:
+        """Yield what is left of this epoch; gold is opened only for a method that declares it."""
+        place, options, gold = self.position, self._options, self._views.gold
+        start, epoch = place.step, place.epoch
+        train = epoch_batches(self._views.train, epoch=epoch, batch=options.batch, start=start)
+        if gold is None:
+            yield from ((noisy, None) for noisy in train)
+            return
+        verified = epoch_batches(gold, epoch=epoch, batch=options.gold_batch, start=start, steps=self.steps)
+        yield from zip(train, verified, strict=True)
+
+    def _step(self, noisy: Batch, gold: Batch | None) -> StepReport:
+        place, device = self.position, self._fabric.device
+        seed_device(device, derive_seed(self._info["seed"], "step", place.epoch, place.step))
+        with self._fabric.autocast():
+            verified = None if gold is None else gold.to(device)
+            report = self._method.step(self._state, noisy.to(device), verified)
+        self._means.add(report.scalars, place.step)
+        if self._is_due(self._options.figure_every):
+            self._book.watch(noisy, report)
+        return report
+
+    def _say_edges(self, noisy: Batch, report: StepReport, reporter: Reporter) -> None:
+        """Say once that boundary weights are made without the edges of eq. 8, where that is so."""
+        if not self._said_edges and noisy.edges is None and "boundary" in report.scalars:
+            reporter.say("edges are off: this version has no edge detector, eq. 8 uses probabilities alone")
+            self._said_edges = True
+
+    def _close_epoch(self, journal: Journal, reporter: Reporter, stop: StopRequest) -> bool:
+        """Validate, keep the best weights, write all down; return False where a stop came before that."""
+        self._check_finite()
+        scores = None
+        if len(self._validator) and self._is_due(self._options.validate_every):
+            scores = self._validator.score(self._method, self.kept_network, lambda: stop.requested)
+            if scores is None:
+                return False
+        self._keep_weights(scores)
+        self._draw_figure(journal)
+        self._count_seconds()
+        record = self._record(scores)
+        self.position.close_epoch(record)
+        self._means = Means()
+        self._book.clear()
+        self._save()
+        journal.write(record)
+        self.write_info("running")
+        reporter.epoch(record, self.position.best_in_words())
+        return True
+
+    def _is_due(self, every: int) -> bool:
+        done = self.position.epoch + 1
+        return bool(every) and (done % every == 0 or done == self._options.epochs)
+
+    def _keep_weights(self, scores: Scores | None) -> None:
+        """Keep the best weights on validation; without validation cases the newest."""
+        if scores is not None and self.position.offer(scores, self.kept_network):
+            self.position.write_best(self._folder.model)
+        elif not len(self._validator):
+            facts = {"epoch": str(self.position.epoch)}
+            save_weights(self._folder.model, weights_of(self.kept_network), facts)
+
+    def _draw_figure(self, journal: Journal) -> None:
+        pictures = self._book.pictures()
+        if not pictures:
+            return
+        images = torch.stack([picture.image for picture in pictures]).to(self._fabric.device)
+        probabilities = self._method.predict(prediction_state(self.kept_network), images)
+        done = self.position.epoch + 1
+        title = f"{self._info['label']}, {done} of {self._options.epochs} epochs"
+        journal.write_figure(done, *draw(pictures, probabilities, title))
+
+    def _record(self, scores: Scores | None) -> Record:
+        place = self.position
+        return {
+            "kind": "epoch",
+            "epoch": place.epoch,
+            "step": (place.epoch + 1) * self.steps,
+            "lr": self._updater.lr,
+            "seconds": round(place.seconds, 3),
+            "train": plain(self._means.read()),
+            "val": None if scores is None else {"dsc": scores.dsc, "iou": scores.iou, "cases": scores.cases},
+        }
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self.position.seconds += now - self._counted
+        self._counted = now
+
+    def _save(self) -> None:
+        self._check_finite()
+        self._count_seconds()
+        save_checkpoint(self._folder.checkpoints, self.state_dict())
+        self._saved = time.monotonic()
+
+    def _check_finite(self) -> None:
+        """Stop before a good checkpoint is replaced by numbers that are none."""
+        place, step, what = self.position, self._means.first_bad_step(), "the loss"
+        if step is None:
+            sound = torch.stack([p.detach().isfinite().all() for p in self._state.network.parameters()])
+            if bool(sound.all()):
+                return
+            step, what = place.step - 1, "a weight of the network"
+        raise InputError(
+            f"training stopped in epoch {place.epoch + 1}, step {step + 1}: {what} is no longer a finite "
+            f"number; try a lower training.lr (now {self._options.lr:g}) or a smaller training.clip with another "
+            f"--out ({self._folder.checkpoints} keeps the last good state)"
+        )

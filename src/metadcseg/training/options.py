@@ -1,0 +1,98 @@
+"""The options of training, checked where they are made."""
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Literal, get_args
+
+from metadcseg.data.augmentation import AugmentOptions
+from metadcseg.errors import InputError
+
+Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a network is trained (section 4.1 and table 8 of the paper).
+
+    Args:
+        epochs: passes over the training cases.
+        batch: training cases per step.
+        gold_batch: gold cases per step, where the method reads gold.
+        size: side of the square training frame, in pixels.
+        lr: learning rate before schedule and warm-up.
+        momentum: of stochastic gradient descent.
+        weight_decay: of stochastic gradient descent.
+        decay: the learning rate falls as decay / (epoch + decay), in epochs.
+        warmup: epochs over which the learning rate rises linearly; never more than ``epochs``.
+        clip: largest norm of the whole gradient; 0 switches clipping off.
+        average: decay of the moving average of the weights, which is what gets validated and kept; 0: none.
+        augment: how training images are moved.
+        validate_every: epochs between two looks at the validation cases; the last epoch always is one.
+        figure_every: epochs between two figures of sample predictions; 0: none.
+        checkpoint_minutes: minutes between two checkpoints within an epoch, each of which ends with one; 0:
+            after every step.
+        threads: processor threads; all that torch takes by default.
+        accelerator: auto, cpu, cuda or mps.
+        precision: 32-true, or bf16-mixed for training passes in half precision.
+
+    Raises:
+        InputError: naming the option that has a value it must not have.
+
+    Example:
+        >>> TrainingOptions(lr=-1)
+        Traceback (most recent call last):
+        ...
+        metadcseg.errors.InputError: training.lr must be a number above 0, got -1
+    """
+
+    epochs: int = 100
+    batch: int = 8
+    gold_batch: int = 8
+    size: int = 256
+    lr: float = 0.005
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    decay: float = 20.0
+    warmup: int = 10
+    clip: float = 0.2
+    average: float = 0.99
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    validate_every: int = 1
+    figure_every: int = 10
+    checkpoint_minutes: float = 10.0
+    threads: int | None = None
+    accelerator: Accelerator = "auto"
+    precision: Precision = "32-true"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "gold_batch", "size", "validate_every"):
+            _check(name, getattr(self, name) >= 1, "a whole number of at least 1", getattr(self, name))
+        for name in ("warmup", "figure_every"):
+            _check(name, getattr(self, name) >= 0, "a whole number of at least 0", getattr(self, name))
+        for name in ("lr", "decay"):
+            _check(
+                name,
+                getattr(self, name) > 0 and isfinite(getattr(self, name)),
+                "a number above 0",
+                getattr(self, name),
+            )
+        for name in ("weight_decay", "clip", "checkpoint_minutes"):
+            _check(
+                name,
+                getattr(self, name) >= 0 and isfinite(getattr(self, name)),
+                "a number of at least 0",
+                getattr(self, name),
+            )
+        for name in ("momentum", "average"):
+            _check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1", getattr(self, name))
+        _check(
+            "threads", self.threads is None or self.threads >= 1, "a whole number of at least 1", self.threads
+        )
+        for name, kinds in (("accelerator", get_args(Accelerator)), ("precision", get_args(Precision))):
+            _check(name, getattr(self, name) in kinds, f"one of {', '.join(kinds)}", getattr(self, name))
+
+
+def _check(name: str, fits: bool, allowed: str, got: object) -> None:
+    if not fits:
+        raise InputError(f"training.{name} must be {allowed}, got {got}")

@@ -1,0 +1,52 @@
+"""Seeds that depend on what they are for, never on how often something was drawn before."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a seed from 0 to 2**63 - 1 that follows from its parts alone.
+
+    Example:
+        >>> derive_seed(0, "step", 3, 1) == derive_seed(0, "step", 3, 1) != derive_seed(0, "step", 3, 2)
+        True
+    """
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def own_randomness(device: torch.device) -> Iterator[None]:
+    """Give the caller its global torch random state back, whatever the block seeds and draws.
+
+    Dropout and the like draw from the global generators, so each step seeds them; see :func:`derive_seed`.
+    """
+    if device.type == "cuda":
+        with torch.random.fork_rng(devices=[device], device_type="cuda"):
+            yield
+    else:
+        with torch.random.fork_rng(devices=[]):
+            yield
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed the global generators that modules on this device draw from, and those of no other device."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+@contextmanager
+def processor_threads(count: int | None) -> Iterator[None]:
+    """Compute with so many processor threads within the block; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,233 @@
+"""One training run, from its arguments to its folder."""
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from metadcseg.data.store import PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.methods.contract import Method
+from metadcseg.networks import NetworkOptions
+from metadcseg.training.checkpoints import load_checkpoint
+from metadcseg.training.files import cannot_write, write_bytes
+from metadcseg.training.identity import claim, describe, machine
+from metadcseg.training.journal import Journal
+from metadcseg.training.loop import Loop
+from metadcseg.training.options import TrainingOptions
+from metadcseg.training.progress import Reporter
+from metadcseg.training.randomness import own_randomness, processor_threads
+from metadcseg.training.run_folder import RunFolder, write_run
+from metadcseg.training.setup import build, open_fabric, open_views
+from metadcseg.training.stopping import StopRequest
+from metadcseg.training.validation import Validator
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a training ended.
+
+    Args:
+        out: the run's folder.
+        interrupted: it stopped, saved, before its last epoch.
+        epochs_done: whole epochs done in all.
+        best_epoch: the epoch, from 0, whose weights were kept; None without validation.
+        best_dsc: its mean DSC on the validation cases.
+        seconds: spent in all, over every part of the run.
+    """
+
+    out: Path
+    interrupted: bool
+    epochs_done: int
+    best_epoch: int | None
+    best_dsc: float | None
+    seconds: float
+
+
+def train(
+    prepared: PreparedSet,
+    method: Method,
+    network: NetworkOptions,
+    options: TrainingOptions,
+    out: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    config: Mapping[str, Any] | None = None,
+    console: Console | None = None,
+    label: str | None = None,
+) -> RunResult:
+    """Train a network and leave everything about it in one folder.
+
+    The folder then holds ``run.json`` (what was run, and how far it is), ``config.yaml``, ``metrics.jsonl``
+    (one line per epoch), ``checkpoints/``, ``model.safetensors`` (the weights that did best on ``val``),
+    ``figures/`` and ``tensorboard/``. Ctrl-C or SIGTERM finishes the step, saves, and returns; a second one
+    stops at once. The role ``test`` is never read.
+
+    Args:
+        prepared: images and masks.
+        method: how to learn from them.
+        network: which network.
+        options: how to train it.
+        out: the run's folder: new, empty, or holding an earlier part of this run.
+        seed: all randomness follows from it.
+        resume: go on where an earlier part of this run stopped; on a new folder, start.
+        config: the configuration to record in ``config.yaml``; by default, what the arguments say.
+        console: where progress is shown; None shows nothing.
+        label: what the run is called in tables and figures; by default the method's name.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        InputError: where the set lacks what the method needs, the folder holds something else, a checkpoint
+            is damaged, the disk is full, or the loss is no longer a finite number.
+    """
+    folder = RunFolder(Path(out))
+    views = open_views(prepared, method, options, seed)
+    info = describe(prepared, method, network, options, seed=seed, label=label or method.name)
+    with ExitStack() as stack:
+        stack.enter_context(processor_threads(options.threads))
+        fabric = open_fabric(options)
+        stack.enter_context(own_randomness(fabric.device))
+        made, updater, state = build(views, method, network, options, fabric, seed)
+        info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
+        there = claim(folder, info, resume)
+        validator = Validator(prepared, options.size, options.batch, fabric.device)
+        loop = Loop(
+            method=method,
+            state=state,
+            updater=updater,
+            views=views,
+            validator=validator,
+            options=options,
+            fabric=fabric,
+            folder=folder,
+            info=info,
+        )
+        return _Session(folder, info, loop, options, console).go(there, config)
+
+
+class _Session:
+    """One sitting of a run: read the checkpoint, say what will happen, train, record how it ended."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        info: dict[str, Any],
+        loop: Loop,
+        options: TrainingOptions,
+        console: Console | None,
+    ) -> None:
+        self._folder, self._info, self._loop, self._options = folder, info, loop, options
+        self._console = console or Console(quiet=True)
+
+    def go(self, there: Mapping[str, Any] | None, config: Mapping[str, Any] | None) -> RunResult:
+        loop, epochs = self._loop, self._options.epochs
+        saved = None if there is None else load_checkpoint(self._folder.checkpoints)
+        if saved is not None:
+            loop.load_state_dict(saved)
+        if there is not None and there["status"] == "finished" and loop.position.epoch >= epochs:
+            self._say(f"{self._folder.path} is finished: all {epochs} epochs are done")
+            return self._result(interrupted=False)
+        loop.write_info("running")
+        plain = json.loads(json.dumps(dict(config or self._default_config())))
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        write_bytes(self._folder.config, text.encode())
+        loop.position.write_best(self._folder.model)
+        self._say(self._opening(there))
+        return self._result(interrupted=not self._train())
+
+    def _train(self) -> bool:
+        place, steps = self._loop.position, self._loop.steps
+        reporter = Reporter(
+            self._console, epochs=self._options.epochs, steps=steps, done=place.epoch * steps + place.step
+        )
+        try:
+            with Journal(self._folder, place.records) as journal, StopRequest() as stop, reporter:
+                finished = self._loop.run(journal, reporter, stop)
+        except InputError as error:
+            self._record_failure(error)
+            raise
+        except OSError as error:
+            raise cannot_write(Path(error.filename or self._folder.path), error) from error
+        if finished:
+            self._say(self._closing())
+        else:
+            self._say(
+                f"stopped and saved in epoch {self._loop.position.epoch + 1}: the same command with --resume "
+                "goes on from here"
+            )
+        return finished
+
+    def _record_failure(self, error: InputError) -> None:
+        """Say in ``run.json`` why the run stopped; a disk that is full has no room for that, and so be it."""
+        try:
+            write_run(self._folder, {**self._info, "status": "failed", "reason": str(error)})
+        except InputError:
+            return
+
+    def _opening(self, there: Mapping[str, Any] | None) -> str:
+        info, place, device = self._info, self._loop.position, self._info["machine"]
+        cases = info["set"]["cases"]
+        declared = info["declaration"]
+        gold = (
+            f", {cases['gold']} gold"
+            if declared["needs_gold"] or declared["supervises_gold"]
+            else ", no gold"
+        )
+        val = (
+            f"{cases['val']} for validation"
+            if cases["val"]
+            else "none for validation, so the last weights are kept"
+        )
+        where = "" if there is None else f"; going on in epoch {place.epoch + 1}, step {place.step + 1}"
+        grown = "" if there is None else self._grown(there["training"]["epochs"])
+        return (
+            f"{info['label']}: {cases['train']} training cases{gold}, {val}; network of "
+            f"{info['parameters'] / 1e6:.2f} million parameters on {device['device']}{where}{grown}"
+        )
+
+    def _grown(self, before: int) -> str:
+        """Say where a longer run cannot be what it would have been, planned so from its start."""
+        if before >= min(self._options.warmup, self._options.epochs):
+            return ""
+        planned = self._options.epochs
+        return f"; its warm-up had been cut to {before} epochs, unlike in a run planned for {planned}"
+
+    def _closing(self) -> str:
+        best = self._loop.position.best
+        kept = (
+            "the last weights"
+            if best is None
+            else f"epoch {best['epoch'] + 1}, validation DSC {best['dsc']:.4f}"
+        )
+        return f"trained {self._options.epochs} epochs in {self._info['seconds']:.0f} s; kept: {kept}"
+
+    def _default_config(self) -> dict[str, Any]:
+        info = self._info
+        return {
+            "method": info["method"],
+            info["method"]: info["options"],
+            "network": info["network"],
+            "training": info["training"],
+        }
+
+    def _result(self, interrupted: bool) -> RunResult:
+        place, best = self._loop.position, self._loop.position.best or {}
+        return RunResult(
+            self._folder.path,
+            interrupted,
+            place.epoch,
+            best.get("epoch"),
+            best.get("dsc"),
+            place.total_seconds,
+        )
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,117 @@
+"""Scores on the validation cases, by which the weights that a run keeps are chosen."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metadcseg.data.loading import to_frame
+from metadcseg.data.store import Case, PreparedSet
+from metadcseg.methods.contract import Method
+from metadcseg.tensors import IGNORE
+from metadcseg.training.run_folder import prediction_state
+
+_FRAME_MEMORY = 256 * 2**20
+"""Bytes of validation images that stay in memory between two looks."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over the validation cases.
+
+    Args:
+        dsc: mean over cases of the mean over foreground classes, 0 to 1.
+        iou: likewise.
+        cases: how many cases there were.
+    """
+
+    dsc: float
+    iou: float
+    cases: int
+
+
+class Validator:
+    """Scores a network on the role ``val``, at each case's native resolution; opens no other role.
+
+    Args:
+        prepared: where the validation cases come from; their given labels are the reference.
+        size: side of the training frame in pixels.
+        batch: images per forward pass.
+        device: where the network is.
+    """
+
+    def __init__(self, prepared: PreparedSet, size: int, batch: int, device: torch.device) -> None:
+        self._prepared = prepared
+        self._cases = prepared.select("val")
+        self._size, self._batch, self._device = size, batch, device
+        self._frames: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def score(self, method: Method, network: nn.Module, stop: Callable[[], bool]) -> Scores | None:
+        """Return the scores; None where ``stop`` said so in between.
+
+        Raises:
+            InputError: naming case and file where stored bytes are damaged.
+        """
+        state = prediction_state(network)
+        scores: list[tuple[float, float]] = []
+        for cases in self._batches():
+            if stop():
+                return None
+            frames = torch.stack([self._frame(case) for case in cases]).to(self._device)
+            for case, probabilities in zip(cases, method.predict(state, frames), strict=True):
+                prediction = native_labels(probabilities, case.height, case.width)
+                scores.append(overlap(prediction, self._prepared.label(case), len(self._prepared.classes)))
+        dsc, iou = np.mean(scores, axis=0)
+        return Scores(float(dsc), float(iou), len(scores))
+
+    def _batches(self) -> Iterator[tuple[Case, ...]]:
+        for start in range(0, len(self._cases), self._batch):
+            yield self._cases[start : start + self._batch]
+
+    def _frame(self, case: Case) -> Tensor:
+        if case.row in self._frames:
+            return self._frames[case.row]
+        frame = to_frame(self._prepared.image(case), self._size)
+        if (len(self._frames) + 1) * frame.nbytes <= _FRAME_MEMORY:
+            self._frames[case.row] = frame
+        return frame
+
+
+def native_labels(probabilities: Tensor, height: int, width: int) -> NDArray[np.uint8]:
+    """Stretch (L, S, S) probabilities to the native size (bilinear); return (height, width) classes."""
+    native = F.interpolate(
+        probabilities[None].float(), size=(height, width), mode="bilinear", align_corners=False
+    )
+    return native[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+
+def overlap(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> tuple[float, float]:
+    """Return DSC and IoU, each averaged over the foreground classes.
+
+    A class that neither mask has scores 1, one that only one of them has scores 0. Pixels whose reference is
+    unknown do not count.
+
+    Args:
+        prediction: (H, W) class numbers.
+        reference: (H, W) class numbers, or ``IGNORE``.
+        classes: L, the background included.
+
+    Example:
+        >>> overlap(np.uint8([[1, 1, 0, 0]]), np.uint8([[1, 0, 0, 255]]), 2)
+        (0.6666666666666666, 0.5)
+    """
+    known = reference != IGNORE
+    dsc, iou = [], []
+    for number in range(1, classes):
+        predicted, wanted = (prediction == number) & known, reference == number
+        common, both = int((predicted & wanted).sum()), int(predicted.sum()) + int(wanted.sum())
+        dsc.append(2 * common / both if both else 1.0)
+        iou.append(common / (both - common) if both else 1.0)
+    return float(np.mean(dsc)), float(np.mean(iou))
