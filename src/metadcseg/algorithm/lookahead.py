@@ -288,7 +288,7 @@ def _load_forward_rules() -> None:
 def _no_forward_rule(network: nn.Module, error: RuntimeError) -> InputError:
     message = str(error).split("\n")[0].split(". ")[0]
     return InputError(
-        f"network {type(network).__name__} cannot be used for a meta step, which needs a forward-mode rule of "
-        f"every operation: write the operation out in plain tensor operations, or choose a method without "
+        f"network {type(network).__name__} cannot take a meta step, which needs a forward-mode rule of "
+        f"every operation: write the operation out in plain ones, or choose a method without "
         f"meta step (torch says: {message})"
     )
