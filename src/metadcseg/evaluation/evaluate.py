@@ -113,8 +113,8 @@ def _check_fit(trained: TrainedRun, prepared: PreparedSet) -> None:
         )
     if prepared.channels != trained.channels:
         raise InputError(
-            f"{prepared.path} must have images of {trained.channels} channels, as the run was trained on, got "
-            f"{prepared.channels}: evaluate on a set with as many"
+            f"{prepared.path} must have images of {trained.channels} channels, as the run was trained on, "
+            f"got {prepared.channels}: evaluate on a set with as many"
         )
 
 

@@ -2,15 +2,14 @@
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from metadcseg.errors import InputError
 from metadcseg.evaluation.metrics import boundary
+from metadcseg.tensors import IGNORE
 
 Labels = NDArray[np.uint8]
 Picture = NDArray[np.uint8]
@@ -45,28 +44,6 @@ def encode_mask(labels: Labels, classes: Sequence[str]) -> bytes:
     return _png(labels * np.uint8(step))
 
 
-def read_mask_file(path: Path, classes: Sequence[str]) -> Labels:
-    """Read a mask that :func:`encode_mask` made.
-
-    Returns:
-        (H, W) uint8, class numbers.
-
-    Raises:
-        InputError: where the file cannot be read or holds other values.
-    """
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            values = np.array(picture)
-    except OSError as error:
-        raise InputError(f"{path}: the mask cannot be read ({error}); evaluate or predict again") from error
-    known = list(mask_values(classes).values())
-    if values.ndim != 2 or not np.isin(values, known).all():
-        raise InputError(
-            f"{path}: a mask of this run holds the values {known} only; evaluate or predict again"
-        )
-    return (values // known[1]).astype(np.uint8)
-
-
 def overlay(image: NDArray[Any], prediction: Labels, reference: Labels | None = None) -> Picture:
     """Draw masks on their image: a tint with an outline for each class, a white outline for the reference.
 
@@ -93,7 +70,7 @@ def overlay(image: NDArray[Any], prediction: Labels, reference: Labels | None = 
         canvas[inside] = (1 - _FILL) * canvas[inside] + _FILL * colour
         canvas[_outline(inside, width)] = colour
     if reference is not None:
-        for number in range(1, int(reference[reference != 255].max(initial=0)) + 1):
+        for number in range(1, int(reference[reference != IGNORE].max(initial=0)) + 1):
             canvas[_outline(reference == number, width)] = _REFERENCE
     return canvas.round().astype(np.uint8)
 

@@ -34,7 +34,8 @@ def probabilities_at_native(predict: Predict, image: Image, size: int) -> Tensor
     """Return class probabilities for every pixel of an image.
 
     The image is normalised and brought to the training frame; the probabilities come back by bilinear
-    resampling, so that they still sum to one and outlines are finer than those of a resampled mask.
+    resampling (as in validation), so that they still sum to one and outlines are finer than those of a
+    resampled mask.
 
     Args:
         predict: the trained network.
@@ -54,7 +55,7 @@ def probabilities_at_native(predict: Predict, image: Image, size: int) -> Tensor
                 "the network must return finite probabilities, got NaN or infinity: its training diverged, "
                 "so train again with a lower --training.lr"
             )
-        native = F.interpolate(frame, image.shape[:2], mode="bilinear", align_corners=False, antialias=True)
+        native = F.interpolate(frame, image.shape[:2], mode="bilinear", align_corners=False)
     return native[0]
 
 
