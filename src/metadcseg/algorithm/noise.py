@@ -120,7 +120,8 @@ def morph(region: Region, size: int, *, erode: bool) -> Region:
 def ellipse(region: Region) -> Region:
     """Return the filled ellipse that touches the bounding box of a region (eq. 19); empty stays empty.
 
-    Centre and semi-axes come from the first and last pixel, so the ellipse reaches every side of the box.
+    Centre and semi-axes come from the first and last pixel, as printed; a box with an even number of rows or
+    columns has no pixel on that axis, and its ellipse ends a pixel short of the sides that the axis meets.
     Eq. 19 is evaluated times 16 r_x^2 r_y^2, in integers: exact, and a box one pixel wide stays a line.
 
     Args:

@@ -2,7 +2,7 @@
 
 Table 9's kernel sizes mean something at one resolution only, so a noise level is a target: the mean of
 1 - DSC (eq. 20) over the set. Every trial replays the same draws with another kernel scale, so the rate is a
-step function of the scale, with a step wherever one kernel of one mask grows by a pixel. Those steps are small
+step function of the scale, with a step wherever one kernel of one mask grows by a pixel. Steps are small
 for a set of masks and large for a handful of tiny ones; a rate that falls between two steps is refused.
 """
 

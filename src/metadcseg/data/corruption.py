@@ -1,4 +1,4 @@
-"""Make a corrupted copy of a clean prepared set: the paper's noise on the labels, the reference kept as truth.
+"""Make a corrupted copy of a clean prepared set: the paper's noise on the labels, the reference as truth.
 
 Noise is drawn once, before training, from (seed, case id); it is stored with the set and never redrawn.
 """
