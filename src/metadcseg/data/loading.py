@@ -72,11 +72,11 @@ def normalise(image: Array) -> Array:
         >>> normalise(np.array([[[3], [5]]], np.uint8)).flatten().tolist()
         [-1.0, 1.0]
     """
-    values = image.astype(np.float64)
-    constant = values.max(axis=(0, 1)) == values.min(axis=(0, 1))
-    spread = np.where(constant, 1.0, values.std(axis=(0, 1)))
-    centred = np.where(constant, 0.0, values - values.mean(axis=(0, 1)))
-    return (centred / spread).astype(np.float32)
+    planes = np.moveaxis(image, 2, 0).astype(np.float64, order="C")  # channels first: several times faster
+    constant = np.ptp(planes, axis=(1, 2), keepdims=True) == 0
+    planes -= planes.mean(axis=(1, 2), keepdims=True)
+    planes /= np.where(constant, 1.0, planes.std(axis=(1, 2), keepdims=True))
+    return np.moveaxis(np.where(constant, 0.0, planes), 0, 2).astype(np.float32)
 
 
 def to_frame(image: Array, size: int) -> Tensor:

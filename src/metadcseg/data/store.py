@@ -125,6 +125,10 @@ class PreparedSet:
         manifest_file = folder / MANIFEST
         manifest = _manifest(manifest_file, _checked(manifest_file, sums.get(MANIFEST)))
         named = manifest["sha256"]
+        if any(sums.get(name) != value for name, value in named.items()):
+            raise InputError(
+                f"{folder / CHECKSUMS} contradicts {MANIFEST}; it was damaged or edited, {_AGAIN}"
+            )
         lines = _checked(folder / TABLE, named.get(TABLE)).splitlines()
         table = [_row(folder / TABLE, number, line, manifest) for number, line in enumerate(lines)]
         if len(table) != manifest["cases"]:
@@ -252,7 +256,7 @@ def _checked(file: Path, sha256: str | None) -> bytes:
 
 
 def _read_sums(file: Path) -> dict[str, str]:
-    lines = _bytes(file).decode("ascii", "replace").splitlines()
+    lines = _bytes(file).decode("ascii", "replace").split("\n")
     pairs = [line.partition("  ") for line in lines]
     return {name: value for value, _, name in pairs}
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -112,7 +113,7 @@ class SetWriter:
             if kind is None:
                 self._finish()
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            _remove(self._folder)
 
     def add(
         self,
@@ -311,6 +312,15 @@ def _json_bytes(name: str, value: Mapping[str, Any]) -> bytes:
         return json.dumps(value, indent=1, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must hold JSON values only, got {error}; convert them first") from error
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder if it is there, also while a write that an interrupt left running still adds to it."""
+    for _ in range(40):
+        if not folder.exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def _sync_folder(folder: Path) -> None:
