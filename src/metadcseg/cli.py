@@ -17,9 +17,8 @@ from rich.console import Console
 
 import metadcseg
 from metadcseg.commands import COMMANDS
+from metadcseg.commands.console import INTERRUPTED
 from metadcseg.errors import InputError, unknown_name
-
-INTERRUPTED = 130
 
 _USAGE = f"""\
 metadcseg {metadcseg.__version__}: train medical segmentation networks on imperfect masks and a few verified ones
@@ -70,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
-        status = _complain(console, f"an unexpected failure, which is our fault: {what} (--debug shows where)", 1)
+        status = _complain(
+            console, f"an unexpected failure, which is our fault: {what} (--debug shows where)", 1
+        )
     if "--debug" in words:
         traceback.print_exc()
     return status
@@ -83,7 +84,8 @@ def _run(name: str, words: list[str], console: Console) -> int:
     parser = ArgumentParser(prog=f"metadcseg {name}", description=command.DESCRIPTION, exit_on_error=False)
     command.add_options(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
-    status: int = command.run(_parse(parser, words), console)
+    options = _parse(parser, words)
+    status: int = command.run(options, console)
     return status
 
 
@@ -110,7 +112,9 @@ def _sentence(message: str, parser: ArgumentParser) -> str:
         name = alone.group(1)
     else:
         return f"{line} (see: {parser.prog} --help)"
-    options = [option.removeprefix("--") for option in parser._option_string_actions if option.startswith("--")]
+    options = [
+        option.removeprefix("--") for option in parser._option_string_actions if option.startswith("--")
+    ]
     near = get_close_matches(name, options, n=1, cutoff=0.5)
     hint = f": did you mean --{near[0]}?" if near else ""
     return f"unknown option --{name}{hint} (see: {parser.prog} --help)"

@@ -1,7 +1,7 @@
 """Options from the command line and from YAML: the option dataclasses of the rooms, composed under their names.
 
 A file, a preset and the command line speak of the same keys: ``training.lr`` is ``--training.lr`` there and
-``training: {lr: ...}`` here. A key that nobody knows is an error.
+``training: {lr: ...}`` here; a method's own options stand under the method's name. An unknown key is an error.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.methods import METHODS, create_method
+from metadcseg.methods import METHODS
 from metadcseg.methods.contract import Method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions
@@ -27,14 +27,16 @@ class RunConfig:
         method: the method with its options.
         network: which network.
         training: how it is trained.
+        methods: every method with the options that the same file or command line gives it.
     """
 
     method: Method
     network: NetworkOptions
     training: TrainingOptions
+    methods: Mapping[str, Method]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, in the layout that a ``--config`` file has."""
+        """Return plain values in the layout of a ``--config`` file."""
         return {
             "method": self.method.name,
             self.method.name: asdict(self.method),  # type: ignore[call-overload]
@@ -44,9 +46,14 @@ class RunConfig:
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with the package."""
+    """Return the names of the presets that come with the package.
+
+    Example:
+        >>> "paper-kvasir-seg" in preset_names()
+        True
+    """
     folder = resources.files("metadcseg") / "configs"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def config_path(name: str) -> Path:
@@ -59,43 +66,61 @@ def config_path(name: str) -> Path:
         return Path(name)
     if name in preset_names():
         return Path(str(resources.files("metadcseg") / "configs" / f"{name}.yaml"))
-    if Path(name).suffix in (".yaml", ".yml") or "/" in name:
-        raise InputError(f"--config {name}: there is no such file; presets go by name: {', '.join(preset_names())}")
+    if Path(name).suffix or "/" in name:
+        raise InputError(
+            f"--config {name}: there is no such file (presets go by name: {', '.join(preset_names())})"
+        )
     raise unknown_name("preset", name, preset_names())
 
 
+class _FileOrPreset(ActionConfigFile):  # type: ignore[misc]
+    """``--config`` takes a file or the name of a preset."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
+        super().__call__(parser, cfg, str(config_path(values)), option_string)
+
+
 def add_run_options(parser: ArgumentParser) -> None:
-    """Add ``--method``, ``--network.*``, ``--training.*`` and every method's own options to a parser."""
-    parser.add_argument("--method", type=str, default="metadcseg", help=f"one of: {', '.join(sorted(METHODS))}")
+    """Add ``--config``, ``--method``, ``--network.*``, ``--training.*`` and every method's own options."""
+    parser.add_argument(
+        "--config",
+        action=_FileOrPreset,
+        help=f"a YAML file of these options, or a preset: {', '.join(preset_names())}",
+    )
+    parser.add_argument(
+        "--method", type=str, default="metadcseg", help=f"one of: {', '.join(sorted(METHODS))}"
+    )
     parser.add_class_arguments(NetworkOptions, "network")
     parser.add_class_arguments(TrainingOptions, "training")
     for name, method in METHODS.items():
         parser.add_class_arguments(method, name)
 
 
-def run_config(namespace: Namespace, parser: ArgumentParser) -> RunConfig:
+def run_config(values: Namespace) -> RunConfig:
     """Return the configuration that a parsed command line describes.
+
+    Args:
+        values: parsed by a parser with :func:`add_run_options`.
 
     Raises:
         InputError: where the method is unknown or an option has a value that it must not have.
     """
-    if namespace.method not in METHODS:
-        raise unknown_name("method", namespace.method, METHODS)
-    values = namespace.clone()
-    for other in set(METHODS) - {namespace.method}:
-        del values[other]
-    return config_from(values.as_dict() | {"method": namespace.method})
+    if values.method not in METHODS:
+        raise unknown_name("method", values.method, METHODS)
+    parser = ArgumentParser(exit_on_error=False)
+    add_run_options(parser)
+    groups = {name: values[name] for name in ("method", "network", "training", *METHODS)}
+    made = parser.instantiate_classes(Namespace(groups))  # type: ignore[no-untyped-call]
+    methods = {name: made[name] for name in METHODS}
+    return RunConfig(methods[values.method], made.network, made.training, methods)
 
 
-def config_from(values: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of a nested mapping, such as a run's own ``config.yaml`` holds.
+def read_config(name: str) -> RunConfig:
+    """Return the configuration in a file or preset.
 
     Raises:
-        InputError: for an unknown method or option, or a value that is not allowed.
+        InputError: where there is no such file, or something in it is unknown or not allowed.
     """
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(NetworkOptions, "network")
-    parser.add_class_arguments(TrainingOptions, "training")
-    tree = parser.instantiate_classes(parser.parse_object({k: dict(values[k]) for k in ("network", "training")}))
-    name = str(values["method"])
-    return RunConfig(create_method(name, **dict(values.get(name, {}))), tree.network, tree.training)
+    add_run_options(parser)
+    return run_config(parser.parse_args(["--config", name]))

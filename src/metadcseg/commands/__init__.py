@@ -13,4 +13,4 @@ COMMANDS = {
     "evaluate": "metadcseg.commands.evaluate",
     "predict": "metadcseg.commands.predict",
 }
-"""Name of the command -> its module, which has ``DESCRIPTION``, ``add_options(parser)`` and ``run(options, console)``."""
+"""Name -> module, which has ``DESCRIPTION``, ``add_options(parser)`` and ``run(options, console)``."""

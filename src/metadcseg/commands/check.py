@@ -45,7 +45,10 @@ def _print(report: CheckReport) -> None:
         for finding in ordered[:_SHOWN]:
             style = _STYLES[finding.severity]
             table.add_row(
-                f"[{style}]{finding.severity}[/]", escape(finding.where), escape(finding.sentence), end_section=False
+                f"[{style}]{finding.severity}[/]",
+                escape(finding.where),
+                escape(finding.sentence),
+                end_section=False,
             )
         out.print(table)
         if len(ordered) > _SHOWN:

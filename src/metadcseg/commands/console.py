@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+INTERRUPTED = 130
+"""The exit status of a command that Ctrl-C or SIGTERM stopped, after saving."""
+
 
 class Advance(Protocol):
     """Called by long work: how much is done, of how much."""

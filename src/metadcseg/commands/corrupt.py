@@ -17,7 +17,9 @@ validation and test masks stay as they are."""
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("set", type=str, help="the clean prepared set")
-    parser.add_argument("--rate", type=float, required=True, help="target corruption rate, mean of 1 - DSC (eq. 20)")
+    parser.add_argument(
+        "--rate", type=float, required=True, help="target corruption rate, mean of 1 - DSC (eq. 20)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same noise")
     parser.add_argument("--out", type=str, required=True, help="where the corrupted set goes")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")

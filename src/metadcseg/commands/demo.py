@@ -9,7 +9,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.commands.console import progress_bar, score_table
+from metadcseg.commands.console import INTERRUPTED, progress_bar, score_table
 from metadcseg.config import RunConfig, read_config
 from metadcseg.data.corruption import corrupt_set
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
@@ -37,14 +37,12 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Run the whole demo, print the table and where the page is."""
-    from metadcseg.cli import INTERRUPTED
-
     started = time.monotonic()
     out = Path(options.out)
     noisy = _noisy_set(out, console)
     runs = []
     for name, config in _configurations():
-        folder = out / "runs" / name
+        folder = out / "runs" / name.replace(" + ", "-and-").replace(" ", "-")
         result = train(
             noisy,
             config.method,
@@ -88,10 +86,9 @@ def _noisy_set(out: Path, console: Console) -> PreparedSet:
 
 def _configurations() -> Sequence[tuple[str, RunConfig]]:
     config = read_config("demo")
-    dice = config.options_of("supervised")["dice"]
     return [
-        ("noisy only", replace(config, method=create_method("supervised", gold="none", dice=dice))),
-        ("noisy + gold", replace(config, method=create_method("supervised", gold="mixed", dice=dice))),
+        ("noisy only", replace(config, method=create_method("supervised", gold="none"))),
+        ("noisy + gold", replace(config, method=create_method("supervised", gold="mixed"))),
         ("metadcseg", config),
     ]
 

@@ -18,7 +18,9 @@ printed beside the means."""
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("run", type=str, help="the folder that train wrote")
-    parser.add_argument("--data", type=str, default=None, help="a prepared set (default: the one it was trained on)")
+    parser.add_argument(
+        "--data", type=str, default=None, help="a prepared set (default: the one it was trained on)"
+    )
     parser.add_argument("--split", type=str, default="test", help=f"one of: {', '.join(ROLES)}")
     parser.add_argument("--overlays", action="store_true", help="also write pictures with the outlines")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -39,6 +41,8 @@ def run(options: Namespace, console: Console) -> int:
     if options.json:
         print_json(record)
         return 0
-    table = score_table([(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases")
+    table = score_table(
+        [(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases"
+    )
     Console().print(table)
     return 0

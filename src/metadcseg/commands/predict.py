@@ -25,7 +25,11 @@ def run(options: Namespace, console: Console) -> int:
 
     with progress_bar(console, "predicting") as advance:
         written = predict_images(
-            Path(options.run), Path(options.images), Path(options.out), overlays=options.overlays, progress=advance
+            Path(options.run),
+            Path(options.images),
+            Path(options.out),
+            overlays=options.overlays,
+            progress=advance,
         )
     Console().print(f"{len(written)} masks in {options.out}", highlight=False, soft_wrap=True)
     return 0

@@ -1,10 +1,12 @@
 """``metadcseg train``: one network, trained on a prepared set by a method."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
+from metadcseg.commands.console import INTERRUPTED
 from metadcseg.config import add_run_options, run_config
 from metadcseg.data.store import PreparedSet
 from metadcseg.training import train
@@ -19,16 +21,20 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=str, required=True, help="a prepared set")
     parser.add_argument("--out", type=str, required=True, help="the folder of this run")
     parser.add_argument("--epochs", type=int, default=None, help="short for --training.epochs")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same network on the same CPU")
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run of this folder stopped")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same seed gives the same network on the same CPU"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where an interrupted run of this folder stopped"
+    )
     add_run_options(parser)
 
 
 def run(options: Namespace, console: Console) -> int:
     """Train, and say what comes next."""
-    from metadcseg.cli import INTERRUPTED
-
     config = run_config(options)
+    if options.epochs is not None:
+        config = replace(config, training=replace(config.training, epochs=options.epochs))
     out = Path(options.out)
     result = train(
         PreparedSet.open(Path(options.data)),
