@@ -11,9 +11,9 @@ from metadcseg.errors import InputError
 CLASSES = ("background", "liver", "spleen")
 
 
-def build(folder, *, count=16, classes=CLASSES, truth_of=None, empty=1):
+def build(folder, *, count=16, classes=CLASSES, truth_of=None, empty=1, seed=1):
     """A set with every role; training cases hold all classes, but for the empty ones at the end."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:40, :44]
     roles = ["train"] * count + ["gold"] * 2 + ["val"] * 2 + ["test"] * 2
     with SetWriter(folder, name="tiny", classes=classes, channels=1, source={"from": "a test"}) as writer:
@@ -108,6 +108,16 @@ def test_the_same_seed_makes_the_same_set_and_another_seed_another(clean, corrup
     assert corrupt_set(clean, tmp_path / "again", 0.4, 5) == shown
     assert PreparedSet.open(tmp_path / "again").fingerprint == noisy.fingerprint
     assert corrupt_set(clean, tmp_path / "other", 0.4, 6)["hash"] != shown["hash"]
+
+
+def test_the_hash_covers_the_labels_and_not_only_the_draws(clean, tmp_path):
+    other = build(tmp_path / "other", seed=2)
+    assert [case.id for case in other.cases] == [case.id for case in clean.cases]
+    first, second = (
+        corrupt_set(prepared, tmp_path / name, 0.0, 0)["hash"]
+        for prepared, name in ((clean, "a"), (other, "b"))
+    )
+    assert first != second
 
 
 def test_vanished_masks_are_counted(clean, tmp_path):
