@@ -1,0 +1,217 @@
+"""Read what runs left behind, and compare it; whatever is missing becomes a sentence, never a crash."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """One line of ``evaluation/test.csv``.
+
+    Args:
+        dsc: mean over the foreground classes.
+        prediction: file of the predicted mask, or None where it was not kept.
+    """
+
+    dsc: float
+    prediction: Path | None
+
+
+@dataclass
+class RunRecord:
+    """What one run left behind.
+
+    Args:
+        folder: the run's folder.
+        name: what the page calls it; unique among the runs compared.
+        info: ``run.json``, empty where it cannot be read.
+        epochs: the epoch lines of ``metrics.jsonl``.
+        evaluation: ``evaluation/test.json``, empty where there is none.
+        cases: case id -> its scores, in the order of the table.
+        figure: the last picture of weight maps, or None.
+        missing: one sentence for every piece that could not be read.
+    """
+
+    folder: Path
+    name: str = ""
+    info: dict[str, Any] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    cases: dict[str, CaseRecord] = field(default_factory=dict)
+    figure: Path | None = None
+    missing: list[str] = field(default_factory=list)
+
+    def spread(self, metric: str) -> tuple[float, float | None] | None:
+        """Return the mean and the standard deviation of a metric over the test cases, None where unknown."""
+        entry = mapping(mapping(self.evaluation, "summary"), metric)
+        mean = number(entry.get("mean"))
+        return None if mean is None else (mean, number(entry.get("sd")))
+
+    @property
+    def gold(self) -> str:
+        """How the method declares to use the verified masks, in words."""
+        declared = mapping(self.info, "declaration")
+        if not declared:
+            return "not declared"
+        if not declared.get("needs_gold"):
+            return "none"
+        return "read and trained on" if declared.get("supervises_gold") else "read, not trained on"
+
+    @property
+    def equal_gold_baseline(self) -> bool:
+        """Whether this is plain supervision with the gold masks mixed in: what a method has to beat."""
+        declared = mapping(self.info, "declaration")
+        given = declared.get("labels", "given") == "given"
+        return self.info.get("method") == "supervised" and bool(declared.get("supervises_gold")) and given
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired differences of per-case DSC between two runs.
+
+    Args:
+        mean: of the differences.
+        sd: of the differences (n - 1); None for a single case.
+        count: number of cases that both runs were scored on.
+        better: in so many cases the difference is above zero.
+        worse: and in so many below.
+    """
+
+    mean: float
+    sd: float | None
+    count: int
+    better: int
+    worse: int
+
+
+def paired_difference(run: RunRecord, baseline: RunRecord) -> Difference | None:
+    """Compare two runs case by case; None where they have no case in common.
+
+    Example:
+        >>> one = RunRecord(Path("a"), cases={"x": CaseRecord(0.5, None), "y": CaseRecord(1.0, None)})
+        >>> two = RunRecord(Path("b"), cases={"x": CaseRecord(0.5, None), "y": CaseRecord(0.5, None)})
+        >>> paired_difference(one, two)
+        Difference(mean=0.25, sd=0.3535533905932738, count=2, better=1, worse=0)
+    """
+    common = [case for case in run.cases if case in baseline.cases]
+    if not common:
+        return None
+    values = [run.cases[case].dsc - baseline.cases[case].dsc for case in common]
+    sd = stdev(values) if len(values) > 1 else None
+    better, worse = sum(value > 0 for value in values), sum(value < 0 for value in values)
+    return Difference(fmean(values), sd, len(values), better, worse)
+
+
+def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
+    """Read every run and give each a name of its own: its label, with seed or folder where labels collide."""
+    runs = [_read_run(Path(folder)) for folder in folders]
+    labels = [str(run.info.get("label") or run.info.get("method") or run.folder.name) for run in runs]
+    seeded = [
+        f"{label}, seed {run.info.get('seed', '?')}" if labels.count(label) > 1 else label
+        for label, run in zip(labels, runs, strict=True)
+    ]
+    for run, name in zip(runs, seeded, strict=True):
+        run.name = f"{name} ({run.folder})" if seeded.count(name) > 1 else name
+    return runs
+
+
+def _read_run(folder: Path) -> RunRecord:
+    run = RunRecord(folder)
+    run.info = _read_object(folder / "run.json", run.missing)
+    run.epochs = _read_epochs(folder / "metrics.jsonl", run.missing)
+    run.evaluation = _read_object(folder / "evaluation" / "test.json", run.missing)
+    if run.evaluation:
+        predictions = mapping(run.evaluation, "predictions")
+        run.cases = _read_cases(folder / "evaluation" / "test.csv", predictions, run.missing)
+    figures = sorted((folder / "figures").glob("*.png"), key=lambda file: (len(file.name), file.name))
+    run.figure = figures[-1] if figures else None
+    return run
+
+
+def _read_object(file: Path, missing: list[str]) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        missing.append(f"{file} does not exist.")
+    except (OSError, ValueError, RecursionError) as error:
+        missing.append(f"{file} cannot be read ({type(error).__name__}).")
+    else:
+        if isinstance(value, dict):
+            return value
+        missing.append(f"{file} does not hold a JSON object.")
+    return {}
+
+
+def _read_epochs(file: Path, missing: list[str]) -> list[dict[str, Any]]:
+    """Read the epoch lines; a resumed run may have written an epoch twice, the later line counts."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        missing.append(f"{file} cannot be read, so this run has no learning curve.")
+        return []
+    epochs: dict[int, dict[str, Any]] = {}
+    damaged = 0
+    for line in filter(str.strip, lines):
+        try:
+            entry = json.loads(line)
+            if entry.get("kind") == "epoch":
+                epochs[int(entry["epoch"])] = entry
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            damaged += 1
+    if damaged:
+        missing.append(f"{file}: lines that are not records were left out ({damaged}).")
+    return [epochs[number] for number in sorted(epochs)]
+
+
+def _read_cases(file: Path, predictions: Mapping[str, Any], missing: list[str]) -> dict[str, CaseRecord]:
+    """Read the table of cases; paths of masks are relative to the table's folder and must stay in it."""
+    try:
+        with file.open(encoding="utf-8", errors="replace", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, csv.Error):
+        missing.append(f"{file} cannot be read, so this run has no scores case by case.")
+        return {}
+    cases: dict[str, CaseRecord] = {}
+    damaged = 0
+    home = file.parent.resolve()
+    for row in rows:
+        try:
+            dsc = float(row["dsc"])
+            if not isfinite(dsc):
+                raise ValueError(dsc)
+            name = str(predictions.get(row["id"]) or row.get("prediction") or "")
+            path = (home / name).resolve() if name else None
+            kept = path if path is not None and path.is_relative_to(home) else None
+            cases[row["id"]] = CaseRecord(dsc, kept)
+        except (KeyError, TypeError, ValueError, OSError):
+            damaged += 1
+    if damaged:
+        missing.append(f"{file}: lines without id and DSC were left out ({damaged}).")
+    return cases
+
+
+def mapping(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the object under a key, an empty one where there is none.
+
+    Example:
+        >>> mapping({"a": {"b": 1}}, "a"), mapping({"a": 3}, "a")
+        ({'b': 1}, {})
+    """
+    value = values.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def number(value: object) -> float | None:
+    """Return a finite number as it stands, None for anything else.
+
+    Example:
+        >>> number(0.5), number("0.5"), number(float("nan"))
+        (0.5, None, None)
+    """
+    return float(value) if isinstance(value, int | float) and isfinite(value) else None
