@@ -246,6 +246,6 @@ class Loop:
             step, what = place.step - 1, "a weight of the network"
         raise InputError(
             f"training stopped in epoch {place.epoch + 1}, step {step + 1}: {what} is no longer a finite "
-            f"number; try a lower training.lr (now {self._options.lr:g}) or a smaller training.clip with another "
-            f"--out ({self._folder.checkpoints} keeps the last good state)"
+            f"number; try a lower training.lr (now {self._options.lr:g}) or a smaller training.clip with "
+            f"another --out ({self._folder.checkpoints} keeps the last good state)"
         )

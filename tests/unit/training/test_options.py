@@ -1,0 +1,38 @@
+import pytest
+
+from metadcseg.errors import InputError
+from metadcseg.training import TrainingOptions
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("batch", 0),
+        ("gold_batch", -1),
+        ("size", 0),
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("momentum", 1.0),
+        ("weight_decay", -0.1),
+        ("decay", 0.0),
+        ("warmup", -1),
+        ("clip", -1.0),
+        ("average", 1.0),
+        ("validate_every", 0),
+        ("figure_every", -1),
+        ("checkpoint_minutes", -1.0),
+        ("threads", 0),
+        ("accelerator", "gpus"),
+        ("precision", "16"),
+    ],
+)
+def test_a_bad_value_is_named(name, value):
+    with pytest.raises(InputError, match=rf"training\.{name} must be .*, got "):
+        TrainingOptions(**{name: value})
+
+
+def test_zero_switches_off():
+    options = TrainingOptions(warmup=0, clip=0, average=0, figure_every=0, checkpoint_minutes=0, momentum=0)
+    assert options.clip == 0
