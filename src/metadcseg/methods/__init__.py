@@ -1,0 +1,45 @@
+"""The methods: one file each, and the registry that makes them known by name."""
+
+from dataclasses import fields
+from typing import Any
+
+from metadcseg.errors import unknown_name
+from metadcseg.methods.contract import Declaration, Method, MethodState, StepReport, Updater
+from metadcseg.methods.metadcseg import MetaDCSeg
+from metadcseg.methods.supervised import Supervised
+
+METHODS: dict[str, type[Any]] = {method.name: method for method in (MetaDCSeg, Supervised)}
+"""Every method by its name."""
+
+
+def create_method(name: str, **options: Any) -> Method:
+    """Return a method with its options; those left out keep their defaults.
+
+    Raises:
+        InputError: for a method or an option that nobody knows, or a value that is not allowed.
+
+    Example:
+        >>> create_method("supervised", gold="mixed").declaration.needs_gold
+        True
+    """
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    known = [option.name for option in fields(METHODS[name])]
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of method '{name}'", option, known)
+    method: Method = METHODS[name](**options)
+    return method
+
+
+__all__ = [
+    "METHODS",
+    "Declaration",
+    "MetaDCSeg",
+    "Method",
+    "MethodState",
+    "StepReport",
+    "Supervised",
+    "Updater",
+    "create_method",
+]

@@ -1,0 +1,110 @@
+"""The weights of the boundary as a method uses them: eq. 5-12 in a row, for one foreground or every class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metadcseg.algorithm.boundary import (
+    ForegroundOf,
+    RunningCentres,
+    boundary_weights,
+    decompose,
+    dynamic_centre_distance,
+    foreground_probability,
+    region_centres,
+)
+from metadcseg.networks.contract import Output
+from metadcseg.tensors import IGNORE, Batch
+
+
+@dataclass
+class BoundaryTerm:
+    """How much each boundary pixel matters; remembers the centres it has seen (eq. 47).
+
+    Args:
+        regions: one foreground (``"foreground"``), or every class with regions and centres of its own
+            (``"per_class"``), whose weights are then averaged over the classes that have a boundary.
+        ratio: share of the pixels that a boundary may take, before edges join; unused where ``tau`` is given.
+        tau: the confidence of eq. 6-8, or None.
+        temperature: tau_dcd of eq. 12.
+        min_pixels: tau_min of eq. 47.
+        maximum: DCD_max of eq. 46.
+        detach: keep gradients from flowing through the weights.
+    """
+
+    regions: ForegroundOf
+    ratio: float
+    tau: float | None
+    temperature: float
+    min_pixels: int
+    maximum: float
+    detach: bool
+    _running: list[RunningCentres] = field(default_factory=list)  # one for each foreground
+
+    def weigh(self, output: Output, batch: Batch, gamma: Tensor) -> Tensor:
+        """Return w of eq. 12 and take the batch's centres into the running ones.
+
+        Args:
+            output: the network's logits and features for the batch.
+            batch: its labels tell which pixels count, its edges join the boundary (eq. 8).
+            gamma: (N, H, W), the trust of eq. 9.
+
+        Returns:
+            (N, H, W), at least 0; sums to 1 over each image's boundary, or to 0 where there is none.
+        """
+        features = _without_ignored(
+            output.features.detach() if self.detach else output.features, batch.labels
+        )
+        foregrounds = foreground_probability(
+            output.logits.detach().softmax(dim=1), self.regions
+        )  # (N, K, H, W)
+        maps = [
+            self._weigh_one(foreground, features, batch, gamma, self._centres_of(number))
+            for number, foreground in enumerate(foregrounds.unbind(dim=1))
+        ]
+        weights = torch.stack(maps, dim=1)  # (N, K, H, W)
+        with_boundary = weights.detach().sum(dim=(2, 3)) > 0  # (N, K)
+        return weights.sum(dim=1) / with_boundary.sum(dim=1).clamp(min=1).view(-1, 1, 1)
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return the running centres of every foreground, by its number."""
+        return {str(number): running.state_dict() for number, running in enumerate(self._running)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self._running = []
+        for number in range(len(state)):
+            self._centres_of(number).load_state_dict(state[str(number)])
+
+    def _weigh_one(
+        self, foreground: Tensor, features: Tensor, batch: Batch, gamma: Tensor, running: RunningCentres
+    ) -> Tensor:
+        regions = decompose(  # eq. 6-8
+            foreground,
+            ratio=self.ratio if self.tau is None else None,
+            tau=self.tau,
+            edges=batch.edges,
+            valid=batch.labels != IGNORE,
+        )
+        centres = region_centres(features, gamma, regions, running.values, self.min_pixels)  # eq. 10, 47
+        running.update(centres)
+        distance = dynamic_centre_distance(features, centres, maximum=self.maximum)  # eq. 11, 46
+        return boundary_weights(distance, regions.boundary, self.temperature)  # eq. 12
+
+    def _centres_of(self, number: int) -> RunningCentres:
+        while len(self._running) <= number:
+            self._running.append(RunningCentres())
+        return self._running[number]
+
+
+def _without_ignored(features: Tensor, labels: Tensor) -> Tensor:
+    """Return the features with the mean of each image's other pixels where its labels are ``IGNORE``.
+
+    The mean feature of a whole image stands in for a centre that nothing is known of.
+    """
+    valid = (labels != IGNORE).unsqueeze(1)  # (N, 1, H, W)
+    sums = features.masked_fill(~valid, 0.0).sum(dim=(2, 3), keepdim=True)
+    return torch.where(valid, features, sums / valid.sum(dim=(2, 3), keepdim=True).clamp(min=1))

@@ -1,0 +1,47 @@
+"""What every method's step needs: the mean loss of a batch, the gold batch it asked for, and predictions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from metadcseg.errors import InputError
+from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
+from metadcseg.tensors import Batch
+
+
+def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy, averaged over the pixels of the batch that are not ignored; a scalar."""
+    return mean_over_pixels(pixel_cross_entropy(logits, labels), labels)
+
+
+def require_gold(gold: Batch | None, method: str) -> Batch:
+    """Return the gold batch.
+
+    Raises:
+        InputError: where there is none, which only a loop that overlooks the method's declaration can cause.
+    """
+    if gold is None:
+        raise InputError(f"method '{method}' declares that it needs gold batches, but this step got none")
+    return gold
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[nn.Module]:
+    """Put a network in evaluation mode without gradients, and every part back in its own mode afterwards."""
+    modes = [(part, part.training) for part in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield network
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def class_probabilities(network: nn.Module, images: Tensor) -> Tensor:
+    """Return (N, L, H, W) softmax probabilities for (N, C, H, W) images, in evaluation mode."""
+    with evaluating(network):
+        probabilities: Tensor = network(images).logits.softmax(dim=1)
+        return probabilities

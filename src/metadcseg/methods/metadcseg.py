@@ -1,0 +1,249 @@
+"""MetaDCSeg: pixel-wise meta-weights (eq. 1-4, 21-24), boundaries weighted by dynamic centres (eq. 5-13)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from metadcseg.algorithm.boundary import ForegroundOf, effective_pixels
+from metadcseg.algorithm.lookahead import (
+    MetaStep,
+    Parameters,
+    Virtual,
+    gradient_of,
+    meta_gradients,
+    trainable,
+)
+from metadcseg.algorithm.meta_weights import (
+    Normalisation,
+    Scaling,
+    initial_weights,
+    normalise_weights,
+    pseudo_labels,
+    weighted_pixel_loss,
+)
+from metadcseg.algorithm.objective import Objective, total_objective
+from metadcseg.errors import InputError
+from metadcseg.losses import mean_over_pixels, soft_dice_loss
+from metadcseg.methods.boundary_term import BoundaryTerm
+from metadcseg.methods.common import class_probabilities, evaluating, mean_cross_entropy, require_gold
+from metadcseg.methods.contract import Declaration, MethodState, StepReport, Updater
+from metadcseg.methods.options import check_range, check_types
+from metadcseg.methods.weight_models import NoMemory, PersistentWeights
+from metadcseg.networks.contract import Output
+from metadcseg.tensors import IGNORE, Batch, WeightMaps
+
+
+@dataclass(frozen=True)
+class MetaDCSeg:
+    """The method of the paper; every reading of it is an option.
+
+    Args:
+        eta: meta-learning rate of eq. 22, above 0.
+        meta_scaling: ``"rms"`` divides the meta-gradient of every image by its root mean square, so that
+            ``eta`` does not depend on learning rate, image size and network; ``"none"`` is eq. 22 as printed.
+        normalisation: eq. 24 per image (``"image"``) or over the batch (``"batch"``), both scaled to mean
+            one, or alpha + beta = 1 in every pixel (``"complementary"``, section 3.2.3).
+        memory: ``"persistent"`` keeps a pair for every training pixel, ``"none"`` always starts from eq. 2.
+        pseudo_labels: arg max of the network as it stands (``"current"``, eq. 1) or of its moving average.
+        virtual_step: ``"exact"`` takes the gold gradient after the virtual step (eq. 21-22),
+            ``"linearised"`` before it, which saves the virtual step and a second gold pass.
+        clean_supervision: the gold batch also enters the training loss, as its mean cross-entropy with
+            weight 1 (without Dice, so that one gold gradient serves this and the meta step).
+        warmup: epochs with weights (1, 0) and without meta step; gold supervision stays on.
+        regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
+        boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
+        tau: the confidence of eq. 6-8, above 0.5 and below 1, in place of ``boundary_ratio``.
+        temperature: tau_dcd of eq. 12, above 0.
+        lambda_boundary: lambda_1 of eq. 13, at least 0.
+        lambda_dice: lambda_2 of eq. 13, at least 0; 0 takes Dice out.
+        detach_boundary_weights: keeps the gradient from flowing through w of eq. 12 (eq. 44 lets it).
+        min_region_pixels: tau_min of eq. 47; a smaller region takes the running centre.
+        dcd_maximum: DCD_max of eq. 46, above 0.
+        meta: False leaves the weights at (1, 0): table 5 "without meta".
+        dcd: False takes the boundary term out: table 5 "without DCD".
+
+    Raises:
+        InputError: for an option with a value that is not allowed.
+    """
+
+    name: ClassVar[str] = "metadcseg"
+
+    eta: float = 0.01
+    meta_scaling: Scaling = "rms"
+    normalisation: Normalisation = "image"
+    memory: Literal["persistent", "none"] = "persistent"
+    pseudo_labels: Literal["current", "average"] = "current"
+    virtual_step: Virtual = "linearised"
+    clean_supervision: bool = True
+    warmup: int = 0
+    regions: ForegroundOf = "foreground"
+    boundary_ratio: float = 0.11
+    tau: float | None = None
+    temperature: float = 0.5
+    lambda_boundary: float = 0.33
+    lambda_dice: float = 0.12
+    detach_boundary_weights: bool = True
+    min_region_pixels: int = 10
+    dcd_maximum: float = 100.0
+    meta: bool = True
+    dcd: bool = True
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for option in ("eta", "temperature", "dcd_maximum"):
+            check_range(self, option, above=0)
+        for option in ("warmup", "lambda_boundary", "lambda_dice"):
+            check_range(self, option, at_least=0)
+        check_range(self, "boundary_ratio", above=0, below=1)
+        check_range(self, "tau", above=0.5, below=1)
+        check_range(self, "min_region_pixels", at_least=1)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the method needs and costs with these options, after the warm-up."""
+        return Declaration(
+            needs_gold=self.meta or self.clean_supervision,
+            supervises_gold=self.clean_supervision,
+            passes=self._passes(),
+        )
+
+    def start(self, network: nn.Module, updater: Updater, generator: torch.Generator) -> MethodState:
+        """Return the state before the first step: no pixel and no centre seen."""
+        model = PersistentWeights if self.memory == "persistent" else NoMemory
+        boundary = BoundaryTerm(
+            regions=self.regions,
+            ratio=self.boundary_ratio,
+            tau=self.tau,
+            temperature=self.temperature,
+            min_pixels=self.min_region_pixels,
+            maximum=self.dcd_maximum,
+            detach=self.detach_boundary_weights,
+        )
+        parts = {"weights": model(self.eta, self.meta_scaling), "boundary": boundary}
+        return MethodState(network, updater, generator, parts)
+
+    def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
+        """Update the weights of the batch's pixels (eq. 21-24), then train with them (eq. 13)."""
+        output: Output = state.network(noisy.images)  # p of eq. 1, h of eq. 5
+        pseudo = self._pseudo_labels(state, output, noisy)  # eq. 1
+        meta = self._meta_step(state, output, pseudo, noisy, gold)  # eq. 21, gradient of eq. 22
+        rectified = self._update_weights(state, output, noisy, meta)  # eq. 22-23
+        weights = normalise_weights(rectified, self.normalisation, noisy.labels != IGNORE)  # eq. 24
+        boundary = self._boundary_weights(state, output, noisy, rectified.gamma)  # eq. 5-12
+        objective = total_objective(  # eq. 13
+            weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights),
+            boundary,
+            soft_dice_loss(output.logits.softmax(dim=1), noisy.labels),
+            noisy.labels,
+            self.lambda_boundary,
+            self.lambda_dice,
+        )
+        state.updater.backward(objective.total)
+        gold_loss = self._supervise_gold(state, gold, meta)
+        state.updater.step()
+        return _report(objective, gold_loss, boundary, weights, noisy.labels)
+
+    def predict(self, state: MethodState, images: Tensor) -> Tensor:
+        """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
+        return class_probabilities(state.network, images)
+
+    def _learns_weights(self, state: MethodState) -> bool:
+        return self.meta and state.updater.epoch >= self.warmup
+
+    def _pseudo_labels(self, state: MethodState, output: Output, noisy: Batch) -> Tensor:
+        if self.pseudo_labels == "current" or not self._learns_weights(state):
+            return pseudo_labels(output.logits)
+        if state.updater.averaged is None:
+            raise InputError(
+                "metadcseg.pseudo_labels 'average' needs the moving average of the network: switch it on "
+                "with training.average, or take 'current'"
+            )
+        with evaluating(state.updater.averaged) as averaged:
+            return pseudo_labels(averaged(noisy.images).logits)
+
+    def _meta_step(
+        self, state: MethodState, output: Output, pseudo: Tensor, noisy: Batch, gold: Batch | None
+    ) -> MetaStep | None:
+        """Ask the gold batch about every noisy pixel; None while the weights rest at (1, 0)."""
+        if not self._learns_weights(state):
+            return None
+        weights: WeightMaps = state.parts["weights"].read(noisy, output.features.detach())
+        training_gradient = None
+        if self.virtual_step == "exact":  # eq. 21, on the graph that the training step goes on to use
+            pixel_loss = weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights)
+            training_loss = mean_over_pixels(pixel_loss, noisy.labels)
+            training_gradient = gradient_of(training_loss, state.network, retain_graph=True)
+        return meta_gradients(
+            state.network,
+            noisy,
+            require_gold(gold, self.name),
+            pseudo,
+            weights,
+            lr=state.updater.lr,
+            virtual=self.virtual_step,
+            training_gradient=training_gradient,
+        )
+
+    def _update_weights(
+        self, state: MethodState, output: Output, noisy: Batch, meta: MetaStep | None
+    ) -> WeightMaps:
+        if meta is None:
+            count, height, width = noisy.labels.shape
+            return initial_weights((count, height, width), noisy.labels.device)
+        weights: WeightMaps = state.parts["weights"].update(noisy, output.features.detach(), meta.gradients)
+        return weights
+
+    def _boundary_weights(self, state: MethodState, output: Output, noisy: Batch, gamma: Tensor) -> Tensor:
+        if not self.dcd:
+            return torch.zeros_like(gamma)
+        weights: Tensor = state.parts["boundary"].weigh(output, noisy, gamma)
+        return weights
+
+    def _supervise_gold(self, state: MethodState, gold: Batch | None, meta: MetaStep | None) -> Tensor | None:
+        """Add the gradient of the mean gold cross-entropy; return that loss, None where nothing is added."""
+        if not self.clean_supervision:
+            return None
+        if meta is not None and self.virtual_step == "linearised":
+            state.updater.backward(_linear_in(state.network, meta.gold_gradient))
+            return meta.gold_loss
+        verified = require_gold(gold, self.name)
+        loss = mean_cross_entropy(state.network(verified.images).logits, verified.labels)
+        state.updater.backward(loss)
+        return loss.detach()
+
+    def _passes(self) -> float:
+        """Count forward-equivalents: forward 1, backward 2, tangent 2."""
+        passes = 3.0  # the training pass
+        gold_pass = 3.0
+        if self.meta:
+            passes += gold_pass + 1.0 + 2.0  # and the noisy pass that carries the tangent
+            passes += 2.0 if self.virtual_step == "exact" else 0.0
+            passes += 1.0 if self.pseudo_labels == "average" else 0.0
+        shared = self.meta and self.virtual_step == "linearised"
+        return passes + (gold_pass if self.clean_supervision and not shared else 0.0)
+
+
+def _linear_in(network: nn.Module, gradient: Parameters) -> Tensor:
+    """Return a loss whose gradient is the one given, so that the updater adds it as it adds any other."""
+    parameters = trainable(network)
+    return torch.stack([(parameters[name] * direction).sum() for name, direction in gradient.items()]).sum()
+
+
+def _report(
+    objective: Objective, gold_loss: Tensor | None, boundary: Tensor, weights: WeightMaps, labels: Tensor
+) -> StepReport:
+    loss = objective.total if gold_loss is None else objective.total + gold_loss
+    scalars = {
+        "loss": loss,
+        "pixel": objective.pixel,
+        "boundary": objective.boundary,
+        "dice": objective.dice,
+        "effective_boundary_pixels": effective_pixels(boundary).mean(),
+        "alpha": mean_over_pixels(weights.alpha, labels),
+        "beta": mean_over_pixels(weights.beta, labels),
+    }
+    if gold_loss is not None:
+        scalars["gold"] = gold_loss
+    return StepReport({name: value.detach() for name, value in scalars.items()}, weights)

@@ -1,0 +1,63 @@
+"""Checks of a method's options that name the option and say what is allowed."""
+
+from dataclasses import fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from metadcseg.errors import InputError, unknown_name
+
+_ALLOWED: dict[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    type(None): ((type(None),), "null"),
+}
+
+
+def check_types(method: Any) -> None:
+    """Raise unless every option of a method has a value of its annotated type.
+
+    Knows ``bool``, ``int``, ``float`` (an int is fine), ``Literal`` choices, and unions of the first three
+    with None. A YAML file can hold anything: there, ``1e-3`` is a piece of text.
+
+    Args:
+        method: a dataclass instance with a ``name``.
+
+    Raises:
+        InputError: naming the option as ``METHOD.OPTION``.
+    """
+    hints = get_type_hints(type(method))
+    for option in fields(method):
+        name, value, hint = f"{method.name}.{option.name}", getattr(method, option.name), hints[option.name]
+        if get_origin(hint) is Literal:
+            if value not in get_args(hint):
+                raise unknown_name(f"value of {name}", str(value), get_args(hint))
+            continue
+        kinds = [_ALLOWED[kind] for kind in (get_args(hint) or (hint,))]
+        if not any(type(value) in types for types, _ in kinds):  # not isinstance: True is no number
+            raise InputError(f"{name} must be {' or '.join(words for _, words in kinds)}, got {value!r}")
+
+
+def check_range(
+    method: Any,
+    option: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raise unless a number among a method's options lies in its range; None passes.
+
+    Raises:
+        InputError: naming the option as ``METHOD.OPTION``.
+    """
+    value = getattr(method, option)
+    if value is None:
+        return
+    bounds = [
+        ("above", above, above is None or value > above),
+        ("at least", at_least, at_least is None or value >= at_least),
+        ("below", below, below is None or value < below),
+    ]
+    if not all(fits for _, _, fits in bounds):
+        wanted = " and ".join(f"{words} {bound:g}" for words, bound, _ in bounds if bound is not None)
+        raise InputError(f"{method.name}.{option} must be {wanted}, got {value}")

@@ -1,0 +1,78 @@
+"""Plain supervision: the baselines that every method has to beat, and the upper bound."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Generator, Tensor, nn
+
+from metadcseg.losses import soft_dice_loss
+from metadcseg.methods.common import class_probabilities, mean_cross_entropy, require_gold
+from metadcseg.methods.contract import Declaration, MethodState, StepReport, Updater
+from metadcseg.methods.options import check_range, check_types
+from metadcseg.networks.contract import Output
+from metadcseg.tensors import Batch
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """Cross-entropy and soft Dice on the labels as they are.
+
+    With l(batch) = mean cross-entropy + ``dice`` * mean soft Dice loss, a step descends l(noisy), or, with
+    ``gold="mixed"``, l(noisy) + l(gold): each batch counts the same, whatever its size, so that a gold pixel
+    counts more than a noisy one where gold batches are smaller. This is the equal-gold baseline.
+
+    Args:
+        gold: ``"mixed"`` adds a gold batch to every step; ``"none"`` never looks at one.
+        labels: ``"clean"`` trains on the reference masks in place of the given ones: the upper bound.
+        dice: weight of the soft Dice loss, at least 0.
+
+    Raises:
+        InputError: for an option with a value that is not allowed.
+    """
+
+    name: ClassVar[str] = "supervised"
+
+    gold: Literal["none", "mixed"] = "none"
+    labels: Literal["noisy", "clean"] = "noisy"
+    dice: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(self, "dice", at_least=0)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the method needs and costs with these options."""
+        mixed = self.gold == "mixed"
+        return Declaration(
+            needs_gold=mixed,
+            supervises_gold=mixed,
+            labels="truth" if self.labels == "clean" else "given",
+            passes=6.0 if mixed else 3.0,
+        )
+
+    def start(self, network: nn.Module, updater: Updater, generator: Generator) -> MethodState:
+        """Return the state before the first step; nothing of it is the method's own."""
+        return MethodState(network, updater, generator)
+
+    def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
+        """Train on one noisy batch, and on a gold batch of equal weight where mixed."""
+        loss, scalars = self._descend(state, noisy)
+        if self.gold == "mixed":
+            gold_loss, _ = self._descend(state, require_gold(gold, self.name))
+            scalars["gold"] = gold_loss
+            loss = loss + gold_loss
+        state.updater.step()
+        return StepReport({"loss": loss, **scalars})
+
+    def predict(self, state: MethodState, images: Tensor) -> Tensor:
+        """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
+        return class_probabilities(state.network, images)
+
+    def _descend(self, state: MethodState, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        output: Output = state.network(batch.images)
+        pixel = mean_cross_entropy(output.logits, batch.labels)
+        dice = soft_dice_loss(output.logits.softmax(dim=1), batch.labels).mean()
+        loss = pixel + self.dice * dice
+        state.updater.backward(loss)
+        return loss.detach(), {"pixel": pixel.detach(), "dice": dice.detach()}

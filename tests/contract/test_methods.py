@@ -1,0 +1,277 @@
+"""What every registered method promises (metadcseg.methods.contract), tried with its main options."""
+
+import copy
+import io
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.contract.tools import CLASSES, SIZE, PlainUpdater, batch, tiny_network
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from metadcseg.errors import InputError
+from metadcseg.methods import METHODS, MethodState, StepReport, create_method
+from metadcseg.networks import NetworkOptions, create_network
+from metadcseg.tensors import IGNORE, Batch
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("supervised", {}),
+    ("supervised", {"gold": "mixed"}),
+    ("supervised", {"labels": "clean", "dice": 0.0}),
+    ("metadcseg", {}),
+    ("metadcseg", {"virtual_step": "exact"}),
+    ("metadcseg", {"virtual_step": "exact", "clean_supervision": False, "meta_scaling": "none"}),
+    ("metadcseg", {"clean_supervision": False}),
+    ("metadcseg", {"memory": "none"}),
+    ("metadcseg", {"normalisation": "batch"}),
+    ("metadcseg", {"normalisation": "complementary"}),
+    ("metadcseg", {"pseudo_labels": "average"}),
+    ("metadcseg", {"regions": "per_class"}),
+    ("metadcseg", {"tau": 0.7}),
+    ("metadcseg", {"detach_boundary_weights": False}),
+    ("metadcseg", {"warmup": 1}),
+    ("metadcseg", {"lambda_dice": 0.0, "dcd": False}),
+    ("metadcseg", {"meta": False}),
+    ("metadcseg", {"meta": False, "clean_supervision": False}),
+]
+every_variant = pytest.mark.parametrize(
+    ("name", "options"), VARIANTS, ids=[f"{name}-{'-'.join(map(str, options))}" for name, options in VARIANTS]
+)
+
+
+def start(name: str, options: dict[str, Any], network: nn.Module) -> tuple[Any, MethodState]:
+    method = create_method(name, **options)
+    return method, method.start(network, PlainUpdater(network), torch.Generator().manual_seed(5))
+
+
+def run(method: Any, state: MethodState, steps: range) -> list[StepReport]:
+    reports = []
+    for number in steps:
+        state.updater.epoch = number // 2
+        gold = batch(100 + number) if method.declaration.needs_gold else None
+        reports.append(method.step(state, batch(number, first=2 * (number % 2)), gold))
+    return reports
+
+
+def same(left: nn.Module, right: nn.Module) -> bool:
+    pairs = zip(left.state_dict().values(), right.state_dict().values(), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_every_registered_method_is_tried() -> None:
+    assert {name for name, _ in VARIANTS} == set(METHODS)
+
+
+@every_variant
+def test_a_step_trains_and_reports_detached_scalars(name: str, options: dict[str, Any]) -> None:
+    network = tiny_network()
+    method, state = start(name, options, network)
+    for report in run(method, state, range(3)):
+        for key, value in report.scalars.items():
+            assert value.shape == (), key
+            assert not value.requires_grad, key
+            assert value.isfinite(), key
+        if report.maps is not None:
+            assert report.maps.alpha.shape == (2, SIZE, SIZE)
+            assert not report.maps.alpha.requires_grad
+    assert not same(network, tiny_network())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@every_variant
+def test_same_seed_gives_same_bits(name: str, options: dict[str, Any]) -> None:
+    twins = [tiny_network(), tiny_network()]
+    reports = []
+    for network in twins:
+        torch.rand(7)  # the global random state must not matter
+        method, state = start(name, options, network)
+        reports.append(run(method, state, range(3))[-1])
+    assert same(*twins)
+    assert all(torch.equal(value, reports[1].scalars[key]) for key, value in reports[0].scalars.items())
+
+
+@pytest.mark.parametrize("options", [{}, {"virtual_step": "exact"}])
+def test_same_bits_on_unetplusplus(options: dict[str, Any]) -> None:
+    seeds = (torch.Generator().manual_seed(3) for _ in range(2))
+    twins = [create_network(NetworkOptions(width=2), 2, CLASSES, seed) for seed in seeds]
+    for network in twins:
+        method, state = start("metadcseg", options, network)
+        for number in range(2):
+            report = method.step(state, batch(number, size=32), batch(100 + number, size=32))
+            assert report.scalars["loss"].isfinite()
+    assert same(*twins)
+
+
+@every_variant
+def test_saved_and_restored_mid_run_continues_identically(name: str, options: dict[str, Any]) -> None:
+    network = tiny_network()
+    method, state = start(name, options, network)
+    run(method, state, range(3))
+    file = io.BytesIO()
+    updater = state.updater
+    torch.save(
+        {
+            "method": state.state_dict(),
+            "network": network.state_dict(),
+            "averaged": updater.averaged.state_dict(),
+            "optimiser": updater.optimiser.state_dict(),
+        },
+        file,
+    )
+    run(method, state, range(3, 6))
+
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    other = tiny_network(seed=9)
+    other.load_state_dict(saved["network"])
+    _, resumed = start(name, options, other)
+    resumed.updater.averaged.load_state_dict(saved["averaged"])
+    resumed.updater.optimiser.load_state_dict(saved["optimiser"])
+    resumed.load_state_dict(saved["method"])
+    run(method, resumed, range(3, 6))
+    assert same(network, other)
+    assert state.generator.get_state().equal(resumed.generator.get_state())
+
+
+class Forbidden:
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"a method that declares no gold has looked at gold.{name}")
+
+
+@every_variant
+def test_gold_is_read_only_where_it_is_declared(name: str, options: dict[str, Any]) -> None:
+    networks = []
+    for gold in (Forbidden(), None):
+        network = tiny_network()
+        method, state = start(name, options, network)
+        if method.declaration.needs_gold:
+            with pytest.raises(InputError if gold is None else AssertionError, match="gold"):
+                run_with(method, state, gold)
+            return
+        run_with(method, state, gold)
+        networks.append(network)
+    assert same(*networks)
+
+
+def run_with(method: Any, state: MethodState, gold: Any) -> None:
+    for number in range(3):
+        state.updater.epoch = number
+        method.step(state, batch(number), gold)
+
+
+@every_variant
+def test_an_ignored_pixel_changes_nothing(name: str, options: dict[str, Any]) -> None:
+    """In a network in which no pixel sees another, whatever lies under an ignored label is without effect."""
+    networks = []
+    for filler in (0.0, 30.0):
+        network = tiny_network(kernel=1)
+        method, state = start(name, options, network)
+        for number in range(3):
+            batches = [batch(number), batch(100 + number)]
+            for one in batches:
+                one.labels[:, :4, 5:9] = IGNORE
+                one.images[:, :, :4, 5:9] = filler
+                one.edges[:, :4, 5:9] = filler > 0
+            method.step(state, batches[0], batches[1] if method.declaration.needs_gold else None)
+        networks.append(network)
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+@every_variant
+@pytest.mark.parametrize("label", [0, IGNORE])
+def test_a_batch_without_foreground_gives_a_finite_loss(
+    name: str, options: dict[str, Any], label: int
+) -> None:
+    network = tiny_network()
+    method, state = start(name, options, network)
+    for number in range(2):
+        noisy = batch(number)
+        noisy.labels.fill_(label)
+        report = method.step(state, noisy, batch(100) if method.declaration.needs_gold else None)
+        assert report.scalars["loss"].isfinite()
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+
+
+@every_variant
+def test_a_batch_of_one_works(name: str, options: dict[str, Any]) -> None:
+    network = tiny_network()
+    method, state = start(name, options, network)
+    gold = batch(100, count=1) if method.declaration.needs_gold else None
+    assert method.step(state, batch(0, count=1), gold).scalars["loss"].isfinite()
+    assert method.predict(state, batch(0, count=1).images).shape == (1, CLASSES, SIZE, SIZE)
+
+
+def world() -> list[Any]:
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    return [
+        torch.get_rng_state().tolist(),
+        numpy_state[1].tolist(),
+        random.getstate(),
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.get_default_dtype(),
+        torch.are_deterministic_algorithms_enabled(),
+    ]
+
+
+@every_variant
+def test_nobody_elses_state_moves(name: str, options: dict[str, Any]) -> None:
+    network = tiny_network(depth=2)
+    method, state = start(name, options, network)
+    network.module[1].eval()  # a part that its owner has frozen
+    modes = [part.training for part in network.modules()]
+    averaged_modes = [part.training for part in state.updater.averaged.modules()]
+    before = world()
+    run(method, state, range(2))
+    with torch.no_grad():
+        run_without_grad = method.predict(state, batch(0).images)
+    probabilities = method.predict(state, batch(0).images)
+    assert world() == before
+    assert [part.training for part in network.modules()] == modes
+    assert [part.training for part in state.updater.averaged.modules()] == averaged_modes
+    assert torch.equal(probabilities, run_without_grad)
+
+
+@every_variant
+def test_predict_returns_probabilities_and_leaves_everything(name: str, options: dict[str, Any]) -> None:
+    network = tiny_network()
+    method, state = start(name, options, network)
+    run(method, state, range(1))
+    weights, kept = copy.deepcopy(network), copy.deepcopy(state.state_dict())
+    probabilities = method.predict(state, batch(1).images)
+    assert probabilities.shape == (2, CLASSES, SIZE, SIZE)
+    assert not probabilities.requires_grad
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2, SIZE, SIZE))
+    assert same(network, weights)
+    assert str(kept) == str(state.state_dict())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def flops(network: nn.Module, method: Any, state: MethodState, noisy: Batch, gold: Batch | None) -> float:
+    with FlopCounterMode(display=False) as forward:
+        network(noisy.images)
+    with FlopCounterMode(display=False) as step:
+        method.step(state, noisy, gold)
+    return step.get_total_flops() / forward.get_total_flops()
+
+
+@every_variant
+def test_declared_passes_are_the_work_done(name: str, options: dict[str, Any]) -> None:
+    network = tiny_network(depth=8)
+    method, state = start(name, options, network)
+    state.updater.epoch = 1  # after any warm-up
+    gold = batch(100) if method.declaration.needs_gold else None
+    measured = flops(network, method, state, batch(0), gold)
+    assert measured == pytest.approx(method.declaration.passes, rel=0.1)
+
+
+@every_variant
+def test_declaration_and_options_agree(name: str, options: dict[str, Any]) -> None:
+    declaration = create_method(name, **options).declaration
+    assert declaration.needs_gold or not declaration.supervises_gold
+    assert declaration.networks == 1
+    assert declaration.labels == ("truth" if options.get("labels") == "clean" else "given")

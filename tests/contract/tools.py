@@ -1,0 +1,62 @@
+"""A loop's side of the method contract, as small as it can be: updater, network, batches."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from metadcseg.networks import TappedNetwork
+from metadcseg.tensors import Batch
+from metadcseg.warp import Warp
+
+CLASSES = 3
+SIZE = 16
+
+
+class PlainUpdater:
+    """SGD with momentum and a moving average: the smallest thing that keeps the Updater contract."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.epoch = 0
+        self.epochs = 2
+        self.network = network
+        self.averaged = copy.deepcopy(network)
+        self.optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+
+    @property
+    def lr(self) -> float:
+        return 0.1
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def step(self) -> None:
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        with torch.no_grad():
+            for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(value, 0.5)
+
+
+def tiny_network(seed: int = 0, kernel: int = 3, depth: int = 1) -> TappedNetwork:
+    """A few convolutions; with ``kernel=1`` no pixel knows of any other."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = []
+        for inputs in [2] + [6] * depth:
+            layers += [nn.Conv2d(inputs, 6, kernel, padding=kernel // 2), nn.ReLU()]
+        network = nn.Sequential(*layers, nn.Conv2d(6, CLASSES, 1))
+    return TappedNetwork(network, str(len(layers)), classes=CLASSES)
+
+
+def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:
+    """Random images, blocks of every class as labels, random edges, one image mirrored."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.zeros(count, size, size, dtype=torch.int64)
+    labels[:, 2:8, 3:9] = 1
+    labels[:, 9:14, 6:12] = 2
+    images = torch.randn(count, 2, size, size, generator=generator) + labels.unsqueeze(1)
+    matrix = Warp.identity(count).matrix.clone()
+    matrix[0, 0, 0] = -1
+    edges = torch.rand(count, size, size, generator=generator) < 0.02
+    return Batch(images, labels, torch.arange(first, first + count), Warp(matrix), edges)

@@ -1,0 +1,279 @@
+"""MetaDCSeg: its switches switch, its shortcuts change nothing, and it learns whom to trust."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from tests.contract.tools import SIZE, PlainUpdater, batch, tiny_network
+from torch import Tensor, nn
+
+from metadcseg.errors import InputError
+from metadcseg.methods import MetaDCSeg, MethodState, StepReport, Supervised, create_method
+from metadcseg.methods.common import mean_cross_entropy
+from metadcseg.networks import TappedNetwork
+from metadcseg.tensors import IGNORE, Batch
+from metadcseg.warp import Warp
+
+
+def start(method: Any, network: nn.Module | None = None) -> MethodState:
+    network = tiny_network() if network is None else network
+    return method.start(network, PlainUpdater(network), torch.Generator().manual_seed(0))
+
+
+def run(method: Any, steps: int = 3) -> tuple[MethodState, list[StepReport]]:
+    state = start(method)
+    gold = method.declaration.needs_gold
+    return state, [
+        method.step(state, batch(number), batch(100 + number) if gold else None) for number in range(steps)
+    ]
+
+
+def same(left: nn.Module, right: nn.Module) -> bool:
+    return all(
+        torch.equal(one, other) for one, other in zip(left.parameters(), right.parameters(), strict=True)
+    )
+
+
+def own_frame(state: MethodState, indices: list[int]) -> Any:
+    count = len(indices)
+    plain = Batch(
+        torch.zeros(count, 2, SIZE, SIZE),
+        torch.zeros(count, SIZE, SIZE, dtype=torch.int64),
+        torch.tensor(indices),
+        Warp.identity(count),
+    )
+    return state.parts["weights"].read(plain, torch.zeros(()))
+
+
+# Switches
+
+
+def test_without_dcd_is_lambda_boundary_zero_bit_for_bit() -> None:
+    without, _ = run(MetaDCSeg(dcd=False))
+    weightless, _ = run(MetaDCSeg(lambda_boundary=0.0))
+    whole, _ = run(MetaDCSeg())
+    assert same(without.network, weightless.network)
+    assert not same(without.network, whole.network)
+
+
+def test_without_meta_the_weights_rest() -> None:
+    state, reports = run(MetaDCSeg(meta=False))
+    assert len(state.parts["weights"]) == 0
+    for report in reports:
+        assert report.maps is not None
+        assert torch.equal(report.maps.alpha, torch.ones(2, SIZE, SIZE))
+        assert torch.equal(report.maps.beta, torch.zeros(2, SIZE, SIZE))
+
+
+@pytest.mark.parametrize(
+    ("ablated", "plain"),
+    [
+        (MetaDCSeg(meta=False, dcd=False, lambda_dice=0.0), Supervised(gold="mixed", dice=0.0)),
+        (MetaDCSeg(meta=False, dcd=False, clean_supervision=False, lambda_dice=0.3), Supervised(dice=0.3)),
+    ],
+)
+def test_with_everything_off_it_is_plain_supervision_bit_for_bit(ablated: Any, plain: Any) -> None:
+    ours, our_reports = run(ablated)
+    theirs, their_reports = run(plain)
+    assert same(ours.network, theirs.network)
+    assert torch.equal(our_reports[-1].scalars["loss"], their_reports[-1].scalars["loss"])
+
+
+@pytest.mark.parametrize(("option", "value"), [("lambda_dice", 0.0), ("detach_boundary_weights", False)])
+def test_option_changes_the_training(option: str, value: Any) -> None:
+    changed, _ = run(MetaDCSeg(**{option: value}))
+    default, _ = run(MetaDCSeg())
+    assert not same(changed.network, default.network)
+
+
+def test_scalars_add_up_to_the_loss() -> None:
+    method = MetaDCSeg(lambda_boundary=0.4, lambda_dice=0.2)
+    scalars = run(method)[1][-1].scalars
+    total = scalars["pixel"] + 0.4 * scalars["boundary"] + 0.2 * scalars["dice"] + scalars["gold"]
+    torch.testing.assert_close(scalars["loss"], total)
+    assert scalars["boundary"] > 0
+    assert 1 <= scalars["effective_boundary_pixels"] <= SIZE * SIZE
+
+
+def test_weights_wait_for_the_end_of_the_warm_up() -> None:
+    method = MetaDCSeg(warmup=1)
+    state = start(method)
+    resting = method.step(state, batch(0), batch(100))
+    assert len(state.parts["weights"]) == 0
+    assert resting.scalars["gold"] > 0
+    assert resting.scalars["beta"] == 0
+    state.updater.epoch = 1
+    moving = method.step(state, batch(1), batch(101))
+    assert len(state.parts["weights"]) == 2
+    assert moving.scalars["beta"] > 0
+
+
+# The meta step
+
+
+def test_shared_gold_gradient_is_the_gradient_of_the_gold_loss() -> None:
+    method = MetaDCSeg()
+    with_gold = start(method)
+    method.step(with_gold, batch(0), batch(100))
+    without = MetaDCSeg(clean_supervision=False)
+    noisy_only = start(without)
+    without.step(noisy_only, batch(0), batch(100))
+
+    network = tiny_network()
+    gold = batch(100)
+    mean_cross_entropy(network(gold.images).logits, gold.labels).backward()
+    pairs = zip(
+        with_gold.network.parameters(), noisy_only.network.parameters(), network.parameters(), strict=True
+    )
+    for both, noisy, fresh in pairs:
+        torch.testing.assert_close(noisy - both, 0.1 * fresh.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_exact_and_linearised_steps_agree_for_a_small_learning_rate() -> None:
+    class Slow(PlainUpdater):
+        lr = 1e-5
+
+    maps = []
+    for virtual_step in ("exact", "linearised"):
+        method = MetaDCSeg(virtual_step=virtual_step, eta=0.3)
+        network = tiny_network()
+        state = method.start(network, Slow(network), torch.Generator())
+        maps.append(method.step(state, batch(0), batch(100)).maps)
+    torch.testing.assert_close(maps[0].alpha, maps[1].alpha, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(maps[0].beta, maps[1].beta, rtol=1e-3, atol=1e-3)
+    assert maps[0].alpha.std() > 0.05
+
+
+def test_the_training_uses_the_weights_of_this_very_step() -> None:
+    """Both memories start from (1, 0), so their first step is the same, and their next visit is not."""
+    first = [run(MetaDCSeg(memory=memory, eta=0.3), steps=1)[0] for memory in ("persistent", "none")]
+    later = [run(MetaDCSeg(memory=memory, eta=0.3), steps=3)[0] for memory in ("persistent", "none")]
+    resting, _ = run(MetaDCSeg(meta=False), steps=1)
+    assert same(first[0].network, first[1].network)
+    assert not same(first[0].network, resting.network)
+    assert not same(later[0].network, later[1].network)
+
+
+def test_weights_travel_with_a_mirrored_image() -> None:
+    """The first image of every batch is mirrored: what its step wrote must be read mirrored back."""
+    method = MetaDCSeg(eta=0.3)
+    state = start(method)
+    report = method.step(state, batch(0), batch(100))
+    kept = own_frame(state, [0, 1])
+    size = kept.gamma.mean(dim=(1, 2), keepdim=True)
+    torch.testing.assert_close((kept.alpha / size)[0].flip(1), report.maps.alpha[0])
+    torch.testing.assert_close((kept.alpha / size)[1], report.maps.alpha[1])
+    assert not torch.allclose((kept.alpha / size)[0], report.maps.alpha[0])
+
+
+def test_centres_are_weighted_before_normalisation() -> None:
+    method = MetaDCSeg(eta=0.3)
+    state = start(method)
+    term = state.parts["boundary"]
+    seen: list[Tensor] = []
+    weigh = term.weigh
+
+    def spy(output: Any, noisy: Batch, gamma: Tensor) -> Tensor:
+        seen.append(gamma)
+        return weigh(output, noisy, gamma)
+
+    term.weigh = spy
+    report = method.step(state, batch(0), batch(100))
+    torch.testing.assert_close(seen[0][1], own_frame(state, [1]).gamma[0])
+    assert not torch.allclose(seen[0], report.maps.gamma)
+
+
+def test_ignored_pixels_have_no_weight() -> None:
+    method = MetaDCSeg(eta=0.3)
+    noisy = batch(0)
+    noisy.labels[:, :3] = IGNORE
+    report = method.step(start(method), noisy, batch(100))
+    assert (report.maps.gamma[:, :3] == 0).all()
+    torch.testing.assert_close(report.maps.gamma[:, 3:].mean(dim=(1, 2)), torch.ones(2))
+
+
+def test_average_pseudo_labels_come_from_the_moving_average() -> None:
+    method = MetaDCSeg(pseudo_labels="average", eta=0.3)
+    images = []
+    for constant in (0.0, 100.0):
+        state = start(method)
+        with torch.no_grad():
+            state.updater.averaged.module[-1].bias[2] += constant  # an average that sees class 2 everywhere
+        images.append(method.step(state, batch(0), batch(100)).maps.beta)
+    assert not torch.equal(images[0], images[1])
+
+
+def test_average_pseudo_labels_need_an_average() -> None:
+    method = MetaDCSeg(pseudo_labels="average")
+    state = start(method)
+    state.updater.averaged = None
+    with pytest.raises(InputError, match=r"switch it on with training\.average"):
+        method.step(state, batch(0), batch(100))
+
+
+def test_it_learns_to_distrust_wrong_labels() -> None:
+    """Pixels are separable by their value; a fixed third of the training labels is flipped, gold is right."""
+    generator = torch.Generator().manual_seed(1)
+    truth = torch.zeros(4, SIZE, SIZE, dtype=torch.int64)
+    truth[:, :, SIZE // 2 :] = 1
+    images = (2.0 * truth - 1).unsqueeze(1) + 0.1 * torch.randn(4, 1, SIZE, SIZE, generator=generator)
+    wrong = torch.rand(4, SIZE, SIZE, generator=generator) < 0.33
+    noisy = Batch(images, torch.where(wrong, 1 - truth, truth), torch.arange(4), Warp.identity(4))
+    gold = Batch(images.flip(2), truth, torch.arange(4), Warp.identity(4))
+    assert set(noisy.labels.unique().tolist()) == {0, 1}
+
+    torch.manual_seed(0)
+    network = TappedNetwork(nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)), "2")
+    method = MetaDCSeg(eta=0.05)
+    state = start(method, network)
+    for _ in range(30):
+        report = method.step(state, noisy, gold)
+    alpha, beta = report.maps.alpha, report.maps.beta
+    assert alpha[wrong].mean() < 0.5 * alpha[~wrong].mean()
+    assert beta[wrong].mean() > 0.1
+    found = method.predict(state, images).argmax(dim=1)
+    assert (found == truth).float().mean() > 0.99
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("eta", 0, "metadcseg.eta must be above 0, got 0"),
+        ("eta", "1e-3", "metadcseg.eta must be a number, got '1e-3'"),
+        ("meta", 1, "metadcseg.meta must be true or false, got 1"),
+        ("warmup", 0.5, "metadcseg.warmup must be a whole number, got 0.5"),
+        ("warmup", -1, "metadcseg.warmup must be at least 0, got -1"),
+        ("tau", 0.5, "metadcseg.tau must be above 0.5 and below 1, got 0.5"),
+        ("tau", "high", "metadcseg.tau must be a number or null, got 'high'"),
+        ("boundary_ratio", 1.0, "metadcseg.boundary_ratio must be above 0 and below 1"),
+        ("temperature", 0.0, "metadcseg.temperature must be above 0"),
+        ("lambda_boundary", -0.1, "metadcseg.lambda_boundary must be at least 0"),
+        ("lambda_dice", float("nan"), "metadcseg.lambda_dice must be at least 0, got nan"),
+        ("min_region_pixels", 0, "metadcseg.min_region_pixels must be at least 1"),
+        ("normalisation", "imge", "unknown value of metadcseg.normalisation 'imge': did you mean 'image'"),
+        ("memory", "persistant", "did you mean 'persistent'"),
+        ("virtual_step", "exct", "did you mean 'exact'"),
+    ],
+)
+def test_bad_values_are_refused_by_name(option: str, value: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        MetaDCSeg(**{option: value})
+
+
+def test_create_method_knows_names_and_options() -> None:
+    assert create_method("metadcseg", eta=0.5) == MetaDCSeg(eta=0.5)
+    with pytest.raises(InputError, match="unknown method 'metadcsg': did you mean 'metadcseg'"):
+        create_method("metadcsg")
+    with pytest.raises(InputError, match="unknown option of method 'metadcseg' 'lamda_dice': did you mean"):
+        create_method("metadcseg", lamda_dice=0.1)
+
+
+def test_options_are_values() -> None:
+    method = MetaDCSeg()
+    assert copy.deepcopy(method) == method
+    with pytest.raises(AttributeError):
+        method.eta = 1.0  # type: ignore[misc]
