@@ -52,5 +52,3 @@ class Scan:
     findings: tuple[Finding, ...] = ()
     source: dict[str, Any] | None = None
     classes: tuple[str, ...] | None = None
-
-

@@ -1,0 +1,127 @@
+"""Find what is wrong with a folder or a prepared set, all of it, before hours are spent on training."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from metadcseg.data.findings import CheckReport, Finding
+from metadcseg.data.inspection import (
+    Progress,
+    constant_image,
+    duplicates,
+    inspect_cases,
+    is_constant,
+    set_findings,
+)
+from metadcseg.data.sources import is_split_layout, scan_folder, scan_kvasir
+from metadcseg.data.store import ROLES, Case, PreparedSet
+from metadcseg.data.store_layout import CHECKSUMS, MANIFEST, TABLE
+from metadcseg.errors import InputError
+
+__all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_set"]
+
+
+def check_path(
+    path: Path, *, remap: Mapping[int, int] | None = None, progress: Progress | None = None
+) -> CheckReport:
+    """Check a folder or a prepared set, whichever it is.
+
+    Args:
+        path: a folder with ``images/`` and ``masks/``, or a set.
+        remap: as for `check_folder`.
+        progress: called after every case.
+
+    Raises:
+        InputError: where there is nothing of either kind.
+    """
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}: give a folder with images/ and masks/, or a prepared set")
+    if any((path / name).exists() for name in (MANIFEST, TABLE, CHECKSUMS)):
+        return check_set(path, progress=progress)
+    return check_folder(path, remap=remap, progress=progress)
+
+
+def check_folder(
+    path: Path,
+    *,
+    remap: Mapping[int, int] | None = None,
+    seed: int = 0,
+    val: float = 0.1,
+    test: float = 0.1,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Check a plain folder, or one in a layout of Kvasir-SEG.
+
+    Args:
+        path: the folder.
+        remap: value in a mask file -> class number, as it will be given to ``prepare``.
+        seed: of the split, where ``splits.csv`` names no roles, as for ``prepare``.
+        val: share held out for validation likewise.
+        test: share held out for the test likewise.
+        progress: called after every case.
+
+    Returns:
+        Everything that was found; one bad file never hides another.
+
+    Raises:
+        InputError: where there is no such folder or it holds no ``images/``.
+    """
+    known = is_split_layout(path)
+    scan = scan_kvasir(path) if known else scan_folder(path, seed=seed, val=val, test=test)
+    inspection = inspect_cases(scan.cases, remap=remap, progress=progress)
+    told = {(finding.code, finding.where) for finding in scan.findings}
+    split = "group-split" in {code for code, _ in told}  # splits.csv has been blamed with its line number
+    findings = [finding for finding in inspection.findings if not (split and finding.code == "group-split")]
+    return CheckReport(
+        path, "folder", _by_role(case.role for case in scan.cases), (*scan.findings, *findings)
+    )
+
+
+def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
+    """Check a prepared set: every array against its checksum, and everything that a folder is checked for.
+
+    Args:
+        path: the set.
+        progress: called after every case.
+
+    Returns:
+        Everything that was found; a set that cannot be opened is one error.
+    """
+    try:
+        prepared = PreparedSet.open(path)
+    except InputError as error:
+        return CheckReport(path, "set", {}, (Finding("error", "set-damaged", str(path), str(error)),))
+    findings: list[Finding] = []
+    for number, case in enumerate(prepared.cases, start=1):
+        findings += _case_findings(prepared, case)
+        if progress:
+            progress(number, len(prepared.cases))
+    findings += duplicates((case.id, case.role, prepared.image_hash(case)) for case in prepared.cases)
+    findings += set_findings([(case.id, case.role, case.group) for case in prepared.cases])
+    return CheckReport(path, "set", _by_role(case.role for case in prepared.cases), tuple(findings))
+
+
+def _case_findings(prepared: PreparedSet, case: Case) -> list[Finding]:
+    findings = []
+    readers = {"image": prepared.image, "label": prepared.label, "truth": prepared.truth}
+    if not case.has_truth:
+        del readers["truth"]
+    for kind, read in readers.items():
+        try:
+            array = read(case)
+        except InputError as error:
+            findings.append(Finding("error", "checksum", case.id, str(error)))
+            continue
+        if kind == "image" and is_constant(array):
+            findings.append(constant_image(case.id))
+        if kind == "label" and not np.any((array != 0) & (array != 255)):
+            sentence = f"{case.id}: its mask is empty: right if nothing is there, otherwise draw it"
+            findings.append(Finding("warning", "mask-empty", case.id, sentence))
+    return findings
+
+
+def _by_role(roles: Iterable[str]) -> dict[str, int]:
+    held = list(roles)
+    return {role: held.count(role) for role in ROLES}

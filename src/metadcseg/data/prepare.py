@@ -1,0 +1,219 @@
+"""From a source to a prepared set: look at everything first, then write all of it or nothing."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metadcseg.data.findings import Finding, plural
+from metadcseg.data.inspection import Inspection, Progress, inspect_cases, load_image, load_mask
+from metadcseg.data.readers import with_channels
+from metadcseg.data.sources import RawCase, Scan, scan_folder, scan_kvasir
+from metadcseg.data.store import ROLES, SetWriter
+from metadcseg.errors import InputError
+
+_NAMED = 3  # so many problems are told; `metadcseg check` tells all
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What was written.
+
+    Args:
+        path: the set.
+        name: its name.
+        cases: role -> number of cases.
+        classes: names of the classes, background first.
+        channels: 1 or 3.
+        raw_bytes: size of all arrays before compression: what a training keeps in memory at most.
+        findings: warnings and notes; errors are raised before anything is written.
+    """
+
+    path: Path
+    name: str
+    cases: dict[str, int]
+    classes: tuple[str, ...]
+    channels: int
+    raw_bytes: int
+    findings: tuple[Finding, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "path": str(self.path),
+            "name": self.name,
+            "cases": self.cases,
+            "classes": list(self.classes),
+            "channels": self.channels,
+            "raw_bytes": self.raw_bytes,
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def prepare_folder(
+    folder: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    classes: Sequence[str] | None = None,
+    remap: Mapping[int, int] | None = None,
+    seed: int = 0,
+    val: float = 0.1,
+    test: float = 0.1,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Prepare a plain folder (its layout: `metadcseg.data.sources.folder`).
+
+    Args:
+        folder: with ``images/`` and ``masks/``; ``gold/``, ``gold.txt`` and ``splits.csv`` are optional.
+        out: where the set goes.
+        name: of the set; the folder's by default.
+        classes: names of the classes, background first; numbered by default.
+        remap: value in a mask file -> class number (255: ignored), such as ``{7: 1, 900: 2}``.
+        seed: of the split and of the limit.
+        val: share held out for validation where ``splits.csv`` names no roles.
+        test: share held out for the test likewise.
+        limit: use only so many training cases beside gold; validation and test stay whole.
+        progress: called after every case, which is looked at first and written then: twice.
+
+    Raises:
+        InputError: naming the first problems, with nothing written.
+    """
+    scan = scan_folder(folder, seed=seed, val=val, test=test, limit=limit)
+    return _prepare(scan, out, name or folder.resolve().name, classes, remap, progress)
+
+
+def prepare_kvasir(
+    source: Path,
+    out: Path,
+    *,
+    name: str = "kvasir-seg",
+    gold: float | int = 0.02,
+    seed: int = 0,
+    val: float = 0.1,
+    test: float = 0.1,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Prepare Kvasir-SEG (its layouts: `metadcseg.data.sources.kvasir`).
+
+    Args:
+        source: the folder that was downloaded.
+        out: where the set goes.
+        name: of the set.
+        gold: share (float below 1) or number (int) of the training cases that count as verified.
+        seed: of the split (official layout), of the limit and of gold.
+        val: share held out for validation (official layout).
+        test: share held out for the test (official layout).
+        limit: use only so many training cases, the gold ones among them.
+        progress: called after every case, twice.
+
+    Raises:
+        InputError: naming the first problems, with nothing written.
+    """
+    scan = scan_kvasir(source, gold=gold, seed=seed, val=val, test=test, limit=limit)
+    return _prepare(scan, out, name, None, None, progress)
+
+
+def prepare_cases(
+    cases: Iterable[RawCase],
+    out: Path,
+    *,
+    name: str,
+    classes: Sequence[str] | None = None,
+    source: Mapping[str, Any] | None = None,
+    remap: Mapping[int, int] | None = None,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Prepare cases of any origin, such as phantoms, which come as arrays.
+
+    Args:
+        cases: files or arrays; every case is visited twice, so what comes from a generator is kept in memory.
+        out: where the set goes.
+        name: of the set.
+        classes: names of the classes, background first; numbered by default.
+        source: where the data is from, kept in the set.
+        remap: value in a mask -> class number.
+        progress: called after every case, twice.
+
+    Raises:
+        InputError: naming the first problems, with nothing written.
+    """
+    scan = Scan(tuple(cases), source=dict(source or {"source": name}))
+    return _prepare(scan, out, name, classes, remap, progress)
+
+
+def class_names(number: int) -> tuple[str, ...]:
+    """Return names for classes that nobody has named.
+
+    Example:
+        >>> class_names(2), class_names(3)
+        (('background', 'foreground'), ('background', 'class 1', 'class 2'))
+    """
+    if number == 2:
+        return ("background", "foreground")
+    return ("background", *(f"class {label}" for label in range(1, number)))
+
+
+def _prepare(
+    scan: Scan,
+    out: Path,
+    name: str,
+    classes: Sequence[str] | None,
+    remap: Mapping[int, int] | None,
+    progress: Progress | None,
+) -> PrepareReport:
+    named = tuple(classes or scan.classes or ())
+    total = 2 * len(scan.cases)
+    inspection = inspect_cases(
+        scan.cases,
+        remap=remap,
+        classes=len(named) or None,
+        progress=(lambda done, _: progress(done, total)) if progress else None,
+    )
+    findings = (*scan.findings, *inspection.findings)
+    _refuse_errors(name, findings)
+    if inspection.scheme is None:
+        raise InputError(
+            f"{name}: there is no case to prepare: put images into images/ and masks into masks/"
+        )
+    named = named or class_names(inspection.scheme.classes)
+    source = dict(scan.source or {})
+    if remap:
+        source["remap"] = {str(value): label for value, label in remap.items()}
+    with SetWriter(out, name=name, classes=named, channels=inspection.channels, source=source) as writer:
+        for done, case in enumerate(scan.cases, start=1):
+            _write(writer, case, inspection)
+            if progress:
+                progress(total // 2 + done, total)
+    counts = Counter(case.role for case in scan.cases)
+    roles = {role: counts[role] for role in ROLES}
+    return PrepareReport(out, name, roles, named, inspection.channels, inspection.raw_bytes, findings)
+
+
+def _write(writer: SetWriter, case: RawCase, inspection: Inspection) -> None:
+    if inspection.scheme is None:  # excluded by the caller; said here for the type checker
+        return
+    image = with_channels(load_image(case).array, inspection.channels)
+    label = inspection.scheme.apply(load_mask(case).array, inspection.facts[case.id])
+    writer.add(
+        id=case.id,
+        role=case.role,
+        group=case.group,
+        image=image,
+        label=label,
+        truth=label if case.verified else None,
+        spacing=case.spacing,
+    )
+
+
+def _refuse_errors(name: str, findings: Iterable[Finding]) -> None:
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        told = "; ".join(finding.sentence for finding in errors[:_NAMED])
+        more = (
+            f"; and {len(errors) - _NAMED} more ('metadcseg check' lists all)" if len(errors) > _NAMED else ""
+        )
+        raise InputError(f"{name}: {plural(len(errors), 'problem')}: {told}{more}")

@@ -1,0 +1,130 @@
+"""A plain folder of the reader's own.
+
+::
+
+    FOLDER/images/      PNG, JPEG, TIFF, grey or colour, any mixture of sizes
+    FOLDER/masks/       the masks as given, of the same stems: images/x.jpg belongs to masks/x.png
+    FOLDER/gold/        verified masks, of the same stems (they win over masks/), and / or
+    FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
+    FOLDER/splits.csv   optional: id,role,group (either of role and group may be left out)
+
+Without roles in ``splits.csv``, validation and test cases are held out by seed from the cases that are not
+gold, whole groups at a time; groups with a gold case stay in training. Their masks are those given: an
+evaluation on them is only as good as they are. For a better one give them verified masks in ``gold/`` and
+name their roles in ``splits.csv``. Only verified cases have a reference (*truth*).
+"""
+
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from metadcseg.data.findings import Finding
+from metadcseg.data.sources.case import RawCase, Scan
+from metadcseg.data.sources.pairing import by_stem, unmatched
+from metadcseg.data.splits import SplitRow, assign_roles, limit_training, read_splits
+from metadcseg.errors import InputError
+
+
+def scan_folder(
+    folder: Path, *, seed: int = 0, val: float = 0.1, test: float = 0.1, limit: int | None = None
+) -> Scan:
+    """Find the cases of a plain folder, without decoding an image.
+
+    Args:
+        folder: laid out as above.
+        seed: of the split and of the limit.
+        val: share held out for validation where ``splits.csv`` names no roles.
+        test: share held out for the test likewise.
+        limit: use only so many cases of role ``train``; gold, validation and test stay whole.
+
+    Returns:
+        The cases and everything that is wrong so far.
+
+    Raises:
+        InputError: where the folder does not exist or has no ``images/``.
+    """
+    if not (folder / "images").is_dir():
+        what = "holds no folder images/" if folder.is_dir() else "does not exist"
+        raise InputError(f"{folder} {what}: a folder holds images/ and masks/, and gold/ for verified masks")
+    images, findings = by_stem(folder / "images")
+    given, found = by_stem(folder / "masks")
+    findings += found
+    verified, gold, found = _gold(folder, images)
+    findings += found
+    masks = given | verified
+    findings += unmatched(images, masks, folder / "masks")
+    usable = [stem for stem in images if stem in masks]
+    rows: dict[str, SplitRow] = {}
+    if (folder / "splits.csv").exists():
+        rows, found = read_splits(folder / "splits.csv", set(images))
+        findings += found
+    groups = {stem: (rows[stem].group if stem in rows else None) or stem for stem in usable}
+    roles, found = _roles(folder, groups, rows, gold, (seed, val, test))
+    findings += found
+    cases = [
+        RawCase(stem, role, groups[stem], images[stem], masks[stem], stem in gold or role == "gold")
+        for stem, role in limit_training(roles, limit, seed=seed).items()
+    ]
+    source = {"source": "folder", "folder": folder.resolve().name, "roles": "drawn", "split_seed": seed}
+    if any(row.role for row in rows.values()):
+        source |= {"roles": "splits.csv", "split_seed": None}
+    return Scan(tuple(cases), tuple(findings), source | {"limit": limit})
+
+
+def _gold(folder: Path, images: Mapping[str, Path]) -> tuple[dict[str, Path], set[str], list[Finding]]:
+    """Return the files in ``gold/``, the stems of all verified cases, and what is wrong."""
+    files, findings = by_stem(folder / "gold")
+    listing = folder / "gold.txt"
+    names: list[str] = []
+    if listing.exists():
+        try:
+            names = [
+                line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines() if line.strip()
+            ]
+        except (OSError, UnicodeDecodeError) as error:
+            sentence = f"{listing} cannot be read ({error}): save it as text in UTF-8"
+            findings.append(Finding("error", "gold-unknown", str(listing), sentence))
+    for place, held in ((folder / "gold", files), (listing, names)):
+        if place.exists() and not held:
+            sentence = f"{place} is empty: put verified masks of some images there, or remove it"
+            findings.append(Finding("error", "gold-empty", str(place), sentence))
+    gold = set()
+    claims = [(str(path), stem) for stem, path in files.items()] + [(str(listing), name) for name in names]
+    for claim, stem in claims:
+        known = next((name for name in (stem, Path(stem).stem) if name in images), None)
+        if known is None:
+            near = get_close_matches(stem, list(images), n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else "rename it or add the image"
+            sentence = f"{claim}: there is no image for the verified case '{stem}': {hint}"
+            findings.append(Finding("error", "gold-unknown", claim, sentence))
+        else:
+            gold.add(known)
+    return {stem: path for stem, path in files.items() if stem in images}, gold, findings
+
+
+def _roles(
+    folder: Path,
+    groups: Mapping[str, str],
+    rows: Mapping[str, SplitRow],
+    gold: Collection[str],
+    split: tuple[int, float, float],
+) -> tuple[dict[str, str], list[Finding]]:
+    """Return the role of every usable case, as named in ``splits.csv`` or drawn."""
+    findings = []
+    if any(row.role for row in rows.values()):
+        roles = {stem: (rows[stem].role if stem in rows else None) or "train" for stem in groups}
+        for stem in groups:
+            if stem in gold and roles[stem] == "train":
+                sentence = f"{folder / 'splits.csv'}: case '{stem}' has a verified mask and the role train: "
+                finding = sentence + "give it the role gold (or val, test)"
+                findings.append(Finding("error", "splits", str(folder / "splits.csv"), finding))
+        return roles, findings
+    seed, val, test = split
+    beside_gold = {groups[stem] for stem in gold if stem in groups}
+    free = {stem: group for stem, group in groups.items() if group not in beside_gold}
+    drawn: dict[str, str] = {}
+    try:
+        drawn = assign_roles(free, seed=seed, val=val, test=test)
+    except InputError as error:
+        findings.append(Finding("error", "splits", str(folder), f"{folder}: {error}"))
+    return {stem: "gold" if stem in gold else drawn.get(stem, "train") for stem in groups}, findings

@@ -1,0 +1,78 @@
+"""Match images and masks by the stem of their names."""
+
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from metadcseg.data.findings import Finding
+from metadcseg.data.readers import SUFFIXES, image_files
+
+
+def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
+    """Return the image files of a folder by stem.
+
+    Returns:
+        stem -> file, ascending, and what is wrong: two files of one stem (an error), files of another kind
+        (a warning). A folder that does not exist is empty.
+    """
+    if not folder.is_dir():
+        return {}, []
+    files: dict[str, Path] = {}
+    findings = []
+    for path in image_files(folder):
+        if path.stem in files:
+            names = f"{files[path.stem].name} and {path.name}"
+            sentence = (
+                f"{folder} holds {names}, one stem stands for one case: rename or remove one of the two"
+            )
+            findings.append(Finding("error", "stem-twice", str(path), sentence))
+        files.setdefault(path.stem, path)
+    known = set(files.values())
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES and not path.name.startswith(".") and path not in known:
+            kinds = "PNG, JPEG and TIFF files"
+            sentence = (
+                f"{path} is not read ({kinds} directly in {folder.name}/ are): convert, move or remove it"
+            )
+            findings.append(Finding("warning", "file-ignored", str(path), sentence))
+    return files, findings
+
+
+def unmatched(images: Mapping[str, Path], masks: Mapping[str, Path], folder: Path) -> list[Finding]:
+    """Return an error for every image without a mask, and a warning for every mask without an image.
+
+    Args:
+        images: stem -> image file.
+        masks: stem -> mask file.
+        folder: where masks are looked for, for sentences.
+    """
+    if not images or not masks:
+        what, where = (
+            ("image", next(iter(images.values()), folder).parent) if not images else ("mask", folder)
+        )
+        sentence = (
+            f"{where} holds no {what} files: put PNG, JPEG or TIFF files there, named like their partners"
+        )
+        return [Finding("error", f"no-{what}s", str(where), sentence)]
+    extra = [stem for stem in masks if stem not in images]
+    findings = []
+    for stem, path in images.items():
+        if stem not in masks:
+            sentence = f"{path} has no mask: {_advice(stem, path, extra, masks, folder)}"
+            findings.append(Finding("error", "mask-missing", str(path), sentence))
+    for stem in extra:
+        sentence = (
+            f"{masks[stem]} has no image of the same stem and is not used: rename, complete or remove it"
+        )
+        findings.append(Finding("warning", "mask-extra", str(masks[stem]), sentence))
+    return findings
+
+
+def _advice(stem: str, path: Path, extra: Collection[str], masks: Mapping[str, Path], folder: Path) -> str:
+    """Say which file was probably meant: x_mask.png for x.png."""
+    longer = [other for other in extra if other.startswith(stem) and not other[len(stem)].isalnum()]
+    near = longer[:1] or get_close_matches(stem, extra, n=1, cutoff=0.8)
+    if near:
+        other = masks[near[0]]
+        return f"is it {other}? Then rename it to {stem}{other.suffix}, image and mask share their stem"
+    return f"add {folder / stem}.png or remove the image"
