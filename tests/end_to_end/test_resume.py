@@ -1,0 +1,164 @@
+"""A run that is killed with SIGKILL in the middle of an epoch ends as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tests.unit.training.helpers import make_set
+
+from metadcseg.data.store import PreparedSet
+from metadcseg.methods import create_method
+from metadcseg.networks import NetworkOptions
+from metadcseg.training import TrainingOptions, load_run, read_run, train
+from metadcseg.training.checkpoints import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS, EPOCHS = 3, 4
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from metadcseg.methods import METHODS
+from tests.end_to_end.test_resume import begin
+
+method, set_path, out, minutes, pause_at = sys.argv[1:]
+step, taken = METHODS[method].step, []
+
+def watched(self, state, noisy, gold):
+    taken.append(1)
+    if len(taken) == int(pause_at):
+        Path(out + ".paused").touch()
+        for _ in range(600):  # short sleeps, so that SIGTERM is seen
+            if Path(out + ".go").exists():
+                break
+            time.sleep(0.1)
+    return step(self, state, noisy, gold)
+
+METHODS[method].step = watched
+begin(method, set_path, Path(out), float(minutes), resume=False)
+"""
+
+
+def begin(method, set_path, out, minutes, resume):
+    chosen = create_method(method, **({"gold": "mixed"} if method == "supervised" else {"warmup": 1}))
+    options = TrainingOptions(
+        epochs=EPOCHS,
+        batch=2,
+        gold_batch=2,
+        size=32,
+        warmup=2,
+        figure_every=0,
+        checkpoint_minutes=minutes,
+        accelerator="cpu",
+        threads=1,
+    )
+    network = NetworkOptions(width=2)
+    return train(PreparedSet.open(set_path), chosen, network, options, out, seed=7, resume=resume)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return make_set(tmp_path_factory.mktemp("sets") / "disks", train=6, gold=2, val=2).path
+
+
+@pytest.fixture(scope="module")
+def whole(prepared, tmp_path_factory):
+    """Uninterrupted runs, by method."""
+    made = {}
+
+    def run(method):
+        if method not in made:
+            made[method] = tmp_path_factory.mktemp("whole") / "run"
+            begin(method, prepared, made[method], 10.0, resume=False)
+        return made[method]
+
+    return run
+
+
+def paused_child(method, prepared, out, minutes, pause_at):
+    """Start a run in its own process and wait until it is within a certain step."""
+    command = [sys.executable, "-c", CHILD, method, prepared, out, str(minutes), str(pause_at)]
+    child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    deadline = time.monotonic() + 120
+    while not Path(f"{out}.paused").exists():
+        assert child.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return child
+
+
+def ending(out):
+    """Return all that must be equal: final state, kept weights, journal."""
+    checkpoint = load_checkpoint(out / "checkpoints")
+    position = checkpoint.pop("position")
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for record in [*records, *position["records"], position]:
+        record.pop("seconds")
+    tensors = {**load_run(out).network.state_dict(), **flat(checkpoint), **flat(position)}
+    return tensors, records
+
+
+def flat(tree, name=""):
+    if isinstance(tree, dict):
+        return {
+            key: leaf for part, value in tree.items() for key, leaf in flat(value, f"{name}/{part}").items()
+        }
+    if isinstance(tree, list | tuple):
+        return flat(dict(enumerate(tree)), name)
+    return {name: tree}
+
+
+def bits(leaf):
+    """Return what can be compared: of a tensor its bytes, since a centre that was never seen is NaN."""
+    if not isinstance(leaf, torch.Tensor):
+        return leaf
+    return leaf.dtype, leaf.shape, leaf.detach().contiguous().numpy().tobytes()
+
+
+def assert_same_ending(one, two):
+    tensors, records = ending(one)
+    others, other_records = ending(two)
+    assert [record["epoch"] for record in records] == list(range(EPOCHS))
+    assert records == other_records
+    assert tensors.keys() == others.keys()
+    for name, value in tensors.items():
+        assert bits(value) == bits(others[name]), name
+
+
+@pytest.mark.parametrize(
+    ("method", "minutes", "pause_at", "goes_on_at"),
+    [
+        ("metadcseg", 10.0, 2 * STEPS + 2, (2, 0)),  # two epochs done, the third begun
+        ("metadcseg", 0.0, 2 * STEPS + 3, (2, 2)),  # a checkpoint after every step
+        ("supervised", 10.0, STEPS + 2, (1, 0)),
+    ],
+)
+def test_kill_in_the_middle_of_an_epoch(whole, prepared, tmp_path, method, minutes, pause_at, goes_on_at):
+    out = tmp_path / "run"
+    child = paused_child(method, prepared, out, minutes, pause_at)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    assert read_run(out)["status"] == "running"
+    position = load_checkpoint(out / "checkpoints")["position"]
+    assert (position["epoch"], position["step"]) == goes_on_at
+    assert begin(method, prepared, out, 10.0, resume=True).epochs_done == EPOCHS
+    assert_same_ending(whole(method), out)
+
+
+def test_sigterm_from_outside_saves_and_leaves_cleanly(whole, prepared, tmp_path):
+    out = tmp_path / "run"
+    child = paused_child("metadcseg", prepared, out, 10.0, STEPS + 2)
+    child.terminate()
+    Path(f"{out}.go").touch()
+    assert child.wait(timeout=60) == 0
+    assert read_run(out)["status"] == "interrupted"
+    position = load_checkpoint(out / "checkpoints")["position"]
+    assert (position["epoch"], position["step"]) == (1, 2)
+    begin("metadcseg", prepared, out, 10.0, resume=True)
+    assert_same_ending(whole("metadcseg"), out)
