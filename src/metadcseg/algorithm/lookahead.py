@@ -186,10 +186,10 @@ def pixel_meta_gradients(
                 raise
             raise _no_forward_rule(network, error) from error
         valid = labels != IGNORE
-        share = lr / valid.sum().clamp(min=1)  # a pixel's part in the mean over pixels
+        count = valid.sum().clamp(min=1)  # of the mean over pixels
 
         def derivative(targets: Tensor) -> Tensor:
-            return (-share * _loss_change(logits, change, targets)).masked_fill(~valid, 0.0)
+            return (-lr * _loss_change(logits, change, targets) / count).masked_fill(~valid, 0.0)
 
         return PixelGradients(derivative(labels), derivative(pseudo))
 
@@ -254,11 +254,24 @@ def _gradient(loss: Tensor, parameters: Parameters, retain_graph: bool = False) 
 
 def _logits(network: nn.Module, parameters: Parameters, images: Tensor) -> Tensor:
     """Call the network with other parameters and with copies of its buffers, which it may write to."""
+    stand_ins = {id(own): parameters[name] for name, own in trainable(network).items()}
     # copied in here and not outside: inside jvp only tensors born there may be changed in place
-    buffers = {name: value.clone() for name, value in network.named_buffers()}
-    output = functional_call(network, {**parameters, **buffers}, (images,))
+    stand_ins |= {id(own): own.clone() for own in network.buffers()}
+    replaced = {place: stand_ins[id(own)] for place, own in _places(network) if id(own) in stand_ins}
+    output = functional_call(network, replaced, (images,), tie_weights=False)
     logits: Tensor = output.logits
     return logits
+
+
+def _places(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield every place that holds a parameter or buffer, once; a shared tensor has several places.
+
+    functional_call can find shared tensors itself, but visits a module that has two names twice, and then
+    leaves the stand-in behind in the network.
+    """
+    for prefix, module in network.named_modules():
+        held = [*module.named_parameters(prefix, recurse=False, remove_duplicate=False)]
+        yield from [*held, *module.named_buffers(prefix, recurse=False, remove_duplicate=False)]
 
 
 def _loss_change(logits: Tensor, change: Tensor, targets: Tensor) -> Tensor:
