@@ -141,6 +141,7 @@ def test_no_images_or_no_masks(tmp_path):
         scan_folder(tmp_path / "missing")
     (tmp_path / "images").mkdir()
     assert only(scan_folder(tmp_path)).code == "no-images"
+    assert only(scan_folder(tmp_path)).where == str(tmp_path / "images")
     save(tmp_path / "images" / "a.png", picture(1))
     assert only(scan_folder(tmp_path)).code == "no-masks"
 

@@ -47,9 +47,7 @@ def unmatched(images: Mapping[str, Path], masks: Mapping[str, Path], folder: Pat
         folder: where masks are looked for, for sentences.
     """
     if not images or not masks:
-        what, where = (
-            ("image", next(iter(images.values()), folder).parent) if not images else ("mask", folder)
-        )
+        what, where = ("mask", folder) if images else ("image", folder.parent / "images")
         sentence = (
             f"{where} holds no {what} files: put PNG, JPEG or TIFF files there, named like their partners"
         )
