@@ -58,12 +58,12 @@ def rotate(region: Region, angle: float) -> Region:
     middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
     down = np.arange(height)[:, None] - middle_row  # (H, 1)
     right = np.arange(width)[None, :] - middle_column  # (1, W)
-    row = np.floor(cosine * down + sine * right + (middle_row + 0.5)).astype(
-        np.int64
-    )  # (H, W), the source pixel
-    column = np.floor(cosine * right - sine * down + (middle_column + 0.5)).astype(np.int64)
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    moved: Region = region[row.clip(0, height - 1), column.clip(0, width - 1)] & inside
+    # source pixels, counted in the image with an empty frame around it, on which all that lies outside falls
+    row = cosine * down + sine * right + (middle_row + 1.5)  # (H, W); + 0.5 to round, + 1 for the frame
+    column = cosine * right - sine * down + (middle_column + 1.5)
+    moved: Region = np.pad(region, 1)[
+        row.clip(0, height + 1).astype(np.intp), column.clip(0, width + 1).astype(np.intp)
+    ]
     return moved
 
 
