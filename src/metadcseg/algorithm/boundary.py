@@ -137,8 +137,8 @@ def region_centres(
         gamma: (N, H, W) float, at least 0 (eq. 9, from rectified weights before normalisation).
         regions: see :func:`decompose`.
         default: (3, D), what stands in for a region with fewer than ``min_pixels`` pixels or (nearly) no
-            trust. Where it is None, or a row of it NaN (not known yet, see :class:`RunningCentres`), the mean
-            feature of the whole image stands in.
+            trust. Where it is None, or a row of it NaN (not known yet, see :class:`RunningCentres`), the plain
+            mean over all regions of the image stands in.
         min_pixels: tau_min of eq. 47.
 
     Returns:
@@ -160,7 +160,7 @@ def region_centres(
     trust, pixels = weights.sum(dim=(2, 3)), masks.sum(dim=(2, 3))  # (N, 3)
     counted = (pixels >= max(min_pixels, 1)) & (trust > _LEAST_TRUST * pixels)
     means = sums / torch.where(counted, trust, 1.0).unsqueeze(2)
-    stand_in = features.mean(dim=(2, 3)).unsqueeze(1).expand_as(means)
+    stand_in = _mean_over(masks.any(dim=1), features).unsqueeze(1).expand_as(means)
     if default is not None:
         check_shape("default", default, (3, features.shape[1]))
         default = default.to(features)
@@ -312,6 +312,12 @@ def _most_uncertain(probability: Tensor, ratio: float, valid: Tensor) -> Tensor:
     ranked = torch.nn.functional.pad(certainty.sort(dim=1).values, (0, 1), value=torch.inf)
     first_outside = ranked.gather(1, allowed.unsqueeze(1))  # (N, 1)
     return (certainty < first_outside).view_as(probability)
+
+
+def _mean_over(mask: Tensor, features: Tensor) -> Tensor:
+    """Return the mean feature of each image's pixels in the mask, (N, D); 0 where there is none."""
+    sums = features.masked_fill(~mask.unsqueeze(1), 0.0).sum(dim=(2, 3))
+    return sums / mask.sum(dim=(1, 2)).clamp(min=1).unsqueeze(1)
 
 
 def _at_least_float(tensor: Tensor) -> Tensor:

@@ -176,6 +176,20 @@ def test_centres_are_computed_in_float32_under_autocast():
     assert torch.equal(plain.values, mixed.values)
 
 
+def test_pixels_in_no_region_do_not_matter():
+    features, gamma, _ = scene()
+    valid = rand(2, 6, 6, seed=7) > 0.3
+    regions = decompose(rand(2, 6, 6, seed=2), tau=0.75, valid=valid)
+    wild = features.masked_fill(~valid.unsqueeze(1), 1e9)
+    for minimum in (1, 1000):
+        got, expected = (region_centres(h, gamma, regions, None, minimum).values for h in (wild, features))
+        assert torch.equal(got, expected)
+    nothing = decompose(rand(2, 6, 6), tau=0.75, valid=torch.zeros_like(valid))
+    empty = region_centres(features, gamma, nothing, None)
+    assert (empty.values == 0).all()
+    assert not empty.counted.any()
+
+
 @pytest.mark.parametrize("maximum", [math.inf, 3.0])
 def test_distance_equals_the_loop(maximum):
     features, gamma, regions = scene()
