@@ -73,11 +73,11 @@ def config_path(name: str) -> Path:
     raise unknown_name("preset", name, preset_names())
 
 
-class _FileOrPreset(ActionConfigFile):  # type: ignore[misc]
+class _FileOrPreset(ActionConfigFile):
     """``--config`` takes a file or the name of a preset."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        super().__call__(parser, cfg, str(config_path(values)), option_string)
+        super().__call__(parser, cfg, str(config_path(values)), option_string)  # type: ignore[no-untyped-call]
 
 
 def add_run_options(parser: ArgumentParser) -> None:

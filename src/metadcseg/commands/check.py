@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from metadcseg.commands.console import print_json
+from metadcseg.commands.console import parse_remap, print_json, progress_bar
 from metadcseg.data.checks import CheckReport, check_path
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, or with a prepared set, before training:
@@ -22,12 +22,17 @@ _SHOWN = 40
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("path", type=str, help="a folder with images/ and masks/, or a prepared set")
+    parser.add_argument(
+        "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, every finding in it")
 
 
 def run(options: Namespace, console: Console) -> int:
     """Check, print what was found, and return 2 where there are errors."""
-    report = check_path(Path(options.path))
+    remap = None if options.remap is None else parse_remap(options.remap)
+    with progress_bar(console, "checking") as advance:
+        report = check_path(Path(options.path), remap=remap, progress=advance)
     if options.json:
         print_json(report.to_dict())
     else:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from metadcseg.errors import InputError
+
 INTERRUPTED = 130
 """The exit status of a command that Ctrl-C or SIGTERM stopped, after saving."""
 
@@ -34,6 +36,23 @@ def progress_bar(console: Console, what: str) -> Iterator[Advance]:
 def print_json(data: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output: all that ``--json`` puts there."""
     sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def parse_remap(text: str) -> dict[int, int]:
+    """Return mask value -> class number from what ``--remap`` was given.
+
+    Raises:
+        InputError: where the text has another form.
+
+    Example:
+        >>> parse_remap("7:1,900:2")
+        {7: 1, 900: 2}
+    """
+    try:
+        pairs = [pair.split(":") for pair in text.split(",")]
+        return {int(value): int(label) for value, label in pairs}
+    except ValueError:
+        raise InputError(f"--remap must look like 7:1,900:2 (mask value:class), got '{text}'") from None
 
 
 def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:

@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.markup import escape
 
-from metadcseg.commands.console import Advance, print_json, progress_bar
+from metadcseg.commands.console import Advance, parse_remap, print_json, progress_bar
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.errors import InputError
@@ -102,7 +102,7 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
         chosen = named if gold is None else {**named, "gold": gold}
         return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
     _refuse(options, "source", "gold")
-    remap = None if options.remap is None else _remap(options.remap)
+    remap = None if options.remap is None else parse_remap(options.remap)
     return prepare_folder(Path(options.what), out, name=options.name, remap=remap, progress=advance, **shares)
 
 
@@ -120,11 +120,3 @@ def _gold(text: str | None) -> float | int | None:
         return int(text) if text.isdecimal() else float(text)
     except ValueError:
         raise InputError(f"--gold must be a number of cases or a share below 1, got '{text}'") from None
-
-
-def _remap(text: str) -> dict[int, int]:
-    try:
-        pairs = [pair.split(":") for pair in text.split(",")]
-        return {int(value): int(label) for value, label in pairs}
-    except ValueError:
-        raise InputError(f"--remap must look like 7:1,900:2 (mask value:class), got '{text}'") from None
