@@ -110,7 +110,7 @@ def run_config(values: Namespace) -> RunConfig:
     parser = ArgumentParser(exit_on_error=False)
     add_run_options(parser)
     groups = {name: values[name] for name in ("method", "network", "training", *METHODS)}
-    made = parser.instantiate_classes(Namespace(groups))  # type: ignore[no-untyped-call]
+    made = parser.instantiate(Namespace(groups))  # type: ignore[no-untyped-call]
     methods = {name: made[name] for name in METHODS}
     return RunConfig(methods[values.method], made.network, made.training, methods)
 

@@ -148,7 +148,7 @@ def pixel_meta_gradients(
     With ``direction`` the gradient of the gold loss L_val at the stepped parameters this is exactly the
     derivative of L_val(theta - lr * gradient of mean_over_pixels(alpha * f + beta * g)) with respect to
     alpha and beta.
-    Cost: one forward pass that carries a tangent, about two forward passes.
+    Cost: one forward pass that carries a tangent, by its operations three forward passes.
 
     Dropout: masks are drawn from the random state as it is, and that state is put back, so that a training
     pass over the same batch that follows directly draws the same masks.

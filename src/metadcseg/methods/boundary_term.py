@@ -55,9 +55,7 @@ class BoundaryTerm:
         Returns:
             (N, H, W), at least 0; sums to 1 over each image's boundary, or to 0 where there is none.
         """
-        features = _without_ignored(
-            output.features.detach() if self.detach else output.features, batch.labels
-        )
+        features = output.features.detach() if self.detach else output.features
         foregrounds = foreground_probability(
             output.logits.detach().softmax(dim=1), self.regions
         )  # (N, K, H, W)
@@ -98,13 +96,3 @@ class BoundaryTerm:
         while len(self._running) <= number:
             self._running.append(RunningCentres())
         return self._running[number]
-
-
-def _without_ignored(features: Tensor, labels: Tensor) -> Tensor:
-    """Return the features with the mean of each image's other pixels where its labels are ``IGNORE``.
-
-    The mean feature of a whole image stands in for a centre that nothing is known of.
-    """
-    valid = (labels != IGNORE).unsqueeze(1)  # (N, 1, H, W)
-    sums = features.masked_fill(~valid, 0.0).sum(dim=(2, 3), keepdim=True)
-    return torch.where(valid, features, sums / valid.sum(dim=(2, 3), keepdim=True).clamp(min=1))

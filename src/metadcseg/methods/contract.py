@@ -19,7 +19,8 @@ class Declaration:
         supervises_gold: gold batches also enter its training loss.
         labels: which labels of the training cases it gets: ``"given"``, or ``"truth"`` for an upper bound.
         networks: the number of networks it trains.
-        passes: forward-equivalents per step, counting a backward pass as two and a tangent pass as two.
+        passes: forward-equivalents per step, counting a backward pass as two and a forward pass that
+            carries a tangent as three.
     """
 
     needs_gold: bool
