@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -117,7 +118,11 @@ def _draw_row(figure: Figure, row: Sequence[Axes], picture: Picture, probability
         axis.set_axis_off()
     classes = len(probability)
     shown = _as_shown(picture.image)
-    for axis, labels in ((row[0], picture.label), (row[1], probability.argmax(dim=0))):
+    outside = picture.label == IGNORE
+    for axis, labels in (
+        (row[0], picture.label),
+        (row[1], probability.argmax(dim=0).where(~outside, IGNORE)),
+    ):
         axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         _outline(axis, labels.numpy(), classes)
     if picture.alpha is None or picture.beta is None:
@@ -125,7 +130,8 @@ def _draw_row(figure: Figure, row: Sequence[Axes], picture: Picture, probability
     for axis, values in zip(
         row[2:], (picture.alpha, picture.beta, picture.alpha + picture.beta), strict=True
     ):
-        drawn = axis.imshow(values.numpy(), cmap="viridis", interpolation="nearest")
+        shown_values = values.masked_fill(outside, torch.nan).numpy()  # zeros there would spread the colours
+        drawn = axis.imshow(shown_values, cmap="viridis", interpolation="nearest")
         figure.colorbar(drawn, ax=axis, shrink=0.8).ax.tick_params(labelsize=7)
 
 

@@ -186,7 +186,7 @@ class _Session:
             if cases["val"]
             else "none for validation, so the last weights are kept"
         )
-        where = "" if there is None else f"; going on in epoch {place.epoch + 1}, step {place.step + 1}"
+        where = "" if there is None else f"; going on after epoch {place.epoch} and {place.step} steps"
         grown = "" if there is None else self._grown(there["training"]["epochs"])
         return (
             f"{info['label']}: {cases['train']} training cases{gold}, {val}; network of "

@@ -1,6 +1,7 @@
 import json
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -312,3 +313,33 @@ def test_the_config_given_is_recorded(disks, tmp_path):
     train(disks, Fake(), NETWORK, options(epochs=1), tmp_path / "run", config={"a": (1, 2)}, label="mine")
     assert yaml.safe_load((tmp_path / "run/config.yaml").read_text()) == {"a": [1, 2]}
     assert read_run(tmp_path / "run")["label"] == "mine"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_fills_up_while_saving_costs_nothing_that_was_saved(disks, tmp_path):
+    out = tmp_path / "run"
+    run(disks, out, changed={"epochs": 2})
+    checkpoints = out / "checkpoints"
+    before = {path.name: path.read_bytes() for path in checkpoints.iterdir()}
+    (checkpoints / ".last.pt.tmp").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"last\.pt: the disk is full; .* go on with --resume"):
+        run(disks, out, resume=True, changed={"epochs": 3})
+    assert before == {path.name: path.read_bytes() for path in checkpoints.iterdir()}
+    assert read_run(out)["status"] == "failed"
+    load_weights(out / "model.safetensors")
+    run(disks, out, resume=True, changed={"epochs": 3})
+    run(disks, tmp_path / "whole", changed={"epochs": 3})
+    same_end(tmp_path / "whole", out)
+
+
+def test_a_damaged_checkpoint_stops_resume_and_the_way_out_leads_to_the_same_end(disks, tmp_path):
+    run(disks, tmp_path / "whole")
+    out = tmp_path / "run"
+    run(disks, out, stopping_at(6, False))
+    last = out / "checkpoints/last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"last\.pt: the checkpoint is damaged .* delete last\.pt"):
+        run(disks, out, resume=True)
+    last.unlink()
+    run(disks, out, resume=True)
+    same_end(tmp_path / "whole", out)
