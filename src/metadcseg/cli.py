@@ -4,13 +4,18 @@ Results go to standard output, everything else (progress, notes, errors) to stan
 1 a failure of ours, 2 something given was wrong, 130 stopped by Ctrl-C or SIGTERM after saving.
 """
 
+import io
 import re
+import signal
 import sys
+import threading
 import traceback
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
+from types import FrameType
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
@@ -58,23 +63,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] in ("-V", "--version"):
         sys.stdout.write(f"metadcseg {metadcseg.__version__}\n")
         return 0
-    console = Console(stderr=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
+        sys.stdout.reconfigure(errors="backslashreplace")
+    console = Console(stderr=True, emoji=False)
     try:
-        return _run(words[0], words[1:], console)
+        with _sigterm_as_interrupt():
+            return _run(words[0], words[1:], console)
     except InputError as error:
-        status = _complain(console, str(error), 2)
+        return _complain(console, str(error), 2, words)
     except KeyboardInterrupt:
-        return _complain(console, "stopped", INTERRUPTED)
+        return _complain(console, "stopped", INTERRUPTED, words)
     except SystemExit as stop:  # --help of a command
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        status = _complain(
-            console, f"an unexpected failure, which is our fault: {what} (--debug shows where)", 1
-        )
-    if "--debug" in words:
-        traceback.print_exc()
-    return status
+        what = f"an unexpected failure, which is our fault: {type(error).__name__}: {error}"
+        return _complain(console, f"{what} (--debug shows where)", 1, words)
 
 
 def _run(name: str, words: list[str], console: Console) -> int:
@@ -92,34 +95,95 @@ def _run(name: str, words: list[str], console: Console) -> int:
 def _parse(parser: ArgumentParser, words: list[str]) -> Namespace:
     """Parse, and say in one sentence what is wrong where something is."""
     try:
-        parsed: Namespace = parser.parse_args(words)
+        parsed: Namespace = parser.parse_args(_config_first(words))
     except ArgumentError as error:
-        raise InputError(_sentence(str(error), parser)) from error
+        raise InputError(f"{_sentence(str(error), parser)} (see: {parser.prog} --help)") from error
     return parsed
 
 
+def _config_first(words: list[str]) -> list[str]:
+    """Return the words with every ``--config`` in front: what the command line itself says outweighs a file.
+
+    Example:
+        >>> _config_first(["--training.lr", "0.1", "--config", "small"])
+        ['--config', 'small', '--training.lr', '0.1']
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    waiting = iter(words)
+    for word in waiting:
+        if word == "--config":
+            front += [word, *(value for value in [next(waiting, None)] if value is not None)]
+        else:
+            (front if word.startswith("--config=") else rest).append(word)
+    return front + rest
+
+
 def _sentence(message: str, parser: ArgumentParser) -> str:
-    """Return the parser's complaint on one line, with the nearest name where an option is unknown."""
+    """Return the parser's complaint in our words and on one line, with the nearest name where one is unknown."""
     line = re.sub(r"\s+", " ", message).strip()
-    unknown = re.search(r"unrecognized arguments: (--[\w.\-]+)", line)
-    key = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", line)
-    alone = re.search(r"Option '([\w.]+)' is not accepted", line)
-    if unknown:
-        name = unknown.group(1).removeprefix("--")
-    elif key:
-        name = f"{key.group(1)}.{key.group(2)}"
-    elif alone:
-        name = alone.group(1)
-    else:
-        return f"{line} (see: {parser.prog} --help)"
-    options = [
-        option.removeprefix("--") for option in parser._option_string_actions if option.startswith("--")
-    ]
+    for pattern, shape in (
+        (r"unrecognized arguments: --([\w.\-]+)", "{0}"),
+        (r"Group '([\w.]+)' does not accept option '([\w.]+)'", "{0}.{1}"),
+        (r"Option '([\w.]+)' is not accepted", "{0}"),
+    ):
+        if found := re.search(pattern, line):
+            return _unknown_option(shape.format(*found.groups()), parser)
+    if found := re.search(r"arguments are required: (.*)", line):
+        options = parser._option_string_actions
+        names = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
+        return f"{' and '.join(names)} must be given"
+    if found := re.search(r'^Parser key "([\w.]+)": (.*?) (?:Got|Given) value: (.*)$', line):
+        return f"--{found[1]} must be {_allowed(found[2])}, got {found[3]}"
+    return line
+
+
+_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
+_KINDS |= {"NoneType": "null", "dict": 'a mapping such as {"name": 1}'}
+
+
+def _allowed(expected: str) -> str:
+    """Return in words what the parser expected.
+
+    Example:
+        >>> _allowed("Expected a <class 'float'>."), _allowed("Expected a typing.Literal['none', 'mixed'].")
+        ('a number', 'one of none, mixed')
+    """
+    if choices := re.search(r"Literal\[(.*?)\]", expected):
+        return f"one of {choices[1]}".replace("'", "")
+    kinds = dict.fromkeys(re.findall(r"<class '(\w+)'>", expected.partition("Errors:")[0]))
+    if kinds and kinds.keys() <= _KINDS.keys():
+        return " or ".join(_KINDS[kind] for kind in kinds)
+    return expected.removeprefix("Expected ").rstrip(".")
+
+
+def _unknown_option(name: str, parser: ArgumentParser) -> str:
+    options = [option.removeprefix("--") for option in parser._option_string_actions if option[:2] == "--"]
     near = get_close_matches(name, options, n=1, cutoff=0.5)
-    hint = f": did you mean --{near[0]}?" if near else ""
-    return f"unknown option --{name}{hint} (see: {parser.prog} --help)"
+    return f"unknown option --{name}" + (f": did you mean --{near[0]}?" if near else "")
 
 
-def _complain(console: Console, sentence: str, status: int) -> int:
-    console.print(f"metadcseg: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, so that half-written sets and files are cleared away."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _complain(console: Console, sentence: str, status: int, words: Sequence[str]) -> int:
+    """Say what is wrong on one line, show where with ``--debug``, and return the status."""
+    line = " ".join(sentence.splitlines())
+    console.print(f"metadcseg: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if "--debug" in words:
+        traceback.print_exc()
     return status

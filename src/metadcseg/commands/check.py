@@ -4,10 +4,10 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from metadcseg.commands.console import parse_remap, print_json, progress_bar
+from metadcseg.commands.console import parse_remap, plain_output, print_json, progress_bar
 from metadcseg.data.checks import CheckReport, check_path
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, or with a prepared set, before training:
@@ -41,22 +41,17 @@ def run(options: Namespace, console: Console) -> int:
 
 
 def _print(report: CheckReport) -> None:
-    out = Console()
+    out = plain_output()
     if report.findings:
-        table = Table(title=f"{report.path}", title_justify="left")
+        table = Table(title=Text(str(report.path)), title_justify="left")
         for heading in ("", "where", "what"):
             table.add_column(heading, overflow="fold")
         ordered = sorted(report.findings, key=lambda finding: list(_STYLES).index(finding.severity))
         for finding in ordered[:_SHOWN]:
             style = _STYLES[finding.severity]
-            table.add_row(
-                f"[{style}]{finding.severity}[/]",
-                escape(finding.where),
-                escape(finding.sentence),
-                end_section=False,
-            )
+            table.add_row(Text(finding.severity, style), Text(finding.where), Text(finding.sentence))
         out.print(table)
         if len(ordered) > _SHOWN:
             out.print(f"... and {len(ordered) - _SHOWN} more (--json shows all)")
-    verdict = "[bold red]mend the errors first[/]" if report.errors else "[green]ready[/]"
-    out.print(f"{report.summary}: {verdict}")
+    verdict = ("mend the errors first", "bold red") if report.errors else ("ready", "green")
+    out.print(Text.assemble(f"{report.summary}: ", verdict))

@@ -24,6 +24,11 @@ class Advance(Protocol):
         ...
 
 
+def plain_output() -> Console:
+    """Return a console for results: paths are printed as they are, whatever brackets and colons they hold."""
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def progress_bar(console: Console, what: str) -> Iterator[Advance]:
     """Show a bar with the time left while the block runs; on anything but a terminal show nothing."""
@@ -36,6 +41,17 @@ def progress_bar(console: Console, what: str) -> Iterator[Advance]:
 def print_json(data: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output: all that ``--json`` puts there."""
     sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def check_seed(seed: int) -> int:
+    """Return a seed that can be one.
+
+    Raises:
+        InputError: where it is negative or beyond 63 bits.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed must be a whole number from 0 to 2^63 - 1, got {seed}")
+    return seed
 
 
 def parse_remap(text: str) -> dict[int, int]:

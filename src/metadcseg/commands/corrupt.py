@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.commands.console import print_json, progress_bar
+from metadcseg.commands.console import check_seed, plain_output, print_json, progress_bar
 from metadcseg.data.corruption import corrupt_set
 from metadcseg.data.store import PreparedSet
 
@@ -27,16 +27,15 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Corrupt and report the rate reached."""
+    seed = check_seed(options.seed)
     clean = PreparedSet.open(Path(options.set))
     with progress_bar(console, "corrupting") as advance:
-        report = corrupt_set(clean, Path(options.out), options.rate, options.seed, progress=advance)
+        report = corrupt_set(clean, Path(options.out), options.rate, seed, progress=advance)
     if options.json:
         print_json(report)
         return 0
-    Console().print(
+    plain_output().print(
         f"{options.out}: corruption rate {report['rate']:.3f} ± {report['sd']:.3f} over {report['cases']} masks "
-        f"(asked for {report['target']}), kernel scale {report['scale']:.2f}, {report['vanished']} masks vanished",
-        highlight=False,
-        soft_wrap=True,
+        f"(asked for {report['target']}), kernel scale {report['scale']:.2f}, {report['vanished']} masks vanished"
     )
     return 0

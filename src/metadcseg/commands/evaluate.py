@@ -1,13 +1,15 @@
 """``metadcseg evaluate``: scores of a trained network against reference masks, at native resolution."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.commands.console import print_json, progress_bar, score_table
 from metadcseg.data.store import ROLES, PreparedSet
-from metadcseg.errors import unknown_name
+from metadcseg.errors import InputError, unknown_name
 
 DESCRIPTION = """Score a run on one split of a set: DSC, IoU, HD, HD95 and NSD per case and class, in pixels and,
 where the spacing is known, in mm. Writes RUN/evaluation/SPLIT.json, SPLIT.csv (one row per case) and the predicted
@@ -35,7 +37,7 @@ def run(options: Namespace, console: Console) -> int:
         raise unknown_name("split", options.split, ROLES)
     folder = Path(options.run)
     info = read_run(folder)
-    prepared = PreparedSet.open(Path(options.data or info["set"]["path"]))
+    prepared = PreparedSet.open(_data(options.data, info))
     with progress_bar(console, "evaluating") as advance:
         record = evaluate_run(folder, prepared, options.split, overlays=options.overlays, progress=advance)
     if options.json:
@@ -44,5 +46,13 @@ def run(options: Namespace, console: Console) -> int:
     table = score_table(
         [(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases"
     )
-    Console().print(table)
+    Console(emoji=False).print(table)
     return 0
+
+
+def _data(given: str | None, info: Mapping[str, Any]) -> Path:
+    """Return the set to evaluate on: by default the one that the run was trained on, if it is still there."""
+    path = Path(given or info["set"]["path"])
+    if given is None and not path.exists():
+        raise InputError(f"the set that the run was trained on is not at {path} any more: give it as --data")
+    return path

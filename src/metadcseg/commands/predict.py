@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.commands.console import progress_bar
+from metadcseg.commands.console import plain_output, progress_bar
 
 DESCRIPTION = """Segment new images (a file, or every image of a folder) with a trained network and write a PNG mask
 for each, in the image's own size. A file that cannot be read is named at the end; the others are done."""
@@ -31,5 +31,5 @@ def run(options: Namespace, console: Console) -> int:
             overlays=options.overlays,
             progress=advance,
         )
-    Console().print(f"{len(written)} masks in {options.out}", highlight=False, soft_wrap=True)
+    plain_output().print(f"{len(written)} masks in {options.out}")
     return 0

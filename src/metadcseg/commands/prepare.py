@@ -5,9 +5,16 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from metadcseg.commands.console import Advance, parse_remap, print_json, progress_bar
+from metadcseg.commands.console import (
+    Advance,
+    check_seed,
+    parse_remap,
+    plain_output,
+    print_json,
+    progress_bar,
+)
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.errors import InputError
@@ -18,6 +25,7 @@ gold.txt with their names; optionally splits.csv with id,role,group), or kvasir-
 folder), or phantom (images drawn by code). Nothing is written where something is wrong."""
 
 _SHOWN = 5
+_PHANTOM = {"count": "number of images", "size": "pixels per side", "classes": "classes, 2 to 4"}
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -35,20 +43,22 @@ def add_options(parser: ArgumentParser) -> None:
         "(a folder of your own names its gold in gold/ or gold.txt)",
     )
     parser.add_argument("--limit", type=int, default=None, help="use only so many training cases")
-    parser.add_argument(
-        "--val", type=float, default=0.1, help="share of cases for validation where none is given"
-    )
-    parser.add_argument(
-        "--test", type=float, default=0.1, help="share of cases for the test where none is given"
-    )
+    for role, purpose in (("val", "validation"), ("test", "the test")):
+        by_default = "by default 0.1, of phantom images " + ("0.2" if role == "test" else "0.1")
+        parser.add_argument(
+            f"--{role}",
+            type=float,
+            default=None,
+            help=f"share of cases for {purpose} where none is given ({by_default})",
+        )
     parser.add_argument(
         "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"
     )
-    parser.add_argument("--count", type=int, default=PhantomOptions.count, help="phantom: number of images")
-    parser.add_argument("--size", type=int, default=PhantomOptions.size, help="phantom: pixels per side")
-    parser.add_argument(
-        "--classes", type=int, default=PhantomOptions.classes, help="phantom: classes, 2 to 4"
-    )
+    for name, what in _PHANTOM.items():
+        default = getattr(PhantomOptions, name)
+        parser.add_argument(
+            f"--{name}", type=int, default=None, help=f"phantom: {what} (by default {default})"
+        )
     parser.add_argument("--json", action="store_true", help="print what was written as one JSON object")
 
 
@@ -57,35 +67,32 @@ def run(options: Namespace, console: Console) -> int:
     with progress_bar(console, "preparing") as advance:
         report = _prepare(options, advance)
     for finding in report.findings[:_SHOWN]:
-        console.print(
-            f"[yellow]{finding.severity}[/]: {escape(finding.sentence)}", highlight=False, soft_wrap=True
-        )
+        line = Text.assemble((finding.severity, "yellow"), f": {finding.sentence}")
+        console.print(line, soft_wrap=True)
     if len(report.findings) > _SHOWN:
-        console.print(
-            f"... {len(report.findings) - _SHOWN} more: metadcseg check {options.what}", highlight=False
-        )
+        more = f"... {len(report.findings) - _SHOWN} more: metadcseg check {options.what}"
+        console.print(more, markup=False, highlight=False, soft_wrap=True)
     if options.json:
         print_json(report.to_dict())
         return 0
     roles = ", ".join(f"{number} {role}" for role, number in report.cases.items())
-    Console().print(
-        f"{report.path}: {roles}; classes {', '.join(report.classes)}; {report.raw_bytes / 2**20:.0f} MiB of pixels",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    size = f"{report.raw_bytes / 2**20:.0f} MiB of pixels"
+    plain_output().print(f"{report.path}: {roles}; classes {', '.join(report.classes)}; {size}")
     return 0
 
 
 def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
     out = Path(options.out)
-    shares = {"seed": options.seed, "limit": options.limit, "val": options.val, "test": options.test}
+    seed = check_seed(options.seed)
+    shares = {"seed": seed, "limit": options.limit}
+    shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
     if options.what == "phantom":
         _refuse(options, "source", "remap", "limit")
-        drawn = PhantomOptions(options.count, options.size, classes=options.classes, seed=options.seed)
+        changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
+        drawn = PhantomOptions(**changed, seed=seed)
         gold = _gold(options.gold)
-        number = round(gold * options.count) if isinstance(gold, float) else gold
-        counts = {role: round(shares[role] * options.count) for role in ("val", "test")}
+        number = round(gold * drawn.count) if isinstance(gold, float) else gold
+        counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
         return prepare_cases(
             phantom_cases(drawn, gold=number, **counts),
             out,
@@ -94,14 +101,14 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
             progress=advance,
         )
     if options.what == "kvasir-seg":
-        _refuse(options, "remap")
+        _refuse(options, "remap", *_PHANTOM)
         if options.source is None:
             raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
         named = {"name": options.name} if options.name else {}
         gold = _gold(options.gold)
         chosen = named if gold is None else {**named, "gold": gold}
         return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
-    _refuse(options, "source", "gold")
+    _refuse(options, "source", "gold", *_PHANTOM)
     remap = None if options.remap is None else parse_remap(options.remap)
     return prepare_folder(Path(options.what), out, name=options.name, remap=remap, progress=advance, **shares)
 
@@ -112,11 +119,23 @@ def _refuse(options: Namespace, *names: str) -> None:
             raise InputError(f"--{name} does not belong to 'prepare {options.what}': leave it out")
 
 
+def _part(role: str, share: float | None, count: int) -> int | None:
+    """Return how many of ``count`` cases a share is; None leaves it to the source."""
+    if share is None:
+        return None
+    if not 0 <= share < 1:
+        raise InputError(f"--{role} must be a share from 0 to below 1, got {share:g}")
+    return round(share * count)
+
+
 def _gold(text: str | None) -> float | int | None:
     """Return a number of cases (written without a point) or a share below one."""
     if text is None:
         return None
     try:
-        return int(text) if text.isdecimal() else float(text)
+        gold = int(text) if text.isdecimal() else float(text)
     except ValueError:
-        raise InputError(f"--gold must be a number of cases or a share below 1, got '{text}'") from None
+        gold = -1.0
+    if isinstance(gold, float) and not 0 <= gold < 1:
+        raise InputError(f"--gold must be a number of cases, or a share from 0 to below 1, got '{text}'")
+    return gold
