@@ -126,7 +126,7 @@ def generator_for(seed: int, image_id: str) -> np.random.Generator:
         >>> generator_for(0, "a").random() == generator_for(0, "a").random() != generator_for(1, "a").random()
         True
     """
-    digest = hashlib.sha256(f"label noise\0{seed}\0{image_id}".encode()).digest()
+    digest = hashlib.sha256(f"label noise\0{seed}\0{image_id}".encode("utf-8", "surrogateescape")).digest()
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int.from_bytes(digest, "big"))))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from metadcseg.data.findings import Finding
+from metadcseg.data.findings import Finding, plural
 from metadcseg.data.store import ROLES
 from metadcseg.errors import InputError, unknown_name
 
@@ -63,7 +63,7 @@ def assign_roles(
     needed = 1 + (val > 0) + (test > 0)
     if groups and len(waiting) < needed:
         raise InputError(
-            f"{len(waiting)} groups cannot be split into training, validation and test: at least {needed} "
+            f"{plural(len(waiting), 'group')} cannot be split into training, validation and test: at least {needed} "
             "are needed, name roles in splits.csv or set the shares to 0"
         )
     roles: dict[str, str] = {}
@@ -125,7 +125,12 @@ def limit_training(roles: Mapping[str, str], limit: int | None, *, seed: int = 0
 
 def seeded_order(names: Iterable[str], seed: int, purpose: str) -> list[str]:
     """Return names in an order that looks random and follows from seed, purpose and the names alone."""
-    return sorted(names, key=lambda name: hashlib.sha256(f"{purpose}/{seed}/{name}".encode()).digest())
+    return sorted(names, key=lambda name: _digest(f"{purpose}/{seed}/{name}"))
+
+
+def _digest(text: str) -> bytes:
+    """Return a hash of any text, also of a file name that is not valid UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
 def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], list[Finding]]:
