@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from metadcseg import __version__
+from metadcseg.data.corruption import without_draws
 from metadcseg.data.store import ROLES, PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.contract import Method
@@ -21,8 +22,6 @@ from metadcseg.training.run_folder import RunFolder, read_run
 
 _MAY_CHANGE = ("epochs", "checkpoint_minutes", "figure_every", "threads", "accelerator")
 """Training options that decide where and how long a run goes, not what each of its steps does."""
-
-_LONG = 32
 
 
 def describe(
@@ -49,7 +48,7 @@ def describe(
             "channels": prepared.channels,
             "cases": {role: len(prepared.select(role)) for role in ROLES},
         },
-        "noise": _summary(prepared.noise),
+        "noise": None if prepared.noise is None else without_draws(prepared.noise),
         "network": asdict(network),
         "training": asdict(options),
         "versions": {
@@ -156,14 +155,3 @@ def _take_empty(path: Path) -> None:
             f"--out {path} holds files that are no run of metadcseg ({', '.join(sorted(left)[:3])}); "
             "give another --out"
         )
-
-
-def _summary(noise: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the facts about the noise without the thousands of draws."""
-    if noise is None:
-        return None
-    return {
-        name: value
-        for name, value in noise.items()
-        if not (isinstance(value, list | dict | str) and len(value) > 4 * _LONG)
-    }
