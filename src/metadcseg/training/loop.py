@@ -1,9 +1,10 @@
 """The training loop: epochs, steps, validation and checkpoints, for any method that keeps the contract."""
 
 import time
-from collections.abc import Generator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import fields
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -144,14 +145,19 @@ class Loop:
 
     def _batches(self) -> Generator[tuple[Batch, Batch | None], None, None]:
         """Yield what is left of this epoch; gold is opened only for a method that declares it."""
-        place, options, gold = self.position, self._options, self._views.gold
+        place, options, views = self.position, self._options, self._views
         start, epoch = place.step, place.epoch
-        train = epoch_batches(self._views.train, epoch=epoch, batch=options.batch, start=start)
-        if gold is None:
-            yield from ((noisy, None) for noisy in train)
-            return
-        verified = epoch_batches(gold, epoch=epoch, batch=options.gold_batch, start=start, steps=self.steps)
-        yield from zip(train, verified, strict=True)
+        with ExitStack() as stack:  # a batch may fail: the threads that make batches end here, not some day
+
+            def opened(batches: Iterator[Batch]) -> Iterator[Batch]:
+                return stack.enter_context(closing(batches))  # type: ignore[type-var]
+
+            train = opened(epoch_batches(views.train, epoch=epoch, batch=options.batch, start=start))
+            gold: Iterable[Batch | None] = repeat(None, self.steps - start)
+            if views.gold is not None:
+                count, batch = self.steps, options.gold_batch
+                gold = opened(epoch_batches(views.gold, epoch=epoch, batch=batch, start=start, steps=count))
+            yield from zip(train, gold, strict=True)
 
     def _step(self, noisy: Batch, gold: Batch | None) -> StepReport:
         place, device = self.position, self._fabric.device
