@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.commands.console import INTERRUPTED
+from metadcseg.commands.console import INTERRUPTED, check_seed
 from metadcseg.config import add_run_options, run_config
 from metadcseg.data.store import PreparedSet
 from metadcseg.training import train
@@ -27,6 +27,9 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on where an interrupted run of this folder stopped"
     )
+    parser.add_argument(
+        "--label", type=str, default=None, help="what tables call this run (default: the method)"
+    )
     add_run_options(parser)
 
 
@@ -42,12 +45,13 @@ def run(options: Namespace, console: Console) -> int:
         config.network,
         config.training,
         out,
-        seed=options.seed,
+        seed=check_seed(options.seed),
         resume=options.resume,
         config=config.to_dict(),
         console=console,
+        label=options.label,
     )
     if result.interrupted:
         return INTERRUPTED
-    console.print(f"done: metadcseg evaluate {out}", highlight=False, soft_wrap=True)
+    console.print(f"done: metadcseg evaluate {out}", highlight=False, markup=False, soft_wrap=True)
     return 0
