@@ -91,10 +91,10 @@ def contents(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def flip_a_byte(path):
-    """Damage one bit in the middle of a file."""
+def flip_a_byte(path, at=0.5):
+    """Damage one bit, in the middle of a file or at another share of its length."""
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[int(len(data) * at)] ^= 1
     path.write_bytes(data)
 
 
