@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metadcseg.data.findings import CheckReport, Finding
+from metadcseg.data.findings import CheckReport, Finding, without_repeats
 from metadcseg.data.inspection import (
     Progress,
     constant_image,
@@ -71,12 +71,8 @@ def check_folder(
     known = is_split_layout(path)
     scan = scan_kvasir(path) if known else scan_folder(path, seed=seed, val=val, test=test)
     inspection = inspect_cases(scan.cases, remap=remap, progress=progress)
-    told = {(finding.code, finding.where) for finding in scan.findings}
-    split = "group-split" in {code for code, _ in told}  # splits.csv has been blamed with its line number
-    findings = [finding for finding in inspection.findings if not (split and finding.code == "group-split")]
-    return CheckReport(
-        path, "folder", _by_role(case.role for case in scan.cases), (*scan.findings, *findings)
-    )
+    findings = without_repeats(scan.findings, inspection.findings)
+    return CheckReport(path, "folder", _by_role(case.role for case in scan.cases), findings)
 
 
 def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from metadcseg.algorithm.noise import NoiseDraw, NoiseLevel, apply, draws_for, nearest_preset
 from metadcseg.algorithm.noise_calibration import Progress, calibrate, compare, report
-from metadcseg.data.store import Case, PreparedSet, SetWriter
+from metadcseg.data.store import Case, PreparedSet, SetWriter, refuse_occupied
 from metadcseg.errors import InputError
 
 Label = NDArray[Any]
@@ -64,9 +64,7 @@ def corrupt_set(
     cases = [case for role in dict.fromkeys(roles) for case in source.select(role)]
     if not cases:
         raise InputError(f"{source.path} has no case with the role {' or '.join(roles)} to corrupt")
-    SetWriter(
-        out, name=source.name, classes=source.classes, channels=source.channels
-    )  # refuses before the work
+    refuse_occupied(Path(out))  # before the work
     steps = _Steps(progress, calibrating=2 * len(cases), after=len(cases) + len(source.cases))
     level = _calibrated(source, cases, rate, seed, steps)
     noisy, noise = _corrupted(source, cases, level, rate, seed, steps)

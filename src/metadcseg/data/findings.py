@@ -87,6 +87,15 @@ class CheckReport:
         }
 
 
+def without_repeats(scanned: tuple[Finding, ...], inspected: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Return what was found while listing files and while looking into them, each matter once.
+
+    A group split across roles is blamed on the line of ``splits.csv`` first and seen again among the cases.
+    """
+    told = any(finding.code == "group-split" for finding in scanned)
+    return scanned + tuple(entry for entry in inspected if not (told and entry.code == "group-split"))
+
+
 def plural(number: int, noun: str) -> str:
     """Return a number with its noun.
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.findings import Finding, plural
+from metadcseg.data.findings import Finding, plural, without_repeats
 from metadcseg.data.inspection import Inspection, Progress, inspect_cases, load_image, load_mask
 from metadcseg.data.readers import with_channels
 from metadcseg.data.sources import RawCase, Scan, scan_folder, scan_kvasir
-from metadcseg.data.store import ROLES, SetWriter
+from metadcseg.data.store import ROLES, SetWriter, refuse_occupied
 from metadcseg.errors import InputError
 
 _NAMED = 3  # so many problems are told; `metadcseg check` tells all
@@ -81,6 +81,7 @@ def prepare_folder(
     Raises:
         InputError: naming the first problems, with nothing written.
     """
+    refuse_occupied(out)  # before the work; the writer looks again after it
     scan = scan_folder(folder, seed=seed, val=val, test=test, limit=limit)
     return _prepare(scan, out, name or folder.resolve().name, classes, remap, progress)
 
@@ -113,6 +114,7 @@ def prepare_kvasir(
     Raises:
         InputError: naming the first problems, with nothing written.
     """
+    refuse_occupied(out)  # before the work; the writer looks again after it
     scan = scan_kvasir(source, gold=gold, seed=seed, val=val, test=test, limit=limit)
     return _prepare(scan, out, name, None, None, progress)
 
@@ -141,6 +143,7 @@ def prepare_cases(
     Raises:
         InputError: naming the first problems, with nothing written.
     """
+    refuse_occupied(out)  # before the work; the writer looks again after it
     scan = Scan(tuple(cases), source=dict(source or {"source": name}))
     return _prepare(scan, out, name, classes, remap, progress)
 
@@ -173,7 +176,7 @@ def _prepare(
         classes=len(named) or None,
         progress=(lambda done, _: progress(done, total)) if progress else None,
     )
-    findings = (*scan.findings, *inspection.findings)
+    findings = without_repeats(scan.findings, inspection.findings)
     _refuse_errors(name, findings)
     if inspection.scheme is None:
         raise InputError(

@@ -28,10 +28,10 @@ from metadcseg.data.store_layout import (
     chunk_file,
     digest,
 )
-from metadcseg.data.store_writer import SetWriter
+from metadcseg.data.store_writer import SetWriter, refuse_occupied
 from metadcseg.errors import InputError, unknown_name
 
-__all__ = ["ROLES", "Case", "PreparedSet", "SetWriter"]
+__all__ = ["ROLES", "Case", "PreparedSet", "SetWriter", "refuse_occupied"]
 
 _AGAIN = "prepare the set again"
 

@@ -97,7 +97,7 @@ class SetWriter:
         self._ids: set[str] = set()
         self._folder = Path()
         self._shelves: dict[tuple[str, tuple[int, ...], str], _Shelf] = {}
-        self._refuse_occupied()
+        refuse_occupied(self.out)
 
     def __enter__(self) -> "SetWriter":
         with _DiskErrors(self.out):
@@ -211,7 +211,7 @@ class SetWriter:
             for shelf in self._shelves.values():
                 shelf.trim()
             self._write_tables()
-            self._refuse_occupied()
+            refuse_occupied(self.out)
             if self.out.exists():
                 self.out.rmdir()
             self._folder.chmod(0o755)  # temporary folders are private, a finished set is not
@@ -238,13 +238,18 @@ class SetWriter:
                 os.fsync(file.fileno())
         _sync_folder(self._folder)
 
-    def _refuse_occupied(self) -> None:
-        """Refuse before the work as well as after it: another writer may have been faster."""
-        if self.out.is_file():
-            raise InputError(f"{self.out} is a file; choose another --out or remove it")
-        if self.out.is_dir() and (held := sorted(entry.name for entry in self.out.iterdir())):
-            what = "a prepared set" if MANIFEST in held else repr(held[0]) + (" and more" if held[1:] else "")
-            raise InputError(f"{self.out} already holds {what}; choose another --out or remove it")
+
+def refuse_occupied(out: Path) -> None:
+    """Refuse a place for a set that holds something: before the work, and after it, when another was faster.
+
+    Raises:
+        InputError: where ``out`` is neither missing nor an empty folder.
+    """
+    if out.is_file():
+        raise InputError(f"{out} is a file; choose another --out or remove it")
+    if out.is_dir() and (held := sorted(entry.name for entry in out.iterdir())):
+        what = "a prepared set" if MANIFEST in held else repr(held[0]) + (" and more" if held[1:] else "")
+        raise InputError(f"{out} already holds {what}; choose another --out or remove it")
 
 
 class _Shelf:
