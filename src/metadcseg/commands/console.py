@@ -29,6 +29,12 @@ def plain_output() -> Console:
     return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
+def print_table(table: Table) -> None:
+    """Print a table on standard output, wide enough to be read where no window sets the width."""
+    console = Console(emoji=False)
+    (console if console.is_terminal else Console(emoji=False, width=120)).print(table)
+
+
 @contextmanager
 def progress_bar(console: Console, what: str) -> Iterator[Advance]:
     """Show a bar with the time left while the block runs; on anything but a terminal show nothing."""
@@ -79,9 +85,9 @@ def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Ta
         title: what stands above the table.
     """
     table = Table(title=title, title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for heading in ("DSC", "IoU", "HD (px)", "HD95 (px)", "NSD"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("empty", justify="right")
     for name, record in rows:
         cells = []

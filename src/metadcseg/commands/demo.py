@@ -16,7 +16,13 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from metadcseg.commands.console import INTERRUPTED, progress_bar, score_table
+from metadcseg.commands.console import (
+    INTERRUPTED,
+    plain_output,
+    print_table,
+    progress_bar,
+    score_table,
+)
 from metadcseg.data.corruption import corrupt_set
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare import prepare_cases
@@ -69,12 +75,8 @@ def run(options: Namespace, console: Console) -> int:
         commands=_shown(commands, out),
     )
     best_first = sorted(records.items(), key=lambda entry: -entry[1]["summary"]["dsc"]["mean"])
-    stdout = Console()
-    stdout.print(score_table(best_first, "clean test cases, best DSC first (one seed)"))
-    seconds = time.monotonic() - started
-    stdout.print(
-        f"{seconds:.0f} s; the page: {page.resolve()}", highlight=False, markup=False, soft_wrap=True
-    )
+    print_table(score_table(best_first, "clean test cases, best DSC first (one seed)"))
+    plain_output().print(f"{time.monotonic() - started:.0f} s; the page: {page.resolve()}")
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.commands.console import print_json, progress_bar, score_table
+from metadcseg.commands.console import print_json, print_table, progress_bar, score_table
 from metadcseg.data.store import ROLES, PreparedSet
 from metadcseg.errors import InputError, unknown_name
 
@@ -46,7 +46,7 @@ def run(options: Namespace, console: Console) -> int:
     table = score_table(
         [(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases"
     )
-    Console(emoji=False).print(table)
+    print_table(table)
     return 0
 
 

@@ -55,7 +55,9 @@ class MetaDCSeg:
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
         boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
         tau: the confidence of eq. 6-8, above 0.5 and below 1, in place of ``boundary_ratio``.
-        temperature: tau_dcd of eq. 12, above 0.
+        temperature: tau_dcd of eq. 12, above 0. Table 8 has 0.5 to 0.9, which on unscaled features gives nearly
+            all the weight to a few dozen pixels; the default was chosen on validation images
+            (docs/results/defaults.md).
         lambda_boundary: lambda_1 of eq. 13, at least 0.
         lambda_dice: lambda_2 of eq. 13, at least 0; 0 takes Dice out.
         detach_boundary_weights: keeps the gradient from flowing through w of eq. 12 (eq. 44 lets it).
@@ -81,7 +83,7 @@ class MetaDCSeg:
     regions: ForegroundOf = "foreground"
     boundary_ratio: float = 0.11
     tau: float | None = None
-    temperature: float = 0.5
+    temperature: float = 20.0
     lambda_boundary: float = 0.33
     lambda_dice: float = 0.12
     detach_boundary_weights: bool = True
