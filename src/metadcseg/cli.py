@@ -5,25 +5,23 @@ Results go to standard output, everything else (progress, notes, errors) to stan
 """
 
 import io
-import re
 import signal
 import sys
 import threading
 import traceback
-from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib import import_module
 from types import FrameType
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 from rich.console import Console
 
 import metadcseg
 from metadcseg.commands import COMMANDS
 from metadcseg.commands.console import INTERRUPTED
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.parsing import parse
 
 _USAGE = f"""\
 metadcseg {metadcseg.__version__}: train medical segmentation networks on imperfect masks and a few verified ones
@@ -87,80 +85,9 @@ def _run(name: str, words: list[str], console: Console) -> int:
     parser = ArgumentParser(prog=f"metadcseg {name}", description=command.DESCRIPTION, exit_on_error=False)
     command.add_options(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
-    options = _parse(parser, words)
+    options = parse(parser, words)
     status: int = command.run(options, console)
     return status
-
-
-def _parse(parser: ArgumentParser, words: list[str]) -> Namespace:
-    """Parse, and say in one sentence what is wrong where something is."""
-    try:
-        parsed: Namespace = parser.parse_args(_config_first(words))
-    except ArgumentError as error:
-        raise InputError(f"{_sentence(str(error), parser)} (see: {parser.prog} --help)") from error
-    return parsed
-
-
-def _config_first(words: list[str]) -> list[str]:
-    """Return the words with every ``--config`` in front: what the command line itself says outweighs a file.
-
-    Example:
-        >>> _config_first(["--training.lr", "0.1", "--config", "small"])
-        ['--config', 'small', '--training.lr', '0.1']
-    """
-    front: list[str] = []
-    rest: list[str] = []
-    waiting = iter(words)
-    for word in waiting:
-        if word == "--config":
-            front += [word, *(value for value in [next(waiting, None)] if value is not None)]
-        else:
-            (front if word.startswith("--config=") else rest).append(word)
-    return front + rest
-
-
-def _sentence(message: str, parser: ArgumentParser) -> str:
-    """Return the parser's complaint in our words and on one line, with the nearest name where one is unknown."""
-    line = re.sub(r"\s+", " ", message).strip()
-    for pattern, shape in (
-        (r"unrecognized arguments: --([\w.\-]+)", "{0}"),
-        (r"Group '([\w.]+)' does not accept option '([\w.]+)'", "{0}.{1}"),
-        (r"Option '([\w.]+)' is not accepted", "{0}"),
-    ):
-        if found := re.search(pattern, line):
-            return _unknown_option(shape.format(*found.groups()), parser)
-    if found := re.search(r"arguments are required: (.*)", line):
-        options = parser._option_string_actions
-        names = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
-        return f"{' and '.join(names)} must be given"
-    if found := re.search(r'^Parser key "([\w.]+)": (.*?) (?:Got|Given) value: (.*)$', line):
-        return f"--{found[1]} must be {_allowed(found[2])}, got {found[3]}"
-    return line
-
-
-_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
-_KINDS |= {"NoneType": "null", "dict": 'a mapping such as {"name": 1}'}
-
-
-def _allowed(expected: str) -> str:
-    """Return in words what the parser expected.
-
-    Example:
-        >>> _allowed("Expected a <class 'float'>."), _allowed("Expected a typing.Literal['none', 'mixed'].")
-        ('a number', 'one of none, mixed')
-    """
-    if choices := re.search(r"Literal\[(.*?)\]", expected):
-        return f"one of {choices[1]}".replace("'", "")
-    kinds = dict.fromkeys(re.findall(r"<class '(\w+)'>", expected.partition("Errors:")[0]))
-    if kinds and kinds.keys() <= _KINDS.keys():
-        return " or ".join(_KINDS[kind] for kind in kinds)
-    return expected.removeprefix("Expected ").rstrip(".")
-
-
-def _unknown_option(name: str, parser: ArgumentParser) -> str:
-    options = [option.removeprefix("--") for option in parser._option_string_actions if option[:2] == "--"]
-    near = get_close_matches(name, options, n=1, cutoff=0.5)
-    return f"unknown option --{name}" + (f": did you mean --{near[0]}?" if near else "")
 
 
 @contextmanager

@@ -4,20 +4,17 @@ A file, a preset and the command line speak of the same keys: ``training.lr`` is
 ``training: {lr: ...}`` here; a method's own options stand under the method's name. An unknown key is an error.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
+from jsonargparse import ArgumentParser, Namespace
 
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import unknown_name
 from metadcseg.methods import METHODS
 from metadcseg.methods.contract import Method
 from metadcseg.networks import NetworkOptions
+from metadcseg.parsing import parse, preset_names
 from metadcseg.training import TrainingOptions
 
 
@@ -47,84 +44,11 @@ class RunConfig:
         }
 
 
-def preset_names() -> list[str]:
-    """Return the names of the presets that come with the package.
-
-    Example:
-        >>> "paper-kvasir-seg" in preset_names()
-        True
-    """
-    folder = resources.files("metadcseg") / "configs"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def config_path(name: str) -> Path:
-    """Return the file behind a ``--config``: a file of the user's, or a preset by its name.
-
-    Raises:
-        InputError: where it is neither.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    if name in preset_names():
-        return Path(str(resources.files("metadcseg") / "configs" / f"{name}.yaml"))
-    if Path(name).suffix or "/" in name or Path(name).is_dir():
-        raise InputError(
-            f"--config {name}: there is no such file (presets go by name: {', '.join(preset_names())})"
-        )
-    raise unknown_name("preset", name, preset_names())
-
-
-class _FileOrPreset(ActionConfigFile):
-    """``--config`` takes a file or the name of a preset."""
-
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        path = config_path(values)
-        names = [option.removeprefix("--") for option in parser._option_string_actions]
-        _check_file(path, names)
-        super().__call__(parser, cfg, str(path), option_string)  # type: ignore[no-untyped-call]
-
-
-def _check_file(path: Path, names: Collection[str]) -> None:
-    """Refuse a file whose layout is wrong: the parser would skip some of it in silence.
-
-    Args:
-        path: the file.
-        names: every option, with dots.
-
-    Raises:
-        InputError: naming the file, and what in it is not as it must be.
-    """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path} cannot be read ({error}): give a YAML file in UTF-8") from error
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1
-        what = getattr(error, "problem", None) or "unreadable"
-        raise InputError(f"--config {path}, line {line}: {what}: write it as YAML") from error
-    _check_group(path, "", tree, names)
-
-
-def _check_group(path: Path, group: str, tree: Any, names: Collection[str]) -> None:
-    if not isinstance(tree, dict) or not tree:
-        where = f"'{group}' of --config {path}" if group else f"--config {path}"
-        raise InputError(f"{where} must hold options, such as lr: 0.01 under training:, got {tree!r:.40}")
-    for key, value in tree.items():
-        name = f"{group}.{key}" if group else str(key)
-        if any(other.startswith(f"{name}.") for other in names):
-            _check_group(path, name, value, names)
-        elif name not in names:
-            near = get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "see metadcseg train --help for all of them"
-            raise InputError(f"--config {path}: unknown option '{name}': {hint}")
-
-
 def add_run_options(parser: ArgumentParser) -> None:
     """Add ``--config``, ``--method``, ``--network.*``, ``--training.*`` and every method's own options."""
     parser.add_argument(
         "--config",
-        action=_FileOrPreset,
+        type=str,
         help=f"a YAML file of these options, or a preset: {', '.join(preset_names())}",
     )
     parser.add_argument(
@@ -161,6 +85,6 @@ def read_config(name: str) -> RunConfig:
     Raises:
         InputError: where there is no such file, or something in it is unknown or not allowed.
     """
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
     add_run_options(parser)
-    return run_config(parser.parse_args(["--config", name]))
+    return run_config(parse(parser, ["--config", name]))

@@ -1,0 +1,88 @@
+"""The wheel holds all that the package needs and nothing else, and works outside the source tree."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.end_to_end.tools import TINY
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build from a copy, so that nothing is left in the source tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip("wheel", source, "--no-deps", "--no-build-isolation", "--wheel-dir", folder)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    target = tmp_path_factory.mktemp("installed")
+    pip("install", wheel, "--no-deps", "--target", target)
+    return target
+
+
+def pip(*words):
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "-q",
+        *(str(word) for word in words),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_in_it(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / "metadcseg").rglob("*.py")}
+    presets = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("configs/*.yaml")}
+    needed = {"metadcseg/py.typed", "metadcseg/experiments/page.html.jinja"}
+    assert len(presets) >= 5
+    assert modules | presets | needed <= set(names)
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"metadcseg"}  # no tests, no data
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+STORY = """
+import sys
+from pathlib import Path
+
+import metadcseg
+from metadcseg.cli import main
+from metadcseg.experiments.page import build_page
+
+assert Path(metadcseg.__file__).is_relative_to(sys.argv[1]), metadcseg.__file__
+drawn = ["--count", "16", "--size", "32", "--gold", "3", "--out", "set"]
+assert main(["prepare", "phantom", *drawn]) == 0
+assert main(["train", "--data", "set", "--out", "run", "--config", "demo", "--epochs", "1", *sys.argv[2:]]) == 0
+assert main(["evaluate", "run", "--json"]) == 0
+build_page([Path("run")], Path("set"), Path("page.html"), title="one run", commands=["metadcseg"])
+"""
+
+
+def test_it_works_outside_the_tree(installed, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-c", STORY, str(installed), *TINY]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout[done.stdout.index("{") :])
+    assert (record["method"], record["split"]) == ("metadcseg", "test")
+    assert "one run" in (tmp_path / "page.html").read_text()
+    version = [sys.executable, "-m", "metadcseg", "--version"]
+    told = subprocess.run(version, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert told.stdout.startswith("metadcseg 0.")
