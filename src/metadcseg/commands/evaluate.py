@@ -47,6 +47,8 @@ def run(options: Namespace, console: Console) -> int:
         [(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases"
     )
     print_table(table)
+    for note in record["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
