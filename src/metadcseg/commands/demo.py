@@ -155,10 +155,12 @@ def _train_all(commands: dict[str, list[str]], out: Path, console: Console) -> b
 
 
 def _start(words: Sequence[str], out: Path, label: str) -> "subprocess.Popen[bytes]":
+    """Start a training out of reach of the terminal's Ctrl-C: we pass it on, and a second signal saves nothing."""
     log = _log(out, label)
     log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "metadcseg", *words]
     with log.open("ab") as file:
-        return subprocess.Popen([sys.executable, "-m", "metadcseg", *words], stdout=file, stderr=file)  # noqa: S603 (our own words)
+        return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)  # noqa: S603 (our own words)
 
 
 def _log(out: Path, label: str) -> Path:
