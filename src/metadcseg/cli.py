@@ -5,6 +5,7 @@ Results go to standard output, everything else (progress, notes, errors) to stan
 """
 
 import io
+import re
 import signal
 import sys
 import threading
@@ -39,10 +40,15 @@ usage: metadcseg COMMAND [OPTIONS]        (metadcseg COMMAND --help explains eac
 on your own folder (images/, masks/ and gold/, matched by file name):
   metadcseg check my_folder
   metadcseg prepare my_folder --out my_set
-  metadcseg train --data my_set --out my_run
+  metadcseg train --data my_set --out my_run --config small
   metadcseg evaluate my_run
   metadcseg predict my_run new_images --out new_masks
 """
+
+
+_NO_MEMORY = (
+    "the memory does not suffice: lower training.batch, training.size or network.width, or end other programs"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help of a command
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
+        if isinstance(error, MemoryError) or re.search("out of memory|allocate memory", str(error)):
+            return _complain(console, _NO_MEMORY, 2, words)
         what = f"an unexpected failure, which is our fault: {type(error).__name__}: {error}"
         return _complain(console, f"{what} (--debug shows where)", 1, words)
 

@@ -197,6 +197,7 @@ OPTIONS = {
         ["--training.lr must be a number, got nan"],
     ),
     "negative width": (["{train}", "--network.width", "-2"], ["network.width must be at least 1, got -2"]),
+    "too many threads": (["{train}", "--training.threads", "9999"], ["threads must be at most", "got 9999"]),
     "unknown choice": (["{train}", "--metadcseg.memory", "x"], ["one of persistent, none, got x"]),
     "neither true nor false": (["{train}", "--training.augment.flip", "x"], ["must be true or false, got x"]),
     "negative seed": (["{train}", "--seed", "-1"], ["--seed must be", "got -1"]),
@@ -284,6 +285,24 @@ def test_no_gold_for_a_method_that_needs_it(tmp_path):
     refused(*train(tmp_path / "set", tmp_path / "run", *mixed), says=["needs verified masks"])
     assert not (tmp_path / "run").exists()
     done(*train(tmp_path / "set", tmp_path / "run", "--method", "supervised"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--training.size", "33"), ["got 33 x 33", "nearest sizes are 32"]),
+        (
+            ("--training.lr", "1e9", "--training.clip", "0"),
+            ["no longer a finite number", "lower training.lr"],
+        ),
+    ],
+)
+def test_a_first_try_that_fails_leaves_the_folder_to_the_second(sets, tmp_path, words, says):
+    refused(*train(sets.noisy, tmp_path / "run", *words), says=says, alone=False)
+    assert read_run(tmp_path / "run")["status"] == "failed"
+    done(*train(sets.noisy, tmp_path / "run"))
+    done(*train(sets.noisy, tmp_path / "straight"))
+    assert same_weights(tmp_path / "run", tmp_path / "straight")
 
 
 def test_a_run_whose_set_is_gone(copies):

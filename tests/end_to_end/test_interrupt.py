@@ -11,7 +11,7 @@ from tests.end_to_end.tools import COMMAND, contents, done, train
 from metadcseg.training import load_run, read_run
 from metadcseg.training.checkpoints import load_checkpoint
 
-EPOCHS = 10  # a few seconds: enough for a signal to arrive before the end
+EPOCHS = 7  # seconds: enough for a signal to arrive before the end
 METHODS = {"metadcseg": (), "supervised": ("--method", "supervised", "--supervised.gold", "mixed")}
 
 

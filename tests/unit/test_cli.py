@@ -79,6 +79,25 @@ def test_unexpected_failures_are_ours_and_status_1(command, capsys):
     assert "our fault: IndexError: list index out of range (--debug shows where)" in err
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 36000000000 bytes."),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+)
+def test_too_little_memory_is_told_with_what_to_lower(command, capsys, error):
+    def act(options):
+        raise error
+
+    command.act = act
+    assert cli.main(["act"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("metadcseg: the memory does not suffice: lower training.batch")
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("error", [InputError("wrong"), IndexError("broken")])
 def test_debug_shows_where(command, capsys, error):
     def act(options):

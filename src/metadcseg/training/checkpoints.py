@@ -39,6 +39,11 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
         sink.check()
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a checkpoint was ever written."""
+    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
+
+
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """Read the newest checkpoint, on the CPU.
 

@@ -17,6 +17,7 @@ from metadcseg.data.store import ROLES, PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.contract import Method
 from metadcseg.networks import NetworkOptions
+from metadcseg.training.checkpoints import has_checkpoint
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.run_folder import RunFolder, read_run
 
@@ -89,7 +90,8 @@ def claim(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> dict[str,
         resume: an earlier part of the same run is welcome.
 
     Returns:
-        What ``run.json`` says about the earlier part of the run, None for a new one.
+        What ``run.json`` says about the earlier part of the run, None for a new one or where an earlier one
+        failed before its first checkpoint.
 
     Raises:
         InputError: where the folder holds something else, a run with other settings, or this run without
@@ -102,6 +104,8 @@ def claim(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> dict[str,
         _take_empty(path)
         return None
     there = read_run(path)
+    if there["status"] == "failed" and not has_checkpoint(folder.checkpoints):
+        return None  # it came to nothing, so there is nothing to keep
     if found := differences(there, info):
         what = "--resume: the run there was begun otherwise" if resume else "it already holds a different run"
         raise InputError(

@@ -1,10 +1,13 @@
 """Seeds that depend on what they are for, never on how often something was drawn before."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from metadcseg.errors import InputError
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -43,7 +46,14 @@ def seed_device(device: torch.device, seed: int) -> None:
 
 @contextmanager
 def processor_threads(count: int | None) -> Iterator[None]:
-    """Compute with so many processor threads within the block; None leaves them as they are."""
+    """Compute with so many processor threads within the block; None leaves them as they are.
+
+    Raises:
+        InputError: where the machine has fewer processors: far too many threads end the process.
+    """
+    most = os.cpu_count() or 1
+    if count is not None and count > most:
+        raise InputError(f"training.threads must be at most {most}, the processors here, got {count}")
     before = torch.get_num_threads()
     torch.set_num_threads(before if count is None else count)
     try:

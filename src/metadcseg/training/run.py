@@ -156,6 +156,9 @@ class _Session:
             raise
         except OSError as error:
             raise cannot_write(Path(error.filename or self._folder.path), error) from error
+        except Exception as error:
+            self._record_failure(error)
+            raise
         if finished:
             self._say(self._closing())
         else:
@@ -165,7 +168,7 @@ class _Session:
             )
         return finished
 
-    def _record_failure(self, error: InputError) -> None:
+    def _record_failure(self, error: Exception) -> None:
         """Say in ``run.json`` why the run stopped; a disk that is full has no room for that, and so be it."""
         try:
             write_run(self._folder, {**self._info, "status": "failed", "reason": str(error)})
