@@ -94,6 +94,7 @@ def _run(name: str, words: list[str], console: Console) -> int:
     command.add_options(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
     options = parse(parser, words)
+    options["given"] = tuple(word.partition("=")[0] for word in words if word.startswith("--"))
     status: int = command.run(options, console)
     return status
 

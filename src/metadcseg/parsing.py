@@ -133,7 +133,7 @@ def _sentence(message: str, parser: ArgumentParser) -> str:
 
 
 _KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
-_KINDS |= {"NoneType": "null", "dict": 'a mapping such as {"name": 1}'}
+_KINDS |= {"tuple": "a list such as [4,30]", "NoneType": "null", "dict": 'a mapping such as {"name": 1}'}
 
 
 def _allowed(expected: str) -> str:

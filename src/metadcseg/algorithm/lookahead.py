@@ -150,8 +150,8 @@ def pixel_meta_gradients(
     alpha and beta.
     Cost: one forward pass that carries a tangent, by its operations three forward passes.
 
-    Dropout: masks are drawn from the random state as it is, and that state is put back, so that a training
-    pass over the same batch that follows directly draws the same masks.
+    Dropout: masks are drawn from the random state as it is, and that state is put back. They are not those of
+    a training pass that came before.
 
     Args:
         network: called as ``network(images)``, returns an object with ``.logits``. Frozen parameters are

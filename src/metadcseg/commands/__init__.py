@@ -13,4 +13,7 @@ COMMANDS = {
     "evaluate": "metadcseg.commands.evaluate",
     "predict": "metadcseg.commands.predict",
 }
-"""Name -> module, which has ``DESCRIPTION``, ``add_options(parser)`` and ``run(options, console)``."""
+"""Name -> module, which has ``DESCRIPTION``, ``add_options(parser)`` and ``run(options, console)``.
+
+``options.given`` holds the options that were typed, as against those from a file or by default.
+"""

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metadcseg.commands.console import parse_remap, plain_output, print_json, progress_bar
+from metadcseg.commands.console import check_seed, parse_remap, plain_output, print_json, progress_bar
 from metadcseg.data.checks import CheckReport, check_path
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, or with a prepared set, before training:
@@ -25,6 +25,9 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"
     )
+    parser.add_argument("--seed", type=int, default=0, help="of the split, as for prepare")
+    parser.add_argument("--val", type=float, default=0.1, help="share for validation, as for prepare")
+    parser.add_argument("--test", type=float, default=0.1, help="share for the test, as for prepare")
     parser.add_argument("--json", action="store_true", help="print one JSON object, every finding in it")
 
 
@@ -32,7 +35,14 @@ def run(options: Namespace, console: Console) -> int:
     """Check, print what was found, and return 2 where there are errors."""
     remap = None if options.remap is None else parse_remap(options.remap)
     with progress_bar(console, "checking") as advance:
-        report = check_path(Path(options.path), remap=remap, progress=advance)
+        report = check_path(
+            Path(options.path),
+            remap=remap,
+            seed=check_seed(options.seed),
+            val=options.val,
+            test=options.test,
+            progress=advance,
+        )
     if options.json:
         print_json(report.to_dict())
     else:

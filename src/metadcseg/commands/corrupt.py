@@ -22,6 +22,12 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same noise")
     parser.add_argument("--out", type=str, required=True, help="where the corrupted set goes")
+    parser.add_argument(
+        "--roles",
+        type=str,
+        default="train",
+        help="whose masks: train, or train,val where no verified masks shall choose the best epoch",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
 
 
@@ -29,8 +35,9 @@ def run(options: Namespace, console: Console) -> int:
     """Corrupt and report the rate reached."""
     seed = check_seed(options.seed)
     clean = PreparedSet.open(Path(options.set))
+    roles = options.roles.split(",")
     with progress_bar(console, "corrupting") as advance:
-        report = corrupt_set(clean, Path(options.out), options.rate, seed, progress=advance)
+        report = corrupt_set(clean, Path(options.out), options.rate, seed, roles=roles, progress=advance)
     if options.json:
         print_json(report)
         return 0

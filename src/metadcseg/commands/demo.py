@@ -23,6 +23,7 @@ from metadcseg.commands.console import (
     progress_bar,
     score_table,
 )
+from metadcseg.config import read_config
 from metadcseg.data.corruption import corrupt_set
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare import prepare_cases
@@ -44,7 +45,6 @@ _RUNS = {  # label -> folder and options; the longest first, so that the shorter
     "noisy only": ("noisy-only", ["--method", "supervised", "--supervised.gold", "none"]),
 }
 _SHOWN = ("noisy only", "noisy + gold", "metadcseg")
-_EPOCHS = 16
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -129,9 +129,10 @@ def _train_all(commands: dict[str, list[str]], out: Path, console: Console) -> b
         TextColumn("{task.fields[said]}"),
         TimeRemainingColumn(),
     )
+    epochs = read_config("demo").training.epochs
     console.print(f"training {len(commands)} networks, {min(len(commands), os.cpu_count() or 1)} at a time")
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks = {label: bars.add_task(label, total=_EPOCHS, said="waiting") for label in commands}
+        tasks = {label: bars.add_task(label, total=epochs, said="waiting") for label in commands}
         try:
             while waiting or running:
                 while waiting and len(running) < (os.cpu_count() or 1):
@@ -171,7 +172,7 @@ def _show_epochs(bars: Progress, task: TaskID, folder: Path) -> None:
     """Count the epochs that a run has written down."""
     journal = folder / "metrics.jsonl"
     done = len(journal.read_bytes().splitlines()) if journal.exists() else 0
-    bars.update(task, completed=done, said=f"epoch {done} of {_EPOCHS}")
+    bars.update(task, completed=done, said=f"{done} epochs")
 
 
 def _check(status: int, out: Path, label: str) -> None:

@@ -59,6 +59,9 @@ def add_options(parser: ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", type=int, default=None, help=f"phantom: {what} (by default {default})"
         )
+    parser.add_argument(
+        "--spacing", type=str, default=None, help="a folder: size of a pixel in mm, ROW,COLUMN or one number"
+    )
     parser.add_argument("--json", action="store_true", help="print what was written as one JSON object")
 
 
@@ -87,7 +90,7 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
     shares = {"seed": seed, "limit": options.limit}
     shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
     if options.what == "phantom":
-        _refuse(options, "source", "remap", "limit")
+        _refuse(options, "source", "remap", "limit", "spacing")
         changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
         drawn = PhantomOptions(**changed, seed=seed)
         gold = _gold(options.gold)
@@ -101,7 +104,7 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
             progress=advance,
         )
     if options.what == "kvasir-seg":
-        _refuse(options, "remap", *_PHANTOM)
+        _refuse(options, "remap", "spacing", *_PHANTOM)
         if options.source is None:
             raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
         named = {"name": options.name} if options.name else {}
@@ -109,14 +112,34 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
         chosen = named if gold is None else {**named, "gold": gold}
         return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
     _refuse(options, "source", "gold", *_PHANTOM)
-    remap = None if options.remap is None else parse_remap(options.remap)
-    return prepare_folder(Path(options.what), out, name=options.name, remap=remap, progress=advance, **shares)
+    return prepare_folder(
+        Path(options.what),
+        out,
+        name=options.name,
+        remap=None if options.remap is None else parse_remap(options.remap),
+        spacing=None if options.spacing is None else _spacing(options.spacing),
+        progress=advance,
+        **shares,
+    )
 
 
 def _refuse(options: Namespace, *names: str) -> None:
     for name in names:
         if options[name] is not None:
             raise InputError(f"--{name} does not belong to 'prepare {options.what}': leave it out")
+
+
+def _spacing(text: str) -> tuple[float, float]:
+    """Return (row, column) in mm from one number for both, or two with a comma."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 < number < float("inf") for number in numbers):
+        raise InputError(
+            f"--spacing must be one or two numbers above 0 in mm, such as 0.5 or 0.5,0.7, got '{text}'"
+        )
+    return numbers[0], numbers[-1]
 
 
 def _part(role: str, share: float | None, count: int) -> int | None:

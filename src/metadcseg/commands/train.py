@@ -1,5 +1,6 @@
 """``metadcseg train``: one network, trained on a prepared set by a method."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from rich.console import Console
 from metadcseg.commands.console import INTERRUPTED, check_seed
 from metadcseg.config import add_run_options, run_config
 from metadcseg.data.store import PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.methods import METHODS
 from metadcseg.training import train
 
 DESCRIPTION = """Train a network. Every option of the network, of the training and of each method can be set on the
@@ -36,6 +39,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Train, and say what comes next."""
     config = run_config(options)
+    _refuse_other_methods(options.given, config.method.name)
     if options.epochs is not None:
         config = replace(config, training=replace(config.training, epochs=options.epochs))
     out = Path(options.out)
@@ -55,3 +59,13 @@ def run(options: Namespace, console: Console) -> int:
         return INTERRUPTED
     console.print(f"done: metadcseg evaluate {out}", highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _refuse_other_methods(given: Sequence[str], method: str) -> None:
+    """Raise where an option was typed that would do nothing; a file may hold options of several methods."""
+    for option in given:
+        group = option.removeprefix("--").partition(".")[0]
+        if group in METHODS and group != method:
+            raise InputError(
+                f"{option} does nothing with --method {method}: give --method {group}, or leave it out"
+            )

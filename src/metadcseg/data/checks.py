@@ -23,13 +23,22 @@ __all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_set"]
 
 
 def check_path(
-    path: Path, *, remap: Mapping[int, int] | None = None, progress: Progress | None = None
+    path: Path,
+    *,
+    remap: Mapping[int, int] | None = None,
+    seed: int = 0,
+    val: float = 0.1,
+    test: float = 0.1,
+    progress: Progress | None = None,
 ) -> CheckReport:
     """Check a folder or a prepared set, whichever it is.
 
     Args:
         path: a folder with ``images/`` and ``masks/``, or a set.
-        remap: as for `check_folder`.
+        remap: as for `check_folder`, and so the next three; a set has its split and its labels already.
+        seed: of the split.
+        val: share held out for validation.
+        test: share held out for the test.
         progress: called after every case.
 
     Raises:
@@ -40,7 +49,7 @@ def check_path(
         raise InputError(f"{path} {what}: give a folder with images/ and masks/, or a prepared set")
     if any((path / name).exists() for name in (MANIFEST, TABLE, CHECKSUMS)):
         return check_set(path, progress=progress)
-    return check_folder(path, remap=remap, progress=progress)
+    return check_folder(path, remap=remap, seed=seed, val=val, test=test, progress=progress)
 
 
 def check_folder(

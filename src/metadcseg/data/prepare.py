@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def prepare_folder(
     val: float = 0.1,
     test: float = 0.1,
     limit: int | None = None,
+    spacing: tuple[float, float] | None = None,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Prepare a plain folder (its layout: `metadcseg.data.sources.folder`).
@@ -76,6 +77,7 @@ def prepare_folder(
         val: share held out for validation where ``splits.csv`` names no roles.
         test: share held out for the test likewise.
         limit: use only so many training cases beside gold; validation and test stay whole.
+        spacing: size of a pixel in mm (row, column), where all images share one; distances then come in mm too.
         progress: called after every case, which is looked at first and written then: twice.
 
     Raises:
@@ -83,6 +85,8 @@ def prepare_folder(
     """
     refuse_occupied(out)  # before the work; the writer looks again after it
     scan = scan_folder(folder, seed=seed, val=val, test=test, limit=limit)
+    if spacing is not None:
+        scan = replace(scan, cases=tuple(replace(case, spacing=spacing) for case in scan.cases))
     return _prepare(scan, out, name or folder.resolve().name, classes, remap, progress)
 
 

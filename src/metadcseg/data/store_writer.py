@@ -329,6 +329,9 @@ def _remove(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
+    """Bring the new names themselves to the disk, where the system lets a folder be opened."""
+    if os.name != "posix":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

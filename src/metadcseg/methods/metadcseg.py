@@ -112,7 +112,16 @@ class MetaDCSeg:
         )
 
     def start(self, network: nn.Module, updater: Updater, generator: torch.Generator) -> MethodState:
-        """Return the state before the first step: no pixel and no centre seen."""
+        """Return the state before the first step: no pixel and no centre seen.
+
+        Raises:
+            InputError: where the pseudo-labels shall come from a moving average that is switched off.
+        """
+        if self.pseudo_labels == "average" and updater.averaged is None:
+            raise InputError(
+                "metadcseg.pseudo_labels 'average' needs the moving average of the network: switch it on "
+                "with training.average, or take 'current'"
+            )
         model = PersistentWeights if self.memory == "persistent" else NoMemory
         boundary = BoundaryTerm(
             regions=self.regions,
@@ -155,14 +164,10 @@ class MetaDCSeg:
         return self.meta and state.updater.epoch >= self.warmup
 
     def _pseudo_labels(self, state: MethodState, output: Output, noisy: Batch) -> Tensor:
-        if self.pseudo_labels == "current" or not self._learns_weights(state):
+        average = state.updater.averaged
+        if self.pseudo_labels == "current" or average is None or not self._learns_weights(state):
             return pseudo_labels(output.logits)
-        if state.updater.averaged is None:
-            raise InputError(
-                "metadcseg.pseudo_labels 'average' needs the moving average of the network: switch it on "
-                "with training.average, or take 'current'"
-            )
-        with evaluating(state.updater.averaged) as averaged:
+        with evaluating(average) as averaged:
             return pseudo_labels(averaged(noisy.images).logits)
 
     def _meta_step(

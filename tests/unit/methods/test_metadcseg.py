@@ -205,11 +205,10 @@ def test_average_pseudo_labels_come_from_the_moving_average() -> None:
 
 
 def test_average_pseudo_labels_need_an_average() -> None:
-    method = MetaDCSeg(pseudo_labels="average")
-    state = start(method)
-    state.updater.averaged = None
+    made = start(MetaDCSeg())
+    made.updater.averaged = None
     with pytest.raises(InputError, match=r"switch it on with training\.average"):
-        method.step(state, batch(0), batch(100))
+        MetaDCSeg(pseudo_labels="average").start(made.network, made.updater, made.generator)
 
 
 def test_it_learns_to_distrust_wrong_labels() -> None:

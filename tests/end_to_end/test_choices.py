@@ -1,0 +1,53 @@
+"""Choices that a user makes on the command line and that must reach the result, or be refused."""
+
+import numpy as np
+import pytest
+from tests.end_to_end.tools import cli, done, refused, save, train
+
+from metadcseg.data import PreparedSet
+
+
+def test_an_option_of_another_method_is_refused_and_not_ignored(sets, tmp_path):
+    refused(
+        *("train", "--data", sets.noisy, "--out", tmp_path / "run", "--supervised.gold", "mixed"),
+        says=["--supervised.gold", "--method supervised"],
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_spacing_gives_distances_in_mm(tmp_path):
+    folder = tmp_path / "mine"
+    for number in range(12):
+        image = np.random.default_rng(number).integers(0, 255, (32, 32), dtype=np.uint8)
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:20, 8 : 20 + number % 3] = 255
+        save(folder / "images" / f"{number}.png", image)
+        save(folder / "masks" / f"{number}.png", mask)
+        if number < 2:
+            save(folder / "gold" / f"{number}.png", mask)
+    done("prepare", folder, "--out", tmp_path / "set", "--spacing", "0.5,2")
+    assert PreparedSet.open(tmp_path / "set").cases[0].spacing == (0.5, 2.0)
+    done(*train(tmp_path / "set", tmp_path / "run", "--method", "supervised"))
+    summary = done("evaluate", tmp_path / "run", "--json").json["summary"]
+    assert summary["hd_mm"]["n"] == summary["hd"]["n"] > 0
+    refused("prepare", folder, "--out", tmp_path / "other", "--spacing", "0", says=["--spacing", "mm"])
+
+
+@pytest.mark.parametrize(("roles", "changed"), [("train", {"train"}), ("train,val", {"train", "val"})])
+def test_the_roles_asked_for_are_corrupted_and_no_others(sets, tmp_path, roles, changed):
+    done("corrupt", sets.clean, "--rate", "0.4", "--out", tmp_path / "noisy", "--roles", roles)
+    noisy = PreparedSet.open(tmp_path / "noisy")
+    touched = {case.role for case in noisy.cases if (noisy.label(case) != noisy.truth(case)).any()}
+    assert touched == changed
+
+
+def test_check_judges_the_split_that_prepare_will_make(tmp_path):
+    folder = tmp_path / "mine"
+    for number in range(10):
+        save(
+            folder / "images" / f"{number}.png",
+            np.full((16, 16), number, np.uint8) + np.eye(16, dtype=np.uint8),
+        )
+        save(folder / "masks" / f"{number}.png", 255 * np.eye(16, dtype=np.uint8))
+    report = cli("check", folder, "--val", "0.3", "--test", "0.3", "--json").json
+    assert (report["cases"]["val"], report["cases"]["test"]) == (3, 3)
