@@ -2,7 +2,7 @@
 
     .venv/bin/python evidence/kvasir_small.py --source ../shared/data/kvasir-seg --work /tmp/kvasir --seeds 0
 
-Prepares, checks and corrupts the set, trains four networks per seed (two at a time, one thread each), evaluates them on
+Prepares, checks and corrupts the set, trains five networks per seed (two at a time, one thread each), evaluates them on
 the 100 test images, and writes the table to docs/results. Stopped, it goes on where it was. Epochs are chosen on the
 validation images by the training itself; nothing is chosen on the test images.
 """
@@ -32,11 +32,13 @@ METHODS = {
     "noisy + gold, plainly supervised": ["--method", "supervised", "--supervised.gold", "mixed"],
     "noisy only": ["--method", "supervised"],
     "clean labels (upper bound)": ["--method", "supervised", "--supervised.labels", "clean"],
+    "metadcseg without DCD": ["--method", "metadcseg", "--metadcseg.dcd", "false"],
 }
 ORDER = [
     "noisy only",
     "noisy + gold, plainly supervised",
     "metadcseg",
+    "metadcseg without DCD",
     "clean labels (upper bound)",
 ]
 
