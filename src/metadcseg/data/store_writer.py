@@ -34,6 +34,7 @@ from metadcseg.data.store_layout import (
     digest,
 )
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.files import sync_folder
 
 
 class SetWriter:
@@ -216,7 +217,7 @@ class SetWriter:
                 self.out.rmdir()
             self._folder.chmod(0o755)  # temporary folders are private, a finished set is not
             self._folder.rename(self.out)
-            _sync_folder(self.out.parent)
+            sync_folder(self.out.parent)
 
     def _write_tables(self) -> None:
         table = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self._rows).encode()
@@ -236,7 +237,7 @@ class SetWriter:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
 
 def refuse_occupied(out: Path) -> None:
@@ -326,14 +327,3 @@ def _remove(folder: Path) -> None:
             return
         shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.05)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the new names themselves to the disk, where the system lets a folder be opened."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,7 +10,7 @@ from metadcseg.evaluation.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, Cas
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, mask_values, overlay
 from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, load_predictor
 from metadcseg.evaluation.records import summarise, write_record
-from metadcseg.training.files import cannot_write
+from metadcseg.files import cannot_write
 from metadcseg.training.run_folder import TrainedRun
 
 

@@ -16,7 +16,7 @@ from metadcseg.data.loading import to_frame
 from metadcseg.data.readers import SUFFIXES, image_files, read_image, with_channels
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, overlay
-from metadcseg.training.files import cannot_write, write_bytes
+from metadcseg.files import cannot_write, write_bytes
 from metadcseg.training.run_folder import TrainedRun, load_run
 
 Image = NDArray[Any]

@@ -21,7 +21,7 @@ from metadcseg.evaluation.metrics import (
     dice_from_counts,
     iou_from_counts,
 )
-from metadcseg.training.files import write_bytes
+from metadcseg.files import write_bytes
 
 _COUNTS = ("overlap", "predicted", "reference")
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from metadcseg.errors import InputError
-from metadcseg.training.files import atomic_file
+from metadcseg.files import atomic_file
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
 _FORMAT = 1

@@ -7,7 +7,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.training.files import cannot_write, write_bytes
+from metadcseg.files import cannot_write, write_bytes
 from metadcseg.training.position import Record
 from metadcseg.training.run_folder import RunFolder
 

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from metadcseg.data.store import PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.files import cannot_write, write_bytes
 from metadcseg.methods.contract import Method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.checkpoints import load_checkpoint
-from metadcseg.training.files import cannot_write, write_bytes
 from metadcseg.training.identity import claim, describe, machine
 from metadcseg.training.journal import Journal
 from metadcseg.training.loop import Loop

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from metadcseg.errors import InputError
+from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
 from metadcseg.methods.contract import Method, MethodState
 from metadcseg.networks import NetworkOptions, create_network
-from metadcseg.training.files import write_bytes
 from metadcseg.training.weights import Weights, load_weights
 
 _FORMAT = 1

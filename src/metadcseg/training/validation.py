@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from metadcseg.data.loading import to_frame
 from metadcseg.data.store import Case, PreparedSet
+from metadcseg.evaluation.metrics import dice_from_counts, iou_from_counts
 from metadcseg.methods.contract import Method
 from metadcseg.tensors import IGNORE
 from metadcseg.training.run_folder import prediction_state
@@ -111,7 +112,7 @@ def overlap(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes
     dsc, iou = [], []
     for number in range(1, classes):
         predicted, wanted = (prediction == number) & known, reference == number
-        common, both = int((predicted & wanted).sum()), int(predicted.sum()) + int(wanted.sum())
-        dsc.append(2 * common / both if both else 1.0)
-        iou.append(common / (both - common) if both else 1.0)
+        counts = (int((predicted & wanted).sum()), int(predicted.sum()), int(wanted.sum()))
+        dsc.append(dice_from_counts(*counts))
+        iou.append(iou_from_counts(*counts))
     return float(np.mean(dsc)), float(np.mean(iou))

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from metadcseg.errors import InputError
-from metadcseg.training.files import write_bytes
+from metadcseg.files import write_bytes
 
 Weights = dict[str, Tensor]
 
