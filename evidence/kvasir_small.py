@@ -28,7 +28,7 @@ PREPARE = [
     "0",
 ]  # 300 noisy + 16 gold; validation and test stay whole
 METHODS = {
-    "metadcseg": ["--method", "metadcseg"],
+    "metadcseg": ["--method", "metadcseg", "--metadcseg.dcd", "true"],
     "noisy + gold, plainly supervised": ["--method", "supervised", "--supervised.gold", "mixed"],
     "noisy only": ["--method", "supervised"],
     "clean labels (upper bound)": ["--method", "supervised", "--supervised.labels", "clean"],
