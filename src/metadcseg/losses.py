@@ -68,12 +68,14 @@ def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
     return 1.0 - ((2.0 * overlap + _SMOOTHING) / (sizes + _SMOOTHING)).mean(dim=1)
 
 
-def mean_over_pixels(maps: Tensor, labels: Tensor) -> Tensor:
+def mean_over_pixels(maps: Tensor, labels: Tensor, pixels: Tensor | None = None) -> Tensor:
     """Return the mean over all pixels of the batch whose label counts.
 
     Args:
         maps: (N, H, W) float.
         labels: (N, H, W) int64; pixels that are ``IGNORE`` do not count.
+        pixels: what to divide by where the batch is one device's part of a larger one
+            (:attr:`metadcseg.tensors.Batch.whole`); by default the pixels that count.
 
     Returns:
         A scalar; 0, still part of the graph, where no pixel counts.
@@ -83,4 +85,4 @@ def mean_over_pixels(maps: Tensor, labels: Tensor) -> Tensor:
         2.0
     """
     valid = labels != IGNORE
-    return maps.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
+    return maps.masked_fill(~valid, 0.0).sum() / (valid.sum().clamp(min=1) if pixels is None else pixels)

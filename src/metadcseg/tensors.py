@@ -34,6 +34,22 @@ def check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> 
 
 
 @dataclass(frozen=True)
+class Joint:
+    """How much there is of a batch that several devices share: what its means divide by.
+
+    Each device divides the sum over its own part by these numbers; the average over the devices of what comes
+    out, gradients included, is then the mean over the joint batch.
+
+    Args:
+        pixels: a scalar, the pixels of the joint batch that are not ``IGNORE``, divided by the devices.
+        images: the images of the joint batch, divided by the devices.
+    """
+
+    pixels: Tensor
+    images: float
+
+
+@dataclass(frozen=True)
 class Batch:
     """Images with the labels that were given for them; never the reference masks.
 
@@ -43,6 +59,7 @@ class Batch:
         indices: (N,) int64, each image's own number within its role: the key of the per-pixel weights.
         warp: how the augmented frame relates to the image's own frame.
         edges: (N, H, W) bool, True on detected edges (eq. 8), or None where no edges are known.
+        joint: the size of the whole batch where this is one device's part of it; by default, it is the whole.
 
     Raises:
         InputError: where shapes do not fit together or labels are not int64.
@@ -53,6 +70,7 @@ class Batch:
     indices: Tensor
     warp: Warp
     edges: Tensor | None = None
+    joint: Joint | None = None
 
     def __post_init__(self) -> None:
         check_shape("images", self.images, (None, None, None, None))
@@ -64,6 +82,13 @@ class Batch:
             check_shape("edges", self.edges, (count, height, width))
         if self.labels.dtype != torch.int64:
             raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
+
+    @property
+    def whole(self) -> Joint:
+        """What means over the whole batch divide by; at least 1 pixel, so that an empty mean is 0."""
+        pixels = (self.labels != IGNORE).sum() if self.joint is None else self.joint.pixels
+        images = len(self.images) if self.joint is None else self.joint.images
+        return Joint(pixels.clamp(min=1), images)
 
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch with its tensors on ``device`` (the warp is tiny and moves itself)."""

@@ -1,6 +1,7 @@
 """A loop's side of the method contract, as small as it can be: updater, network, batches."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,9 @@ class PlainUpdater:
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()
+
+    def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(tensors)
 
     def step(self) -> None:
         self.optimiser.step()

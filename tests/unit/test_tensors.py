@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from metadcseg.errors import InputError
-from metadcseg.tensors import Batch, WeightMaps, check_shape
+from metadcseg.losses import mean_over_pixels
+from metadcseg.tensors import IGNORE, Batch, Joint, WeightMaps, check_shape
 from metadcseg.warp import Warp
 
 
@@ -74,3 +75,24 @@ def test_check_shape_knows_any_and_exact_sizes(shape):
     check_shape("x", torch.zeros(2, 3, 4), (None, 3, 4))
     with pytest.raises(InputError, match=r"x must have the shape \(any, 3, 4\)"):
         check_shape("x", torch.zeros(shape), (None, 3, 4))
+
+
+def test_parts_of_a_batch_average_to_its_mean():
+    labels = torch.tensor([[[0, 1, IGNORE]], [[1, IGNORE, IGNORE]]])
+    maps = torch.tensor([[[1.0, 3.0, 9.0]], [[8.0, 9.0, 9.0]]])
+    joint = Joint(torch.tensor(3 / 2), 2 / 2)
+    means = []
+    for row in range(2):
+        own = Batch(
+            torch.zeros(1, 1, 1, 3), labels[row : row + 1], torch.tensor([row]), Warp.identity(1), joint=joint
+        )
+        means.append(mean_over_pixels(maps[row : row + 1], own.labels, own.whole.pixels))
+    whole = Batch(torch.zeros(2, 1, 1, 3), labels, torch.arange(2), Warp.identity(2)).whole
+    assert (whole.pixels, whole.images) == (3, 2)
+    assert torch.stack(means).mean() == 4.0 == mean_over_pixels(maps, labels, whole.pixels)
+
+
+def test_a_batch_without_valid_pixels_has_means_of_zero():
+    nothing = torch.full((1, 1, 2), IGNORE)
+    batch = Batch(torch.zeros(1, 1, 1, 2), nothing, torch.arange(1), Warp.identity(1))
+    assert mean_over_pixels(torch.ones(1, 1, 2), nothing, batch.whole.pixels) == 0

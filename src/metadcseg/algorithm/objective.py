@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from metadcseg.losses import mean_over_pixels
-from metadcseg.tensors import IGNORE, check_shape
+from metadcseg.tensors import IGNORE, Joint, check_shape
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ def total_objective(
     labels: Tensor,
     lambda_boundary: float,
     lambda_dice: float,
+    whole: Joint | None = None,
 ) -> Objective:
     """Return the total loss of a batch (eq. 13).
 
@@ -47,6 +48,7 @@ def total_objective(
         labels: (N, H, W) int64; pixels that are ``IGNORE`` count in no term.
         lambda_boundary: lambda_1, at least 0.
         lambda_dice: lambda_2, at least 0.
+        whole: what the means divide by where this is one device's part of a larger batch.
 
     Example:
         >>> import torch
@@ -57,9 +59,10 @@ def total_objective(
     """
     check_shape("weights_boundary", weights_boundary, tuple(pixel_loss.shape))
     check_shape("dice", dice, (pixel_loss.shape[0],))
-    pixel = mean_over_pixels(pixel_loss, labels)
+    pixels, images = (None, len(dice)) if whole is None else (whole.pixels, whole.images)
+    pixel = mean_over_pixels(pixel_loss, labels, pixels)
     on_boundary = (weights_boundary * pixel_loss).masked_fill(labels == IGNORE, 0.0)
-    boundary = on_boundary.sum(dim=(1, 2)).mean()
-    region = dice.mean()
+    boundary = on_boundary.sum() / images
+    region = dice.sum() / images
     total = pixel + lambda_boundary * boundary + lambda_dice * region
     return Objective(total, pixel, boundary, region)

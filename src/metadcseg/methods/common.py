@@ -11,9 +11,9 @@ from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
 from metadcseg.tensors import Batch
 
 
-def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def mean_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     """Return the cross-entropy, averaged over the pixels of the batch that are not ignored; a scalar."""
-    return mean_over_pixels(pixel_cross_entropy(logits, labels), labels)
+    return mean_over_pixels(pixel_cross_entropy(logits, batch.labels), batch.labels, batch.whole.pixels)
 
 
 def require_gold(gold: Batch | None, method: str) -> Batch:

@@ -65,8 +65,12 @@ class Updater(Protocol):
         """Add the gradient of ``loss`` to the parameters' ``.grad``."""
         ...
 
+    def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the average over the devices that share a batch; on one device, what was given."""
+        ...
+
     def step(self) -> None:
-        """Clip, take one optimiser step, update the average, and clear the gradients."""
+        """Average the gradients over the devices, clip, take one optimiser step, average, and clear them."""
         ...
 
 

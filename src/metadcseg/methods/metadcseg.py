@@ -150,6 +150,7 @@ class MetaDCSeg:
             noisy.labels,
             self.lambda_boundary,
             self.lambda_dice,
+            noisy.whole,
         )
         state.updater.backward(objective.total)
         gold_loss = self._supervise_gold(state, gold, meta)
@@ -216,7 +217,7 @@ class MetaDCSeg:
             state.updater.backward(_linear_in(state.network, meta.gold_gradient))
             return meta.gold_loss
         verified = require_gold(gold, self.name)
-        loss = mean_cross_entropy(state.network(verified.images).logits, verified.labels)
+        loss = mean_cross_entropy(state.network(verified.images).logits, verified)
         state.updater.backward(loss)
         return loss.detach()
 

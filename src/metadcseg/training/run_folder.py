@@ -173,6 +173,9 @@ class _NoUpdates:
     def backward(self, loss: Tensor) -> None:
         raise RuntimeError("predicting must not train: backward was called")
 
+    def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        raise RuntimeError("predicting must not train: mean was called")
+
     def step(self) -> None:
         raise RuntimeError("predicting must not train: step was called")
 

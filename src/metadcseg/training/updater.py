@@ -78,6 +78,10 @@ class SgdUpdater:
         """Add the gradient of ``loss`` to the parameters' ``.grad``."""
         self._fabric.backward(loss)
 
+    def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the average over the devices that share a batch; on one device, what was given."""
+        return dict(tensors)
+
     def step(self) -> None:
         """Clip the gradient's norm, take one optimiser step, clear the gradients, update the average."""
         if self._options.clip:

@@ -122,7 +122,7 @@ def test_shared_gold_gradient_is_the_gradient_of_the_gold_loss() -> None:
 
     network = tiny_network()
     gold = batch(100)
-    mean_cross_entropy(network(gold.images).logits, gold.labels).backward()
+    mean_cross_entropy(network(gold.images).logits, gold).backward()
     pairs = zip(
         with_gold.network.parameters(), noisy_only.network.parameters(), network.parameters(), strict=True
     )

@@ -38,7 +38,7 @@ def test_mixed_descends_the_sum_of_both_batch_losses() -> None:
     for one in (batch(0), batch(100)):
         logits = network(one.images).logits
         dice = soft_dice_loss(logits.softmax(dim=1), one.labels).mean()
-        (mean_cross_entropy(logits, one.labels) + 0.3 * dice).backward()
+        (mean_cross_entropy(logits, one) + 0.3 * dice).backward()
     for trained, fresh in zip(state.network.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(trained, fresh - 0.1 * fresh.grad)
 
