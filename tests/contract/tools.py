@@ -20,6 +20,7 @@ class PlainUpdater:
     def __init__(self, network: nn.Module) -> None:
         self.epoch = 0
         self.epochs = 2
+        self.steps = 0
         self.network = network
         self.averaged = copy.deepcopy(network)
         self.optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
@@ -37,6 +38,7 @@ class PlainUpdater:
     def step(self) -> None:
         self.optimiser.step()
         self.optimiser.zero_grad()
+        self.steps += 1
         with torch.no_grad():
             for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 0.5)

@@ -49,11 +49,13 @@ class Updater(Protocol):
     Attributes:
         epoch: the epoch now running, from 0.
         epochs: the number of epochs planned.
+        steps: the optimiser steps taken so far.
         averaged: the moving average of the network, or None where averaging is off.
     """
 
     epoch: int
     epochs: int
+    steps: int
     averaged: nn.Module | None
 
     @property

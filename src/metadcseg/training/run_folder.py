@@ -167,6 +167,7 @@ class _NoUpdates:
 
     epoch = 0
     epochs = 0
+    steps = 0
     averaged: nn.Module | None = None
     lr = 0.0
 
