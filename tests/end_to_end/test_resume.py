@@ -96,11 +96,15 @@ def paused_child(method, prepared, out, minutes, pause_at):
 def ending(out):
     """Return all that must be equal: final state, kept weights, journal."""
     checkpoint = load_checkpoint(out / "checkpoints")
-    position = checkpoint.pop("position")
+    position, kept = checkpoint.pop("position"), checkpoint.pop("storage")
+    for (
+        maps
+    ) in kept.values():  # where a map lies depends on when checkpoints were written; what it holds does not
+        del maps["slots"], maps["before"]
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     for record in [*records, *position["records"], position]:
         record.pop("seconds")
-    tensors = {**load_run(out).network.state_dict(), **flat(checkpoint), **flat(position)}
+    tensors = {**load_run(out).network.state_dict(), **flat(checkpoint), **flat(position), **flat(kept)}
     return tensors, records
 
 

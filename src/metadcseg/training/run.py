@@ -16,10 +16,11 @@ from metadcseg.files import cannot_write, write_bytes
 from metadcseg.methods.contract import Method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.checkpoints import load_checkpoint
-from metadcseg.training.identity import claim, describe, machine
+from metadcseg.training.identity import claim, describe, machine, settings_digest
 from metadcseg.training.journal import Journal
 from metadcseg.training.loop import Loop
 from metadcseg.training.options import TrainingOptions
+from metadcseg.training.pixel_maps import RunStorage
 from metadcseg.training.progress import Reporter
 from metadcseg.training.randomness import own_randomness, processor_threads
 from metadcseg.training.run_folder import RunFolder, write_run
@@ -65,9 +66,9 @@ def train(
     """Train a network and leave everything about it in one folder.
 
     The folder then holds ``run.json`` (what was run, and how far it is), ``config.yaml``, ``metrics.jsonl``
-    (one line per epoch), ``checkpoints/``, ``model.safetensors`` (the weights that did best on ``val``),
-    ``figures/`` and ``tensorboard/``. Ctrl-C or SIGTERM finishes the step, saves, and returns; a second one
-    stops at once. The role ``test`` is never read.
+    (one line per epoch), ``checkpoints/``, ``weights/`` (what the method keeps for every training pixel),
+    ``model.safetensors`` (the network that did best on ``val``), ``figures/`` and ``tensorboard/``. Ctrl-C or
+    SIGTERM finishes the step, saves, and returns; a second one stops at once. The role ``test`` is never read.
 
     Args:
         prepared: images and masks.
@@ -95,7 +96,10 @@ def train(
         stack.enter_context(processor_threads(options.threads))
         fabric = open_fabric(options)
         stack.enter_context(own_randomness(fabric.device))
-        made, updater, state = build(views, method, network, options, fabric, seed)
+        storage = RunStorage(
+            folder.weights, len(views.train), (options.size, options.size), settings_digest(info)
+        )
+        made, updater, state = build(views, method, network, options, fabric, seed, storage)
         info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
         there = claim(folder, info, resume)
         validator = Validator(prepared, options.size, options.batch, fabric.device)
@@ -103,6 +107,7 @@ def train(
             method=method,
             state=state,
             updater=updater,
+            storage=storage,
             views=views,
             validator=validator,
             options=options,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.tools import SIZE, PlainUpdater, batch, tiny_network
+from tests.contract.tools import SIZE, PlainUpdater, batch, storage, tiny_network
 from torch import Tensor, nn
 
 from metadcseg.errors import InputError
@@ -18,7 +18,7 @@ from metadcseg.warp import Warp
 
 def start(method: Any, network: nn.Module | None = None) -> MethodState:
     network = tiny_network() if network is None else network
-    return method.start(network, PlainUpdater(network), torch.Generator().manual_seed(0))
+    return method.start(network, PlainUpdater(network), torch.Generator().manual_seed(0), storage())
 
 
 def run(method: Any, steps: int = 3) -> tuple[MethodState, list[StepReport]]:
@@ -138,7 +138,7 @@ def test_exact_and_linearised_steps_agree_for_a_small_learning_rate() -> None:
     for virtual_step in ("exact", "linearised"):
         method = MetaDCSeg(virtual_step=virtual_step, eta=0.3)
         network = tiny_network()
-        state = method.start(network, Slow(network), torch.Generator())
+        state = method.start(network, Slow(network), torch.Generator(), storage())
         maps.append(method.step(state, batch(0), batch(100)).maps)
     torch.testing.assert_close(maps[0].alpha, maps[1].alpha, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(maps[0].beta, maps[1].beta, rtol=1e-3, atol=1e-3)
@@ -208,7 +208,7 @@ def test_average_pseudo_labels_need_an_average() -> None:
     made = start(MetaDCSeg())
     made.updater.averaged = None
     with pytest.raises(InputError, match=r"switch it on with training\.average"):
-        MetaDCSeg(pseudo_labels="average").start(made.network, made.updater, made.generator)
+        MetaDCSeg(pseudo_labels="average").start(made.network, made.updater, made.generator, storage())
 
 
 def test_it_learns_to_distrust_wrong_labels() -> None:
