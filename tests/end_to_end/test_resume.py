@@ -84,7 +84,9 @@ def whole(prepared, tmp_path_factory):
 def paused_child(method, prepared, out, minutes, pause_at):
     """Start a run in its own process and wait until it is within a certain step."""
     command = [sys.executable, "-c", CHILD, method, prepared, out, str(minutes), str(pause_at)]
-    child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    child = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+    )
     deadline = time.monotonic() + 120
     while not Path(f"{out}.paused").exists():
         assert child.poll() is None, "the run ended before it could be stopped"
