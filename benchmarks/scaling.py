@@ -133,6 +133,7 @@ def rounding(eta: float, visits: int = 200, pixels: int = 200_000) -> Result:
         "rms_weight_change": float(f"{exact.square().mean().sqrt():.3g}"),
         "rms_error": float(f"{error.square().mean().sqrt():.3g}"),
         "largest_error": float(f"{error.max():.3g}"),
+        "largest_error_to_weight_change": float(f"{(error / (exact.abs() + eta)).max():.3g}"),
         "relative_error_of_smallest_tenth": float(f"{error[small].norm() / exact[small].norm():.3g}"),
         "steady_steps_of_1e-6": steady(1e-6, visits),
         "steady_steps_of_1e-4_after_one_of_0.5": steady(1e-4, visits, first=0.5),

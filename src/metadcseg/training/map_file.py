@@ -4,7 +4,9 @@ The file begins with a header of one page: a magic word, a checksum, and a line 
 these are and how they lie. After it, every image has ``SLOTS`` places for its map, each of which begins on a
 page of its own, so that two processes (even on two machines that share the folder) never write to one page as
 long as they write different images. A place holds H x W little-endian float16 numbers, then the number of the
-image and a checksum. Places that nothing was written to are holes: they take no room on the disk.
+image and a checksum. Places that nothing was written to are holes: they take no room on the disk. All first
+places lie one after the other, then all second ones: an epoch fills the file without gaps, which file systems
+handle far better than hundreds of thousands of pieces between holes.
 
 Maps are written with plain writes, which report a full disk as an error (a write to mapped memory would end
 the process with a signal), and read through a memory map of the one place that is read, which is given back
@@ -58,7 +60,7 @@ class MapLayout:
     Example:
         >>> layout = MapLayout("alpha", "run", images=10, height=64, width=64)
         >>> layout.stride, layout.place(0, 1), layout.place(2, 3)
-        (12288, 4096, 126976)
+        (12288, 4096, 274432)
     """
 
     name: str
@@ -80,11 +82,11 @@ class MapLayout:
     @property
     def size(self) -> int:
         """The bytes of the whole file, holes included."""
-        return self.place(self.images, 1)
+        return self.place(0, SLOTS + 1)
 
     def place(self, image: int, slot: int) -> int:
         """Return where a slot (from 1) of an image begins, in bytes."""
-        return PAGE + (image * SLOTS + slot - 1) * self.stride
+        return PAGE + ((slot - 1) * self.images + image) * self.stride
 
     def header(self) -> bytes:
         """Return the first page of the file."""

@@ -43,7 +43,7 @@ def test_every_place_keeps_its_own_map(made, path):
 def test_places_begin_on_pages_of_their_own():
     for width in (1, 7, 2048, 2049, 4000):
         layout = replace(LAYOUT, width=width)
-        begins = [layout.place(image, slot) for image in range(5) for slot in range(1, SLOTS + 1)]
+        begins = [layout.place(image, slot) for slot in range(1, SLOTS + 1) for image in range(5)]
         assert all(begin % PAGE == 0 for begin in begins)
         gaps = np.diff([*begins, layout.size])
         assert (gaps >= layout.bytes_per_map + 12).all()
