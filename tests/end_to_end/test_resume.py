@@ -217,3 +217,11 @@ def test_weights_of_a_run_with_another_seed_are_refused(prepared, tmp_path):
     shutil.copy(runs[1] / "weights/beta.map", runs[0] / "weights/beta.map")
     with pytest.raises(InputError, match=r"beta\.map belongs to another run \(run: \w{12} there"):
         begin("metadcseg", prepared, runs[0], 10.0, resume=True)
+
+
+def test_a_finished_run_does_not_need_its_weights(whole, prepared, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole("metadcseg"), out, ignore=shutil.ignore_patterns("weights"))
+    assert begin("metadcseg", prepared, out, 10.0, resume=True).epochs_done == EPOCHS
+    with pytest.raises(InputError, match=r"alpha\.map is missing"):
+        begin("metadcseg", prepared, out, 10.0, resume=True, epochs=EPOCHS + 1)

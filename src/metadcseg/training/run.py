@@ -21,6 +21,7 @@ from metadcseg.training.journal import Journal
 from metadcseg.training.loop import Loop
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_maps import RunStorage
+from metadcseg.training.position import Position
 from metadcseg.training.progress import Reporter
 from metadcseg.training.randomness import own_randomness, processor_threads
 from metadcseg.training.run_folder import RunFolder, write_run
@@ -133,13 +134,13 @@ class _Session:
         self._console = console or Console(quiet=True)
 
     def go(self, there: Mapping[str, Any] | None, config: Mapping[str, Any] | None) -> RunResult:
-        loop, epochs = self._loop, self._options.epochs
+        loop = self._loop
         saved = None if there is None else load_checkpoint(self._folder.checkpoints)
-        if saved is not None:
+        if there is not None and saved is not None:
+            loop.position = Position(**saved["position"])
+            if there["status"] == "finished" and loop.position.epoch >= self._options.epochs:
+                return self._leave_as_it_is()
             loop.load_state_dict(saved)
-        if there is not None and there["status"] == "finished" and loop.position.epoch >= epochs:
-            self._say(f"{self._folder.path} is finished: all {epochs} epochs are done")
-            return self._result(interrupted=False)
         loop.write_info("running")
         plain = json.loads(json.dumps(dict(config or self._default_config())))
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
@@ -147,6 +148,11 @@ class _Session:
         loop.position.write_best(self._folder.model)
         self._say(self._opening(there))
         return self._result(interrupted=not self._train())
+
+    def _leave_as_it_is(self) -> RunResult:
+        """Say that there is nothing left to do, which needs none of the large files."""
+        self._say(f"{self._folder.path} is finished: all {self._options.epochs} epochs are done")
+        return self._result(interrupted=False)
 
     def _train(self) -> bool:
         place, steps = self._loop.position, self._loop.steps

@@ -219,16 +219,6 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(disks
     assert len(lines(out)) == 1
 
 
-def test_weights_of_a_first_try_that_came_to_nothing_are_not_kept(disks, tmp_path):
-    out = tmp_path / "run"
-    with pytest.raises(InputError, match="epoch 1, step 1"):
-        run(disks, out, Fake(poison=0))
-    (out / "weights").mkdir()
-    (out / "weights/alpha.map").write_bytes(b"of the first try")
-    run(disks, out)
-    assert not (out / "weights").exists()
-
-
 def test_a_weight_that_is_no_number_is_found_before_it_is_saved(disks, tmp_path):
     class Silent(Fake):
         def step(self, state, noisy, gold):
