@@ -3,17 +3,18 @@
 import copy
 import io
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.contract.tools import CLASSES, SIZE, PlainUpdater, batch, tiny_network
+from tests.contract.tools import CLASSES, SIZE, PlainUpdater, batch, storage, tiny_network
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from metadcseg.errors import InputError
-from metadcseg.methods import METHODS, MethodState, StepReport, create_method
+from metadcseg.methods import METHODS, MethodState, StepReport, Storage, create_method
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.tensors import IGNORE, Batch
 
@@ -42,9 +43,12 @@ every_variant = pytest.mark.parametrize(
 )
 
 
-def start(name: str, options: dict[str, Any], network: nn.Module) -> tuple[Any, MethodState]:
+def start(
+    name: str, options: dict[str, Any], network: nn.Module, kept: Storage | None = None
+) -> tuple[Any, MethodState]:
     method = create_method(name, **options)
-    return method, method.start(network, PlainUpdater(network), torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    return method, method.start(network, PlainUpdater(network), generator, kept or storage())
 
 
 def run(method: Any, state: MethodState, steps: range) -> list[StepReport]:
@@ -98,7 +102,7 @@ def test_same_bits_on_unetplusplus(options: dict[str, Any]) -> None:
     seeds = (torch.Generator().manual_seed(3) for _ in range(2))
     twins = [create_network(NetworkOptions(width=2), 2, CLASSES, seed) for seed in seeds]
     for network in twins:
-        method, state = start("metadcseg", options, network)
+        method, state = start("metadcseg", options, network, storage(size=32))
         for number in range(2):
             report = method.step(state, batch(number, size=32), batch(100 + number, size=32))
             assert report.scalars["loss"].isfinite()
@@ -106,15 +110,18 @@ def test_same_bits_on_unetplusplus(options: dict[str, Any]) -> None:
 
 
 @every_variant
-def test_saved_and_restored_mid_run_continues_identically(name: str, options: dict[str, Any]) -> None:
-    network = tiny_network()
-    method, state = start(name, options, network)
+def test_saved_and_restored_mid_run_continues_identically(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    network, kept = tiny_network(), storage(folder=tmp_path)
+    method, state = start(name, options, network, kept)
     run(method, state, range(3))
     file = io.BytesIO()
     updater = state.updater
     torch.save(
         {
             "method": state.state_dict(),
+            "storage": kept.state_dict(),
             "network": network.state_dict(),
             "averaged": updater.averaged.state_dict(),
             "optimiser": updater.optimiser.state_dict(),
@@ -127,7 +134,9 @@ def test_saved_and_restored_mid_run_continues_identically(name: str, options: di
     saved = torch.load(file, weights_only=True)
     other = tiny_network(seed=9)
     other.load_state_dict(saved["network"])
-    _, resumed = start(name, options, other)
+    again = storage(folder=tmp_path)
+    _, resumed = start(name, options, other, again)
+    again.load_state_dict(saved["storage"])
     resumed.updater.averaged.load_state_dict(saved["averaged"])
     resumed.updater.optimiser.load_state_dict(saved["optimiser"])
     resumed.load_state_dict(saved["method"])
@@ -238,16 +247,16 @@ def test_nobody_elses_state_moves(name: str, options: dict[str, Any]) -> None:
 
 @every_variant
 def test_predict_returns_probabilities_and_leaves_everything(name: str, options: dict[str, Any]) -> None:
-    network = tiny_network()
-    method, state = start(name, options, network)
+    network, maps = tiny_network(), storage()
+    method, state = start(name, options, network, maps)
     run(method, state, range(1))
-    weights, kept = copy.deepcopy(network), copy.deepcopy(state.state_dict())
+    weights, kept = copy.deepcopy(network), copy.deepcopy([state.state_dict(), maps.state_dict()])
     probabilities = method.predict(state, batch(1).images)
     assert probabilities.shape == (2, CLASSES, SIZE, SIZE)
     assert not probabilities.requires_grad
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2, SIZE, SIZE))
     assert same(network, weights)
-    assert str(kept) == str(state.state_dict())
+    assert str(kept) == str([state.state_dict(), maps.state_dict()])
     assert all(parameter.grad is None for parameter in network.parameters())
 
 

@@ -1,17 +1,30 @@
-"""A loop's side of the method contract, as small as it can be: updater, network, batches."""
+"""A loop's side of the method contract, as small as it can be: updater, storage, network, batches."""
 
+import atexit
 import copy
+import shutil
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from metadcseg.networks import TappedNetwork
 from metadcseg.tensors import Batch
+from metadcseg.training.pixel_maps import RunStorage
 from metadcseg.warp import Warp
 
 CLASSES = 3
 SIZE = 16
+
+_SCRATCH = Path(tempfile.mkdtemp(prefix="metadcseg-tests-"))
+atexit.register(shutil.rmtree, _SCRATCH)
+
+
+def storage(size: int = SIZE, images: int = 10, folder: Path | None = None) -> RunStorage:
+    """A storage in a folder of its own, or in one that is there."""
+    return RunStorage(folder or Path(tempfile.mkdtemp(dir=_SCRATCH)), images, (size, size))
 
 
 class PlainUpdater:

@@ -109,7 +109,8 @@ def _group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> tuple[Tensor, Tangents]:
     (x, dx), (w, dw), (b, db) = split(input), split(weight), split(bias)
-    x, w, b = (None if value is None else value.contiguous() for value in (x, w, b))  # as its kernel wants it
+    x = x.contiguous()  # as its kernel wants them all
+    w, b = (None if value is None else value.contiguous() for value in (w, b))
     count, channels = x.shape[:2]
     sizes = (count, channels, x[0, 0].numel(), num_groups)
     primal, mean, deviation = torch.native_group_norm(x, w, b, *sizes, eps)

@@ -4,7 +4,15 @@ from dataclasses import fields
 from typing import Any
 
 from metadcseg.errors import unknown_name
-from metadcseg.methods.contract import Declaration, Method, MethodState, StepReport, Updater
+from metadcseg.methods.contract import (
+    Declaration,
+    Method,
+    MethodState,
+    PixelMaps,
+    StepReport,
+    Storage,
+    Updater,
+)
 from metadcseg.methods.metadcseg import MetaDCSeg
 from metadcseg.methods.supervised import Supervised
 
@@ -38,7 +46,9 @@ __all__ = [
     "MetaDCSeg",
     "Method",
     "MethodState",
+    "PixelMaps",
     "StepReport",
+    "Storage",
     "Supervised",
     "Updater",
     "create_method",

@@ -34,7 +34,7 @@ from metadcseg.errors import InputError
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.boundary_term import BoundaryTerm
 from metadcseg.methods.common import class_probabilities, evaluating, mean_cross_entropy, require_gold
-from metadcseg.methods.contract import Declaration, MethodState, StepReport, Updater
+from metadcseg.methods.contract import Declaration, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.gold_mean import RunningMean
 from metadcseg.methods.options import check_range, check_types
 from metadcseg.methods.weight_models import NoMemory, PersistentWeights, WeightModel
@@ -134,7 +134,9 @@ class MetaDCSeg:
             passes=self._passes(),
         )
 
-    def start(self, network: nn.Module, updater: Updater, generator: torch.Generator) -> MethodState:
+    def start(
+        self, network: nn.Module, updater: Updater, generator: torch.Generator, storage: Storage
+    ) -> MethodState:
         """Return the state before the first step: no pixel and no centre seen.
 
         Raises:
@@ -146,7 +148,6 @@ class MetaDCSeg:
                 "metadcseg.pseudo_labels 'average' needs the moving average of the network: switch it on "
                 "with training.average, or take 'current'"
             )
-        model = PersistentWeights if self.memory == "persistent" else NoMemory
         boundary = BoundaryTerm(
             regions=self.regions,
             ratio=self.boundary_ratio,
@@ -157,11 +158,9 @@ class MetaDCSeg:
             detach=self.detach_boundary_weights,
         )
         if self.tangents != "all":
-            parameters_of(
-                network, self.tangents
-            )  # a network that cannot tell them is refused before training
+            parameters_of(network, self.tangents)  # who cannot tell them is refused before training
         parts = {
-            "weights": model(self.eta, self.meta_scaling),
+            "weights": self._weight_model(storage),
             "boundary": boundary,
             "gold_mean": RunningMean(self.gold_momentum),
         }
@@ -194,6 +193,11 @@ class MetaDCSeg:
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
         return class_probabilities(state.network, images)
+
+    def _weight_model(self, storage: Storage) -> WeightModel:
+        if self.memory == "none":
+            return NoMemory(self.eta, self.meta_scaling)
+        return PersistentWeights(self.eta, self.meta_scaling, storage)
 
     def _learns_weights(self, state: MethodState) -> bool:
         return self.meta and state.updater.epoch >= self.warmup

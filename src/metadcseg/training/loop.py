@@ -20,6 +20,7 @@ from metadcseg.training.figures import PictureBook, draw
 from metadcseg.training.journal import Journal
 from metadcseg.training.means import Means, plain
 from metadcseg.training.options import TrainingOptions
+from metadcseg.training.pixel_maps import RunStorage
 from metadcseg.training.position import Position, Record
 from metadcseg.training.progress import Reporter
 from metadcseg.training.randomness import derive_seed, seed_device
@@ -41,6 +42,7 @@ class Loop:
         method: how to learn; the loop never asks which one it is.
         state: of the method, with the network.
         updater: the one that the method was started with.
+        storage: likewise.
         views: the cases the method may see.
         validator: scores the network.
         options: of the training.
@@ -55,6 +57,7 @@ class Loop:
         method: Method,
         state: MethodState,
         updater: SgdUpdater,
+        storage: RunStorage,
         views: Views,
         validator: Validator,
         options: TrainingOptions,
@@ -64,7 +67,7 @@ class Loop:
     ) -> None:
         self.position = Position()
         self.steps = views.steps(options.batch)
-        self._method, self._state, self._updater = method, state, updater
+        self._method, self._state, self._updater, self._storage = method, state, updater, storage
         self._views, self._validator, self._options = views, validator, options
         self._fabric, self._folder, self._info = fabric, folder, info
         self._means = Means()
@@ -114,6 +117,7 @@ class Loop:
             "network": dict(self._state.network.state_dict()),
             "updater": self._updater.state_dict(),
             "method": self._state.state_dict(),
+            "storage": self._storage.state_dict(),
             "means": self._means.state_dict(),
             "pictures": self._book.state_dict(),
         }
@@ -124,6 +128,7 @@ class Loop:
         self._state.network.load_state_dict(saved["network"])
         self._updater.load_state_dict(saved["updater"])
         self._state.load_state_dict(saved["method"])
+        self._storage.load_state_dict(saved["storage"])
         self._means.load_state_dict(saved["means"], self._fabric.device)
         self._book.load_state_dict(saved["pictures"])
 
@@ -240,6 +245,7 @@ class Loop:
         self._check_finite()
         self._count_seconds()
         save_checkpoint(self._folder.checkpoints, self.state_dict())
+        self._storage.saved()  # from here on, nothing that this checkpoint refers to is written over
         self._saved = time.monotonic()
 
     def _check_finite(self) -> None:

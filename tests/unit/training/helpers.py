@@ -84,7 +84,9 @@ class Fake:
     def declaration(self) -> Declaration:
         return Declaration(needs_gold=self.gold, supervises_gold=False, labels=self.labels)
 
-    def start(self, network: nn.Module, updater: Any, generator: torch.Generator) -> MethodState:
+    def start(
+        self, network: nn.Module, updater: Any, generator: torch.Generator, storage: Any
+    ) -> MethodState:
         return MethodState(network, updater, generator, {"memory": Memory()})
 
     def step(self, state: MethodState, noisy: Any, gold: Any) -> StepReport:
