@@ -55,6 +55,8 @@ class MetaDCSeg:
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
         boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
         tau: the confidence of eq. 6-8, above 0.5 and below 1, in place of ``boundary_ratio``.
+        edge_threshold: the least probability of an edge that joins the boundary (eq. 8; "grad thresh" of table 8),
+            above 0 and at most 1.
         temperature: tau_dcd of eq. 12, above 0. Table 8 has 0.5 to 0.9, which on unscaled features gives nearly
             all the weight to a few dozen pixels; the default was chosen on validation images
             (docs/results/defaults.md).
@@ -83,6 +85,7 @@ class MetaDCSeg:
     regions: ForegroundOf = "foreground"
     boundary_ratio: float = 0.11
     tau: float | None = None
+    edge_threshold: float = 0.1
     temperature: float = 20.0
     lambda_boundary: float = 0.33
     lambda_dice: float = 0.12
@@ -100,6 +103,7 @@ class MetaDCSeg:
             check_range(self, option, at_least=0)
         check_range(self, "boundary_ratio", above=0, below=1)
         check_range(self, "tau", above=0.5, below=1)
+        check_range(self, "edge_threshold", above=0, at_most=1)
         check_range(self, "min_region_pixels", at_least=1)
 
     @property
@@ -109,6 +113,7 @@ class MetaDCSeg:
             needs_gold=self.meta or self.clean_supervision,
             supervises_gold=self.clean_supervision,
             passes=self._passes(),
+            uses_edges=self.dcd,
         )
 
     def start(self, network: nn.Module, updater: Updater, generator: torch.Generator) -> MethodState:
@@ -127,6 +132,7 @@ class MetaDCSeg:
             regions=self.regions,
             ratio=self.boundary_ratio,
             tau=self.tau,
+            edge_threshold=self.edge_threshold,
             temperature=self.temperature,
             min_pixels=self.min_region_pixels,
             maximum=self.dcd_maximum,
@@ -154,7 +160,8 @@ class MetaDCSeg:
         state.updater.backward(objective.total)
         gold_loss = self._supervise_gold(state, gold, meta)
         state.updater.step()
-        return _report(objective, gold_loss, boundary, weights, noisy.labels)
+        report = _report(objective, gold_loss, boundary, weights, noisy.labels)
+        return self._with_edges(report, state, noisy)
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
@@ -207,6 +214,14 @@ class MetaDCSeg:
             return torch.zeros_like(gamma)
         weights: Tensor = state.parts["boundary"].weigh(output, noisy, gamma)
         return weights
+
+    def _with_edges(self, report: StepReport, state: MethodState, noisy: Batch) -> StepReport:
+        """Add the share of pixels that are edges, where the boundary has some."""
+        edges: Tensor | None = state.parts["boundary"].edges(noisy) if self.dcd else None
+        if edges is None:
+            return report
+        share = mean_over_pixels(edges.float(), noisy.labels)
+        return StepReport({**report.scalars, "edge_pixels": share}, report.maps)
 
     def _supervise_gold(self, state: MethodState, gold: Batch | None, meta: MetaStep | None) -> Tensor | None:
         """Add the gradient of the mean gold cross-entropy; return that loss, None where nothing is added."""

@@ -18,7 +18,7 @@ Difference = Literal["central", "angular", "radial"]
 
 _CENTRE = 4  # positions in a 3x3 kernel are numbered row by row, 0 to 8
 _CLOCKWISE = (0, 1, 2, 5, 8, 7, 6, 3)  # the eight neighbours, from the upper left one
-_RING = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))  # row by row, without the centre
+_AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))  # row by row
 
 
 def plain_kernel(weight: Tensor, difference: Difference) -> Tensor:
@@ -65,7 +65,7 @@ def plain_kernel(weight: Tensor, difference: Difference) -> Tensor:
             before[following] = position
         return (flat - flat[:, :, before]).view_as(weight)
     kernel = flat.new_zeros(*flat.shape[:2], 5, 5)
-    for number, (down, right) in enumerate(_RING, start=1):
+    for number, (down, right) in enumerate(_AROUND, start=1):
         kernel[:, :, 2 + 2 * down, 2 + 2 * right] = flat[:, :, number]
         kernel[:, :, 2 + down, 2 + right] = -flat[:, :, number]
     return kernel
