@@ -160,7 +160,7 @@ class SetWriter:
         if truth is not None:
             arrays["truth"] = self._checked_mask(id, "truth", truth, image)
         if (edges is not None) != self._with_edges:
-            has, wants = ("has no", "names") if edges is None else ("has", "names no")
+            has, wants = ("has no", "names an") if edges is None else ("has", "names no")
             raise InputError(
                 f"case {id!r} {has} edges, but the set {wants} edge_detector: give both or neither, for every case"
             )

@@ -55,8 +55,9 @@ class MetaDCSeg:
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
         boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
         tau: the confidence of eq. 6-8, above 0.5 and below 1, in place of ``boundary_ratio``.
-        edge_threshold: the least probability of an edge that joins the boundary (eq. 8; "grad thresh" of table 8),
-            above 0 and at most 1.
+        edge_threshold: the least probability of an edge that joins the boundary (eq. 8), above 0 and at most 1.
+            "Grad thresh" of table 8 has 0.08 to 0.12; the default served the shipped detector best on drawn
+            validation scenes (docs/results/edges.md).
         temperature: tau_dcd of eq. 12, above 0. Table 8 has 0.5 to 0.9, which on unscaled features gives nearly
             all the weight to a few dozen pixels; the default was chosen on validation images
             (docs/results/defaults.md).
@@ -85,7 +86,7 @@ class MetaDCSeg:
     regions: ForegroundOf = "foreground"
     boundary_ratio: float = 0.11
     tau: float | None = None
-    edge_threshold: float = 0.1
+    edge_threshold: float = 0.25
     temperature: float = 20.0
     lambda_boundary: float = 0.33
     lambda_dice: float = 0.12
