@@ -105,18 +105,21 @@ def edge_detector(choice: str) -> EdgeDetector | None:
     """
     if choice == NONE:
         return None
+    import torch
+
     from metadcseg.networks.pidinet import convert
     from metadcseg.networks.pidinet_weights import load_pidinet, shipped_pidinet
 
     if choice == DEFAULT:
-        network, sha256 = shipped_pidinet()
-        return EdgeDetector(f"pidinet-{network.size} of metadcseg", sha256, convert(network))
-    if not Path(choice).is_file():
+        (network, sha256), whose = shipped_pidinet(), "of metadcseg"
+    elif Path(choice).is_file():
+        (network, sha256), whose = load_pidinet(Path(choice)), f"from {Path(choice).name}"
+    else:
         raise InputError(
             f"--edges must be {DEFAULT}, {NONE} or a file with weights of PiDiNet, got '{choice}', which is no file"
         )
-    network, sha256 = load_pidinet(Path(choice))
-    return EdgeDetector(f"pidinet-{network.size} from {Path(choice).name}", sha256, convert(network))
+    converted = convert(network).to(memory_format=torch.channels_last)  # a quarter faster on a CPU
+    return EdgeDetector(f"pidinet-{network.size} {whose}", sha256, converted)
 
 
 def _spans(length: int) -> list[tuple[int, int]]:
