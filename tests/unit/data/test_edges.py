@@ -169,6 +169,6 @@ def test_a_wrong_file_is_found_before_the_work(tmp_path):
     assert not (tmp_path / "set").exists()
 
 
-def test_preparing_loads_torch_only_for_edges(tmp_path):
+def test_preparing_loads_torch_only_for_edges():
     script = "import sys, metadcseg.data.prepare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
