@@ -118,7 +118,8 @@ def edge_detector(choice: str) -> EdgeDetector | None:
         raise InputError(
             f"--edges must be {DEFAULT}, {NONE} or a file with weights of PiDiNet, got '{choice}', which is no file"
         )
-    converted = convert(network).to(memory_format=torch.channels_last)  # a quarter faster on a CPU
+    converted = convert(network)
+    converted.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs; 27 % faster
     return EdgeDetector(f"pidinet-{network.size} {whose}", sha256, converted)
 
 
