@@ -3,6 +3,7 @@
 import copy
 import io
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,11 +184,26 @@ def test_an_ignored_pixel_changes_nothing(name: str, options: dict[str, Any]) ->
             for one in batches:
                 one.labels[:, :4, 5:9] = IGNORE
                 one.images[:, :, :4, 5:9] = filler
-                one.edges[:, :4, 5:9] = filler > 0
+                one.edges[:, :4, 5:9] = float(filler > 0)
             method.step(state, batches[0], batches[1] if method.declaration.needs_gold else None)
         networks.append(network)
     for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+@every_variant
+def test_edges_may_be_missing_and_count_only_where_that_is_declared(
+    name: str, options: dict[str, Any]
+) -> None:
+    networks = []
+    for kept in (True, False):
+        network = tiny_network()
+        method, state = start(name, options, network)
+        for number in range(3):
+            noisy = batch(number) if kept else replace(batch(number), edges=None)
+            method.step(state, noisy, batch(100 + number) if method.declaration.needs_gold else None)
+        networks.append(network)
+    assert method.declaration.uses_edges or same(*networks)
 
 
 @every_variant

@@ -77,5 +77,5 @@ def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:
     images = torch.randn(count, 2, size, size, generator=generator) + labels.unsqueeze(1)
     matrix = Warp.identity(count).matrix.clone()
     matrix[0, 0, 0] = -1
-    edges = torch.rand(count, size, size, generator=generator) < 0.02
+    edges = 0.5 * (torch.rand(count, size, size, generator=generator) < 0.02)
     return Batch(images, labels, torch.arange(first, first + count), Warp(matrix), edges)

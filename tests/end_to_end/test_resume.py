@@ -67,7 +67,7 @@ def begin(method, set_path, out, minutes, resume, epochs=EPOCHS, seed=7):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return make_set(tmp_path_factory.mktemp("sets") / "disks", train=6, gold=2, val=2).path
+    return make_set(tmp_path_factory.mktemp("sets") / "disks", train=6, gold=2, val=2, edges=True).path
 
 
 @pytest.fixture(scope="module")

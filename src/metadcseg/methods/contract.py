@@ -21,6 +21,7 @@ class Declaration:
         networks: the number of networks it trains.
         passes: forward-equivalents per step, counting a backward pass as two and a forward pass that
             carries a tangent as three.
+        uses_edges: the edges of a batch (eq. 8) change what it learns; where a set has none, training says so.
     """
 
     needs_gold: bool
@@ -28,6 +29,7 @@ class Declaration:
     labels: Literal["given", "truth"] = "given"
     networks: int = 1
     passes: float = 3.0
+    uses_edges: bool = False
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,9 @@ class MetaDCSeg:
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
         boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
         tau: the confidence of eq. 6-8, above 0.5 and below 1, in place of ``boundary_ratio``.
+        edge_threshold: the least probability of an edge that joins the boundary (eq. 8), above 0 and at most 1.
+            "Grad thresh" of table 8 has 0.08 to 0.12; the default served the shipped detector best on drawn
+            validation scenes (docs/results/edges.md).
         temperature: tau_dcd of eq. 12, above 0. Table 8 has 0.5 to 0.9, which on unscaled features gives nearly
             all the weight to a few dozen pixels; the default was chosen on validation images
             (docs/results/defaults.md).
@@ -99,6 +102,7 @@ class MetaDCSeg:
     regions: ForegroundOf = "foreground"
     boundary_ratio: float = 0.11
     tau: float | None = None
+    edge_threshold: float = 0.25
     temperature: float = 20.0
     lambda_boundary: float = 0.33
     lambda_dice: float = 0.12
@@ -124,6 +128,7 @@ class MetaDCSeg:
                 f"metadcseg.meta_every {self.meta_every} needs weights that last from step to step: set "
                 "metadcseg.memory persistent, or metadcseg.meta_every 1"
             )
+        check_range(self, "edge_threshold", above=0, at_most=1)
 
     @property
     def declaration(self) -> Declaration:
@@ -132,6 +137,7 @@ class MetaDCSeg:
             needs_gold=self.meta or self.clean_supervision,
             supervises_gold=self.clean_supervision,
             passes=self._passes(),
+            uses_edges=self.dcd,
         )
 
     def start(
@@ -152,6 +158,7 @@ class MetaDCSeg:
             regions=self.regions,
             ratio=self.boundary_ratio,
             tau=self.tau,
+            edge_threshold=self.edge_threshold,
             temperature=self.temperature,
             min_pixels=self.min_region_pixels,
             maximum=self.dcd_maximum,
@@ -188,7 +195,8 @@ class MetaDCSeg:
         state.updater.backward(objective.total)
         gold_loss = self._supervise_gold(state, gold, known)
         state.updater.step()
-        return _report(objective, gold_loss, boundary, weights, noisy)
+        report = _report(objective, gold_loss, boundary, weights, noisy)
+        return self._with_edges(report, state, noisy)
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
@@ -271,6 +279,14 @@ class MetaDCSeg:
             return torch.zeros_like(gamma)
         weights: Tensor = state.parts["boundary"].weigh(output, noisy, gamma)
         return weights
+
+    def _with_edges(self, report: StepReport, state: MethodState, noisy: Batch) -> StepReport:
+        """Add the share of pixels that are edges, where the boundary has some."""
+        edges: Tensor | None = state.parts["boundary"].edges(noisy) if self.dcd else None
+        if edges is None:
+            return report
+        share = mean_over_pixels(edges.float(), noisy.labels, noisy.whole.pixels)
+        return StepReport({**report.scalars, "edge_pixels": share}, report.maps)
 
     def _supervise_gold(
         self, state: MethodState, gold: Batch | None, known: tuple[Tensor, Parameters] | None

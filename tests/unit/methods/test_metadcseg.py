@@ -85,11 +85,29 @@ def test_with_everything_off_it_is_plain_supervision_bit_for_bit(ablated: Any, p
     assert torch.equal(our_reports[-1].scalars["loss"], their_reports[-1].scalars["loss"])
 
 
-@pytest.mark.parametrize(("option", "value"), [("lambda_dice", 0.0), ("detach_boundary_weights", False)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("lambda_dice", 0.0), ("detach_boundary_weights", False), ("edge_threshold", 0.6)]
+)
 def test_option_changes_the_training(option: str, value: Any) -> None:
     changed, _ = run(MetaDCSeg(**{option: value}))
     default, _ = run(MetaDCSeg())
     assert not same(changed.network, default.network)
+
+
+def test_the_share_of_edges_is_reported_where_there_are_some() -> None:
+    share = run(MetaDCSeg(edge_threshold=0.5))[1][0].scalars["edge_pixels"]
+    assert share == pytest.approx(float((batch(0).edges > 0).float().mean()))
+    assert 0 < share < 0.1
+    assert run(MetaDCSeg(edge_threshold=0.6))[1][0].scalars["edge_pixels"] == 0
+    assert "edge_pixels" not in run(MetaDCSeg(dcd=False))[1][0].scalars
+    assert MetaDCSeg().declaration.uses_edges
+    assert not MetaDCSeg(dcd=False).declaration.uses_edges
+
+
+@pytest.mark.parametrize("threshold", [0, 1.01])
+def test_an_edge_threshold_is_a_probability(threshold: float) -> None:
+    with pytest.raises(InputError, match=r"metadcseg\.edge_threshold must be above 0 and at most 1, got"):
+        MetaDCSeg(edge_threshold=threshold)
 
 
 def test_scalars_add_up_to_the_loss() -> None:
