@@ -35,6 +35,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("metadcseg", {"tau": 0.7}),
     ("metadcseg", {"detach_boundary_weights": False}),
     ("metadcseg", {"warmup": 1}),
+    ("metadcseg", {"meta_every": 2}),
+    ("metadcseg", {"meta_every": 3, "virtual_step": "exact"}),
+    ("metadcseg", {"tangents": "decoder"}),
+    ("metadcseg", {"tangents": "head", "virtual_step": "exact", "gold_momentum": 0.5}),
+    ("metadcseg", {"gold_momentum": 0.9}),
     ("metadcseg", {"lambda_dice": 0.0, "dcd": False}),
     ("metadcseg", {"meta": False}),
     ("metadcseg", {"meta": False, "clean_supervision": False}),
@@ -126,6 +131,7 @@ def test_saved_and_restored_mid_run_continues_identically(
             "network": network.state_dict(),
             "averaged": updater.averaged.state_dict(),
             "optimiser": updater.optimiser.state_dict(),
+            "steps": updater.steps,
         },
         file,
     )
@@ -141,6 +147,7 @@ def test_saved_and_restored_mid_run_continues_identically(
     resumed.updater.averaged.load_state_dict(saved["averaged"])
     resumed.updater.optimiser.load_state_dict(saved["optimiser"])
     resumed.load_state_dict(saved["method"])
+    resumed.updater.steps = saved["steps"]
     run(method, resumed, range(3, 6))
     assert same(network, other)
     assert state.generator.get_state().equal(resumed.generator.get_state())
@@ -279,9 +286,11 @@ def test_predict_returns_probabilities_and_leaves_everything(name: str, options:
 def flops(network: nn.Module, method: Any, state: MethodState, noisy: Batch, gold: Batch | None) -> float:
     with FlopCounterMode(display=False) as forward:
         network(noisy.images)
-    with FlopCounterMode(display=False) as step:
-        method.step(state, noisy, gold)
-    return step.get_total_flops() / forward.get_total_flops()
+    period = getattr(method, "meta_every", 1)  # a meta step and the steps that rest
+    with FlopCounterMode(display=False) as steps:
+        for _ in range(period):
+            method.step(state, noisy, gold)
+    return steps.get_total_flops() / forward.get_total_flops() / period
 
 
 @every_variant

@@ -65,7 +65,7 @@ def tiny_network(seed: int = 0, kernel: int = 3, depth: int = 1) -> TappedNetwor
         for inputs in [2] + [6] * depth:
             layers += [nn.Conv2d(inputs, 6, kernel, padding=kernel // 2), nn.ReLU()]
         network = nn.Sequential(*layers, nn.Conv2d(6, CLASSES, 1))
-    return TappedNetwork(network, str(len(layers)), classes=CLASSES)
+    return TappedNetwork(network, str(len(layers)), classes=CLASSES, encoder=("0",))
 
 
 def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:

@@ -303,15 +303,16 @@ class MetaDCSeg:
         return loss.detach()
 
     def _passes(self) -> float:
-        """Count forward-equivalents: forward 1, backward 2, tangent 2 (of all parameters)."""
+        """Count forward-equivalents: forward 1, backward 2, tangents 2 at most, next to none of a head."""
         passes = 3.0  # the training pass
         gold_pass = 3.0
         if not self.meta:
             return passes + (gold_pass if self.clean_supervision else 0.0)
-        meta_step = gold_pass + 2.0  # the tangents ride along on the training pass,
-        meta_step += (
-            3.0 if self.virtual_step == "exact" else 0.0
-        )  # or on one of their own, after a backward pass
+        meta_step = gold_pass + (0.0 if self.tangents == "head" else 2.0)
+        if self.virtual_step == "exact":
+            meta_step += (
+                3.0  # a backward pass, and a forward pass for the tangents, which otherwise ride along
+            )
         passes += meta_step / self.meta_every
         passes += 1.0 if self.pseudo_labels == "average" else 0.0
         shared = 1 / self.meta_every if self.virtual_step == "linearised" else 0.0

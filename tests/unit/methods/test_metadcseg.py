@@ -8,10 +8,14 @@ import torch
 from tests.contract.tools import SIZE, PlainUpdater, batch, storage, tiny_network
 from torch import Tensor, nn
 
+from metadcseg.algorithm.logit_change import logit_change, trainable
+from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
+from metadcseg.algorithm.meta_weights import pseudo_labels
 from metadcseg.errors import InputError
 from metadcseg.methods import MetaDCSeg, MethodState, StepReport, Supervised, create_method
 from metadcseg.methods.common import mean_cross_entropy
 from metadcseg.networks import TappedNetwork
+from metadcseg.networks.contract import parameters_of
 from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Warp
 
@@ -215,6 +219,68 @@ def test_ignored_pixels_have_no_weight() -> None:
     report = method.step(start(method), noisy, batch(100))
     assert (report.maps.gamma[:, :3] == 0).all()
     torch.testing.assert_close(report.maps.gamma[:, 3:].mean(dim=(1, 2)), torch.ones(2))
+
+
+def test_between_two_meta_steps_the_weights_rest_and_are_used() -> None:
+    method = MetaDCSeg(meta_every=2, eta=0.5, dcd=False)
+    state = start(method)
+    reports, kept = [], []
+    for _ in range(4):  # the same images every time
+        reports.append(method.step(state, batch(0), batch(100)))
+        kept.append(own_frame(state, [0, 1]).alpha)
+    assert not resting(state)
+    assert torch.equal(kept[0], kept[1])
+    assert not torch.equal(kept[1], kept[2])
+    assert torch.equal(kept[2], kept[3])
+    one, other = (report.maps for report in reports[:2])
+    assert one is not None
+    assert other is not None
+    assert not torch.equal(one.alpha, torch.ones_like(one.alpha))
+    torch.testing.assert_close(one.alpha, other.alpha, rtol=2e-3, atol=2e-3)  # kept in half precision
+
+
+def test_a_meta_step_now_and_then_needs_weights_that_last() -> None:
+    with pytest.raises(InputError, match=r"metadcseg.meta_every 2 needs weights that last"):
+        MetaDCSeg(meta_every=2, memory="none")
+
+
+def test_tangents_of_a_part_need_a_network_that_tells_its_parts() -> None:
+    network = TappedNetwork(nn.Sequential(nn.Conv2d(2, 3, 1)), "0")
+    with pytest.raises(InputError, match=r"has an unknown encoder: name its parts in network.encoder"):
+        start(MetaDCSeg(tangents="decoder"), network)
+    start(MetaDCSeg(tangents="head"), network)
+    with pytest.raises(InputError, match="does not tell which parameters its head has"):
+        start(MetaDCSeg(tangents="head"), nn.Conv2d(2, 3, 1))
+
+
+def test_tangents_of_a_part_are_that_part_of_the_derivative() -> None:
+    found = {}
+    for part in ("all", "decoder", "head"):
+        method = MetaDCSeg(tangents=part, meta_scaling="none", eta=1000.0, dcd=False)  # type: ignore[arg-type]
+        state = start(method)
+        network = copy.deepcopy(state.network)
+        method.step(state, batch(0), batch(100))
+        found[part] = own_frame(state, [0, 1]).beta
+        if part != "all":
+            _, v = gold_gradient(network, trainable(network), batch(100))
+            counted = parameters_of(network, part)  # type: ignore[arg-type]
+            direction = {name: value for name, value in v.items() if name in counted}
+            change = logit_change(network, batch(0).images, direction)
+            wanted = pixel_gradients(change, batch(0).labels, pseudo_labels(change.logits), 0.1).beta
+            wanted = batch(0).warp.inverse().apply((-1000.0 * wanted).clamp(min=0).unsqueeze(1), "nearest")
+            torch.testing.assert_close(found[part], wanted.squeeze(1), rtol=2e-3, atol=1e-6)
+    assert not torch.equal(found["all"], found["decoder"])
+    assert not torch.equal(found["decoder"], found["head"])
+
+
+def test_a_running_mean_of_gold_gradients_carries_on() -> None:
+    moved = []
+    for momentum in (0.0, 0.9):
+        state = start(method := MetaDCSeg(gold_momentum=momentum, dcd=False))
+        for number in range(3):
+            method.step(state, batch(number), batch(100 + number))
+        moved.append(own_frame(state, [0, 1]).alpha)
+    assert not torch.equal(*moved)
 
 
 def test_average_pseudo_labels_come_from_the_moving_average() -> None:
