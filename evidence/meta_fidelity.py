@@ -61,8 +61,10 @@ def prepared(source: Path, work: Path) -> PreparedSet:
 def trained(noisy: PreparedSet, out: Path, epochs: int, seed: int, **options: object) -> Path:
     """Train with the small preset on a small frame; finished runs are kept."""
     config = read_config("small")
-    method = create_method("metadcseg", warmup=3, eta=0.05, dcd=False, **options)
-    training = replace(config.training, size=SIZE, epochs=epochs, threads=1, figure_every=0)
+    method = create_method("metadcseg", warmup=2, eta=0.05, dcd=False, **options)
+    training = replace(
+        config.training, size=SIZE, epochs=epochs, threads=1, figure_every=0, validate_every=epochs
+    )
     train(
         noisy, method, replace(config.network, width=8), training, out, seed=seed, resume=True, label=out.name
     )
@@ -159,14 +161,14 @@ def main() -> None:
     )
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     options = parser.parse_args()
     torch.set_num_threads(1)
     noisy = prepared(options.source, options.work)
     moments = {
         epochs: fidelity(noisy, trained(noisy, options.work / f"moment-{epochs}", epochs, 0), batches=10)
-        for epochs in (1, 4, options.epochs)
+        for epochs in (2, options.epochs)
     }
     rows = {}
     forms = {f"every {k}": {"meta_every": k} for k in (1, 2, 4)}

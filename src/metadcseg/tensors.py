@@ -94,12 +94,14 @@ class Batch:
         return Joint(pixels.clamp(min=1), images)
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the same batch with its tensors on ``device`` (the warp is tiny and moves itself)."""
+        """Return the same batch with its maps on ``device``.
+
+        Indices and warp stay where they are: they serve look-ups on the host, which would wait for the device.
+        """
         return replace(
             self,
             images=self.images.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
-            indices=self.indices.to(device, non_blocking=True),
             edges=None if self.edges is None else self.edges.to(device, non_blocking=True),
         )
 

@@ -109,8 +109,9 @@ def _group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> tuple[Tensor, Tangents]:
     (x, dx), (w, dw), (b, db) = split(input), split(weight), split(bias)
-    x = x.contiguous()  # as its kernel wants them all
-    w, b = (None if value is None else value.contiguous() for value in (w, b))
+    layout = _layout(x)
+    x = x.contiguous(memory_format=layout)
+    w, b = (None if value is None else value.contiguous() for value in (w, b))  # as its kernel wants them
     count, channels = x.shape[:2]
     sizes = (count, channels, x[0, 0].numel(), num_groups)
     primal, mean, deviation = torch.native_group_norm(x, w, b, *sizes, eps)
@@ -119,11 +120,17 @@ def _group_norm(
         if dx is not None:
             # the derivative of a normalisation is symmetric: its backward kernel carries tangents forward, too
             core = torch.ops.aten.native_group_norm_backward(
-                dx.contiguous(), x, mean, deviation, None, *sizes, [True, False, False]
+                dx.contiguous(memory_format=layout), x, mean, deviation, None, *sizes, [True, False, False]
             )[0]
         each = channels // num_groups
         mean, deviation = (s.repeat_interleave(each, dim=1) for s in (mean, deviation))  # (N, C)
         return primal, _affine_tangent(x, core, mean, deviation, w, dw, db)
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    """Return the order in memory that group normalisation keeps: channels last only on a CPU."""
+    last = x.dim() == 4 and x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _batch_norm(

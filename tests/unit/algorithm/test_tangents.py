@@ -134,6 +134,16 @@ def test_every_argument_may_move(function, moving):
     torch.testing.assert_close(tangent, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("where", [torch.contiguous_format, torch.channels_last])
+def test_the_order_in_memory_stays_what_it_is(where):
+    x, dx = (value.contiguous(memory_format=where) for value in (X, DX))
+    out = F.leaky_relu(F.group_norm(F.conv2d(Dual(x, dx), Dual(W, DW), padding=1), 2))
+    expected = derivative(lambda *v: F.leaky_relu(F.group_norm(F.conv2d(*v, padding=1), 2)), (X, W), (DX, DW))
+    torch.testing.assert_close(out.tangent, expected, rtol=1e-10, atol=1e-12)
+    assert out.primal.is_contiguous(memory_format=where)
+    assert out.tangent.is_contiguous(memory_format=where)
+
+
 def test_the_graph_of_the_primal_is_the_usual_one():
     x, w = X.clone().requires_grad_(), W.clone().requires_grad_()
     out = F.group_norm(F.conv2d(Dual(x, DX), Dual(w, DW)), 2)
