@@ -141,7 +141,9 @@ class MetaDCSeg:
         pseudo = self._pseudo_labels(state, output, noisy)  # eq. 1
         meta = self._meta_step(state, output, pseudo, noisy, gold)  # eq. 21, gradient of eq. 22
         rectified = self._update_weights(state, output, noisy, meta)  # eq. 22-23
-        weights = normalise_weights(rectified, self.normalisation, noisy.labels != IGNORE)  # eq. 24
+        weights = normalise_weights(  # eq. 24
+            rectified, self.normalisation, noisy.labels != IGNORE, state.updater.mean
+        )
         boundary = self._boundary_weights(state, output, noisy, rectified.gamma)  # eq. 5-12
         objective = total_objective(  # eq. 13
             weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights),
@@ -155,7 +157,7 @@ class MetaDCSeg:
         state.updater.backward(objective.total)
         gold_loss = self._supervise_gold(state, gold, meta)
         state.updater.step()
-        return _report(objective, gold_loss, boundary, weights, noisy.labels)
+        return _report(objective, gold_loss, boundary, weights, noisy)
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
@@ -206,7 +208,7 @@ class MetaDCSeg:
     def _boundary_weights(self, state: MethodState, output: Output, noisy: Batch, gamma: Tensor) -> Tensor:
         if not self.dcd:
             return torch.zeros_like(gamma)
-        weights: Tensor = state.parts["boundary"].weigh(output, noisy, gamma)
+        weights: Tensor = state.parts["boundary"].weigh(output, noisy, gamma, state.updater.mean)
         return weights
 
     def _supervise_gold(self, state: MethodState, gold: Batch | None, meta: MetaStep | None) -> Tensor | None:
@@ -240,17 +242,18 @@ def _linear_in(network: nn.Module, gradient: Parameters) -> Tensor:
 
 
 def _report(
-    objective: Objective, gold_loss: Tensor | None, boundary: Tensor, weights: WeightMaps, labels: Tensor
+    objective: Objective, gold_loss: Tensor | None, boundary: Tensor, weights: WeightMaps, noisy: Batch
 ) -> StepReport:
+    whole = noisy.whole
     loss = objective.total if gold_loss is None else objective.total + gold_loss
     scalars = {
         "loss": loss,
         "pixel": objective.pixel,
         "boundary": objective.boundary,
         "dice": objective.dice,
-        "effective_boundary_pixels": effective_pixels(boundary).mean(),
-        "alpha": mean_over_pixels(weights.alpha, labels),
-        "beta": mean_over_pixels(weights.beta, labels),
+        "effective_boundary_pixels": effective_pixels(boundary).sum() / whole.images,
+        "alpha": mean_over_pixels(weights.alpha, noisy.labels, whole.pixels),
+        "beta": mean_over_pixels(weights.beta, noisy.labels, whole.pixels),
     }
     if gold_loss is not None:
         scalars["gold"] = gold_loss
