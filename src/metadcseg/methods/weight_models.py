@@ -4,7 +4,7 @@ All models have one interface; the method sees maps in the batch's own (augmente
 model may use the features of the pixels; the two here do not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -116,6 +116,21 @@ class PersistentWeights:
         images = sorted(self._pairs)
         pairs = torch.stack([self._pairs[image] for image in images]) if images else torch.empty(0, 2, 0, 0)
         return {"images": torch.tensor(images, dtype=torch.int64), "pairs": pairs}
+
+    @staticmethod
+    def merge(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Return one state from those of several devices: each image's pair from the device that draws it.
+
+        Args:
+            states: in the order of the devices; what a device holds of others' images (from a checkpoint that
+                it went on from) is old and does not count.
+        """
+        owned = [state["images"] % len(states) == rank for rank, state in enumerate(states)]
+        images = torch.cat([state["images"][own] for state, own in zip(states, owned, strict=True)])
+        known = [state["pairs"][own] for state, own in zip(states, owned, strict=True) if own.any()]
+        pairs = torch.cat(known) if known else torch.empty(0, 2, 0, 0)
+        ascending = images.argsort()
+        return {"images": images[ascending], "pairs": pairs[ascending]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned, bit for bit."""
