@@ -68,7 +68,8 @@ def run(options: Namespace, console: Console) -> int:
     )
     if result.interrupted:
         return INTERRUPTED
-    console.print(f"done: metadcseg evaluate {out}", highlight=False, markup=False, soft_wrap=True)
+    if result.first:
+        console.print(f"done: metadcseg evaluate {out}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

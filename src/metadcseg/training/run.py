@@ -42,6 +42,7 @@ class RunResult:
         best_epoch: the epoch, from 0, whose weights were kept; None without validation.
         best_dsc: its mean DSC on the validation cases.
         seconds: spent in all, over every part of the run.
+        first: whether this process has the first of its devices, the one that wrote the folder.
     """
 
     out: Path
@@ -50,6 +51,7 @@ class RunResult:
     best_epoch: int | None
     best_dsc: float | None
     seconds: float
+    first: bool = True
 
 
 def train(
@@ -98,7 +100,7 @@ def train(
     def job() -> dict[str, Any]:
         return describe_job(prepared, method, network, options, Path(out), seed=seed, label=label)
 
-    with open_team(options, job) as team:
+    with open_team(prepared, options, job) as team:
         return train_in(
             team,
             prepared,
@@ -292,6 +294,7 @@ class _Session:
             best.get("epoch"),
             best.get("dsc"),
             place.total_seconds,
+            self._team.first,
         )
 
     def _say(self, line: str) -> None:

@@ -54,12 +54,6 @@ def open_views(prepared: PreparedSet, method: Method, options: TrainingOptions, 
     """
     declared = method.declaration
     _check_cases(prepared, method.name, declared)
-    devices = options.devices * options.nodes
-    if len(prepared.select("train")) < devices:
-        raise InputError(
-            f"training.devices x training.nodes is {devices}, but {prepared.path} has only "
-            f"{len(prepared.select('train'))} train cases; give fewer devices"
-        )
     train = TrainingView(
         prepared, "train", options.size, labels=declared.labels, augment=options.augment, seed=seed
     )
@@ -74,18 +68,24 @@ def reads_gold(declared: Declaration) -> bool:
     return declared.needs_gold or declared.supervises_gold
 
 
-def open_team(options: TrainingOptions, job: Callable[[], Mapping[str, Any]]) -> Team:
+def open_team(prepared: PreparedSet, options: TrainingOptions, job: Callable[[], Mapping[str, Any]]) -> Team:
     """Return the team that this process is a part of, starting the other processes where nobody else does.
 
     Args:
+        prepared: the set; every device needs a training case of its own.
         options: how many devices and nodes there shall be.
         job: makes what a process that we start has to know, see :mod:`metadcseg.training.worker`.
 
     Raises:
-        InputError: where the processes that a launcher started are not those asked for, or several nodes have
-            no launcher.
+        InputError: where there are more devices than cases, the processes that a launcher started are not those
+            asked for, or several nodes have no launcher.
     """
-    size = options.devices * options.nodes
+    size, cases = options.devices * options.nodes, len(prepared.select("train"))
+    if size > max(cases, 1):
+        raise InputError(
+            f"training.devices x training.nodes is {size}, but {prepared.path} has only {cases} train cases: give "
+            "fewer devices"
+        )
     if torchrun_processes() > 1:
         return Team(*seat_from_torchrun(size))
     if size == 1:

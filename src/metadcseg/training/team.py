@@ -206,11 +206,12 @@ class Team:
 
     def _part(self, store: Store) -> None:
         """Close the connections, and stay as long as others may want to read the store, which lives here."""
+        patience = _FAREWELL_SECONDS if self._joined else 0.0  # who has not come yet needs no farewell
         if self._joined:
             distributed.destroy_process_group()
             self._joined = False
         if self._helpers:
-            self._helpers.end(_FAREWELL_SECONDS)
+            self._helpers.end(patience)
             return
         try:
             store.set(f"gone/{self.seat.rank}", "")
