@@ -33,7 +33,7 @@ def check_shared(team: Team, folder: RunFolder) -> None:
     if team.first:
         token.write_text(text)
     deadline = time.monotonic() + _SECONDS
-    team.each()  # from here on it is there
+    team.any(False)  # from here on it is there
     seen = token.is_file() and token.read_text() == text
     while not seen and time.monotonic() < deadline:
         time.sleep(0.1)

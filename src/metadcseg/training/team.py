@@ -122,7 +122,7 @@ class Team:
         }
 
     def each(self, *numbers: float) -> list[list[float]]:
-        """Return the numbers that every device gave, the first device's first; as many on each."""
+        """Return the numbers that every device gave, the first device's first; as many on each, at least one."""
         if self.size == 1:
             return [list(numbers)]
         own = torch.tensor(numbers, dtype=torch.float64)
@@ -185,7 +185,7 @@ class Team:
         if self._store is None:
             return
         if error is None:
-            self.each()  # nobody leaves while another still has something to ask
+            self.any(False)  # nobody leaves while another still has something to ask
         elif not isinstance(error, SaidByFirst):
             self._publish(self._store, error)
         self._part(self._store)
