@@ -1,5 +1,6 @@
 """What must fit together before the first step: method and set, devices, network, state."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -96,6 +97,11 @@ def open_team(prepared: PreparedSet, options: TrainingOptions, job: Callable[[],
         raise InputError(
             f"training.nodes {options.nodes} needs torchrun or srun to start this command on every node "
             "(docs/how-to/many-devices.md shows how); on one machine leave it at 1 and give --devices"
+        )
+    if hasattr(sys, "ps1"):
+        raise InputError(
+            f"training.devices {options.devices} cannot be started from a notebook or an interactive session: put "
+            "the call into a script, use the command metadcseg train, or take training.devices 1"
         )
     return Team(*start_helpers(size, job()))
 

@@ -184,11 +184,13 @@ class Team:
     ) -> None:
         if self._store is None:
             return
-        if error is None:
-            self.any(False)  # nobody leaves while another still has something to ask
-        elif not isinstance(error, SaidByFirst):
-            self._publish(self._store, error)
-        self._part(self._store)
+        try:
+            if error is None and self._joined:
+                self.any(False)  # nobody leaves while another still has something to ask
+            elif error is not None and not isinstance(error, SaidByFirst):
+                self._publish(self._store, error)
+        finally:
+            self._part(self._store)
         if error is not None and not self.first and not isinstance(error, SaidByFirst):
             raise SaidByFirst(str(error)) from error
 

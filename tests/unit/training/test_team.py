@@ -3,20 +3,23 @@
 import multiprocessing
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.unit.training.helpers import TinyNetwork, options
-from torch.distributed import TCPStore
+from tests.unit.training.helpers import Fake, TinyNetwork, options, run
+from torch.distributed import PrefixStore, TCPStore
 
 from metadcseg.algorithm.boundary import Centres, RunningCentres
 from metadcseg.algorithm.meta_weights import normalise_weights
 from metadcseg.errors import InputError, SaidByFirst
 from metadcseg.methods.weight_models import PersistentWeights
 from metadcseg.tensors import WeightMaps
+from metadcseg.training.agreement import check_alike, check_shared
 from metadcseg.training.figures import PictureBook
 from metadcseg.training.randomness import processor_threads
+from metadcseg.training.run_folder import RunFolder
 from metadcseg.training.seat import Helpers, Seat, seat_from_slurm, seat_from_torchrun
 from metadcseg.training.setup import open_team
 from metadcseg.training.team import Team
@@ -68,19 +71,24 @@ def trained(team):
     return torch.cat([value.flatten().float() for value in network.state_dict().values()]).tolist()
 
 
-@pytest.fixture(scope="module")
-def two():
+def side_by_side(what, *arguments):
+    """Run it in two processes and return what each put into the queue, by its number."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    processes = [context.Process(target=connected, args=(rank, port, results)) for rank in range(2)]
+    processes = [context.Process(target=what, args=(n, port, *arguments, results)) for n in range(2)]
     for process in processes:
         process.start()
     found = dict(results.get(timeout=120) for _ in processes)
     for process in processes:
         process.join(30)
     return found
+
+
+@pytest.fixture(scope="module")
+def two():
+    return side_by_side(connected)
 
 
 def test_what_two_devices_tell_each_other(two):
@@ -173,6 +181,53 @@ def test_a_torchrun_that_starts_several_for_one_device_is_refused(monkeypatch, d
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="torchrun started 2 processes"):
         open_team(disks, options(), dict)
+
+
+def test_a_notebook_and_a_method_that_cannot_be_imported_are_refused_before_anything_starts(
+    monkeypatch, disks, tmp_path
+):
+    class Local(Fake):
+        pass
+
+    with pytest.raises(InputError, match=r"method 'fake' is defined in .*Local, .* top of a module"):
+        run(disks, tmp_path / "run", Local(), changed={"devices": 2})
+    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
+    with pytest.raises(InputError, match=r"training\.devices 2 cannot be started from a notebook"):
+        run(disks, tmp_path / "run", changed={"devices": 2})
+    assert not (tmp_path / "run").exists()
+
+
+def other_folder(rank, port, path, results):
+    """One of two devices of which the second sees another folder, or begins with another seed."""
+    store = TCPStore("127.0.0.1", port, is_master=rank == 0, wait_for_workers=False)
+    said = []
+    for check in (shared, alike):
+        try:
+            with Team(Seat(rank, 2, rank), PrefixStore(check.__name__, store)) as team:
+                team.join(torch.device("cpu"))
+                check(team, Path(path) / str(rank))
+        except InputError as error:
+            said.append((type(error).__name__, str(error)))
+    results.put((rank, said))
+
+
+def shared(team, path):
+    path.mkdir()
+    check_shared(team, RunFolder(path))
+
+
+def alike(team, path):
+    info = {"seed": team.seat.rank, "set": {"path": str(path)}}
+    check_alike(team, info, {"position": {"epoch": 0, "step": 0}, "network": {}, "updater": {}})
+
+
+def test_another_folder_and_another_start_are_said_by_the_first(tmp_path, monkeypatch):
+    found = side_by_side(other_folder, str(tmp_path))
+    assert [kind for kind, _ in found[0]] == ["InputError"] * 2
+    assert "is another folder on" in found[0][0][1]
+    assert "the 2 devices do not begin alike" in found[0][1][1]
+    assert [kind for kind, _ in found[1]] == ["SaidByFirst"] * 2
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_one_device_needs_nobody(monkeypatch, disks):
