@@ -21,7 +21,7 @@ from rich.console import Console
 import metadcseg
 from metadcseg.commands import COMMANDS
 from metadcseg.commands.console import INTERRUPTED
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import InputError, SaidByFirst, unknown_name
 from metadcseg.parsing import parse
 
 _USAGE = f"""\
@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _sigterm_as_interrupt():
             return _run(words[0], words[1:], console)
+    except SaidByFirst:  # this process is one of several, and another speaks
+        return 2
     except InputError as error:
         return _complain(console, str(error), 2, words)
     except KeyboardInterrupt:

@@ -12,6 +12,13 @@ class InputError(ValueError):
     """
 
 
+class SaidByFirst(InputError):
+    """What the first of several devices says already; raised on the others so that they end as well.
+
+    The command line prints nothing for it.
+    """
+
+
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that nobody knows, with the nearest known name and the full list.
 

@@ -4,6 +4,7 @@ Letters used everywhere: N images in a batch, C channels, L classes (0 is backgr
 D features.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,9 @@ from metadcseg.warp import Warp
 
 IGNORE = 255
 """The label value of a pixel that must not count anywhere (outside the image after a warp, or unknown)."""
+
+Average = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""Takes named tensors to their averages over the devices that share a batch; on one device, to themselves."""
 
 
 def check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:
@@ -41,7 +45,8 @@ class Joint:
     out, gradients included, is then the mean over the joint batch.
 
     Args:
-        pixels: a scalar, the pixels of the joint batch that are not ``IGNORE``, divided by the devices.
+        pixels: a scalar above 0, the pixels of the joint batch that are not ``IGNORE`` (at least one is
+            counted), divided by the devices.
         images: the images of the joint batch, divided by the devices.
     """
 
@@ -89,9 +94,9 @@ class Batch:
     @property
     def whole(self) -> Joint:
         """What means over the whole batch divide by; at least 1 pixel, so that an empty mean is 0."""
-        pixels = (self.labels != IGNORE).sum() if self.joint is None else self.joint.pixels
-        images = len(self.images) if self.joint is None else self.joint.images
-        return Joint(pixels.clamp(min=1), images)
+        if self.joint is not None:
+            return self.joint
+        return Joint((self.labels != IGNORE).sum().clamp(min=1), len(self.images))
 
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch with its maps on ``device``.

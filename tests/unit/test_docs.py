@@ -20,9 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PRESETS = ("demo", "small", "paper-kvasir-seg")
 NOT_OURS = {
-    "--logdir",
-    "--small_loss.keep",
-}  # TensorBoard's, and that of a method which a page tells to write
+    "--logdir",  # TensorBoard's
+    "--small_loss.keep",  # of a method which a page tells to write
+    *("--standalone", "--nproc", "--nnodes", "--rdzv"),  # torchrun's, as far as their first hyphen
+    *("--ntasks", "--gpus", "--cpus", "--signal", "--requeue"),  # SLURM's
+}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 

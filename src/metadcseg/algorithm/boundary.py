@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.tensors import check_shape
+from metadcseg.tensors import Average, check_shape
 
 ForegroundOf = Literal["foreground", "per_class"]
 
@@ -202,12 +202,18 @@ class RunningCentres:
         """(3, D), the ``default`` to use; NaN rows for regions never seen; None before any update."""
         return self._values if self._values.shape[1] else None
 
-    def update(self, centres: Centres) -> None:
-        """Take in the centres of one batch; those that a default stands in for do not count."""
+    def update(self, centres: Centres, average: Average = dict) -> None:
+        """Take in the centres of one batch; those that a default stands in for do not count.
+
+        Args:
+            centres: of the images at hand.
+            average: over the devices that share the batch, where several do: each then learns of all images.
+        """
         counted = centres.counted.unsqueeze(2)  # (N, 3, 1)
         sums = centres.values.detach().masked_fill(~counted, 0.0).sum(dim=0)
-        seen = counted.sum(dim=0)  # (3, 1)
-        means = sums / seen.clamp(min=1)
+        batch = average({"sums": sums, "seen": counted.sum(dim=0).to(sums.dtype)})
+        sums, seen = batch["sums"], batch["seen"]  # (3, D), (3, 1)
+        means = sums / torch.where(seen > 0, seen, 1.0)
         old = self._values.to(means) if self._values.shape[1] else torch.full_like(means, torch.nan)
         mixed = torch.where(old.isnan(), means, self.decay * old + (1.0 - self.decay) * means)
         self._values = torch.where(seen > 0, mixed, old)

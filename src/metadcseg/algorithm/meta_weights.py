@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metadcseg.errors import unknown_name
 from metadcseg.losses import pixel_cross_entropy
-from metadcseg.tensors import IGNORE, WeightMaps, check_shape
+from metadcseg.tensors import IGNORE, Average, WeightMaps, check_shape
 
 Scaling = Literal["rms", "none"]
 Normalisation = Literal["image", "batch", "complementary"]
@@ -133,7 +133,9 @@ def update_weights(
     return WeightMaps(move(weights.alpha, gradients.alpha), move(weights.beta, gradients.beta))
 
 
-def normalise_weights(weights: WeightMaps, mode: Normalisation, valid: Tensor) -> WeightMaps:
+def normalise_weights(
+    weights: WeightMaps, mode: Normalisation, valid: Tensor, average: Average = dict
+) -> WeightMaps:
     """Scale rectified weights to a common size (eq. 24).
 
     Eq. 24 makes weights that sum to one, so of size 1 / (H W). Here they average one instead (Z_i / (H W) in
@@ -147,6 +149,7 @@ def normalise_weights(weights: WeightMaps, mode: Normalisation, valid: Tensor) -
             0. ``"complementary"``: alpha + beta = 1 in every pixel (3.2.3 of the paper); a pixel with both 0
             goes back to eq. 2.
         valid: (N, H, W) bool.
+        average: over the devices that share the batch, where several do; only ``"batch"`` needs it.
 
     Returns:
         The scaled weights, 0 where pixels are not valid.
@@ -167,8 +170,14 @@ def normalise_weights(weights: WeightMaps, mode: Normalisation, valid: Tensor) -
         size = gamma
     else:
         over = (1, 2) if mode == "image" else (0, 1, 2)
-        counted = valid.sum(dim=over, keepdim=True).clamp(min=1)
-        size = gamma.sum(dim=over, keepdim=True) / counted  # Z_i / (H W)
+        sums = {
+            "gamma": gamma.sum(dim=over, keepdim=True),
+            "pixels": valid.sum(dim=over, keepdim=True).float(),
+        }
+        if mode == "batch":
+            sums = dict(average(sums))
+        counted = torch.where(sums["pixels"] > 0, sums["pixels"], 1.0)
+        size = sums["gamma"] / counted  # Z_i / (H W)
     empty = size <= 0
     divisor = torch.where(empty, 1.0, size)
     alpha = torch.where(empty, 1.0, weights.alpha / divisor)

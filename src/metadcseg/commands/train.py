@@ -19,11 +19,22 @@ command line (--training.lr 0.01 --network.width 16 --metadcseg.eta 0.05) or in 
 a preset goes by its name (--config small). Ctrl-C saves and stops; --resume goes on exactly where it was."""
 
 
+_SHORT = (
+    ("epochs", int, "passes over the training cases"),
+    ("devices", int, "GPUs, or processes on a CPU, of each node"),
+    ("nodes", int, "machines that train together"),
+    ("precision", str, "32-true or bf16-mixed"),
+    ("accelerator", str, "auto, cpu, cuda or mps"),
+)
+"""Training options so common that they go by their last name."""
+
+
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--data", type=str, required=True, help="a prepared set")
     parser.add_argument("--out", type=str, required=True, help="the folder of this run")
-    parser.add_argument("--epochs", type=int, default=None, help="short for --training.epochs")
+    for name, kind, what in _SHORT:
+        parser.add_argument(f"--{name}", type=kind, default=None, help=f"short for --training.{name}: {what}")
     parser.add_argument(
         "--seed", type=int, default=0, help="the same seed gives the same network on the same CPU"
     )
@@ -40,8 +51,8 @@ def run(options: Namespace, console: Console) -> int:
     """Train, and say what comes next."""
     config = run_config(options)
     _refuse_other_methods(options.given, config.method.name)
-    if options.epochs is not None:
-        config = replace(config, training=replace(config.training, epochs=options.epochs))
+    short = {name: options[name] for name, _, _ in _SHORT if options[name] is not None}
+    config = replace(config, training=replace(config.training, **short))
     out = Path(options.out)
     result = train(
         PreparedSet.open(Path(options.data)),
@@ -57,7 +68,8 @@ def run(options: Namespace, console: Console) -> int:
     )
     if result.interrupted:
         return INTERRUPTED
-    console.print(f"done: metadcseg evaluate {out}", highlight=False, markup=False, soft_wrap=True)
+    if result.first:
+        console.print(f"done: metadcseg evaluate {out}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

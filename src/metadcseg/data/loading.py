@@ -1,7 +1,8 @@
 """From a prepared set to batches: normalise, bring to the training frame, augment, order, all reproducibly.
 
 All randomness comes from a hash of what it is for (seed, role, epoch, repeat, id), so neither the order in
-which samples are made nor where an interrupted epoch starts again changes a bit of any batch.
+which samples are made nor where an interrupted epoch starts again changes a bit of any batch. Where several
+devices share a batch, what the batch holds does not depend on how many they are.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count, islice, zip_longest
 from typing import Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from metadcseg.data.augmentation import AugmentOptions, draw_warp
 from metadcseg.data.store import PreparedSet
 from metadcseg.data.store_layout import Array
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.tensors import IGNORE, Batch
+from metadcseg.tensors import IGNORE, Batch, Joint
 from metadcseg.warp import Warp
 
 Labels = Literal["given", "truth"]
@@ -47,6 +48,26 @@ class Sample:
     edges: Tensor | None
     index: int
     warp: Tensor
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of every batch is made here.
+
+    Args:
+        number: of the device that makes it, from 0.
+        devices: how many share the batch.
+
+    Raises:
+        InputError: where there is no such device.
+    """
+
+    number: int = 0
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.number < self.devices:
+            raise InputError(f"a share must have a number from 0 to {self.devices - 1}, got {self.number}")
 
 
 def generator_for(*key: str | int) -> torch.Generator:
@@ -217,10 +238,29 @@ class TrainingView:
             edges = warp.apply(edges[None, None], "nearest", fill=0.0)[0, 0]
         return Sample(moved, moved_label, edges, row_in_role, matrix)
 
-    def order(self, epoch: int, repeat: int = 0) -> list[int]:
-        """Return the rows of this role in the random order of one pass."""
+    def order(self, epoch: int, repeat: int = 0, lanes: int = 1) -> list[int]:
+        """Return the rows of this role in the random order of one pass.
+
+        The rows are dealt into lanes, row modulo ``lanes``, and every lane is shuffled by itself; the first of
+        every lane come first, then the second of every lane, and so on. Where batches have ``lanes`` images,
+        each holds one of every lane (the last may lack some), so that a device which takes a fixed set of
+        lanes always draws the same images, and their weights need to live nowhere else. The price is small:
+        two images of one lane never meet in a batch. One lane is a plain shuffle.
+
+        Args:
+            epoch: the epoch, from 0.
+            repeat: how many passes came before in this epoch.
+            lanes: at least 1.
+
+        Returns:
+            Every row once.
+        """
         generator = generator_for("order", self.seed, self.role, epoch, repeat)
-        return torch.randperm(len(self), generator=generator).tolist()
+        dealt = [list(range(lane, len(self), lanes)) for lane in range(min(lanes, len(self)))]
+        shuffled = [
+            [rows[i] for i in torch.randperm(len(rows), generator=generator).tolist()] for rows in dealt
+        ]
+        return [row for rank in zip_longest(*shuffled) for row in rank if row is not None]
 
     def _frame(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return image, label and edges (uint8) before augmentation, from memory where they still fitted."""
@@ -238,61 +278,88 @@ class TrainingView:
 
 
 def epoch_batches(
-    view: TrainingView, *, epoch: int, batch: int, start: int = 0, steps: int | None = None
+    view: TrainingView,
+    *,
+    epoch: int,
+    batch: int,
+    start: int = 0,
+    steps: int | None = None,
+    share: Share | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch, each bit-identical whatever ``start`` is.
 
     Args:
         view: the role to train on.
         epoch: the epoch, from 0.
-        batch: images per batch.
+        batch: images per batch, over all devices that share it.
         start: how many batches to leave out at the beginning: where an interrupted epoch goes on.
         steps: None for one pass, whose last batch may be smaller; else go round, reshuffled each time, until
             there are this many full batches, those left out included; one may then hold an image twice.
+        share: which part of every batch to make; all of it by default. In a pass, the image of row i is always
+            made by device i modulo ``share.devices``.
 
     Yields:
-        Batches, with edges where the set has them; the next is made by a thread while this one is used.
+        Batches, with edges where the set has them; the next is made by a thread while this one is used. A part of
+        a batch knows in ``joint`` how many images the whole has, and its own valid pixels, which whoever knows the
+        other parts has to average with theirs. A device that has no image of the last, smaller batch makes one of
+        its own whose labels are all ``IGNORE``, so that it can take part in the step and counts nowhere.
 
     Raises:
-        InputError: where a count is out of range, or naming case and file where stored bytes are damaged.
+        InputError: where a count is out of range, there are more devices than cases, or naming case and file
+            where stored bytes are damaged.
     """
+    share = share or Share()
     if batch < 1 or start < 0 or (steps is not None and steps < 0):
         raise InputError(
             f"batch must be at least 1, start and steps at least 0, got {batch}, {start}, {steps}"
         )
-    return _made_ahead(view, epoch, _plan(view, epoch, batch, start, steps))
+    if batch % share.devices or share.devices > len(view):
+        raise InputError(
+            f"a batch of {batch} from {len(view)} {view.role} cases cannot be shared by {share.devices} devices: "
+            "their number must divide the batch and not exceed the cases"
+        )
+    return _made_ahead(view, epoch, _plan(view, epoch, batch, start, steps), share)
 
 
 def _plan(
     view: TrainingView, epoch: int, batch: int, start: int, steps: int | None
 ) -> Iterator[list[tuple[int, int]]]:
-    """Yield (row, repeat) of every image of every batch from ``start`` on."""
-    passes = range(1) if steps is None else count()
-    shown = ((row, repeat) for repeat in passes for row in view.order(epoch, repeat))
+    """Yield (row, repeat) of every image of every whole batch from ``start`` on."""
+    passes, lanes = (range(1), batch) if steps is None else (count(), 1)
+    shown = ((row, repeat) for repeat in passes for row in view.order(epoch, repeat, lanes))
     rows = islice(shown, start * batch, None if steps is None else steps * batch)
     while chosen := list(islice(rows, batch)):
         yield chosen
 
 
-def _made_ahead(view: TrainingView, epoch: int, plan: Iterator[list[tuple[int, int]]]) -> Iterator[Batch]:
+def _made_ahead(
+    view: TrainingView, epoch: int, plan: Iterator[list[tuple[int, int]]], share: Share
+) -> Iterator[Batch]:
     """Make each batch while the one before it is used; an error in the thread is raised here."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as worker:
         coming: Future[Batch] | None = None
         for chosen in plan:
-            ready, coming = coming, worker.submit(_collate, view, epoch, chosen)
+            ready, coming = coming, worker.submit(_collate, view, epoch, chosen, share)
             if ready is not None:
                 yield ready.result()
         if coming is not None:
             yield coming.result()
 
 
-def _collate(view: TrainingView, epoch: int, chosen: list[tuple[int, int]]) -> Batch:
-    samples = [view.sample(row, epoch, repeat) for row, repeat in chosen]
+def _collate(view: TrainingView, epoch: int, chosen: list[tuple[int, int]], share: Share) -> Batch:
+    own = chosen[share.number :: share.devices]  # place in the batch is the lane, lanes drop out from the end
+    # row `number` belongs to this device as every row i does with i % devices == number
+    samples = [view.sample(row, epoch, repeat) for row, repeat in own or [(share.number, 0)]]
+    labels = torch.stack([sample.label for sample in samples])
+    if not own:
+        labels = torch.full_like(labels, IGNORE)
+    valid = (labels != IGNORE).sum()
     edges = [sample.edges for sample in samples if sample.edges is not None]  # of all or of none
     return Batch(
         images=torch.stack([sample.image for sample in samples]),
-        labels=torch.stack([sample.label for sample in samples]),
+        labels=labels,
         indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
         warp=Warp(torch.stack([sample.warp for sample in samples])),
         edges=torch.stack(edges) if edges else None,
+        joint=None if share.devices == 1 else Joint(valid, len(chosen) / share.devices),
     )

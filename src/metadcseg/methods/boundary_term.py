@@ -17,7 +17,7 @@ from metadcseg.algorithm.boundary import (
     region_centres,
 )
 from metadcseg.networks.contract import Output
-from metadcseg.tensors import IGNORE, Batch
+from metadcseg.tensors import IGNORE, Average, Batch
 
 
 @dataclass
@@ -46,13 +46,14 @@ class BoundaryTerm:
     detach: bool
     _running: list[RunningCentres] = field(default_factory=list)  # one for each foreground
 
-    def weigh(self, output: Output, batch: Batch, gamma: Tensor) -> Tensor:
+    def weigh(self, output: Output, batch: Batch, gamma: Tensor, average: Average = dict) -> Tensor:
         """Return w of eq. 12 and take the batch's centres into the running ones.
 
         Args:
             output: the network's logits and features for the batch.
             batch: its labels tell which pixels count, its edges join the boundary (eq. 8).
             gamma: (N, H, W), the trust of eq. 9.
+            average: over the devices that share the batch, where several do: running centres are common.
 
         Returns:
             (N, H, W), at least 0; sums to 1 over each image's boundary, or to 0 where there is none.
@@ -62,7 +63,7 @@ class BoundaryTerm:
             output.logits.detach().softmax(dim=1), self.regions
         )  # (N, K, H, W)
         maps = [
-            self._weigh_one(foreground, features, batch, gamma, self._centres_of(number))
+            self._weigh_one(foreground, features, batch, gamma, self._centres_of(number), average)
             for number, foreground in enumerate(foregrounds.unbind(dim=1))
         ]
         weights = torch.stack(maps, dim=1)  # (N, K, H, W)
@@ -86,7 +87,13 @@ class BoundaryTerm:
             self._centres_of(number).load_state_dict(state[str(number)])
 
     def _weigh_one(
-        self, foreground: Tensor, features: Tensor, batch: Batch, gamma: Tensor, running: RunningCentres
+        self,
+        foreground: Tensor,
+        features: Tensor,
+        batch: Batch,
+        gamma: Tensor,
+        running: RunningCentres,
+        average: Average,
     ) -> Tensor:
         regions = decompose(  # eq. 6-8
             foreground,
@@ -96,7 +103,7 @@ class BoundaryTerm:
             valid=batch.labels != IGNORE,
         )
         centres = region_centres(features, gamma, regions, running.values, self.min_pixels)  # eq. 10, 47
-        running.update(centres)
+        running.update(centres, average)
         distance = dynamic_centre_distance(features, centres, maximum=self.maximum)  # eq. 11, 46
         return boundary_weights(distance, regions.boundary, self.temperature)  # eq. 12
 

@@ -181,7 +181,9 @@ class MetaDCSeg:
         if self._asks_gold(state) and change is None:
             change = self._change_after(state, output, pseudo, noisy, gold)
         rectified = self._weights(state, output, noisy, pseudo, change)  # eq. 22-23
-        weights = normalise_weights(rectified, self.normalisation, noisy.labels != IGNORE)  # eq. 24
+        weights = normalise_weights(  # eq. 24
+            rectified, self.normalisation, noisy.labels != IGNORE, state.updater.mean
+        )
         boundary = self._boundary_weights(state, output, noisy, rectified.gamma)  # eq. 5-12
         objective = total_objective(  # eq. 13
             weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights),
@@ -277,7 +279,7 @@ class MetaDCSeg:
     def _boundary_weights(self, state: MethodState, output: Output, noisy: Batch, gamma: Tensor) -> Tensor:
         if not self.dcd:
             return torch.zeros_like(gamma)
-        weights: Tensor = state.parts["boundary"].weigh(output, noisy, gamma)
+        weights: Tensor = state.parts["boundary"].weigh(output, noisy, gamma, state.updater.mean)
         return weights
 
     def _with_edges(self, report: StepReport, state: MethodState, noisy: Batch) -> StepReport:
@@ -328,15 +330,16 @@ def _linear_in(network: nn.Module, gradient: Parameters) -> Tensor:
 def _report(
     objective: Objective, gold_loss: Tensor | None, boundary: Tensor, weights: WeightMaps, noisy: Batch
 ) -> StepReport:
+    whole = noisy.whole
     loss = objective.total if gold_loss is None else objective.total + gold_loss
     scalars = {
         "loss": loss,
         "pixel": objective.pixel,
         "boundary": objective.boundary,
         "dice": objective.dice,
-        "effective_boundary_pixels": effective_pixels(boundary).mean(),
-        "alpha": mean_over_pixels(weights.alpha, noisy.labels, noisy.whole.pixels),
-        "beta": mean_over_pixels(weights.beta, noisy.labels, noisy.whole.pixels),
+        "effective_boundary_pixels": effective_pixels(boundary).sum() / whole.images,
+        "alpha": mean_over_pixels(weights.alpha, noisy.labels, whole.pixels),
+        "beta": mean_over_pixels(weights.beta, noisy.labels, whole.pixels),
     }
     if gold_loss is not None:
         scalars["gold"] = gold_loss

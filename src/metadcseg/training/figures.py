@@ -81,6 +81,11 @@ class PictureBook:
             for index, p in self._caught.items()
         }
 
+    @staticmethod
+    def merge(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return one state from those of several devices, of which each has caught what it has drawn."""
+        return {index: picture for state in states for index, picture in state.items()}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self._caught = {int(index): Picture(**fields) for index, fields in state.items()}

@@ -23,7 +23,7 @@ from metadcseg.training.checkpoints import has_checkpoint
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.run_folder import RunFolder, read_run
 
-_MAY_CHANGE = ("epochs", "checkpoint_minutes", "figure_every", "threads", "accelerator")
+_MAY_CHANGE = ("epochs", "checkpoint_minutes", "figure_every", "threads", "devices", "nodes", "accelerator")
 """Training options that decide where and how long a run goes, not what each of its steps does."""
 
 

@@ -1,11 +1,13 @@
 """Means of a method's scalars over an epoch, without waiting for the device at every step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from metadcseg.tensors import Average
 
 
 class Means:
@@ -36,9 +38,13 @@ class Means:
             bad = torch.full_like(loss, -1.0) if self._bad is None else self._bad
             self._bad = torch.where((bad < 0) & ~torch.isfinite(loss), torch.full_like(bad, step), bad)
 
-    def read(self) -> dict[str, float]:
-        """Return name -> mean over the steps that reported it."""
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+    def read(self, average: Average = dict) -> dict[str, float]:
+        """Return name -> mean over the steps that reported it.
+
+        Args:
+            average: over the devices, where several share the batches.
+        """
+        return {name: float(total) / self._counts[name] for name, total in average(self._sums).items()}
 
     def latest(self, name: str) -> float | None:
         """Return the newest value of one scalar, None where it was never reported."""
@@ -57,6 +63,25 @@ class Means:
         """Restore what :meth:`state_dict` returned."""
         self._sums = {name: total.to(device) for name, total in state["sums"].items()}
         self._counts = {name: int(count) for name, count in state["counts"].items()}
+
+
+def own_means(states: Sequence[Mapping[str, Any]], rank: int, size: int) -> Mapping[str, Any]:
+    """Return what one device goes on from, of the sums that all devices had when they were saved.
+
+    Args:
+        states: of :meth:`Means.state_dict`, in the order of the devices that were.
+        rank: the device now.
+        size: how many there are now; if they are as many as before, each goes on from its own.
+
+    Example:
+        >>> saved = [{"sums": {"loss": torch.tensor(value)}, "counts": {"loss": 1}} for value in (1.0, 3.0)]
+        >>> [float(own_means(saved, 1, size)["sums"]["loss"]) for size in (2, 4)]
+        [3.0, 2.0]
+    """
+    if len(states) == size:
+        return states[rank]
+    sums = {name: sum(state["sums"][name] for state in states) / len(states) for name in states[0]["sums"]}
+    return {"sums": sums, "counts": states[0]["counts"]}
 
 
 def plain(values: Mapping[str, float]) -> dict[str, float | None]:

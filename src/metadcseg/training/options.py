@@ -32,7 +32,11 @@ class TrainingOptions:
         figure_every: epochs between two figures of sample predictions; 0: none.
         checkpoint_minutes: minutes between two checkpoints within an epoch, each of which ends with one; 0:
             after every step.
-        threads: processor threads; all that torch takes by default.
+        threads: processor threads of each device; by default all that torch takes, or an equal part of the
+            processors where several devices are on one machine.
+        devices: GPUs, or processes on a CPU, of each node; ``batch`` and ``gold_batch`` are divided among all
+            devices of all nodes, so that their number must divide both.
+        nodes: machines that train together, each started by torchrun or SLURM.
         accelerator: auto, cpu, cuda or mps.
         precision: 32-true, or bf16-mixed for training passes in half precision.
 
@@ -62,11 +66,13 @@ class TrainingOptions:
     figure_every: int = 10
     checkpoint_minutes: float = 10.0
     threads: int | None = None
+    devices: int = 1
+    nodes: int = 1
     accelerator: Accelerator = "auto"
     precision: Precision = "32-true"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "gold_batch", "size", "validate_every"):
+        for name in ("epochs", "batch", "gold_batch", "size", "validate_every", "devices", "nodes"):
             _check(name, getattr(self, name) >= 1, "a whole number of at least 1", getattr(self, name))
         for name in ("warmup", "figure_every"):
             _check(name, getattr(self, name) >= 0, "a whole number of at least 0", getattr(self, name))
@@ -91,6 +97,13 @@ class TrainingOptions:
         )
         for name, kinds in (("accelerator", get_args(Accelerator)), ("precision", get_args(Precision))):
             _check(name, getattr(self, name) in kinds, f"one of {', '.join(kinds)}", getattr(self, name))
+        sharing = self.devices * self.nodes
+        for name in ("batch", "gold_batch"):
+            fits = getattr(self, name) % sharing == 0
+            allowed = (
+                f"a multiple of {sharing}, the devices that share it (training.devices x training.nodes)"
+            )
+            _check(name, fits, allowed, getattr(self, name))
 
 
 def _check(name: str, fits: bool, allowed: str, got: object) -> None:

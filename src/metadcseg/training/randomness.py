@@ -45,8 +45,12 @@ def seed_device(device: torch.device, seed: int) -> None:
 
 
 @contextmanager
-def processor_threads(count: int | None) -> Iterator[None]:
-    """Compute with so many processor threads within the block; None leaves them as they are.
+def processor_threads(count: int | None, processes: int = 1) -> Iterator[None]:
+    """Compute with so many processor threads within the block.
+
+    Args:
+        count: the number; None leaves it as it is, or divides the processors among several processes.
+        processes: how many compute on this machine together.
 
     Raises:
         InputError: where the machine has fewer processors: far too many threads end the process.
@@ -55,7 +59,8 @@ def processor_threads(count: int | None) -> Iterator[None]:
     if count is not None and count > most:
         raise InputError(f"training.threads must be at most {most}, the processors here, got {count}")
     before = torch.get_num_threads()
-    torch.set_num_threads(before if count is None else count)
+    equal = before if processes == 1 else max(1, min(before, most // processes))
+    torch.set_num_threads(equal if count is None else count)
     try:
         yield
     finally:

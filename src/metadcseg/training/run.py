@@ -11,12 +11,14 @@ import yaml
 from rich.console import Console
 
 from metadcseg.data.store import PreparedSet
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, SaidByFirst
 from metadcseg.files import cannot_write, write_bytes
 from metadcseg.methods.contract import Method
 from metadcseg.networks import NetworkOptions
+from metadcseg.training.agreement import check_alike, check_shared
 from metadcseg.training.checkpoints import load_checkpoint
 from metadcseg.training.identity import claim, describe, machine, settings_digest
+from metadcseg.training.job import describe_job
 from metadcseg.training.journal import Journal
 from metadcseg.training.loop import Loop
 from metadcseg.training.options import TrainingOptions
@@ -25,8 +27,9 @@ from metadcseg.training.position import Position
 from metadcseg.training.progress import Reporter
 from metadcseg.training.randomness import own_randomness, processor_threads
 from metadcseg.training.run_folder import RunFolder, write_run
-from metadcseg.training.setup import build, open_fabric, open_views
+from metadcseg.training.setup import build, open_fabric, open_team, open_views
 from metadcseg.training.stopping import StopRequest
+from metadcseg.training.team import Team
 from metadcseg.training.validation import Validator
 
 
@@ -41,6 +44,7 @@ class RunResult:
         best_epoch: the epoch, from 0, whose weights were kept; None without validation.
         best_dsc: its mean DSC on the validation cases.
         seconds: spent in all, over every part of the run.
+        first: whether this process has the first of its devices, the one that wrote the folder.
     """
 
     out: Path
@@ -49,6 +53,7 @@ class RunResult:
     best_epoch: int | None
     best_dsc: float | None
     seconds: float
+    first: bool = True
 
 
 def train(
@@ -71,6 +76,9 @@ def train(
     ``model.safetensors`` (the network that did best on ``val``), ``figures/`` and ``tensorboard/``. Ctrl-C or
     SIGTERM finishes the step, saves, and returns; a second one stops at once. The role ``test`` is never read.
 
+    Where ``options`` ask for several devices on this machine, processes are started for them, which end with this
+    call; under torchrun or SLURM this call joins the processes that they started.
+
     Args:
         prepared: images and masks.
         method: how to learn from them.
@@ -88,22 +96,65 @@ def train(
 
     Raises:
         InputError: where the set lacks what the method needs, the folder holds something else, a checkpoint
-            is damaged, the disk is full, or the loss is no longer a finite number.
+            is damaged, the disk is full, the loss is no longer a finite number, or a device is missing or lost.
     """
-    folder = RunFolder(Path(out))
+
+    def job() -> dict[str, Any]:
+        return describe_job(prepared, method, network, options, Path(out), seed=seed, label=label)
+
+    with open_team(prepared, options, job) as team:
+        return train_in(
+            team,
+            prepared,
+            method,
+            network,
+            options,
+            Path(out),
+            seed=seed,
+            resume=resume,
+            config=config,
+            console=console,
+            label=label,
+        )
+
+
+def train_in(
+    team: Team,
+    prepared: PreparedSet,
+    method: Method,
+    network: NetworkOptions,
+    options: TrainingOptions,
+    out: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    config: Mapping[str, Any] | None = None,
+    console: Console | None = None,
+    label: str | None = None,
+) -> RunResult:
+    """Do :func:`train` as one device of a team; the first device alone decides on the folder and writes to it."""
+    folder = RunFolder(out)
     views = open_views(prepared, method, options, seed)
     info = describe(prepared, method, network, options, seed=seed, label=label or method.name)
     with ExitStack() as stack:
-        stack.enter_context(processor_threads(options.threads))
-        fabric = open_fabric(options)
+        stack.enter_context(processor_threads(options.threads, options.devices))
+        fabric = open_fabric(options, team)
         stack.enter_context(own_randomness(fabric.device))
         storage = RunStorage(
-            folder.weights, len(views.train), (options.size, options.size), settings_digest(info)
+            folder.weights,
+            len(views.train),
+            (options.size, options.size),
+            settings_digest(info),
+            rank=team.seat.rank,
+            world=team.size,
         )
-        made, updater, state = build(views, method, network, options, fabric, seed, storage)
+        made, updater, state = build(views, method, network, options, fabric, seed, storage, team)
         info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
-        there = claim(folder, info, resume)
-        validator = Validator(prepared, options.size, options.batch, fabric.device)
+        there = claim(folder, info, resume) if team.first else None
+        team.join(fabric.device)
+        check_shared(team, folder)
+        there = json.loads(team.tell(json.dumps(there)))
+        validator = Validator(prepared, options.size, options.batch, fabric.device, team)
         loop = Loop(
             method=method,
             state=state,
@@ -115,8 +166,9 @@ def train(
             fabric=fabric,
             folder=folder,
             info=info,
+            team=team,
         )
-        return _Session(folder, info, loop, options, console).go(there, config)
+        return _Session(folder, info, loop, options, console if team.first else None, team).go(there, config)
 
 
 class _Session:
@@ -129,7 +181,9 @@ class _Session:
         loop: Loop,
         options: TrainingOptions,
         console: Console | None,
+        team: Team,
     ) -> None:
+        self._team = team
         self._folder, self._info, self._loop, self._options = folder, info, loop, options
         self._console = console or Console(quiet=True)
 
@@ -141,13 +195,18 @@ class _Session:
             if there["status"] == "finished" and loop.position.epoch >= self._options.epochs:
                 return self._leave_as_it_is()
             loop.load_state_dict(saved)
-        loop.write_info("running")
+        check_alike(self._team, self._info, loop.state_dict())
+        if self._team.first:
+            self._begin(config)
+        self._say(self._opening(there))
+        return self._result(interrupted=not self._train())
+
+    def _begin(self, config: Mapping[str, Any] | None) -> None:
+        self._loop.write_info("running")
         plain = json.loads(json.dumps(dict(config or self._default_config())))
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         write_bytes(self._folder.config, text.encode())
-        loop.position.write_best(self._folder.model)
-        self._say(self._opening(there))
-        return self._result(interrupted=not self._train())
+        self._loop.position.write_best(self._folder.model)
 
     def _leave_as_it_is(self) -> RunResult:
         """Say that there is nothing left to do, which needs none of the large files."""
@@ -160,8 +219,15 @@ class _Session:
             self._console, epochs=self._options.epochs, steps=steps, done=place.epoch * steps + place.step
         )
         try:
-            with Journal(self._folder, place.records) as journal, StopRequest() as stop, reporter:
+            with ExitStack() as stack:
+                stop = stack.enter_context(StopRequest())
+                journal = None
+                if self._team.first:
+                    journal = stack.enter_context(Journal(self._folder, place.records))
+                stack.enter_context(reporter)
                 finished = self._loop.run(journal, reporter, stop)
+        except SaidByFirst:
+            raise
         except InputError as error:
             self._record_failure(error)
             raise
@@ -181,6 +247,8 @@ class _Session:
 
     def _record_failure(self, error: Exception) -> None:
         """Say in ``run.json`` why the run stopped; a disk that is full has no room for that, and so be it."""
+        if not self._team.first:
+            return
         try:
             write_run(self._folder, {**self._info, "status": "failed", "reason": str(error)})
         except InputError:
@@ -202,9 +270,10 @@ class _Session:
         )
         where = "" if there is None else f"; going on after epoch {place.epoch} and {place.step} steps"
         grown = "" if there is None else self._grown(there["training"]["epochs"])
+        many = f"{self._team.size} x " if self._team.size > 1 else ""
         return (
             f"{info['label']}: {cases['train']} training cases{gold}, {val}; network of "
-            f"{info['parameters'] / 1e6:.2f} million parameters on {device['device']}{where}{grown}"
+            f"{info['parameters'] / 1e6:.2f} million parameters on {many}{device['device']}{where}{grown}"
         )
 
     def _grown(self, before: int) -> str:
@@ -241,6 +310,7 @@ class _Session:
             best.get("epoch"),
             best.get("dsc"),
             place.total_seconds,
+            self._team.first,
         )
 
     def _say(self, line: str) -> None:

@@ -1,10 +1,15 @@
-"""What must fit together before the first step: method and set, device, network, state."""
+"""What must fit together before the first step: method and set, devices, network, state."""
 
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from metadcseg.data.loading import TrainingView
@@ -14,6 +19,14 @@ from metadcseg.methods.contract import Declaration, Method, MethodState, Storage
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.randomness import derive_seed
+from metadcseg.training.seat import (
+    seat_from_slurm,
+    seat_from_torchrun,
+    slurm_tasks,
+    start_helpers,
+    torchrun_processes,
+)
+from metadcseg.training.team import Team
 from metadcseg.training.updater import SgdUpdater
 
 
@@ -56,20 +69,71 @@ def reads_gold(declared: Declaration) -> bool:
     return declared.needs_gold or declared.supervises_gold
 
 
-def open_fabric(options: TrainingOptions) -> Fabric:
-    """Return Fabric for one device.
+def open_team(prepared: PreparedSet, options: TrainingOptions, job: Callable[[], Mapping[str, Any]]) -> Team:
+    """Return the team that this process is a part of, starting the other processes where nobody else does.
+
+    Args:
+        prepared: the set; every device needs a training case of its own.
+        options: how many devices and nodes there shall be.
+        job: makes what a process that we start has to know, see :mod:`metadcseg.training.worker`.
 
     Raises:
-        InputError: where this machine has no such device.
+        InputError: where there are more devices than cases, the processes that a launcher started are not those
+            asked for, or several nodes have no launcher.
     """
+    size, cases = options.devices * options.nodes, len(prepared.select("train"))
+    if size > max(cases, 1):
+        raise InputError(
+            f"training.devices x training.nodes is {size}, but {prepared.path} has only {cases} train cases: give "
+            "fewer devices"
+        )
+    if torchrun_processes() > 1:
+        return Team(*seat_from_torchrun(size))
+    if size == 1:
+        return Team()
+    if slurm_tasks() > 1:
+        return Team(*seat_from_slurm(size))
+    if options.nodes > 1:
+        raise InputError(
+            f"training.nodes {options.nodes} needs torchrun or srun to start this command on every node "
+            "(docs/how-to/many-devices.md shows how); on one machine leave it at 1 and give --devices"
+        )
+    if hasattr(sys, "ps1"):
+        raise InputError(
+            f"training.devices {options.devices} cannot be started from a notebook or an interactive session: put "
+            "the call into a script, use the command metadcseg train, or take training.devices 1"
+        )
+    return Team(*start_helpers(size, job()))
+
+
+def open_fabric(options: TrainingOptions, team: Team) -> Fabric:
+    """Return Fabric for this process' own device.
+
+    Raises:
+        InputError: where this machine has no such device, or not so many.
+    """
+    several: dict[str, Any] = {}
+    if team.size > 1:
+        # the strategy is only asked which device is ours: DDP's wrapper would break the meta step's derivative
+        several = {"strategy": DDPStrategy(cluster_environment=team.seat), "num_nodes": options.nodes}
     try:
-        return Fabric(accelerator=options.accelerator, devices=1, precision=options.precision)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        fabric = Fabric(
+            accelerator=options.accelerator, devices=options.devices, precision=options.precision, **several
+        )
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        if team.size > 1:
+            raise InputError(
+                f"training.devices: {options.devices} of accelerator {options.accelerator} are not to be had "
+                f"here ({reason}); give fewer, or --accelerator cpu"
+            ) from error
         raise InputError(
             f"training.accelerator: {options.accelerator} is not to be had on this machine ({reason}); "
             "use auto or cpu"
         ) from error
+    if team.size > 1 and fabric.device.type == "cuda":
+        torch.cuda.set_device(fabric.device)  # collectives and random states go by the current device
+    return fabric
 
 
 def build(
@@ -80,13 +144,14 @@ def build(
     fabric: Fabric,
     seed: int,
     storage: Storage,
+    team: Team,
 ) -> tuple[nn.Module, SgdUpdater, MethodState]:
     """Return network, updater and method state before the first step; all of it follows from the seed."""
     initial = torch.Generator().manual_seed(derive_seed(seed, "network"))
     made = (
         create_network(network, views.train.channels, views.train.classes, initial).to(fabric.device).train()
     )
-    updater = SgdUpdater(made, options, fabric)
+    updater = SgdUpdater(made, options, fabric, team)
     generator = torch.Generator().manual_seed(derive_seed(seed, "method"))
     return made, updater, method.start(made, updater, generator, storage)
 

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from metadcseg.training.options import TrainingOptions
+from metadcseg.training.team import Team
 
 
 def lr_factor(epoch: int, *, epochs: int, warmup: int, decay: float) -> float:
@@ -38,19 +39,26 @@ class SgdUpdater:
     that it follows the weights closely at first and is not held back by the random start. Buffers (running
     statistics) are copied, not averaged.
 
+    Where several devices share a batch, each step begins with the average of their gradients, taken by hand on
+    the bare network, and with it of running statistics: so networks that began equal stay equal, bit for bit.
+
     Args:
         network: the bare network, on its device.
         options: learning rate and all that goes with it.
         fabric: runs the backward pass in the precision chosen.
+        team: the devices that share every batch; by default this one alone.
     """
 
-    def __init__(self, network: nn.Module, options: TrainingOptions, fabric: Fabric) -> None:
+    def __init__(
+        self, network: nn.Module, options: TrainingOptions, fabric: Fabric, team: Team | None = None
+    ) -> None:
         self.epoch = 0
         self.epochs = options.epochs
         self.averaged: nn.Module | None = None
         self._network = network
         self._options = options
         self._fabric = fabric
+        self._team = team or Team()
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         self.steps = 0
         self._optimiser = torch.optim.SGD(
@@ -80,10 +88,12 @@ class SgdUpdater:
 
     def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the average over the devices that share a batch; on one device, what was given."""
-        return dict(tensors)
+        return self._team.mean(tensors)
 
     def step(self) -> None:
-        """Clip the gradient's norm, take one optimiser step, clear the gradients, update the average."""
+        """Average over the devices, clip the norm, take one optimiser step, clear the gradients, average."""
+        if self._team.size > 1:
+            self._share_gradients()
         if self._options.clip:
             nn.utils.clip_grad_norm_(self._parameters, self._options.clip)
         self._optimiser.step()
@@ -91,6 +101,28 @@ class SgdUpdater:
         self.steps += 1
         if self.averaged is not None:
             self._average(self.averaged)
+
+    @torch.no_grad()
+    def _share_gradients(self) -> None:
+        """Average gradients and running statistics over the devices, all as one flat tensor.
+
+        A gradient that this device lacks counts as zeros; one that all lack stays away, since to the optimiser
+        (weight decay, momentum) none and zeros are not the same.
+        """
+        lacking = torch.tensor([float(parameter.grad is None) for parameter in self._parameters])
+        mine: dict[str, Tensor] = {"lacking": lacking.to(self._fabric.device)}
+        for n, parameter in enumerate(self._parameters):
+            gradient = parameter.grad
+            mine[f"gradient {n}"] = torch.zeros_like(parameter) if gradient is None else gradient
+        buffers = {n: b for n, b in enumerate(self._network.buffers()) if b.is_floating_point()}
+        mine |= {f"buffer {n}": buffer for n, buffer in buffers.items()}
+        common = self._team.mean(mine)
+        if lacking.any():  # only then is it worth waiting for the device
+            lacking = common["lacking"].cpu()
+        for n, parameter in enumerate(self._parameters):
+            parameter.grad = None if lacking[n] == 1.0 else common[f"gradient {n}"]
+        for n, buffer in buffers.items():
+            buffer.copy_(common[f"buffer {n}"])
 
     @torch.no_grad()
     def _average(self, averaged: nn.Module) -> None:

@@ -15,6 +15,7 @@ from metadcseg.evaluation.metrics import dice_from_counts, iou_from_counts
 from metadcseg.methods.contract import Method
 from metadcseg.tensors import IGNORE
 from metadcseg.training.run_folder import prediction_state
+from metadcseg.training.team import Team
 
 _FRAME_MEMORY = 256 * 2**20
 """Bytes of validation images that stay in memory between two looks."""
@@ -43,10 +44,19 @@ class Validator:
         size: side of the training frame in pixels.
         batch: images per forward pass.
         device: where the network is.
+        team: the devices among which the batches are dealt; the scores are those of one device.
     """
 
-    def __init__(self, prepared: PreparedSet, size: int, batch: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        prepared: PreparedSet,
+        size: int,
+        batch: int,
+        device: torch.device,
+        team: Team | None = None,
+    ) -> None:
         self._prepared = prepared
+        self._team = team or Team()
         self._cases = prepared.select("val")
         self._size, self._batch, self._device = size, batch, device
         self._frames: dict[int, Tensor] = {}
@@ -57,24 +67,40 @@ class Validator:
     def score(self, method: Method, network: nn.Module, stop: Callable[[], bool]) -> Scores | None:
         """Return the scores; None where ``stop`` said so in between.
 
+        Args:
+            method: predicts.
+            network: the same on all devices.
+            stop: asked before every batch, as often on every device, and answers the same on all.
+
         Raises:
             InputError: naming case and file where stored bytes are damaged.
         """
         state = prediction_state(network)
-        scores: list[tuple[float, float]] = []
-        for cases in self._batches():
+        scores = torch.zeros(len(self._cases), 2, dtype=torch.float64)  # DSC and IoU, one row per case
+        batches, devices = list(self._batches()), self._team.size
+        for turn in range(0, len(batches), devices):
             if stop():
                 return None
+            numbers = batches[turn + self._team.seat.rank : turn + self._team.seat.rank + 1]
+            if not numbers:
+                continue
+            cases = [self._cases[number] for number in numbers[0]]
             frames = torch.stack([self._frame(case) for case in cases]).to(self._device)
-            for case, probabilities in zip(cases, method.predict(state, frames), strict=True):
+            predicted = method.predict(state, frames)
+            for number, case, probabilities in zip(numbers[0], cases, predicted, strict=True):
                 prediction = native_labels(probabilities, case.height, case.width)
-                scores.append(overlap(prediction, self._prepared.label(case), len(self._prepared.classes)))
-        dsc, iou = np.mean(scores, axis=0)
-        return Scores(float(dsc), float(iou), len(scores))
+                found = overlap(prediction, self._prepared.label(case), len(self._prepared.classes))
+                scores[number] = torch.tensor(found, dtype=torch.float64)
+        every = np.sum(
+            self._team.each(*scores.flatten().tolist()), axis=0
+        )  # a case has a score on one device
+        dsc, iou = every.reshape(-1, 2).mean(axis=0)
+        return Scores(float(dsc), float(iou), len(self._cases))
 
-    def _batches(self) -> Iterator[tuple[Case, ...]]:
+    def _batches(self) -> Iterator[range]:
+        """Yield the numbers of the cases of each batch, the same batches however many devices there are."""
         for start in range(0, len(self._cases), self._batch):
-            yield self._cases[start : start + self._batch]
+            yield range(start, min(start + self._batch, len(self._cases)))
 
     def _frame(self, case: Case) -> Tensor:
         if case.row in self._frames:

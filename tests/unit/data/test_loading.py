@@ -7,6 +7,7 @@ import torch
 from metadcseg.data import PreparedSet, SetWriter
 from metadcseg.data.augmentation import AugmentOptions
 from metadcseg.data.loading import (
+    Share,
     TrainingView,
     edges_to_frame,
     epoch_batches,
@@ -331,3 +332,55 @@ def test_kept_frames_with_edges_change_no_bit(with_edges, monkeypatch):
     monkeypatch.setattr("metadcseg.data.loading._FRAME_MEMORY", 0)
     read = [batch for epoch in range(2) for batch in epoch_batches(_view(with_edges), epoch=epoch, batch=1)]
     assert all(torch.equal(one.edges, other.edges) for one, other in zip(kept, read, strict=True))
+
+
+def test_every_lane_is_shuffled_by_itself_and_gives_one_image_to_each_batch(prepared):
+    view = _view(prepared)
+    orders = [view.order(epoch, lanes=3) for epoch in range(20)]
+    for order in orders:
+        assert sorted(order) == list(range(7))
+        assert [row % 3 for row in order] == [0, 1, 2, 0, 1, 2, 0]
+    assert len({tuple(order) for order in orders}) > 10
+    assert {order[-1] for order in orders} == {0, 3, 6}  # who comes last changes, within its lane
+    assert [view.order(3, lanes=3), view.order(3, lanes=99)] == [view.order(3, lanes=3), list(range(7))]
+
+
+@pytest.mark.parametrize("steps", [None, 5])
+@pytest.mark.parametrize("devices", [2, 4])
+def test_the_parts_of_devices_make_the_same_batches_as_one_device(prepared, devices, steps):
+    whole = list(epoch_batches(_view(prepared), epoch=1, batch=4, steps=steps))
+    shares = [Share(number, devices) for number in range(devices)]
+    parts = [list(epoch_batches(_view(prepared), epoch=1, batch=4, steps=steps, share=s)) for s in shares]
+    for batch, *pieces in zip(whole, *parts, strict=True):
+        together = {}
+        for piece in pieces:
+            assert piece.joint.images == len(batch.images) / devices
+            assert piece.joint.pixels == (piece.labels != IGNORE).sum()
+            rows = zip(piece.indices.tolist(), piece.images, piece.labels, strict=True)
+            together |= {i: (image, label) for i, image, label in rows if (label != IGNORE).any()}
+        assert sum(piece.joint.pixels for piece in pieces) == (batch.labels != IGNORE).sum()
+        for index, image, label in zip(batch.indices.tolist(), batch.images, batch.labels, strict=True):
+            assert (
+                torch.equal(together[index][0], image) or steps is not None
+            )  # there an image may come twice
+            assert torch.equal(together[index][1], label) or steps is not None
+        assert together.keys() == set(batch.indices.tolist())
+
+
+def test_an_image_belongs_to_one_device_and_one_without_any_shows_its_own_unlabelled(prepared):
+    for number in range(4):
+        batches = list(epoch_batches(_view(prepared), epoch=2, batch=4, share=Share(number, 4)))
+        assert len(batches) == 2
+        assert all((batch.indices % 4 == number).all() for batch in batches)
+    assert (batches[1].labels == IGNORE).all()  # seven images: the fourth device has none of the last three
+    assert batches[1].indices.tolist() == [3]
+    assert (batches[1].joint.images, batches[1].joint.pixels) == (3 / 4, 0)
+
+
+def test_shares_that_cannot_be_are_refused(prepared):
+    with pytest.raises(InputError, match="cannot be shared by 3 devices"):
+        epoch_batches(_view(prepared), epoch=0, batch=4, share=Share(0, 3))
+    with pytest.raises(InputError, match="not exceed the cases"):
+        epoch_batches(_view(prepared), epoch=0, batch=8, share=Share(0, 8))
+    with pytest.raises(InputError, match="a number from 0 to 1, got 2"):
+        Share(2, 2)
