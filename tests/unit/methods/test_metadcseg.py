@@ -202,9 +202,9 @@ def test_centres_are_weighted_before_normalisation() -> None:
     seen: list[Tensor] = []
     weigh = term.weigh
 
-    def spy(output: Any, noisy: Batch, gamma: Tensor) -> Tensor:
+    def spy(output: Any, noisy: Batch, gamma: Tensor, *average: Any) -> Tensor:
         seen.append(gamma)
-        return weigh(output, noisy, gamma)
+        return weigh(output, noisy, gamma, *average)
 
     term.weigh = spy
     report = method.step(state, batch(0), batch(100))
