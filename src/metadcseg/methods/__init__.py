@@ -5,10 +5,11 @@ from typing import Any
 
 from metadcseg.errors import unknown_name
 from metadcseg.methods.contract import Declaration, Method, MethodState, StepReport, Updater
+from metadcseg.methods.l2b import L2B
 from metadcseg.methods.metadcseg import MetaDCSeg
 from metadcseg.methods.supervised import Supervised
 
-METHODS: dict[str, type[Any]] = {method.name: method for method in (MetaDCSeg, Supervised)}
+METHODS: dict[str, type[Any]] = {method.name: method for method in (MetaDCSeg, L2B, Supervised)}
 """Every method by its name."""
 
 
@@ -33,6 +34,7 @@ def create_method(name: str, **options: Any) -> Method:
 
 
 __all__ = [
+    "L2B",
     "METHODS",
     "Declaration",
     "MetaDCSeg",
