@@ -20,6 +20,7 @@ from metadcseg.training.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4
+CHOSEN = {"metadcseg": {"warmup": 1}, "supervised": {"gold": "mixed"}, "l2b": {}}  # method -> its options
 
 CHILD = """
 import sys, time
@@ -46,7 +47,7 @@ begin(method, set_path, Path(out), float(minutes), resume=False)
 
 
 def begin(method, set_path, out, minutes, resume):
-    chosen = create_method(method, **({"gold": "mixed"} if method == "supervised" else {"warmup": 1}))
+    chosen = create_method(method, **CHOSEN[method])
     options = TrainingOptions(
         epochs=EPOCHS,
         batch=2,
@@ -84,7 +85,8 @@ def whole(prepared, tmp_path_factory):
 def paused_child(method, prepared, out, minutes, pause_at):
     """Start a run in its own process and wait until it is within a certain step."""
     command = [sys.executable, "-c", CHILD, method, prepared, out, str(minutes), str(pause_at)]
-    child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path})
     deadline = time.monotonic() + 120
     while not Path(f"{out}.paused").exists():
         assert child.poll() is None, "the run ended before it could be stopped"
@@ -137,6 +139,7 @@ def assert_same_ending(one, two):
         ("metadcseg", 10.0, 2 * STEPS + 2, (2, 0)),  # two epochs done, the third begun
         ("metadcseg", 0.0, 2 * STEPS + 3, (2, 2)),  # a checkpoint after every step
         ("supervised", 10.0, STEPS + 2, (1, 0)),
+        ("l2b", 0.0, STEPS + 3, (1, 2)),
     ],
 )
 def test_kill_in_the_middle_of_an_epoch(whole, prepared, tmp_path, method, minutes, pause_at, goes_on_at):

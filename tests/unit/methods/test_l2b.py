@@ -95,16 +95,20 @@ def spy(function: Any, results: list[Any]) -> Any:
     return watched
 
 
-def test_views_differ_from_step_to_step_and_from_noisy_to_gold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_differ_between_images_steps_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr(l2b, "draw_views", spy(l2b.draw_views, drawn))
     method, network = L2B(zoom_most=0.45), tiny_network()
     state = start(method, network)
     for _ in range(2):
         method.step(state, batch(0), batch(100))
-    zooms = [tuple(view.warp.matrix[0, 0, 0].item() for view in views[1:4]) for views in drawn]
-    assert len(zooms) == 4
-    assert len(set(zooms)) == 4
+    zooms = [
+        tuple(view.warp.matrix[image, 0, 0].item() for view in views[1:4])
+        for views in drawn
+        for image in (0, 1)
+    ]
+    assert len(zooms) == 2 * 2 * 2
+    assert len(set(zooms)) == len(zooms)
 
 
 def test_where_nothing_helps_the_weights_stay_zero() -> None:
