@@ -58,11 +58,12 @@ class Batch:
         labels: (N, H, W) int64, class 0 .. L-1, or ``IGNORE``.
         indices: (N,) int64, each image's own number within its role: the key of the per-pixel weights.
         warp: how the augmented frame relates to the image's own frame.
-        edges: (N, H, W) bool, True on detected edges (eq. 8), or None where no edges are known.
+        edges: (N, H, W) float32, the probability from 0 to 1 that a pixel is on an edge (eq. 8), 0 beyond the
+            image after a warp; or None where no edges are known.
         joint: the size of the whole batch where this is one device's part of it; by default, it is the whole.
 
     Raises:
-        InputError: where shapes do not fit together or labels are not int64.
+        InputError: where shapes do not fit together, labels are not int64 or edges not float32.
     """
 
     images: Tensor
@@ -82,6 +83,8 @@ class Batch:
             check_shape("edges", self.edges, (count, height, width))
         if self.labels.dtype != torch.int64:
             raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
+        if self.edges is not None and self.edges.dtype != torch.float32:
+            raise InputError(f"edges must be float32 probabilities, got {self.edges.dtype}")
 
     @property
     def whole(self) -> Joint:

@@ -3,17 +3,19 @@
 import copy
 import io
 import random
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.contract.tools import CLASSES, SIZE, PlainUpdater, batch, tiny_network
+from tests.contract.tools import CLASSES, SIZE, PlainUpdater, batch, storage, tiny_network
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from metadcseg.errors import InputError
-from metadcseg.methods import METHODS, MethodState, StepReport, create_method
+from metadcseg.methods import METHODS, MethodState, StepReport, Storage, create_method
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.tensors import IGNORE, Batch
 
@@ -36,6 +38,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("metadcseg", {"tau": 0.7}),
     ("metadcseg", {"detach_boundary_weights": False}),
     ("metadcseg", {"warmup": 1}),
+    ("metadcseg", {"meta_every": 2}),
+    ("metadcseg", {"meta_every": 3, "virtual_step": "exact"}),
+    ("metadcseg", {"tangents": "decoder"}),
+    ("metadcseg", {"tangents": "head", "virtual_step": "exact", "gold_momentum": 0.5}),
+    ("metadcseg", {"gold_momentum": 0.9}),
     ("metadcseg", {"lambda_dice": 0.0, "dcd": False}),
     ("metadcseg", {"meta": False}),
     ("metadcseg", {"meta": False, "clean_supervision": False}),
@@ -45,9 +52,12 @@ every_variant = pytest.mark.parametrize(
 )
 
 
-def start(name: str, options: dict[str, Any], network: nn.Module) -> tuple[Any, MethodState]:
+def start(
+    name: str, options: dict[str, Any], network: nn.Module, kept: Storage | None = None
+) -> tuple[Any, MethodState]:
     method = create_method(name, **options)
-    return method, method.start(network, PlainUpdater(network), torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    return method, method.start(network, PlainUpdater(network), generator, kept or storage())
 
 
 def run(method: Any, state: MethodState, steps: range) -> list[StepReport]:
@@ -101,7 +111,7 @@ def test_same_bits_on_unetplusplus(options: dict[str, Any]) -> None:
     seeds = (torch.Generator().manual_seed(3) for _ in range(2))
     twins = [create_network(NetworkOptions(width=2), 2, CLASSES, seed) for seed in seeds]
     for network in twins:
-        method, state = start("metadcseg", options, network)
+        method, state = start("metadcseg", options, network, storage(size=32))
         for number in range(2):
             report = method.step(state, batch(number, size=32), batch(100 + number, size=32))
             assert report.scalars["loss"].isfinite()
@@ -109,18 +119,22 @@ def test_same_bits_on_unetplusplus(options: dict[str, Any]) -> None:
 
 
 @every_variant
-def test_saved_and_restored_mid_run_continues_identically(name: str, options: dict[str, Any]) -> None:
-    network = tiny_network()
-    method, state = start(name, options, network)
+def test_saved_and_restored_mid_run_continues_identically(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    network, kept = tiny_network(), storage(folder=tmp_path)
+    method, state = start(name, options, network, kept)
     run(method, state, range(3))
     file = io.BytesIO()
     updater = state.updater
     torch.save(
         {
             "method": state.state_dict(),
+            "storage": kept.state_dict(),
             "network": network.state_dict(),
             "averaged": updater.averaged.state_dict(),
             "optimiser": updater.optimiser.state_dict(),
+            "steps": updater.steps,
         },
         file,
     )
@@ -130,10 +144,13 @@ def test_saved_and_restored_mid_run_continues_identically(name: str, options: di
     saved = torch.load(file, weights_only=True)
     other = tiny_network(seed=9)
     other.load_state_dict(saved["network"])
-    _, resumed = start(name, options, other)
+    again = storage(folder=tmp_path)
+    _, resumed = start(name, options, other, again)
+    again.load_state_dict(saved["storage"])
     resumed.updater.averaged.load_state_dict(saved["averaged"])
     resumed.updater.optimiser.load_state_dict(saved["optimiser"])
     resumed.load_state_dict(saved["method"])
+    resumed.updater.steps = saved["steps"]
     run(method, resumed, range(3, 6))
     assert same(network, other)
     assert state.generator.get_state().equal(resumed.generator.get_state())
@@ -177,11 +194,26 @@ def test_an_ignored_pixel_changes_nothing(name: str, options: dict[str, Any]) ->
             for one in batches:
                 one.labels[:, :4, 5:9] = IGNORE
                 one.images[:, :, :4, 5:9] = filler
-                one.edges[:, :4, 5:9] = filler > 0
+                one.edges[:, :4, 5:9] = float(filler > 0)
             method.step(state, batches[0], batches[1] if method.declaration.needs_gold else None)
         networks.append(network)
     for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+@every_variant
+def test_edges_may_be_missing_and_count_only_where_that_is_declared(
+    name: str, options: dict[str, Any]
+) -> None:
+    networks = []
+    for kept in (True, False):
+        network = tiny_network()
+        method, state = start(name, options, network)
+        for number in range(3):
+            noisy = batch(number) if kept else replace(batch(number), edges=None)
+            method.step(state, noisy, batch(100 + number) if method.declaration.needs_gold else None)
+        networks.append(network)
+    assert method.declaration.uses_edges or same(*networks)
 
 
 @every_variant
@@ -241,25 +273,27 @@ def test_nobody_elses_state_moves(name: str, options: dict[str, Any]) -> None:
 
 @every_variant
 def test_predict_returns_probabilities_and_leaves_everything(name: str, options: dict[str, Any]) -> None:
-    network = tiny_network()
-    method, state = start(name, options, network)
+    network, maps = tiny_network(), storage()
+    method, state = start(name, options, network, maps)
     run(method, state, range(1))
-    weights, kept = copy.deepcopy(network), copy.deepcopy(state.state_dict())
+    weights, kept = copy.deepcopy(network), copy.deepcopy([state.state_dict(), maps.state_dict()])
     probabilities = method.predict(state, batch(1).images)
     assert probabilities.shape == (2, CLASSES, SIZE, SIZE)
     assert not probabilities.requires_grad
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2, SIZE, SIZE))
     assert same(network, weights)
-    assert str(kept) == str(state.state_dict())
+    assert str(kept) == str([state.state_dict(), maps.state_dict()])
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
 def flops(network: nn.Module, method: Any, state: MethodState, noisy: Batch, gold: Batch | None) -> float:
     with FlopCounterMode(display=False) as forward:
         network(noisy.images)
-    with FlopCounterMode(display=False) as step:
-        method.step(state, noisy, gold)
-    return step.get_total_flops() / forward.get_total_flops()
+    period = getattr(method, "meta_every", 1)  # a meta step and the steps that rest
+    with FlopCounterMode(display=False) as steps:
+        for _ in range(period):
+            method.step(state, noisy, gold)
+    return steps.get_total_flops() / forward.get_total_flops() / period
 
 
 @every_variant

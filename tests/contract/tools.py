@@ -1,17 +1,30 @@
-"""A loop's side of the method contract, as small as it can be: updater, network, batches."""
+"""A loop's side of the method contract, as small as it can be: updater, storage, network, batches."""
 
+import atexit
 import copy
+import shutil
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from metadcseg.networks import TappedNetwork
 from metadcseg.tensors import Batch
+from metadcseg.training.pixel_maps import RunStorage
 from metadcseg.warp import Warp
 
 CLASSES = 3
 SIZE = 16
+
+_SCRATCH = Path(tempfile.mkdtemp(prefix="metadcseg-tests-"))
+atexit.register(shutil.rmtree, _SCRATCH)
+
+
+def storage(size: int = SIZE, images: int = 10, folder: Path | None = None) -> RunStorage:
+    """A storage in a folder of its own, or in one that is there."""
+    return RunStorage(folder or Path(tempfile.mkdtemp(dir=_SCRATCH)), images, (size, size))
 
 
 class PlainUpdater:
@@ -20,6 +33,7 @@ class PlainUpdater:
     def __init__(self, network: nn.Module) -> None:
         self.epoch = 0
         self.epochs = 2
+        self.steps = 0
         self.network = network
         self.averaged = copy.deepcopy(network)
         self.optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
@@ -37,6 +51,7 @@ class PlainUpdater:
     def step(self) -> None:
         self.optimiser.step()
         self.optimiser.zero_grad()
+        self.steps += 1
         with torch.no_grad():
             for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 0.5)
@@ -50,7 +65,7 @@ def tiny_network(seed: int = 0, kernel: int = 3, depth: int = 1) -> TappedNetwor
         for inputs in [2] + [6] * depth:
             layers += [nn.Conv2d(inputs, 6, kernel, padding=kernel // 2), nn.ReLU()]
         network = nn.Sequential(*layers, nn.Conv2d(6, CLASSES, 1))
-    return TappedNetwork(network, str(len(layers)), classes=CLASSES)
+    return TappedNetwork(network, str(len(layers)), classes=CLASSES, encoder=("0",))
 
 
 def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:
@@ -62,5 +77,5 @@ def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:
     images = torch.randn(count, 2, size, size, generator=generator) + labels.unsqueeze(1)
     matrix = Warp.identity(count).matrix.clone()
     matrix[0, 0, 0] = -1
-    edges = torch.rand(count, size, size, generator=generator) < 0.02
+    edges = 0.5 * (torch.rand(count, size, size, generator=generator) < 0.02)
     return Batch(images, labels, torch.arange(first, first + count), Warp(matrix), edges)

@@ -154,6 +154,7 @@ def test_a_set_with_a_damaged_table(copies, tmp_path, name):
     [
         ("train", "image", {"train"}),
         ("train", "label", {"train"}),
+        ("train", "edges", {"train"}),
         ("gold", "label", {"train"}),
         ("val", "image", {"train"}),
         ("test", "image", {"evaluate"}),
@@ -191,6 +192,14 @@ OPTIONS = {
     "half an epoch": (["{train}", "--epochs", "1.5"], ["--epochs must be a whole number, got 1.5"]),
     "negative epochs": (["{train}", "--epochs", "-1"], ["epochs must be", "at least 1, got -1"]),
     "no epochs": (["{train}", "--epochs", "0"], ["epochs must be", "at least 1, got 0"]),
+    "an edge is no certainty and a half": (
+        ["{train}", "--metadcseg.edge_threshold", "1.5"],
+        ["metadcseg.edge_threshold must be above 0 and at most 1, got 1.5"],
+    ),
+    "no such edge detector": (
+        ["prepare", "phantom", "--out", "{new}", "--edges", "pidnet.pth"],
+        ["--edges must be pidinet, none or a file with weights of PiDiNet, got 'pidnet.pth'"],
+    ),
     "negative rate": (["{train}", "--training.lr", "-1"], ["training.lr must be a number above 0, got -1"]),
     "NaN as learning rate": (
         ["{train}", "--training.lr", "nan"],

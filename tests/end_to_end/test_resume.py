@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import torch
 from tests.unit.training.helpers import make_set
 
 from metadcseg.data.store import PreparedSet
+from metadcseg.errors import InputError
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions, load_run, read_run, train
 from metadcseg.training.checkpoints import load_checkpoint
+from metadcseg.training.map_file import MapLayout
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4
@@ -46,10 +49,10 @@ begin(method, set_path, Path(out), float(minutes), resume=False)
 """
 
 
-def begin(method, set_path, out, minutes, resume):
+def begin(method, set_path, out, minutes, resume, epochs=EPOCHS, seed=7):
     chosen = create_method(method, **CHOSEN[method])
     options = TrainingOptions(
-        epochs=EPOCHS,
+        epochs=epochs,
         batch=2,
         gold_batch=2,
         size=32,
@@ -60,12 +63,12 @@ def begin(method, set_path, out, minutes, resume):
         threads=1,
     )
     network = NetworkOptions(width=2)
-    return train(PreparedSet.open(set_path), chosen, network, options, out, seed=7, resume=resume)
+    return train(PreparedSet.open(set_path), chosen, network, options, out, seed=seed, resume=resume)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return make_set(tmp_path_factory.mktemp("sets") / "disks", train=6, gold=2, val=2).path
+    return make_set(tmp_path_factory.mktemp("sets") / "disks", train=6, gold=2, val=2, edges=True).path
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +88,9 @@ def whole(prepared, tmp_path_factory):
 def paused_child(method, prepared, out, minutes, pause_at):
     """Start a run in its own process and wait until it is within a certain step."""
     command = [sys.executable, "-c", CHILD, method, prepared, out, str(minutes), str(pause_at)]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path})
+    child = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+    )
     deadline = time.monotonic() + 120
     while not Path(f"{out}.paused").exists():
         assert child.poll() is None, "the run ended before it could be stopped"
@@ -98,11 +102,15 @@ def paused_child(method, prepared, out, minutes, pause_at):
 def ending(out):
     """Return all that must be equal: final state, kept weights, journal."""
     checkpoint = load_checkpoint(out / "checkpoints")
-    position = checkpoint.pop("position")
+    position, kept = checkpoint.pop("position"), checkpoint.pop("storage")
+    for (
+        maps
+    ) in kept.values():  # where a map lies depends on when checkpoints were written; what it holds does not
+        del maps["slots"], maps["before"]
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     for record in [*records, *position["records"], position]:
         record.pop("seconds")
-    tensors = {**load_run(out).network.state_dict(), **flat(checkpoint), **flat(position)}
+    tensors = {**load_run(out).network.state_dict(), **flat(checkpoint), **flat(position), **flat(kept)}
     return tensors, records
 
 
@@ -165,3 +173,57 @@ def test_sigterm_from_outside_saves_and_leaves_cleanly(whole, prepared, tmp_path
     assert (position["epoch"], position["step"]) == (1, 2)
     begin("metadcseg", prepared, out, 10.0, resume=True)
     assert_same_ending(whole("metadcseg"), out)
+
+
+def damage_a_weight(path):
+    """Flip one bit of the map that the newest checkpoint has of the first image."""
+    slot = int(load_checkpoint(path.parents[1] / "checkpoints")["storage"]["alpha"]["slots"][0])
+    assert slot
+    content = bytearray(path.read_bytes())
+    header = json.loads(content[12:4096])
+    place = MapLayout("alpha", header["run"], header["images"], header["height"], header["width"]).place(
+        0, slot
+    )
+    content[place] ^= 1
+    path.write_bytes(content)
+    return "the map of training image 0 is damaged"
+
+
+def cut_short(path):
+    os.truncate(path, 5000)
+    return "is damaged: it has 5000 bytes"
+
+
+def test_damaged_weights_are_found_and_the_way_out_leads_to_the_same_end(whole, prepared, tmp_path):
+    out = tmp_path / "run"
+    begin("metadcseg", prepared, out, 10.0, resume=False, epochs=3)
+    alpha, last = out / "weights/alpha.map", out / "checkpoints/last.pt"
+    kept, checkpoint = alpha.read_bytes(), last.read_bytes()
+    for damage in (cut_short, Path.unlink, damage_a_weight):
+        says = damage(alpha) or "is missing"
+        with pytest.raises(InputError, match=says) as caught:
+            begin("metadcseg", prepared, out, 10.0, resume=True)
+        assert str(alpha) in str(caught.value)
+        assert last.read_bytes() == checkpoint  # nothing was changed
+        if damage is not damage_a_weight:
+            alpha.write_bytes(kept)
+    last.unlink()  # one of the ways out that the sentence names
+    begin("metadcseg", prepared, out, 10.0, resume=True)
+    assert_same_ending(whole("metadcseg"), out)
+
+
+def test_weights_of_a_run_with_another_seed_are_refused(prepared, tmp_path):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    begin("metadcseg", prepared, runs[0], 10.0, resume=False, epochs=2)
+    begin("metadcseg", prepared, runs[1], 10.0, resume=False, epochs=2, seed=8)
+    shutil.copy(runs[1] / "weights/beta.map", runs[0] / "weights/beta.map")
+    with pytest.raises(InputError, match=r"beta\.map belongs to another run \(run: \w{12} there"):
+        begin("metadcseg", prepared, runs[0], 10.0, resume=True)
+
+
+def test_a_finished_run_does_not_need_its_weights(whole, prepared, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole("metadcseg"), out, ignore=shutil.ignore_patterns("weights"))
+    assert begin("metadcseg", prepared, out, 10.0, resume=True).epochs_done == EPOCHS
+    with pytest.raises(InputError, match=r"alpha\.map is missing"):
+        begin("metadcseg", prepared, out, 10.0, resume=True, epochs=EPOCHS + 1)

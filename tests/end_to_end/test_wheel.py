@@ -51,7 +51,9 @@ def test_what_is_in_it(wheel):
         names = archive.namelist()
     modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / "metadcseg").rglob("*.py")}
     presets = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("configs/*.yaml")}
-    needed = {"metadcseg/py.typed", "metadcseg/experiments/page.html.jinja"}
+    weights = "metadcseg/networks/weights/pidinet-tiny.safetensors"
+    needed = {"metadcseg/py.typed", "metadcseg/experiments/page.html.jinja", weights}
+    assert (ROOT / "src" / weights).stat().st_size < 1_000_000
     assert len(presets) >= 5
     assert modules | presets | needed <= set(names)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"metadcseg"}  # no tests, no data

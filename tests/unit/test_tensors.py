@@ -20,7 +20,7 @@ def parts(**changed):
 
 
 def test_a_batch_whose_parts_fit_is_taken():
-    batch = Batch(**parts(edges=torch.zeros(2, 4, 5, dtype=torch.bool)))
+    batch = Batch(**parts(edges=torch.zeros(2, 4, 5)))
     assert batch.edges is not None
 
 
@@ -35,7 +35,8 @@ def test_a_batch_whose_parts_fit_is_taken():
         ({"labels": torch.zeros(2, 1, 4, 5, dtype=torch.int64)}, "labels must have the shape"),
         ({"indices": torch.arange(3)}, "indices must have the shape (2), got (3,)"),
         ({"warp": Warp.identity(1)}, "warp.matrix must have the shape (2, 2, 3), got (1, 2, 3)"),
-        ({"edges": torch.zeros(2, 4, 4, dtype=torch.bool)}, "edges must have the shape (2, 4, 5)"),
+        ({"edges": torch.zeros(2, 4, 4)}, "edges must have the shape (2, 4, 5)"),
+        ({"edges": torch.zeros(2, 4, 5, dtype=torch.bool)}, "edges must be float32 probabilities"),
         ({"labels": torch.zeros(2, 4, 5, dtype=torch.uint8)}, "labels must be int64 class numbers"),
     ],
 )
@@ -47,7 +48,7 @@ def test_what_does_not_fit_is_named(changed, says):
 
 def test_moving_a_batch_moves_its_tensors():
     meta = torch.device("meta")
-    batch = Batch(**parts(edges=torch.zeros(2, 4, 5, dtype=torch.bool)))
+    batch = Batch(**parts(edges=torch.zeros(2, 4, 5)))
     moved = batch.to(meta)
     for name in ("images", "labels", "indices", "edges"):
         assert getattr(moved, name).device == meta

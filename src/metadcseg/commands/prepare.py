@@ -15,6 +15,7 @@ from metadcseg.commands.console import (
     print_json,
     progress_bar,
 )
+from metadcseg.data.edges import DEFAULT
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.errors import InputError
@@ -62,6 +63,14 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--spacing", type=str, default=None, help="a folder: size of a pixel in mm, ROW,COLUMN or one number"
     )
+    parser.add_argument(
+        "--edges",
+        type=str,
+        default=DEFAULT,
+        metavar="pidinet|none|FILE",
+        help="who finds the edges that join the boundary (eq. 8), once per image: the detector of the package, nobody, "
+        "or PiDiNet with the weights of a file, such as a published table5_pidinet.pth",
+    )
     parser.add_argument("--json", action="store_true", help="print what was written as one JSON object")
 
 
@@ -80,14 +89,15 @@ def run(options: Namespace, console: Console) -> int:
         return 0
     roles = ", ".join(f"{number} {role}" for role, number in report.cases.items())
     size = f"{report.raw_bytes / 2**20:.0f} MiB of pixels"
-    plain_output().print(f"{report.path}: {roles}; classes {', '.join(report.classes)}; {size}")
+    edges = "no edges" if report.edges is None else f"edges by {report.edges['detector']}"
+    plain_output().print(f"{report.path}: {roles}; classes {', '.join(report.classes)}; {edges}; {size}")
     return 0
 
 
 def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
     out = Path(options.out)
     seed = check_seed(options.seed)
-    shares = {"seed": seed, "limit": options.limit}
+    shares = {"seed": seed, "limit": options.limit, "edges": options.edges}
     shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
     if options.what == "phantom":
         _refuse(options, "source", "remap", "limit", "spacing")
@@ -101,6 +111,7 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
             out,
             name=options.name or "phantom",
             source={"source": "phantom", **asdict(drawn)},
+            edges=options.edges,
             progress=advance,
         )
     if options.what == "kvasir-seg":

@@ -110,9 +110,11 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
 
 def _case_findings(prepared: PreparedSet, case: Case) -> list[Finding]:
     findings = []
-    readers = {"image": prepared.image, "label": prepared.label, "truth": prepared.truth}
-    if not case.has_truth:
-        del readers["truth"]
+    readers = {"image": prepared.image, "label": prepared.label}
+    if case.has_truth:
+        readers["truth"] = prepared.truth
+    if case.has_edges:
+        readers["edges"] = prepared.edges
     for kind, read in readers.items():
         try:
             array = read(case)

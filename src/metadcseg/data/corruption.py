@@ -142,6 +142,7 @@ def _write(
         channels=source.channels,
         noise=noise,
         source=source.source,
+        edge_detector=source.edge_detector,
     ) as writer:
         for case in source.cases:
             truth = reference(source, case)
@@ -155,6 +156,7 @@ def _write(
                 image=source.image(case),
                 label=label,
                 truth=truth,
+                edges=source.edges(case) if case.has_edges else None,
                 spacing=case.spacing,
             )
             steps.step()

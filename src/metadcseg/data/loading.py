@@ -37,12 +37,14 @@ class Sample:
     Args:
         image: (C, S, S) float32, normalised.
         label: (S, S) int64, class number or ``IGNORE``.
+        edges: (S, S) float32, the probability of an edge from 0 to 1, or None where the set has no edges.
         index: the image's number within its role.
         warp: (2, 3) float32, from the augmented frame to the image's own frame.
     """
 
     image: Tensor
     label: Tensor
+    edges: Tensor | None
     index: int
     warp: Tensor
 
@@ -110,6 +112,27 @@ def label_to_frame(label: Array, size: int) -> Tensor:
     return F.interpolate(plane, size=(size, size), mode="nearest-exact")[0, 0].long()
 
 
+def edges_to_frame(edges: Array, size: int) -> Tensor:
+    """Bring edges to the square training frame; each pixel takes the highest probability of those it covers.
+
+    A mean over the area would fade a line of one or two pixels away when the frame is smaller than the image,
+    and the nearest pixel would miss parts of it; with the highest every edge stays a closed line.
+
+    Args:
+        edges: (H, W) uint8, 255 times the probability.
+        size: S, the frame's side in pixels.
+
+    Returns:
+        (S, S) uint8, likewise.
+
+    Example:
+        >>> edges_to_frame(np.array([[0, 9, 0, 0], [0, 0, 0, 7]], np.uint8), 2).tolist()
+        [[9, 0], [0, 7]]
+    """
+    plane = torch.from_numpy(np.array(edges))[None, None].float()
+    return F.adaptive_max_pool2d(plane, (size, size))[0, 0].byte()
+
+
 class TrainingView:
     """The cases of one role as a method may see them: images and one kind of label, in the training frame.
 
@@ -127,6 +150,7 @@ class TrainingView:
         ids: the cases' names; their order defines ``Sample.index``.
         channels: C of every image.
         classes: L, the number of classes.
+        has_edges: whether batches come with edges.
 
     Raises:
         InputError: where the role has no cases, or an argument is out of its range.
@@ -157,12 +181,14 @@ class TrainingView:
             )
         self._read_image = prepared.image
         self._read_label = prepared.label if labels == "given" else prepared.truth
-        self._frames: dict[int, tuple[Tensor, Tensor]] = {}
+        self._read_edges = None if prepared.edge_detector is None else prepared.edges
+        self._frames: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
         self._frame_bytes = 0
         self.role, self.size, self.labels, self.augment, self.seed = role, size, labels, augment, seed
         self.ids = tuple(case.id for case in self._cases)
         self.channels = prepared.channels
         self.classes = len(prepared.classes)
+        self.has_edges = prepared.edge_detector is not None
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -178,33 +204,37 @@ class TrainingView:
         Raises:
             InputError: naming case and file where the stored bytes are damaged.
         """
-        image, label = self._frame(row_in_role)
+        image, label, levels = self._frame(row_in_role)
+        edges = None if levels is None else levels.float() / 255
         if self.augment is None:
-            return Sample(image.clone(), label.clone(), row_in_role, torch.eye(2, 3))
+            return Sample(image.clone(), label.clone(), edges, row_in_role, torch.eye(2, 3))
         key = ("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
         matrix = draw_warp(self.augment, self.size, generator_for(*key))
         warp = Warp(matrix[None])
         moved = warp.apply(image[None], "bilinear", fill=0.0)[0]
         moved_label = warp.apply(label[None, None], "nearest", fill=float(IGNORE))[0, 0]
-        return Sample(moved, moved_label, row_in_role, matrix)
+        if edges is not None:  # as the label: an edge stays where the labels meet, and keeps its probability
+            edges = warp.apply(edges[None, None], "nearest", fill=0.0)[0, 0]
+        return Sample(moved, moved_label, edges, row_in_role, matrix)
 
     def order(self, epoch: int, repeat: int = 0) -> list[int]:
         """Return the rows of this role in the random order of one pass."""
         generator = generator_for("order", self.seed, self.role, epoch, repeat)
         return torch.randperm(len(self), generator=generator).tolist()
 
-    def _frame(self, row: int) -> tuple[Tensor, Tensor]:
-        """Return image and label before augmentation, from memory where they still fitted."""
+    def _frame(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return image, label and edges (uint8) before augmentation, from memory where they still fitted."""
         if row in self._frames:
             return self._frames[row]
         case = self._cases[row]
         image = to_frame(self._read_image(case), self.size)
         label = label_to_frame(self._read_label(case), self.size)
-        needed = image.nbytes + label.nbytes
+        edges = None if self._read_edges is None else edges_to_frame(self._read_edges(case), self.size)
+        needed = image.nbytes + label.nbytes + (0 if edges is None else edges.nbytes)
         if self._frame_bytes + needed <= _FRAME_MEMORY:
-            self._frames[row] = (image, label)
+            self._frames[row] = (image, label, edges)
             self._frame_bytes += needed
-        return image, label
+        return image, label, edges
 
 
 def epoch_batches(
@@ -221,7 +251,7 @@ def epoch_batches(
             there are this many full batches, those left out included; one may then hold an image twice.
 
     Yields:
-        Batches with ``edges=None``; the next one is made by a thread while this one is used.
+        Batches, with edges where the set has them; the next is made by a thread while this one is used.
 
     Raises:
         InputError: where a count is out of range, or naming case and file where stored bytes are damaged.
@@ -258,9 +288,11 @@ def _made_ahead(view: TrainingView, epoch: int, plan: Iterator[list[tuple[int, i
 
 def _collate(view: TrainingView, epoch: int, chosen: list[tuple[int, int]]) -> Batch:
     samples = [view.sample(row, epoch, repeat) for row, repeat in chosen]
+    edges = [sample.edges for sample in samples if sample.edges is not None]  # of all or of none
     return Batch(
         images=torch.stack([sample.image for sample in samples]),
         labels=torch.stack([sample.label for sample in samples]),
         indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
         warp=Warp(torch.stack([sample.warp for sample in samples])),
+        edges=torch.stack(edges) if edges else None,
     )

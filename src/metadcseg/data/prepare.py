@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from metadcseg.data.edges import DEFAULT, EdgeDetector, edge_detector
 from metadcseg.data.findings import Finding, plural, without_repeats
 from metadcseg.data.inspection import Inspection, Progress, inspect_cases, load_image, load_mask
 from metadcseg.data.readers import with_channels
@@ -27,6 +28,7 @@ class PrepareReport:
         classes: names of the classes, background first.
         channels: 1 or 3.
         raw_bytes: size of all arrays before compression: what a training keeps in memory at most.
+        edges: what made the edges (``detector``, ``sha256`` of its weights), or None where there are none.
         findings: warnings and notes; errors are raised before anything is written.
     """
 
@@ -36,6 +38,7 @@ class PrepareReport:
     classes: tuple[str, ...]
     channels: int
     raw_bytes: int
+    edges: dict[str, str] | None
     findings: tuple[Finding, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,6 +50,7 @@ class PrepareReport:
             "classes": list(self.classes),
             "channels": self.channels,
             "raw_bytes": self.raw_bytes,
+            "edges": self.edges,
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
@@ -63,6 +67,7 @@ def prepare_folder(
     test: float = 0.1,
     limit: int | None = None,
     spacing: tuple[float, float] | None = None,
+    edges: str = DEFAULT,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Prepare a plain folder (its layout: `metadcseg.data.sources.folder`).
@@ -78,6 +83,7 @@ def prepare_folder(
         test: share held out for the test likewise.
         limit: use only so many training cases beside gold; validation and test stay whole.
         spacing: size of a pixel in mm (row, column), where all images share one; distances then come in mm too.
+        edges: who finds the edges of eq. 8: ``"pidinet"``, ``"none"``, or a file with weights of PiDiNet.
         progress: called after every case, which is looked at first and written then: twice.
 
     Raises:
@@ -87,7 +93,7 @@ def prepare_folder(
     scan = scan_folder(folder, seed=seed, val=val, test=test, limit=limit)
     if spacing is not None:
         scan = replace(scan, cases=tuple(replace(case, spacing=spacing) for case in scan.cases))
-    return _prepare(scan, out, name or folder.resolve().name, classes, remap, progress)
+    return _prepare(scan, out, name or folder.resolve().name, classes, remap, edges, progress)
 
 
 def prepare_kvasir(
@@ -100,6 +106,7 @@ def prepare_kvasir(
     val: float = 0.1,
     test: float = 0.1,
     limit: int | None = None,
+    edges: str = DEFAULT,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Prepare Kvasir-SEG (its layouts: `metadcseg.data.sources.kvasir`).
@@ -113,6 +120,7 @@ def prepare_kvasir(
         val: share held out for validation (official layout).
         test: share held out for the test (official layout).
         limit: use only so many training cases, the gold ones among them.
+        edges: who finds the edges of eq. 8: ``"pidinet"``, ``"none"``, or a file with weights of PiDiNet.
         progress: called after every case, twice.
 
     Raises:
@@ -120,7 +128,7 @@ def prepare_kvasir(
     """
     refuse_occupied(out)  # before the work; the writer looks again after it
     scan = scan_kvasir(source, gold=gold, seed=seed, val=val, test=test, limit=limit)
-    return _prepare(scan, out, name, None, None, progress)
+    return _prepare(scan, out, name, None, None, edges, progress)
 
 
 def prepare_cases(
@@ -131,6 +139,7 @@ def prepare_cases(
     classes: Sequence[str] | None = None,
     source: Mapping[str, Any] | None = None,
     remap: Mapping[int, int] | None = None,
+    edges: str = DEFAULT,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Prepare cases of any origin, such as phantoms, which come as arrays.
@@ -142,6 +151,7 @@ def prepare_cases(
         classes: names of the classes, background first; numbered by default.
         source: where the data is from, kept in the set.
         remap: value in a mask -> class number.
+        edges: who finds the edges of eq. 8: ``"pidinet"``, ``"none"``, or a file with weights of PiDiNet.
         progress: called after every case, twice.
 
     Raises:
@@ -149,7 +159,7 @@ def prepare_cases(
     """
     refuse_occupied(out)  # before the work; the writer looks again after it
     scan = Scan(tuple(cases), source=dict(source or {"source": name}))
-    return _prepare(scan, out, name, classes, remap, progress)
+    return _prepare(scan, out, name, classes, remap, edges, progress)
 
 
 def class_names(number: int) -> tuple[str, ...]:
@@ -170,8 +180,10 @@ def _prepare(
     name: str,
     classes: Sequence[str] | None,
     remap: Mapping[int, int] | None,
+    edges: str,
     progress: Progress | None,
 ) -> PrepareReport:
+    detector = edge_detector(edges)  # before the work: its file may be wrong
     named = tuple(classes or scan.classes or ())
     total = 2 * len(scan.cases)
     inspection = inspect_cases(
@@ -190,21 +202,27 @@ def _prepare(
     source = dict(scan.source or {})
     if remap:
         source["remap"] = {str(value): label for value, label in remap.items()}
-    with SetWriter(out, name=name, classes=named, channels=inspection.channels, source=source) as writer:
+    made_by = None if detector is None else detector.facts()
+    channels, raw_bytes = inspection.channels, inspection.raw_bytes
+    with SetWriter(
+        out, name=name, classes=named, channels=channels, source=source, edge_detector=made_by
+    ) as writer:
         for done, case in enumerate(scan.cases, start=1):
-            _write(writer, case, inspection)
+            raw_bytes += _write(writer, case, inspection, detector)
             if progress:
                 progress(total // 2 + done, total)
     counts = Counter(case.role for case in scan.cases)
     roles = {role: counts[role] for role in ROLES}
-    return PrepareReport(out, name, roles, named, inspection.channels, inspection.raw_bytes, findings)
+    return PrepareReport(out, name, roles, named, channels, raw_bytes, made_by, findings)
 
 
-def _write(writer: SetWriter, case: RawCase, inspection: Inspection) -> None:
+def _write(writer: SetWriter, case: RawCase, inspection: Inspection, detector: EdgeDetector | None) -> int:
+    """Find the edges of one case and write all of it; return how many bytes the edges take in memory."""
     if inspection.scheme is None:  # excluded by the caller; said here for the type checker
-        return
+        return 0
     image = with_channels(load_image(case).array, inspection.channels)
     label = inspection.scheme.apply(load_mask(case).array, inspection.facts[case.id])
+    edges = None if detector is None else detector.find(image)
     writer.add(
         id=case.id,
         role=case.role,
@@ -212,8 +230,10 @@ def _write(writer: SetWriter, case: RawCase, inspection: Inspection) -> None:
         image=image,
         label=label,
         truth=label if case.verified else None,
+        edges=edges,
         spacing=case.spacing,
     )
+    return 0 if edges is None else edges.nbytes
 
 
 def _refuse_errors(name: str, findings: Iterable[Finding]) -> None:

@@ -34,6 +34,10 @@ from metadcseg.errors import InputError, unknown_name
 __all__ = ["ROLES", "Case", "PreparedSet", "SetWriter", "refuse_occupied"]
 
 _AGAIN = "prepare the set again"
+_LACKING = {
+    "truth": "reference mask (truth); prepare the set from data that has one",
+    "edges": "edges; prepare the set again without --edges none",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Case:
         width: native W in pixels.
         spacing: (row, column) distance of pixel centres in mm, or None where unknown.
         has_truth: a reference mask is stored beside the label given.
+        has_edges: the probability of edges is stored.
     """
 
     row: int
@@ -59,6 +64,7 @@ class Case:
     width: int
     spacing: tuple[float, float] | None
     has_truth: bool
+    has_edges: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class PreparedSet:
         channels: C of every image.
         noise: how the labels were corrupted, or None when they are as given.
         source: where the data come from and under which licence.
+        edge_detector: what made the edges (``detector``, ``sha256`` of its weights), or None where there are none.
         fingerprint: sha256 of the manifest; equal for sets with equal content, notes and order.
         cases: all cases in the order of the table.
 
@@ -101,6 +108,7 @@ class PreparedSet:
         self.classes: tuple[str, ...] = tuple(manifest["classes"])
         self.channels: int = manifest["channels"]
         self.source: dict[str, Any] = manifest["source"]
+        self.edge_detector: dict[str, Any] | None = manifest.get("edges")
         self.noise = noise
         self.fingerprint = sums[MANIFEST]
         self.cases = tuple(case for case, _, _ in table)
@@ -180,6 +188,14 @@ class PreparedSet:
         """
         return self._read(case, "truth")
 
+    def edges(self, case: Case) -> Array:
+        """Return 255 times the probability that each pixel is on an edge (eq. 8), (H, W) uint8.
+
+        Raises:
+            InputError: where the set has none, or naming case and file where the bytes are damaged.
+        """
+        return self._read(case, "edges")
+
     def image_hash(self, case: Case) -> str:
         """Return the sha256 of the image as the table has it: equal for images of equal content."""
         return self._place(case, "image").sha256
@@ -200,10 +216,7 @@ class PreparedSet:
             raise InputError(f"case {case.id!r} is not of {self.path}; take cases from this set's own .cases")
         places = self._places[case.row]
         if kind not in places:
-            raise InputError(
-                f"{self.path}: case {case.id!r} has no reference mask ({kind}); "
-                "prepare the set from data that has one"
-            )
+            raise InputError(f"{self.path}: case {case.id!r} has no {_LACKING[kind]}")
         return places[kind]
 
     def _read(self, case: Case, kind: str) -> Array:
@@ -284,6 +297,8 @@ def _manifest(file: Path, data: bytes) -> dict[str, Any]:
             raise InputError(
                 f"{file}: {key!r} must be a {kind.__name__}, got {manifest.get(key)!r}; {_AGAIN}"
             )
+    if not isinstance(manifest.get("edges"), dict | None):
+        raise InputError(f"{file}: 'edges' must be a dict or missing, got {manifest['edges']!r}; {_AGAIN}")
     if manifest["channels"] < 1 or not all(isinstance(name, str) for name in manifest["classes"]):
         raise InputError(f"{file}: channels or classes are not what a set can have; {_AGAIN}")
     return manifest
@@ -303,10 +318,12 @@ def _row(
             width=int(row["width"]),
             spacing=None if row["spacing"] is None else (float(row["spacing"][0]), float(row["spacing"][1])),
             has_truth="truth" in row["arrays"],
+            has_edges="edges" in row["arrays"],
         )
         places = {kind: _Place(**place) for kind, place in row["arrays"].items()}
         fits = row["row"] == number and case.role in ROLES and row["dtype"] in IMAGE_DTYPES
         fits &= {"image", "label"} <= places.keys() <= set(KINDS)
+        fits &= case.has_edges == (manifest.get("edges") is not None)  # every case or none
         fits &= all(ARRAY_NAME.fullmatch(place.array) and place.index >= 0 for place in places.values())
         fits &= min(case.height, case.width) >= 1 and max(case.height, case.width) <= MAX_SIDE
         fits &= case.height * case.width * manifest["channels"] <= MAX_VALUES

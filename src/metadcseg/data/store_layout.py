@@ -31,9 +31,9 @@ NOISE = "noise.json"
 CHECKSUMS = "SHA256SUMS"
 ARRAYS = "arrays"
 
-KINDS = ("image", "label", "truth")
+KINDS = ("image", "label", "truth", "edges")
 IMAGE_DTYPES = ("uint8", "uint16", "float32")
-ARRAY_NAME = re.compile(r"(image|label|truth)-[0-9]{5,9}")
+ARRAY_NAME = re.compile(rf"({'|'.join(KINDS)})-[0-9]{{5,9}}")
 
 UNKNOWN_LABEL = 255
 """Equal to ``metadcseg.tensors.IGNORE``, which cannot be imported here without loading torch."""

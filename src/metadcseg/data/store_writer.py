@@ -50,6 +50,7 @@ class SetWriter:
         channels: C of every image.
         noise: how the labels were corrupted (JSON values), or None when they are as given.
         source: where the data come from and under which licence (JSON values).
+        edge_detector: what made the edges (JSON values), or None where no case has any.
 
     Raises:
         InputError: where ``out`` holds something, or an argument is not as described.
@@ -74,6 +75,7 @@ class SetWriter:
         channels: int,
         noise: Mapping[str, Any] | None = None,
         source: Mapping[str, Any] | None = None,
+        edge_detector: Mapping[str, Any] | None = None,
     ) -> None:
         self.out = Path(out)
         self._classes = tuple(classes)
@@ -94,6 +96,9 @@ class SetWriter:
             "channels": channels,
             "source": json.loads(_json_bytes("source", dict(source or {}))),
         }
+        self._with_edges = edge_detector is not None
+        if edge_detector is not None:
+            self._manifest["edges"] = json.loads(_json_bytes("edge_detector", dict(edge_detector)))
         self._rows: list[dict[str, Any]] = []
         self._ids: set[str] = set()
         self._folder = Path()
@@ -125,6 +130,7 @@ class SetWriter:
         image: Array,
         label: Array,
         truth: Array | None = None,
+        edges: Array | None = None,
         spacing: tuple[float, float] | None = None,
     ) -> None:
         """Write one case.
@@ -136,6 +142,8 @@ class SetWriter:
             image: (H, W, C) uint8, uint16 or finite float32, in its native size.
             label: (H, W) uint8, class number 0 .. L-1, or 255 for unknown pixels.
             truth: (H, W) uint8 like ``label``: the reference, where one is known beside ``label``.
+            edges: (H, W) uint8, 255 times the probability of an edge (eq. 8): for every case, where the set
+                names an ``edge_detector``, else for none.
             spacing: (row, column) distance of pixel centres in mm.
 
         Raises:
@@ -151,6 +159,13 @@ class SetWriter:
         }
         if truth is not None:
             arrays["truth"] = self._checked_mask(id, "truth", truth, image)
+        if (edges is not None) != self._with_edges:
+            has, wants = ("has no", "names an") if edges is None else ("has", "names no")
+            raise InputError(
+                f"case {id!r} {has} edges, but the set {wants} edge_detector: give both or neither, for every case"
+            )
+        if edges is not None:
+            arrays["edges"] = _checked_size(id, "edges", edges, image)
         row: dict[str, Any] = {
             "row": len(self._rows),
             "id": id,
@@ -192,18 +207,14 @@ class SetWriter:
         return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
 
     def _checked_mask(self, id: str, kind: str, mask: Array, image: Array) -> Array:
-        if mask.shape != image.shape[:2] or mask.dtype.name != "uint8":
-            raise InputError(
-                f"case {id!r}: {kind} must be {image.shape[:2]} of uint8 like its image, "
-                f"got {mask.shape} of {mask.dtype.name}; check that image and mask belong together"
-            )
+        mask = _checked_size(id, kind, mask, image)
         known = mask[mask != UNKNOWN_LABEL]
         if known.size and int(known.max()) >= len(self._classes):
             raise InputError(
                 f"case {id!r}: {kind} holds the value {int(known.max())}, allowed are 0 to "
                 f"{len(self._classes) - 1} and {UNKNOWN_LABEL} (unknown); remap the label values"
             )
-        return np.ascontiguousarray(mask)
+        return mask
 
     def _finish(self) -> None:
         if not self._rows:
@@ -299,6 +310,15 @@ class _DiskErrors:
             raise InputError(
                 f"{self._out} cannot be written ({error.strerror or error}); {advice} or choose another --out"
             ) from error
+
+
+def _checked_size(id: str, kind: str, array: Array, image: Array) -> Array:
+    if array.shape != image.shape[:2] or array.dtype.name != "uint8":
+        raise InputError(
+            f"case {id!r}: {kind} must be {image.shape[:2]} of uint8 like its image, "
+            f"got {array.shape} of {array.dtype.name}; check that they belong together"
+        )
+    return np.ascontiguousarray(array)
 
 
 def _checked_spacing(id: str, spacing: tuple[float, float] | None) -> list[float] | None:

@@ -4,7 +4,15 @@ from dataclasses import fields
 from typing import Any
 
 from metadcseg.errors import unknown_name
-from metadcseg.methods.contract import Declaration, Method, MethodState, StepReport, Updater
+from metadcseg.methods.contract import (
+    Declaration,
+    Method,
+    MethodState,
+    PixelMaps,
+    StepReport,
+    Storage,
+    Updater,
+)
 from metadcseg.methods.l2b import L2B
 from metadcseg.methods.metadcseg import MetaDCSeg
 from metadcseg.methods.supervised import Supervised
@@ -40,7 +48,9 @@ __all__ = [
     "MetaDCSeg",
     "Method",
     "MethodState",
+    "PixelMaps",
     "StepReport",
+    "Storage",
     "Supervised",
     "Updater",
     "create_method",

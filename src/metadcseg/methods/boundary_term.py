@@ -29,6 +29,7 @@ class BoundaryTerm:
             (``"per_class"``), whose weights are then averaged over the classes that have a boundary.
         ratio: share of the pixels that a boundary may take, before edges join; unused where ``tau`` is given.
         tau: the confidence of eq. 6-8, or None.
+        edge_threshold: the least probability of an edge that joins the boundary (eq. 8).
         temperature: tau_dcd of eq. 12.
         min_pixels: tau_min of eq. 47.
         maximum: DCD_max of eq. 46.
@@ -38,6 +39,7 @@ class BoundaryTerm:
     regions: ForegroundOf
     ratio: float
     tau: float | None
+    edge_threshold: float
     temperature: float
     min_pixels: int
     maximum: float
@@ -67,6 +69,12 @@ class BoundaryTerm:
         with_boundary = weights.detach().sum(dim=(2, 3)) > 0  # (N, K)
         return weights.sum(dim=1) / with_boundary.sum(dim=1).clamp(min=1).view(-1, 1, 1)
 
+    def edges(self, batch: Batch) -> Tensor | None:
+        """Return P_edge of eq. 8, (N, H, W) bool: the edges of pixels that count; None where none are known."""
+        if batch.edges is None:
+            return None
+        return (batch.edges >= self.edge_threshold) & (batch.labels != IGNORE)
+
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return the running centres of every foreground, by its number."""
         return {str(number): running.state_dict() for number, running in enumerate(self._running)}
@@ -84,7 +92,7 @@ class BoundaryTerm:
             foreground,
             ratio=self.ratio if self.tau is None else None,
             tau=self.tau,
-            edges=batch.edges,
+            edges=self.edges(batch),
             valid=batch.labels != IGNORE,
         )
         centres = region_centres(features, gamma, regions, running.values, self.min_pixels)  # eq. 10, 47

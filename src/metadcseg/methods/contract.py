@@ -1,6 +1,6 @@
 """What every method promises, and what the loop, the reports and the contract tests rely on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -21,6 +21,7 @@ class Declaration:
         networks: the number of networks it trains.
         passes: forward-equivalents per step, counting a backward pass as two and a forward pass that
             carries a tangent as three.
+        uses_edges: the edges of a batch (eq. 8) change what it learns; where a set has none, training says so.
     """
 
     needs_gold: bool
@@ -28,6 +29,7 @@ class Declaration:
     labels: Literal["given", "truth"] = "given"
     networks: int = 1
     passes: float = 3.0
+    uses_edges: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class Updater(Protocol):
     Attributes:
         epoch: the epoch now running, from 0.
         epochs: the number of epochs planned.
+        steps: the optimiser steps taken so far.
         averaged: the moving average of the network, or None where averaging is off.
     """
 
     epoch: int
     epochs: int
+    steps: int
     averaged: nn.Module | None
 
     @property
@@ -74,9 +78,37 @@ class Updater(Protocol):
         ...
 
 
+class PixelMaps(Protocol):
+    """One number for every pixel of every training image, kept in half precision from visit to visit."""
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """(H, W) of every map: the training frame."""
+        ...
+
+    def read(self, images: Sequence[int]) -> Tensor:
+        """Return (K, H, W) float32 on the CPU; 0 for an image that was never written."""
+        ...
+
+    def write(self, images: Sequence[int], values: Tensor) -> None:
+        """Keep (K, H, W) numbers, rounded to half precision and cut at +-65504, its largest number."""
+        ...
+
+
+class Storage(Protocol):
+    """Where a method keeps what is too large for memory and checkpoints; owned and saved by the loop.
+
+    What is in it goes with the checkpoints: after a crash, the maps are again as they were at the last one.
+    """
+
+    def open(self, name: str) -> PixelMaps:
+        """Return the maps of this name; all of them are 0 at the start."""
+        ...
+
+
 @dataclass
 class MethodState:
-    """Everything of a method that changes during training, beside what the updater owns.
+    """Everything of a method that changes during training, beside what updater and storage own.
 
     Args:
         network: the network being trained; called as ``network(images) -> Output(logits, features)``.
@@ -114,7 +146,9 @@ class Method(Protocol):
         """What the method needs and costs with these options."""
         ...
 
-    def start(self, network: nn.Module, updater: Updater, generator: torch.Generator) -> MethodState:
+    def start(
+        self, network: nn.Module, updater: Updater, generator: torch.Generator, storage: Storage
+    ) -> MethodState:
         """Return the state before the first step."""
         ...
 

@@ -1,28 +1,22 @@
 """L2B (Zhou et al., CVPR 2024): weights from zero at every step, for labels and averaged pseudo-labels."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from metadcseg.algorithm.lookahead import gold_gradient, pixel_meta_gradients, trainable
+from metadcseg.algorithm.logit_change import LogitChange, forward_with_change, trainable
+from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
 from metadcseg.algorithm.meta_weights import update_weights, weighted_pixel_loss
 from metadcseg.errors import InputError
-from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
-from metadcseg.methods.common import class_probabilities, require_gold
-from metadcseg.methods.contract import Declaration, MethodState, StepReport, Updater
+from metadcseg.losses import mean_over_pixels
+from metadcseg.methods.common import class_probabilities, mean_cross_entropy, require_gold
+from metadcseg.methods.contract import Declaration, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.options import check_range, check_types
-from metadcseg.methods.views import (
-    View,
-    averaged_pseudo_labels,
-    draw_views,
-    own_view,
-    view_images,
-    view_labels,
-)
-from metadcseg.networks.contract import Output
-from metadcseg.tensors import IGNORE, Batch, WeightMaps
+from metadcseg.methods.views import View, averaged_pseudo_labels, draw_views, own_view, view_batch
+from metadcseg.tensors import IGNORE, Batch, Joint, WeightMaps
 
 _VIEWS = 5
 
@@ -66,38 +60,36 @@ class L2B:
     @property
     def declaration(self) -> Declaration:
         """What the method needs and costs with these options."""
-        training, gold_direction, tangent, gold_step = 3.0, 3.0, 3.0, 3.0 if self.clean_supervision else 0.0
+        training, gold_direction, tangents = 3.0, 3.0, 2.0
+        gold_step = 3.0 if self.clean_supervision else 0.0
         return Declaration(
             needs_gold=True,
             supervises_gold=self.clean_supervision,
-            passes=(_VIEWS if self.views else 1) * (training + gold_direction + tangent + gold_step),
+            passes=(_VIEWS if self.views else 1) * (training + gold_direction + tangents + gold_step),
         )
 
-    def start(self, network: nn.Module, updater: Updater, generator: Generator) -> MethodState:
+    def start(
+        self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
+    ) -> MethodState:
         """Return the state before the first step; nothing is kept from step to step."""
         return MethodState(network, updater, generator)
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Weigh the pixels of the noisy batch, train with the weights, then on the gold batch."""
         verified = require_gold(gold, self.name)
-        views, gold_views = self._draw_views(state, noisy), self._draw_views(state, verified)
-        images = view_images(views, noisy.images)
-        output: Output = state.network(images)
-        classes = output.logits.shape[1]
-        training = _Viewed.of(state, images, view_labels(views, noisy.labels, classes))
-        trusted = _Viewed.of(
-            state,
-            view_images(gold_views, verified.images),
-            view_labels(gold_views, verified.labels, classes),
-        )
+        views = self._draw_views(state, noisy)
+        training = _seen(state, views, noisy)
+        trusted = _seen(state, self._draw_views(state, verified), verified)
+        # with weights of zero the virtual step leads nowhere: the gold gradient where the network stands is exact
+        _, v = gold_gradient(state.network, trainable(state.network), trusted)
+        output, change = forward_with_change(state.network, training.images, state.updater.mean(v))
         pseudo = averaged_pseudo_labels(views, output.logits.softmax(dim=1), training.labels)
-        weights = _normalised(state, _rectified(state, training, trusted, pseudo), training)
-        pixel_loss = weighted_pixel_loss(output.logits, training.labels, pseudo, weights)
-        loss = training.mean(pixel_loss)
+        weights = _weights(state, training, pseudo, change)
+        loss = _mean(weighted_pixel_loss(output.logits, training.labels, pseudo, weights), training)
         state.updater.backward(loss)
         state.updater.step()
         gold_loss = self._supervise_gold(state, trusted)
-        return _report(loss, gold_loss, weights, training, len(views))
+        return _report(loss.detach(), gold_loss, weights, training, len(views))
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images, each seen as it is."""
@@ -112,85 +104,55 @@ class L2B:
         _, height, width = batch.labels.shape
         return draw_views(generators, height, width, self.zoom_least, self.zoom_most)
 
-    def _supervise_gold(self, state: MethodState, trusted: "_Viewed") -> Tensor | None:
+    def _supervise_gold(self, state: MethodState, trusted: Batch) -> Tensor | None:
         """Take a second optimiser step, on the mean gold cross-entropy; return that loss."""
         if not self.clean_supervision:
             return None
-        logits = state.network(trusted.images).logits
-        loss = trusted.mean(pixel_cross_entropy(logits, trusted.labels))
+        loss = mean_cross_entropy(state.network(trusted.images).logits, trusted)
         state.updater.backward(loss)
         state.updater.step()
         return loss.detach()
 
 
-@dataclass(frozen=True)
-class _Viewed:
-    """A batch as its views show it.
+def _seen(state: MethodState, views: Sequence[View], batch: Batch) -> Batch:
+    """Return a batch of all views, which knows how many pixels they have on all devices together."""
+    seen = view_batch(views, batch)
+    counted = (seen.labels != IGNORE).sum().float()
+    pixels = state.updater.mean({"pixels": counted})["pixels"]
+    return replace(seen, joint=Joint(pixels, len(views) * batch.whole.images))
 
-    Args:
-        images: (N K, C, H, W).
-        labels: (N K, H, W) int64.
-        pixels: a scalar, those that are not ignored.
-        whole: the same over all devices that share the batch, divided by their number; what means divide by.
+
+def _mean(maps: Tensor, seen: Batch) -> Tensor:
+    return mean_over_pixels(maps, seen.labels, seen.whole.pixels)
+
+
+def _weights(state: MethodState, training: Batch, pseudo: Tensor, change: LogitChange) -> WeightMaps:
+    """Return max(-gradient, 0) of the gold loss at weights of zero, scaled to average 1 over the whole batch.
+
+    The mean loss with these weights is the script's sum with weights that add up to 1. Where every weight is
+    zero, all stay zero.
     """
-
-    images: Tensor
-    labels: Tensor
-    pixels: Tensor
-    whole: Tensor
-
-    @classmethod
-    def of(cls, state: MethodState, images: Tensor, labels: Tensor) -> "_Viewed":
-        pixels = (labels != IGNORE).sum().float()
-        return cls(images, labels, pixels, state.updater.mean({"pixels": pixels})["pixels"].clamp(min=1.0))
-
-    def mean(self, maps: Tensor) -> Tensor:
-        """Return this device's part of the mean over the pixels of the whole batch."""
-        return mean_over_pixels(maps, self.labels, self.whole)
-
-
-def _rectified(state: MethodState, training: _Viewed, trusted: _Viewed, pseudo: Tensor) -> WeightMaps:
-    """Return max(-gradient, 0) of the gold loss with respect to weights of zero.
-
-    With zero weights the virtual step leads nowhere, so that the gold gradient at the parameters as they are
-    is exact.
-    """
-    here = trainable(state.network)
-    _, own = gold_gradient(state.network, here, trusted.images, trusted.labels)
-    share = trusted.pixels / trusted.whole  # that gradient was of the mean over this device's pixels
-    direction = state.updater.mean({name: share * gradient for name, gradient in own.items()})
-    # the learning rate would only scale all weights alike, which their normalisation takes back
-    gradients = pixel_meta_gradients(
-        state.network, training.images, training.labels, pseudo, direction, lr=1.0
-    )
+    # the learning rate would scale all weights alike, which is taken back below
+    pixels = training.whole.pixels
+    gradients = pixel_gradients(change, training.labels, pseudo, lr=1.0, pixels=pixels)
     zero = WeightMaps(torch.zeros_like(gradients.alpha), torch.zeros_like(gradients.beta))
     valid = training.labels != IGNORE
-    moved = update_weights(zero, gradients, eta=1.0, scaling="none", valid=valid)
-    # the script weighs a sum over pixels; the gradients are those of this device's mean
-    return WeightMaps(moved.alpha * training.pixels, moved.beta * training.pixels)
-
-
-def _normalised(state: MethodState, weights: WeightMaps, training: _Viewed) -> WeightMaps:
-    """Scale rectified weights so that alpha + beta averages 1 over all views of the batch; all-zero stays zero.
-
-    Their mean loss is then the script's sum with weights that add up to 1.
-    """
-    size = state.updater.mean({"size": weights.gamma.sum()})["size"] / training.whole
+    rectified = update_weights(zero, gradients, eta=1.0, scaling="none", valid=valid)
+    size = state.updater.mean({"size": rectified.gamma.sum()})["size"] / pixels
     divisor = torch.where(size > 0, size, 1.0)
-    return WeightMaps(weights.alpha / divisor, weights.beta / divisor)
+    return WeightMaps(rectified.alpha / divisor, rectified.beta / divisor)
 
 
 def _report(
-    loss: Tensor, gold_loss: Tensor | None, weights: WeightMaps, training: _Viewed, views: int
+    pixel: Tensor, gold_loss: Tensor | None, weights: WeightMaps, training: Batch, views: int
 ) -> StepReport:
-    pixel = loss.detach()
     scalars = {
         "loss": pixel if gold_loss is None else pixel + gold_loss,
         "pixel": pixel,
-        "alpha": training.mean(weights.alpha),
-        "beta": training.mean(weights.beta),
+        "alpha": _mean(weights.alpha, training),
+        "beta": _mean(weights.beta, training),
     }
     if gold_loss is not None:
         scalars["gold"] = gold_loss
-    as_it_is = WeightMaps(weights.alpha[::views], weights.beta[::views])
+    as_it_is = WeightMaps(weights.alpha[::views], weights.beta[::views])  # of the first view
     return StepReport(scalars, as_it_is)

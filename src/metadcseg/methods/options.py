@@ -44,6 +44,7 @@ def check_range(
     above: float | None = None,
     at_least: float | None = None,
     below: float | None = None,
+    at_most: float | None = None,
 ) -> None:
     """Raise unless a number among a method's options lies in its range; None passes.
 
@@ -57,6 +58,7 @@ def check_range(
         ("above", above, above is None or value > above),
         ("at least", at_least, at_least is None or value >= at_least),
         ("below", below, below is None or value < below),
+        ("at most", at_most, at_most is None or value <= at_most),
     ]
     if not all(fits for _, _, fits in bounds):
         wanted = " and ".join(f"{words} {bound:g}" for words, bound, _ in bounds if bound is not None)

@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.common import class_probabilities, mean_cross_entropy, require_gold
-from metadcseg.methods.contract import Declaration, MethodState, StepReport, Updater
+from metadcseg.methods.contract import Declaration, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.options import check_range, check_types
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import Batch
@@ -51,7 +51,9 @@ class Supervised:
             passes=6.0 if mixed else 3.0,
         )
 
-    def start(self, network: nn.Module, updater: Updater, generator: Generator) -> MethodState:
+    def start(
+        self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
+    ) -> MethodState:
         """Return the state before the first step; nothing of it is the method's own."""
         return MethodState(network, updater, generator)
 

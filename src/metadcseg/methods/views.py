@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from metadcseg.tensors import IGNORE
+from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Mode, Warp
 
 _FLIPS = ((-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0))
@@ -78,51 +78,32 @@ def draw_views(
     return (own_view(len(generators)), *zoomed_and_flipped)
 
 
-def view_images(views: Sequence[View], images: Tensor) -> Tensor:
-    """Return every view of every image; 0, the mean of a normalised image, beyond its edge.
+def view_batch(views: Sequence[View], batch: Batch) -> Batch:
+    """Return a batch of every view of every image, the views of an image side by side.
 
-    Args:
-        views: K views.
-        images: (N, C, H, W) float.
-
-    Returns:
-        (N K, C, H, W), the views of an image side by side.
-
-    Example:
-        >>> view_images([own_view(1), own_view(1)], torch.ones(1, 3, 4, 4)).shape
-        torch.Size([2, 3, 4, 4])
-    """
-    return _stacked([view.warp.apply(images, view.mode) for view in views])
-
-
-def view_labels(views: Sequence[View], labels: Tensor, classes: int) -> Tensor:
-    """Return the labels of every view: background beyond the image's edge.
-
-    The classes are resampled like the image, and the one with the largest share wins (of two classes, the
+    Beyond the image's edge a view shows 0, the mean of a normalised image, labelled background. Elsewhere the
+    classes are resampled like the image, and the one with the largest share wins (of two classes, the
     foreground where it has more than half). A pixel that any ignored pixel has a share in is ignored.
 
     Args:
         views: K views.
-        labels: (N, H, W) int64, class 0 .. L-1, or ``IGNORE``.
-        classes: L.
+        batch: N images.
 
     Returns:
-        (N K, H, W) int64, the views of an image side by side.
+        N K images without edges; a whole batch, also where the one given is a part.
 
     Example:
-        >>> labels = torch.tensor([[[0, 1, IGNORE]] * 3])
-        >>> view_labels([own_view(1)], labels, 2)[0, 0].tolist()
-        [0, 1, 255]
+        >>> image, labels = torch.ones(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64)
+        >>> one = Batch(image, labels, torch.tensor([7]), Warp.identity(1))
+        >>> view_batch([own_view(1), own_view(1)], one).indices.tolist()
+        [7, 7]
     """
-    ignored = labels == IGNORE
-    one_hot = F.one_hot(labels.masked_fill(ignored, 0), classes).permute(0, 3, 1, 2)  # (N, L, H, W)
-    maps = torch.cat([one_hot[:, 1:], ignored.unsqueeze(1)], dim=1).float()
-
-    def seen_in(view: View) -> Tensor:
-        moved = view.warp.apply(maps, view.mode)
-        return _most_probable(moved[:, :-1]).masked_fill(moved[:, -1] > 0, IGNORE)
-
-    return _stacked([seen_in(view) for view in views])
+    return Batch(
+        _stacked([view.warp.apply(batch.images, view.mode) for view in views]),
+        _labels_in(views, batch.labels),
+        batch.indices.repeat_interleave(len(views)),
+        Warp(_stacked([_composed(batch.warp, view.warp) for view in views])),
+    )
 
 
 def averaged_pseudo_labels(views: Sequence[View], probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -134,8 +115,8 @@ def averaged_pseudo_labels(views: Sequence[View], probabilities: Tensor, labels:
 
     Args:
         views: K views.
-        probabilities: (N K, L, H, W) of the views, float, from 0 to 1, as :func:`view_images` has them.
-        labels: (N K, H, W) of the views, as :func:`view_labels` has them; only ``IGNORE`` counts.
+        probabilities: (N K, L, H, W) of the views, float, from 0 to 1, in the order of :func:`view_batch`.
+        labels: (N K, H, W) of the views, in the same order; only ``IGNORE`` counts.
 
     Returns:
         (N K, H, W) int64, without gradient; what it says of ignored pixels has no meaning.
@@ -162,6 +143,26 @@ def averaged_pseudo_labels(views: Sequence[View], probabilities: Tensor, labels:
         voters += (votes | ~back.inside(height, width).to(labels.device).unsqueeze(1)).float()
     average = total / voters.clamp(min=1.0)
     return _stacked([_most_probable(view.warp.apply(average, view.mode)) for view in views])
+
+
+def _labels_in(views: Sequence[View], labels: Tensor) -> Tensor:
+    ignored = labels == IGNORE
+    # classes that no pixel has are left out: their share is 0 wherever one looks
+    one_hot = F.one_hot(labels.masked_fill(ignored, 0)).permute(0, 3, 1, 2)  # (N, L, H, W)
+    maps = torch.cat([one_hot[:, 1:], ignored.unsqueeze(1)], dim=1).float()
+
+    def seen_in(view: View) -> Tensor:
+        moved = view.warp.apply(maps, view.mode)
+        return _most_probable(moved[:, :-1]).masked_fill(moved[:, -1] > 0, IGNORE)
+
+    return _stacked([seen_in(view) for view in views])
+
+
+def _composed(outer: Warp, view: Warp) -> Tensor:
+    """Return the map from a view's coordinates to those that ``outer`` leads to."""
+    linear = outer.matrix[:, :, :2] @ view.matrix[:, :, :2]
+    shift = outer.matrix[:, :, :2] @ view.matrix[:, :, 2:] + outer.matrix[:, :, 2:]
+    return torch.cat([linear, shift], dim=2)
 
 
 def _about_the_centre(scales: Sequence[tuple[float, float]]) -> Warp:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from metadcseg.algorithm.meta_weights import PixelGradients, Scaling, initial_weights, update_weights
 from metadcseg.errors import InputError
+from metadcseg.methods.contract import Storage
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
 
 class WeightModel(Protocol):
-    """What holds the weights; its state is saved in checkpoints."""
+    """What holds the weights; its state is saved in checkpoints, unless it lies in the storage."""
 
     def read(self, batch: Batch, features: Tensor) -> WeightMaps:
         """Return the weights of the batch's pixels as they stand, (N, H, W) each, on the labels' device."""
@@ -76,62 +77,60 @@ class PersistentWeights:
     of view keeps its pair, and one which it repeated or skipped takes its neighbour's change. Images not seen
     yet, and ignored pixels, have the pair (1, 0) of eq. 2.
 
-    Kept in main memory as float32: 8 bytes per pixel of the training frame and image seen.
+    What is stored is how far the pair is from (1, 0): half precision is finest near 0, so that the first small
+    updates are not rounded away, and nothing needs to be written for an image not seen yet. Storage and its
+    owner bring it back after a crash; checkpoints hold nothing of this model itself.
 
     Args:
         eta: the meta-learning rate of eq. 22.
         scaling: see :func:`~metadcseg.algorithm.meta_weights.update_weights`.
+        storage: where the maps ``alpha`` and ``beta`` are kept.
     """
 
-    def __init__(self, eta: float, scaling: Scaling) -> None:
+    def __init__(self, eta: float, scaling: Scaling, storage: Storage) -> None:
         self.eta = eta
         self.scaling = scaling
-        self._pairs: dict[int, Tensor] = {}  # image -> (2, H, W): alpha, beta in the image's own frame
-
-    def __len__(self) -> int:
-        """Return the number of images seen."""
-        return len(self._pairs)
+        self._alpha, self._beta = storage.open("alpha"), storage.open("beta")
 
     def read(self, batch: Batch, features: Tensor) -> WeightMaps:
-        """Return the weights in the batch's frame; beyond the image's edge they are (1, 0)."""
-        own = torch.stack([self._own(image, batch) for image in batch.indices.tolist()])
-        device = batch.labels.device
-        alpha = batch.warp.apply(own[:, :1], "nearest", fill=1.0).squeeze(1).to(device)
-        beta = batch.warp.apply(own[:, 1:], "nearest", fill=0.0).squeeze(1).to(device)
-        return WeightMaps(alpha, beta)
+        """Return the weights in the batch's frame; beyond the image's edge they are (1, 0).
+
+        Raises:
+            InputError: where the maps that are kept have another size than the batch.
+        """
+        self._check_frame(batch)
+        images, device = batch.indices.tolist(), batch.labels.device
+        moved = torch.stack([self._alpha.read(images), self._beta.read(images)], dim=1)  # from (1, 0)
+        moved = batch.warp.apply(moved, "nearest", fill=0.0).to(device)
+        return WeightMaps(1 + moved[:, 0], moved[:, 1])
 
     def update(self, batch: Batch, features: Tensor, gradients: PixelGradients) -> WeightMaps:
-        """Return the updated weights in the batch's frame and keep the change in the images' own frames."""
+        """Return the updated weights in the batch's frame and keep the change in the images' own frames.
+
+        Raises:
+            InputError: where the maps that are kept have another size than the batch, or the disk is full.
+        """
         valid = batch.labels != IGNORE
         before = self.read(batch, features)
         after = update_weights(before, gradients, eta=self.eta, scaling=self.scaling, valid=valid)
         change = torch.stack([after.alpha - before.alpha, after.beta - before.beta], dim=1).detach().cpu()
         own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0)
-        for image, step in zip(batch.indices.tolist(), own_change, strict=True):
-            self._pairs[image] = (self._own(image, batch) + step).clamp_min(0)
+        for image, step in zip(batch.indices.tolist(), own_change.unsqueeze(2), strict=True):
+            for maps, moved, least in ((self._alpha, step[0], -1), (self._beta, step[1], 0)):
+                maps.write([image], (maps.read([image]) + moved).clamp_min(least))  # alpha, beta >= 0
         return after
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return ``images`` (K,) int64, ascending, and ``pairs`` (K, 2, H, W) float32 in their own frames."""
-        images = sorted(self._pairs)
-        pairs = torch.stack([self._pairs[image] for image in images]) if images else torch.empty(0, 2, 0, 0)
-        return {"images": torch.tensor(images, dtype=torch.int64), "pairs": pairs}
+        """Return nothing: the storage is saved by its owner."""
+        return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned, bit for bit."""
-        self._pairs = {
-            int(image): pair.clone() for image, pair in zip(state["images"], state["pairs"], strict=True)
-        }
+        """Restore nothing: the storage is restored by its owner."""
 
-    def _own(self, image: int, batch: Batch) -> Tensor:
-        _, height, width = batch.labels.shape
-        pair = self._pairs.get(image)
-        if pair is None:
-            unseen = initial_weights((1, height, width), torch.device("cpu"))
-            return torch.cat([unseen.alpha, unseen.beta])
-        if pair.shape[1:] != (height, width):
+    def _check_frame(self, batch: Batch) -> None:
+        frame = tuple(batch.labels.shape[1:])
+        if frame != self._alpha.frame:
             raise InputError(
-                f"the weights kept for training image {image} have {tuple(pair.shape[1:])} pixels, but the "
-                f"training frame has {(height, width)}: continue with the frame size that the run began with"
+                f"the weights kept for the training images have {self._alpha.frame} pixels, but this batch has "
+                f"{frame}: continue with the frame size that the storage was opened with"
             )
-        return pair

@@ -29,6 +29,8 @@ class NetworkOptions:
         init_args: what your own class is created with (nothing is added: name channels and classes here).
         head: the name of your own network's last layer, whose input are the features of eq. 5; found where
             left out.
+        encoder: names of your own network's parts that come before its decoder; only
+            ``metadcseg.tangents decoder`` asks for them.
 
     Raises:
         InputError: for an unknown name or norm, a width below 1, or options that do not belong together.
@@ -40,6 +42,7 @@ class NetworkOptions:
     class_path: str | None = None
     init_args: dict[str, Any] = field(default_factory=dict)
     head: str | None = None
+    encoder: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.name not in NETWORKS:
@@ -48,10 +51,10 @@ class NetworkOptions:
             raise unknown_name("network.norm", self.norm, get_args(Norm))
         if self.width < 1:
             raise InputError(f"network.width must be at least 1, got {self.width}")
-        if self.class_path is None and (self.init_args or self.head):
+        if self.class_path is None and (self.init_args or self.head or self.encoder):
             raise InputError(
-                "network.init_args and network.head belong to a network of your own: name it in "
-                "network.class_path"
+                "network.init_args, network.head and network.encoder belong to a network of your own: name it "
+                "in network.class_path"
             )
 
 
@@ -86,7 +89,7 @@ def create_network(
         if options.class_path is not None:
             own = _create_own(options.class_path, options.init_args)
             head = find_head(own, classes) if options.head is None else options.head
-            return TappedNetwork(own, head, classes=classes)
+            return TappedNetwork(own, head, classes=classes, encoder=options.encoder)
         return unetplusplus(channels, classes, options.width, options.norm)
 
 
@@ -120,7 +123,10 @@ def unetplusplus(channels: int, classes: int, width: int, norm: Norm = "group") 
     )
     for unused in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):
         setattr(network, unused, nn.Identity())
-    return TappedNetwork(network, "final_conv_0_4", classes=classes, multiple=16, smallest=32)
+    encoder = [f"conv_{level}_0" for level in range(5)]
+    return TappedNetwork(
+        network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, encoder=encoder
+    )
 
 
 def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:

@@ -1,13 +1,13 @@
 """Reading the features in front of a network's last layer (eq. 5) without leaving a hook behind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.networks.contract import Output
+from metadcseg.networks.contract import Output, Part
 
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -28,10 +28,11 @@ class TappedNetwork(nn.Module):
         classes: L, checked at every pass, or None for any number.
         multiple: the image's height and width must be a multiple of this.
         smallest: and at least this.
+        encoder: the names of the parts of ``module`` that come before its decoder; see :meth:`names_of`.
 
     Raises:
-        InputError: for a head that does not exist; in ``forward`` for an image size that does not fit, and
-            for logits or features of another shape than described here.
+        InputError: for a head or part of the encoder that does not exist; in ``forward`` for an image size that
+            does not fit, and for logits or features of another shape than described here.
 
     Example:
         >>> import torch
@@ -49,16 +50,21 @@ class TappedNetwork(nn.Module):
         classes: int | None = None,
         multiple: int = 1,
         smallest: int = 1,
+        encoder: Sequence[str] = (),
     ) -> None:
         super().__init__()
         names = [name for name, _ in module.named_modules() if name]
         if head not in names:
             raise unknown_name("network.head", head, names)
+        for part in encoder:
+            if part not in names:
+                raise unknown_name("part in network.encoder", part, names)
         self.module = module
         self.head = head
         self.classes = classes
         self.multiple = multiple
         self.smallest = smallest
+        self.encoder = tuple(encoder)
 
     def forward(self, images: Tensor) -> Output:
         """Return logits and features for (N, C, H, W) images."""
@@ -75,6 +81,27 @@ class TappedNetwork(nn.Module):
             hook.remove()
         logits = self._logits(answer, images)
         return Output(logits, self._features(tapped, logits))
+
+    def names_of(self, part: Part) -> frozenset[str]:
+        """Return the names of this network's parameters in its head, or in all that comes after its encoder.
+
+        Raises:
+            InputError: where the encoder is not known.
+
+        Example:
+            >>> layers = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
+            >>> sorted(TappedNetwork(layers, "2", encoder=("0",)).names_of("decoder"))
+            ['module.1.bias', 'module.1.weight', 'module.2.bias', 'module.2.weight']
+        """
+        if part == "decoder" and not self.encoder:
+            raise InputError(
+                f"the network {_name(self.module)} has an unknown encoder: name its parts in network.encoder"
+            )
+        inside = (self.head,) if part == "head" else self.encoder
+        prefixes = tuple(f"module.{name}." for name in inside)
+        return frozenset(
+            name for name, _ in self.named_parameters() if name.startswith(prefixes) == (part == "head")
+        )
 
     def _logits(self, answer: object, images: Tensor) -> Tensor:
         while isinstance(answer, tuple | list) and answer:

@@ -17,7 +17,7 @@ from metadcseg.errors import InputError
 from metadcseg.files import atomic_file
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
-_FORMAT = 1
+_FORMAT = 2  # 1 held all per-pixel weights; since 2 they lie in files of their own
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
@@ -58,10 +58,16 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return _read(path)
+        state = _read(path)
     except Exception as error:  # damaged bytes can make zip and torch raise almost anything
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: the checkpoint is damaged ({why}); {_way_out(path)}") from error
+    if (found := state.get("format")) != _FORMAT:
+        raise InputError(
+            f"{path} was written by another version of metadcseg (checkpoint format {found}, this version "
+            f"reads {_FORMAT}): go on with that version, which run.json names, or start again with another --out"
+        )
+    return state
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -70,8 +76,6 @@ def _read(path: Path) -> dict[str, Any]:
     if broken is not None:
         raise ValueError(f"the checksum of {broken} does not fit")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if state.get("format") != _FORMAT:
-        raise ValueError(f"format {state.get('format')}, this version reads {_FORMAT}")
     return state
 
 

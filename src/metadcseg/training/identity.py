@@ -1,8 +1,10 @@
 """Whose folder it is: a run goes on only as what it was begun, and nothing of another run is overwritten."""
 
+import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -81,6 +83,15 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
+def settings_digest(info: Mapping[str, Any]) -> str:
+    """Return the sha256 of all settings that a resumed run must not change, as 64 hexadecimal digits.
+
+    Args:
+        info: what :func:`describe` returned.
+    """
+    return hashlib.sha256(json.dumps(_settings(info), sort_keys=True).encode()).hexdigest()
+
+
 def claim(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> dict[str, Any] | None:
     """Make sure that a folder may be used for this run.
 
@@ -105,7 +116,8 @@ def claim(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> dict[str,
         return None
     there = read_run(path)
     if there["status"] == "failed" and not has_checkpoint(folder.checkpoints):
-        return None  # it came to nothing, so there is nothing to keep
+        shutil.rmtree(folder.weights, ignore_errors=True)  # it came to nothing: there is nothing to keep
+        return None
     if found := differences(there, info):
         what = "--resume: the run there was begun otherwise" if resume else "it already holds a different run"
         raise InputError(

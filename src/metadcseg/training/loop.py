@@ -13,13 +13,14 @@ from torch import nn
 
 from metadcseg.data.loading import epoch_batches
 from metadcseg.errors import InputError
-from metadcseg.methods.contract import Method, MethodState, StepReport
+from metadcseg.methods.contract import Method, MethodState
 from metadcseg.tensors import Batch
 from metadcseg.training.checkpoints import save_checkpoint
 from metadcseg.training.figures import PictureBook, draw
 from metadcseg.training.journal import Journal
 from metadcseg.training.means import Means, plain
 from metadcseg.training.options import TrainingOptions
+from metadcseg.training.pixel_maps import RunStorage
 from metadcseg.training.position import Position, Record
 from metadcseg.training.progress import Reporter
 from metadcseg.training.randomness import derive_seed, seed_device
@@ -41,6 +42,7 @@ class Loop:
         method: how to learn; the loop never asks which one it is.
         state: of the method, with the network.
         updater: the one that the method was started with.
+        storage: likewise.
         views: the cases the method may see.
         validator: scores the network.
         options: of the training.
@@ -55,6 +57,7 @@ class Loop:
         method: Method,
         state: MethodState,
         updater: SgdUpdater,
+        storage: RunStorage,
         views: Views,
         validator: Validator,
         options: TrainingOptions,
@@ -64,13 +67,12 @@ class Loop:
     ) -> None:
         self.position = Position()
         self.steps = views.steps(options.batch)
-        self._method, self._state, self._updater = method, state, updater
+        self._method, self._state, self._updater, self._storage = method, state, updater, storage
         self._views, self._validator, self._options = views, validator, options
         self._fabric, self._folder, self._info = fabric, folder, info
         self._means = Means()
         self._book = PictureBook(len(views.train))
         self._saved = self._counted = time.monotonic()
-        self._said_edges = False
 
     @property
     def kept_network(self) -> nn.Module:
@@ -84,6 +86,11 @@ class Loop:
             InputError: where the loss is no longer a finite number, the disk is full, or stored bytes are
                 damaged.
         """
+        if self._method.declaration.uses_edges and not self._views.train.has_edges:
+            reporter.say(
+                "edges are off: the set has none, so the boundary (eq. 8) follows from probabilities alone; "
+                "prepare it again without --edges none to have them"
+            )
         while self.position.epoch < self._options.epochs:
             if not (self._train_epoch(reporter, stop) and self._close_epoch(journal, reporter, stop)):
                 self._save()
@@ -114,6 +121,7 @@ class Loop:
             "network": dict(self._state.network.state_dict()),
             "updater": self._updater.state_dict(),
             "method": self._state.state_dict(),
+            "storage": self._storage.state_dict(),
             "means": self._means.state_dict(),
             "pictures": self._book.state_dict(),
         }
@@ -124,6 +132,7 @@ class Loop:
         self._state.network.load_state_dict(saved["network"])
         self._updater.load_state_dict(saved["updater"])
         self._state.load_state_dict(saved["method"])
+        self._storage.load_state_dict(saved["storage"])
         self._means.load_state_dict(saved["means"], self._fabric.device)
         self._book.load_state_dict(saved["pictures"])
 
@@ -133,9 +142,8 @@ class Loop:
         self._updater.begin_epoch(place.epoch)
         with closing(self._batches()) as batches:
             for noisy, gold in batches:
-                report = self._step(noisy, gold)
+                self._step(noisy, gold)
                 reporter.step(place.epoch, place.step, self._means)
-                self._say_edges(noisy, report, reporter)
                 place.step += 1
                 if stop.requested:
                     return False
@@ -159,7 +167,7 @@ class Loop:
                 gold = opened(epoch_batches(views.gold, epoch=epoch, batch=batch, start=start, steps=count))
             yield from zip(train, gold, strict=True)
 
-    def _step(self, noisy: Batch, gold: Batch | None) -> StepReport:
+    def _step(self, noisy: Batch, gold: Batch | None) -> None:
         place, device = self.position, self._fabric.device
         seed_device(device, derive_seed(self._info["seed"], "step", place.epoch, place.step))
         with self._fabric.autocast():
@@ -168,13 +176,6 @@ class Loop:
         self._means.add(report.scalars, place.step)
         if self._is_due(self._options.figure_every):
             self._book.watch(noisy, report)
-        return report
-
-    def _say_edges(self, noisy: Batch, report: StepReport, reporter: Reporter) -> None:
-        """Say once that boundary weights are made without the edges of eq. 8, where that is so."""
-        if not self._said_edges and noisy.edges is None and "boundary" in report.scalars:
-            reporter.say("edges are off: this version has no edge detector, eq. 8 uses probabilities alone")
-            self._said_edges = True
 
     def _close_epoch(self, journal: Journal, reporter: Reporter, stop: StopRequest) -> bool:
         """Validate, keep the best weights, write all down; return False where a stop came before that."""
@@ -240,6 +241,7 @@ class Loop:
         self._check_finite()
         self._count_seconds()
         save_checkpoint(self._folder.checkpoints, self.state_dict())
+        self._storage.saved()  # from here on, nothing that this checkpoint refers to is written over
         self._saved = time.monotonic()
 
     def _check_finite(self) -> None:

@@ -16,10 +16,12 @@ from metadcseg.files import cannot_write, write_bytes
 from metadcseg.methods.contract import Method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.checkpoints import load_checkpoint
-from metadcseg.training.identity import claim, describe, machine
+from metadcseg.training.identity import claim, describe, machine, settings_digest
 from metadcseg.training.journal import Journal
 from metadcseg.training.loop import Loop
 from metadcseg.training.options import TrainingOptions
+from metadcseg.training.pixel_maps import RunStorage
+from metadcseg.training.position import Position
 from metadcseg.training.progress import Reporter
 from metadcseg.training.randomness import own_randomness, processor_threads
 from metadcseg.training.run_folder import RunFolder, write_run
@@ -65,9 +67,9 @@ def train(
     """Train a network and leave everything about it in one folder.
 
     The folder then holds ``run.json`` (what was run, and how far it is), ``config.yaml``, ``metrics.jsonl``
-    (one line per epoch), ``checkpoints/``, ``model.safetensors`` (the weights that did best on ``val``),
-    ``figures/`` and ``tensorboard/``. Ctrl-C or SIGTERM finishes the step, saves, and returns; a second one
-    stops at once. The role ``test`` is never read.
+    (one line per epoch), ``checkpoints/``, ``weights/`` (what the method keeps for every training pixel),
+    ``model.safetensors`` (the network that did best on ``val``), ``figures/`` and ``tensorboard/``. Ctrl-C or
+    SIGTERM finishes the step, saves, and returns; a second one stops at once. The role ``test`` is never read.
 
     Args:
         prepared: images and masks.
@@ -95,7 +97,10 @@ def train(
         stack.enter_context(processor_threads(options.threads))
         fabric = open_fabric(options)
         stack.enter_context(own_randomness(fabric.device))
-        made, updater, state = build(views, method, network, options, fabric, seed)
+        storage = RunStorage(
+            folder.weights, len(views.train), (options.size, options.size), settings_digest(info)
+        )
+        made, updater, state = build(views, method, network, options, fabric, seed, storage)
         info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
         there = claim(folder, info, resume)
         validator = Validator(prepared, options.size, options.batch, fabric.device)
@@ -103,6 +108,7 @@ def train(
             method=method,
             state=state,
             updater=updater,
+            storage=storage,
             views=views,
             validator=validator,
             options=options,
@@ -128,13 +134,13 @@ class _Session:
         self._console = console or Console(quiet=True)
 
     def go(self, there: Mapping[str, Any] | None, config: Mapping[str, Any] | None) -> RunResult:
-        loop, epochs = self._loop, self._options.epochs
+        loop = self._loop
         saved = None if there is None else load_checkpoint(self._folder.checkpoints)
-        if saved is not None:
+        if there is not None and saved is not None:
+            loop.position = Position(**saved["position"])
+            if there["status"] == "finished" and loop.position.epoch >= self._options.epochs:
+                return self._leave_as_it_is()
             loop.load_state_dict(saved)
-        if there is not None and there["status"] == "finished" and loop.position.epoch >= epochs:
-            self._say(f"{self._folder.path} is finished: all {epochs} epochs are done")
-            return self._result(interrupted=False)
         loop.write_info("running")
         plain = json.loads(json.dumps(dict(config or self._default_config())))
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
@@ -142,6 +148,11 @@ class _Session:
         loop.position.write_best(self._folder.model)
         self._say(self._opening(there))
         return self._result(interrupted=not self._train())
+
+    def _leave_as_it_is(self) -> RunResult:
+        """Say that there is nothing left to do, which needs none of the large files."""
+        self._say(f"{self._folder.path} is finished: all {self._options.epochs} epochs are done")
+        return self._result(interrupted=False)
 
     def _train(self) -> bool:
         place, steps = self._loop.position, self._loop.steps

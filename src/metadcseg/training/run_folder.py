@@ -51,6 +51,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def weights(self) -> Path:
+        """What a method keeps for every pixel of every training image, as the checkpoints refer to it."""
+        return self.path / "weights"
+
+    @property
     def model(self) -> Path:
         """The weights to use: best on validation."""
         return self.path / "model.safetensors"
@@ -167,6 +172,7 @@ class _NoUpdates:
 
     epoch = 0
     epochs = 0
+    steps = 0
     averaged: nn.Module | None = None
     lr = 0.0
 

@@ -10,7 +10,7 @@ from torch import nn
 from metadcseg.data.loading import TrainingView
 from metadcseg.data.store import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.methods.contract import Declaration, Method, MethodState
+from metadcseg.methods.contract import Declaration, Method, MethodState, Storage
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.randomness import derive_seed
@@ -73,7 +73,13 @@ def open_fabric(options: TrainingOptions) -> Fabric:
 
 
 def build(
-    views: Views, method: Method, network: NetworkOptions, options: TrainingOptions, fabric: Fabric, seed: int
+    views: Views,
+    method: Method,
+    network: NetworkOptions,
+    options: TrainingOptions,
+    fabric: Fabric,
+    seed: int,
+    storage: Storage,
 ) -> tuple[nn.Module, SgdUpdater, MethodState]:
     """Return network, updater and method state before the first step; all of it follows from the seed."""
     initial = torch.Generator().manual_seed(derive_seed(seed, "network"))
@@ -82,7 +88,7 @@ def build(
     )
     updater = SgdUpdater(made, options, fabric)
     generator = torch.Generator().manual_seed(derive_seed(seed, "method"))
-    return made, updater, method.start(made, updater, generator)
+    return made, updater, method.start(made, updater, generator, storage)
 
 
 def _check_cases(prepared: PreparedSet, name: str, declared: Declaration) -> None:

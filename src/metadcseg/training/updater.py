@@ -52,7 +52,7 @@ class SgdUpdater:
         self._options = options
         self._fabric = fabric
         self._parameters = [p for p in network.parameters() if p.requires_grad]
-        self._steps = 0
+        self.steps = 0
         self._optimiser = torch.optim.SGD(
             self._parameters, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay
         )
@@ -88,13 +88,13 @@ class SgdUpdater:
             nn.utils.clip_grad_norm_(self._parameters, self._options.clip)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        self._steps += 1
+        self.steps += 1
         if self.averaged is not None:
             self._average(self.averaged)
 
     @torch.no_grad()
     def _average(self, averaged: nn.Module) -> None:
-        decay = min(self._options.average, (1 + self._steps) / (10 + self._steps))
+        decay = min(self._options.average, (1 + self.steps) / (10 + self.steps))
         for mean, current in zip(averaged.parameters(), self._network.parameters(), strict=True):
             mean.lerp_(current, 1 - decay)
         for kept, buffer in zip(averaged.buffers(), self._network.buffers(), strict=True):
@@ -103,14 +103,14 @@ class SgdUpdater:
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values only; the network's own weights are not among them."""
         return {
-            "steps": self._steps,
+            "steps": self.steps,
             "optimiser": self._optimiser.state_dict(),
             "averaged": None if self.averaged is None else dict(self.averaged.state_dict()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self._steps = int(state["steps"])
+        self.steps = int(state["steps"])
         self._optimiser.load_state_dict(dict(state["optimiser"]))
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])

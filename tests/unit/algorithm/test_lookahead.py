@@ -1,15 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.gradients.networks import Answer, Small, Tied, seeded
 from torch import nn
 from torch.nn import functional as F
 
+from metadcseg.algorithm.logit_change import logit_change, trainable
 from metadcseg.algorithm.lookahead import (
     gold_gradient,
     gradient_of,
     meta_gradients,
-    pixel_meta_gradients,
-    trainable,
+    pixel_gradients,
     virtual_step,
 )
 from metadcseg.algorithm.meta_weights import initial_weights
@@ -37,7 +39,7 @@ def direction(network, seed=3):
 
 def pixel_step(network, noisy, v=None):
     v = direction(network) if v is None else v
-    return pixel_meta_gradients(network, noisy.images, noisy.labels, noisy.labels, v, 0.1)
+    return pixel_gradients(logit_change(network, noisy.images, v), noisy.labels, noisy.labels, 0.1)
 
 
 def snapshot(network):
@@ -78,7 +80,7 @@ def test_a_network_with_everything_frozen_is_refused():
 def test_gold_gradient_is_taken_at_the_given_values():
     network, gold = seeded(lambda: Small("batch")), example()
     ahead = virtual_step(network, direction(network), 0.01)
-    loss, v = gold_gradient(network, ahead, gold.images, gold.labels)
+    loss, v = gold_gradient(network, ahead, gold)
     assert not loss.requires_grad
     with torch.no_grad():
         for name, value in network.named_parameters():
@@ -91,7 +93,9 @@ def test_gold_gradient_is_taken_at_the_given_values():
 
 def test_gold_without_a_label_gives_zero_gradients():
     network, gold = seeded(Small), example()
-    loss, v = gold_gradient(network, trainable(network), gold.images, torch.full_like(gold.labels, IGNORE))
+    loss, v = gold_gradient(
+        network, trainable(network), replace(gold, labels=torch.full_like(gold.labels, IGNORE))
+    )
     assert loss.item() == 0.0
     assert all((value == 0).all() for value in v.values())
 
@@ -99,7 +103,8 @@ def test_gold_without_a_label_gives_zero_gradients():
 def test_an_all_ignored_batch_gives_zero_and_finite_gradients():
     network, noisy = seeded(Small), example()
     nothing = torch.full_like(noisy.labels, IGNORE)
-    got = pixel_meta_gradients(network, noisy.images, nothing, noisy.labels, direction(network), 0.1)
+    found = logit_change(network, noisy.images, direction(network))
+    got = pixel_gradients(found, nothing, noisy.labels, 0.1)
     assert (got.alpha == 0).all()
     assert (got.beta == 0).all()
 
@@ -143,7 +148,7 @@ def test_nothing_moves_when_the_network_raises_half_way():
     with pytest.raises(ValueError, match="half-way"):
         pixel_step(network, noisy)
     with pytest.raises(ValueError, match="half-way"):
-        gold_gradient(network, trainable(network), noisy.images, noisy.labels)
+        gold_gradient(network, trainable(network), noisy)
     assert_untouched(network, before)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.is_grad_enabled()
@@ -168,14 +173,14 @@ def test_grad_mode_of_the_caller_changes_nothing_and_stays():
 
 def test_autocast_does_not_reach_the_meta_pass():
     network, noisy = seeded(Small, dtype=torch.float32), example()
-    images = noisy.images.float()
+    noisy = replace(noisy, images=noisy.images.float())
     v = {name: value.float() for name, value in direction(network).items()}
-    plain = pixel_meta_gradients(network, images, noisy.labels, noisy.labels, v, 0.1)
-    _, plain_v = gold_gradient(network, trainable(network), images, noisy.labels)
+    plain = pixel_step(network, noisy, v)
+    _, plain_v = gold_gradient(network, trainable(network), noisy)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert network(images).logits.dtype == torch.bfloat16
-        mixed = pixel_meta_gradients(network, images, noisy.labels, noisy.labels, v, 0.1)
-        _, mixed_v = gold_gradient(network, trainable(network), images, noisy.labels)
+        assert network(noisy.images).logits.dtype == torch.bfloat16
+        mixed = pixel_step(network, noisy, v)
+        _, mixed_v = gold_gradient(network, trainable(network), noisy)
         assert torch.is_autocast_enabled("cpu")
     assert torch.equal(plain.alpha, mixed.alpha)
     assert all(torch.equal(plain_v[name], mixed_v[name]) for name in plain_v)
@@ -247,7 +252,9 @@ class Custom(Small):
         return Answer(Twice.apply(answer.logits), answer.features)
 
 
-@pytest.mark.parametrize(("make", "names"), [(Sampled, "grid_sampler_2d"), (Custom, "autograd.Function")])
+@pytest.mark.parametrize(
+    ("make", "names"), [(Sampled, "grid_sampler_2d"), (Custom, "autograd.Function Twice")]
+)
 def test_an_operation_without_forward_rule_is_named_with_a_way_out(make, names):
     network, noisy = seeded(make), example()
     before, state = snapshot(network), torch.get_rng_state()
@@ -264,9 +271,7 @@ def test_an_operation_without_forward_rule_is_named_with_a_way_out(make, names):
 def test_other_errors_of_the_network_stay_what_they_are():
     network, noisy = seeded(Small), example()
     with pytest.raises(RuntimeError, match="channels") as caught:
-        pixel_meta_gradients(
-            network, noisy.images[:, :1], noisy.labels, noisy.labels, direction(network), 0.1
-        )
+        logit_change(network, noisy.images[:, :1], direction(network))
     assert not isinstance(caught.value, InputError)
 
 

@@ -8,6 +8,7 @@ from metadcseg.data import PreparedSet, SetWriter
 from metadcseg.data.augmentation import AugmentOptions
 from metadcseg.data.loading import (
     TrainingView,
+    edges_to_frame,
     epoch_batches,
     generator_for,
     label_to_frame,
@@ -34,6 +35,24 @@ def prepared(tmp_path_factory):
             label[:, : width // 2] = 1
             role = "train" if number < 7 else "gold"
             writer.add(id=f"case/{number}", role=role, group="", image=image, label=label, truth=1 - label)
+    return PreparedSet.open(folder)
+
+
+@pytest.fixture(scope="module")
+def with_edges(tmp_path_factory):
+    """Two training cases, 40x24, whose edges are where the label changes; the second has none at all."""
+    folder = tmp_path_factory.mktemp("edges") / "set"
+    rng = np.random.default_rng(2)
+    facts = {"detector": "by hand", "sha256": ""}
+    with SetWriter(
+        folder, name="edges", classes=("background", "organ"), channels=1, edge_detector=facts
+    ) as writer:
+        for number in range(2):
+            image = rng.integers(0, 255, (40, 24, 1)).astype(np.uint8)
+            label, edges = np.zeros((40, 24), np.uint8), np.zeros((40, 24), np.uint8)
+            label[:, 15:] = 1
+            edges[5:, 14:16] = 0 if number else 51
+            writer.add(id=str(number), role="train", group="", image=image, label=label, edges=edges)
     return PreparedSet.open(folder)
 
 
@@ -165,7 +184,7 @@ def test_one_pass_shows_every_case_once_and_keeps_the_rest(prepared):
     assert [len(batch.images) for batch in batches] == [3, 3, 1]
     rows = torch.cat([batch.indices for batch in batches]).tolist()
     assert sorted(rows) == list(range(7))
-    assert all(batch.edges is None for batch in batches)
+    assert all(batch.edges is None for batch in batches)  # this set has none
     other = torch.cat([batch.indices for batch in epoch_batches(_view(prepared), epoch=1, batch=3)]).tolist()
     assert other != rows
 
@@ -266,3 +285,49 @@ def test_an_epoch_that_is_left_early_leaves_no_thread(prepared):
     next(batches)
     batches.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("size", [3, 8, 20, 40])
+def test_no_edge_is_lost_on_the_way_to_the_frame(size):
+    edges = np.zeros((40, 40), np.uint8)
+    edges[17] = np.arange(40) + 1
+    frame = edges_to_frame(edges, size)
+    assert (frame.shape, frame.dtype) == ((size, size), torch.uint8)
+    assert (frame > 0).sum(dim=0).tolist() == [1] * size  # one closed line, and the strongest of each stretch
+    assert frame.max(dim=0).values.tolist() == [-(-40 * (column + 1) // size) for column in range(size)]
+
+
+def test_edges_come_with_the_batch_as_probabilities(with_edges):
+    view = _view(with_edges, augment=None)
+    (batch,) = epoch_batches(view, epoch=0, batch=2)
+    assert view.has_edges
+    strong = batch.edges[batch.indices.tolist().index(0)]
+    assert sorted(set(strong.flatten().tolist())) == pytest.approx([0.0, 0.2])
+    assert (
+        strong > 0
+    ).sum() == 2 * 14  # of 16 rows, rows 5 to 40 of the image touch 14; columns 14 and 15 touch two
+    assert batch.edges[batch.indices.tolist().index(1)].abs().max() == 0
+
+
+def test_edges_travel_through_the_warp_of_the_label(with_edges):
+    still = _view(with_edges, augment=None).sample(0, 0)
+    seen = set()
+    for epoch in range(12):
+        moved = _view(with_edges, augment=AugmentOptions(rotation=0.0, zoom=(0, 0))).sample(0, epoch)
+        flips = tuple(int(moved.warp[axis, axis] < 0) for axis in (0, 1))  # left-right, top-bottom
+        seen.add(flips)
+        turned = [axis - 1 for axis, flip in zip((0, -1), flips, strict=True) if flip]
+        assert torch.equal(moved.edges, still.edges.flip(turned))
+        torch.testing.assert_close(moved.image[0], still.image[0].flip(turned), atol=1e-4, rtol=0)
+    assert len(seen) == 4
+    turned = _view(with_edges, augment=AugmentOptions(zoom=(1, 3)))
+    samples = [turned.sample(0, epoch) for epoch in range(12)]
+    assert any((sample.label == IGNORE).any() for sample in samples)
+    assert all((sample.edges[sample.label == IGNORE] == 0).all() for sample in samples)
+
+
+def test_kept_frames_with_edges_change_no_bit(with_edges, monkeypatch):
+    kept = [batch for epoch in range(2) for batch in epoch_batches(_view(with_edges), epoch=epoch, batch=1)]
+    monkeypatch.setattr("metadcseg.data.loading._FRAME_MEMORY", 0)
+    read = [batch for epoch in range(2) for batch in epoch_batches(_view(with_edges), epoch=epoch, batch=1)]
+    assert all(torch.equal(one.edges, other.edges) for one, other in zip(kept, read, strict=True))

@@ -37,7 +37,7 @@ def test_a_folder_becomes_a_set(tmp_path):
     np.testing.assert_array_equal(prepared.label(cases["case00"]), verified)
     np.testing.assert_array_equal(prepared.truth(cases["case00"]), verified)
     assert prepared.source["roles"] == "drawn"
-    assert report.raw_bytes == 12 * 480 * 4 + 5 * 480
+    assert report.raw_bytes == 12 * 480 * 5 + 5 * 480
     assert json.loads(json.dumps(report.to_dict()))["cases"]["gold"] == 5
 
 

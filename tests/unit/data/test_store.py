@@ -519,3 +519,62 @@ import sys; sys.stdout.write(f"{{image.shape}} {{'torch' in sys.modules}}")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "(5, 7, 2) False"
+
+
+EDGES = {"detector": "by hand", "sha256": "0" * 64}
+
+
+def _write_edges(out, edges):
+    rng = np.random.default_rng(7)
+    with _writer(out, edge_detector=EDGES) as writer:
+        for number, values in enumerate(edges):
+            image, label = _image(rng, 6, 9), _mask(rng, 6, 9)
+            writer.add(id=f"case {number}", role="train", group="", image=image, label=label, edges=values)
+
+
+def test_edges_come_back_with_what_made_them(tmp_path):
+    given = [np.arange(54, dtype=np.uint8).reshape(6, 9), np.zeros((6, 9), np.uint8)]
+    _write_edges(tmp_path / "set", given)
+    prepared = PreparedSet.open(tmp_path / "set")
+    assert prepared.edge_detector == EDGES
+    assert [case.has_edges for case in prepared.cases] == [True, True]
+    for case, edges in zip(prepared.cases, given, strict=True):
+        assert np.array_equal(prepared.edges(case), edges)
+    assert prepared.verify() == []
+
+
+def test_damaged_edges_are_named(tmp_path):
+    _write_edges(tmp_path / "set", [np.ones((6, 9), np.uint8)])
+    file = tmp_path / "set/arrays/edges-00000/c.0.0.0"
+    file.write_bytes(file.read_bytes()[:-3])
+    prepared = PreparedSet.open(tmp_path / "set")
+    with pytest.raises(InputError, match=r"c\.0\.0\.0: the edges of case 'case 0'"):
+        prepared.edges(prepared.cases[0])
+    assert len(prepared.verify()) == 1
+
+
+def test_a_set_without_edges_says_how_to_get_them(folder):
+    prepared = PreparedSet.open(folder)
+    assert prepared.edge_detector is None
+    assert not any(case.has_edges for case in prepared.cases)
+    with pytest.raises(InputError, match="has no edges; prepare the set again without --edges none"):
+        prepared.edges(prepared.cases[0])
+
+
+def test_edges_belong_to_every_case_or_to_none(tmp_path):
+    with pytest.raises(InputError, match="'case 1' has no edges, but the set names an edge_detector"):
+        _write_edges(tmp_path / "set", [np.ones((6, 9), np.uint8), None])
+    rng = np.random.default_rng(8)
+    case = {"id": "a", "role": "train", "group": "", "image": _image(rng, 4, 4), "label": _mask(rng, 4, 4)}
+
+    def add(**changes):
+        with _writer(tmp_path / "set", edge_detector=changes.pop("edge_detector", None)) as writer:
+            writer.add(**(case | changes))
+
+    with pytest.raises(InputError, match="'a' has edges, but the set names no edge_detector"):
+        add(edges=np.ones((4, 4), np.uint8))
+    with pytest.raises(InputError, match=r"edges must be \(4, 4\) of uint8 like its image, got \(4, 5\)"):
+        add(edges=np.ones((4, 5), np.uint8), edge_detector=EDGES)
+    with pytest.raises(InputError, match=r"uint8 like its image, got .* of float32"):
+        add(edges=np.ones((4, 4), np.float32), edge_detector=EDGES)
+    assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,7 @@ def _term(**changes: Any) -> BoundaryTerm:
         "regions": "foreground",
         "ratio": 0.2,
         "tau": None,
+        "edge_threshold": 0.1,
         "temperature": 0.5,
         "min_pixels": 10,
         "maximum": 100.0,
@@ -72,14 +73,29 @@ def test_no_boundary_gives_no_weight() -> None:
 def test_edges_join_and_ignored_pixels_leave() -> None:
     noisy = batch(0)
     noisy.labels[:, :5] = IGNORE
-    edges = torch.zeros_like(noisy.labels, dtype=torch.bool)
-    edges[:, 4:7, 2] = True
+    edges = torch.full(noisy.labels.shape, 0.09)  # below the threshold: no edge
+    edges[:, 4:7, 2] = 0.1
     alone = _term(temperature=50.0).weigh(_output(2), replace(noisy, edges=None), GAMMA)
     joined = _term(temperature=50.0).weigh(_output(2), replace(noisy, edges=edges), GAMMA)
     assert (joined[:, 5:7, 2] > 0).all()
     assert (joined[:, :5] == 0).all()
     assert (alone[:, :5] == 0).all()
     assert not torch.equal(alone, joined)
+
+
+@pytest.mark.parametrize(("threshold", "found"), [(0.05, 3), (0.5, 2), (0.51, 1), (1.0, 1)])
+def test_the_threshold_decides_what_an_edge_is(threshold: float, found: int) -> None:
+    edges = torch.zeros(2, SIZE, SIZE)
+    edges[0, 3, 3:6] = torch.tensor([0.05, 0.5, 1.0])
+    noisy = replace(batch(0), edges=edges)
+    assert _term(edge_threshold=threshold).edges(noisy).sum() == found
+    assert _term().edges(replace(noisy, edges=None)) is None
+
+
+def test_an_image_without_edges_has_the_boundary_of_its_probabilities() -> None:
+    noisy = replace(batch(0), edges=torch.zeros(2, SIZE, SIZE))
+    none = replace(noisy, edges=None)
+    assert torch.equal(*(_term().weigh(_output(2), one, GAMMA) for one in (noisy, none)))
 
 
 @pytest.mark.parametrize("detach", [True, False])

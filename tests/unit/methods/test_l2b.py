@@ -7,35 +7,29 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.tools import SIZE, PlainUpdater, batch, tiny_network
+from tests.contract.tools import SIZE, PlainUpdater, batch, storage, tiny_network
 from tests.gradients import double_backward as slow
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metadcseg.errors import InputError
 from metadcseg.methods import L2B, MethodState, StepReport, create_method, l2b
-from metadcseg.methods.views import averaged_pseudo_labels, view_images, view_labels
+from metadcseg.methods.views import averaged_pseudo_labels, view_batch
 from metadcseg.networks import TappedNetwork
 from metadcseg.tensors import IGNORE, Batch, Joint, WeightMaps
 from metadcseg.warp import Warp
 
-CLASSES = 3
-
 
 def start(method: L2B, network: nn.Module, updater: Any = None) -> MethodState:
-    return method.start(network, updater or PlainUpdater(network), torch.Generator().manual_seed(5))
+    return method.start(
+        network, updater or PlainUpdater(network), torch.Generator().manual_seed(5), storage()
+    )
 
 
 def double(one: Batch) -> Batch:
     """With a patch of ignored labels, in double precision."""
     one.labels[:, 2:4, 1:5] = IGNORE
     return Batch(one.images.double(), one.labels, one.indices, one.warp)
-
-
-def as_seen(views: Any, one: Batch) -> Batch:
-    """A batch of all views."""
-    images, labels = view_images(views, one.images), view_labels(views, one.labels, CLASSES)
-    return Batch(images, labels, torch.arange(len(images)), Warp.identity(len(images)))
 
 
 # What a step does
@@ -53,7 +47,7 @@ def test_a_step_is_the_one_of_the_definition(method: L2B, monkeypatch: pytest.Mo
     report = method.step(start(method, network), noisy, gold)
 
     views, gold_views = drawn if method.views else [(view,) for view in drawn]
-    seen, trusted = as_seen(views, noisy), as_seen(gold_views, gold)
+    seen, trusted = view_batch(views, noisy), view_batch(gold_views, gold)
     logits = fresh(seen.images).logits
     pseudo = averaged_pseudo_labels(views, logits.softmax(dim=1), seen.labels)
     zero = WeightMaps(*torch.zeros(2, *seen.labels.shape, dtype=torch.float64))

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tests.contract.tools import PlainUpdater, batch, tiny_network
+from tests.contract.tools import PlainUpdater, batch, storage, tiny_network
 from torch import nn
 
 from metadcseg.errors import InputError
@@ -17,7 +17,7 @@ from metadcseg.warp import Warp
 
 def _start(method: Supervised) -> MethodState:
     network = tiny_network()
-    return method.start(network, PlainUpdater(network), torch.Generator())
+    return method.start(network, PlainUpdater(network), torch.Generator(), storage())
 
 
 def _doubled(one: Batch) -> Batch:

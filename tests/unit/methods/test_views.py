@@ -11,10 +11,9 @@ from metadcseg.methods.views import (
     averaged_pseudo_labels,
     draw_views,
     own_view,
-    view_images,
-    view_labels,
+    view_batch,
 )
-from metadcseg.tensors import IGNORE
+from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Warp
 
 HEIGHT, WIDTH = 12, 14
@@ -48,6 +47,21 @@ def smooth(*shape: int, seed: int = 0) -> torch.Tensor:
 def each(images: torch.Tensor) -> list[list[np.ndarray]]:
     """The five views of every (H, W) image, by the reference."""
     return [loops.views(image.numpy(), *how) for image, how in zip(images, DRAWN, strict=True)]
+
+
+def batch_of(images: torch.Tensor, labels: torch.Tensor | None = None) -> Batch:
+    count, _, height, width = images.shape
+    if labels is None:
+        labels = torch.zeros(count, height, width, dtype=torch.int64)
+    return Batch(images, labels, torch.arange(3, 3 + count), Warp.identity(count))
+
+
+def view_images(views: list[View], images: torch.Tensor) -> torch.Tensor:
+    return view_batch(views, batch_of(images)).images
+
+
+def view_labels(views: list[View], labels: torch.Tensor) -> torch.Tensor:
+    return view_batch(views, batch_of(torch.zeros(len(labels), 1, *labels.shape[1:]), labels)).labels
 
 
 # Drawing
@@ -110,7 +124,7 @@ def test_images_are_those_of_the_loops() -> None:
 def test_labels_are_the_foreground_where_it_has_more_than_half() -> None:
     labels = (smooth(2, HEIGHT, WIDTH) > 0.5).long()
     assert set(labels.unique().tolist()) == {0, 1}
-    got = view_labels(views_of(DRAWN), labels, 2).view(2, 5, HEIGHT, WIDTH)
+    got = view_labels(views_of(DRAWN), labels).view(2, 5, HEIGHT, WIDTH)
     compared = 0
     for mine, expected in zip(got, each(labels.double()), strict=True):
         for view, share in zip(mine, expected, strict=True):
@@ -122,7 +136,7 @@ def test_labels_are_the_foreground_where_it_has_more_than_half() -> None:
 
 def test_of_several_classes_the_largest_share_wins() -> None:
     labels = torch.randint(0, 4, (2, HEIGHT, WIDTH), generator=Generator().manual_seed(1))
-    got = view_labels(views_of(DRAWN), labels, 4).view(2, 5, HEIGHT, WIDTH)
+    got = view_labels(views_of(DRAWN), labels).view(2, 5, HEIGHT, WIDTH)
     shares = np.array([each((labels == number).double()) for number in range(1, 4)])  # (3, N, K, H, W)
     shares = np.concatenate([1 - shares.sum(axis=0, keepdims=True), shares])
     ranked = np.sort(shares, axis=0)
@@ -135,7 +149,7 @@ def test_of_several_classes_the_largest_share_wins() -> None:
 def test_a_pixel_with_a_share_of_an_ignored_one_is_ignored() -> None:
     labels = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.int64)
     labels[:, 4:6, 3:8] = IGNORE
-    got = view_labels(views_of(DRAWN), labels, 2).view(2, 5, HEIGHT, WIDTH)
+    got = view_labels(views_of(DRAWN), labels).view(2, 5, HEIGHT, WIDTH)
     for mine, expected in zip(got, each((labels == IGNORE).double()), strict=True):
         for view, share in zip(mine, expected, strict=True):
             np.testing.assert_array_equal((view == IGNORE).numpy(), share > 0)
@@ -146,13 +160,31 @@ def test_what_lies_under_ignored_pixels_is_seen_in_no_pixel_that_counts() -> Non
     labels = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.int64)
     labels[:, 4:6, 3:8] = IGNORE
     views, images = views_of(DRAWN), smooth(2, 1, HEIGHT, WIDTH)
-    counts = view_labels(views, labels, 2) != IGNORE
+    counts = view_labels(views, labels) != IGNORE
     seen = [
         view_images(views, images.masked_fill((labels == IGNORE).unsqueeze(1), filler))[:, 0]
         for filler in (0.0, 1e6)
     ]
     assert torch.equal(seen[0][counts], seen[1][counts])
     assert not torch.equal(seen[0], seen[1])
+
+
+def test_a_batch_of_views_knows_where_each_comes_from() -> None:
+    views = views_of(DRAWN)
+    turned = Warp(torch.tensor([[[0.0, -1.0, 0.25], [1.0, 0.0, 0.0]], [[0.5, 0.0, 0.0], [0.0, 1.0, -0.5]]]))
+    frame = Batch(
+        smooth(2, 1, HEIGHT, WIDTH).float(),
+        torch.zeros(2, HEIGHT, WIDTH).long(),
+        torch.tensor([8, 5]),
+        turned,
+    )
+    seen = view_batch(views, frame)
+    assert seen.indices.tolist() == [8] * 5 + [5] * 5
+    own = torch.tensor([0.3, -0.7, 1.0])  # x, y and 1 of a point in a view
+    for number, matrix in enumerate(seen.warp.matrix):
+        image, view = divmod(number, 5)
+        inner = torch.cat([views[view].warp.matrix[image] @ own, torch.ones(1)])
+        torch.testing.assert_close(matrix @ own, turned.matrix[image] @ inner)
 
 
 # Averaged pseudo-labels
@@ -229,7 +261,7 @@ def test_ignored_pixels_have_no_vote() -> None:
     labels = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.int64)
     labels[:, 4:6, 3:8] = IGNORE
     views = views_of(DRAWN)
-    seen_labels = view_labels(views, labels, 2)
+    seen_labels = view_labels(views, labels)
     counts = seen_labels != IGNORE
     plain = smooth(10, 1, HEIGHT, WIDTH, seed=5) ** 0.5
     fillers = [plain.masked_fill(~counts.unsqueeze(1), filler) for filler in (0.0, 1.0)]
@@ -245,7 +277,7 @@ def test_a_pixel_that_one_view_alone_may_judge_follows_it() -> None:
     labels = torch.ones(2, HEIGHT, WIDTH, dtype=torch.int64)
     labels[:, 1::2] = IGNORE  # every second row: the zoomed views show no clean pixel
     views = views_of(DRAWN)
-    seen_labels = view_labels(views, labels, 2)
+    seen_labels = view_labels(views, labels)
     certain = torch.ones(10, 1, HEIGHT, WIDTH)
     got = averaged_pseudo_labels(views, stacked(certain), seen_labels).view(2, 5, HEIGHT, WIDTH)[:, 0]
     inner = got[:, 4:8:2, 4:10]  # away from what the zoomed view does not show

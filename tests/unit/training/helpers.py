@@ -20,10 +20,12 @@ NETWORK = NetworkOptions(class_path="tests.unit.training.helpers.TinyNetwork")
 COUNTS = {"train": 7, "gold": 3, "val": 3, "test": 2}
 
 
-def make_set(path: Path, truth: bool = False, **counts: int) -> PreparedSet:
-    """Write a set of bright disks; every mask holds both classes."""
+def make_set(path: Path, truth: bool = False, edges: bool = False, **counts: int) -> PreparedSet:
+    """Write a set of bright disks; every mask holds both classes, and edges are where it changes between rows."""
     draw = np.random.default_rng(0)
-    with SetWriter(path, name="disks", classes=("background", "disk"), channels=1) as writer:
+    detector = {"detector": "by hand", "sha256": ""} if edges else None
+    classes = ("background", "disk")
+    with SetWriter(path, name="disks", classes=classes, channels=1, edge_detector=detector) as writer:
         for role, count in (COUNTS | counts).items():
             for number in range(count):
                 rows, columns = np.mgrid[:24, :20]
@@ -37,6 +39,9 @@ def make_set(path: Path, truth: bool = False, **counts: int) -> PreparedSet:
                     image=image[..., None],
                     label=label,
                     truth=label if truth else None,
+                    edges=200 * np.diff(label, axis=0, prepend=0).astype(bool).astype(np.uint8)
+                    if edges
+                    else None,
                 )
     return PreparedSet.open(path)
 
@@ -76,15 +81,20 @@ class Fake:
     labels: str = "given"
     maps: bool = True
     poison: int = -1
+    edges: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "log", [])  # what each step got; no option
 
     @property
     def declaration(self) -> Declaration:
-        return Declaration(needs_gold=self.gold, supervises_gold=False, labels=self.labels)
+        return Declaration(
+            needs_gold=self.gold, supervises_gold=False, labels=self.labels, uses_edges=self.edges
+        )
 
-    def start(self, network: nn.Module, updater: Any, generator: torch.Generator) -> MethodState:
+    def start(
+        self, network: nn.Module, updater: Any, generator: torch.Generator, storage: Any
+    ) -> MethodState:
         return MethodState(network, updater, generator, {"memory": Memory()})
 
     def step(self, state: MethodState, noisy: Any, gold: Any) -> StepReport:

@@ -75,6 +75,14 @@ def test_every_flipped_byte_is_found_or_harmless(tmp_path):
     assert found > 20
 
 
+def test_a_checkpoint_of_an_older_version_is_not_called_damaged(tmp_path):
+    torch.save({"format": 1, "epoch": 3}, tmp_path / "last.pt")
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(tmp_path)
+    assert "checkpoint format 1, this version reads 2): go on with that version" in str(caught.value)
+    assert "damaged" not in str(caught.value)
+
+
 def test_nothing_that_needs_pickle_is_saved_or_read(tmp_path):
     with pytest.raises(TypeError, match=r"checkpoint\.parts\[0\]"):
         save_checkpoint(tmp_path, {"parts": [Path("x")]})

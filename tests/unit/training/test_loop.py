@@ -1,11 +1,13 @@
 import json
 import signal
 import threading
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from rich.console import Console
 from tests.unit.training.helpers import NETWORK, Fake, make_set, options, run
 
 from metadcseg.data.store import PreparedSet
@@ -343,3 +345,10 @@ def test_a_damaged_checkpoint_stops_resume_and_the_way_out_leads_to_the_same_end
     last.unlink()
     run(disks, out, resume=True)
     same_end(tmp_path / "whole", out)
+
+
+@pytest.mark.parametrize(("uses", "has", "said"), [(True, False, 1), (False, False, 0), (True, True, 0)])
+def test_a_set_without_edges_is_said_once_where_they_would_be_used(tmp_path, uses, has, said):
+    console = Console(file=StringIO(), width=300)
+    run(make_set(tmp_path / "set", edges=has), tmp_path / "run", Fake(edges=uses), console=console)
+    assert console.file.getvalue().count("edges are off: the set has none") == said

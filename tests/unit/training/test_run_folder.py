@@ -1,5 +1,5 @@
 import pytest
-from tests.unit.training.helpers import TinyNetwork, run
+from tests.unit.training.helpers import Fake, TinyNetwork, run
 
 from metadcseg.errors import InputError
 from metadcseg.training import load_run, prediction_state, read_run
@@ -37,3 +37,13 @@ def test_predicting_cannot_train():
     state = prediction_state(TinyNetwork())
     with pytest.raises(RuntimeError):
         state.updater.step()
+
+
+def test_weights_of_a_first_try_that_came_to_nothing_are_not_kept(disks, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="epoch 1, step 1"):
+        run(disks, out, Fake(poison=0))
+    (out / "weights").mkdir()
+    (out / "weights/alpha.map").write_bytes(b"of the first try")
+    run(disks, out)
+    assert not (out / "weights").exists()
