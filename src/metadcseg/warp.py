@@ -59,15 +59,18 @@ class Warp:
         Returns:
             (N, C, H, W), same dtype as ``maps``, contiguous.
         """
-        grid = F.affine_grid(
-            self.matrix.to(maps.device, torch.float32), list(maps.shape), align_corners=False
-        )
+        grid = self._grid(maps.shape[2], maps.shape[3], maps.device)
         moved = F.grid_sample(maps.float(), grid, mode=mode, padding_mode="border", align_corners=False)
         outside = (grid.abs() > 1).any(dim=-1).unsqueeze(1)
         return moved.masked_fill(outside, fill).to(maps.dtype).contiguous()
 
     def inside(self, height: int, width: int) -> Tensor:
         """Return (N, H, W) bool: the output pixels whose source lies inside the input."""
-        count = len(self.matrix)
-        grid = F.affine_grid(self.matrix.float(), [count, 1, height, width], align_corners=False)
-        return (grid.abs() <= 1).all(dim=-1)
+        return (self._grid(height, width, self.matrix.device).abs() <= 1).all(dim=-1)
+
+    def _grid(self, height: int, width: int, device: torch.device) -> Tensor:
+        """Return (N, H, W, 2): where in the input each output pixel lies."""
+        matrix = self.matrix.to(device, torch.float32)
+        # autocast would compute coordinates in half precision, whole pixels off in a large image
+        with torch.autocast(device.type, enabled=False):
+            return F.affine_grid(matrix, [len(matrix), 1, height, width], align_corners=False)

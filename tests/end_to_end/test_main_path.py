@@ -16,6 +16,7 @@ VARIANTS = {
     "metadcseg": [],
     "metadcseg without boundaries": ["--metadcseg.dcd", "false"],
     "metadcseg without learned weights": ["--metadcseg.meta", "false"],
+    "l2b": ["--method", "l2b"],
     "noisy only": ["--method", "supervised"],
     "noisy and gold": ["--method", "supervised", "--supervised.gold", "mixed"],
     "clean": ["--method", "supervised", "--supervised.labels", "clean"],

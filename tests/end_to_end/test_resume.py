@@ -23,6 +23,7 @@ from metadcseg.training.map_file import MapLayout
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4
+CHOSEN = {"metadcseg": {"warmup": 1}, "supervised": {"gold": "mixed"}, "l2b": {}}  # method -> its options
 
 CHILD = """
 import sys, time
@@ -49,7 +50,7 @@ begin(method, set_path, Path(out), float(minutes), resume=False)
 
 
 def begin(method, set_path, out, minutes, resume, epochs=EPOCHS, seed=7):
-    chosen = create_method(method, **({"gold": "mixed"} if method == "supervised" else {"warmup": 1}))
+    chosen = create_method(method, **CHOSEN[method])
     options = TrainingOptions(
         epochs=epochs,
         batch=2,
@@ -146,6 +147,7 @@ def assert_same_ending(one, two):
         ("metadcseg", 10.0, 2 * STEPS + 2, (2, 0)),  # two epochs done, the third begun
         ("metadcseg", 0.0, 2 * STEPS + 3, (2, 2)),  # a checkpoint after every step
         ("supervised", 10.0, STEPS + 2, (1, 0)),
+        ("l2b", 0.0, STEPS + 3, (1, 2)),
     ],
 )
 def test_kill_in_the_middle_of_an_epoch(whole, prepared, tmp_path, method, minutes, pause_at, goes_on_at):

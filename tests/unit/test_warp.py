@@ -75,6 +75,15 @@ def test_outside_is_filled():
     assert half_left.inside(2, 4).tolist() == [[[True, True, False, False]] * 2]
 
 
+def test_autocast_leaves_coordinates_as_they_are():
+    maps, zoom = torch.arange(64.0 * 64.0).view(1, 1, 64, 64), warp([[0.9, 0.0, 0.0], [0.0, 0.9, 0.0]])
+    plain, inside = zoom.apply(maps, "bilinear"), zoom.inverse().inside(64, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(zoom.apply(maps, "bilinear"), plain)
+        assert torch.equal(zoom.inverse().inside(64, 64), inside)
+    assert 0 < inside.sum() < 64 * 64
+
+
 def test_a_shift_by_whole_pixels_round_trips_where_it_is_seen():
     maps, shift = numbered(8, 8), warp([[1.0, 0.0, 0.5], [0.0, 1.0, -0.25]])
     seen = shift.apply(maps, "nearest", fill=-1.0)

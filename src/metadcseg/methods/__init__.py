@@ -13,10 +13,11 @@ from metadcseg.methods.contract import (
     Storage,
     Updater,
 )
+from metadcseg.methods.l2b import L2B
 from metadcseg.methods.metadcseg import MetaDCSeg
 from metadcseg.methods.supervised import Supervised
 
-METHODS: dict[str, type[Any]] = {method.name: method for method in (MetaDCSeg, Supervised)}
+METHODS: dict[str, type[Any]] = {method.name: method for method in (MetaDCSeg, L2B, Supervised)}
 """Every method by its name."""
 
 
@@ -41,6 +42,7 @@ def create_method(name: str, **options: Any) -> Method:
 
 
 __all__ = [
+    "L2B",
     "METHODS",
     "Declaration",
     "MetaDCSeg",
