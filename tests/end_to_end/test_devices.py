@@ -19,6 +19,8 @@ from metadcseg.errors import InputError
 from metadcseg.methods import MetaDCSeg
 from metadcseg.training import read_run
 from metadcseg.training.checkpoints import load_checkpoint
+from metadcseg.training.identity import settings_digest
+from metadcseg.training.pixel_maps import RunStorage
 
 METHODS = {
     "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
@@ -56,13 +58,23 @@ def command(data, out, *words, epochs=2):
 
 
 def ending(out):
-    """Return the last checkpoint, flat, and the journal, without the seconds."""
+    """Return the last checkpoint, flat, with the weights of all pixels, and the journal, without the seconds."""
     saved = load_checkpoint(out / "checkpoints")
+    saved["pixels"] = pixel_weights(out, saved.pop("storage"))
     position = saved.pop("position")
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     for record in [*records, *position["records"], position]:
         record.pop("seconds")
     return flat(saved | {"position": position}), records
+
+
+def pixel_weights(out, state):
+    """Return alpha and beta of all training images as their files have them for one checkpoint."""
+    info = read_run(out)
+    frame, images = (info["training"]["size"],) * 2, info["set"]["cases"]["train"]
+    storage = RunStorage(out / "weights", images, frame, settings_digest(info))
+    storage.load_state_dict(state)
+    return {name: storage.open(name).read(range(images)) for name in state}
 
 
 def flat(tree, name=""):
@@ -97,10 +109,9 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
     assert_close(one, two, "/network", 1e-5)  # four steps in float32; measured 1e-7
     assert_close(one, two, "/updater/averaged", 1e-5)
     if name != "supervised":
-        assert one["/method/parts/weights/images"].tolist() == two["/method/parts/weights/images"].tolist()
-        assert one["/method/parts/weights/images"].tolist() == list(range(5))
-        assert (one["/method/parts/weights/pairs"][:, 0] != 1).any()
-        assert_close(one, two, "/method/parts/weights/pairs", 1e-4)
+        assert one["/pixels/beta"].flatten(1).any(dim=1).all()  # of every image
+        assert_close(one, two, "/pixels/alpha", 1e-4)
+        assert_close(one, two, "/pixels/beta", 1e-3)
         assert_close(one, two, "/method/parts/boundary", 1e-5)
     for first, second in zip(journal, other, strict=True):
         assert first["val"] == pytest.approx(second["val"], rel=1e-5, abs=1e-6)
@@ -111,46 +122,38 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
 
 @dataclass(frozen=True)
 class Troubled(MetaDCSeg):
-    """What happens in one step of one device: ``kill``, ``term``, or ``ours``; nothing where that is empty."""
-
-    what: str = ""
-    at: int = 6
-    parent: int = 0
-    on_first: bool = False
+    """Something happens in the sixth step of one device; what and where is no option, so that it may change."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "log", [])  # no option
 
     def step(self, state, noisy, gold):
         report = super().step(state, noisy, gold)
         self.log.append(noisy.indices)
-        if len(self.log) == self.at and (os.getpid() == self.parent) == self.on_first:
-            if self.what == "kill":
+        what, where, first = os.environ["TROUBLE"].split()
+        here = "first" if os.getpid() == int(first) else "second"
+        if len(self.log) == 6 and here == where:
+            if what == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
-            if self.what == "term":
+            if what == "term":
                 signal.raise_signal(signal.SIGTERM)
-            if self.what == "ours":
+            if what == "ours":
                 raise RuntimeError("a bug of ours")
         return report
 
 
-def training(disks, out, what="", resume=False, devices=2, on_first=False, **changed):
-    method = Troubled(what=what, parent=os.getpid(), on_first=on_first)
+def training(disks, out, what="none", where="second", resume=False, devices=2, **changed):
     settings = {"devices": devices, "epochs": 3, "checkpoint_minutes": 10.0, **changed}
-    return run(disks, out, method, resume=resume, changed=settings, seed=1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TROUBLE", f"{what} {where} {os.getpid()}")
+        return run(disks, out, Troubled(), resume=resume, changed=settings, seed=1)
 
 
-@pytest.fixture
-def registered(monkeypatch):
-    monkeypatch.setattr("metadcseg.training.identity._settings", lambda info: {"seed": info["seed"]})
-
-
-@pytest.mark.parametrize("on_first", [True, False], ids=["first", "second"])
-def test_a_stop_on_either_device_stops_both_and_they_go_on_to_the_same_bits(
-    disks, tmp_path, registered, on_first
-):
+@pytest.mark.parametrize("where", ["first", "second"])
+def test_a_stop_on_either_device_stops_both_and_they_go_on_to_the_same_bits(disks, tmp_path, where):
     out, whole = tmp_path / "parts", tmp_path / "whole"
-    assert training(disks, out, "term", on_first=on_first).interrupted
+    assert training(disks, out, "term", where).interrupted
     position = load_checkpoint(out / "checkpoints")["position"]
     assert 3 * position["epoch"] + position["step"] == 6
     assert read_run(out)["status"] == "interrupted"
@@ -164,9 +167,7 @@ def test_a_stop_on_either_device_stops_both_and_they_go_on_to_the_same_bits(
         assert same, name
 
 
-def test_a_device_that_is_killed_ends_the_run_with_a_sentence_and_one_device_can_go_on(
-    disks, tmp_path, registered
-):
+def test_a_device_that_is_killed_ends_the_run_with_a_sentence_and_one_device_can_go_on(disks, tmp_path):
     out = tmp_path / "run"
     before = time.monotonic()
     with pytest.raises(InputError, match=r"device 2 of 2 ended without a word .* with --resume goes on"):
