@@ -39,6 +39,8 @@ class TrainingOptions:
         nodes: machines that train together, each started by torchrun or SLURM.
         accelerator: auto, cpu, cuda or mps.
         precision: 32-true, or bf16-mixed for training passes in half precision.
+        channels_last: keep the network's maps with their channels together in memory, which is faster on most
+            processors; a network of your own that calls ``.view`` on its maps cannot.
 
     Raises:
         InputError: naming the option that has a value it must not have.
@@ -70,6 +72,7 @@ class TrainingOptions:
     nodes: int = 1
     accelerator: Accelerator = "auto"
     precision: Precision = "32-true"
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "gold_batch", "size", "validate_every", "devices", "nodes"):

@@ -151,6 +151,8 @@ def build(
     made = (
         create_network(network, views.train.channels, views.train.classes, initial).to(fabric.device).train()
     )
+    if options.channels_last:
+        made = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     updater = SgdUpdater(made, options, fabric, team)
     generator = torch.Generator().manual_seed(derive_seed(seed, "method"))
     return made, updater, method.start(made, updater, generator, storage)

@@ -437,8 +437,10 @@ def test_a_set_without_cases_is_refused_and_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_a_writer_that_is_stopped_leaves_no_half_set(tmp_path, kind):
     script = f"""
+import signal
 import numpy as np
 from metadcseg.data import SetWriter
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite run in the background hands on that it is ignored
 with SetWriter({str(tmp_path / "set")!r}, name="x", classes=("background", "a"), channels=1) as writer:
     for number in range(10**6):
         writer.add(id=str(number), role="train", group="", image=np.ones((4, 4, 1), np.uint8),
@@ -450,9 +452,12 @@ with SetWriter({str(tmp_path / "set")!r}, name="x", classes=("background", "a"),
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     with child:
-        assert child.stdout.readline() == "started\n"
-        child.send_signal(kind)
-        assert child.wait(timeout=30) != 0
+        try:
+            assert child.stdout.readline() == "started\n"
+            child.send_signal(kind)
+            assert child.wait(timeout=30) != 0
+        finally:
+            child.kill()
     left = [path.name for path in tmp_path.iterdir()]
     if kind == signal.SIGINT:
         assert left == []

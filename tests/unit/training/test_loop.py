@@ -13,6 +13,8 @@ from tests.unit.training.helpers import NETWORK, Fake, make_set, options, run
 from metadcseg.data.store import PreparedSet
 from metadcseg.data.store_layout import chunk_file
 from metadcseg.errors import InputError
+from metadcseg.methods import create_method
+from metadcseg.networks import NetworkOptions
 from metadcseg.training import load_run, read_run, train
 from metadcseg.training.checkpoints import load_checkpoint
 from metadcseg.training.weights import load_weights
@@ -302,6 +304,21 @@ def test_checkpoints_within_an_epoch(disks, tmp_path):
 
 def test_bfloat16_trains(disks, tmp_path):
     assert run(disks, tmp_path / "run", changed={"precision": "bf16-mixed", "epochs": 1}).best_dsc is not None
+
+
+def test_channels_last_is_the_same_training_to_rounding(disks, tmp_path):
+    ends, orders = [], []
+    for name, last in (("plain", False), ("last", True)):
+        method = create_method("metadcseg", warmup=0)
+        changed = {"channels_last": last, "epochs": 1, "size": 32}
+        run(disks, tmp_path / name, method, network=NetworkOptions(width=2), changed=changed)
+        saved = load_checkpoint(tmp_path / name / "checkpoints")["network"]
+        kernel = saved["module.conv_1_0.convs.conv_0.conv.weight"]
+        orders.append(kernel.is_contiguous(memory_format=torch.channels_last))
+        ends.append(torch.cat([value.flatten() for value in saved.values()]))
+    assert orders == [False, True]
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-3, atol=1e-4)
+    assert not torch.equal(ends[0], torch.zeros_like(ends[0]))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
