@@ -265,6 +265,31 @@ def test_parameters_left_out_stand_still():
     assert torch.equal(logit_change(network, images, {}).change, torch.zeros(2, 3, 6, 6, dtype=torch.float64))
 
 
+class Recomputed(nn.Module):
+    """Activations that are thrown away and computed again in the backward pass."""
+
+    def __init__(self, again=True):
+        super().__init__()
+        self.again = again
+        self.body = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.GroupNorm(2, 6), nn.SiLU())
+        self.head = nn.Conv2d(6, 3, 1)
+
+    def forward(self, images):
+        features = checkpoint(self.body, images, use_reentrant=False) if self.again else self.body(images)
+        return Answer(self.head(features), features)
+
+
+def test_recomputed_activations_change_nothing():
+    images, found, gradients = rand(2, 2, 6, 6), [], []
+    for again in (True, False):
+        network = seeded(lambda again=again: Recomputed(again))
+        output, change = forward_with_change(network, images, direction(network))
+        found.append(change.change)
+        gradients.append(torch.autograd.grad(output.logits.square().sum(), list(network.parameters())))
+    assert torch.equal(*found)
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
 class Sampled(nn.Module):
     def forward(self, features):
         grid = torch.zeros(len(features), 6, 6, 2, dtype=features.dtype)
