@@ -65,27 +65,27 @@ METHODS = {
 OPPONENTS = {"double_backward": False, "lean_double_backward": True}
 
 
-def batch(size: int, seed: int, dtype: torch.dtype = torch.float32) -> Batch:
+def batch(size: int, seed: int, dtype: torch.dtype = torch.float32, count: int = 4) -> Batch:
     """Blobs in noise, and labels that are the blobs."""
     generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randn(4, 1, 6, 6, generator=generator)
+    coarse = torch.randn(count, 1, 6, 6, generator=generator)
     field = nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")
-    images = field + 0.5 * torch.randn(4, 3, size, size, generator=generator)
-    return Batch(images.to(dtype), (field[:, 0] > 0.3).long(), torch.arange(4), Warp.identity(4))
+    images = field + 0.5 * torch.randn(count, 3, size, size, generator=generator)
+    return Batch(images.to(dtype), (field[:, 0] > 0.3).long(), torch.arange(count), Warp.identity(count))
 
 
-def made(width: int, size: int, folder: str) -> tuple[nn.Module, SgdUpdater, RunStorage]:
+def made(width: int, size: int, folder: str, count: int) -> tuple[nn.Module, SgdUpdater, RunStorage]:
     network = create_network(NetworkOptions(width=width), 3, 2, torch.Generator().manual_seed(1)).train()
     updater = SgdUpdater(network, TrainingOptions(warmup=0), Fabric(accelerator="cpu", devices=1))
-    return network, updater, RunStorage(Path(folder), 4, (size, size))
+    return network, updater, RunStorage(Path(folder), count, (size, size))
 
 
-def step_of(name: str, width: int, size: int, folder: str) -> Step:
+def step_of(name: str, width: int, size: int, folder: str, count: int = 4) -> Step:
     """Return a function that takes one whole training step."""
-    network, updater, storage = made(width, size, folder)
+    network, updater, storage = made(width, size, folder, count)
     method = METHODS.get(name, EXACT)
     state = method.start(network, updater, torch.Generator().manual_seed(2), storage)
-    noisy, gold = batch(size, 0), batch(size, 1)
+    noisy, gold = batch(size, 0, count=count), batch(size, 1, count=count)
     if name in OPPONENTS:
         return lambda: double_backward_step(EXACT, state, noisy, gold, lean=OPPONENTS[name])
     return lambda: method.step(state, noisy, gold)

@@ -1,14 +1,18 @@
-"""How cost grows with size: each key of the result is one measurement, made in processes of its own.
+"""How cost grows with size: each key of the result is one measurement.
 
     .venv/bin/python benchmarks/scaling.py                    a table
     .venv/bin/python benchmarks/scaling.py store --json       the numbers behind it, of one measurement
 
 ``store``: the per-pixel weight store. Resident memory after visiting 1 000 to 100 000 images, time per batch beside a
 dictionary of tensors in memory (what version 0.1 had), and what half precision costs over many visits.
+
+``steps``: seconds of a step against images, pixels and width. ``throughput with 1 and 2 processes``: images per
+second, by benchmarks/devices.py.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import shutil
@@ -22,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from meta_step import step_of
 
 from metadcseg.training.pixel_maps import RunStorage
 
@@ -150,7 +155,55 @@ def steady(step: float, visits: int, first: float = 0.0) -> float:
 
 # What all measurements share
 
-MEASUREMENTS: dict[str, Callable[[], Result]] = {"store": measure_store}
+# One training step
+
+
+def measure_steps(rounds: int = 5) -> Result:
+    """Seconds of a whole MetaDCSeg step (a meta step) against images, pixels and width, all taking turns.
+
+    ``exponent`` is the slope of a line through the logarithms: 1 where time grows as the number does.
+    """
+    torch.set_num_threads(1)
+    usual = {"width": 8, "size": 64, "count": 4}
+    series = {"count": (2, 4, 8, 16), "size": (64, 96, 128, 192), "width": (8, 16, 32)}
+    settings = [(axis, value, {**usual, axis: value}) for axis, values in series.items() for value in values]
+    seconds: dict[tuple[str, int], list[float]] = {(axis, value): [] for axis, value, _ in settings}
+    with tempfile.TemporaryDirectory() as folder:
+        steps = {
+            (axis, value): step_of("exact", folder=f"{folder}/{axis}{value}", **setting)
+            for axis, value, setting in settings
+        }
+        for turn in range(rounds + 1):
+            for key, step in steps.items():
+                begun = time.perf_counter()
+                step()
+                if turn:  # the first round warms up
+                    seconds[key].append(time.perf_counter() - begun)
+    found: Result = {"usual": usual}
+    for axis, values in series.items():
+        medians = [statistics.median(seconds[axis, value]) for value in values]
+        amounts = [value**2 for value in values] if axis == "size" else list(values)
+        slope = statistics.linear_regression(
+            [math.log(a) for a in amounts], [math.log(s) for s in medians]
+        ).slope
+        name = {"count": "noisy and gold images each", "size": "pixels", "width": "width"}[axis]
+        found[name] = {"seconds": dict(zip(amounts, medians, strict=True)), "exponent": slope}
+    return found
+
+
+def measure_processes() -> Result:
+    """What benchmarks/devices.py finds: images per second with 1 and 2 processes."""
+    script = Path(__file__).with_name("devices.py")
+    done = subprocess.run([sys.executable, str(script), "--json"], check=True, capture_output=True, text=True)
+    result: Result = json.loads(done.stdout)
+    return result
+
+
+MEASUREMENTS: dict[str, Callable[[], Result]] = {
+    "store": measure_store,
+    "steps": measure_steps,
+    "throughput with 1 and 2 processes": measure_processes,
+}
 PARTS: dict[str, Callable[[int], Result]] = {"store_memory": store_memory, "store_batch": store_batch}
 """Run in a process of their own, so that no measurement sees the memory of another."""
 
@@ -197,7 +250,7 @@ def table(result: Result) -> str:
             "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in cells
         ]
         blocks.append("\n".join([name, *lines]))
-    return "\n\n".join(blocks)
+    return "\n\n".join(blocks) or json.dumps(result, indent=1)
 
 
 def shown(value: Any) -> str:
