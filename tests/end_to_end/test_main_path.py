@@ -140,7 +140,7 @@ def test_training_learns(sets, tmp_path):
     """Scores that a network which learns nothing, or answers with one class, does not reach."""
     folder = tmp_path / "run"
     words = ("--method", "supervised", "--supervised.labels", "clean", "--network.width", "4")
-    done(*train(sets.noisy, folder, *words, "--training.clip", "2", "--training.average", "0.8", epochs=12))
+    done(*train(sets.noisy, folder, *words, "--training.clip", "2", "--training.average", "0.8", epochs=20))
     record = done("evaluate", folder, "--json").json
     cases = PreparedSet.open(sets.clean).select("test")
     masks = [PreparedSet.open(sets.clean).label(case) for case in cases]

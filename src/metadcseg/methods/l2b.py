@@ -119,6 +119,7 @@ def _seen(state: MethodState, views: Sequence[View], batch: Batch) -> Batch:
     seen = view_batch(views, batch)
     counted = (seen.labels != IGNORE).sum().float()
     pixels = state.updater.mean({"pixels": counted})["pixels"]
+    pixels = torch.where(pixels > 0, pixels, 1.0)  # nothing counts anywhere: means are 0, not 0 / 0
     return replace(seen, joint=Joint(pixels, len(views) * batch.whole.images))
 
 

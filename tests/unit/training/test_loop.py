@@ -311,7 +311,7 @@ def test_channels_last_is_the_same_training_to_rounding(disks, tmp_path):
     for name, last in (("plain", False), ("last", True)):
         method = create_method("metadcseg", warmup=0)
         changed = {"channels_last": last, "epochs": 1, "size": 32}
-        run(disks, tmp_path / name, method, network=NetworkOptions(width=2), changed=changed)
+        train(disks, method, NetworkOptions(width=2), options(**changed), tmp_path / name)
         saved = load_checkpoint(tmp_path / name / "checkpoints")["network"]
         kernel = saved["module.conv_1_0.convs.conv_0.conv.weight"]
         orders.append(kernel.is_contiguous(memory_format=torch.channels_last))
