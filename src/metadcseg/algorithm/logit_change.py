@@ -163,8 +163,10 @@ def _places(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     leaves the stand-in behind in the network.
     """
     for prefix, module in network.named_modules():
-        held = [*module.named_parameters(prefix, recurse=False, remove_duplicate=False)]
-        yield from [*held, *module.named_buffers(prefix, recurse=False, remove_duplicate=False)]
+        for held in (module._parameters, module._buffers):  # named_parameters takes ten times as long
+            for name, own in held.items():
+                if own is not None:
+                    yield f"{prefix}.{name}" if prefix else name, own
 
 
 @contextmanager

@@ -105,6 +105,28 @@ def _relu(input: Any, inplace: bool = False) -> tuple[Tensor, Tangents]:
     return F.relu(x, inplace), tangent
 
 
+def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    x, dx = split(input)
+    return NotImplemented if training and p > 0 else (x, dx)  # nothing happens, as in most networks
+
+
+def _max_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    x, dx = split(input)
+    if return_indices or x.dim() != 4 or dx is None:
+        return NotImplemented
+    primal, chosen = F.max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode)
+    with torch.no_grad():
+        return primal, dx.flatten(2).gather(2, chosen.flatten(2)).view(primal.shape)
+
+
 def _group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> tuple[Tensor, Tangents]:
@@ -238,6 +260,9 @@ RULES: dict[Any, Rule] = {
     torch.relu: _relu,
     Tensor.relu: _relu,
     F.leaky_relu: _leaky_relu,
+    F.dropout: _dropout,
+    F.max_pool2d: _max_pool2d,
+    torch.max_pool2d: _max_pool2d,
     F.group_norm: _group_norm,
     F.batch_norm: _batch_norm,
 }

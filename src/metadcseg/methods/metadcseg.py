@@ -56,8 +56,8 @@ class MetaDCSeg:
         pseudo_labels: arg max of the network as it stands (``"current"``, eq. 1) or of its moving average.
         virtual_step: ``"exact"`` takes the gold gradient after the virtual step (eq. 21-22),
             ``"linearised"`` before it, which saves the virtual step, a second gold pass and a second noisy pass.
-        meta_every: steps from one meta step to the next; the weights rest in between. Above 1 only with
-            ``memory="persistent"``, since other weights would be (1, 0) in between.
+        meta_every: steps from one meta step to the next; the weights rest in between (1: eq. 22 at every step).
+            Above 1 only with ``memory="persistent"``, since other weights would be (1, 0) in between.
         tangents: the parameters whose part in the derivative counts: ``"all"`` (exact), or those of the network's
             ``"decoder"`` or ``"head"`` alone (cheaper, not exact: docs/results/meta-step.md).
         gold_momentum: of a running mean of the gold gradient, by which the meta step asks more gold images than
@@ -94,7 +94,7 @@ class MetaDCSeg:
     memory: Literal["persistent", "none"] = "persistent"
     pseudo_labels: Literal["current", "average"] = "current"
     virtual_step: Virtual = "linearised"
-    meta_every: int = 1
+    meta_every: int = 2
     tangents: Literal["all", "decoder", "head"] = "all"
     gold_momentum: float = 0.0
     clean_supervision: bool = True

@@ -124,7 +124,7 @@ def test_scalars_add_up_to_the_loss() -> None:
 
 
 def test_weights_wait_for_the_end_of_the_warm_up() -> None:
-    method = MetaDCSeg(warmup=1)
+    method = MetaDCSeg(warmup=1, meta_every=1)
     state = start(method)
     first = method.step(state, batch(0), batch(100))
     assert resting(state)
@@ -163,7 +163,7 @@ def test_exact_and_linearised_steps_agree_for_a_small_learning_rate() -> None:
 
     maps = []
     for virtual_step in ("exact", "linearised"):
-        method = MetaDCSeg(virtual_step=virtual_step, eta=0.3)
+        method = MetaDCSeg(virtual_step=virtual_step, eta=0.3, meta_every=1)
         network = tiny_network()
         state = method.start(network, Slow(network), torch.Generator(), storage())
         maps.append(method.step(state, batch(0), batch(100)).maps)
@@ -174,8 +174,12 @@ def test_exact_and_linearised_steps_agree_for_a_small_learning_rate() -> None:
 
 def test_the_training_uses_the_weights_of_this_very_step() -> None:
     """Both memories start from (1, 0), so their first step is the same, and their next visit is not."""
-    first = [run(MetaDCSeg(memory=memory, eta=0.3), steps=1)[0] for memory in ("persistent", "none")]
-    later = [run(MetaDCSeg(memory=memory, eta=0.3), steps=3)[0] for memory in ("persistent", "none")]
+    first = [
+        run(MetaDCSeg(memory=memory, eta=0.3, meta_every=1), steps=1)[0] for memory in ("persistent", "none")
+    ]
+    later = [
+        run(MetaDCSeg(memory=memory, eta=0.3, meta_every=1), steps=3)[0] for memory in ("persistent", "none")
+    ]
     resting, _ = run(MetaDCSeg(meta=False), steps=1)
     assert same(first[0].network, first[1].network)
     assert not same(first[0].network, resting.network)
