@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metadcseg.algorithm.tangents import Dual, NoForwardRule
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, unknown_name
+from metadcseg.tensors import check_shape
 
 Parameters = dict[str, Tensor]
 """One tensor for every trainable parameter, by its name in the network (values, gradients or a direction)."""
@@ -25,7 +26,7 @@ Parameters = dict[str, Tensor]
 Inputs = Tensor | tuple[Tensor, ...]
 """What a network is called with: (N, C, H, W) images, or images and whatever else it takes."""
 
-_SIGNS_OF_A_MISSING_RULE = ("forward AD", "forward-mode", "functorch")
+_SIGNS_OF_A_MISSING_RULE = ("forward AD", "forward mode AD", "forward-mode", "functorch", "TorchScript")
 """What torch's messages hold where an operation has no forward-mode rule."""
 
 
@@ -113,6 +114,10 @@ def logit_change(network: nn.Module, inputs: Inputs, direction: Parameters) -> L
 
 
 def _duals(values: Parameters, direction: Parameters) -> Parameters:
+    for name, tangent in direction.items():
+        if name not in values:
+            raise unknown_name("parameter in a direction", name, values)
+        check_shape(f"direction of {name}", tangent, tuple(values[name].shape))
     return {
         name: Dual(value, direction[name].detach()) if name in direction else value
         for name, value in values.items()
@@ -179,6 +184,7 @@ def set_apart(inputs: Inputs) -> Iterator[None]:
 
 
 def _no_forward_rule(network: nn.Module, operation: str, error: Exception) -> InputError:
+    network = getattr(network, "module", network)  # as its author knows it
     layer = _layer_in(error.__traceback__, network)
     where = f" in its layer '{layer}'" if layer else ""
     return InputError(

@@ -23,7 +23,7 @@ from metadcseg.algorithm.logit_change import (
     trainable,
 )
 from metadcseg.algorithm.meta_weights import PixelGradients, weighted_pixel_loss
-from metadcseg.errors import unknown_name
+from metadcseg.errors import InputError, unknown_name
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
@@ -182,9 +182,18 @@ def _training_gradient(network: nn.Module, noisy: Batch, pseudo: Tensor, weights
 
 
 def _gradient(loss: Tensor, parameters: Parameters, retain_graph: bool = False) -> Parameters:
-    gradients = torch.autograd.grad(
-        loss, list(parameters.values()), retain_graph=retain_graph, allow_unused=True, materialize_grads=True
-    )
+    wanted = list(parameters.values())
+    try:
+        gradients = torch.autograd.grad(
+            loss, wanted, retain_graph=retain_graph, allow_unused=True, materialize_grads=True
+        )
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise InputError(
+            "the network uses torch.utils.checkpoint in its reentrant form, which can take no meta step: call it "
+            "with use_reentrant=False"
+        ) from error
     return {name: gradient.detach() for name, gradient in zip(parameters, gradients, strict=True)}
 
 

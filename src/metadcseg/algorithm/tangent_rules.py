@@ -72,7 +72,9 @@ def _pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any
     return F.pad(x, pad, mode, value), tangent
 
 
-def _cat(tensors: Any, dim: int = 0) -> tuple[Tensor, Tangents]:
+def _cat(tensors: Any, dim: int = 0, **options: Any) -> Any:
+    if options:
+        return NotImplemented
     pairs = [split(tensor) for tensor in tensors]
     with torch.no_grad():
         tangent = torch.cat([torch.zeros_like(x) if dx is None else dx for x, dx in pairs], dim)

@@ -28,8 +28,13 @@ from metadcseg.algorithm.tangent_rules import RULES, Tangents
 
 __all__ = ["Dual", "NoForwardRule"]
 
+_Op = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _APPLY = autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
 _VIEWS_OF_A_GETTER = ("T", "mT", "H", "mH")
+_IN_PLACE = (
+    "__setitem__",
+    *(f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")),
+)
 
 
 class NoForwardRule(Exception):
@@ -77,6 +82,10 @@ class Dual(Tensor):
         if not torch.is_grad_enabled():  # what the network computes without gradient is a constant to it
             _refuse_custom_function()
             return func(*_primals(args), **_primals(kwargs))
+        if isinstance(func, _Op) and not str(func).startswith("aten."):
+            raise NoForwardRule(
+                f"the custom operation {func}"
+            )  # its derivative is out of forward mode's sight
         if kwargs.get("out") is not None:
             raise NoForwardRule(f"{name} with out=")
         if _changes_in_place(name, kwargs):
@@ -130,7 +139,7 @@ def _read_attribute(getter: Callable[..., Any], dual: Dual) -> Any:
 
 def _changes_in_place(name: str, kwargs: dict[str, Any]) -> bool:
     if name.startswith("__"):
-        return name == "__setitem__" or (name.startswith("__i") and name not in ("__iter__", "__invert__"))
+        return name in _IN_PLACE
     return name.endswith("_") or kwargs.get("inplace") is True
 
 
@@ -143,10 +152,15 @@ def _change_in_place(func: Callable[..., Any], name: str, args: Any, kwargs: dic
         if found is not NotImplemented:
             changed.tangent.copy_(found[1])
             return changed
-    with _torch_duals() as make:
+    device = changed.primal.device
+    # the random numbers are left for the operation itself, which comes last
+    forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with forked, _torch_duals() as make:
         moved = make(changed, copied=True)
         func(moved, *make(args[1:]), **make(kwargs))
         after = _torch_tangent(moved)
+        if moved.shape != changed.shape:
+            raise NoForwardRule(f"{name}, which changes a shape in place,")
     changed.tangent.copy_(torch.zeros_like(changed.tangent) if after is None else after)
     func(changed.primal, *_primals(args[1:]), **_primals(kwargs))
     return changed
@@ -157,6 +171,8 @@ def _with_torch(func: Callable[..., Any], name: str, args: Any, kwargs: dict[str
     cuda = sorted({t.device for t in _tensors((args, kwargs)) if t.device.type == "cuda"}, key=str)
     before = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in cuda)]
     primal = func(*_primals(args), **_primals(kwargs))
+    if any(tensor.is_complex() for tensor in _tensors(primal)):
+        raise NoForwardRule(f"{name} with complex numbers")
     if not any(tensor.is_floating_point() for tensor in _tensors(primal)):
         return primal  # a size, an index, a comparison, a hook
     with torch.random.fork_rng(devices=cuda), _torch_duals() as make:
@@ -168,11 +184,16 @@ def _with_torch(func: Callable[..., Any], name: str, args: Any, kwargs: dict[str
 
 @contextmanager
 def _torch_duals() -> Iterator[Callable[..., Any]]:
-    """Yield what turns arguments into torch's dual tensors, without graph and contiguous."""
+    """Yield what turns arguments into torch's dual tensors, without graph.
+
+    They keep their order in memory: random masks are drawn along it, and views stay views.
+    """
 
     def make(value: Any, copied: bool = False) -> Any:
         if isinstance(value, Dual):
-            primal, tangent = value.primal.detach().contiguous(), value.tangent.contiguous()
+            primal, tangent = value.primal.detach(), value.tangent
+            if 0 in primal.stride():  # expanded: elements that share memory cannot have tangents of their own
+                primal, tangent = primal.contiguous(), tangent.contiguous()
             if copied:
                 primal, tangent = primal.clone(), tangent.clone()
             return forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]

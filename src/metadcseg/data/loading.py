@@ -313,7 +313,7 @@ def epoch_batches(
         raise InputError(
             f"batch must be at least 1, start and steps at least 0, got {batch}, {start}, {steps}"
         )
-    if batch % share.devices or share.devices > len(view):
+    if batch % share.devices or (steps is None and share.devices > len(view)):  # who goes round has enough
         raise InputError(
             f"a batch of {batch} from {len(view)} {view.role} cases cannot be shared by {share.devices} devices: "
             "their number must divide the batch and not exceed the cases"

@@ -72,6 +72,8 @@ ONE = {
     "dropout at rest": lambda x: F.dropout(F.dropout(x, 0.5, training=False), 0.0) * x,
     "dropout in place at rest": lambda x: F.dropout(x * 1.0, 0.0, True, True),
     "avg_pool": lambda x: F.avg_pool2d(x, 2),
+    "cat along an axis": lambda x: torch.cat([x, x], axis=1),
+    "scaled by a whole number": lambda x: x * int(x.sum() * 0 + 3),
     "cat with a constant": lambda x: torch.cat([x, PLAIN, x * 2], 1),
     "add a constant": lambda x: x + PLAIN,
     "add to a number": lambda x: 1.0 + x,
@@ -164,6 +166,83 @@ def test_what_a_network_computes_without_gradient_is_constant():
         scale = x.sum()
     assert type(scale) is torch.Tensor
     torch.testing.assert_close((x * scale).tangent, DX * X.sum())
+
+
+def last(x):
+    return x.to(memory_format=torch.channels_last) * 1.0
+
+
+MASKED = {
+    "dropout": lambda x: F.dropout(x, 0.5),
+    "dropout, channels last": lambda x: F.dropout(last(x), 0.5),
+    "dropout of tokens": lambda x: F.dropout(x.flatten(2).transpose(1, 2), 0.5),
+    "dropout in place": lambda x: F.dropout(x * 1.0, 0.5, inplace=True),
+    "dropout2d in place": lambda x: F.dropout2d(x * 1.0, 0.5, inplace=True),
+    "alpha_dropout, channels last": lambda x: F.alpha_dropout(last(x), 0.5, True),
+    "rrelu": lambda x: F.rrelu(x, training=True),
+}
+
+
+@pytest.mark.parametrize("function", MASKED.values(), ids=MASKED.keys())
+def test_the_tangent_takes_the_random_numbers_of_the_primal(function):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        plain, state = function(X), torch.get_rng_state()
+        torch.manual_seed(1)
+        got = function(Dual(X, DX))
+        assert torch.equal(torch.get_rng_state(), state)
+        assert torch.equal(got.primal, plain)
+        step = 1e-6
+        ahead = []
+        for sign in (1, -1):
+            torch.manual_seed(1)
+            ahead.append(function(X + sign * step * DX))
+    torch.testing.assert_close(got.tangent, (ahead[0] - ahead[1]) / (2 * step), rtol=1e-6, atol=1e-7)
+
+
+def narrowed(x):
+    y = last(x)
+    y.narrow(1, 0, 2).mul_(2.0)
+    y.select(2, 1).add_(x[:, :, 0])
+    y.swapaxes(2, 3)[:, 1].mul_(3.0)
+    return y
+
+
+def test_views_in_any_order_of_memory_are_written_through():
+    got, expected = narrowed(Dual(X, DX)), derivative(narrowed, (X,), (DX,))
+    assert torch.equal(got.primal, narrowed(X))
+    torch.testing.assert_close(got.tangent, expected, rtol=1e-12, atol=1e-12)
+
+
+@torch.library.custom_op("metadcseg_tests::twice", mutates_args=())
+def twice(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
+
+
+twice.register_autograd(lambda context, gradient: 2 * gradient)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        twice,
+        lambda x: torch.fft.ifft2(torch.fft.fft2(x)).real,
+        lambda x: torch.view_as_complex(x.reshape(2, 4, 18, 2)).abs(),
+        lambda x: (x * 1.0).unsqueeze_(0),
+    ],
+    ids=["custom operation", "fft", "complex", "unsqueeze_"],
+)
+def test_what_would_lose_its_tangent_is_refused(function):
+    with pytest.raises(NoForwardRule):
+        function(Dual(X, DX))
+
+
+def test_a_direction_must_fit_the_parameters():
+    network, images = seeded(Noisy).eval(), rand(2, 2, 6, 6)
+    with pytest.raises(InputError, match=r"unknown parameter in a direction 'head\.wight'"):
+        logit_change(network, images, {"head.wight": W})
+    with pytest.raises(InputError, match=r"direction of head.bias must have the shape \(3\), got \(1,\)"):
+        logit_change(network, images, {"head.bias": rand(1)})
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from tests.contract.tools import SIZE, PlainUpdater, batch, storage, tiny_networ
 from torch import Tensor, nn
 
 from metadcseg.algorithm.logit_change import logit_change, trainable
-from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
-from metadcseg.algorithm.meta_weights import pseudo_labels
+from metadcseg.algorithm.lookahead import gold_gradient, meta_gradients, pixel_gradients
+from metadcseg.algorithm.meta_weights import initial_weights, pseudo_labels
 from metadcseg.errors import InputError
 from metadcseg.methods import MetaDCSeg, MethodState, StepReport, Supervised, create_method
 from metadcseg.methods.common import mean_cross_entropy
@@ -265,16 +265,31 @@ def test_tangents_of_a_part_are_that_part_of_the_derivative() -> None:
         network = copy.deepcopy(state.network)
         method.step(state, batch(0), batch(100))
         found[part] = own_frame(state, [0, 1]).beta
-        if part != "all":
-            _, v = gold_gradient(network, trainable(network), batch(100))
-            counted = parameters_of(network, part)  # type: ignore[arg-type]
-            direction = {name: value for name, value in v.items() if name in counted}
-            change = logit_change(network, batch(0).images, direction)
-            wanted = pixel_gradients(change, batch(0).labels, pseudo_labels(change.logits), 0.1).beta
-            wanted = batch(0).warp.inverse().apply((-1000.0 * wanted).clamp(min=0).unsqueeze(1), "nearest")
-            torch.testing.assert_close(found[part], wanted.squeeze(1), rtol=2e-3, atol=1e-6)
+        _, v = gold_gradient(network, trainable(network), batch(100))
+        counted = v.keys() if part == "all" else parameters_of(network, part)  # type: ignore[arg-type]
+        direction = {name: value for name, value in v.items() if name in counted}
+        change = logit_change(network, batch(0).images, direction)
+        wanted = pixel_gradients(change, batch(0).labels, pseudo_labels(change.logits), 0.1).beta
+        wanted = batch(0).warp.inverse().apply((-1000.0 * wanted).clamp(min=0).unsqueeze(1), "nearest")
+        torch.testing.assert_close(found[part], wanted.squeeze(1), rtol=2e-3, atol=1e-6)
     assert not torch.equal(found["all"], found["decoder"])
     assert not torch.equal(found["decoder"], found["head"])
+
+
+@pytest.mark.parametrize("virtual", ["exact", "linearised"])
+def test_a_step_moves_its_weights_by_the_meta_gradients_that_double_backward_confirms(virtual: Any) -> None:
+    method = MetaDCSeg(virtual_step=virtual, meta_scaling="none", eta=1000.0, meta_every=1)
+    state = start(method)
+    network, noisy, gold = copy.deepcopy(state.network), batch(0), batch(100)
+    method.step(state, noisy, gold)
+    pseudo = pseudo_labels(network(noisy.images).logits)
+    resting_weights = initial_weights((2, SIZE, SIZE))
+    found = meta_gradients(network, noisy, gold, pseudo, resting_weights, lr=0.1, virtual=virtual).gradients
+    kept = own_frame(state, [0, 1])
+    for got, gradient, first in ((kept.alpha, found.alpha, 1.0), (kept.beta, found.beta, 0.0)):
+        moved = (first - 1000.0 * gradient).clamp(min=0).unsqueeze(1)
+        wanted = noisy.warp.inverse().apply(moved, "nearest").squeeze(1)
+        torch.testing.assert_close(got, wanted, rtol=2e-3, atol=1e-3)
 
 
 def test_a_running_mean_of_gold_gradients_carries_on() -> None:
