@@ -27,7 +27,7 @@ from skimage.feature import canny
 from skimage.morphology import skeletonize
 
 from metadcseg.data.edges import EdgeDetector, edge_detector
-from metadcseg.data.loading import edges_to_frame
+from metadcseg.data.frames import edges_to_frame
 from metadcseg.methods import create_method
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"

@@ -28,7 +28,8 @@ from metadcseg.algorithm.logit_change import LogitChange, Parameters, logit_chan
 from metadcseg.algorithm.lookahead import gold_gradient, meta_gradients, pixel_gradients
 from metadcseg.algorithm.meta_weights import initial_weights, pseudo_labels
 from metadcseg.config import read_config
-from metadcseg.data.loading import TrainingView, epoch_batches, label_to_frame
+from metadcseg.data.frames import label_to_frame
+from metadcseg.data.loading import TrainingView, epoch_batches
 from metadcseg.data.store import PreparedSet
 from metadcseg.methods import create_method
 from metadcseg.networks.contract import parameters_of

@@ -23,8 +23,7 @@ NOT_OURS = {
     "--logdir",  # TensorBoard's
     "--small_loss.keep",  # of a method which a page tells to write
     *("--standalone", "--nproc", "--nnodes", "--rdzv"),  # torchrun's, as far as their first hyphen
-    *("--ntasks", "--gpus", "--cpus", "--signal", "--requeue"),  # SLURM's
-}
+    *("--ntasks", "--gpus", "--cpus", "--signal", "--requeue"),  # SLURM's, "--pixels", "--rounds", "--seeds", "--widths", "--work"}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 

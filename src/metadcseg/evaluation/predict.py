@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from metadcseg.data.loading import to_frame
+from metadcseg.data.frames import to_frame
 from metadcseg.data.readers import SUFFIXES, image_files, read_image, with_channels
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, overlay

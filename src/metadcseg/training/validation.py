@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metadcseg.data.loading import to_frame
+from metadcseg.data.frames import to_frame
 from metadcseg.data.store import Case, PreparedSet
 from metadcseg.evaluation.metrics import dice_from_counts, iou_from_counts
 from metadcseg.methods.contract import Method

@@ -6,15 +6,12 @@ import torch
 
 from metadcseg.data import PreparedSet, SetWriter
 from metadcseg.data.augmentation import AugmentOptions
+from metadcseg.data.frames import edges_to_frame, label_to_frame, normalise, to_frame
 from metadcseg.data.loading import (
     Share,
     TrainingView,
-    edges_to_frame,
     epoch_batches,
     generator_for,
-    label_to_frame,
-    normalise,
-    to_frame,
 )
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE, Batch

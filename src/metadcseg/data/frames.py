@@ -1,0 +1,80 @@
+"""From an image in its own size to the square training frame, and likewise its mask and its edges."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metadcseg.data.store_layout import Array
+
+
+def normalise(image: Array) -> Array:
+    """Give each channel of one image zero mean and unit variance; a constant channel becomes zero.
+
+    Args:
+        image: (H, W, C), any real dtype, finite.
+
+    Returns:
+        (H, W, C) float32.
+
+    Example:
+        >>> normalise(np.array([[[3], [5]]], np.uint8)).flatten().tolist()
+        [-1.0, 1.0]
+    """
+    planes = np.moveaxis(image, 2, 0).astype(np.float64, order="C")  # channels first: several times faster
+    constant = np.ptp(planes, axis=(1, 2), keepdims=True) == 0
+    planes -= planes.mean(axis=(1, 2), keepdims=True)
+    planes /= np.where(constant, 1.0, planes.std(axis=(1, 2), keepdims=True))
+    return np.moveaxis(np.where(constant, 0.0, planes), 0, 2).astype(np.float32)
+
+
+def to_frame(image: Array, size: int) -> Tensor:
+    """Normalise an image and stretch it to the square training frame (bilinear, antialiased when shrinking).
+
+    The aspect ratio of an image that is not square is not kept; its prediction has to be stretched back.
+
+    Args:
+        image: (H, W, C) uint8, uint16 or float32.
+        size: S, the frame's side in pixels.
+
+    Returns:
+        (C, S, S) float32.
+    """
+    planes = torch.from_numpy(normalise(image)).permute(2, 0, 1)[None]
+    frame = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return frame[0].contiguous()
+
+
+def label_to_frame(label: Array, size: int) -> Tensor:
+    """Stretch a mask to the square training frame; each pixel takes the label nearest to its centre.
+
+    Args:
+        label: (H, W) uint8.
+        size: S, the frame's side in pixels.
+
+    Returns:
+        (S, S) int64.
+    """
+    plane = torch.from_numpy(np.array(label))[None, None]
+    return F.interpolate(plane, size=(size, size), mode="nearest-exact")[0, 0].long()
+
+
+def edges_to_frame(edges: Array, size: int) -> Tensor:
+    """Bring edges to the square training frame; each pixel takes the highest probability of those it covers.
+
+    A mean over the area would fade a line of one or two pixels away when the frame is smaller than the image,
+    and the nearest pixel would miss parts of it; with the highest every edge stays a closed line.
+
+    Args:
+        edges: (H, W) uint8, 255 times the probability.
+        size: S, the frame's side in pixels.
+
+    Returns:
+        (S, S) uint8, likewise.
+
+    Example:
+        >>> edges_to_frame(np.array([[0, 9, 0, 0], [0, 0, 0, 7]], np.uint8), 2).tolist()
+        [[9, 0], [0, 7]]
+    """
+    plane = torch.from_numpy(np.array(edges))[None, None].float()
+    return F.adaptive_max_pool2d(plane, (size, size))[0, 0].byte()
