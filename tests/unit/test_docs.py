@@ -23,7 +23,9 @@ NOT_OURS = {
     "--logdir",  # TensorBoard's
     "--small_loss.keep",  # of a method which a page tells to write
     *("--standalone", "--nproc", "--nnodes", "--rdzv"),  # torchrun's, as far as their first hyphen
-    *("--ntasks", "--gpus", "--cpus", "--signal", "--requeue"),  # SLURM's, "--pixels", "--rounds", "--seeds", "--widths", "--work"}
+    *("--ntasks", "--gpus", "--cpus", "--signal", "--requeue"),  # SLURM's
+    *("--pixels", "--rounds", "--seeds", "--widths", "--work"),  # of scripts that measure
+}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
