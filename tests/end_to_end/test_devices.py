@@ -22,10 +22,17 @@ from metadcseg.training.checkpoints import load_checkpoint
 from metadcseg.training.identity import settings_digest
 from metadcseg.training.pixel_maps import RunStorage
 
+EVERY_STEP = ("--metadcseg.meta_every", "1")
 METHODS = {
     "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
-    "linearised": ("--metadcseg.virtual_step", "linearised", "--metadcseg.normalisation", "batch"),
-    "exact": ("--metadcseg.virtual_step", "exact"),
+    "linearised": (
+        *EVERY_STEP,
+        "--metadcseg.virtual_step",
+        "linearised",
+        "--metadcseg.normalisation",
+        "batch",
+    ),
+    "exact": (*EVERY_STEP, "--metadcseg.virtual_step", "exact"),
 }
 
 
