@@ -109,8 +109,7 @@ def logit_change(network: nn.Module, inputs: Inputs, direction: Parameters) -> L
     values = {name: value.detach() for name, value in trainable(network).items()}
     # grad mode is on so that a part which the network itself computes without gradients stays a constant
     with torch.enable_grad(), set_apart(inputs):
-        frozen = {name: own.detach() for name, own in network.named_parameters() if not own.requires_grad}
-        return _change(_follow(network, {**frozen, **_duals(values, direction)}, inputs, apart=True).logits)
+        return _change(_follow(network, _duals(values, direction), inputs, apart=True).logits)
 
 
 def _duals(values: Parameters, direction: Parameters) -> Parameters:
@@ -127,9 +126,8 @@ def _duals(values: Parameters, direction: Parameters) -> Parameters:
 def _change(logits: Tensor) -> LogitChange:
     if isinstance(logits, Dual):
         return LogitChange(logits.primal.detach(), logits.tangent)
-    return LogitChange(
-        logits.detach(), torch.zeros_like(logits)
-    )  # no parameter that moves has a part in them
+    # no parameter that moves has a part in them
+    return LogitChange(logits.detach(), torch.zeros_like(logits))
 
 
 def call_with(network: nn.Module, parameters: Parameters, inputs: Inputs, *, apart: bool) -> Any:

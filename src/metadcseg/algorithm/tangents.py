@@ -28,7 +28,7 @@ from metadcseg.algorithm.tangent_rules import RULES, Tangents
 
 __all__ = ["Dual", "NoForwardRule"]
 
-_Op = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+_OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _APPLY = autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
 _VIEWS_OF_A_GETTER = ("T", "mT", "H", "mH")
 _IN_PLACE = (
@@ -82,10 +82,9 @@ class Dual(Tensor):
         if not torch.is_grad_enabled():  # what the network computes without gradient is a constant to it
             _refuse_custom_function()
             return func(*_primals(args), **_primals(kwargs))
-        if isinstance(func, _Op) and not str(func).startswith("aten."):
-            raise NoForwardRule(
-                f"the custom operation {func}"
-            )  # its derivative is out of forward mode's sight
+        if isinstance(func, _OPERATIONS) and not str(func).startswith("aten."):
+            # its derivative is out of forward mode's sight
+            raise NoForwardRule(f"the custom operation {func}")
         if kwargs.get("out") is not None:
             raise NoForwardRule(f"{name} with out=")
         if _changes_in_place(name, kwargs):
@@ -118,14 +117,17 @@ def _dual(primal: Any, tangent: Any) -> Any:
 
 def _primals(value: Any) -> Any:
     """Return arguments with plain tensors in place of duals."""
-    if isinstance(value, Dual):
-        return value.primal
+    return _mapped(value, lambda entry: entry.primal if isinstance(entry, Dual) else entry)
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return nested arguments with every entry changed that is no tuple, list or dict."""
     if isinstance(value, tuple | list):
-        mapped = [_primals(entry) for entry in value]
-        return type(value)(*mapped) if hasattr(value, "_fields") else type(value)(mapped)
+        entries = [_mapped(entry, change) for entry in value]
+        return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
     if isinstance(value, dict):
-        return {key: _primals(entry) for key, entry in value.items()}
-    return value
+        return {key: _mapped(entry, change) for key, entry in value.items()}
+    return change(value)
 
 
 def _read_attribute(getter: Callable[..., Any], dual: Dual) -> Any:
@@ -156,7 +158,7 @@ def _change_in_place(func: Callable[..., Any], name: str, args: Any, kwargs: dic
     # the random numbers are left for the operation itself, which comes last
     forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with forked, _torch_duals() as make:
-        moved = make(changed, copied=True)
+        moved = make(Dual(changed.primal.clone(), changed.tangent.clone()))
         func(moved, *make(args[1:]), **make(kwargs))
         after = _torch_tangent(moved)
         if moved.shape != changed.shape:
@@ -189,25 +191,18 @@ def _torch_duals() -> Iterator[Callable[..., Any]]:
     They keep their order in memory: random masks are drawn along it, and views stay views.
     """
 
-    def make(value: Any, copied: bool = False) -> Any:
-        if isinstance(value, Dual):
-            primal, tangent = value.primal.detach(), value.tangent
-            if 0 in primal.stride():  # expanded: elements that share memory cannot have tangents of their own
-                primal, tangent = primal.contiguous(), tangent.contiguous()
-            if copied:
-                primal, tangent = primal.clone(), tangent.clone()
-            return forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
-        if isinstance(value, tuple | list):
-            mapped = [make(entry) for entry in value]
-            return type(value)(*mapped) if hasattr(value, "_fields") else type(value)(mapped)
-        if isinstance(value, dict):
-            return {key: make(entry) for key, entry in value.items()}
-        return value.detach() if isinstance(value, Tensor) else value
+    def of_torch(value: Any) -> Any:
+        if not isinstance(value, Dual):
+            return value.detach() if isinstance(value, Tensor) else value
+        primal, tangent = value.primal.detach(), value.tangent
+        if 0 in primal.stride():  # expanded: elements that share memory cannot have tangents of their own
+            primal, tangent = primal.contiguous(), tangent.contiguous()
+        return forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
 
     _load_rules_of_torch()
     # fused attention has no forward-mode rule, the MATH backend has
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
-        yield make
+        yield lambda value: _mapped(value, of_torch)
 
 
 def _tangents_of(value: Any) -> Tangents:

@@ -312,9 +312,8 @@ class MetaDCSeg:
             return passes + (gold_pass if self.clean_supervision else 0.0)
         meta_step = gold_pass + (0.0 if self.tangents == "head" else 2.0)
         if self.virtual_step == "exact":
-            meta_step += (
-                3.0  # a backward pass, and a forward pass for the tangents, which otherwise ride along
-            )
+            # a backward pass, and a forward pass for the tangents, which otherwise ride along
+            meta_step += 3.0
         passes += meta_step / self.meta_every
         passes += 1.0 if self.pseudo_labels == "average" else 0.0
         shared = 1 / self.meta_every if self.virtual_step == "linearised" else 0.0

@@ -26,9 +26,8 @@ def check_shared(team: Team, folder: RunFolder) -> None:
     """
     if team.size == 1:
         return
-    token = (
-        folder.path / ".shared.tmp"
-    )  # what ends so may be left by a kill: a new run takes the folder anyway
+    # what ends so may be left by a kill: a new run takes the folder anyway
+    token = folder.path / ".shared.tmp"
     text = team.tell(secrets.token_hex(16))
     if team.first:
         token.write_text(text)
