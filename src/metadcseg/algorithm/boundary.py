@@ -254,11 +254,11 @@ def dynamic_centre_distance(
         >>> dynamic_centre_distance(torch.tensor([[[[1.0, 2.0]]]]), centres).tolist()
         [[[3.0, 100.0]]]
     """
-    features = _at_least_float(features)
-    values = centres.values.to(features.dtype)
+    pixels = _at_least_float(features).movedim(1, 3).contiguous()  # a norm over strided values is slow
+    values = centres.values.to(pixels.dtype)
 
     def distance(region: int) -> Tensor:
-        away: Tensor = torch.linalg.vector_norm(features - values[:, region, :, None, None], dim=1)
+        away: Tensor = torch.linalg.vector_norm(pixels - values[:, region, None, None], dim=3)
         return away
 
     return (distance(0) * distance(1) / (distance(2) + epsilon)).clamp(max=maximum)

