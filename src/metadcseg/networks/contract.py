@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from metadcseg.errors import InputError
 
+Norm = Literal["group", "instance", "batch"]
 Part = Literal["decoder", "head"]
 
 

@@ -3,17 +3,16 @@
 import importlib
 import inspect
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.networks.contract import Norm
 from metadcseg.networks.tap import TappedNetwork, find_head
 
-Norm = Literal["group", "instance", "batch"]
 NETWORKS = ("unetplusplus",)
-_GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -90,43 +89,9 @@ def create_network(
             own = _create_own(options.class_path, options.init_args)
             head = find_head(own, classes) if options.head is None else options.head
             return TappedNetwork(own, head, classes=classes, encoder=options.encoder)
+        from metadcseg.networks.unetplusplus import unetplusplus  # MONAI takes seconds: only when used
+
         return unetplusplus(channels, classes, options.width, options.norm)
-
-
-def unetplusplus(channels: int, classes: int, width: int, norm: Norm = "group") -> TappedNetwork:
-    """Return a two-dimensional U-Net++ (MONAI's), its four levels of halving ``width``-doubling each.
-
-    The paper's width of 64 has 36.45 million parameters for three channels and two classes.
-    The heads of deep supervision are left out, since nothing would train them. Image sides must be multiples
-    of 16 and at least 32 (at 16 the deepest maps would be a single pixel, which cannot be normalised).
-
-    Args:
-        channels: C of the images.
-        classes: L, background included.
-        width: channels at full resolution, and D of the features.
-        norm: ``"group"`` takes the largest number of groups up to 8 that divides the width.
-    """
-    from monai.networks.nets.basic_unetplusplus import BasicUNetPlusPlus  # takes seconds: only when used
-
-    groups = max(count for count in range(1, _GROUPS + 1) if width % count == 0)
-    layers = {
-        "group": ("group", {"num_groups": groups}),
-        "instance": ("instance", {"affine": True}),
-        "batch": ("batch", {}),
-    }
-    network = BasicUNetPlusPlus(
-        spatial_dims=2,
-        in_channels=channels,
-        out_channels=classes,
-        features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
-        norm=layers[norm],
-    )
-    for unused in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):
-        setattr(network, unused, nn.Identity())
-    encoder = [f"conv_{level}_0" for level in range(5)]
-    return TappedNetwork(
-        network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, encoder=encoder
-    )
 
 
 def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:

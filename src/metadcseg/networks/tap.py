@@ -1,10 +1,12 @@
 """Reading the features in front of a network's last layer (eq. 5) without leaving a hook behind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import has_torch_function
 
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.networks.contract import Output, Part
@@ -65,22 +67,28 @@ class TappedNetwork(nn.Module):
         self.multiple = multiple
         self.smallest = smallest
         self.encoder = tuple(encoder)
+        self._tapped: list[Tensor] = []  # holds tensors during a pass only
+        self._compiled: Callable[[Tensor], tuple[Any, list[Tensor]]] | None = None
 
     def forward(self, images: Tensor) -> Output:
         """Return logits and features for (N, C, H, W) images."""
         _check_frame(images, self.multiple, self.smallest)
-        tapped: list[Tensor] = []
-
-        def read(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-            tapped.append(args[0] if args else next(iter(kwargs.values())))
-
-        hook = self.module.get_submodule(self.head).register_forward_pre_hook(read, with_kwargs=True)
-        try:
-            answer = self.module(images)
-        finally:
-            hook.remove()
+        answer, tapped = self._run(images) if self._compiled is None else self._run_compiled(images)
         logits = self._logits(answer, images)
         return Output(logits, self._features(tapped, logits))
+
+    def compile_passes(self) -> None:
+        """Have torch.compile translate the module, which it does when a pass first needs it.
+
+        The hook that reads the features then stays in the module, since a translated pass keeps what it found.
+        Passes that carry tangents (the meta step's derivative) go on to run as written. Copies of this network
+        that were made before are not touched.
+
+        Raises:
+            InputError: in ``forward``, where the module cannot be translated or this machine has no compiler.
+        """
+        self._head().register_forward_pre_hook(self._read, with_kwargs=True)
+        self._compiled = torch.compile(self._through, dynamic=False)
 
     def names_of(self, part: Part) -> frozenset[str]:
         """Return the names of this network's parameters in its head, or in all that comes after its encoder.
@@ -102,6 +110,41 @@ class TappedNetwork(nn.Module):
         return frozenset(
             name for name, _ in self.named_parameters() if name.startswith(prefixes) == (part == "head")
         )
+
+    def _head(self) -> nn.Module:
+        return self.module.get_submodule(self.head)
+
+    def _run(self, images: Tensor) -> tuple[Any, list[Tensor]]:
+        hook = self._head().register_forward_pre_hook(self._read, with_kwargs=True)
+        try:
+            return self._through(images)
+        finally:
+            hook.remove()
+
+    def _run_compiled(self, images: Tensor) -> tuple[Any, list[Tensor]]:
+        if self._compiled is None or has_torch_function([*self.parameters(), images]):
+            return self._through(images)  # duals are no tensors that a compiler knows
+        from torch._dynamo.exc import TorchDynamoException  # takes seconds: only when used
+
+        try:
+            return self._compiled(images)
+        except TorchDynamoException as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"the network {_name(self.module)} cannot be compiled on this machine ({reason}): leave "
+                "training.compile off"
+            ) from error
+
+    def _through(self, images: Tensor) -> tuple[Any, list[Tensor]]:
+        """Return the module's answer, and what its head was last called with (nothing where it was not)."""
+        self._tapped.clear()
+        answer = self.module(images)
+        tapped = self._tapped[-1:]
+        self._tapped.clear()
+        return answer, tapped
+
+    def _read(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self._tapped.append(args[0] if args else next(iter(kwargs.values())))
 
     def _logits(self, answer: object, images: Tensor) -> Tensor:
         while isinstance(answer, tuple | list) and answer:
@@ -129,7 +172,7 @@ class TappedNetwork(nn.Module):
                 f"makes the logits"
             )
         features = tapped[-1]
-        if isinstance(self.module.get_submodule(self.head), nn.Linear):
+        if isinstance(self._head(), nn.Linear):
             features = features.movedim(-1, 1)
         if features.dim() != 4 or len(features) != len(logits):
             raise InputError(

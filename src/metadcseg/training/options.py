@@ -41,6 +41,8 @@ class TrainingOptions:
         precision: 32-true, or bf16-mixed for training passes in half precision.
         channels_last: keep the network's maps with their channels together in memory, which is faster on most
             processors; a network of your own that calls ``.view`` on its maps cannot.
+        compile: have torch.compile translate the network in its first steps, which takes minutes and pays in long
+            trainings; needs a C++ compiler on the machine.
 
     Raises:
         InputError: naming the option that has a value it must not have.
@@ -73,6 +75,7 @@ class TrainingOptions:
     accelerator: Accelerator = "auto"
     precision: Precision = "32-true"
     channels_last: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "gold_batch", "size", "validate_every", "devices", "nodes"):

@@ -154,6 +154,8 @@ def build(
     if options.channels_last:
         made = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     updater = SgdUpdater(made, options, fabric, team)
+    if options.compile:  # after the updater has made its copy, which predicts a few times and stays plain
+        made.compile_passes()
     generator = torch.Generator().manual_seed(derive_seed(seed, "method"))
     return made, updater, method.start(made, updater, generator, storage)
 

@@ -137,3 +137,17 @@ def options(**changed: Any) -> TrainingOptions:
 def run(prepared: PreparedSet, out: Path, method: Any = None, **arguments: Any) -> Any:
     changed = arguments.pop("changed", {})
     return train(prepared, method or Fake(), NETWORK, options(**changed), out, **arguments)
+
+
+class PlainNetwork(nn.Module):
+    """A network without chance in it, so that a compiled pass can be compared with a plain one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 1)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.layers(images)
+        return answer
