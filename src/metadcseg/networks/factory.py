@@ -23,8 +23,8 @@ class NetworkOptions:
         name: a network that comes with the package: ``unetplusplus``.
         width: channels at full resolution; every level below has twice as many (the paper: 64).
         norm: the normalisation layer; ``group`` does not depend on the batch, which suits batches of 1 or 2.
-        class_path: your own network in place of ``name``: ``package.module.Class``, importable from where you
-            start; it maps (N, C, H, W) images to (N, classes, H, W) logits.
+        class_path: your own network in place of ``name``: ``package.module.Class``, importable (its folder in
+            PYTHONPATH); it maps (N, C, H, W) images to (N, classes, H, W) logits.
         init_args: what your own class is created with (nothing is added: name channels and classes here).
         head: the name of your own network's last layer, whose input are the features of eq. 5; found where
             left out.
