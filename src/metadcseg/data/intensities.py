@@ -81,7 +81,7 @@ def normalise_volume(channel: NDArray[Any], how: str) -> NDArray[np.float32]:
         raise InputError(f"{bad} of {values.size} voxels are NaN or infinite: replace them and save it again")
     if how == "none":
         largest = float(np.abs(values).max())
-        if largest > np.finfo(np.float16).max:
+        if largest > float(np.finfo(np.float16).max):
             raise InputError(
                 f"values up to {largest:g} do not fit into 16 bits with --normalise none: use zscore or a window"
             )
@@ -93,8 +93,8 @@ def normalise_volume(channel: NDArray[Any], how: str) -> NDArray[np.float32]:
         if deviation == 0 or counted.min() == counted.max():
             return np.zeros(values.shape, np.float32)
         values = ((values - counted.mean(dtype=np.float64)) / deviation).astype(np.float32)
-        values[~known] = 0
-        return values
+        scored: NDArray[np.float32] = np.where(known, values, np.float32(0))
+        return scored
     low, high = window or (float(edge) for edge in np.percentile(values, _PERCENTILES))
     if low == high:
         return np.zeros(values.shape, np.float32)

@@ -28,7 +28,8 @@ def _weights(old: int, new: int, smooth: bool) -> NDArray[np.float32]:
     weights = np.maximum(0.0, 1.0 - distance)
     weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     weights.setflags(write=False)
-    return weights
+    kept: NDArray[np.float32] = weights
+    return kept
 
 
 def resample_plane(planes: NDArray[Any], size: tuple[int, int], *, smooth: bool = False) -> NDArray[Any]:

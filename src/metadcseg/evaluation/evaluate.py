@@ -99,7 +99,8 @@ class _Pictures:
 def _score(case: Case, prepared: PreparedSet, predict: Predict, pictures: _Pictures) -> CaseScore:
     image = prepared.image(case)
     reference = prepared.truth(case) if case.has_truth else prepared.label(case)
-    prediction = labels_at_native(predict, image, pictures.trained.size)
+    normalised = prepared.preprocessing is not None
+    prediction = labels_at_native(predict, image, pictures.trained.size, normalised=normalised)
     pictures.write(case, image, prediction, reference)
     classes = score_labels(prediction, reference, prepared.classes, case.spacing)
     return CaseScore(case.row, case.id, case.group, "truth" if case.has_truth else "label", classes)
