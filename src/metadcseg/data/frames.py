@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from metadcseg.data.store_layout import Array
 
+FRAME_MEMORY = 256 * 2**20
+"""Bytes of finished frames that one view or validator keeps."""
+
 Frame = TypeVar("Frame")
 
 
@@ -92,7 +95,7 @@ class FrameMemory(Generic[Frame]):
     """Finished frames that stay in memory while they fit: small sets are resized once, not once per epoch.
 
     Args:
-        limit: how many bytes are kept; later frames are made anew each time.
+        limit: how many bytes are kept; later frames are made anew each time; `FRAME_MEMORY` by default.
 
     Example:
         >>> memory = FrameMemory[str](4)
@@ -100,8 +103,8 @@ class FrameMemory(Generic[Frame]):
         ('made', 'made', 'new')
     """
 
-    def __init__(self, limit: int = 256 * 2**20) -> None:
-        self._limit, self._held = limit, 0
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit, self._held = FRAME_MEMORY if limit is None else limit, 0
         self._frames: dict[int, Frame] = {}
 
     def get(self, row: int, make: Callable[[], Frame], size: Callable[[Frame], int]) -> Frame:

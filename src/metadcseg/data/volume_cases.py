@@ -37,7 +37,8 @@ def load_image_volume(raw: RawVolume) -> Volume:
         InputError: naming the file that cannot be read.
     """
     paths = raw.images[0] if len(raw.images) == 1 else raw.images
-    return volume_files.read_volume(paths, key=raw.image_key)
+    volume: Volume = volume_files.read_volume(paths, key=raw.image_key)
+    return volume
 
 
 def load_label_volumes(raw: RawVolume, grid: Grid, *, resample: bool) -> LoadedLabels:
@@ -136,4 +137,5 @@ def _distance(first: Grid, second: Grid) -> float:
 
 def foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return where a class other than the background is known."""
-    return (labels != 0) & (labels != UNKNOWN_LABEL)
+    held: NDArray[np.bool_] = (labels != 0) & (labels != UNKNOWN_LABEL)
+    return held

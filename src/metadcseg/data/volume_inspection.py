@@ -132,7 +132,10 @@ def _channel_findings(channels: Mapping[str, int]) -> list[Finding]:
         return []
     first, *_ = channels
     other = next(where for where, count in channels.items() if count != channels[first])
-    sentence = f"{other} has {channels[other]} channels, {first} {channels[first]}: all volumes of a set have the same ones"
+    sentence = (
+        f"{other} has {channels[other]} channels, {first} {channels[first]}: "
+        "all volumes of a set have the same ones"
+    )
     return [Finding("error", "channels", other, sentence)]
 
 
