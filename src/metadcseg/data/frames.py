@@ -107,6 +107,9 @@ class FrameMemory(Generic[Frame]):
         self._limit, self._held = FRAME_MEMORY if limit is None else limit, 0
         self._frames: dict[int, Frame] = {}
 
+    def __len__(self) -> int:
+        return len(self._frames)
+
     def get(self, row: int, make: Callable[[], Frame], size: Callable[[Frame], int]) -> Frame:
         """Return the frame of a row, made where it is not kept.
 
