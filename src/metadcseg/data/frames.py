@@ -104,7 +104,7 @@ class FrameMemory(Generic[Frame]):
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self._limit, self._held = FRAME_MEMORY if limit is None else limit, 0
+        self._limit, self._held = limit, 0
         self._frames: dict[int, Frame] = {}
 
     def __len__(self) -> int:
@@ -122,7 +122,7 @@ class FrameMemory(Generic[Frame]):
             return self._frames[row]
         frame = make()
         needed = size(frame)
-        if self._held + needed <= self._limit:
+        if self._held + needed <= (FRAME_MEMORY if self._limit is None else self._limit):
             self._frames[row] = frame
             self._held += needed
         return frame
