@@ -12,15 +12,12 @@ from metadcseg.errors import InputError
 
 
 def plain_set(path: Path, count: int = 8, twins: bool = False) -> PreparedSet:
-    draw = np.random.default_rng(0)
     with SetWriter(path, name="squares", classes=("background", "square"), channels=1) as writer:
         for number in range(count):
             label = np.zeros((12, 10), np.uint8)
             label[2 : 5 + number % 4, 2:8] = 1
+            draw = np.random.default_rng(0 if twins and number < 2 else number)
             image = draw.integers(0, 255, (12, 10, 1)).astype(np.uint8)
-            if twins and number == 1:
-                image = first
-            first = image if number == 0 else first
             writer.add(id=f"c{number}", role="train", group=f"c{number}", image=image, label=label)
     return PreparedSet.open(path)
 
