@@ -68,3 +68,12 @@ class Volume:
     array: NDArray[Any]
     grid: Grid
     notes: tuple[str, ...] = ()
+
+
+UNKNOWN_AFFINE = tuple(tuple(float(row == column) for column in range(4)) for row in range(4))
+"""Of a file that says nothing about the world."""
+
+
+def as_affine(matrix: NDArray[Any]) -> tuple[tuple[float, ...], ...]:
+    """Return a 4 x 4 matrix as the plain numbers that a grid holds."""
+    return tuple(tuple(float(value) for value in row) for row in matrix)
