@@ -16,8 +16,10 @@ from metadcseg.data.inspection import (
     set_findings,
 )
 from metadcseg.data.sources import is_split_layout, scan_folder, scan_kvasir
+from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
 from metadcseg.data.store import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.data.store_layout import CHECKSUMS, MANIFEST, TABLE
+from metadcseg.data.volume_inspection import inspect_volumes
 from metadcseg.errors import InputError
 
 __all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_set"]
@@ -78,6 +80,15 @@ def check_folder(
     Raises:
         InputError: where there is no such folder or it holds no ``images/``.
     """
+    if holds_volumes(path):
+        found = scan_volume_folder(path, seed=seed, val=val, test=test)
+        looked = inspect_volumes(found.volumes, slices=found.slices, remap=remap, progress=progress)
+        return CheckReport(
+            path,
+            "folder",
+            _by_role(volume.role for volume in found.volumes),
+            without_repeats(found.findings, looked.findings),
+        )
     known = is_split_layout(path)
     scan = scan_kvasir(path) if known else scan_folder(path, seed=seed, val=val, test=test)
     inspection = inspect_cases(scan.cases, remap=remap, progress=progress)
