@@ -166,6 +166,8 @@ def predict_images(
             run, images or out cannot be used at all.
     """
     trained, predict = load_predictor(run)
+    if trained.info["set"].get("preprocessing"):
+        raise InputError(f"{run} was trained on volumes: give volumes")
     files = find_images(images)
     if images.is_dir() and out.resolve() == images.resolve():
         raise InputError(
@@ -191,7 +193,7 @@ def predict_images(
         if progress is not None:
             progress(done, len(files))
     if troubles:
-        raise _left_out(troubles, len(written), len(files), out)
+        raise left_out(troubles, len(written), len(files), out)
     return written
 
 
@@ -207,7 +209,8 @@ def _write_once(path: Path, content: bytes) -> bool:
     return True
 
 
-def _left_out(troubles: list[str], written: int, total: int, out: Path) -> InputError:
+def left_out(troubles: Sequence[str], written: int, total: int, out: Path) -> InputError:
+    """Return the error at the end of a prediction that could not do everything."""
     named = "; ".join(troubles[:_NAMED])
     more = f"; and {len(troubles) - _NAMED} more" if len(troubles) > _NAMED else ""
     return InputError(f"{written} of {total} masks are in {out}, the rest had to be left out: {named}{more}")
