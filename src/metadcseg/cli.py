@@ -33,7 +33,9 @@ usage: metadcseg COMMAND [OPTIONS]        (metadcseg COMMAND --help explains eac
   prepare    read a folder of images and masks (or a known data set) into a prepared set
   check      find what is wrong with a folder or a prepared set before training on it
   corrupt    inject label noise of a chosen rate into a set's training masks (for experiments)
+  split      give a prepared set other roles: which cases train, validate, test, and are verified
   train      train a network
+  cross-validate   train and test on every fold of a set in turn
   evaluate   score a trained network against reference masks
   predict    segment new images
 

@@ -9,7 +9,9 @@ COMMANDS = {
     "prepare": "metadcseg.commands.prepare",
     "check": "metadcseg.commands.check",
     "corrupt": "metadcseg.commands.corrupt",
+    "split": "metadcseg.commands.split",
     "train": "metadcseg.commands.train",
+    "cross-validate": "metadcseg.commands.cross_validate",
     "evaluate": "metadcseg.commands.evaluate",
     "predict": "metadcseg.commands.predict",
 }

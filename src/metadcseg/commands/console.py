@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -75,6 +76,31 @@ def parse_remap(text: str) -> dict[int, int]:
         return {int(value): int(label) for value, label in pairs}
     except ValueError:
         raise InputError(f"--remap must look like 7:1,900:2 (mask value:class), got '{text}'") from None
+
+
+def parse_gold(text: str) -> float | int | list[str]:
+    """Return a number of cases (written without a point), a share below one, or the ids in a text file, one a line.
+
+    Raises:
+        InputError: where it is none of these.
+
+    Example:
+        >>> parse_gold("6"), parse_gold("0.02")
+        (6, 0.02)
+    """
+    try:
+        gold = int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        gold = -1.0
+    if isinstance(gold, int) or 0 <= gold < 1:
+        return gold
+    try:
+        lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            f"--gold must be a number of cases, a share from 0 to below 1, or a text file of ids, got '{text}'"
+        ) from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:

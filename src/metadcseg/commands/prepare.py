@@ -18,15 +18,35 @@ from metadcseg.commands.console import (
 from metadcseg.data.edges import DEFAULT
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
+from metadcseg.data.prepare_volumes import prepare_volumes
+from metadcseg.data.slicing import SliceOptions
+from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
 from metadcseg.errors import InputError
 
 DESCRIPTION = """Read images and masks once, check all of them, and write a prepared set: checksummed arrays and a
 table of cases. WHAT is a folder of your own (images/, masks/ matched by file name; gold/ with verified masks or
-gold.txt with their names; optionally splits.csv with id,role,group), or kvasir-seg (--source: the downloaded
-folder), or phantom (images drawn by code). Nothing is written where something is wrong."""
+gold.txt with their names; optionally splits.csv with id,role,group), of 2D images or of volumes, which become slices;
+or kvasir-seg (--source: the downloaded folder), or phantom (images drawn by code). Nothing is written where something
+is wrong."""
 
 _SHOWN = 5
 _PHANTOM = {"count": "number of images", "size": "pixels per side", "classes": "classes, 2 to 4"}
+
+
+_VOLUMES = (
+    (
+        "axis",
+        "auto",
+        "which axis is sliced: x, y, z, axial, coronal, sagittal; auto: that of the largest spacing",
+    ),
+    ("pixel", "as they are", "side of a pixel of the slices in mm, to which they are resampled"),
+    ("normalise", "zscore", "over each volume: zscore, nonzero, percentile, window:LOW,HIGH or none"),
+    ("crop", "none", "content: leave out the background around the content"),
+    ("empty", "keep", "drop: leave out slices without foreground, of training and gold volumes only"),
+    ("image_key", "image", "name of the image in HDF5 files"),
+    ("label_key", "label", "name of the label in HDF5 files"),
+)
+"""Options of a folder of volumes: name, default, what they mean."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -62,6 +82,16 @@ def add_options(parser: ArgumentParser) -> None:
         )
     parser.add_argument(
         "--spacing", type=str, default=None, help="a folder: size of a pixel in mm, ROW,COLUMN or one number"
+    )
+    for name, default, what in _VOLUMES:
+        parser.add_argument(
+            f"--{name}", type=str, default=None, help=f"volumes: {what} (by default {default})"
+        )
+    parser.add_argument(
+        "--resample-labels",
+        dest="resample_labels",
+        action="store_true",
+        help="volumes: bring labels on another grid than their image onto it (nearest voxel)",
     )
     parser.add_argument(
         "--edges",
@@ -99,6 +129,8 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
     seed = check_seed(options.seed)
     shares = {"seed": seed, "limit": options.limit, "edges": options.edges}
     shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
+    if options.what in ("phantom", "kvasir-seg"):
+        _refuse_volume_options(options)
     if options.what == "phantom":
         _refuse(options, "source", "remap", "limit", "spacing")
         changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
@@ -123,6 +155,9 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
         chosen = named if gold is None else {**named, "gold": gold}
         return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
     _refuse(options, "source", "gold", *_PHANTOM)
+    if holds_volumes(Path(options.what)):
+        return _prepare_volumes(options, advance)
+    _refuse_volume_options(options)
     return prepare_folder(
         Path(options.what),
         out,
@@ -132,6 +167,54 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
         progress=advance,
         **shares,
     )
+
+
+def _prepare_volumes(options: Namespace, advance: Advance) -> PrepareReport:
+    _refuse(options, "spacing")
+    folder = Path(options.what)
+    scan = scan_volume_folder(
+        folder,
+        seed=options.seed,
+        slices=_slices(options),
+        image_key=options.image_key,
+        label_key=options.label_key,
+        **{role: options[role] for role in ("val", "test") if options[role] is not None},
+    )
+    return prepare_volumes(
+        scan,
+        Path(options.out),
+        name=options.name or folder.resolve().name,
+        remap=None if options.remap is None else parse_remap(options.remap),
+        limit=options.limit,
+        seed=options.seed,
+        edges=options.edges,
+        resample_labels=options.resample_labels,
+        progress=advance,
+    )
+
+
+def _slices(options: Namespace) -> SliceOptions:
+    given = {
+        name: options[name] for name in ("axis", "normalise", "crop", "empty") if options[name] is not None
+    }
+    if options.pixel is not None:
+        try:
+            given["pixel"] = float(options.pixel)
+        except ValueError:
+            raise InputError(
+                f"--pixel must be a size above 0 in mm, such as 1.5, got '{options.pixel}'"
+            ) from None
+    return SliceOptions(**given)
+
+
+def _refuse_volume_options(options: Namespace) -> None:
+    given = [name for name, _, _ in _VOLUMES if options[name] is not None]
+    if options.resample_labels:
+        given.append("resample-labels")
+    if given:
+        raise InputError(
+            f"--{given[0].replace('_', '-')} is for volumes, and {options.what} has no volumes: leave it out"
+        )
 
 
 def _refuse(options: Namespace, *names: str) -> None:

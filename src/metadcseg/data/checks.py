@@ -1,6 +1,7 @@
 """Find what is wrong with a folder or a prepared set, all of it, before hours are spent on training."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from metadcseg.data.inspection import (
     set_findings,
 )
 from metadcseg.data.sources import is_split_layout, scan_folder, scan_kvasir
-from metadcseg.data.store import ROLES, Case, PreparedSet
+from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
+from metadcseg.data.store import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.data.store_layout import CHECKSUMS, MANIFEST, TABLE
+from metadcseg.data.volume_inspection import inspect_volumes
 from metadcseg.errors import InputError
 
 __all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_set"]
@@ -77,6 +80,15 @@ def check_folder(
     Raises:
         InputError: where there is no such folder or it holds no ``images/``.
     """
+    if holds_volumes(path):
+        found = scan_volume_folder(path, seed=seed, val=val, test=test)
+        looked = inspect_volumes(found.volumes, slices=found.slices, remap=remap, progress=progress)
+        return CheckReport(
+            path,
+            "folder",
+            _by_role(volume.role for volume in found.volumes),
+            without_repeats(found.findings, looked.findings),
+        )
     known = is_split_layout(path)
     scan = scan_kvasir(path) if known else scan_folder(path, seed=seed, val=val, test=test)
     inspection = inspect_cases(scan.cases, remap=remap, progress=progress)
@@ -99,34 +111,78 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
     except InputError as error:
         return CheckReport(path, "set", {}, (Finding("error", "set-damaged", str(path), str(error)),))
     findings: list[Finding] = []
+    seen: dict[str, _Seen] = {}
     for number, case in enumerate(prepared.cases, start=1):
-        findings += _case_findings(prepared, case)
+        findings += _case_findings(prepared, case, seen)
         if progress:
             progress(number, len(prepared.cases))
-    findings += duplicates((case.id, case.role, prepared.image_hash(case)) for case in prepared.cases)
-    findings += set_findings([(case.id, case.role, case.group) for case in prepared.cases])
-    return CheckReport(path, "set", _by_role(case.role for case in prepared.cases), tuple(findings))
+    findings += _volume_findings(prepared, seen)
+    plain = [case for case in prepared.cases if case.volume is None]
+    findings += duplicates((case.id, case.role, prepared.image_hash(case)) for case in plain)
+    units: tuple[Case | StoredVolume, ...] = prepared.volumes or prepared.cases
+    findings += set_findings([(unit.id, unit.role, unit.group) for unit in units])
+    return CheckReport(path, "set", _by_role(unit.role for unit in units), tuple(findings))
 
 
-def _case_findings(prepared: PreparedSet, case: Case) -> list[Finding]:
+@dataclass
+class _Seen:
+    """What the slices of one volume have shown: a volume is empty or constant only where all of them are."""
+
+    contents: dict[str, None] = field(default_factory=dict)
+    foreground: bool = False
+
+
+def _case_findings(prepared: PreparedSet, case: Case, seen: dict[str, _Seen]) -> list[Finding]:
     findings = []
     readers = {"image": prepared.image, "label": prepared.label}
-    if case.has_truth:
-        readers["truth"] = prepared.truth
-    if case.has_edges:
-        readers["edges"] = prepared.edges
+    for kind in ("truth", "edges", "trust"):
+        if getattr(case, f"has_{kind}"):
+            readers[kind] = getattr(prepared, kind)
     for kind, read in readers.items():
         try:
             array = read(case)
         except InputError as error:
             findings.append(Finding("error", "checksum", case.id, str(error)))
             continue
-        if kind == "image" and is_constant(array):
+        constant = kind == "image" and is_constant(array)
+        empty = kind == "label" and not np.any((array != 0) & (array != 255))
+        if case.volume is not None:
+            volume = seen.setdefault(case.volume, _Seen())
+            volume.foreground |= kind == "label" and not empty
+            if kind == "image" and not constant:
+                volume.contents[prepared.image_hash(case)] = None
+        elif constant:
             findings.append(constant_image(case.id))
-        if kind == "label" and not np.any((array != 0) & (array != 255)):
-            sentence = f"{case.id}: its mask is empty: right if nothing is there, otherwise draw it"
-            findings.append(Finding("warning", "mask-empty", case.id, sentence))
+        elif empty:
+            findings.append(_empty(case.id))
     return findings
+
+
+def _volume_findings(prepared: PreparedSet, seen: Mapping[str, _Seen]) -> list[Finding]:
+    """Find what is wrong with whole volumes; two that share a slice with content show the same."""
+    findings = []
+    holders: dict[str, StoredVolume] = {}
+    for volume in prepared.volumes:
+        try:
+            prepared.reference(volume)
+        except InputError as error:
+            findings.append(Finding("error", "checksum", volume.id, str(error)))
+        found = seen.get(volume.id, _Seen())
+        if prepared.slices_of(volume) and not found.contents:
+            findings.append(constant_image(volume.id))
+        if not found.foreground:
+            findings.append(_empty(volume.id))
+        twins = dict.fromkeys(holders[content] for content in found.contents if content in holders)
+        for twin in twins:
+            findings += duplicates([(twin.id, twin.role, ""), (volume.id, volume.role, "")])
+        for content in found.contents:
+            holders.setdefault(content, volume)
+    return findings
+
+
+def _empty(where: str) -> Finding:
+    sentence = f"{where}: its mask is empty: right if nothing is there, otherwise draw it"
+    return Finding("warning", "mask-empty", where, sentence)
 
 
 def _by_role(roles: Iterable[str]) -> dict[str, int]:

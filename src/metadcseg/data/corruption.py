@@ -33,7 +33,8 @@ def corrupt_set(
     """Write a copy of a set in which the labels of some roles are corrupted at a calibrated rate.
 
     The reference mask of a case (its truth, or else its label) is what gets corrupted and what the rate is
-    measured against. In the copy every case holds it as truth. Labels of other roles stay as they are.
+    measured against. In the copy every case holds it as truth. Labels of other roles stay as they are,
+    and so do the references of volumes.
     ``PreparedSet.noise`` of the copy holds the dictionary returned and ``draws``: case id -> one draw per
     foreground class, from which the labels can be made again.
 
@@ -143,7 +144,18 @@ def _write(
         noise=noise,
         source=source.source,
         edge_detector=source.edge_detector,
+        preprocessing=source.preprocessing,
+        regions=source.regions,
     ) as writer:
+        for volume in source.volumes:
+            writer.add_volume(
+                id=volume.id,
+                role=volume.role,
+                group=volume.group,
+                placement=volume.placement,
+                reference=source.reference(volume),
+                verified=volume.verified,
+            )
         for case in source.cases:
             truth = reference(source, case)
             label = source.label(case)
@@ -158,6 +170,9 @@ def _write(
                 truth=truth,
                 edges=source.edges(case) if case.has_edges else None,
                 spacing=case.spacing,
+                trust=source.trust(case) if case.has_trust else None,
+                volume=case.volume,
+                slice=case.slice,
             )
             steps.step()
 

@@ -1,11 +1,19 @@
 """From an image in its own size to the square training frame, and likewise its mask and its edges."""
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from metadcseg.data.store_layout import Array
+
+FRAME_MEMORY = 256 * 2**20
+"""Bytes of finished frames that one view or validator keeps."""
+
+Frame = TypeVar("Frame")
 
 
 def normalise(image: Array) -> Array:
@@ -28,19 +36,22 @@ def normalise(image: Array) -> Array:
     return np.moveaxis(np.where(constant, 0.0, planes), 0, 2).astype(np.float32)
 
 
-def to_frame(image: Array, size: int) -> Tensor:
+def to_frame(image: Array, size: int, *, normalised: bool = False) -> Tensor:
     """Normalise an image and stretch it to the square training frame (bilinear, antialiased when shrinking).
 
     The aspect ratio of an image that is not square is not kept; its prediction has to be stretched back.
 
     Args:
-        image: (H, W, C) uint8, uint16 or float32.
+        image: (H, W, C) uint8, uint16, float16 or float32.
         size: S, the frame's side in pixels.
+        normalised: whether it is normalised already, as slices of volumes are: its values are then kept.
 
     Returns:
         (C, S, S) float32.
     """
-    planes = torch.from_numpy(normalise(image)).permute(2, 0, 1)[None]
+    planes = torch.from_numpy(image.astype(np.float32) if normalised else normalise(image)).permute(2, 0, 1)[
+        None
+    ]
     frame = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     return frame[0].contiguous()
 
@@ -78,3 +89,40 @@ def edges_to_frame(edges: Array, size: int) -> Tensor:
     """
     plane = torch.from_numpy(np.array(edges))[None, None].float()
     return F.adaptive_max_pool2d(plane, (size, size))[0, 0].byte()
+
+
+class FrameMemory(Generic[Frame]):
+    """Finished frames that stay in memory while they fit: small sets are resized once, not once per epoch.
+
+    Args:
+        limit: how many bytes are kept; later frames are made anew each time; `FRAME_MEMORY` by default.
+
+    Example:
+        >>> memory = FrameMemory[str](4)
+        >>> memory.get(0, lambda: "made", len), memory.get(0, lambda: "again", len), memory.get(1, lambda: "new", len)
+        ('made', 'made', 'new')
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit, self._held = limit, 0
+        self._frames: dict[int, Frame] = {}
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def get(self, row: int, make: Callable[[], Frame], size: Callable[[Frame], int]) -> Frame:
+        """Return the frame of a row, made where it is not kept.
+
+        Args:
+            row: which frame.
+            make: makes it.
+            size: its bytes.
+        """
+        if row in self._frames:
+            return self._frames[row]
+        frame = make()
+        needed = size(frame)
+        if self._held + needed <= (FRAME_MEMORY if self._limit is None else self._limit):
+            self._frames[row] = frame
+            self._held += needed
+        return frame

@@ -17,16 +17,13 @@ import torch
 from torch import Tensor
 
 from metadcseg.data.augmentation import AugmentOptions, draw_warp
-from metadcseg.data.frames import edges_to_frame, label_to_frame, to_frame
+from metadcseg.data.frames import FrameMemory, edges_to_frame, label_to_frame, to_frame
 from metadcseg.data.store import PreparedSet
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.tensors import IGNORE, Batch, Joint
 from metadcseg.warp import Warp
 
 Labels = Literal["given", "truth"]
-
-_FRAME_MEMORY = 256 * 2**20
-"""Bytes of finished frames that one view keeps: small sets are resized once, not once per epoch."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +126,8 @@ class TrainingView:
         self._read_image = prepared.image
         self._read_label = prepared.label if labels == "given" else prepared.truth
         self._read_edges = None if prepared.edge_detector is None else prepared.edges
-        self._frames: dict[int, tuple[Tensor, Tensor, Tensor | None]] = {}
-        self._frame_bytes = 0
+        self._normalised = prepared.preprocessing is not None
+        self._frames = FrameMemory[tuple[Tensor, Tensor, Tensor | None]]()
         self.role, self.size, self.labels, self.augment, self.seed = role, size, labels, augment, seed
         self.ids = tuple(case.id for case in self._cases)
         self.channels = prepared.channels
@@ -190,17 +187,18 @@ class TrainingView:
 
     def _frame(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return image, label and edges (uint8) before augmentation, from memory where they still fitted."""
-        if row in self._frames:
-            return self._frames[row]
+        return self._frames.get(row, lambda: self._made(row), _bytes)
+
+    def _made(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
         case = self._cases[row]
-        image = to_frame(self._read_image(case), self.size)
+        image = to_frame(self._read_image(case), self.size, normalised=self._normalised)
         label = label_to_frame(self._read_label(case), self.size)
         edges = None if self._read_edges is None else edges_to_frame(self._read_edges(case), self.size)
-        needed = image.nbytes + label.nbytes + (0 if edges is None else edges.nbytes)
-        if self._frame_bytes + needed <= _FRAME_MEMORY:
-            self._frames[row] = (image, label, edges)
-            self._frame_bytes += needed
         return image, label, edges
+
+
+def _bytes(frame: tuple[Tensor, Tensor, Tensor | None]) -> int:
+    return sum(part.nbytes for part in frame if part is not None)
 
 
 def epoch_batches(

@@ -30,6 +30,7 @@ class PrepareReport:
         raw_bytes: size of all arrays before compression: what a training keeps in memory at most.
         edges: what made the edges (``detector``, ``sha256`` of its weights), or None where there are none.
         findings: warnings and notes; errors are raised before anything is written.
+        volumes: role -> number of volumes whose slices the cases are, or None where they are plain images.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class PrepareReport:
     raw_bytes: int
     edges: dict[str, str] | None
     findings: tuple[Finding, ...]
+    volumes: dict[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -47,6 +49,7 @@ class PrepareReport:
             "path": str(self.path),
             "name": self.name,
             "cases": self.cases,
+            "volumes": self.volumes,
             "classes": list(self.classes),
             "channels": self.channels,
             "raw_bytes": self.raw_bytes,
@@ -193,7 +196,7 @@ def _prepare(
         progress=(lambda done, _: progress(done, total)) if progress else None,
     )
     findings = without_repeats(scan.findings, inspection.findings)
-    _refuse_errors(name, findings)
+    refuse_errors(name, findings)
     if inspection.scheme is None:
         raise InputError(
             f"{name}: there is no case to prepare: put images into images/ and masks into masks/"
@@ -236,7 +239,12 @@ def _write(writer: SetWriter, case: RawCase, inspection: Inspection, detector: E
     return 0 if edges is None else edges.nbytes
 
 
-def _refuse_errors(name: str, findings: Iterable[Finding]) -> None:
+def refuse_errors(name: str, findings: Iterable[Finding]) -> None:
+    """Refuse to prepare what has errors; the first are told.
+
+    Raises:
+        InputError: where there is any.
+    """
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         told = "; ".join(finding.sentence for finding in errors[:_NAMED])

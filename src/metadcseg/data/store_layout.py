@@ -4,6 +4,7 @@ A prepared set is a folder::
 
     SET/set.json        the manifest: format, name, classes, channels, source, sha256 of the other tables
     SET/cases.jsonl     one case per line: id, role, group, native size, spacing, where its arrays lie
+    SET/volumes.jsonl   one volume per line (only where the cases are slices of volumes; the version is 2 then)
     SET/noise.json      how the labels were corrupted (only where they were)
     SET/SHA256SUMS      sha256 of the files above and of every array's metadata; ``sha256sum -c`` reads it
     SET/arrays/KIND-NUMBER/   zarr 3 arrays of the cases that share kind, size and dtype; one chunk per case
@@ -25,15 +26,22 @@ ROLES = ("train", "gold", "val", "test")
 
 FORMAT = "metadcseg-set"
 VERSION = 1
+VOLUMES_VERSION = 2
+"""Of a set of slices: older programs refuse it with a sentence about versions."""
+
 MANIFEST = "set.json"
 TABLE = "cases.jsonl"
+VOLUMES = "volumes.jsonl"
 NOISE = "noise.json"
 CHECKSUMS = "SHA256SUMS"
 ARRAYS = "arrays"
 
-KINDS = ("image", "label", "truth", "edges")
-IMAGE_DTYPES = ("uint8", "uint16", "float32")
-ARRAY_NAME = re.compile(rf"({'|'.join(KINDS)})-[0-9]{{5,9}}")
+KINDS = ("image", "label", "truth", "edges", "trust")
+REFERENCE = "reference"
+"""The kind of array that a volume has, beside those of its slices: (X, Y, Z)."""
+
+IMAGE_DTYPES = ("uint8", "uint16", "float16", "float32")
+ARRAY_NAME = re.compile(rf"({'|'.join((*KINDS, REFERENCE))})-[0-9]{{5,9}}")
 
 UNKNOWN_LABEL = 255
 """Equal to ``metadcseg.tensors.IGNORE``, which cannot be imported here without loading torch."""
@@ -64,5 +72,5 @@ def array_digest(array: Array) -> str:
 
 def chunk_file(folder: Path, name: str, index: int) -> Path:
     """Return the file that holds one case's values in the array called ``name``."""
-    inside = ".0.0.0" if name.startswith("image") else ".0.0"
+    inside = ".0.0.0" if name.startswith(("image", REFERENCE)) else ".0.0"
     return folder / ARRAYS / name / f"c.{index}{inside}"

@@ -1,37 +1,40 @@
 """Write a prepared set: all of it, or nothing."""
 
-import errno
 import json
 import os
-import shutil
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import LocalStore
-
+from metadcseg.data.slicing import Placement
+from metadcseg.data.store_disk import DiskErrors, Shelf, remove_folder
 from metadcseg.data.store_layout import (
     ARRAYS,
     CHECKSUMS,
     FORMAT,
-    IMAGE_DTYPES,
     MANIFEST,
-    MAX_SIDE,
-    MAX_VALUES,
     NOISE,
+    REFERENCE,
     ROLES,
     TABLE,
     UNKNOWN_LABEL,
     VERSION,
+    VOLUMES,
+    VOLUMES_VERSION,
     Array,
     array_digest,
     digest,
+)
+from metadcseg.data.store_values import (
+    checked_image,
+    checked_mask,
+    checked_reference,
+    checked_regions,
+    checked_size,
+    checked_spacing,
+    json_bytes,
 )
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.files import sync_folder
@@ -51,6 +54,9 @@ class SetWriter:
         noise: how the labels were corrupted (JSON values), or None when they are as given.
         source: where the data come from and under which licence (JSON values).
         edge_detector: what made the edges (JSON values), or None where no case has any.
+        preprocessing: how volumes became slices (JSON values), or None where the cases are plain images. Images
+            of such a set are normalised already.
+        regions: named unions of labels that are scored beside the classes.
 
     Raises:
         InputError: where ``out`` holds something, or an argument is not as described.
@@ -76,6 +82,8 @@ class SetWriter:
         noise: Mapping[str, Any] | None = None,
         source: Mapping[str, Any] | None = None,
         edge_detector: Mapping[str, Any] | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+        regions: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.out = Path(out)
         self._classes = tuple(classes)
@@ -87,26 +95,34 @@ class SetWriter:
             )
         if channels < 1:
             raise InputError(f"channels must be at least 1, got {channels}; give the images' channel count")
-        self._noise = None if noise is None else _json_bytes("noise", dict(noise))
+        self._noise = None if noise is None else json_bytes("noise", dict(noise))
         self._manifest: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
             "name": name,
             "classes": list(self._classes),
             "channels": channels,
-            "source": json.loads(_json_bytes("source", dict(source or {}))),
+            "source": json.loads(json_bytes("source", dict(source or {}))),
         }
         self._with_edges = edge_detector is not None
         if edge_detector is not None:
-            self._manifest["edges"] = json.loads(_json_bytes("edge_detector", dict(edge_detector)))
+            self._manifest["edges"] = json.loads(json_bytes("edge_detector", dict(edge_detector)))
+        self._of_volumes = preprocessing is not None
+        if preprocessing is not None:
+            self._manifest["version"] = VOLUMES_VERSION
+            self._manifest["preprocessing"] = json.loads(json_bytes("preprocessing", dict(preprocessing)))
+        if regions:
+            self._manifest["regions"] = checked_regions(regions, len(self._classes))
+        self._volumes: dict[str, tuple[dict[str, Any], Placement]] = {}
+        self._slices: set[tuple[str, int]] = set()
         self._rows: list[dict[str, Any]] = []
         self._ids: set[str] = set()
         self._folder = Path()
-        self._shelves: dict[tuple[str, tuple[int, ...], str], _Shelf] = {}
+        self._shelves: dict[tuple[str, tuple[int, ...], str], Shelf] = {}
         refuse_occupied(self.out)
 
     def __enter__(self) -> "SetWriter":
-        with _DiskErrors(self.out):
+        with DiskErrors(self.out):
             self.out.parent.mkdir(parents=True, exist_ok=True)
             prefix = f".{self.out.name}.partial-"
             self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.out.parent))
@@ -119,7 +135,7 @@ class SetWriter:
             if kind is None:
                 self._finish()
         finally:
-            _remove(self._folder)
+            remove_folder(self._folder)
 
     def add(
         self,
@@ -132,6 +148,9 @@ class SetWriter:
         truth: Array | None = None,
         edges: Array | None = None,
         spacing: tuple[float, float] | None = None,
+        trust: Array | None = None,
+        volume: str | None = None,
+        slice: int | None = None,
     ) -> None:
         """Write one case.
 
@@ -139,33 +158,39 @@ class SetWriter:
             id: any text, unique in the set; never used as a path.
             role: one of ``ROLES``.
             group: what must not be split across roles, such as the patient; may be empty.
-            image: (H, W, C) uint8, uint16 or finite float32, in its native size.
+            image: (H, W, C) uint8, uint16, or finite float16 or float32, in its native size.
             label: (H, W) uint8, class number 0 .. L-1, or 255 for unknown pixels.
             truth: (H, W) uint8 like ``label``: the reference, where one is known beside ``label``.
             edges: (H, W) uint8, 255 times the probability of an edge (eq. 8): for every case, where the set
                 names an ``edge_detector``, else for none.
             spacing: (row, column) distance of pixel centres in mm.
+            trust: (H, W) uint8, how far the given label is to be trusted; 255 is fully.
+            volume: id of the volume of which this is a slice, given to `add_volume` before.
+            slice: its number in the complete stack, from 0; every one at most once.
 
         Raises:
             InputError: naming the case and what is wrong with it, or saying why the disk refuses.
         """
+        self._check_slice(id, role, group, image, volume, slice)
         if id in self._ids:
             raise InputError(f"case {id!r} is given twice; ids must be unique, rename one of the two")
         if role not in ROLES:
             raise unknown_name("role", role, ROLES)
         arrays = {
-            "image": self._checked_image(id, image),
-            "label": self._checked_mask(id, "label", label, image),
+            "image": checked_image(id, image, self._channels),
+            "label": checked_mask(id, "label", label, image, len(self._classes)),
         }
         if truth is not None:
-            arrays["truth"] = self._checked_mask(id, "truth", truth, image)
+            arrays["truth"] = checked_mask(id, "truth", truth, image, len(self._classes))
         if (edges is not None) != self._with_edges:
             has, wants = ("has no", "names an") if edges is None else ("has", "names no")
             raise InputError(
                 f"case {id!r} {has} edges, but the set {wants} edge_detector: give both or neither, for every case"
             )
         if edges is not None:
-            arrays["edges"] = _checked_size(id, "edges", edges, image)
+            arrays["edges"] = checked_size(id, "edges", edges, image)
+        if trust is not None:
+            arrays["trust"] = checked_size(id, "trust", trust, image)
         row: dict[str, Any] = {
             "row": len(self._rows),
             "id": id,
@@ -173,53 +198,96 @@ class SetWriter:
             "group": group,
             "height": int(image.shape[0]),
             "width": int(image.shape[1]),
-            "spacing": _checked_spacing(id, spacing),
+            "spacing": checked_spacing(id, spacing),
             "dtype": arrays["image"].dtype.name,
             "arrays": {},
         }
-        with _DiskErrors(self.out):
+        if volume is not None and slice is not None:
+            row |= {"volume": volume, "slice": slice}
+            self._slices.add((volume, slice))
+        with DiskErrors(self.out):
             for kind, array in arrays.items():
                 name, index = self._write(kind, array)
                 row["arrays"][kind] = {"array": name, "index": index, "sha256": array_digest(array)}
         self._ids.add(id)
         self._rows.append(row)
 
+    def add_volume(
+        self,
+        *,
+        id: str,
+        role: str,
+        group: str,
+        placement: Placement,
+        reference: Array,
+        verified: bool = False,
+    ) -> None:
+        """Write what belongs to a volume as a whole; its slices follow by `add`.
+
+        Args:
+            id: any text, unique among the volumes of the set.
+            role: of the volume and all of its slices.
+            group: likewise.
+            placement: where the slices lie in the volume.
+            reference: (X, Y, Z) uint8, the label that evaluation compares with, on the grid of the file: class
+                number, or 255 where unknown.
+            verified: whether the reference is beyond doubt.
+
+        Raises:
+            InputError: naming the volume and what is wrong with it, or saying why the disk refuses.
+        """
+        if not self._of_volumes:
+            raise InputError(f"volume {id!r}: the set has no preprocessing: give it to the writer")
+        if id in self._volumes:
+            raise InputError(f"volume {id!r} is given twice; ids must be unique, rename one of the two")
+        if role not in ROLES:
+            raise unknown_name("role", role, ROLES)
+        array = checked_reference(id, reference, placement, len(self._classes))
+        with DiskErrors(self.out):
+            name, index = self._write(REFERENCE, array)
+        row = {
+            "row": len(self._volumes),
+            "id": id,
+            "role": role,
+            "group": group,
+            "placement": placement.to_dict(),
+            "verified": verified,
+            "arrays": {REFERENCE: {"array": name, "index": index, "sha256": array_digest(array)}},
+        }
+        self._volumes[id] = (row, placement)
+
+    def _check_slice(
+        self, id: str, role: str, group: str, image: Array, volume: str | None, slice: int | None
+    ) -> None:
+        """Refuse a slice that does not fit its volume, and a plain image among slices."""
+        if volume is None and slice is None and not self._of_volumes:
+            return
+        if volume not in self._volumes or slice is None:
+            raise InputError(
+                f"case {id!r}: a slice needs its number and a volume that was added, got {volume!r}"
+            )
+        row, placement = self._volumes[volume]
+        size = (placement.height, placement.width)
+        fits = 0 <= slice < placement.slices and image.shape[:2] == size
+        if not fits or (row["role"], row["group"]) != (role, group) or (volume, slice) in self._slices:
+            raise InputError(
+                f"case {id!r}: slice {slice} of {image.shape[:2]}, role {role}, does not fit volume {volume!r} of "
+                f"{placement.slices} slices of {size}, role {row['role']}; give each slice once, role and group as its "
+                "volume"
+            )
+
     def _write(self, kind: str, array: Array) -> tuple[str, int]:
         key = (kind, array.shape, array.dtype.name)
         if key not in self._shelves:
             name = f"{kind}-{sum(other[0] == kind for other in self._shelves):05d}"
-            self._shelves[key] = _Shelf(self._folder / ARRAYS / name, array)
+            self._shelves[key] = Shelf(self._folder / ARRAYS / name, array)
         shelf = self._shelves[key]
         return shelf.path.name, shelf.append(array)
-
-    def _checked_image(self, id: str, image: Array) -> Array:
-        if image.ndim != 3 or image.shape[2] != self._channels or image.dtype.name not in IMAGE_DTYPES:
-            raise InputError(
-                f"case {id!r}: image must be (H, W, {self._channels}) of {', '.join(IMAGE_DTYPES)}, "
-                f"got {image.shape} of {image.dtype.name}; convert it"
-            )
-        if min(image.shape) < 1 or max(image.shape) > MAX_SIDE or image.size > MAX_VALUES:
-            raise InputError(f"case {id!r}: an image of {image.shape} cannot be stored; crop or resample it")
-        if image.dtype.name == "float32" and not np.isfinite(image).all():
-            raise InputError(
-                f"case {id!r}: image holds NaN or infinite values; replace or leave out the case"
-            )
-        return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
-
-    def _checked_mask(self, id: str, kind: str, mask: Array, image: Array) -> Array:
-        mask = _checked_size(id, kind, mask, image)
-        known = mask[mask != UNKNOWN_LABEL]
-        if known.size and int(known.max()) >= len(self._classes):
-            raise InputError(
-                f"case {id!r}: {kind} holds the value {int(known.max())}, allowed are 0 to "
-                f"{len(self._classes) - 1} and {UNKNOWN_LABEL} (unknown); remap the label values"
-            )
-        return mask
 
     def _finish(self) -> None:
         if not self._rows:
             raise InputError(f"{self.out}: a prepared set needs at least one case, none was added")
-        with _DiskErrors(self.out):
+        with DiskErrors(self.out):
             for shelf in self._shelves.values():
                 shelf.trim()
             self._write_tables()
@@ -232,12 +300,18 @@ class SetWriter:
 
     def _write_tables(self) -> None:
         table = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self._rows).encode()
-        files = {TABLE: table} if self._noise is None else {TABLE: table, NOISE: self._noise}
+        files = {TABLE: table}
+        if self._noise is not None:
+            files[NOISE] = self._noise
+        if self._of_volumes:
+            rows = (json.dumps(row, allow_nan=False) + "\n" for row, _ in self._volumes.values())
+            files[VOLUMES] = "".join(rows).encode()
+            self._manifest["volumes"] = len(self._volumes)
         self._manifest |= {
             "cases": len(self._rows),
             "sha256": {name: digest(data) for name, data in files.items()},
         }
-        files[MANIFEST] = _json_bytes("source", self._manifest)
+        files[MANIFEST] = json_bytes("source", self._manifest)
         sums = {name: digest(data) for name, data in files.items()}
         for shelf in self._shelves.values():
             metadata = shelf.path / "zarr.json"
@@ -262,88 +336,3 @@ def refuse_occupied(out: Path) -> None:
     if out.is_dir() and (held := sorted(entry.name for entry in out.iterdir())):
         what = "a prepared set" if MANIFEST in held else repr(held[0]) + (" and more" if held[1:] else "")
         raise InputError(f"{out} already holds {what}; choose another --out or remove it")
-
-
-class _Shelf:
-    """One growing zarr array, (cases, H, W[, C]), for all cases that share kind, size and dtype."""
-
-    def __init__(self, path: Path, first: Array) -> None:
-        self.path = path
-        self._count = 0
-        self._array = zarr.create_array(
-            store=LocalStore(path),
-            shape=(1, *first.shape),
-            chunks=(1, *first.shape),
-            dtype=first.dtype,
-            compressors=[ZstdCodec(level=1), Crc32cCodec()],
-            fill_value=0,
-            chunk_key_encoding={"name": "default", "separator": "."},  # one file per case, no nested folders
-            config={"write_empty_chunks": True},  # a chunk that is missing is damage, not a blank mask
-        )
-
-    def append(self, array: Array) -> int:
-        if self._count == self._array.shape[0]:
-            self._array.resize((2 * self._count, *array.shape))
-        self._array[self._count] = array
-        self._count += 1
-        return self._count - 1
-
-    def trim(self) -> None:
-        if self._array.shape[0] > self._count:
-            self._array.resize((self._count, *self._array.shape[1:]))
-
-
-class _DiskErrors:
-    """Turns what the operating system refuses (full disk, no permission) into one sentence."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError):
-            advice = "free some space" if error.errno == errno.ENOSPC else "check the folder's permissions"
-            raise InputError(
-                f"{self._out} cannot be written ({error.strerror or error}); {advice} or choose another --out"
-            ) from error
-
-
-def _checked_size(id: str, kind: str, array: Array, image: Array) -> Array:
-    if array.shape != image.shape[:2] or array.dtype.name != "uint8":
-        raise InputError(
-            f"case {id!r}: {kind} must be {image.shape[:2]} of uint8 like its image, "
-            f"got {array.shape} of {array.dtype.name}; check that they belong together"
-        )
-    return np.ascontiguousarray(array)
-
-
-def _checked_spacing(id: str, spacing: tuple[float, float] | None) -> list[float] | None:
-    if spacing is None:
-        return None
-    values = [float(value) for value in spacing]
-    if len(values) != 2 or not all(np.isfinite(value) and value > 0 for value in values):
-        raise InputError(
-            f"case {id!r}: spacing must be two positive numbers (row, column) in mm, got {spacing}; "
-            "correct it or leave it out"
-        )
-    return values
-
-
-def _json_bytes(name: str, value: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(value, indent=1, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must hold JSON values only, got {error}; convert them first") from error
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder if it is there, also while a write that an interrupt left running still adds to it."""
-    for _ in range(40):
-        if not folder.exists():
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.05)

@@ -1,15 +1,18 @@
 """Score a trained run on one split of a prepared set, every case in its native size."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.store import Case, PreparedSet
+from metadcseg.data.store import Case, PreparedSet, StoredVolume
+from metadcseg.data.volume_files import write_label_volume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore, score_labels
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, mask_values, overlay
 from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, load_predictor
 from metadcseg.evaluation.records import summarise, write_record
+from metadcseg.evaluation.volumes import predict_stored, score_volume
 from metadcseg.files import cannot_write
 from metadcseg.training.run_folder import TrainedRun
 
@@ -26,9 +29,10 @@ def evaluate_run(
     """Predict and score every case of a split, and write ``RUN/evaluation/SPLIT.json`` and ``SPLIT.csv``.
 
     A case is compared with its truth where it has one, else with the label that was given; which of the two
-    is part of the record. Predicted masks go to ``RUN/evaluation/SPLIT/NNNN.png``, NNNN being the case's row
-    in its set, because ids are no file names. What an earlier evaluation of that split left is replaced as a
-    whole, and stays as it was when this one fails.
+    is part of the record. Volumes are put together from their slices and scored whole, on the grid of their file,
+    and so are the set's regions (unions of labels). Predicted masks go to ``RUN/evaluation/SPLIT/NNNN.png``
+    (volumes: ``.nii.gz``), NNNN being the row in the set's table, because ids are no file names. What an earlier
+    evaluation of that split left is replaced as a whole, and stays as it was when this one fails.
 
     Args:
         run: the folder of a run.
@@ -61,13 +65,22 @@ def evaluate_run(
             work = Path(temporary) / split
             work.mkdir()
             writer = _Pictures(work, trained, save_predictions, overlays)
-            scores = []
-            for done, case in enumerate(cases, start=1):
-                scores.append(_score(case, prepared, predict, writer))
+            whole = [volume for volume in prepared.volumes if volume.role == split]
+            units: Sequence[Case | StoredVolume] = whole or cases
+            scores, regions = [], []
+            for done, unit in enumerate(units, start=1):
+                if isinstance(unit, Case):
+                    scores.append(_score(unit, prepared, predict, writer))
+                else:
+                    score, region = _score_whole(unit, prepared, predict, writer)
+                    scores.append(score)
+                    regions += [] if region is None else [region]
                 if progress is not None:
-                    progress(done, len(cases))
+                    progress(done, len(units))
             predictions = writer.predictions
             record = _record(trained, prepared, split, scores, predictions)
+            if regions:
+                record["regions"] = summarise(regions)
             _replace(work, folder / split, Path(temporary) / "old")
     except OSError as error:
         raise cannot_write(folder, error) from error
@@ -95,11 +108,26 @@ class _Pictures:
             picture = encode_picture(overlay(image, prediction, reference))
             (self._folder / "overlays" / name).write_bytes(picture)
 
+    def write_volume(self, volume: StoredVolume, labels: Labels) -> None:
+        name = f"{volume.row:04d}.nii.gz"
+        if self._masks:
+            write_label_volume(self._folder / name, labels, volume.placement.grid)
+            self.predictions[volume.id] = f"{self._folder.name}/{name}"
+
+
+def _score_whole(
+    volume: StoredVolume, prepared: PreparedSet, predict: Predict, pictures: _Pictures
+) -> tuple[CaseScore, CaseScore | None]:
+    labels = predict_stored(predict, prepared, volume, pictures.trained.size)
+    pictures.write_volume(volume, labels)
+    return score_volume(labels, prepared, volume)
+
 
 def _score(case: Case, prepared: PreparedSet, predict: Predict, pictures: _Pictures) -> CaseScore:
     image = prepared.image(case)
     reference = prepared.truth(case) if case.has_truth else prepared.label(case)
-    prediction = labels_at_native(predict, image, pictures.trained.size)
+    normalised = prepared.preprocessing is not None
+    prediction = labels_at_native(predict, image, pictures.trained.size, normalised=normalised)
     pictures.write(case, image, prediction, reference)
     classes = score_labels(prediction, reference, prepared.classes, case.spacing)
     return CaseScore(case.row, case.id, case.group, "truth" if case.has_truth else "label", classes)

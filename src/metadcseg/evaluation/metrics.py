@@ -2,7 +2,9 @@
 
 Conventions, the same in every number this package prints:
 
-- *Boundary*: the foreground pixels with a 4-neighbour in the background; outside the image is background.
+- *Boundary*: the foreground pixels with a 4-neighbour (in a volume, the voxels with a 6-neighbour) in the background;
+  outside the image is background. A volume is scored as a whole, not slice by slice; its lengths without a unit are in
+  voxels, which means little where they are not cubes: read those in mm.
   Distances are Euclidean, between pixel centres, in pixels and, where the spacing is known, in mm.
 - *HD* is the larger of the two directed maxima over boundary pixels (Huttenlocher et al., TPAMI 1993). *HD95*
   is the larger of the two directed 95th percentiles, linearly interpolated, as in MONAI and DeepMind's
@@ -31,7 +33,7 @@ from metadcseg.tensors import IGNORE
 
 Mask = NDArray[np.bool_]
 Distances = NDArray[np.float64]
-Spacing = tuple[float, float]
+Spacing = tuple[float, ...]
 
 METRICS = ("dsc", "iou", "hd", "hd95", "nsd")
 """Measured for every case; lengths in pixels."""
@@ -102,26 +104,29 @@ class CaseScore:
 
 
 def boundary(mask: Mask) -> Mask:
-    """Return the pixels of ``mask``, (H, W) bool, that touch the background on one of their four sides.
+    """Return the pixels of ``mask``, (H, W) or (X, Y, Z) bool, that touch the background with one of their sides.
 
     Example:
         >>> boundary(np.ones((3, 3), bool)).astype(int).tolist()
         [[1, 1, 1], [1, 0, 1], [1, 1, 1]]
     """
-    inner = np.pad(mask, 1)
-    surrounded = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
+    padded, inside = np.pad(mask, 1), slice(1, -1)
+    surrounded = mask.copy()
+    for axis in range(mask.ndim):
+        for shifted in (slice(None, -2), slice(2, None)):
+            surrounded &= padded[tuple(shifted if other == axis else inside for other in range(mask.ndim))]
     return mask & ~surrounded
 
 
 def surface_distances(
-    prediction: Mask, reference: Mask, spacing: Spacing = (1.0, 1.0)
+    prediction: Mask, reference: Mask, spacing: Spacing | None = None
 ) -> tuple[Distances, Distances]:
     """Return how far each boundary pixel lies from the other mask's boundary.
 
     Args:
-        prediction: (H, W) bool, not empty.
-        reference: (H, W) bool, not empty.
-        spacing: (row, column) length of a pixel, in any unit; the distances are in that unit.
+        prediction: (H, W) or (X, Y, Z) bool, not empty.
+        reference: likewise, of the same shape.
+        spacing: length of a pixel along each axis, in any unit, the distances are in that unit; 1 by default.
 
     Returns:
         The distances of the prediction's boundary pixels, then those of the reference's.
@@ -134,7 +139,8 @@ def surface_distances(
     box = _bounding_box(
         prediction | reference
     )  # positions relative to the box: a common shift changes no bit
-    points = [np.argwhere(boundary(mask[box])) * np.asarray(spacing) for mask in (prediction, reference)]
+    length = np.asarray(spacing or (1.0,) * prediction.ndim, np.float64)
+    points = [np.argwhere(boundary(mask[box])) * length for mask in (prediction, reference)]
     return _nearest(points[0], points[1]), _nearest(points[1], points[0])
 
 
@@ -193,14 +199,14 @@ def score_masks(
     """Compare two masks of one class; conventions and empty masks as the module says.
 
     Args:
-        prediction: (H, W) bool.
-        reference: (H, W) bool.
-        spacing: (row, column) of a pixel in mm, or None where unknown.
+        prediction: (H, W) or (X, Y, Z) bool.
+        reference: likewise, of the same shape.
+        spacing: of a pixel along each axis in mm, or None where unknown.
         tolerance_px: tolerance of ``nsd``, in pixels.
         tolerance_mm: tolerance of ``nsd_mm``, in mm.
 
     Raises:
-        InputError: where the shapes differ or the masks are not two-dimensional.
+        InputError: where the shapes differ or the masks have other than two or three dimensions.
 
     Example:
         >>> mask = np.zeros((3, 4), bool)
@@ -208,13 +214,13 @@ def score_masks(
         >>> (score := score_masks(np.zeros_like(mask), mask)).dsc, score.hd
         (0.0, 5.0)
     """
-    if prediction.ndim != 2 or prediction.shape != reference.shape:
+    if prediction.ndim not in (2, 3) or prediction.shape != reference.shape:
         raise InputError(
-            f"prediction and reference must be masks of one shape (H, W), got {prediction.shape} and "
+            f"prediction and reference must be masks of one shape, (H, W) or (X, Y, Z), got {prediction.shape} and "
             f"{reference.shape}: resample one to the other"
         )
     counts = _counts(prediction, reference)
-    hd, hd95, nsd = _lengths(prediction, reference, (1.0, 1.0), tolerance_px)
+    hd, hd95, nsd = _lengths(prediction, reference, (1.0,) * prediction.ndim, tolerance_px)
     in_mm = None if spacing is None else _lengths(prediction, reference, spacing, tolerance_mm)
     hd_mm, hd95_mm, nsd_mm = in_mm or (None, None, None)
     return ClassScore(
@@ -242,10 +248,10 @@ def score_labels(
     """Compare two label maps class by class.
 
     Args:
-        prediction: (H, W) integer, class numbers.
-        reference: (H, W) integer, class numbers, or ``IGNORE`` where a pixel must not count.
+        prediction: (H, W) or (X, Y, Z) integer, class numbers.
+        reference: likewise, class numbers, or ``IGNORE`` where a pixel must not count.
         classes: names in class order, background first.
-        spacing: (row, column) of a pixel in mm, or None where unknown.
+        spacing: of a pixel along each axis in mm, or None where unknown.
         tolerance_px: tolerance of ``nsd``, in pixels.
         tolerance_mm: tolerance of ``nsd_mm``, in mm.
 
@@ -293,7 +299,7 @@ def _lengths(
     if not found and not exists:
         return 0.0, 0.0, 1.0
     if found != exists:
-        diagonal = hypot(prediction.shape[0] * spacing[0], prediction.shape[1] * spacing[1])
+        diagonal = hypot(*(side * length for side, length in zip(prediction.shape, spacing, strict=True)))
         return diagonal, diagonal, 0.0
     sides = surface_distances(prediction, reference, spacing)
     return hausdorff(sides), hausdorff(sides, 95.0), surface_dice(sides, tolerance)
@@ -306,6 +312,9 @@ def _nearest(points: Distances, others: Distances) -> Distances:
     return distances
 
 
-def _bounding_box(mask: Mask) -> tuple[slice, slice]:
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+def _bounding_box(mask: Mask) -> tuple[slice, ...]:
+    edges = []
+    for axis in range(mask.ndim):
+        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        edges.append(slice(held[0], held[-1] + 1))
+    return tuple(edges)

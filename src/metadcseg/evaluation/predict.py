@@ -30,7 +30,7 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in 
 _NAMED = 5  # so many bad files are named in the sentence at the end
 
 
-def probabilities_at_native(predict: Predict, image: Image, size: int) -> Tensor:
+def probabilities_at_native(predict: Predict, image: Image, size: int, *, normalised: bool = False) -> Tensor:
     """Return class probabilities for every pixel of an image.
 
     The image is normalised and brought to the training frame; the probabilities come back by bilinear
@@ -41,6 +41,7 @@ def probabilities_at_native(predict: Predict, image: Image, size: int) -> Tensor
         predict: the trained network.
         image: (H, W, C) uint8, uint16 or float32, any H and W.
         size: side of the training frame in pixels.
+        normalised: whether the image is normalised already, as slices of volumes are.
 
     Returns:
         (L, H, W) float32 on the CPU.
@@ -49,7 +50,9 @@ def probabilities_at_native(predict: Predict, image: Image, size: int) -> Tensor
         InputError: where the network returns values that are not finite.
     """
     with torch.inference_mode():
-        frame = predict(to_frame(image, size).unsqueeze(0)).float().cpu()  # (1, L, S, S)
+        frame = (
+            predict(to_frame(image, size, normalised=normalised).unsqueeze(0)).float().cpu()
+        )  # (1, L, S, S)
         if not bool(frame.isfinite().all()):
             raise InputError(
                 "the network must return finite probabilities, got NaN or infinity: its training diverged, "
@@ -59,9 +62,10 @@ def probabilities_at_native(predict: Predict, image: Image, size: int) -> Tensor
     return native[0]
 
 
-def labels_at_native(predict: Predict, image: Image, size: int) -> Labels:
+def labels_at_native(predict: Predict, image: Image, size: int, *, normalised: bool = False) -> Labels:
     """Return the most probable class of every pixel, (H, W) uint8; see :func:`probabilities_at_native`."""
-    labels: Labels = probabilities_at_native(predict, image, size).max(dim=0).indices.to(torch.uint8).numpy()
+    probabilities = probabilities_at_native(predict, image, size, normalised=normalised)
+    labels: Labels = probabilities.max(dim=0).indices.to(torch.uint8).numpy()
     return labels
 
 
@@ -162,6 +166,8 @@ def predict_images(
             run, images or out cannot be used at all.
     """
     trained, predict = load_predictor(run)
+    if trained.info["set"].get("preprocessing"):
+        raise InputError(f"{run} was trained on volumes: give volumes")
     files = find_images(images)
     if images.is_dir() and out.resolve() == images.resolve():
         raise InputError(
@@ -187,7 +193,7 @@ def predict_images(
         if progress is not None:
             progress(done, len(files))
     if troubles:
-        raise _left_out(troubles, len(written), len(files), out)
+        raise left_out(troubles, len(written), len(files), out)
     return written
 
 
@@ -203,7 +209,8 @@ def _write_once(path: Path, content: bytes) -> bool:
     return True
 
 
-def _left_out(troubles: list[str], written: int, total: int, out: Path) -> InputError:
+def left_out(troubles: Sequence[str], written: int, total: int, out: Path) -> InputError:
+    """Return the error at the end of a prediction that could not do everything."""
     named = "; ".join(troubles[:_NAMED])
     more = f"; and {len(troubles) - _NAMED} more" if len(troubles) > _NAMED else ""
     return InputError(f"{written} of {total} masks are in {out}, the rest had to be left out: {named}{more}")

@@ -50,6 +50,7 @@ def describe(
             "classes": list(prepared.classes),
             "channels": prepared.channels,
             "cases": {role: len(prepared.select(role)) for role in ROLES},
+            "preprocessing": prepared.preprocessing,
         },
         "noise": None if prepared.noise is None else without_draws(prepared.noise),
         "network": asdict(network),

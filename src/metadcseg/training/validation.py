@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metadcseg.data.frames import to_frame
+from metadcseg.data.frames import FrameMemory, to_frame
 from metadcseg.data.store import Case, PreparedSet
 from metadcseg.evaluation.metrics import dice_from_counts, iou_from_counts
 from metadcseg.methods.contract import Method
 from metadcseg.tensors import IGNORE
 from metadcseg.training.run_folder import prediction_state
 from metadcseg.training.team import Team
-
-_FRAME_MEMORY = 256 * 2**20
-"""Bytes of validation images that stay in memory between two looks."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Validator:
         self._team = team or Team()
         self._cases = prepared.select("val")
         self._size, self._batch, self._device = size, batch, device
-        self._frames: dict[int, Tensor] = {}
+        self._frames = FrameMemory[Tensor]()
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -103,12 +100,12 @@ class Validator:
             yield range(start, min(start + self._batch, len(self._cases)))
 
     def _frame(self, case: Case) -> Tensor:
-        if case.row in self._frames:
-            return self._frames[case.row]
-        frame = to_frame(self._prepared.image(case), self._size)
-        if (len(self._frames) + 1) * frame.nbytes <= _FRAME_MEMORY:
-            self._frames[case.row] = frame
-        return frame
+        normalised = self._prepared.preprocessing is not None
+        return self._frames.get(
+            case.row,
+            lambda: to_frame(self._prepared.image(case), self._size, normalised=normalised),
+            lambda frame: frame.nbytes,
+        )
 
 
 def native_labels(probabilities: Tensor, height: int, width: int) -> NDArray[np.uint8]:

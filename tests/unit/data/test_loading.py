@@ -170,7 +170,7 @@ def test_without_augmentation_a_sample_is_the_frame_itself(prepared):
 def test_frames_kept_in_memory_change_nothing(prepared, monkeypatch):
     kept, none = _view(prepared), _view(prepared)
     first = [batch for epoch in range(2) for batch in epoch_batches(kept, epoch=epoch, batch=3)]
-    monkeypatch.setattr("metadcseg.data.loading._FRAME_MEMORY", 0)
+    monkeypatch.setattr("metadcseg.data.frames.FRAME_MEMORY", 0)
     second = [batch for epoch in range(2) for batch in epoch_batches(none, epoch=epoch, batch=3)]
     assert all(_same(one, other) for one, other in zip(first, second, strict=True))
     assert len(kept._frames) == 7
@@ -326,7 +326,7 @@ def test_edges_travel_through_the_warp_of_the_label(with_edges):
 
 def test_kept_frames_with_edges_change_no_bit(with_edges, monkeypatch):
     kept = [batch for epoch in range(2) for batch in epoch_batches(_view(with_edges), epoch=epoch, batch=1)]
-    monkeypatch.setattr("metadcseg.data.loading._FRAME_MEMORY", 0)
+    monkeypatch.setattr("metadcseg.data.frames.FRAME_MEMORY", 0)
     read = [batch for epoch in range(2) for batch in epoch_batches(_view(with_edges), epoch=epoch, batch=1)]
     assert all(torch.equal(one.edges, other.edges) for one, other in zip(kept, read, strict=True))
 

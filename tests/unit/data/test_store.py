@@ -362,7 +362,8 @@ def test_an_index_beyond_the_array_is_named(folder):
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        (lambda manifest: manifest.update(version=2), "format must be metadcseg-set 1, got"),
+        (lambda manifest: manifest.update(version=3), "format must be metadcseg-set 1 or 2, got"),
+        (lambda manifest: manifest.update(version=2), "contradict each other"),
         (lambda manifest: manifest.update(format="x"), "format must be"),
         (lambda manifest: manifest.update(channels="3"), "'channels' must be a int"),
         (lambda manifest: manifest.update(channels=0), "channels or classes"),

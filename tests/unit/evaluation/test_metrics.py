@@ -131,7 +131,7 @@ def test_classes_are_scored_by_themselves():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(InputError, match=r"one shape \(H, W\), got \(3, 3\) and \(3, 4\)"):
+    with pytest.raises(InputError, match=r"one shape, .* got \(3, 3\) and \(3, 4\)"):
         score_masks(np.ones((3, 3), bool), np.ones((3, 4), bool))
     with pytest.raises(InputError, match="classes 0 to 1 or 255, got 7"):
         score_labels(np.zeros((2, 2), int), np.full((2, 2), 7), ["background", "organ"])

@@ -38,6 +38,7 @@ def test_scores_are_those_of_the_native_size(disks):
     class Labels:
         """A set whose images are its labels."""
 
+        preprocessing = None  # plain images
         select, label, classes = disks.select, disks.label, disks.classes
 
         def image(self, case):

@@ -1,12 +1,14 @@
 """A case before it is prepared: where its image and mask are, and what they are good for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from metadcseg.data.findings import Finding
+from metadcseg.data.slicing import SliceOptions
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,61 @@ class Scan:
     findings: tuple[Finding, ...] = ()
     source: dict[str, Any] | None = None
     classes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class RawVolume:
+    """One volume with its label, as files.
+
+    Args:
+        id: name of the volume, unique in its set.
+        role: ``train`` (imperfect label), ``gold`` (verified), ``val`` or ``test``.
+        group: what must stay together, such as a patient.
+        images: one file for each channel, all on one grid; a single file may hold all channels.
+        label: the label as given; None where there is none, which `prepare` refuses.
+        image_key: the data set within an HDF5 file.
+        label_key: likewise; ``label`` may be the image file itself.
+        verified: whether the label is beyond doubt: it is then also the reference.
+        truth: a reference beside the label, on its grid.
+        trust: how far the label is to be trusted: one number from 0 to 1, or a volume of such numbers
+            (of integers: 0 to 255); None where nothing is known.
+    """
+
+    id: str
+    role: str
+    group: str
+    images: tuple[Path, ...]
+    label: Path | None
+    image_key: str | None = None
+    label_key: str | None = None
+    verified: bool = False
+    truth: Path | None = None
+    trust: Path | float | None = None
+
+    @property
+    def where(self) -> str:
+        """What a sentence about this volume calls it: its first image file."""
+        return str(self.images[0])
+
+
+@dataclass(frozen=True)
+class VolumeScan:
+    """What a source of volumes found on disk, before any voxel is decoded.
+
+    Args:
+        volumes: in the order of their ids.
+        findings: what is wrong already.
+        source: where the data is from, kept in the set.
+        classes: names of the classes, background first, where the source knows them.
+        regions: named unions of labels that are scored beside the classes.
+        slices: how the source wants its volumes cut.
+        remap: value in a label file -> class number, where the source knows that.
+    """
+
+    volumes: tuple[RawVolume, ...]
+    findings: tuple[Finding, ...] = ()
+    source: dict[str, Any] | None = None
+    classes: tuple[str, ...] | None = None
+    regions: dict[str, list[int]] | None = None
+    slices: SliceOptions = field(default_factory=SliceOptions)
+    remap: Mapping[int, int] | None = None

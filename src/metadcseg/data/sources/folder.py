@@ -14,7 +14,7 @@ evaluation on them is only as good as they are. For a better one give them verif
 name their roles in ``splits.csv``. Only verified cases have a reference (*truth*).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def scan_folder(
     images, findings = by_stem(folder / "images")
     given, found = by_stem(folder / "masks")
     findings += found
-    verified, gold, found = _gold(folder, images)
+    verified, gold, found = gold_of(folder, images)
     findings += found
     masks = given | verified
     findings += unmatched(images, masks, folder / "masks")
@@ -59,7 +59,7 @@ def scan_folder(
         rows, found = read_splits(folder / "splits.csv", set(images))
         findings += found
     groups = {stem: (rows[stem].group if stem in rows else None) or stem for stem in usable}
-    roles, found = _roles(folder, groups, rows, gold, (seed, val, test))
+    roles, found = roles_of(folder, groups, rows, gold, (seed, val, test))
     findings += found
     cases = [
         RawCase(stem, role, groups[stem], images[stem], masks[stem], stem in gold or role == "gold")
@@ -71,9 +71,13 @@ def scan_folder(
     return Scan(tuple(cases), tuple(findings), source | {"limit": limit})
 
 
-def _gold(folder: Path, images: Mapping[str, Path]) -> tuple[dict[str, Path], set[str], list[Finding]]:
+def gold_of(
+    folder: Path,
+    images: Mapping[str, Path],
+    files_in: Callable[[Path], tuple[dict[str, Path], list[Finding]]] = by_stem,
+) -> tuple[dict[str, Path], set[str], list[Finding]]:
     """Return the files in ``gold/``, the stems of all verified cases, and what is wrong."""
-    files, findings = by_stem(folder / "gold")
+    files, findings = files_in(folder / "gold")
     listing = folder / "gold.txt"
     names: list[str] = []
     if listing.exists():
@@ -102,7 +106,7 @@ def _gold(folder: Path, images: Mapping[str, Path]) -> tuple[dict[str, Path], se
     return {stem: path for stem, path in files.items() if stem in images}, gold, findings
 
 
-def _roles(
+def roles_of(
     folder: Path,
     groups: Mapping[str, str],
     rows: Mapping[str, SplitRow],

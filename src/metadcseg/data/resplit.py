@@ -1,0 +1,121 @@
+"""The same prepared set under other roles: new tables beside the arrays, which are linked and not copied."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from metadcseg.data.folds import check_roles, unit_id, units_of
+from metadcseg.data.store import PreparedSet, refuse_occupied
+from metadcseg.data.store_disk import DiskErrors, remove_folder
+from metadcseg.data.store_layout import ARRAYS, CHECKSUMS, MANIFEST, ROLES, TABLE, VOLUMES, digest
+from metadcseg.errors import InputError, unknown_name
+from metadcseg.files import sync_folder
+
+
+def resplit_set(
+    source: PreparedSet, out: Path | str, roles: Mapping[str, str], *, note: Mapping[str, Any]
+) -> PreparedSet:
+    """Write a set with the same images and masks in which every unit has the role given.
+
+    The label of a gold case counts as verified, and so becomes its truth where none is stored. Arrays are hard
+    links where the disk allows it, else copies.
+
+    Args:
+        source: a clean set.
+        out: folder of the new set; missing or empty.
+        roles: id of every image, or of every volume, -> role; see :func:`~metadcseg.data.folds.fold_roles`.
+        note: how the roles came about (JSON values), kept as ``split`` in the set's source.
+
+    Raises:
+        InputError: where the set is corrupted already, a role is missing or unknown, a group or an image would be
+            on both sides of training and evaluation, slices of a volume to be evaluated are missing, ``out`` is
+            occupied or the disk refuses.
+    """
+    out = Path(out)
+    _check(source, roles)
+    refuse_occupied(out)
+    with DiskErrors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        try:
+            shutil.copytree(source.path / ARRAYS, folder / ARRAYS, copy_function=_link)
+            for name, data in _tables(source, roles, note).items():
+                with (folder / name).open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            refuse_occupied(out)
+            if out.exists():
+                out.rmdir()
+            folder.chmod(0o755)
+            folder.rename(out)
+            sync_folder(out.parent)
+        finally:
+            remove_folder(folder)
+    return PreparedSet.open(out)
+
+
+def _check(source: PreparedSet, roles: Mapping[str, str]) -> None:
+    if source.noise is not None:
+        raise InputError(
+            f"{source.path} is corrupted already: give other roles to the clean set it was made from"
+        )
+    for case in source.cases:
+        if unit_id(case) not in roles:
+            raise InputError(f"{source.path}: '{unit_id(case)}' has no role in the new split: give it one")
+    for role in roles.values():
+        if role not in ROLES:
+            raise unknown_name("role", role, ROLES)
+    check_roles(units_of(source), roles)
+    for volume in source.volumes:
+        held, whole = len(source.slices_of(volume)), volume.placement.slices
+        if roles.get(volume.id) in ("val", "test") and held < whole:
+            raise InputError(
+                f"{source.path}: volume '{volume.id}' has {held} of {whole} slices and cannot be evaluated: prepare "
+                "the set again with --empty keep"
+            )
+
+
+def _tables(source: PreparedSet, roles: Mapping[str, str], note: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files beside the arrays: those of the source with other roles, and their checksums."""
+    rows = _rows(source.path / TABLE)
+    for row, case in zip(rows, source.cases, strict=True):
+        row["role"] = roles[unit_id(case)]
+        if row["role"] == "gold":
+            row["arrays"].setdefault("truth", row["arrays"]["label"])
+    files = {TABLE: _lines(rows)}
+    if source.volumes:
+        volumes = _rows(source.path / VOLUMES)
+        for row in volumes:
+            row["role"] = roles.get(row["id"], row["role"])  # a volume that lost all its slices keeps its own
+            row["verified"] |= row["role"] == "gold"
+        files[VOLUMES] = _lines(volumes)
+    manifest = json.loads((source.path / MANIFEST).read_bytes())
+    manifest["source"] = {**manifest["source"], "split": dict(note)}
+    manifest["sha256"] = {name: digest(data) for name, data in files.items()}
+    files[MANIFEST] = json.dumps(manifest, indent=1).encode()
+    sums = {name: digest(data) for name, data in files.items()}
+    for metadata in sorted((source.path / ARRAYS).glob("*/zarr.json")):
+        sums[metadata.relative_to(source.path).as_posix()] = digest(metadata.read_bytes())
+    files[CHECKSUMS] = "".join(f"{value}  {name}\n" for name, value in sorted(sums.items())).encode()
+    return files
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_bytes().splitlines()]
+
+
+def _lines(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+
+
+def _link(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copy2(source, target)
+    return target

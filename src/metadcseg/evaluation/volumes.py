@@ -1,0 +1,175 @@
+"""Predictions of whole volumes, put together from those of their slices."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from metadcseg.data.frames import to_frame
+from metadcseg.data.slicing import Placement, SliceOptions, cut
+from metadcseg.data.store import PreparedSet, StoredVolume
+from metadcseg.data.volume_files import (
+    is_volume_file,
+    output_suffix,
+    read_volume,
+    stem_of,
+    write_label_volume,
+)
+from metadcseg.errors import InputError
+from metadcseg.evaluation.metrics import CaseScore, score_labels
+from metadcseg.evaluation.overlays import Labels
+from metadcseg.evaluation.predict import Predict, Progress, left_out, load_predictor
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+def labels_of_stack(
+    predict: Predict, stack: Sequence[NDArray[Any]] | NDArray[Any], size: int, placement: Placement
+) -> Labels:
+    """Return the labels of a volume from its slices.
+
+    Args:
+        predict: the trained network.
+        stack: every slice of the volume in order, (H, W, C), normalised as the network was trained.
+        size: side of the training frame in pixels.
+        placement: where the slices lie in the volume.
+
+    Returns:
+        (X, Y, Z) uint8 class numbers, in the order and on the grid of the volume's file.
+
+    Raises:
+        InputError: where the network returns values that are not finite.
+    """
+
+    def planes() -> Iterator[NDArray[np.float32]]:
+        for plane in stack:
+            with torch.inference_mode():
+                frame = predict(to_frame(plane, size, normalised=True).unsqueeze(0)).float().cpu()
+                if not bool(frame.isfinite().all()):
+                    raise InputError(
+                        "the network must return finite probabilities, got NaN or infinity: its training diverged, "
+                        "so train again with a lower --training.lr"
+                    )
+                yield F.interpolate(frame, plane.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
+
+    return placement.restore(planes())
+
+
+def predict_stored(predict: Predict, prepared: PreparedSet, volume: StoredVolume, size: int) -> Labels:
+    """Return the labels of a volume of a prepared set, (X, Y, Z) uint8.
+
+    Raises:
+        InputError: where slices of it were dropped, or stored bytes are damaged.
+    """
+    cases = prepared.slices_of(volume)
+    if len(cases) != volume.placement.slices:
+        raise InputError(
+            f"volume '{volume.id}' holds {len(cases)} of its {volume.placement.slices} slices and cannot be put "
+            "together: choose another --split, or prepare the set with --empty keep"
+        )
+    return labels_of_stack(predict, [prepared.image(case) for case in cases], size, volume.placement)
+
+
+def score_volume(
+    labels: Labels, prepared: PreparedSet, volume: StoredVolume
+) -> tuple[CaseScore, CaseScore | None]:
+    """Return the scores of the classes, and of the set's regions where it has some, on the grid of the file."""
+    reference = prepared.reference(volume)
+    grid = volume.placement.grid
+    spacing = grid.spacing() if grid.known else None
+    kind = "truth" if volume.verified else "label"
+    classes = score_labels(labels, reference, prepared.classes, spacing)
+    score = CaseScore(volume.row, volume.id, volume.group, kind, classes)
+    if not prepared.regions:
+        return score, None
+    unions = {
+        name: score_labels(_union(labels, members), _union(reference, members), ("background", name), spacing)
+        for name, members in prepared.regions.items()
+    }
+    regions = {name: found[name] for name, found in unions.items()}
+    return score, CaseScore(volume.row, volume.id, volume.group, kind, regions)
+
+
+def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | None = None) -> list[Path]:
+    """Segment volumes and write a label volume for each, over its image: same grid, same format where it is one file.
+
+    The volumes are cut as those that the network was trained on. Where it was trained on several channels, a file with
+    as many is one case, and so are files that share a name but for their last four digits (``CASE_0000.nii.gz``,
+    ``CASE_0001.nii.gz``, ...). A file that is there already is left alone.
+
+    Args:
+        run: the folder of a run that was trained on volumes.
+        images: a file, a DICOM folder, or a folder of them.
+        out: folder for the label volumes; made where missing.
+        progress: called after every volume.
+
+    Returns:
+        The label volumes, in the order of the images.
+
+    Raises:
+        InputError: at the end, naming the files that were left out, when all others are done; at once where run, images
+            or out cannot be used at all.
+    """
+    trained, predict = load_predictor(run)
+    options = SliceOptions.from_dict(trained.info["set"]["preprocessing"])
+    cases = _cases(images)
+    if images.is_dir() and out.resolve() == images.resolve():
+        raise InputError(
+            f"--out {out} is the folder of the images: give another one, so that none is mixed up"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    written, troubles = [], []
+    for done, (name, files) in enumerate(cases.items(), start=1):
+        target = out / f"{name}{output_suffix(files[0])}"
+        try:
+            if target.exists():
+                raise InputError(f"{target} exists: move it away")
+            volume = read_volume(files)
+            if volume.array.shape[3] != trained.channels:
+                raise InputError(
+                    f"{files[0]}: the network was trained on {trained.channels} channels, got {volume.array.shape[3]}"
+                )
+            stack, placement = cut(volume, options)
+            labels = labels_of_stack(predict, stack, trained.size, placement)
+            write_label_volume(target, labels, volume.grid, like=files[0] if files[0].is_file() else None)
+            written.append(target)
+        except InputError as error:
+            troubles.append(str(error))
+        if progress is not None:
+            progress(done, len(cases))
+    if troubles:
+        raise left_out(troubles, len(written), len(cases), out)
+    return written
+
+
+def _cases(images: Path) -> Mapping[str, list[Path]]:
+    """Return name -> files of every volume that a path means."""
+    if is_volume_file(images) and images.exists():
+        return {stem_of(images): [images]}
+    if not images.is_dir():
+        what = "is no volume" if images.exists() else "does not exist"
+        raise InputError(
+            f"{images} {what}: the network was trained on volumes, give one, or a folder of them"
+        )
+    files = [
+        path for path in sorted(images.iterdir()) if not path.name.startswith(".") and is_volume_file(path)
+    ]
+    if not files:
+        raise InputError(f"{images} holds no volume: the network was trained on volumes, name another folder")
+    cases: dict[str, list[Path]] = {}
+    for path in files:
+        found = _CHANNEL.fullmatch(stem_of(path))
+        cases.setdefault(found[1] if found else stem_of(path), []).append(path)
+    return cases
+
+
+def _union(labels: Labels, members: Sequence[int]) -> Labels:
+    """Return 1 where a label is one of the members, 255 where it is unknown, else 0."""
+    union: Labels = np.isin(labels, members).astype(np.uint8)
+    union[labels == 255] = 255
+    return union

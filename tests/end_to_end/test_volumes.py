@@ -1,0 +1,204 @@
+"""A folder of volumes, from files to files, by the commands: what is predicted lies over its image."""
+
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
+from tests.end_to_end.tools import done, refused, train
+
+from metadcseg.data.store import PreparedSet
+
+SHAPE = (30, 26, 7)
+
+
+def affine(number):
+    """Oblique, and every second one flipped; slices are thicker than pixels are wide."""
+    matrix = np.eye(4)
+    turned = Rotation.from_euler("xyz", (10 * number, -15, 30), degrees=True).as_matrix()
+    matrix[:3, :3] = turned @ np.diag([1.5, -1.25 if number % 2 else 1.25, 4.0])
+    matrix[:3, 3] = (-20.5, 30.25, number)
+    return matrix
+
+
+def ball(number):
+    x, y, z = np.mgrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
+    return ((x - 13 - number % 3) ** 2 + (y - 12) ** 2 + 4 * (z - 3) ** 2 < 60).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("volumes") / "my_volumes"
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    lines = ["id,role"]
+    for number, role in enumerate(["train", "train", "gold", "val", "test", "test"]):
+        draw = np.random.default_rng(number)
+        image = (300.0 * ball(number) + draw.normal(500, 30, SHAPE)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(image, affine(number)), root / f"images/c{number}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(ball(number), affine(number)), root / f"masks/c{number}.nii.gz")
+        lines.append(f"c{number},{role}")
+    (root / "splits.csv").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    place = tmp_path_factory.mktemp("run")
+    told = done("prepare", folder, "--out", place / "set", "--edges", "none", "--json").json
+    assert told["volumes"] == {"train": 2, "gold": 1, "val": 1, "test": 2}
+    done("corrupt", place / "set", "--rate", "0.2", "--out", place / "noisy")
+    options = ("--metadcseg.warmup", "0", "--training.clip", "1", "--training.lr", "0.1")
+    done(*train(place / "noisy", place / "run", *options, epochs=12))
+    return place / "run"
+
+
+def test_volumes_are_scored_whole_in_mm(folder, run):
+    record = done("evaluate", run, "--json").json
+    assert record["summary"]["dsc"]["n"] == 2
+    assert record["reference"] == "label"  # nobody has verified them
+    assert record["summary"]["dsc"]["mean"] > 0.5
+    for name, path in record["predictions"].items():
+        predicted = nibabel.load(run / "evaluation" / path)
+        wanted = nibabel.load(folder / f"masks/{name}.nii.gz")
+        np.testing.assert_allclose(predicted.affine, wanted.affine, rtol=0, atol=1e-5)
+        one, other = (np.asarray(image.dataobj) == 1 for image in (predicted, wanted))
+        dsc = 2 * (one & other).sum() / (one.sum() + other.sum())
+        lines = (run / "evaluation/test.csv").read_text().splitlines()
+        row = dict(
+            zip(lines[0].split(","), next(x for x in lines if f",{name}," in x).split(","), strict=True)
+        )
+        assert float(row["dsc"]) == pytest.approx(dsc)
+        hausdorff = sitk.HausdorffDistanceImageFilter()
+        images = [
+            sitk.ReadImage(str(run / "evaluation" / path)),
+            sitk.ReadImage(str(folder / f"masks/{name}.nii.gz")),
+        ]
+        images = [sitk.LabelContour(image == 1) for image in images]
+        images[1].CopyInformation(images[0])
+        hausdorff.Execute(*images)
+        assert float(row["hd_mm"]) == pytest.approx(hausdorff.GetHausdorffDistance(), rel=1e-4)
+
+
+@pytest.mark.parametrize("end", [".nii.gz", ".mha", ".mhd", ".nrrd"])
+def test_a_prediction_lies_over_its_image(end, folder, run, tmp_path):
+    image = tmp_path / f"new{end}"
+    if end == ".nii.gz":
+        shutil.copy(folder / "images/c5.nii.gz", image)
+    else:
+        sitk.WriteImage(sitk.ReadImage(str(folder / "images/c5.nii.gz")), str(image))
+    done("predict", run, image, "--out", tmp_path / "out")
+    (written,) = (tmp_path / "out").iterdir()
+    assert written.name == {".mhd": "new.mha"}.get(end, f"new{end}")
+    ours, theirs = sitk.ReadImage(str(written)), sitk.ReadImage(str(image))
+    assert ours.GetSize() == theirs.GetSize()
+    for read in ("GetSpacing", "GetOrigin", "GetDirection"):
+        np.testing.assert_allclose(getattr(ours, read)(), getattr(theirs, read)(), rtol=0, atol=1e-6)
+    labels = sitk.GetArrayFromImage(ours).transpose(2, 1, 0)
+    assert set(np.unique(labels)) == {0, 1}
+    truth = ball(5)
+    assert 2 * (labels & truth).sum() / (labels.sum() + truth.sum()) > 0.5
+
+
+def test_what_is_predicted_is_what_was_evaluated(folder, run, tmp_path):
+    record = done("evaluate", run, "--json").json
+    done("predict", run, folder / "images/c4.nii.gz", "--out", tmp_path)
+    again = np.asarray(nibabel.load(tmp_path / "c4.nii.gz").dataobj)
+    stored = np.asarray(nibabel.load(run / "evaluation" / record["predictions"]["c4"]).dataobj)
+    assert np.array_equal(again, stored)
+
+
+def test_a_bad_volume_is_named_and_the_others_are_done(folder, run, tmp_path):
+    shutil.copytree(folder / "images", tmp_path / "images")
+    (tmp_path / "images/c1.nii.gz").write_bytes(b"nothing")
+    both = np.stack([np.zeros(SHAPE, np.int16)] * 2, axis=3)
+    nibabel.save(nibabel.Nifti1Image(both, np.eye(4)), tmp_path / "images/two.nii.gz")
+    says = ("5 of 7", "c1.nii.gz", "trained on 1 channels, got 2")
+    refused("predict", run, tmp_path / "images", "--out", tmp_path / "out", says=says)
+    assert len(list((tmp_path / "out").iterdir())) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--axis", "w"), ("--axis", "'w'")),
+        (("--pixel", "much"), ("--pixel must be a size",)),
+        (("--normalise", "zscor"), ("zscore",)),
+        (("--spacing", "1"), ("--spacing does not belong",)),
+    ],
+)
+def test_options_of_volumes(words, says, folder, tmp_path):
+    refused("prepare", folder, "--out", tmp_path / "set", *words, says=says)
+    assert not (tmp_path / "set").exists()
+
+
+def test_two_dimensions_and_three_do_not_mix(folder, sets, run, tmp_path):
+    shutil.copytree(folder, tmp_path / "mixed")
+    (tmp_path / "mixed/images/flat.png").write_bytes(b"")
+    refused("prepare", tmp_path / "mixed", "--out", tmp_path / "set", says=("two folders", "flat.png"))
+    flat = tmp_path / "flat.png"
+    flat.write_bytes(b"")
+    refused(
+        "predict", run, flat, "--out", tmp_path / "out", says=("flat.png is no volume", "trained on volumes")
+    )
+
+
+def test_cutting_otherwise_is_recorded_and_repeated(folder, tmp_path):
+    words = (
+        "--axis",
+        "x",
+        "--pixel",
+        "2",
+        "--crop",
+        "content",
+        "--normalise",
+        "percentile",
+        "--empty",
+        "drop",
+    )
+    done("prepare", folder, "--out", tmp_path / "set", *words, "--edges", "none")
+    prepared = PreparedSet.open(tmp_path / "set")
+    assert prepared.preprocessing["axis"] == "x"
+    volume = next(volume for volume in prepared.volumes if volume.role == "test")
+    assert len(prepared.slices_of(volume)) == volume.placement.slices
+    dropped = next(volume for volume in prepared.volumes if volume.role == "train")
+    assert 0 < len(prepared.slices_of(dropped)) < dropped.placement.slices
+    done(*train(tmp_path / "set", tmp_path / "run", "--method", "supervised", epochs=1))
+    assert (
+        json.loads((tmp_path / "run/run.json").read_bytes())["set"]["preprocessing"] == prepared.preprocessing
+    )
+    done("predict", tmp_path / "run", folder / "images/c0.nii.gz", "--out", tmp_path / "out")
+    assert nibabel.load(tmp_path / "out/c0.nii.gz").shape == SHAPE
+    refused("evaluate", tmp_path / "run", "--split", "train", says=("cannot be put together", "--empty keep"))
+
+
+def test_the_same_volume_under_another_name_in_another_role_is_found(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "twice")
+    shutil.copy(tmp_path / "twice/images/c0.nii.gz", tmp_path / "twice/images/c9.nii.gz")
+    shutil.copy(tmp_path / "twice/masks/c1.nii.gz", tmp_path / "twice/masks/c9.nii.gz")
+    with (tmp_path / "twice/splits.csv").open("a") as file:
+        file.write("\nc9,test")
+    refused(
+        "prepare",
+        tmp_path / "twice",
+        "--out",
+        tmp_path / "set",
+        says=("c9.nii.gz", "c0.nii.gz", "same image"),
+    )
+
+
+def test_labels_on_another_grid_can_be_resampled(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "moved")
+    wide = np.repeat(ball(0), 2, axis=0)
+    finer = affine(0)
+    finer[:3, 0] /= 2
+    finer[:3, 3] -= finer[:3, 0] / 2
+    nibabel.save(nibabel.Nifti1Image(wide, finer), tmp_path / "moved/masks/c0.nii.gz")
+    words = ("prepare", tmp_path / "moved", "--out", tmp_path / "set", "--edges", "none")
+    refused(*words, says=("c0.nii.gz", "--resample-labels"))
+    done(*words, "--resample-labels")
+    prepared = PreparedSet.open(tmp_path / "set")
+    assert np.array_equal(prepared.reference(prepared.volumes[0]), ball(0))
