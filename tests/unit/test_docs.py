@@ -22,8 +22,8 @@ PRESETS = ("demo", "small", "paper-kvasir-seg")
 NOT_OURS = {
     "--logdir",  # TensorBoard's
     "--small_loss.keep",  # of a method which a page tells to write
-    *("--standalone", "--nproc", "--nnodes", "--rdzv"),  # torchrun's, as far as their first hyphen
-    *("--ntasks", "--gpus", "--cpus", "--signal", "--requeue"),  # SLURM's
+    *("--standalone", "--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),  # torchrun's
+    *("--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--signal", "--requeue"),  # SLURM's
     *("--pixels", "--rounds", "--seeds", "--widths", "--work"),  # of scripts that measure
 }
 
@@ -124,7 +124,7 @@ def options_of_commands() -> set[str]:
 
 @every_page
 def test_options_exist(page):
-    named = set(re.findall(r"(?<![\w-])--[a-z][\w.]*\w", page.read_text(encoding="utf-8")))
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", page.read_text(encoding="utf-8")))
     assert named <= options_of_commands() | NOT_OURS, named - options_of_commands() - NOT_OURS
 
 

@@ -1,6 +1,5 @@
 """Volumes become slices of a prepared set, one volume in memory at a time."""
 
-import sys
 import types
 import weakref
 
@@ -10,21 +9,12 @@ import pytest
 from metadcseg.data.checks import check_set
 from metadcseg.data.corruption import corrupt_set
 from metadcseg.data.geometry import Grid, Volume
+from metadcseg.data.prepare_volumes import prepare_volumes
 from metadcseg.data.slicing import SliceOptions
 from metadcseg.data.sources import RawVolume, VolumeScan
 from metadcseg.data.store import PreparedSet
-from metadcseg.errors import InputError
-
-try:
-    import metadcseg.data.volume_files
-except ImportError:  # the readers are not needed here: every test brings its own
-    sys.modules["metadcseg.data.volume_files"] = types.ModuleType("metadcseg.data.volume_files")
-    import metadcseg.data
-
-    metadcseg.data.volume_files = sys.modules["metadcseg.data.volume_files"]
-
-from metadcseg.data.prepare_volumes import prepare_volumes
 from metadcseg.data.volume_cases import resample_labels
+from metadcseg.errors import InputError
 
 GRID = Grid((12, 16, 5), ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 4, 0), (0, 0, 0, 1)))
 
