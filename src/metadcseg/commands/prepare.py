@@ -84,9 +84,8 @@ def add_options(parser: ArgumentParser) -> None:
         "--spacing", type=str, default=None, help="a folder: size of a pixel in mm, ROW,COLUMN or one number"
     )
     for name, default, what in _VOLUMES:
-        parser.add_argument(
-            f"--{name}", type=str, default=None, help=f"volumes: {what} (by default {default})"
-        )
+        flag, told = f"--{name.replace('_', '-')}", f"volumes: {what} (by default {default})"
+        parser.add_argument(flag, dest=name, type=str, default=None, help=told)
     parser.add_argument(
         "--resample-labels",
         dest="resample_labels",
