@@ -24,7 +24,7 @@ NOT_OURS = {
     "--small_loss.keep",  # of a method which a page tells to write
     *("--standalone", "--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),  # torchrun's
     *("--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--signal", "--requeue"),  # SLURM's
-    *("--pixels", "--rounds", "--seeds", "--widths", "--work"),  # of scripts that measure
+    *("--images", "--pixels", "--rounds", "--seeds", "--widths", "--work"),  # of scripts that measure
 }
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
