@@ -104,20 +104,23 @@ def parse_gold(text: str) -> float | int | list[str]:
 
 
 def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:
-    """Return a table of mean +- sd of every metric, one row per summary.
+    """Return a table of mean +- sd of every metric, one row per summary; lengths in mm where all rows have them.
 
     Args:
         rows: display name and the record that ``evaluate`` wrote.
         title: what stands above the table.
     """
+    summaries = [record["summary"] for _, record in rows]
+    in_mm = all("hd_mm" in summary and summary["hd_mm"]["n"] == summary["dsc"]["n"] for summary in summaries)
+    end, unit = ("_mm", "mm") if in_mm else ("", "px")
     table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
-    for heading in ("DSC", "IoU", "HD (px)", "HD95 (px)", "NSD"):
+    for heading in ("DSC", "IoU", f"HD ({unit})", f"HD95 ({unit})", f"NSD{' (2 mm)' if in_mm else ''}"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("empty", justify="right")
     for name, record in rows:
         cells = []
-        for metric, digits in (("dsc", 3), ("iou", 3), ("hd", 1), ("hd95", 1), ("nsd", 3)):
+        for metric, digits in (("dsc", 3), ("iou", 3), (f"hd{end}", 1), (f"hd95{end}", 1), (f"nsd{end}", 3)):
             value = record["summary"][metric]
             spread = "" if value["sd"] is None else f" ± {value['sd']:.{digits}f}"
             cells.append(f"{value['mean']:.{digits}f}{spread}")

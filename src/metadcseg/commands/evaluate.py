@@ -47,6 +47,8 @@ def run(options: Namespace, console: Console) -> int:
         [(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases"
     )
     print_table(table)
+    if "regions" in record:
+        print_table(score_table([(str(record["label"]), record["regions"])], "regions (unions of classes)"))
     for note in record["notes"]:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     return 0

@@ -75,3 +75,17 @@ def test_scores_in_a_table():
     told = file.getvalue()
     assert all(part in told for part in ("the title", "a run", "0.800 ± 0.100", "0.700", "12.3 ± 1.0", " 3 "))
     assert "None" not in told
+
+
+def test_lengths_are_in_mm_where_all_cases_have_them():
+    value = {"mean": 1.25, "sd": None, "n": 3}
+    summary = dict.fromkeys(("dsc", "iou", "hd", "hd95", "nsd", "hd95_mm", "nsd_mm"), value)
+    for count, unit in ((3, "HD (mm)"), (2, "HD (px)")):
+        record = {
+            "summary": summary | {"hd_mm": {"mean": 40.0, "sd": None, "n": count}},
+            "empty_predictions": 0,
+        }
+        file = io.StringIO()
+        Console(file=file, width=120).print(score_table([("a run", record)], "the title"))
+        assert unit in file.getvalue()
+        assert ("40.0" in file.getvalue()) == (count == 3)
