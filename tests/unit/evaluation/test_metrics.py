@@ -181,3 +181,30 @@ def test_shifting_both_changes_nothing(prediction, reference, down, right):
 def test_a_perfect_mask_has_the_perfect_score(mask, spacing, factor):
     score = score_masks(mask, mask, (spacing[0] * factor, spacing[1]))
     assert [getattr(score, name) for name in METRICS + MM_METRICS] == [1, 1, 0, 0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_volumes_equal_a_slow_loop(seed):
+    draw = np.random.default_rng(seed)
+    spacing = (0.7, 1.3, 4.0)
+    masks = [draw.random((6, 5, 4)) < 0.4 for _ in range(2)]
+
+    def edge(mask):
+        padded = np.pad(mask, 1)
+        return [
+            index
+            for index in np.argwhere(mask)
+            if not all(
+                padded[tuple(index + 1 + step)] for step in [*np.eye(3, dtype=int), *-np.eye(3, dtype=int)]
+            )
+        ]
+
+    points = [np.array(edge(mask)) * spacing for mask in masks]
+    apart = np.linalg.norm(points[0][:, None] - points[1][None], axis=2)
+    sides = [apart.min(axis=1), apart.min(axis=0)]
+    score = score_masks(*masks, spacing)
+    assert score.hd_mm == pytest.approx(max(side.max() for side in sides))
+    assert score.hd95_mm == pytest.approx(max(np.percentile(side, 95) for side in sides))
+    assert score.nsd_mm == pytest.approx(np.mean(np.concatenate(sides) <= 2.0))
+    missed = score_masks(np.zeros_like(masks[0]), masks[1], spacing)
+    assert missed.hd_mm == pytest.approx(np.linalg.norm(np.array([6, 5, 4]) * spacing))
