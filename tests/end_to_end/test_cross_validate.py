@@ -15,7 +15,7 @@ FOLDS = ("--folds", "3", "--gold", "2", "--rate", "0.2", "--epochs", "1", "--met
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     out = tmp_path_factory.mktemp("drawn") / "set"
-    made = ("--count", "15", "--size", "32", "--val", "0", "--test", "0", "--gold", "1", "--edges", "none")
+    made = ("--count", "40", "--size", "32", "--val", "0", "--test", "0", "--gold", "1", "--edges", "none")
     done("prepare", "phantom", "--out", out, *made)
     return out
 
@@ -84,7 +84,11 @@ def test_split_writes_the_roles_it_tells(drawn, tmp_path):
     ).json
     made = PreparedSet.open(tmp_path / "new")
     assert {case.id: case.role for case in made.cases} == told["roles"]
-    assert [len(made.select(role)) for role in ("train", "gold", "val", "test")] == [6, 3, 3, 3]
+    counts = {role: len(made.select(role)) for role in ("train", "gold", "val", "test")}
+    assert counts["gold"] == 3
+    assert all(4 <= counts[role] <= 10 for role in ("val", "test"))  # whole patients, of up to four images
+    groups = {role: {case.group for case in made.select(role)} for role in ("train", "val", "test")}
+    assert not groups["train"] & (groups["val"] | groups["test"])
     (tmp_path / "gold.txt").write_text(f"{made.cases[0].id}\n")
     words = (
         "split",
@@ -98,7 +102,7 @@ def test_split_writes_the_roles_it_tells(drawn, tmp_path):
         "--gold",
         tmp_path / "gold.txt",
     )
-    assert "14 train, 1 gold" in done(*words).out
+    assert "39 train, 1 gold" in done(*words).out
     assert PreparedSet.open(tmp_path / "named").cases[0].role == "gold"
 
 
