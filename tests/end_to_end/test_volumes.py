@@ -59,7 +59,7 @@ def run(folder, tmp_path_factory):
 def test_volumes_are_scored_whole_in_mm(folder, run):
     record = done("evaluate", run, "--json").json
     assert record["summary"]["dsc"]["n"] == 2
-    assert record["reference"] == "label"  # nobody has verified them
+    assert record["reference"] == "truth"  # what the labels were before the noise
     assert record["summary"]["dsc"]["mean"] > 0.5
     for name, path in record["predictions"].items():
         predicted = nibabel.load(run / "evaluation" / path)
@@ -135,7 +135,7 @@ def test_options_of_volumes(words, says, folder, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
-def test_two_dimensions_and_three_do_not_mix(folder, sets, run, tmp_path):
+def test_two_dimensions_and_three_do_not_mix(folder, run, tmp_path):
     shutil.copytree(folder, tmp_path / "mixed")
     (tmp_path / "mixed/images/flat.png").write_bytes(b"")
     refused("prepare", tmp_path / "mixed", "--out", tmp_path / "set", says=("two folders", "flat.png"))

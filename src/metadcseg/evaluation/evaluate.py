@@ -56,6 +56,10 @@ def evaluate_run(
     cases = prepared.select(split)
     if not cases:
         raise InputError(f"{prepared.path} has no {split} cases: choose another --split")
+    if overlays and prepared.volumes:
+        raise InputError(
+            f"--overlays are drawn for 2D images, and {prepared.path} holds volumes: leave it out"
+        )
     trained, predict = load_predictor(run)
     _check_fit(trained, prepared)
     folder = run / "evaluation"

@@ -24,6 +24,7 @@ from metadcseg.errors import InputError
 from metadcseg.evaluation.metrics import CaseScore, score_labels
 from metadcseg.evaluation.overlays import Labels
 from metadcseg.evaluation.predict import Predict, Progress, left_out, load_predictor
+from metadcseg.files import cannot_write
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -122,7 +123,10 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
         raise InputError(
             f"--out {out} is the folder of the images: give another one, so that none is mixed up"
         )
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
     written, troubles = [], []
     for done, (name, files) in enumerate(cases.items(), start=1):
         target = out / f"{name}{output_suffix(files[0])}"
