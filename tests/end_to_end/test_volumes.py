@@ -202,3 +202,63 @@ def test_labels_on_another_grid_can_be_resampled(folder, tmp_path):
     done(*words, "--resample-labels")
     prepared = PreparedSet.open(tmp_path / "set")
     assert np.array_equal(prepared.reference(prepared.volumes[0]), ball(0))
+
+
+def test_four_digits_may_be_the_number_of_a_patient(folder, run, tmp_path):
+    (tmp_path / "images").mkdir()
+    for number in (4, 5):
+        shutil.copy(folder / f"images/c{number}.nii.gz", tmp_path / f"images/pat_{number:04d}.nii.gz")
+    done("predict", run, tmp_path / "images", "--out", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "pat_0004.nii.gz",
+        "pat_0005.nii.gz",
+    ]
+    done("predict", run, folder / "images/c5.nii.gz", "--out", tmp_path / "alone")
+    one, other = (nibabel.load(tmp_path / name) for name in ("out/pat_0005.nii.gz", "alone/c5.nii.gz"))
+    assert np.array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))
+
+
+def test_a_set_that_was_cut_otherwise_is_refused(folder, run, tmp_path):
+    words = ("prepare", folder, "--edges", "none", "--out")
+    done(*words, tmp_path / "other", "--normalise", "percentile", "--empty", "drop")
+    says = ("normalise: zscore there, percentile here", "same options")
+    refused("evaluate", run, "--data", tmp_path / "other", says=says)
+    done(*words, tmp_path / "dropped", "--empty", "drop")  # which changes no slice of the test cases
+    done("evaluate", run, "--data", tmp_path / "dropped")
+
+
+@pytest.fixture(scope="module")
+def two_channels(folder, tmp_path_factory):
+    """A run on volumes of two channels, and the folder that it was trained on."""
+    root = tmp_path_factory.mktemp("two")
+    shutil.copytree(folder, root / "files")
+    for number in range(6):
+        path = root / f"files/images/c{number}.nii.gz"
+        image = np.asarray(nibabel.load(path).dataobj)
+        nibabel.save(nibabel.Nifti1Image(np.stack([image, image[::-1]], axis=3), affine(number)), path)
+    done("prepare", root / "files", "--out", root / "set", "--edges", "none")
+    done(*train(root / "set", root / "run", "--method", "supervised", epochs=2))
+    return root
+
+
+def test_channels_in_one_file_and_in_files_of_their_own(two_channels, tmp_path):
+    (tmp_path / "images").mkdir()
+    whole = two_channels / "files/images/c5.nii.gz"
+    shutil.copy(whole, tmp_path / "images/all_0007.nii.gz")  # both channels: a case of its own
+    for channel in range(2):
+        array = np.asarray(nibabel.load(whole).dataobj)[..., channel]
+        nibabel.save(nibabel.Nifti1Image(array, affine(5)), tmp_path / f"images/apart_{channel:04d}.nii.gz")
+    done("predict", two_channels / "run", tmp_path / "images", "--out", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["all_0007.nii.gz", "apart.nii.gz"]
+    one, other = (
+        np.asarray(nibabel.load(tmp_path / f"out/{name}.nii.gz").dataobj) for name in ("all_0007", "apart")
+    )
+    assert np.array_equal(one, other)
+
+
+def test_a_missing_channel_is_not_taken_for_another(two_channels, folder, tmp_path):
+    (tmp_path / "images").mkdir()
+    for number in (1, 2):  # two patients of one channel each, or a case without its first channel
+        shutil.copy(folder / "images/c5.nii.gz", tmp_path / f"images/c_{number:04d}.nii.gz")
+    says = ("c_0001.nii.gz", "0000 to 0001", "got 0001, 0002", "name every channel once")
+    refused("predict", two_channels / "run", tmp_path / "images", "--out", tmp_path / "out", says=says)

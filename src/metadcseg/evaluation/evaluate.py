@@ -1,7 +1,7 @@
 """Score a trained run on one split of a prepared set, every case in its native size."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,22 @@ def _check_fit(trained: TrainedRun, prepared: PreparedSet) -> None:
             f"{prepared.path} must have images of {trained.channels} channels, as the run was trained on, "
             f"got {prepared.channels}: evaluate on a set with as many"
         )
+    there, here = _cut(trained.info["set"].get("preprocessing")), _cut(prepared.preprocessing)
+    if there != here:
+        found = [
+            f"{name}: {there.get(name, 'none')} there, {here.get(name, 'none')} here"
+            for name in sorted(there.keys() | here.keys())
+            if there.get(name) != here.get(name)
+        ]
+        raise InputError(
+            f"{prepared.path} must be prepared as the set that the run was trained on ({'; '.join(found)}): "
+            "prepare it with the same options"
+        )
+
+
+def _cut(preprocessing: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return how images became what the network sees; which empty slices were dropped changes none of them."""
+    return {name: value for name, value in (preprocessing or {}).items() if name != "empty"}
 
 
 def _record(

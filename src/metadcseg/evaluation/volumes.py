@@ -1,7 +1,7 @@
 """Predictions of whole volumes, put together from those of their slices."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from metadcseg.data.store import PreparedSet, StoredVolume
 from metadcseg.data.volume_files import (
     is_volume_file,
     output_suffix,
+    read_grid,
     read_volume,
     stem_of,
     write_label_volume,
@@ -99,9 +100,10 @@ def score_volume(
 def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | None = None) -> list[Path]:
     """Segment volumes and write a label volume for each, over its image: same grid, same format where it is one file.
 
-    The volumes are cut as those that the network was trained on. Where it was trained on several channels, a file with
-    as many is one case, and so are files that share a name but for their last four digits (``CASE_0000.nii.gz``,
-    ``CASE_0001.nii.gz``, ...). A file that is there already is left alone.
+    The volumes are cut as those that the network was trained on. A file is one case. Only where the network was trained
+    on several channels and a file of a folder has fewer, the files that share its name but for the last four digits are
+    its other channels, counted from 0 (``CASE_0000.nii.gz``, ``CASE_0001.nii.gz``, ...). What is there
+    already is left alone.
 
     Args:
         run: the folder of a run that was trained on volumes.
@@ -118,7 +120,7 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
     """
     trained, predict = load_predictor(run)
     options = SliceOptions.from_dict(trained.info["set"]["preprocessing"])
-    cases = _cases(images)
+    cases = _cases(images, trained.channels)
     if images.is_dir() and out.resolve() == images.resolve():
         raise InputError(
             f"--out {out} is the folder of the images: give another one, so that none is mixed up"
@@ -128,11 +130,12 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
     except OSError as error:
         raise cannot_write(out, error) from error
     written, troubles = [], []
-    for done, (name, files) in enumerate(cases.items(), start=1):
+    for done, (name, files) in enumerate(cases, start=1):
         target = out / f"{name}{output_suffix(files[0])}"
         try:
             if target.exists():
                 raise InputError(f"{target} exists: move it away")
+            _check_numbers(files, trained.channels)
             volume = read_volume(files)
             if volume.array.shape[3] != trained.channels:
                 raise InputError(
@@ -151,10 +154,10 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
     return written
 
 
-def _cases(images: Path) -> Mapping[str, list[Path]]:
-    """Return name -> files of every volume that a path means."""
+def _cases(images: Path, channels: int) -> list[tuple[str, list[Path]]]:
+    """Return name and files of every volume that a path means."""
     if is_volume_file(images) and images.exists():
-        return {stem_of(images): [images]}
+        return [(stem_of(images), [images])]
     if not images.is_dir():
         what = "is no volume" if images.exists() else "does not exist"
         raise InputError(
@@ -165,11 +168,39 @@ def _cases(images: Path) -> Mapping[str, list[Path]]:
     ]
     if not files:
         raise InputError(f"{images} holds no volume: the network was trained on volumes, name another folder")
-    cases: dict[str, list[Path]] = {}
+    cases: list[tuple[str, list[Path]]] = []
+    parts: dict[str, list[Path]] = {}
     for path in files:
         found = _CHANNEL.fullmatch(stem_of(path))
-        cases.setdefault(found[1] if found else stem_of(path), []).append(path)
+        if channels == 1 or found is None or not _is_part(path, channels):
+            cases.append((stem_of(path), [path]))  # four digits may as well be the number of a patient
+        elif found[1] in parts:
+            parts[found[1]].append(path)
+        else:
+            parts[found[1]] = [path]
+            cases.append((found[1], parts[found[1]]))
     return cases
+
+
+def _is_part(path: Path, channels: int) -> bool:
+    """Return whether a file holds only some of the channels; one that cannot be read is named when its turn comes."""
+    try:
+        return read_grid(path)[1] < channels
+    except InputError:
+        return False
+
+
+def _check_numbers(files: Sequence[Path], channels: int) -> None:
+    """Refuse files of channels of which one is missing: the others would be taken for it."""
+    if len(files) == 1:
+        return
+    found = [stem_of(path)[-4:] for path in files]
+    wanted = [f"{number:04d}" for number in range(channels)]
+    if found != wanted:
+        raise InputError(
+            f"{files[0]}: the network was trained on {channels} channels, files {wanted[0]} to {wanted[-1]}, got "
+            f"{', '.join(found[:8])}: name every channel once"
+        )
 
 
 def _union(labels: Labels, members: Sequence[int]) -> Labels:
