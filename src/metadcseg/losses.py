@@ -54,17 +54,18 @@ def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
         >>> soft_dice_loss(exact, labels).tolist()
         [0.0]
     """
-    count, classes, height, width = probabilities.shape
-    check_shape("labels", labels, (count, height, width))
+    count, classes, *size = probabilities.shape
+    check_shape("labels", labels, (count, *size))
     if classes < 2:
         raise InputError(f"probabilities must have at least 2 classes (background first), got {classes}")
     valid = (labels != IGNORE).unsqueeze(1)  # (N, 1, H, W)
-    numbers = torch.arange(1, classes, device=labels.device).view(1, -1, 1, 1)
+    numbers = torch.arange(1, classes, device=labels.device).view(1, -1, *(1 for _ in size))
     truth = labels.unsqueeze(1) == numbers  # (N, L-1, H, W)
     at_least_float = torch.promote_types(probabilities.dtype, torch.float32)  # half overflows in the sums
     foreground = probabilities[:, 1:].to(at_least_float).masked_fill(~valid, 0.0)
-    overlap = (foreground * truth).sum(dim=(2, 3))  # (N, L-1)
-    sizes = foreground.sum(dim=(2, 3)) + truth.sum(dim=(2, 3))
+    space = tuple(range(2, foreground.ndim))
+    overlap = (foreground * truth).sum(dim=space)  # (N, L-1)
+    sizes = foreground.sum(dim=space) + truth.sum(dim=space)
     return 1.0 - ((2.0 * overlap + _SMOOTHING) / (sizes + _SMOOTHING)).mean(dim=1)
 
 

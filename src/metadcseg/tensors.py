@@ -1,7 +1,7 @@
 """What travels between the rooms: batches and weight maps, with the checks of shape, dtype and range.
 
 Letters used everywhere: N images in a batch, C channels, L classes (0 is background), H and W pixels,
-D features.
+D features. Images may as well be volumes: wherever H, W stand, there are then Z, H, W, and pixels are voxels.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,13 +79,14 @@ class Batch:
     joint: Joint | None = None
 
     def __post_init__(self) -> None:
-        check_shape("images", self.images, (None, None, None, None))
-        count, _, height, width = self.images.shape
-        check_shape("labels", self.labels, (count, height, width))
+        axes = 3 if self.images.ndim == 5 else 2
+        check_shape("images", self.images, (None,) * (2 + axes))
+        count, _, *size = self.images.shape
+        check_shape("labels", self.labels, (count, *size))
         check_shape("indices", self.indices, (count,))
-        check_shape("warp.matrix", self.warp.matrix, (count, 2, 3))
+        check_shape("warp.matrix", self.warp.matrix, (count, axes, axes + 1))
         if self.edges is not None:
-            check_shape("edges", self.edges, (count, height, width))
+            check_shape("edges", self.edges, (count, *size))
         if self.labels.dtype != torch.int64:
             raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
         if self.edges is not None and self.edges.dtype != torch.float32:

@@ -181,9 +181,7 @@ def damage_a_weight(path):
     assert slot
     content = bytearray(path.read_bytes())
     header = json.loads(content[12:4096])
-    place = MapLayout("alpha", header["run"], header["images"], header["height"], header["width"]).place(
-        0, slot
-    )
+    place = MapLayout("alpha", header["run"], header["images"], tuple(header["frame"])).place(0, slot)
     content[place] ^= 1
     path.write_bytes(content)
     return "the map of training image 0 is damaged"

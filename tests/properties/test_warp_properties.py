@@ -58,7 +58,7 @@ def test_inside_says_which_pixels_are_not_filled(warp):
     ones = torch.ones(1, 1, SIZE, SIZE)
     for mode in ("nearest", "bilinear"):
         filled = warp.apply(ones, mode, fill=-1.0)
-        assert torch.equal(filled[:, 0] > 0, warp.inside(SIZE, SIZE))
+        assert torch.equal(filled[:, 0] > 0, warp.inside((SIZE, SIZE)))
 
 
 @SETTINGS

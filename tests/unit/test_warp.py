@@ -24,7 +24,7 @@ def test_identity_is_exact(size):
     maps = numbered(*size)
     got = Warp.identity(1).apply(maps, "nearest", fill=-1.0)
     assert torch.equal(got, maps)
-    assert Warp.identity(1).inside(*size).all()
+    assert Warp.identity(1).inside(size).all()
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -72,15 +72,15 @@ def test_outside_is_filled():
     half_left = warp([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # output x reads input x + half the width
     got = half_left.apply(numbered(2, 4), "nearest", fill=255.0)
     assert got[0, 0].tolist() == [[2.0, 3.0, 255.0, 255.0], [6.0, 7.0, 255.0, 255.0]]
-    assert half_left.inside(2, 4).tolist() == [[[True, True, False, False]] * 2]
+    assert half_left.inside((2, 4)).tolist() == [[[True, True, False, False]] * 2]
 
 
 def test_autocast_leaves_coordinates_as_they_are():
     maps, zoom = torch.arange(64.0 * 64.0).view(1, 1, 64, 64), warp([[0.9, 0.0, 0.0], [0.0, 0.9, 0.0]])
-    plain, inside = zoom.apply(maps, "bilinear"), zoom.inverse().inside(64, 64)
+    plain, inside = zoom.apply(maps, "bilinear"), zoom.inverse().inside((64, 64))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(zoom.apply(maps, "bilinear"), plain)
-        assert torch.equal(zoom.inverse().inside(64, 64), inside)
+        assert torch.equal(zoom.inverse().inside((64, 64)), inside)
     assert 0 < inside.sum() < 64 * 64
 
 

@@ -156,8 +156,8 @@ def region_centres(
     masks = regions.stacked()  # (N, 3, H, W)
     weights = masks * gamma.to(features.dtype).unsqueeze(1)
     with torch.autocast(features.device.type, enabled=False):  # half precision overflows in these sums
-        sums = torch.einsum("nkhw,ndhw->nkd", weights, features)
-    trust, pixels = weights.sum(dim=(2, 3)), masks.sum(dim=(2, 3))  # (N, 3)
+        sums = torch.einsum("nkp,ndp->nkd", weights.flatten(2), features.flatten(2))
+    trust, pixels = weights.flatten(2).sum(dim=2), masks.flatten(2).sum(dim=2)  # (N, 3)
     counted = (pixels >= max(min_pixels, 1)) & (trust > _LEAST_TRUST * pixels)
     means = sums / torch.where(counted, trust, 1.0).unsqueeze(2)
     stand_in = _mean_over(masks.any(dim=1), features).unsqueeze(1).expand_as(means)
@@ -254,11 +254,13 @@ def dynamic_centre_distance(
         >>> dynamic_centre_distance(torch.tensor([[[[1.0, 2.0]]]]), centres).tolist()
         [[[3.0, 100.0]]]
     """
-    pixels = _at_least_float(features).movedim(1, 3).contiguous()  # a norm over strided values is slow
+    pixels = _at_least_float(features).movedim(1, -1).contiguous()  # a norm over strided values is slow
     values = centres.values.to(pixels.dtype)
+    everywhere = (1,) * (features.ndim - 2)
 
     def distance(region: int) -> Tensor:
-        away: Tensor = torch.linalg.vector_norm(pixels - values[:, region, None, None], dim=3)
+        centre = values[:, region].view(len(values), *everywhere, -1)
+        away: Tensor = torch.linalg.vector_norm(pixels - centre, dim=-1)
         return away
 
     return (distance(0) * distance(1) / (distance(2) + epsilon)).clamp(max=maximum)
@@ -314,7 +316,7 @@ def effective_pixels(weights: Tensor) -> Tensor:
 def _most_uncertain(probability: Tensor, ratio: float, valid: Tensor) -> Tensor:
     """Return the band that holds at most that share of each image's valid pixels, most uncertain first."""
     certainty = (probability - 0.5).abs().masked_fill(~valid, torch.inf).flatten(1)  # (N, HW)
-    allowed = (ratio * valid.sum(dim=(1, 2))).round().long()  # (N,)
+    allowed = (ratio * valid.flatten(1).sum(dim=1)).round().long()  # (N,)
     ranked = torch.nn.functional.pad(certainty.sort(dim=1).values, (0, 1), value=torch.inf)
     first_outside = ranked.gather(1, allowed.unsqueeze(1))  # (N, 1)
     return (certainty < first_outside).view_as(probability)
@@ -322,8 +324,8 @@ def _most_uncertain(probability: Tensor, ratio: float, valid: Tensor) -> Tensor:
 
 def _mean_over(mask: Tensor, features: Tensor) -> Tensor:
     """Return the mean feature of each image's pixels in the mask, (N, D); 0 where there is none."""
-    sums = features.masked_fill(~mask.unsqueeze(1), 0.0).sum(dim=(2, 3))
-    return sums / mask.sum(dim=(1, 2)).clamp(min=1).unsqueeze(1)
+    sums = features.masked_fill(~mask.unsqueeze(1), 0.0).flatten(2).sum(dim=2)
+    return sums / mask.flatten(1).sum(dim=1).clamp(min=1).unsqueeze(1)
 
 
 def _at_least_float(tensor: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Symbols: f is a pixel's cross-entropy with the given label, g with the pseudo-la
 trust in either; gamma = alpha + beta (eq. 9) is :attr:`metadcseg.tensors.WeightMaps.gamma`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -50,7 +51,7 @@ def pseudo_labels(logits: Tensor) -> Tensor:
     return logits.detach().max(dim=1).indices  # argmax over strided values takes fifty times as long
 
 
-def initial_weights(shape: tuple[int, int, int], device: torch.device | None = None) -> WeightMaps:
+def initial_weights(shape: Sequence[int], device: torch.device | None = None) -> WeightMaps:
     """Return the weights at the start: full trust in the given label (eq. 2).
 
     Args:
@@ -169,7 +170,7 @@ def normalise_weights(
     if mode == "complementary":
         size = gamma
     else:
-        over = (1, 2) if mode == "image" else (0, 1, 2)
+        over = tuple(range(1 if mode == "image" else 0, gamma.ndim))
         sums = {
             "gamma": gamma.sum(dim=over, keepdim=True),
             "pixels": valid.sum(dim=over, keepdim=True).float(),
@@ -188,11 +189,11 @@ def normalise_weights(
 def _unit_rms(gradients: PixelGradients, valid: Tensor) -> PixelGradients:
     """Divide each image's gradients by their root mean square over its valid pixels and both maps."""
     pair = torch.stack([gradients.alpha, gradients.beta], dim=1).masked_fill(~valid.unsqueeze(1), 0.0)
-    over = (1, 2, 3)
+    over = tuple(range(1, pair.ndim))
     largest = pair.abs().amax(dim=over, keepdim=True)  # (N, 1, 1, 1)
     # first to size one: the square of a gradient of 1e-23 would be 0 in float32
     pair = pair / torch.where(largest > 0, largest, 1.0)
-    counted = 2 * valid.sum(dim=(1, 2)).clamp(min=1).view(-1, 1, 1, 1)
+    counted = 2 * valid.flatten(1).sum(dim=1).clamp(min=1).view(-1, *(1 for _ in over))
     rms = (pair.square().sum(dim=over, keepdim=True) / counted).sqrt()
     pair = pair / torch.where(rms > 0, rms, 1.0)
     return PixelGradients(pair[:, 0], pair[:, 1])

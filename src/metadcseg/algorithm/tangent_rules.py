@@ -112,21 +112,26 @@ def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = 
     return NotImplemented if training and p > 0 else (x, dx)  # nothing happens, as in most networks
 
 
-def _max_pool2d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    x, dx = split(input)
-    if return_indices or x.dim() != 4 or dx is None:
-        return NotImplemented
-    primal, chosen = F.max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode)
-    with torch.no_grad():
-        return primal, dx.flatten(2).gather(2, chosen.flatten(2)).view(primal.shape)
+def _max_pool(operation: Callable[..., Any], axes: int) -> Rule:
+    """Return the rule of pooling over so many axes; ``operation`` tells which values it chose."""
+
+    def rule(
+        input: Any,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        x, dx = split(input)
+        if return_indices or x.dim() != 2 + axes or dx is None:
+            return NotImplemented
+        primal, chosen = operation(x, kernel_size, stride, padding, dilation, ceil_mode)
+        with torch.no_grad():
+            return primal, dx.flatten(2).gather(2, chosen.flatten(2)).view(primal.shape)
+
+    return rule
 
 
 def _group_norm(
@@ -263,8 +268,8 @@ RULES: dict[Any, Rule] = {
     Tensor.relu: _relu,
     F.leaky_relu: _leaky_relu,
     F.dropout: _dropout,
-    F.max_pool2d: _max_pool2d,
-    torch.max_pool2d: _max_pool2d,
+    **{pool: _max_pool(F.max_pool2d_with_indices, 2) for pool in (F.max_pool2d, torch.max_pool2d)},
+    **{pool: _max_pool(F.max_pool3d_with_indices, 3) for pool in (F.max_pool3d, torch.max_pool3d)},
     F.group_norm: _group_norm,
     F.batch_norm: _batch_norm,
 }

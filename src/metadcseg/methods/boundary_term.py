@@ -67,8 +67,9 @@ class BoundaryTerm:
             for number, foreground in enumerate(foregrounds.unbind(dim=1))
         ]
         weights = torch.stack(maps, dim=1)  # (N, K, H, W)
-        with_boundary = weights.detach().sum(dim=(2, 3)) > 0  # (N, K)
-        return weights.sum(dim=1) / with_boundary.sum(dim=1).clamp(min=1).view(-1, 1, 1)
+        with_boundary = weights.detach().flatten(2).sum(dim=2) > 0  # (N, K)
+        counted = with_boundary.sum(dim=1).clamp(min=1).view(-1, *(1 for _ in gamma.shape[1:]))
+        return weights.sum(dim=1) / counted
 
     def edges(self, batch: Batch) -> Tensor | None:
         """Return P_edge of eq. 8, (N, H, W) bool: the edges of pixels that count; None where none are known."""

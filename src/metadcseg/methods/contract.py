@@ -82,7 +82,7 @@ class PixelMaps(Protocol):
     """One number for every pixel of every training image, kept in half precision from visit to visit."""
 
     @property
-    def frame(self) -> tuple[int, int]:
+    def frame(self) -> tuple[int, ...]:
         """(H, W) of every map: the training frame."""
         ...
 

@@ -97,12 +97,11 @@ class L2B:
 
     def _draw_views(self, state: MethodState, batch: Batch) -> tuple[View, ...]:
         if not self.views:
-            return (own_view(len(batch.images)),)
+            return (own_view(len(batch.images), batch.labels.ndim - 1),)
         # an image's views follow from the step and its number, whoever shares its batch or device
         seed = int(torch.randint(2**32, (), generator=state.generator))
         generators = [Generator().manual_seed(seed + image) for image in batch.indices.tolist()]
-        _, height, width = batch.labels.shape
-        return draw_views(generators, height, width, self.zoom_least, self.zoom_most)
+        return draw_views(generators, batch.labels.shape[1:], self.zoom_least, self.zoom_most)
 
     def _supervise_gold(self, state: MethodState, trusted: Batch) -> Tensor | None:
         """Take a second optimiser step, on the mean gold cross-entropy; return that loss."""

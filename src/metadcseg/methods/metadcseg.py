@@ -267,8 +267,7 @@ class MetaDCSeg:
     ) -> WeightMaps:
         """Return the rectified weights to train with, moved by the meta-gradients of a meta step."""
         if not self._learns_weights(state):
-            count, height, width = noisy.labels.shape
-            return initial_weights((count, height, width), noisy.labels.device)
+            return initial_weights(noisy.labels.shape, noisy.labels.device)
         model: WeightModel = state.parts["weights"]
         features = output.features.detach()
         if change is None:

@@ -14,9 +14,6 @@ from torch.nn import functional as F
 from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Mode, Warp
 
-_FLIPS = ((-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0))
-"""Left-right, top-bottom, both: the signs of x and y."""
-
 
 @dataclass(frozen=True)
 class View:
@@ -31,51 +28,53 @@ class View:
     mode: Mode
 
 
-def own_view(count: int) -> View:
-    """Return the view of ``count`` images as they are."""
-    return View(Warp.identity(count), "nearest")
+def own_view(count: int, axes: int = 2) -> View:
+    """Return the view of ``count`` images (of 3 ``axes``: volumes) as they are."""
+    return View(Warp.identity(count, axes), "nearest")
 
 
 def draw_views(
-    generators: Sequence[Generator], height: int, width: int, least: float, most: float
+    generators: Sequence[Generator], size: Sequence[int], least: float, most: float
 ) -> tuple[View, ...]:
     """Draw the five views of a batch: as it is, zoomed in, zoomed out twice, mirrored.
 
     Zooming in by m pixels shows the centre of the image enlarged to height + 2 m by width + 2 m; zooming out
     shows all of it shrunk to height - 2 m by width - 2 m. Each m is a whole number of pixels, drawn evenly from
-    ``least`` to ``most`` of the shorter side, at least 1 and below half of that side; the two of zooming out
-    differ wherever there are two such numbers. The mirror is left-right, top-bottom or both.
+    ``least`` to ``most`` of the shortest side, at least 1 and below half of that side; the two of zooming out
+    differ wherever there are two such numbers. The mirror is left-right, top-bottom or both, and in volumes any
+    of the seven that there are.
 
     Args:
         generators: one for each image, so that its views do not depend on who else is in the batch.
-        height: of the frame, in pixels, at least 3.
-        width: of the frame, in pixels, at least 3.
-        least: of the shorter side, at least 0.
-        most: of the shorter side, at least ``least``.
+        size: (H, W) of the frame in pixels, each at least 3.
+        least: of the shortest side, at least 0.
+        most: of the shortest side, at least ``least``.
 
     Returns:
         Five views of ``len(generators)`` images.
 
     Example:
-        >>> views = draw_views([Generator().manual_seed(0)], 144, 144, 0.03, 0.21)
+        >>> views = draw_views([Generator().manual_seed(0)], (144, 144), 0.03, 0.21)
         >>> [view.mode for view in views]
         ['nearest', 'bilinear', 'bilinear', 'bilinear', 'nearest']
     """
-    side = min(height, width)
+    side = min(size)
+    flips = 2 ** len(size) - 1  # all but none
     low, high = (min(max(round(share * side), 1), (side - 1) // 2) for share in (least, most))
-    scales: list[list[tuple[float, float]]] = []  # image -> x and y of four views
+    scales: list[list[list[float]]] = []  # image -> x and y of four views
     for generator in generators:
         zoom_in = int(torch.randint(low, high + 1, (), generator=generator))
         out_first, out_second = (torch.randperm(high + 1 - low, generator=generator)[[0, -1]] + low).tolist()
-        flip = _FLIPS[int(torch.randint(len(_FLIPS), (), generator=generator))]
+        mirrored = 1 + int(torch.randint(flips, (), generator=generator))  # one bit for each axis, x first
+        flip = [-1.0 if mirrored >> axis & 1 else 1.0 for axis in range(len(size))]
         margins = (zoom_in, -out_first, -out_second)
-        zooms = [(width / (width + 2 * m), height / (height + 2 * m)) for m in margins]
+        zooms = [[length / (length + 2 * m) for length in reversed(size)] for m in margins]
         scales.append([*zooms, flip])
     zoomed_and_flipped = [
         View(_about_the_centre([own[number] for own in scales]), "nearest" if number == 3 else "bilinear")
         for number in range(4)
     ]
-    return (own_view(len(generators)), *zoomed_and_flipped)
+    return (own_view(len(generators), len(size)), *zoomed_and_flipped)
 
 
 def view_batch(views: Sequence[View], batch: Batch) -> Batch:
@@ -102,7 +101,7 @@ def view_batch(views: Sequence[View], batch: Batch) -> Batch:
         _stacked([view.warp.apply(batch.images, view.mode) for view in views]),
         _labels_in(views, batch.labels),
         batch.indices.repeat_interleave(len(views)),
-        Warp(_stacked([_composed(batch.warp, view.warp) for view in views])),
+        Warp(_stacked([batch.warp.after(view.warp).matrix for view in views])),
     )
 
 
@@ -126,21 +125,21 @@ def averaged_pseudo_labels(views: Sequence[View], probabilities: Tensor, labels:
         >>> averaged_pseudo_labels([own_view(1)], sure, torch.zeros(1, 4, 4, dtype=torch.int64)).unique().tolist()
         [1]
     """
-    _, classes, height, width = probabilities.shape
+    _, classes, *size = probabilities.shape
     foreground = probabilities.detach()[:, 1:].float()
-    foreground = foreground.reshape(-1, len(views), classes - 1, height, width)  # (N, K, L-1, H, W)
-    counts = (labels != IGNORE).view(-1, len(views), 1, height, width)
+    foreground = foreground.reshape(-1, len(views), classes - 1, *size)  # (N, K, L-1, H, W)
+    counts = (labels != IGNORE).view(-1, len(views), 1, *size)
     total = torch.zeros_like(foreground[:, 0])
     voters = torch.zeros_like(total[:, :1])
     for number, view in enumerate(views):
         back = view.warp.inverse()
-        shows = view.warp.inside(height, width).to(labels.device).unsqueeze(1) & counts[:, number]
+        shows = view.warp.inside(size).to(labels.device).unsqueeze(1) & counts[:, number]
         seen = torch.cat([foreground[:, number].masked_fill(~shows, 0.0), shows.float()], dim=1)
         moved = back.apply(seen, view.mode)
         share = moved[:, -1:]  # 1 but at borders, where the pixels that count make up the whole
         votes = share > 0
         total += torch.where(votes, moved[:, :-1] / share.clamp(min=torch.finfo(share.dtype).tiny), 0.0)
-        voters += (votes | ~back.inside(height, width).to(labels.device).unsqueeze(1)).float()
+        voters += (votes | ~back.inside(size).to(labels.device).unsqueeze(1)).float()
     average = total / voters.clamp(min=1.0)
     return _stacked([_most_probable(view.warp.apply(average, view.mode)) for view in views])
 
@@ -148,7 +147,7 @@ def averaged_pseudo_labels(views: Sequence[View], probabilities: Tensor, labels:
 def _labels_in(views: Sequence[View], labels: Tensor) -> Tensor:
     ignored = labels == IGNORE
     # classes that no pixel has are left out: their share is 0 wherever one looks
-    one_hot = F.one_hot(labels.masked_fill(ignored, 0)).permute(0, 3, 1, 2)  # (N, L, H, W)
+    one_hot = F.one_hot(labels.masked_fill(ignored, 0)).movedim(-1, 1)  # (N, L, H, W)
     maps = torch.cat([one_hot[:, 1:], ignored.unsqueeze(1)], dim=1).float()
 
     def seen_in(view: View) -> Tensor:
@@ -158,15 +157,9 @@ def _labels_in(views: Sequence[View], labels: Tensor) -> Tensor:
     return _stacked([seen_in(view) for view in views])
 
 
-def _composed(outer: Warp, view: Warp) -> Tensor:
-    """Return the map from a view's coordinates to those that ``outer`` leads to."""
-    linear = outer.matrix[:, :, :2] @ view.matrix[:, :, :2]
-    shift = outer.matrix[:, :, :2] @ view.matrix[:, :, 2:] + outer.matrix[:, :, 2:]
-    return torch.cat([linear, shift], dim=2)
-
-
-def _about_the_centre(scales: Sequence[tuple[float, float]]) -> Warp:
-    return Warp(torch.tensor([[[x, 0.0, 0.0], [0.0, y, 0.0]] for x, y in scales]))
+def _about_the_centre(scales: Sequence[Sequence[float]]) -> Warp:
+    linear = torch.diag_embed(torch.tensor(scales))
+    return Warp(torch.cat([linear, torch.zeros_like(linear[:, :, :1])], dim=2))
 
 
 def _most_probable(foreground: Tensor) -> Tensor:

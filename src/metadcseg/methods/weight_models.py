@@ -52,8 +52,7 @@ class NoMemory:
 
     def read(self, batch: Batch, features: Tensor) -> WeightMaps:
         """Return alpha = 1 and beta = 0 (eq. 2)."""
-        count, height, width = batch.labels.shape
-        return initial_weights((count, height, width), batch.labels.device)
+        return initial_weights(batch.labels.shape, batch.labels.device)
 
     def update(self, batch: Batch, features: Tensor, gradients: PixelGradients) -> WeightMaps:
         """Return the weights one update away from eq. 2."""
@@ -96,25 +95,25 @@ class PersistentWeights:
         """Return the weights in the batch's frame; beyond the image's edge they are (1, 0).
 
         Raises:
-            InputError: where the maps that are kept have another size than the batch.
+            InputError: where the maps that are kept are no frame of the batch.
         """
         self._check_frame(batch)
         images, device = batch.indices.tolist(), batch.labels.device
         moved = torch.stack([self._alpha.read(images), self._beta.read(images)], dim=1)  # from (1, 0)
-        moved = batch.warp.apply(moved, "nearest", fill=0.0).to(device)
+        moved = batch.warp.apply(moved, "nearest", fill=0.0, size=batch.labels.shape[1:]).to(device)
         return WeightMaps(1 + moved[:, 0], moved[:, 1])
 
     def update(self, batch: Batch, features: Tensor, gradients: PixelGradients) -> WeightMaps:
         """Return the updated weights in the batch's frame and keep the change in the images' own frames.
 
         Raises:
-            InputError: where the maps that are kept have another size than the batch, or the disk is full.
+            InputError: where the maps that are kept are no frame of the batch, or the disk is full.
         """
         valid = batch.labels != IGNORE
         before = self.read(batch, features)
         after = update_weights(before, gradients, eta=self.eta, scaling=self.scaling, valid=valid)
         change = torch.stack([after.alpha - before.alpha, after.beta - before.beta], dim=1).detach().cpu()
-        own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0)
+        own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0, size=self._alpha.frame)
         for image, step in zip(batch.indices.tolist(), own_change.unsqueeze(2), strict=True):
             for maps, moved, least in ((self._alpha, step[0], -1), (self._beta, step[1], 0)):
                 maps.write([image], (maps.read([image]) + moved).clamp_min(least))  # alpha, beta >= 0
@@ -129,7 +128,8 @@ class PersistentWeights:
 
     def _check_frame(self, batch: Batch) -> None:
         frame = tuple(batch.labels.shape[1:])
-        if frame != self._alpha.frame:
+        patch_of = len(frame) == 3 == len(self._alpha.frame)  # the warp says where in the volume it lies
+        if frame != self._alpha.frame and not patch_of:
             raise InputError(
                 f"the weights kept for the training images have {self._alpha.frame} pixels, but this batch has "
                 f"{frame}: continue with the frame size that the storage was opened with"

@@ -23,6 +23,7 @@ class NetworkOptions:
         name: a network that comes with the package: ``unetplusplus``.
         width: channels at full resolution; every level below has twice as many (the paper: 64).
         norm: the normalisation layer; ``group`` does not depend on the batch, which suits batches of 1 or 2.
+        spatial_dims: 2, or 3 for a network of whole volumes in place of their slices.
         class_path: your own network in place of ``name``: ``package.module.Class``, importable (its folder in
             PYTHONPATH); it maps (N, C, H, W) images to (N, classes, H, W) logits.
         init_args: what your own class is created with (nothing is added: name channels and classes here).
@@ -38,6 +39,7 @@ class NetworkOptions:
     name: str = "unetplusplus"
     width: int = 16
     norm: Norm = "group"
+    spatial_dims: int = 2
     class_path: str | None = None
     init_args: dict[str, Any] = field(default_factory=dict)
     head: str | None = None
@@ -48,6 +50,8 @@ class NetworkOptions:
             raise unknown_name("network.name", self.name, NETWORKS)
         if self.norm not in get_args(Norm):
             raise unknown_name("network.norm", self.norm, get_args(Norm))
+        if self.spatial_dims not in (2, 3):
+            raise InputError(f"network.spatial_dims must be 2 or 3, got {self.spatial_dims}")
         if self.width < 1:
             raise InputError(f"network.width must be at least 1, got {self.width}")
         if self.class_path is None and (self.init_args or self.head or self.encoder):
@@ -88,10 +92,12 @@ def create_network(
         if options.class_path is not None:
             own = _create_own(options.class_path, options.init_args)
             head = find_head(own, classes) if options.head is None else options.head
-            return TappedNetwork(own, head, classes=classes, encoder=options.encoder)
+            return TappedNetwork(
+                own, head, classes=classes, axes=options.spatial_dims, encoder=options.encoder
+            )
         from metadcseg.networks.unetplusplus import unetplusplus  # MONAI takes seconds: only when used
 
-        return unetplusplus(channels, classes, options.width, options.norm)
+        return unetplusplus(channels, classes, options.width, options.norm, options.spatial_dims)
 
 
 def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:

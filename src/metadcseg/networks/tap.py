@@ -11,7 +11,8 @@ from torch.overrides import has_torch_function
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.networks.contract import Output, Part
 
-_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
+_SIDES = {2: "H, W", 3: "Z, H, W"}
 
 
 class TappedNetwork(nn.Module):
@@ -23,13 +24,14 @@ class TappedNetwork(nn.Module):
 
     Args:
         module: maps (N, C, H, W) float images to logits (N, L, H, W), or to a tuple or list that begins
-            with them (deep supervision: put the final output first).
+            with them (deep supervision: put the final output first). Volumes are (N, C, Z, H, W).
         head: the name of the last layer inside ``module``, as :meth:`torch.nn.Module.named_modules` has it;
             see :func:`find_head`. Its input becomes the features, (N, D, h, w), or (N, h, w, D) in front of
             a :class:`torch.nn.Linear`; another resolution than the logits' is resampled bilinearly.
         classes: L, checked at every pass, or None for any number.
-        multiple: the image's height and width must be a multiple of this.
+        multiple: every side of an image must be a multiple of this.
         smallest: and at least this.
+        axes: 2, or 3 for networks of volumes.
         encoder: the names of the parts of ``module`` that come before its decoder; see :meth:`names_of`.
 
     Raises:
@@ -52,6 +54,7 @@ class TappedNetwork(nn.Module):
         classes: int | None = None,
         multiple: int = 1,
         smallest: int = 1,
+        axes: int = 2,
         encoder: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -66,13 +69,14 @@ class TappedNetwork(nn.Module):
         self.classes = classes
         self.multiple = multiple
         self.smallest = smallest
+        self.axes = axes
         self.encoder = tuple(encoder)
         self._tapped: list[Tensor] = []  # holds tensors during a pass only
         self._compiled: Callable[[Tensor], tuple[Any, list[Tensor]]] | None = None
 
     def forward(self, images: Tensor) -> Output:
         """Return logits and features for (N, C, H, W) images."""
-        _check_frame(images, self.multiple, self.smallest)
+        _check_frame(images, self.axes, self.multiple, self.smallest)
         answer, tapped = self._run(images) if self._compiled is None else self._run_compiled(images)
         logits = self._logits(answer, images)
         return Output(logits, self._features(tapped, logits))
@@ -154,14 +158,14 @@ class TappedNetwork(nn.Module):
                 f"the network {_name(self.module)} must return a tensor of logits, or a tuple or list that "
                 f"begins with it, got {type(answer).__name__}"
             )
-        count, _, height, width = images.shape
+        count, _, *size = images.shape
         shape = tuple(answer.shape)
-        fits = len(shape) == 4 and (shape[0], *shape[2:]) == (count, height, width)
+        fits = len(shape) == len(images.shape) and (shape[0], *shape[2:]) == (count, *size)
         if not fits or (self.classes is not None and shape[1] != self.classes):
             classes = "L" if self.classes is None else self.classes
             raise InputError(
-                f"the network {_name(self.module)} must return logits (N, classes, H, W) = ({count}, "
-                f"{classes}, {height}, {width}), got {shape}; change its number of classes or its padding"
+                f"the network {_name(self.module)} must return logits (N, classes, {_SIDES[self.axes]}) = ({count}, "
+                f"{classes}, {', '.join(map(str, size))}), got {shape}; change its number of classes or its padding"
             )
         return answer
 
@@ -174,14 +178,15 @@ class TappedNetwork(nn.Module):
         features = tapped[-1]
         if isinstance(self._head(), nn.Linear):
             features = features.movedim(-1, 1)
-        if features.dim() != 4 or len(features) != len(logits):
+        if features.dim() != logits.dim() or len(features) != len(logits):
             raise InputError(
-                f"network.head '{self.head}' must receive features (N, D, h, w), got "
+                f"network.head '{self.head}' must receive features (N, D, {_SIDES[self.axes].lower()}), got "
                 f"{tuple(features.shape)}; name another layer of {_name(self.module)}"
             )
         if features.shape[2:] != logits.shape[2:]:
             size = list(logits.shape[2:])
-            features = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+            mode = "bilinear" if self.axes == 2 else "trilinear"
+            features = F.interpolate(features, size=size, mode=mode, align_corners=False)
         return features
 
 
@@ -218,14 +223,18 @@ def _name(module: nn.Module) -> str:
     return type(module).__qualname__
 
 
-def _check_frame(images: Tensor, multiple: int, smallest: int) -> None:
-    if images.dim() != 4:
-        raise InputError(f"images must have the shape (N, C, H, W), got {tuple(images.shape)}")
-    for side in images.shape[2:]:
-        if side % multiple or side < smallest:
+def _check_frame(images: Tensor, axes: int, multiple: int, smallest: int) -> None:
+    if images.dim() != 2 + axes:
+        raise InputError(f"images must have the shape (N, C, {_SIDES[axes]}), got {tuple(images.shape)}")
+    for axis, side in enumerate(images.shape[2:]):
+        least = (
+            multiple if axes == 3 and axis == 0 else smallest
+        )  # the other sides keep the deepest maps above a voxel
+        if side % multiple or side < least:
+            got = " x ".join(str(length) for length in images.shape[2:])
             raise InputError(
                 f"the training frame must have sides that are multiples of {multiple} and at least "
-                f"{smallest}, got {images.shape[2]} x {images.shape[3]}; {_nearest(side, multiple, smallest)}"
+                f"{least}, got {got}; {_nearest(side, multiple, least)}"
             )
 
 

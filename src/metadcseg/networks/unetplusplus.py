@@ -1,4 +1,4 @@
-"""The built-in network: MONAI's U-Net++ in two dimensions."""
+"""The built-in network: MONAI's U-Net++, of images or of volumes."""
 
 import torch
 from monai.networks.nets.basic_unet import UpCat
@@ -11,8 +11,10 @@ from metadcseg.networks.tap import TappedNetwork
 _GROUPS = 8
 
 
-def unetplusplus(channels: int, classes: int, width: int, norm: Norm = "group") -> TappedNetwork:
-    """Return a two-dimensional U-Net++ (MONAI's), its four levels of halving ``width``-doubling each.
+def unetplusplus(
+    channels: int, classes: int, width: int, norm: Norm = "group", axes: int = 2
+) -> TappedNetwork:
+    """Return a U-Net++ (MONAI's), its four levels of halving ``width``-doubling each.
 
     The paper's width of 64 has 36.45 million parameters for three channels and two classes.
     The heads of deep supervision are left out, since nothing would train them. Image sides must be multiples
@@ -23,6 +25,7 @@ def unetplusplus(channels: int, classes: int, width: int, norm: Norm = "group") 
         classes: L, background included.
         width: channels at full resolution, and D of the features.
         norm: ``"group"`` takes the largest number of groups up to 8 that divides the width.
+        axes: 2, or 3 for volumes.
     """
     groups = max(count for count in range(1, _GROUPS + 1) if width % count == 0)
     layers = {
@@ -31,7 +34,7 @@ def unetplusplus(channels: int, classes: int, width: int, norm: Norm = "group") 
         "batch": ("batch", {}),
     }
     network = BasicUNetPlusPlus(
-        spatial_dims=2,
+        spatial_dims=axes,
         in_channels=channels,
         out_channels=classes,
         features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
@@ -44,7 +47,7 @@ def unetplusplus(channels: int, classes: int, width: int, norm: Norm = "group") 
             part.__class__ = _Joining
     encoder = [f"conv_{level}_0" for level in range(5)]
     return TappedNetwork(
-        network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, encoder=encoder
+        network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, axes=axes, encoder=encoder
     )
 
 

@@ -21,6 +21,7 @@ import struct
 import weakref
 import zlib
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ PAGE = 4096
 """Alignment of the places in bytes."""
 
 _MAGIC = b"mdcsmap\n"
-_VERSION = 1
+_VERSION = 2
 _CHECKSUM = struct.Struct("<I")
 _TRAILER = struct.Struct("<QI")  # number of the image, checksum of its map
 _VALUE = np.dtype("<f2")
@@ -54,11 +55,10 @@ class MapLayout:
         name: what the numbers are, such as ``"alpha"``.
         run: identifies the run that the maps belong to.
         images: the number of images.
-        height: H of every map.
-        width: W of every map.
+        frame: (H, W) of every map.
 
     Example:
-        >>> layout = MapLayout("alpha", "run", images=10, height=64, width=64)
+        >>> layout = MapLayout("alpha", "run", images=10, frame=(64, 64))
         >>> layout.stride, layout.place(0, 1), layout.place(2, 3)
         (12288, 4096, 274432)
     """
@@ -66,13 +66,12 @@ class MapLayout:
     name: str
     run: str
     images: int
-    height: int
-    width: int
+    frame: tuple[int, ...]
 
     @property
     def bytes_per_map(self) -> int:
         """The bytes of one map's numbers."""
-        return self.height * self.width * _VALUE.itemsize
+        return prod(self.frame) * _VALUE.itemsize
 
     @property
     def stride(self) -> int:
@@ -110,7 +109,7 @@ class MapFile:
 
     Example:
         >>> import tempfile
-        >>> layout = MapLayout("alpha", "run", images=2, height=2, width=2)
+        >>> layout = MapLayout("alpha", "run", images=2, frame=(2, 2))
         >>> folder = tempfile.TemporaryDirectory()
         >>> file = MapFile(Path(folder.name, "alpha.map"), layout, new=True)
         >>> checksum = file.write(1, 2, np.float32([[0.1, 0.25], [-0.5, 7e4]]))
@@ -200,7 +199,7 @@ class MapFile:
                 content = window[begin - start :]  # a copy: nothing may point into a window that is closed
         except (ValueError, OSError) as error:  # ValueError: it would reach beyond the end of the file
             raise InputError(f"{self.path} cannot be read at image {image} ({error}); {_WAY_OUT}") from error
-        shape = self.layout.height, self.layout.width
+        shape = self.layout.frame
         values = np.frombuffer(content, _VALUE, count=shape[0] * shape[1]).reshape(shape)
         return values.astype(np.float32), _TRAILER.unpack_from(content, self.layout.bytes_per_map)
 
@@ -267,4 +266,4 @@ def _facts(header: bytes) -> dict[str, Any] | None:
 
 
 def _shown(value: object) -> str:
-    return str(value)[:12]
+    return value[:12] if isinstance(value, str) else str(value)

@@ -40,7 +40,7 @@ class FilePixelMaps:
     Example:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
-        >>> maps = FilePixelMaps(Path(folder.name, "a.map"), MapLayout("a", "run", 3, height=1, width=2))
+        >>> maps = FilePixelMaps(Path(folder.name, "a.map"), MapLayout("a", "run", 3, frame=(1, 2)))
         >>> maps.write([2], torch.tensor([[[0.25, -1.0]]]))
         >>> maps.read([0, 2]).tolist()
         [[[0.0, 0.0]], [[0.25, -1.0]]]
@@ -62,9 +62,9 @@ class FilePixelMaps:
         self._last = self._before = self._pending = self._slots.copy()  # what checkpoints refer to
 
     @property
-    def frame(self) -> tuple[int, int]:
+    def frame(self) -> tuple[int, ...]:
         """(H, W) of every map."""
-        return self._layout.height, self._layout.width
+        return self._layout.frame
 
     def read(self, images: Sequence[int]) -> Tensor:
         """Return (K, H, W) float32 on the CPU; 0 for an image that was never written.
@@ -199,7 +199,7 @@ class RunStorage:
         self,
         folder: Path,
         images: int,
-        frame: tuple[int, int],
+        frame: tuple[int, ...],
         run: str = "",
         *,
         rank: int = 0,
@@ -212,8 +212,7 @@ class RunStorage:
     def open(self, name: str) -> FilePixelMaps:
         """Return the maps of this name, always the same object; nothing is written before the first map."""
         if name not in self._maps:
-            height, width = self._frame
-            layout = MapLayout(name, self._run, self._images, height, width)
+            layout = MapLayout(name, self._run, self._images, self._frame)
             self._maps[name] = FilePixelMaps(
                 self._folder / f"{name}.map", layout, rank=self._rank, world=self._world
             )

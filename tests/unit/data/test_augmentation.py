@@ -118,7 +118,7 @@ def test_image_and_label_move_together():
         warp = Warp(matrix[None])
         moved = warp.apply(image, "bilinear")
         moved_label = warp.apply(label, "nearest", fill=float(IGNORE))
-        inside = warp.inside(size, size)[:, None]
+        inside = warp.inside((size, size))[:, None]
         assert torch.equal(moved_label == IGNORE, ~inside)
         certain = inside & ((moved - 0.5).abs() > 0.2)
         assert certain.sum() > size

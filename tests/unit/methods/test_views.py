@@ -75,7 +75,7 @@ def margins(view: View, side: int) -> list[int]:
 
 
 def drawn(side: int, least: float = 0.03, most: float = 0.21, count: int = 400) -> tuple[View, ...]:
-    return draw_views([Generator().manual_seed(seed) for seed in range(count)], side, side, least, most)
+    return draw_views([Generator().manual_seed(seed) for seed in range(count)], (side, side), least, most)
 
 
 def test_margins_are_those_of_the_script_at_its_frame() -> None:
@@ -97,13 +97,13 @@ def test_margins_are_those_of_the_script_at_its_frame() -> None:
 def test_margins_stay_within_small_frames(side, least, most, expected) -> None:
     for view in drawn(side, least, most)[1:4]:
         assert set(margins(view, side)) == set(expected)
-        shown = view.warp.inside(side, side)
+        shown = view.warp.inside((side, side))
         assert shown.flatten(1).any(dim=1).all()
 
 
 def test_views_of_an_image_do_not_depend_on_its_batch() -> None:
-    pair = draw_views([Generator().manual_seed(1), Generator().manual_seed(2)], 64, 64, 0.03, 0.21)
-    alone = draw_views([Generator().manual_seed(2)], 64, 64, 0.03, 0.21)
+    pair = draw_views([Generator().manual_seed(1), Generator().manual_seed(2)], (64, 64), 0.03, 0.21)
+    alone = draw_views([Generator().manual_seed(2)], (64, 64), 0.03, 0.21)
     for one, other in zip(pair, alone, strict=True):
         assert torch.equal(one.warp.matrix[1:], other.warp.matrix)
 
