@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice, zip_longest
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Sample:
     """One image in the training frame.
 
     Args:
-        image: (C, S, S) float32, normalised.
+        image: (C, S, S) float32, normalised; a volume's maps have slices before rows.
         label: (S, S) int64, class number or ``IGNORE``.
         edges: (S, S) float32, the probability of an edge from 0 to 1, or None where the set has no edges.
         index: the image's number within its role.
@@ -77,8 +77,43 @@ def generator_for(*key: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(hashed[:8], "big") >> 1)
 
 
+class View(Protocol):
+    """The cases of one role as a method may see them.
+
+    Attributes:
+        role: one of ``ROLES``.
+        ids: the cases' names; their order defines ``Sample.index``.
+        channels: C of every image.
+        classes: L, the number of classes.
+        has_edges: whether batches come with edges.
+    """
+
+    role: str
+    ids: tuple[str, ...]
+    channels: int
+    classes: int
+    has_edges: bool
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """(H, W) of a case's own frame, in which its weights live."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many cases there are."""
+        ...
+
+    def sample(self, row_in_role: int, epoch: int, repeat: int = 0) -> Sample:
+        """Return one case as it is shown in one epoch; the same arguments give the same bits."""
+        ...
+
+    def order(self, epoch: int, repeat: int = 0, lanes: int = 1) -> list[int]:
+        """Return the rows of this role in the random order of one pass, see :func:`lane_order`."""
+        ...
+
+
 class TrainingView:
-    """The cases of one role as a method may see them: images and one kind of label, in the training frame.
+    """The images of one role as a method may see them: images and one kind of label, in the training frame.
 
     Unless ``labels="truth"`` is asked for (the upper bound), a view offers nothing of any reference mask.
 
@@ -91,10 +126,7 @@ class TrainingView:
         seed: the run's seed.
 
     Attributes:
-        ids: the cases' names; their order defines ``Sample.index``.
-        channels: C of every image.
-        classes: L, the number of classes.
-        has_edges: whether batches come with edges.
+        ids, channels, classes, has_edges, frame: see :class:`View`.
 
     Raises:
         InputError: where the role has no cases, or an argument is out of its range.
@@ -110,25 +142,19 @@ class TrainingView:
         augment: AugmentOptions | None = None,
         seed: int = 0,
     ) -> None:
-        if labels not in ("given", "truth"):
-            raise unknown_name("labels", labels, ("given", "truth"))
         if size < 2:
             raise InputError(f"size must be at least 2 pixels, got {size}; use the frame's side, such as 256")
         self._cases = prepared.select(role)
         if not self._cases:
             raise InputError(f"{prepared.path} has no {role} cases; prepare the set again with some")
-        missing = [case.id for case in self._cases if labels == "truth" and not case.has_truth]
-        if missing:
-            raise InputError(
-                f"labels='truth' needs a reference mask for every {role} case of {prepared.path}, "
-                f"{len(missing)} have none, such as {missing[0]!r}; use labels='given'"
-            )
+        check_labels(prepared, role, labels)
         self._read_image = prepared.image
         self._read_label = prepared.label if labels == "given" else prepared.truth
         self._read_edges = None if prepared.edge_detector is None else prepared.edges
         self._normalised = prepared.preprocessing is not None
         self._frames = FrameMemory[tuple[Tensor, Tensor, Tensor | None]]()
         self.role, self.size, self.labels, self.augment, self.seed = role, size, labels, augment, seed
+        self.frame: tuple[int, ...] = (size, size)
         self.ids = tuple(case.id for case in self._cases)
         self.channels = prepared.channels
         self.classes = len(prepared.classes)
@@ -162,28 +188,8 @@ class TrainingView:
         return Sample(moved, moved_label, edges, row_in_role, matrix)
 
     def order(self, epoch: int, repeat: int = 0, lanes: int = 1) -> list[int]:
-        """Return the rows of this role in the random order of one pass.
-
-        The rows are dealt into lanes, row modulo ``lanes``, and every lane is shuffled by itself; the first of
-        every lane come first, then the second of every lane, and so on. Where batches have ``lanes`` images,
-        each holds one of every lane (the last may lack some), so that a device which takes a fixed set of
-        lanes always draws the same images, and their weights need to live nowhere else. The price is small:
-        two images of one lane never meet in a batch. One lane is a plain shuffle.
-
-        Args:
-            epoch: the epoch, from 0.
-            repeat: how many passes came before in this epoch.
-            lanes: at least 1.
-
-        Returns:
-            Every row once.
-        """
-        generator = generator_for("order", self.seed, self.role, epoch, repeat)
-        dealt = [list(range(lane, len(self), lanes)) for lane in range(min(lanes, len(self)))]
-        shuffled = [
-            [rows[i] for i in torch.randperm(len(rows), generator=generator).tolist()] for rows in dealt
-        ]
-        return [row for rank in zip_longest(*shuffled) for row in rank if row is not None]
+        """Return the rows of this role in the random order of one pass, see :func:`lane_order`."""
+        return lane_order(len(self), lanes, generator_for("order", self.seed, self.role, epoch, repeat))
 
     def _frame(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return image, label and edges (uint8) before augmentation, from memory where they still fitted."""
@@ -197,12 +203,50 @@ class TrainingView:
         return image, label, edges
 
 
+def check_labels(prepared: PreparedSet, role: str, labels: Labels) -> None:
+    """Refuse a kind of label that the cases of a role do not have.
+
+    Raises:
+        InputError: for an unknown kind, or a case without a reference mask where that is asked for.
+    """
+    if labels not in ("given", "truth"):
+        raise unknown_name("labels", labels, ("given", "truth"))
+    missing = [case.id for case in prepared.select(role) if labels == "truth" and not case.has_truth]
+    if missing:
+        raise InputError(
+            f"labels='truth' needs a reference mask for every {role} case of {prepared.path}, "
+            f"{len(missing)} have none, such as {missing[0]!r}; use labels='given'"
+        )
+
+
+def lane_order(count: int, lanes: int, generator: torch.Generator) -> list[int]:
+    """Return rows in the random order of one pass.
+
+    The rows are dealt into lanes, row modulo ``lanes``, and every lane is shuffled by itself; the first of
+    every lane come first, then the second of every lane, and so on. Where batches have ``lanes`` images,
+    each holds one of every lane (the last may lack some), so that a device which takes a fixed set of
+    lanes always draws the same images, and their weights need to live nowhere else. The price is small:
+    two images of one lane never meet in a batch. One lane is a plain shuffle.
+
+    Args:
+        count: of rows.
+        lanes: at least 1.
+        generator: the only source of randomness.
+
+    Returns:
+        Every row from 0 to ``count - 1`` once.
+    """
+    dealt = [list(range(lane, count, lanes)) for lane in range(min(lanes, count))]
+    shuffled = [[rows[i] for i in torch.randperm(len(rows), generator=generator).tolist()] for rows in dealt]
+    return [row for rank in zip_longest(*shuffled) for row in rank if row is not None]
+
+
 def _bytes(frame: tuple[Tensor, Tensor, Tensor | None]) -> int:
     return sum(part.nbytes for part in frame if part is not None)
 
 
 def epoch_batches(
-    view: TrainingView,
+    view: View,
     *,
     epoch: int,
     batch: int,
@@ -246,7 +290,7 @@ def epoch_batches(
 
 
 def _plan(
-    view: TrainingView, epoch: int, batch: int, start: int, steps: int | None
+    view: View, epoch: int, batch: int, start: int, steps: int | None
 ) -> Iterator[list[tuple[int, int]]]:
     """Yield (row, repeat) of every image of every whole batch from ``start`` on."""
     passes, lanes = (range(1), batch) if steps is None else (count(), 1)
@@ -257,7 +301,7 @@ def _plan(
 
 
 def _made_ahead(
-    view: TrainingView, epoch: int, plan: Iterator[list[tuple[int, int]]], share: Share
+    view: View, epoch: int, plan: Iterator[list[tuple[int, int]]], share: Share
 ) -> Iterator[Batch]:
     """Make each batch while the one before it is used; an error in the thread is raised here."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as worker:
@@ -270,7 +314,7 @@ def _made_ahead(
             yield coming.result()
 
 
-def _collate(view: TrainingView, epoch: int, chosen: list[tuple[int, int]], share: Share) -> Batch:
+def _collate(view: View, epoch: int, chosen: list[tuple[int, int]], share: Share) -> Batch:
     own = chosen[share.number :: share.devices]  # place in the batch is the lane, lanes drop out from the end
     # row `number` belongs to this device as every row i does with i % devices == number
     samples = [view.sample(row, epoch, repeat) for row, repeat in own or [(share.number, 0)]]

@@ -122,7 +122,7 @@ class _Pictures:
 def _score_whole(
     volume: StoredVolume, prepared: PreparedSet, predict: Predict, pictures: _Pictures
 ) -> tuple[CaseScore, CaseScore | None]:
-    labels = predict_stored(predict, prepared, volume, pictures.trained.size)
+    labels = predict_stored(predict, prepared, volume, pictures.trained.size, pictures.trained.depth)
     pictures.write_volume(volume, labels)
     return score_volume(labels, prepared, volume)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from metadcseg.data.frames import to_frame
@@ -21,6 +22,7 @@ from metadcseg.data.volume_files import (
     stem_of,
     write_label_volume,
 )
+from metadcseg.data.volume_frames import frame_to_stack, stack_to_frame
 from metadcseg.errors import InputError
 from metadcseg.evaluation.metrics import CaseScore, score_labels
 from metadcseg.evaluation.overlays import Labels
@@ -31,7 +33,11 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 def labels_of_stack(
-    predict: Predict, stack: Sequence[NDArray[Any]] | NDArray[Any], size: int, placement: Placement
+    predict: Predict,
+    stack: Sequence[NDArray[Any]] | NDArray[Any],
+    size: int,
+    placement: Placement,
+    depth: int | None = None,
 ) -> Labels:
     """Return the labels of a volume from its slices.
 
@@ -40,6 +46,7 @@ def labels_of_stack(
         stack: every slice of the volume in order, (H, W, C), normalised as the network was trained.
         size: side of the training frame in pixels.
         placement: where the slices lie in the volume.
+        depth: slices of the training frame of a network of volumes; None for one that predicts slice by slice.
 
     Returns:
         (X, Y, Z) uint8 class numbers, in the order and on the grid of the volume's file.
@@ -48,21 +55,29 @@ def labels_of_stack(
         InputError: where the network returns values that are not finite.
     """
 
+    def finite(frames: Tensor) -> Tensor:
+        with torch.inference_mode():
+            frame = predict(frames.unsqueeze(0)).float().cpu()[0]
+        if not bool(frame.isfinite().all()):
+            raise InputError(
+                "the network must return finite probabilities, got NaN or infinity: its training diverged, "
+                "so train again with a lower --training.lr"
+            )
+        return frame
+
     def planes() -> Iterator[NDArray[np.float32]]:
-        for plane in stack:
-            with torch.inference_mode():
-                frame = predict(to_frame(plane, size, normalised=True).unsqueeze(0)).float().cpu()
-                if not bool(frame.isfinite().all()):
-                    raise InputError(
-                        "the network must return finite probabilities, got NaN or infinity: its training diverged, "
-                        "so train again with a lower --training.lr"
-                    )
-                yield F.interpolate(frame, plane.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
+        whole = None if depth is None else finite(stack_to_frame(stack, depth, size))
+        frames = None if whole is None else frame_to_stack(whole, len(stack))
+        for number, plane in enumerate(stack):
+            frame = finite(to_frame(plane, size, normalised=True)) if frames is None else frames[number]
+            yield F.interpolate(frame[None], plane.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
 
     return placement.restore(planes())
 
 
-def predict_stored(predict: Predict, prepared: PreparedSet, volume: StoredVolume, size: int) -> Labels:
+def predict_stored(
+    predict: Predict, prepared: PreparedSet, volume: StoredVolume, size: int, depth: int | None = None
+) -> Labels:
     """Return the labels of a volume of a prepared set, (X, Y, Z) uint8.
 
     Raises:
@@ -74,7 +89,7 @@ def predict_stored(predict: Predict, prepared: PreparedSet, volume: StoredVolume
             f"volume '{volume.id}' holds {len(cases)} of its {volume.placement.slices} slices and cannot be put "
             "together: choose another --split, or prepare the set with --empty keep"
         )
-    return labels_of_stack(predict, [prepared.image(case) for case in cases], size, volume.placement)
+    return labels_of_stack(predict, [prepared.image(case) for case in cases], size, volume.placement, depth)
 
 
 def score_volume(
@@ -142,7 +157,7 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
                     f"{files[0]}: the network was trained on {trained.channels} channels, got {volume.array.shape[3]}"
                 )
             stack, placement = cut(volume, options)
-            labels = labels_of_stack(predict, stack, trained.size, placement)
+            labels = labels_of_stack(predict, stack, trained.size, placement, trained.depth)
             write_label_volume(target, labels, volume.grid, like=files[0] if files[0].is_file() else None)
             written.append(target)
         except InputError as error:

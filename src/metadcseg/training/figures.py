@@ -23,7 +23,7 @@ _COLOURS = ("#ffd400", "#00d0ff", "#ff4fa0", "#7dff5a")
 
 @dataclass(frozen=True)
 class Picture:
-    """One sample as a step saw it, on the CPU.
+    """One sample as a step saw it, on the CPU; of a volume or patch all slices.
 
     Args:
         image: (C, H, W) float32.
@@ -109,13 +109,23 @@ def draw(pictures: Sequence[Picture], probabilities: Tensor, title: str) -> tupl
     figure.suptitle(title, fontsize=10)
     axes = figure.subplots(len(pictures), len(names), squeeze=False)
     for row, picture, probability in zip(axes, pictures, probabilities, strict=True):
-        _draw_row(figure, row, picture, probability.float().cpu())
+        _draw_row(figure, row, *_flat(picture, probability.float().cpu()))
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=9)
     file = BytesIO()
     canvas.print_png(file)  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return file.getvalue(), pixels[..., :3].copy()
+
+
+def _flat(picture: Picture, probability: Tensor) -> tuple[Picture, Tensor]:
+    """Return images as they are, and of volumes the slice with most foreground in its label."""
+    if picture.label.ndim == 2:
+        return picture, probability
+    known = (picture.label != 0) & (picture.label != IGNORE)
+    chosen = int(known.sum(dim=(1, 2)).argmax())
+    maps = (None if weights is None else weights[chosen] for weights in (picture.alpha, picture.beta))
+    return Picture(picture.image[:, chosen], picture.label[chosen], *maps), probability[:, chosen]
 
 
 def _draw_row(figure: Figure, row: Sequence[Axes], picture: Picture, probability: Tensor) -> None:

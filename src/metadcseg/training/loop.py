@@ -30,6 +30,7 @@ from metadcseg.training.stopping import StopRequest
 from metadcseg.training.team import Team
 from metadcseg.training.updater import SgdUpdater
 from metadcseg.training.validation import Scores, Validator
+from metadcseg.training.volume_validation import VolumeValidator
 from metadcseg.training.weights import save_weights, weights_of
 
 
@@ -64,7 +65,7 @@ class Loop:
         updater: SgdUpdater,
         storage: RunStorage,
         views: Views,
-        validator: Validator,
+        validator: Validator | VolumeValidator,
         options: TrainingOptions,
         fabric: Fabric,
         folder: RunFolder,

@@ -199,8 +199,8 @@ class MapFile:
                 content = window[begin - start :]  # a copy: nothing may point into a window that is closed
         except (ValueError, OSError) as error:  # ValueError: it would reach beyond the end of the file
             raise InputError(f"{self.path} cannot be read at image {image} ({error}); {_WAY_OUT}") from error
-        shape = self.layout.frame
-        values = np.frombuffer(content, _VALUE, count=shape[0] * shape[1]).reshape(shape)
+        frame = self.layout.frame
+        values = np.frombuffer(content, _VALUE, count=prod(frame)).reshape(frame)
         return values.astype(np.float32), _TRAILER.unpack_from(content, self.layout.bytes_per_map)
 
     def _write_at(self, place: int, content: bytes) -> None:

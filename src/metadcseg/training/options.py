@@ -20,6 +20,9 @@ class TrainingOptions:
         batch: training cases per step.
         gold_batch: gold cases per step, where the method reads gold.
         size: side of the square training frame, in pixels.
+        depth: slices of the training frame of networks in three dimensions, to which every volume is stretched.
+        patch: [slices, rows, columns] of the parts of that frame that such networks train on and predict; by default
+            the whole frame.
         lr: learning rate before schedule and warm-up.
         momentum: of stochastic gradient descent.
         weight_decay: of stochastic gradient descent.
@@ -58,6 +61,8 @@ class TrainingOptions:
     batch: int = 8
     gold_batch: int = 8
     size: int = 256
+    depth: int = 64
+    patch: tuple[int, int, int] | None = None
     lr: float = 0.005
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -78,10 +83,16 @@ class TrainingOptions:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "gold_batch", "size", "validate_every", "devices", "nodes"):
+        for name in ("epochs", "batch", "gold_batch", "size", "depth", "validate_every", "devices", "nodes"):
             _check(name, getattr(self, name) >= 1, "a whole number of at least 1", getattr(self, name))
         for name in ("warmup", "figure_every"):
             _check(name, getattr(self, name) >= 0, "a whole number of at least 0", getattr(self, name))
+        _check(
+            "patch",
+            self.patch is None or (len(self.patch) == 3 and min(self.patch) >= 1),
+            "three whole numbers of at least 1",
+            self.patch,
+        )
         for name in ("lr", "decay"):
             _check(
                 name,

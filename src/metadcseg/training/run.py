@@ -27,10 +27,9 @@ from metadcseg.training.position import Position
 from metadcseg.training.progress import Reporter
 from metadcseg.training.randomness import own_randomness, processor_threads
 from metadcseg.training.run_folder import RunFolder, write_run
-from metadcseg.training.setup import build, open_fabric, open_team, open_views
+from metadcseg.training.setup import build, open_fabric, open_team, open_validator, open_views
 from metadcseg.training.stopping import StopRequest
 from metadcseg.training.team import Team
-from metadcseg.training.validation import Validator
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def train_in(
 ) -> RunResult:
     """Do :func:`train` as one device of a team; the first device alone decides on the folder and writes to it."""
     folder = RunFolder(out)
-    views = open_views(prepared, method, options, seed)
+    views = open_views(prepared, method, network, options, seed)
     info = describe(prepared, method, network, options, seed=seed, label=label or method.name)
     with ExitStack() as stack:
         stack.enter_context(processor_threads(options.threads, options.devices))
@@ -143,7 +142,7 @@ def train_in(
         storage = RunStorage(
             folder.weights,
             len(views.train),
-            (options.size, options.size),
+            views.train.frame,
             settings_digest(info),
             rank=team.seat.rank,
             world=team.size,
@@ -154,7 +153,7 @@ def train_in(
         team.join(fabric.device)
         check_shared(team, folder)
         there = json.loads(team.tell(json.dumps(there)))
-        validator = Validator(prepared, options.size, options.batch, fabric.device, team)
+        validator = open_validator(prepared, network, options, fabric.device, team)
         loop = Loop(
             method=method,
             state=state,

@@ -14,6 +14,7 @@ from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
 from metadcseg.methods.contract import Method, MethodState
 from metadcseg.networks import NetworkOptions, create_network
+from metadcseg.training.patches import predict_whole
 from metadcseg.training.weights import Weights, load_weights
 
 _FORMAT = 1
@@ -83,6 +84,7 @@ class TrainedRun:
         classes: names of the L classes, background first.
         channels: C of the images.
         size: side of the training frame, in pixels.
+        depth: slices of the training frame of a network of volumes, None for one of images.
     """
 
     folder: RunFolder
@@ -92,10 +94,13 @@ class TrainedRun:
     classes: tuple[str, ...]
     channels: int
     size: int
+    depth: int | None = None
 
     def predict(self, images: Tensor) -> Tensor:
-        """Return (N, L, size, size) probabilities for (N, C, size, size) normalised images."""
-        return self.method.predict(prediction_state(self.network), images)
+        """Return (N, L, size, size) probabilities for (N, C, size, size) normalised images; of volumes likewise."""
+        patch = self.info["training"].get("patch")
+        state = prediction_state(self.network)
+        return predict_whole(self.method, state, images, None if patch is None else tuple(patch))
 
 
 def read_run(path: Path | str) -> dict[str, Any]:
@@ -151,7 +156,8 @@ def load_run(path: Path | str, device: torch.device | str = "cpu") -> TrainedRun
     network = create_network(options, channels, len(classes))
     weights, _ = load_weights(folder.model)
     _fill(network, weights, folder.model)
-    return TrainedRun(folder, info, method, network.to(device).eval(), classes, channels, size)
+    depth = int(info["training"]["depth"]) if options.spatial_dims == 3 else None
+    return TrainedRun(folder, info, method, network.to(device).eval(), classes, channels, size, depth)
 
 
 def _fill(network: nn.Module, weights: Weights, path: Path) -> None:

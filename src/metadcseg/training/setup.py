@@ -12,8 +12,9 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from metadcseg.data.loading import TrainingView
+from metadcseg.data.loading import Labels, TrainingView, View
 from metadcseg.data.store import PreparedSet
+from metadcseg.data.volume_loading import VolumeView
 from metadcseg.errors import InputError
 from metadcseg.methods.contract import Declaration, Method, MethodState, Storage
 from metadcseg.networks import NetworkOptions, create_network
@@ -28,6 +29,8 @@ from metadcseg.training.seat import (
 )
 from metadcseg.training.team import Team
 from metadcseg.training.updater import SgdUpdater
+from metadcseg.training.validation import Validator
+from metadcseg.training.volume_validation import VolumeValidator
 
 
 @dataclass(frozen=True)
@@ -39,29 +42,56 @@ class Views:
         gold: verified cases, None for a method that declares none.
     """
 
-    train: TrainingView
-    gold: TrainingView | None
+    train: View
+    gold: View | None
 
     def steps(self, batch: int) -> int:
         """Return the steps of one epoch; the last one may be smaller."""
         return ceil(len(self.train) / batch)
 
 
-def open_views(prepared: PreparedSet, method: Method, options: TrainingOptions, seed: int) -> Views:
-    """Return views of the roles that a method declares, and of no other.
+def open_views(
+    prepared: PreparedSet, method: Method, network: NetworkOptions, options: TrainingOptions, seed: int
+) -> Views:
+    """Return views of the roles that a method declares, and of no other: of volumes for networks of volumes.
 
     Raises:
         InputError: where the set lacks what the method needs.
     """
     declared = method.declaration
     _check_cases(prepared, method.name, declared)
-    train = TrainingView(
-        prepared, "train", options.size, labels=declared.labels, augment=options.augment, seed=seed
-    )
-    gold = None
-    if reads_gold(declared):
-        gold = TrainingView(prepared, "gold", options.size, augment=options.augment, seed=seed)
-    return Views(train, gold)
+    if network.spatial_dims == 2 and options.patch is not None:
+        raise InputError(
+            "training.patch is for networks of volumes: leave it out, or set network.spatial_dims 3"
+        )
+    if network.spatial_dims == 3 and options.channels_last:
+        raise InputError("training.channels_last is for networks of images: leave it out")
+
+    def view(role: str, labels: Labels) -> View:
+        if network.spatial_dims == 2:
+            return TrainingView(
+                prepared, role, options.size, labels=labels, augment=options.augment, seed=seed
+            )
+        frame = (options.depth, options.size, options.size)
+        return VolumeView(
+            prepared, role, frame, options.patch, labels=labels, augment=options.augment, seed=seed
+        )
+
+    return Views(view("train", declared.labels), view("gold", "given") if reads_gold(declared) else None)
+
+
+def open_validator(
+    prepared: PreparedSet,
+    network: NetworkOptions,
+    options: TrainingOptions,
+    device: torch.device,
+    team: Team,
+) -> Validator | VolumeValidator:
+    """Return what scores the network on the validation cases: volumes for networks of volumes."""
+    if network.spatial_dims == 2:
+        return Validator(prepared, options.size, options.batch, device, team)
+    frame = (options.depth, options.size, options.size)
+    return VolumeValidator(prepared, frame, options.patch, device, team)
 
 
 def reads_gold(declared: Declaration) -> bool:

@@ -1,0 +1,83 @@
+"""Scores on the validation volumes of a network of volumes."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metadcseg.data.frames import FrameMemory
+from metadcseg.data.store import PreparedSet, StoredVolume
+from metadcseg.data.volume_frames import frame_to_stack, stack_to_frame
+from metadcseg.data.volume_loading import Size, whole_volumes
+from metadcseg.methods.contract import Method
+from metadcseg.training.patches import predict_whole
+from metadcseg.training.run_folder import prediction_state
+from metadcseg.training.team import Team
+from metadcseg.training.validation import Scores, native_labels, overlap
+
+
+class VolumeValidator:
+    """Scores a network on the volumes of role ``val``, at the resolution of their slices; opens no other role.
+
+    Args:
+        prepared: where the volumes come from; their given labels are the reference.
+        frame: (Z, S, S), the training frame in voxels.
+        patch: size of the patches that the network takes, None for whole frames.
+        device: where the network is.
+        team: the devices among which the volumes are dealt; the scores are those of one device.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedSet,
+        frame: Size,
+        patch: Size | None,
+        device: torch.device,
+        team: Team | None = None,
+    ) -> None:
+        self._prepared, self._team, self._device = prepared, team or Team(), device
+        self._volumes = whole_volumes(prepared, "val") if prepared.select("val") else ()
+        self._frame, self._patch = frame, patch
+        self._memory = FrameMemory[Tensor]()
+
+    def __len__(self) -> int:
+        return len(self._volumes)
+
+    def score(self, method: Method, network: nn.Module, stop: Callable[[], bool]) -> Scores | None:
+        """Return the scores; None where ``stop`` said so in between.
+
+        Args:
+            method: predicts.
+            network: the same on all devices.
+            stop: asked before every volume, as often on every device, and answers the same on all.
+
+        Raises:
+            InputError: naming case and file where stored bytes are damaged.
+        """
+        scores = torch.zeros(len(self), 2, dtype=torch.float64)  # DSC and IoU, one row per volume
+        devices, rank = self._team.size, self._team.seat.rank
+        for turn in range(0, len(self), devices):
+            if stop():
+                return None
+            if (row := turn + rank) < len(self):
+                scores[row] = torch.tensor(self._score(method, network, row), dtype=torch.float64)
+        # a volume has a score on one device
+        every = np.sum(self._team.each(*scores.flatten().tolist()), axis=0)
+        dsc, iou = every.reshape(-1, 2).mean(axis=0)
+        return Scores(float(dsc), float(iou), len(self))
+
+    def _score(self, method: Method, network: nn.Module, row: int) -> tuple[float, float]:
+        cases = self._prepared.slices_of(self._volumes[row])
+        frame = self._memory.get(row, lambda: self._made(self._volumes[row]), lambda kept: kept.nbytes)
+        frames = frame.unsqueeze(0).to(self._device)
+        found = predict_whole(method, prediction_state(network), frames, self._patch)
+        stack = frame_to_stack(found[0].float(), len(cases))
+        planes = zip(stack, cases, strict=True)
+        predicted = np.stack([native_labels(plane, case.height, case.width) for plane, case in planes])
+        given = np.stack([self._prepared.label(case) for case in cases])
+        return overlap(predicted, given, len(self._prepared.classes))
+
+    def _made(self, volume: StoredVolume) -> Tensor:
+        stack = [self._prepared.image(case) for case in self._prepared.slices_of(volume)]
+        return stack_to_frame(stack, *self._frame[:2])
