@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.contract.tools import CLASSES, SIZE, PlainUpdater, batch, storage, tiny_network
+from tests.contract.tools import CLASSES, SIZE, PlainUpdater, batch, storage, tiny_network, volume_batch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from metadcseg.errors import InputError
 from metadcseg.methods import METHODS, MethodState, StepReport, Storage, create_method
+from metadcseg.methods.weight_models import PersistentWeights
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.tensors import IGNORE, Batch
 
@@ -92,6 +93,25 @@ def test_a_step_trains_and_reports_detached_scalars(name: str, options: dict[str
             assert not report.maps.alpha.requires_grad
     assert not same(network, tiny_network())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@every_variant
+def test_volumes_are_trained_on_in_patches(name: str, options: dict[str, Any]) -> None:
+    network, kept = tiny_network(axes=3), storage(axes=3)
+    method, state = start(name, options, network, kept)
+    for number in range(3):
+        state.updater.epoch = number // 2
+        gold = volume_batch(100 + number) if method.declaration.needs_gold else None
+        report = method.step(state, volume_batch(number), gold)
+        assert all(value.isfinite() for value in report.scalars.values())
+        if report.maps is not None:
+            assert report.maps.alpha.shape == (2, SIZE // 2, SIZE, SIZE)
+    assert not same(network, tiny_network(axes=3))
+    assert method.predict(state, volume_batch(9).images).shape == (2, CLASSES, SIZE // 2, SIZE, SIZE)
+    maps = state.parts.get("weights")
+    if isinstance(maps, PersistentWeights) and options.get("meta", True):
+        moved = (kept.open("alpha").read([0])[0] != 0).flatten(1).any(dim=1)
+        assert moved.tolist() == [False] * 6 + [True] * 8 + [False] * 2
 
 
 @every_variant

@@ -22,9 +22,9 @@ _SCRATCH = Path(tempfile.mkdtemp(prefix="metadcseg-tests-"))
 atexit.register(shutil.rmtree, _SCRATCH)
 
 
-def storage(size: int = SIZE, images: int = 10, folder: Path | None = None) -> RunStorage:
+def storage(size: int = SIZE, images: int = 10, folder: Path | None = None, axes: int = 2) -> RunStorage:
     """A storage in a folder of its own, or in one that is there."""
-    return RunStorage(folder or Path(tempfile.mkdtemp(dir=_SCRATCH)), images, (size, size))
+    return RunStorage(folder or Path(tempfile.mkdtemp(dir=_SCRATCH)), images, (size,) * axes)
 
 
 class PlainUpdater:
@@ -57,15 +57,16 @@ class PlainUpdater:
                 mean.lerp_(value, 0.5)
 
 
-def tiny_network(seed: int = 0, kernel: int = 3, depth: int = 1) -> TappedNetwork:
+def tiny_network(seed: int = 0, kernel: int = 3, depth: int = 1, axes: int = 2) -> TappedNetwork:
     """A few convolutions; with ``kernel=1`` no pixel knows of any other."""
+    convolution = nn.Conv2d if axes == 2 else nn.Conv3d
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[nn.Module] = []
         for inputs in [2] + [6] * depth:
-            layers += [nn.Conv2d(inputs, 6, kernel, padding=kernel // 2), nn.ReLU()]
-        network = nn.Sequential(*layers, nn.Conv2d(6, CLASSES, 1))
-    return TappedNetwork(network, str(len(layers)), classes=CLASSES, encoder=("0",))
+            layers += [convolution(inputs, 6, kernel, padding=kernel // 2), nn.ReLU()]
+        network = nn.Sequential(*layers, convolution(6, CLASSES, 1))
+    return TappedNetwork(network, str(len(layers)), classes=CLASSES, axes=axes, encoder=("0",))
 
 
 def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:
@@ -79,3 +80,18 @@ def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:
     matrix[0, 0, 0] = -1
     edges = 0.5 * (torch.rand(count, size, size, generator=generator) < 0.02)
     return Batch(images, labels, torch.arange(first, first + count), Warp(matrix), edges)
+
+
+def volume_batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:
+    """The same of volumes: patches of half a frame's depth, every slice like the images of :func:`batch`."""
+    flat = batch(seed, count, size, first)
+    depth = size // 2
+    generator = torch.Generator().manual_seed(seed)
+    labels = flat.labels.unsqueeze(1).repeat(1, depth, 1, 1)
+    noise = torch.randn(count, 2, depth, size, size, generator=generator)
+    matrix = Warp.identity(count, 3).matrix
+    matrix[:, 2, 2], matrix[:, 2, 3] = 0.5, 0.25  # slices 6 to 13 of 16
+    matrix[0, 0, 0] = -1
+    assert flat.edges is not None
+    edges = flat.edges.unsqueeze(1).repeat(1, depth, 1, 1)
+    return Batch(flat.images.unsqueeze(2) + noise, labels, flat.indices, Warp(matrix), edges)

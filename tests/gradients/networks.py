@@ -34,6 +34,25 @@ class Small(nn.Module):
         return Answer(self.head(features), features)
 
 
+class Solid(nn.Module):
+    """The operations of a U-Net, of volumes: pooling, upsampling both ways, a skip connection."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv3d(2, 4, 3, padding=1)
+        self.norm = nn.GroupNorm(2, 4)
+        self.below = nn.Conv3d(4, 4, 3, padding=1)
+        self.up = nn.ConvTranspose3d(4, 4, 2, stride=2)
+        self.head = nn.Conv3d(12, 3, 1)
+
+    def forward(self, images):
+        beside = F.leaky_relu(self.norm(self.first(images)))
+        below = F.leaky_relu(self.below(F.max_pool3d(beside, 2)))
+        smooth = F.interpolate(below, scale_factor=2, mode="trilinear", align_corners=False)
+        features = torch.cat([beside, self.up(below), smooth], dim=1)
+        return Answer(self.head(features), features)
+
+
 class Tied(nn.Module):
     """One convolution that is used twice and carries two names, and one weight shared between two layers."""
 

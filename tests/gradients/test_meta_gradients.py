@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tests.gradients import double_backward as slow
-from tests.gradients.networks import Answer, Attention, Linear, Small, Tied, seeded
+from tests.gradients.networks import Answer, Attention, Linear, Small, Solid, Tied, seeded
 from tests.reference import meta_weights as loops
 from torch import nn
 from torch.nn import functional as F
@@ -18,21 +18,22 @@ from metadcseg.warp import Warp
 LR = 0.3
 
 
-def batch(count, size, seed, channels=2, classes=3, ignore=True, dtype=torch.float64):
+def batch(count, size, seed, channels=2, classes=3, ignore=True, dtype=torch.float64, axes=2):
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(count, channels, size, size, generator=generator, dtype=torch.float64).to(dtype)
-    labels = torch.randint(0, classes, (count, size, size), generator=generator)
-    labels[0, 0, :2] = torch.tensor([0, 1])
+    sides = (size,) * axes
+    images = torch.randn(count, channels, *sides, generator=generator, dtype=torch.float64).to(dtype)
+    labels = torch.randint(0, classes, (count, *sides), generator=generator)
+    labels[0, 0].view(-1)[:2] = torch.tensor([0, 1])
     if ignore:
         labels[0, 1, :3] = IGNORE
-    return Batch(images, labels, torch.arange(count), Warp.identity(count))
+    return Batch(images, labels, torch.arange(count), Warp.identity(count, axes))
 
 
-def task(network, size=6, classes=3, channels=2, dtype=torch.float64):
-    noisy = batch(3, size, 0, channels, classes, dtype=dtype)
-    gold = batch(2, size, 1, channels, classes, dtype=dtype)
+def task(network, size=6, classes=3, channels=2, dtype=torch.float64, axes=2):
+    noisy = batch(3, size, 0, channels, classes, dtype=dtype, axes=axes)
+    gold = batch(2, size, 1, channels, classes, dtype=dtype, axes=axes)
     generator = torch.Generator().manual_seed(2)
-    alpha, beta = torch.rand(2, 3, size, size, generator=generator, dtype=torch.float64).to(dtype)
+    alpha, beta = torch.rand(2, 3, *(size,) * axes, generator=generator, dtype=torch.float64).to(dtype)
     with torch.no_grad():
         pseudo = pseudo_labels(slow.logits(network, dict(network.named_parameters()), noisy.images))
     return noisy, gold, pseudo, WeightMaps(alpha, beta)
@@ -74,6 +75,10 @@ def frozen():
 )
 def test_equal_to_double_backward(make):
     compare(seeded(make), 1e-9)
+
+
+def test_equal_to_double_backward_in_volumes():
+    compare(seeded(Solid), 1e-9, axes=3)
 
 
 def test_equal_to_double_backward_with_attention():

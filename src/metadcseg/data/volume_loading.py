@@ -15,7 +15,7 @@ from metadcseg.data.store import PreparedSet, StoredVolume
 from metadcseg.data.volume_frames import edge_stack_to_frame, label_stack_to_frame, stack_to_frame
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE
-from metadcseg.warp import Warp
+from metadcseg.warp import Mode, Warp
 
 Size = tuple[int, int, int]
 
@@ -89,8 +89,9 @@ class VolumeView:
         def seen(maps: Tensor, fill: float) -> Tensor:
             return warp.apply(maps[None, None].float(), "nearest", fill, self.patch)[0, 0]
 
+        mode: Mode = "nearest" if self.augment is None else "bilinear"  # whole voxels are copied as they are
         return Sample(
-            image=warp.apply(image[None], "bilinear", 0.0, self.patch)[0],
+            image=warp.apply(image[None], mode, 0.0, self.patch)[0],
             label=seen(label, IGNORE).long(),
             edges=None if edges is None else seen(edges, 0.0) / 255,
             index=row_in_role,

@@ -50,6 +50,7 @@ def describe(
             "classes": list(prepared.classes),
             "channels": prepared.channels,
             "cases": {role: len(prepared.select(role)) for role in ROLES},
+            "volumes": _volumes(prepared),
             "preprocessing": prepared.preprocessing,
         },
         "noise": None if prepared.noise is None else without_draws(prepared.noise),
@@ -66,6 +67,13 @@ def describe(
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
+
+
+def _volumes(prepared: PreparedSet) -> dict[str, int] | None:
+    """Return how many volumes the cases of each role are slices of, None for images."""
+    if not prepared.volumes:
+        return None
+    return {role: sum(volume.role == role for volume in prepared.volumes) for role in ROLES}
 
 
 def machine(device: torch.device) -> dict[str, Any]:

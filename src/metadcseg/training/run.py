@@ -255,7 +255,8 @@ class _Session:
 
     def _opening(self, there: Mapping[str, Any] | None) -> str:
         info, place, device = self._info, self._loop.position, self._info["machine"]
-        cases = info["set"]["cases"]
+        solid = info["network"]["spatial_dims"] == 3
+        cases = info["set"]["volumes" if solid else "cases"]
         declared = info["declaration"]
         gold = (
             f", {cases['gold']} gold"
@@ -271,7 +272,7 @@ class _Session:
         grown = "" if there is None else self._grown(there["training"]["epochs"])
         many = f"{self._team.size} x " if self._team.size > 1 else ""
         return (
-            f"{info['label']}: {cases['train']} training cases{gold}, {val}; network of "
+            f"{info['label']}: {cases['train']} training {'volumes' if solid else 'cases'}{gold}, {val}; network of "
             f"{info['parameters'] / 1e6:.2f} million parameters on {many}{device['device']}{where}{grown}"
         )
 
