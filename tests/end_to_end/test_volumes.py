@@ -187,6 +187,7 @@ def test_the_same_volume_under_another_name_in_another_role_is_found(folder, tmp
         "--out",
         tmp_path / "set",
         says=("c9.nii.gz", "c0.nii.gz", "same image"),
+        alone=False,  # what the set takes is told before
     )
 
 
@@ -198,7 +199,7 @@ def test_labels_on_another_grid_can_be_resampled(folder, tmp_path):
     finer[:3, 3] -= finer[:3, 0] / 2
     nibabel.save(nibabel.Nifti1Image(wide, finer), tmp_path / "moved/masks/c0.nii.gz")
     words = ("prepare", tmp_path / "moved", "--out", tmp_path / "set", "--edges", "none")
-    refused(*words, says=("c0.nii.gz", "--resample-labels"))
+    refused(*words, says=("c0.nii.gz", "--resample-labels"), alone=False)
     done(*words, "--resample-labels")
     prepared = PreparedSet.open(tmp_path / "set")
     assert np.array_equal(prepared.reference(prepared.volumes[0]), ball(0))

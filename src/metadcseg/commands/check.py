@@ -8,9 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from metadcseg.commands.console import check_seed, parse_remap, plain_output, print_json, progress_bar
-from metadcseg.data.checks import CheckReport, check_path
+from metadcseg.commands.prepare_sources import NAMES, add_source_options, scan_source
+from metadcseg.data.checks import CheckReport, check_path, check_volumes
 
-DESCRIPTION = """Find what is wrong with a folder of images and masks, or with a prepared set, before training:
+DESCRIPTION = """Find what is wrong with a folder of images and masks, with a data set in --source (named as for
+prepare), or with a prepared set, before training:
 missing or extra masks, sizes that differ, unreadable files, unexpected label values, empty masks, the same image in
 two roles, groups split across roles, a missing gold set, damaged arrays. Exit status 2 where something must be
 mended first."""
@@ -21,28 +23,40 @@ _SHOWN = 40
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("path", type=str, help="a folder with images/ and masks/, or a prepared set")
+    parser.add_argument(
+        "path", type=str, help="a folder with images/ and masks/, a data set, or a prepared set"
+    )
+    add_source_options(parser)
+    parser.add_argument("--gold", type=str, default=None, help="gold of a data set, as for prepare")
     parser.add_argument(
         "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split, as for prepare")
-    parser.add_argument("--val", type=float, default=0.1, help="share for validation, as for prepare")
-    parser.add_argument("--test", type=float, default=0.1, help="share for the test, as for prepare")
+    parser.add_argument("--val", type=float, default=None, help="share for validation, as for prepare")
+    parser.add_argument("--test", type=float, default=None, help="share for the test, as for prepare")
     parser.add_argument("--json", action="store_true", help="print one JSON object, every finding in it")
 
 
 def run(options: Namespace, console: Console) -> int:
     """Check, print what was found, and return 2 where there are errors."""
     remap = None if options.remap is None else parse_remap(options.remap)
+    check_seed(options.seed)
     with progress_bar(console, "checking") as advance:
-        report = check_path(
-            Path(options.path),
-            remap=remap,
-            seed=check_seed(options.seed),
-            val=options.val,
-            test=options.test,
-            progress=advance,
-        )
+        if options.path in NAMES:
+            scan, place = scan_source(options.path, options), Path(options.source)
+            resample = options.resample_labels
+            report = check_volumes(place, scan, remap=remap, resample_labels=resample, progress=advance)
+        else:
+            report = check_path(
+                Path(options.path),
+                remap=remap,
+                seed=options.seed,
+                image_key=options.image_key,
+                label_key=options.label_key,
+                resample_labels=options.resample_labels,
+                progress=advance,
+                **{role: options[role] for role in ("val", "test") if options[role] is not None},
+            )
     if options.json:
         print_json(report.to_dict())
     else:

@@ -1,6 +1,7 @@
 """``metadcseg prepare``: from files of any kind to one prepared set."""
 
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -10,49 +11,40 @@ from rich.text import Text
 from metadcseg.commands.console import (
     Advance,
     check_seed,
+    parse_gold,
     parse_remap,
     plain_output,
     print_json,
     progress_bar,
 )
+from metadcseg.commands.prepare_sources import (
+    NAMES,
+    PATTERN_OPTIONS,
+    add_volume_options,
+    prepare_known,
+    prepare_volume_folder,
+    refuse_volume_options,
+)
 from metadcseg.data.edges import DEFAULT
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
-from metadcseg.data.prepare_volumes import prepare_volumes
-from metadcseg.data.slicing import SliceOptions
-from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
-from metadcseg.errors import InputError
+from metadcseg.data.sources.volume_folder import holds_volumes
+from metadcseg.errors import InputError, unknown_name
 
 DESCRIPTION = """Read images and masks once, check all of them, and write a prepared set: checksummed arrays and a
 table of cases. WHAT is a folder of your own (images/, masks/ matched by file name; gold/ with verified masks or
 gold.txt with their names; optionally splits.csv with id,role,group), of 2D images or of volumes, which become slices;
-or kvasir-seg (--source: the downloaded folder), or phantom (images drawn by code). Nothing is written where something
-is wrong."""
+or a data set that lies in --source: kvasir-seg, promise12, msd-heart, msd-brain, msd (any task of the Decathlon), acdc,
+nnunet (a raw folder), patterns (any layout, told by --image and --label); or phantom (images drawn by code). Nothing is
+written where something is wrong."""
 
 _SHOWN = 5
 _PHANTOM = {"count": "number of images", "size": "pixels per side", "classes": "classes, 2 to 4"}
 
 
-_VOLUMES = (
-    (
-        "axis",
-        "auto",
-        "which axis is sliced: x, y, z, axial, coronal, sagittal; auto: that of the largest spacing",
-    ),
-    ("pixel", "as they are", "side of a pixel of the slices in mm, to which they are resampled"),
-    ("normalise", "zscore", "over each volume: zscore, nonzero, percentile, window:LOW,HIGH or none"),
-    ("crop", "none", "content: leave out the background around the content"),
-    ("empty", "keep", "drop: leave out slices without foreground, of training and gold volumes only"),
-    ("image_key", "image", "name of the image in HDF5 files"),
-    ("label_key", "label", "name of the label in HDF5 files"),
-)
-"""Options of a folder of volumes: name, default, what they mean."""
-
-
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("what", type=str, metavar="WHAT", help="a folder, or kvasir-seg, or phantom")
-    parser.add_argument("--source", type=str, default=None, help="where a known data set lies")
+    parser.add_argument("what", type=str, metavar="WHAT", help="a folder, the name of a data set, or phantom")
     parser.add_argument("--out", type=str, required=True, help="where the prepared set goes")
     parser.add_argument("--name", type=str, default=None, help="what the set is called in reports")
     parser.add_argument("--seed", type=int, default=0, help="of splits, gold and phantom images")
@@ -60,8 +52,8 @@ def add_options(parser: ArgumentParser) -> None:
         "--gold",
         type=str,
         default=None,
-        help="gold cases among the training cases of kvasir-seg or phantom: a number, or a share such as 0.02 "
-        "(a folder of your own names its gold in gold/ or gold.txt)",
+        help="gold cases among the training cases of a data set or phantom: a number, a share such as 0.02, or a file "
+        "of ids (a folder of your own names its gold in gold/ or gold.txt)",
     )
     parser.add_argument("--limit", type=int, default=None, help="use only so many training cases")
     for role, purpose in (("val", "validation"), ("test", "the test")):
@@ -83,15 +75,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--spacing", type=str, default=None, help="a folder: size of a pixel in mm, ROW,COLUMN or one number"
     )
-    for name, default, what in _VOLUMES:
-        flag, told = f"--{name.replace('_', '-')}", f"volumes: {what} (by default {default})"
-        parser.add_argument(flag, dest=name, type=str, default=None, help=told)
-    parser.add_argument(
-        "--resample-labels",
-        dest="resample_labels",
-        action="store_true",
-        help="volumes: bring labels on another grid than their image onto it (nearest voxel)",
-    )
+    add_volume_options(parser)
     parser.add_argument(
         "--edges",
         type=str,
@@ -106,12 +90,13 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Prepare, and say what was written and what is worth knowing."""
     with progress_bar(console, "preparing") as advance:
-        report = _prepare(options, advance)
-    for finding in report.findings[:_SHOWN]:
+        report = _prepare(options, advance, console)
+    findings = [finding for finding in report.findings if finding.code != "estimate"]  # told before the work
+    for finding in findings[:_SHOWN]:
         line = Text.assemble((finding.severity, "yellow"), f": {finding.sentence}")
         console.print(line, soft_wrap=True)
-    if len(report.findings) > _SHOWN:
-        more = f"... {len(report.findings) - _SHOWN} more: metadcseg check {options.what}"
+    if len(findings) > _SHOWN:
+        more = f"... {len(findings) - _SHOWN} more: metadcseg check {options.what}"
         console.print(more, markup=False, highlight=False, soft_wrap=True)
     if options.json:
         print_json(report.to_dict())
@@ -123,18 +108,21 @@ def run(options: Namespace, console: Console) -> int:
     return 0
 
 
-def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
+def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
     out = Path(options.out)
     seed = check_seed(options.seed)
     shares = {"seed": seed, "limit": options.limit, "edges": options.edges}
     shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
+    if options.what in NAMES:
+        return prepare_known(options, advance, console)
+    _refuse(options, *PATTERN_OPTIONS)
     if options.what in ("phantom", "kvasir-seg"):
-        _refuse_volume_options(options)
+        refuse_volume_options(options)
     if options.what == "phantom":
         _refuse(options, "source", "remap", "limit", "spacing")
         changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
         drawn = PhantomOptions(**changed, seed=seed)
-        gold = _gold(options.gold)
+        gold = _drawn(options.gold)
         number = round(gold * drawn.count) if isinstance(gold, float) else gold
         counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
         return prepare_cases(
@@ -150,13 +138,15 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
         if options.source is None:
             raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
         named = {"name": options.name} if options.name else {}
-        gold = _gold(options.gold)
+        gold = _drawn(options.gold)
         chosen = named if gold is None else {**named, "gold": gold}
         return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
     _refuse(options, "source", "gold", *_PHANTOM)
     if holds_volumes(Path(options.what)):
-        return _prepare_volumes(options, advance)
-    _refuse_volume_options(options)
+        return prepare_volume_folder(options, advance, console)
+    refuse_volume_options(options)
+    if not Path(options.what).exists() and get_close_matches(options.what, NAMES):
+        raise unknown_name("folder or data set", options.what, ("phantom", "kvasir-seg", *NAMES))
     return prepare_folder(
         Path(options.what),
         out,
@@ -166,54 +156,6 @@ def _prepare(options: Namespace, advance: Advance) -> PrepareReport:
         progress=advance,
         **shares,
     )
-
-
-def _prepare_volumes(options: Namespace, advance: Advance) -> PrepareReport:
-    _refuse(options, "spacing")
-    folder = Path(options.what)
-    scan = scan_volume_folder(
-        folder,
-        seed=options.seed,
-        slices=_slices(options),
-        image_key=options.image_key,
-        label_key=options.label_key,
-        **{role: options[role] for role in ("val", "test") if options[role] is not None},
-    )
-    return prepare_volumes(
-        scan,
-        Path(options.out),
-        name=options.name or folder.resolve().name,
-        remap=None if options.remap is None else parse_remap(options.remap),
-        limit=options.limit,
-        seed=options.seed,
-        edges=options.edges,
-        resample_labels=options.resample_labels,
-        progress=advance,
-    )
-
-
-def _slices(options: Namespace) -> SliceOptions:
-    given = {
-        name: options[name] for name in ("axis", "normalise", "crop", "empty") if options[name] is not None
-    }
-    if options.pixel is not None:
-        try:
-            given["pixel"] = float(options.pixel)
-        except ValueError:
-            raise InputError(
-                f"--pixel must be a size above 0 in mm, such as 1.5, got '{options.pixel}'"
-            ) from None
-    return SliceOptions(**given)
-
-
-def _refuse_volume_options(options: Namespace) -> None:
-    given = [name for name, _, _ in _VOLUMES if options[name] is not None]
-    if options.resample_labels:
-        given.append("resample-labels")
-    if given:
-        raise InputError(
-            f"--{given[0].replace('_', '-')} is for volumes, and {options.what} has no volumes: leave it out"
-        )
 
 
 def _refuse(options: Namespace, *names: str) -> None:
@@ -244,14 +186,9 @@ def _part(role: str, share: float | None, count: int) -> int | None:
     return round(share * count)
 
 
-def _gold(text: str | None) -> float | int | None:
-    """Return a number of cases (written without a point) or a share below one."""
-    if text is None:
-        return None
-    try:
-        gold = int(text) if text.isdecimal() else float(text)
-    except ValueError:
-        gold = -1.0
-    if isinstance(gold, float) and not 0 <= gold < 1:
-        raise InputError(f"--gold must be a number of cases, or a share from 0 to below 1, got '{text}'")
+def _drawn(text: str | None) -> float | int | None:
+    """Return a number of gold cases or a share; None leaves it to the source."""
+    gold = None if text is None else parse_gold(text)
+    if isinstance(gold, list):
+        raise InputError(f"--gold {text} is a file, and this source draws its gold: give a number or a share")
     return gold

@@ -16,13 +16,14 @@ from metadcseg.data.inspection import (
     set_findings,
 )
 from metadcseg.data.sources import is_split_layout, scan_folder, scan_kvasir
+from metadcseg.data.sources.case import VolumeScan
 from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
 from metadcseg.data.store import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.data.store_layout import CHECKSUMS, MANIFEST, TABLE
 from metadcseg.data.volume_inspection import inspect_volumes
 from metadcseg.errors import InputError
 
-__all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_set"]
+__all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_set", "check_volumes"]
 
 
 def check_path(
@@ -32,16 +33,22 @@ def check_path(
     seed: int = 0,
     val: float = 0.1,
     test: float = 0.1,
+    image_key: str | None = None,
+    label_key: str | None = None,
+    resample_labels: bool = False,
     progress: Progress | None = None,
 ) -> CheckReport:
     """Check a folder or a prepared set, whichever it is.
 
     Args:
         path: a folder with ``images/`` and ``masks/``, or a set.
-        remap: as for `check_folder`, and so the next three; a set has its split and its labels already.
+        remap: as for `check_folder`, and so all the others; a set has its split and its labels already.
         seed: of the split.
         val: share held out for validation.
         test: share held out for the test.
+        image_key: of the image in HDF5 files.
+        label_key: of the label in HDF5 files.
+        resample_labels: whether labels of volumes may lie on another grid.
         progress: called after every case.
 
     Raises:
@@ -52,7 +59,17 @@ def check_path(
         raise InputError(f"{path} {what}: give a folder with images/ and masks/, or a prepared set")
     if any((path / name).exists() for name in (MANIFEST, TABLE, CHECKSUMS)):
         return check_set(path, progress=progress)
-    return check_folder(path, remap=remap, seed=seed, val=val, test=test, progress=progress)
+    return check_folder(
+        path,
+        remap=remap,
+        seed=seed,
+        val=val,
+        test=test,
+        image_key=image_key,
+        label_key=label_key,
+        resample_labels=resample_labels,
+        progress=progress,
+    )
 
 
 def check_folder(
@@ -62,6 +79,9 @@ def check_folder(
     seed: int = 0,
     val: float = 0.1,
     test: float = 0.1,
+    image_key: str | None = None,
+    label_key: str | None = None,
+    resample_labels: bool = False,
     progress: Progress | None = None,
 ) -> CheckReport:
     """Check a plain folder, or one in a layout of Kvasir-SEG.
@@ -72,6 +92,9 @@ def check_folder(
         seed: of the split, where ``splits.csv`` names no roles, as for ``prepare``.
         val: share held out for validation likewise.
         test: share held out for the test likewise.
+        image_key: of the image in HDF5 files, ``image`` by default.
+        label_key: of the label in HDF5 files, ``label`` by default.
+        resample_labels: whether labels of volumes may lie on another grid than their image.
         progress: called after every case.
 
     Returns:
@@ -81,19 +104,45 @@ def check_folder(
         InputError: where there is no such folder or it holds no ``images/``.
     """
     if holds_volumes(path):
-        found = scan_volume_folder(path, seed=seed, val=val, test=test)
-        looked = inspect_volumes(found.volumes, slices=found.slices, remap=remap, progress=progress)
-        return CheckReport(
-            path,
-            "folder",
-            _by_role(volume.role for volume in found.volumes),
-            without_repeats(found.findings, looked.findings),
+        found = scan_volume_folder(
+            path, seed=seed, val=val, test=test, image_key=image_key, label_key=label_key
         )
+        return check_volumes(path, found, remap=remap, resample_labels=resample_labels, progress=progress)
     known = is_split_layout(path)
     scan = scan_kvasir(path) if known else scan_folder(path, seed=seed, val=val, test=test)
     inspection = inspect_cases(scan.cases, remap=remap, progress=progress)
     findings = without_repeats(scan.findings, inspection.findings)
     return CheckReport(path, "folder", _by_role(case.role for case in scan.cases), findings)
+
+
+def check_volumes(
+    path: Path,
+    scan: VolumeScan,
+    *,
+    remap: Mapping[int, int] | None = None,
+    resample_labels: bool = False,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Check what a source of volumes has found.
+
+    Args:
+        path: where the source lies.
+        scan: what it found.
+        remap: value in a label file -> class number; wins over the scan's.
+        resample_labels: whether labels may lie on another grid than their image.
+        progress: called after every volume.
+    """
+    looked = inspect_volumes(
+        scan.volumes,
+        slices=scan.slices,
+        remap={**(scan.remap or {}), **(remap or {})},
+        classes=len(scan.classes or ()) or None,
+        declared=None if scan.values is None else (scan.values, scan.declared_by),
+        resample_labels=resample_labels,
+        progress=progress,
+    )
+    roles = _by_role(volume.role for volume in scan.volumes)
+    return CheckReport(path, "folder", roles, without_repeats(scan.findings, looked.findings))
 
 
 def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:

@@ -13,9 +13,9 @@ from itertools import pairwise
 import numpy as np
 
 from metadcseg.data.findings import plural
-from metadcseg.data.splits import draw_gold, seeded_order
+from metadcseg.data.splits import seeded_order, with_gold
 from metadcseg.data.store import Case, PreparedSet
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import InputError
 
 Roles = dict[str, str]
 """Id of every unit (an image, or a volume with all its slices) -> its role."""
@@ -92,7 +92,7 @@ def fold_roles(
         )
     tested = _deal(blocks, folds, seed)
     return [
-        _with_gold(_held_out(blocks, {"test": names}, val, seed + fold), gold, seed)
+        with_gold(_held_out(blocks, {"test": names}, val, seed + fold), gold, seed)
         for fold, names in enumerate(tested)
     ]
 
@@ -130,7 +130,7 @@ def hold_out_roles(
     blocks = blocks_of(units)
     tested = _spread(blocks, test * len(units), seed, "test")
     beside = val / (1 - test) if test else val
-    return _with_gold(_held_out(blocks, {"test": tested}, beside, seed), gold, seed)
+    return with_gold(_held_out(blocks, {"test": tested}, beside, seed), gold, seed)
 
 
 def check_roles(units: Sequence[Unit], roles: Mapping[str, str]) -> None:
@@ -235,24 +235,6 @@ def _spread(blocks: Mapping[str, list[Unit]], wanted: float, seed: int, purpose:
     edges = np.linspace(0, len(ordered), number + 1).round().astype(int)
     strata = [ordered[low:high] for low, high in pairwise(edges)]
     return [min(stratum, key=rank.__getitem__) for stratum in strata if stratum]
-
-
-def _with_gold(roles: Roles, gold: float | int | Collection[str], seed: int) -> Roles:
-    training = [name for name, role in roles.items() if role == "train"]
-    if isinstance(gold, (int, float)):
-        named = draw_gold(training, gold, seed=seed)
-    else:
-        for name in gold:
-            if name not in roles:
-                raise unknown_name("gold case", name, roles)
-        named = set(gold) & set(training)
-        if not named:
-            raise InputError(
-                "none of the gold cases named is among the training cases of this split: name more of them"
-            )
-        if len(named) == len(training):
-            raise InputError("every training case is named as gold: leave some to learn from")
-    return {name: "gold" if name in named else role for name, role in roles.items()}
 
 
 def _foreground(block: Sequence[Unit]) -> float:

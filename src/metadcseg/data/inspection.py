@@ -127,7 +127,7 @@ def set_findings(cases: Sequence[tuple[str, str, str]]) -> list[Finding]:
 
 
 def duplicates(images: Iterable[tuple[str, str, str]]) -> list[Finding]:
-    """Find images of the same content: an error across roles, a warning within one.
+    """Find images of the same content: an error on both sides of training and evaluation, else a warning.
 
     Args:
         images: (file or case, role, digest of the decoded content).
@@ -139,8 +139,11 @@ def duplicates(images: Iterable[tuple[str, str, str]]) -> list[Finding]:
     for (first, role), *others in holders.values():
         for where, other in others:
             same = f"{where} shows the same image as {first}"
-            if other == role:
-                sentence = f"{same} (both {role}): it counts twice, remove one of the two"
+            if other == role or {other, role} == {"train", "gold"}:
+                both = f"both {role}" if other == role else f"{other} and {role}"
+                sentence = (
+                    f"{same} ({both}): it counts twice, remove one of the two unless both outlines are wanted"
+                )
                 findings.append(Finding("warning", "duplicate", where, sentence))
             else:
                 roles = f"in role {other} and in role {role}"

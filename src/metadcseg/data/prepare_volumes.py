@@ -63,7 +63,7 @@ def prepare_volumes(
     scan = replace(
         scan, volumes=tuple(raw for raw in scan.volumes if raw.id in kept), slices=slices or scan.slices
     )
-    needed = estimate(scan, edges=detector is not None)
+    needed = estimate(scan, scan.slices, edges=detector is not None)
     refuse_too_little_room(out, needed.disk)
     named = tuple(classes or scan.classes or ())
     remap = {**(scan.remap or {}), **(remap or {})}
@@ -73,6 +73,7 @@ def prepare_volumes(
         slices=scan.slices,
         remap=remap,
         classes=len(named) or None,
+        declared=None if scan.values is None else (scan.values, scan.declared_by),
         resample_labels=resample_labels,
         progress=(lambda done, _: progress(done, total)) if progress else None,
     )

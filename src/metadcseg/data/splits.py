@@ -103,6 +103,34 @@ def draw_gold(ids: Collection[str], gold: float | int, *, seed: int = 0) -> set[
     return set(seeded_order(ids, seed, "gold")[: int(count)])
 
 
+def with_gold(roles: Mapping[str, str], gold: float | int | Collection[str], seed: int) -> dict[str, str]:
+    """Return roles in which some training cases are gold.
+
+    Args:
+        roles: id -> role.
+        gold: a share, a number (see :func:`draw_gold`), or ids, of which those in other roles keep theirs.
+        seed: of the draw.
+
+    Raises:
+        InputError: where an id is unknown, none is a training case, or no training case would be left.
+    """
+    training = [name for name, role in roles.items() if role == "train"]
+    if isinstance(gold, (int, float)):
+        named = draw_gold(training, gold, seed=seed)
+    else:
+        for name in gold:
+            if name not in roles:
+                raise unknown_name("gold case", name, roles)
+        named = set(gold) & set(training)
+        if not named:
+            raise InputError(
+                "none of the gold cases named is among the training cases of this split: name more of them"
+            )
+        if len(named) == len(training):
+            raise InputError("every training case is named as gold: leave some to learn from")
+    return {name: "gold" if name in named else role for name, role in roles.items()}
+
+
 def limit_training(roles: Mapping[str, str], limit: int | None, *, seed: int = 0) -> dict[str, str]:
     """Keep so many cases of the role ``train``, drawn by seed, and all cases of other roles.
 

@@ -30,12 +30,26 @@ class LoadedLabels:
     notes: tuple[str, ...] = ()
 
 
+def head_of(raw: RawVolume) -> tuple[Grid, int]:
+    """Return the grid of the image and its number of channels, from headers.
+
+    Raises:
+        InputError: naming the file that cannot be read.
+    """
+    if raw.stacked:
+        return volume_files.stack_grid(raw.images, key=raw.image_key or "image"), 1
+    heads = [volume_files.read_grid(path, key=raw.image_key) for path in raw.images]
+    return heads[0][0], sum(channels for _, channels in heads)
+
+
 def load_image_volume(raw: RawVolume) -> Volume:
     """Return the image, (X, Y, Z, C).
 
     Raises:
         InputError: naming the file that cannot be read.
     """
+    if raw.stacked:
+        return volume_files.read_stack(raw.images, key=raw.image_key or "image")
     paths = raw.images[0] if len(raw.images) == 1 else raw.images
     volume: Volume = volume_files.read_volume(paths, key=raw.image_key)
     return volume
@@ -54,13 +68,18 @@ def load_label_volumes(raw: RawVolume, grid: Grid, *, resample: bool) -> LoadedL
     """
     if raw.label is None:
         raise InputError(f"{raw.where} has no label: add one, or remove the volume")
-    label = _on_grid(
-        raw.label, volume_files.read_label_volume(raw.label, key=raw.label_key), raw, grid, resample
-    )
+    label = _on_grid(raw.label, _labels(raw, raw.label, raw.label_key), raw, grid, resample)
     truth = None
     if raw.truth is not None:
-        truth = _on_grid(raw.truth, volume_files.read_label_volume(raw.truth), raw, grid, resample)
+        truth = _on_grid(raw.truth, _labels(raw, raw.truth, raw.truth_key), raw, grid, resample)
     return LoadedLabels(label, truth, label.notes + (truth.notes if truth else ()))
+
+
+def _labels(raw: RawVolume, path: Path, key: str | None) -> Volume:
+    if not raw.stacked:
+        return volume_files.read_label_volume(path, key=key)
+    stack = volume_files.read_stack(raw.images, key=key or "label")
+    return volume_files.whole_labels(path, Volume(stack.array[..., 0], stack.grid))
 
 
 def load_trust(raw: RawVolume, grid: Grid) -> NDArray[np.uint8] | None:

@@ -4,10 +4,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from metadcseg.data import volume_files
 from metadcseg.data.findings import Finding
-from metadcseg.data.slicing import place
+from metadcseg.data.slicing import SliceOptions, place
 from metadcseg.data.sources.case import VolumeScan
+from metadcseg.data.volume_cases import head_of
 from metadcseg.errors import InputError
 
 
@@ -34,21 +34,21 @@ class Estimate:
         return Finding("note", "estimate", str(out), sentence)
 
 
-def estimate(scan: VolumeScan, *, edges: bool) -> Estimate:
+def estimate(scan: VolumeScan, options: SliceOptions, *, edges: bool) -> Estimate:
     """Return what the volumes of a scan will take; files whose header cannot be read are left out.
 
     Args:
-        scan: the volumes and how they are cut.
+        scan: the volumes.
+        options: how they are cut.
         edges: whether edges are stored, too.
     """
     disk = memory = slices = 0
     for raw in scan.volumes:
         try:
-            heads = [volume_files.read_grid(path, key=raw.image_key) for path in raw.images]
-            placement = place(heads[0][0], scan.slices)
+            grid, channels = head_of(raw)
+            placement = place(grid, options)
         except InputError:
             continue  # said by the inspection, with its reason
-        grid, channels = heads[0][0], sum(count for _, count in heads)
         voxels = grid.shape[0] * grid.shape[1] * grid.shape[2]
         pixels = placement.slices * placement.height * placement.width
         reference = raw.verified or raw.truth is not None

@@ -63,11 +63,38 @@ def read_grid(path: Path, *, key: str | None = None) -> tuple[Grid, int]:
         InputError: naming the file, where it cannot be read, is no volume, or is too large.
     """
     grid, channels = _said(path, lambda: _head(path, key or "image"))
-    if min(*grid.shape, channels) < 1 or int(np.prod(grid.shape, dtype=object)) * channels > MAX_VALUES:
-        raise InputError(
-            f"{path}: a volume holds 1 to {MAX_VALUES} numbers, its header says {grid.shape} x {channels}: crop it"
-        )
-    return grid, channels
+    return _capped(path, grid, channels), channels
+
+
+def read_stack(paths: Sequence[Path], *, key: str) -> Volume:
+    """Read slices that lie in HDF5 files of their own, one channel.
+
+    Args:
+        paths: of the slices, in their order along z.
+        key: of the two-dimensional dataset in each.
+
+    Returns:
+        The volume, (X, Y, Z, 1), integers as stored or float32, on a grid that is not known.
+
+    Raises:
+        InputError: naming the file that cannot be read, holds NaN or infinite values, or has another size.
+    """
+    grid = stack_grid(paths, key=key)
+    return Volume(
+        _finite(paths[0], _plain(_said(paths[0], lambda: volume_hdf5.stack_voxels(paths, key)))), grid
+    )
+
+
+def stack_grid(paths: Sequence[Path], *, key: str) -> Grid:
+    """Return the grid of such slices, from their headers.
+
+    Raises:
+        InputError: naming the file that is missing, cannot be read or has another size.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file")
+    return _capped(paths[0], _said(paths[0], lambda: volume_hdf5.stack_head(paths, key))[0], 1)
 
 
 def read_volume(paths: Path | Sequence[Path], *, key: str | None = None) -> Volume:
@@ -110,7 +137,16 @@ def read_label_volume(path: Path, *, key: str | None = None) -> Volume:
         raise InputError(
             f"{path} holds {channels} channels, labels are one class number per voxel: merge them"
         )
-    array = _finite(path, _voxels(path, key or "label"))[..., 0]
+    return whole_labels(path, Volume(_finite(path, _voxels(path, key or "label"))[..., 0], grid))
+
+
+def whole_labels(path: Path, stored: Volume) -> Volume:
+    """Return labels, (X, Y, Z) of any type, as integers; what was rounded is noted.
+
+    Raises:
+        InputError: naming the file where they are no whole numbers.
+    """
+    array, grid = stored.array, stored.grid
     notes: tuple[str, ...] = ()
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
@@ -193,6 +229,14 @@ def output_suffix(path: Path) -> str:
         ".nhdr": ".nrrd",
     }
     return next((ends[end] for end in ends if name.endswith(end)), ".nii.gz")
+
+
+def _capped(path: Path, grid: Grid, channels: int) -> Grid:
+    if min(*grid.shape, channels) < 1 or int(np.prod(grid.shape, dtype=object)) * channels > MAX_VALUES:
+        raise InputError(
+            f"{path}: a volume holds 1 to {MAX_VALUES} numbers, its header says {grid.shape} x {channels}: crop it"
+        )
+    return grid
 
 
 def _head(path: Path, key: str) -> tuple[Grid, int]:

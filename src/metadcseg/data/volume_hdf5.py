@@ -1,5 +1,6 @@
 """HDF5 files with one dataset for the image and one for the label, by h5py. They say nothing about the world."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,35 @@ def voxels(path: Path, key: str) -> NDArray[Any]:
         dataset = _dataset(path, file, key)
         shape, channels = _shape(path, key, dataset)
         return np.asarray(dataset[...]).reshape(*shape, channels)
+
+
+def stack_head(paths: Sequence[Path], key: str) -> tuple[Grid, int]:
+    """Return the grid of slices that lie in files of their own, of unknown place, and 1; no voxel decoded.
+
+    Raises:
+        InputError: where a slice is not two-dimensional or has another size than the first.
+    """
+    first: tuple[int, ...] = ()
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            dataset = _dataset(path, file, key)
+            shape = tuple(dataset.shape or ())
+            if len(shape) != 2 or dataset.dtype.kind not in "iufb" or shape != (first or shape):
+                wanted = f"numbers of {first}, as {paths[0].name}" if first else "numbers (X, Y)"
+                raise InputError(
+                    f"{path}: '{key}' must be {wanted}, got {shape} of {dataset.dtype}: export it again"
+                )
+            first = shape
+    return Grid((first[0], first[1], len(paths)), UNKNOWN_AFFINE, known=False), 1
+
+
+def stack_voxels(paths: Sequence[Path], key: str) -> NDArray[Any]:
+    """Return (X, Y, Z, 1) of slices that lie in files of their own, as stored."""
+    planes = []
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            planes.append(np.asarray(_dataset(path, file, key)[...]))
+    return np.stack(planes, axis=2)[..., None]
 
 
 def has(path: Path, key: str) -> bool:

@@ -1,7 +1,8 @@
 """Look at every volume and label before anything is written: one at a time, never stopping at the first problem."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class VolumeInspection:
         findings: what was found.
         channels: C of every image, 0 where none could be read.
         scheme: what the values in the labels mean; None where that is an error.
-        facts: file -> what is in the label, of labels and truths.
+        facts: what is in each label and truth.
     """
 
     findings: tuple[Finding, ...]
@@ -40,6 +41,7 @@ def inspect_volumes(
     slices: SliceOptions,
     remap: Mapping[int, int] | None = None,
     classes: int | None = None,
+    declared: tuple[frozenset[int], str] | None = None,
     resample_labels: bool = False,
     progress: Progress | None = None,
 ) -> VolumeInspection:
@@ -50,6 +52,7 @@ def inspect_volumes(
         slices: how they will be cut.
         remap: value in a label file -> class number.
         classes: number of classes with background where it is known.
+        declared: the values that labels may hold, and the file that says so.
         resample_labels: whether labels may lie on another grid than their image.
         progress: called after every volume.
     """
@@ -57,11 +60,19 @@ def inspect_volumes(
     facts: dict[str, MaskFacts] = {}
     digests: list[tuple[str, str, str]] = []
     channels: dict[str, int] = {}
+    outlined: dict[tuple[Path, ...], str] = {}
     for number, raw in enumerate(volumes, start=1):
+        held = len(digests)
         _inspect(raw, slices, resample_labels, findings, facts, digests, channels)
+        if outlined.get(raw.images) == raw.group:  # another outline of the same image is no copy of it
+            del digests[held:]
+        outlined.setdefault(raw.images, raw.group)
         if progress:
             progress(number, len(volumes))
-    scheme, found = settle(list(facts.values()), remap, classes) if facts else (None, [])
+    undeclared = [] if declared is None else _undeclared(facts.values(), remap or {}, *declared)
+    scheme, found = (None, undeclared)
+    if facts and not undeclared:
+        scheme, found = settle(list(facts.values()), remap, classes)
     findings += found + _channel_findings(channels)
     findings += [_empty(entry) for entry in facts.values() if _is_empty(entry, remap or {})]
     findings += duplicates(digests)
@@ -101,9 +112,9 @@ def _inspect(
         findings.append(Finding("error", "mask-unreadable", str(raw.label or raw.where), str(error)))
         return
     findings += [Finding("note", "mask-converted", str(raw.label), note) for note in labels.notes]
-    facts[str(raw.label)] = volume_facts(str(raw.label), labels.label)
+    facts[f"{raw.id} label"] = volume_facts(str(raw.label), labels.label)
     if labels.truth is not None:
-        facts[str(raw.truth)] = volume_facts(str(raw.truth), labels.truth)
+        facts[f"{raw.id} truth"] = volume_facts(str(raw.truth), labels.truth)
 
 
 def volume_facts(where: str, labels: Volume) -> MaskFacts:
@@ -125,6 +136,23 @@ def _value_findings(raw: RawVolume, image: Volume) -> list[Finding]:
         return [Finding("error", "image-not-finite", raw.where, sentence)]
     flat = array.reshape(-1, 1, array.shape[3])
     return [constant_image(raw.where)] if is_constant(flat) else []
+
+
+def _undeclared(
+    facts: Iterable[MaskFacts], remap: Mapping[int, int], values: frozenset[int], where: str
+) -> list[Finding]:
+    """Return an error for every label that holds a value which its source does not know."""
+    known = ", ".join(str(value) for value in sorted(values))
+    findings = []
+    for entry in facts:
+        if strange := [level for level in entry.levels if level not in values and level not in remap]:
+            held = ", ".join(str(level) for level in strange[:8]) + (" ..." if len(strange) > 8 else "")
+            sentence = (
+                f"{entry.where} holds the label {held}, unknown to {where} (which has {known}): correct one of the "
+                f"two, or pass --remap {strange[0]}:0"
+            )
+            findings.append(Finding("error", "label-unexpected", entry.where, sentence))
+    return findings
 
 
 def _channel_findings(channels: Mapping[str, int]) -> list[Finding]:

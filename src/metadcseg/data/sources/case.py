@@ -70,6 +70,9 @@ class RawVolume:
         label_key: likewise; ``label`` may be the image file itself.
         verified: whether the label is beyond doubt: it is then also the reference.
         truth: a reference beside the label, on its grid.
+        truth_key: the data set within an HDF5 file.
+        stacked: ``images`` are HDF5 files of one slice each, in their order along z, which hold labels and truth as
+            well (``label`` and ``truth`` name the first of them).
         trust: how far the label is to be trusted: one number from 0 to 1, or a volume of such numbers
             (of integers: 0 to 255); None where nothing is known.
     """
@@ -83,6 +86,8 @@ class RawVolume:
     label_key: str | None = None
     verified: bool = False
     truth: Path | None = None
+    truth_key: str | None = None
+    stacked: bool = False
     trust: Path | float | None = None
 
     @property
@@ -103,6 +108,8 @@ class VolumeScan:
         regions: named unions of labels that are scored beside the classes.
         slices: how the source wants its volumes cut.
         remap: value in a label file -> class number, where the source knows that.
+        values: the values that label files may hold, where the source declares them.
+        declared_by: the file or data set that does.
     """
 
     volumes: tuple[RawVolume, ...]
@@ -112,3 +119,5 @@ class VolumeScan:
     regions: dict[str, list[int]] | None = None
     slices: SliceOptions = field(default_factory=SliceOptions)
     remap: Mapping[int, int] | None = None
+    values: frozenset[int] | None = None
+    declared_by: str = ""

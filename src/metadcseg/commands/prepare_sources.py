@@ -1,0 +1,179 @@
+"""``metadcseg prepare`` for volumes: the options, a folder of one's own, and data sets whose layout is known."""
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.text import Text
+
+from metadcseg.commands.console import Advance, parse_gold, parse_remap
+from metadcseg.data.prepare import PrepareReport
+from metadcseg.data.prepare_volumes import prepare_volumes
+from metadcseg.data.slicing import SliceOptions
+from metadcseg.data.sources.case import VolumeScan
+from metadcseg.data.sources.known import KNOWN, scan_known
+from metadcseg.data.sources.patterns import Patterns, scan_patterns
+from metadcseg.data.sources.roles import Draw
+from metadcseg.data.sources.volume_folder import scan_volume_folder
+from metadcseg.data.volume_estimate import estimate
+from metadcseg.errors import InputError
+
+NAMES = (*KNOWN, "patterns")
+"""Data sets of volumes that lie in ``--source``."""
+
+PATTERN_OPTIONS = ("image", "label", "truth", "trust", "labels")
+
+_VOLUMES = (
+    (
+        "axis",
+        "auto",
+        "which axis is sliced: x, y, z, axial, coronal, sagittal; auto: that of the largest spacing",
+    ),
+    ("pixel", "as they are", "side of a pixel of the slices in mm, to which they are resampled"),
+    ("normalise", "zscore", "over each volume: zscore, nonzero, percentile, window:LOW,HIGH or none"),
+    ("crop", "none", "content: leave out the background around the content"),
+    ("empty", "keep", "drop: leave out slices without foreground, of training and gold volumes only"),
+)
+"""Options of volumes: name, default, what they mean."""
+
+
+def add_volume_options(parser: ArgumentParser) -> None:
+    """Add the options of volumes and of their sources."""
+    for name, default, what in _VOLUMES:
+        flag, told = f"--{name.replace('_', '-')}", f"volumes: {what} (by default {default})"
+        parser.add_argument(flag, dest=name, type=str, default=None, help=told)
+    add_source_options(parser)
+
+
+def add_source_options(parser: ArgumentParser) -> None:
+    """Add the options that say which files a data set holds and what they mean."""
+    parser.add_argument("--source", type=str, default=None, help="where a named data set lies")
+    for name in ("image", "label"):
+        told = f"volumes: name of the {name} in HDF5 files (by default {name})"
+        parser.add_argument(f"--{name}-key", dest=f"{name}_key", type=str, default=None, help=told)
+    parser.add_argument(
+        "--resample-labels",
+        dest="resample_labels",
+        action="store_true",
+        help="volumes: bring labels on another grid than their image onto it (nearest voxel)",
+    )
+    parser.add_argument(
+        "--image",
+        type=str,
+        action="append",
+        default=None,
+        help="patterns: where the image of a case is, such as '{role}/{case}/t1.nii.gz'; once for every channel",
+    )
+    for name, what in (
+        ("label", "where its label is"),
+        ("truth", "where a reference beside the label is"),
+        ("trust", "where a volume of trust in the label is, from 0 to 1"),
+    ):
+        parser.add_argument(f"--{name}", type=str, default=None, help=f"patterns: {what}")
+    parser.add_argument("--labels", type=str, default=None, help="acdc: label (the default), or scribble")
+
+
+def prepare_known(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
+    """Prepare a data set that lies in ``--source``; say first whose it is and what it takes."""
+    scan = scan_source(options.what, options)
+    if options.spacing is not None:
+        raise InputError(f"--spacing does not belong to 'prepare {options.what}': leave it out")
+    return _prepare(options, scan, options.name or options.what, advance, console)
+
+
+def scan_source(what: str, options: Namespace) -> VolumeScan:
+    """Return what a named data set holds.
+
+    Args:
+        what: one of ``NAMES``.
+        options: of the command.
+
+    Raises:
+        InputError: where an option is missing, does not belong to it, or the folder is another.
+    """
+    if options.source is None:
+        raise InputError(f"{what} needs --source: the folder it lies in")
+    own = {"acdc": ("labels",), "patterns": ("image", "label", "truth", "trust")}.get(what, ())
+    for name in PATTERN_OPTIONS:
+        if options[name] is not None and name not in own:
+            raise InputError(f"--{name} does not belong to '{what}': leave it out")
+    gold = None if options.gold is None else parse_gold(options.gold)
+    draw = Draw(options.seed, gold, options.val, options.test)
+    source = Path(options.source)
+    if what != "patterns":
+        given = {} if options.labels is None else {"labels": options.labels}
+        return scan_known(what, source, draw, **given)
+    if options.label is None:
+        raise InputError("patterns need --label 'PATTERN', such as 'train/{case}/label.nii.gz'")
+    patterns = Patterns(tuple(options.image or ()), options.label, options.truth, options.trust)
+    keys = {"image_key": options.image_key, "label_key": options.label_key}
+    return scan_patterns(source, patterns, draw, **keys)
+
+
+def prepare_volume_folder(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
+    """Prepare a folder of volumes with images/ and masks/."""
+    if options.spacing is not None:
+        raise InputError(f"--spacing does not belong to 'prepare {options.what}': leave it out")
+    folder = Path(options.what)
+    scan = scan_volume_folder(
+        folder,
+        seed=options.seed,
+        image_key=options.image_key,
+        label_key=options.label_key,
+        **{role: options[role] for role in ("val", "test") if options[role] is not None},
+    )
+    return _prepare(options, scan, options.name or folder.resolve().name, advance, console)
+
+
+def refuse_volume_options(options: Namespace) -> None:
+    """Refuse options of volumes where there are none."""
+    given = [
+        name
+        for name in (*(row[0] for row in _VOLUMES), "image_key", "label_key")
+        if options[name] is not None
+    ]
+    if options.resample_labels:
+        given.append("resample-labels")
+    if given:
+        raise InputError(
+            f"--{given[0].replace('_', '-')} is for volumes, and {options.what} has no volumes: leave it out"
+        )
+
+
+def _prepare(
+    options: Namespace, scan: VolumeScan, name: str, advance: Advance, console: Console
+) -> PrepareReport:
+    slices = _slices(options)
+    source: dict[str, Any] = scan.source or {}
+    if "title" in source:
+        told = f"{source['title']} ({source['url']}). Licence: {source['licence']}. Please cite: {source['citation']}"
+        console.print(Text(told), soft_wrap=True)
+    needed = estimate(scan, slices, edges=options.edges != "none").finding(Path(options.out))
+    console.print(Text(f"{len(scan.volumes)} volumes: {needed.sentence}"), soft_wrap=True)
+    return prepare_volumes(
+        scan,
+        Path(options.out),
+        name=name,
+        slices=slices,
+        remap=None if options.remap is None else parse_remap(options.remap),
+        limit=options.limit,
+        seed=options.seed,
+        edges=options.edges,
+        resample_labels=options.resample_labels,
+        progress=advance,
+    )
+
+
+def _slices(options: Namespace) -> SliceOptions:
+    given = {
+        name: options[name] for name in ("axis", "normalise", "crop", "empty") if options[name] is not None
+    }
+    if options.pixel is not None:
+        try:
+            given["pixel"] = float(options.pixel)
+        except ValueError:
+            raise InputError(
+                f"--pixel must be a size above 0 in mm, such as 1.5, got '{options.pixel}'"
+            ) from None
+    return SliceOptions(**given)
