@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import h5py
 import nibabel
 import numpy as np
 import pytest
@@ -189,6 +190,22 @@ def test_the_same_volume_under_another_name_in_another_role_is_found(folder, tmp
         says=("c9.nii.gz", "c0.nii.gz", "same image"),
         alone=False,  # what the set takes is told before
     )
+
+
+def test_hdf5_is_read_under_the_same_key_again(folder, tmp_path):
+    (tmp_path / "h5/images").mkdir(parents=True)
+    shutil.copy(folder / "splits.csv", tmp_path / "h5")
+    for number in range(6):
+        with h5py.File(tmp_path / f"h5/images/c{number}.h5", "w") as file:
+            file["scan"] = np.asarray(nibabel.load(folder / f"images/c{number}.nii.gz").dataobj)
+            file["outline"] = ball(number)
+    keys = ("--image-key", "scan", "--label-key", "outline")
+    assert done("check", tmp_path / "h5", *keys, "--json").json["ok"]
+    done("prepare", tmp_path / "h5", *keys, "--out", tmp_path / "set", "--edges", "none")
+    done(*train(tmp_path / "set", tmp_path / "run", "--method", "supervised"))
+    done("predict", tmp_path / "run", tmp_path / "h5/images/c5.h5", "--out", tmp_path / "out")
+    assert nibabel.load(tmp_path / "out/c5.nii.gz").shape == SHAPE
+    done("evaluate", tmp_path / "run")
 
 
 def test_labels_on_another_grid_can_be_resampled(folder, tmp_path):

@@ -87,6 +87,8 @@ def prepare_volumes(
     source = dict(scan.source or {})
     if remap:
         source["remap"] = {str(value): label for value, label in remap.items()}
+    if key := next((raw.image_key for raw in scan.volumes if raw.image_key), None):
+        source["image_key"] = key  # by which new volumes are read, too
     made_by = None if detector is None else detector.facts()
     counts: Counter[str] = Counter()
     raw_bytes = 0

@@ -115,10 +115,10 @@ def score_volume(
 def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | None = None) -> list[Path]:
     """Segment volumes and write a label volume for each, over its image: same grid, same format where it is one file.
 
-    The volumes are cut as those that the network was trained on. A file is one case. Only where the network was trained
-    on several channels and a file of a folder has fewer, the files that share its name but for the last four digits are
-    its other channels, counted from 0 (``CASE_0000.nii.gz``, ``CASE_0001.nii.gz``, ...). What is there
-    already is left alone.
+    The volumes are cut as those that the network was trained on, HDF5 files read under the same key. A file is one
+    case. Only where the network was trained on several channels and a file of a folder has fewer, the files that share
+    its name but for the last four digits are its other channels, counted from 0 (``CASE_0000.nii.gz``,
+    ``CASE_0001.nii.gz``, ...). What is there already is left alone.
 
     Args:
         run: the folder of a run that was trained on volumes.
@@ -135,7 +135,8 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
     """
     trained, predict = load_predictor(run)
     options = SliceOptions.from_dict(trained.info["set"]["preprocessing"])
-    cases = _cases(images, trained.channels)
+    key = trained.info["set"].get("image_key")
+    cases = _cases(images, trained.channels, key)
     if images.is_dir() and out.resolve() == images.resolve():
         raise InputError(
             f"--out {out} is the folder of the images: give another one, so that none is mixed up"
@@ -151,7 +152,7 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
             if target.exists():
                 raise InputError(f"{target} exists: move it away")
             _check_numbers(files, trained.channels)
-            volume = read_volume(files)
+            volume = read_volume(files, key=key)
             if volume.array.shape[3] != trained.channels:
                 raise InputError(
                     f"{files[0]}: the network was trained on {trained.channels} channels, got {volume.array.shape[3]}"
@@ -169,7 +170,7 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
     return written
 
 
-def _cases(images: Path, channels: int) -> list[tuple[str, list[Path]]]:
+def _cases(images: Path, channels: int, key: str | None) -> list[tuple[str, list[Path]]]:
     """Return name and files of every volume that a path means."""
     if is_volume_file(images) and images.exists():
         return [(stem_of(images), [images])]
@@ -187,7 +188,7 @@ def _cases(images: Path, channels: int) -> list[tuple[str, list[Path]]]:
     parts: dict[str, list[Path]] = {}
     for path in files:
         found = _CHANNEL.fullmatch(stem_of(path))
-        if channels == 1 or found is None or not _is_part(path, channels):
+        if channels == 1 or found is None or not _is_part(path, channels, key):
             cases.append((stem_of(path), [path]))  # four digits may as well be the number of a patient
         elif found[1] in parts:
             parts[found[1]].append(path)
@@ -197,10 +198,10 @@ def _cases(images: Path, channels: int) -> list[tuple[str, list[Path]]]:
     return cases
 
 
-def _is_part(path: Path, channels: int) -> bool:
+def _is_part(path: Path, channels: int, key: str | None) -> bool:
     """Return whether a file holds only some of the channels; one that cannot be read is named when its turn comes."""
     try:
-        return read_grid(path)[1] < channels
+        return read_grid(path, key=key)[1] < channels
     except InputError:
         return False
 

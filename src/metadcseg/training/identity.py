@@ -52,6 +52,7 @@ def describe(
             "cases": {role: len(prepared.select(role)) for role in ROLES},
             "volumes": _volumes(prepared),
             "preprocessing": prepared.preprocessing,
+            "image_key": prepared.source.get("image_key"),
         },
         "noise": None if prepared.noise is None else without_draws(prepared.noise),
         "network": asdict(network),
