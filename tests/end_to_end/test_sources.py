@@ -30,7 +30,7 @@ def test_brain_tumours_with_regions(tmp_path):
     done("corrupt", tmp_path / "set", "--rate", "0.2", "--out", tmp_path / "noisy")
     done(*train(tmp_path / "noisy", tmp_path / "run", epochs=2))
     record = done("evaluate", tmp_path / "run", "--json").json
-    assert record["regions"]["classes"].keys() == {"enhancing tumour", "oedema", "tumour core"}
+    assert record["regions"]["per_class"].keys() == {"enhancing tumour", "oedema", "tumour core"}
     nifti(tmp_path / "new/case_900.nii.gz", image(900, 4))
     done("predict", tmp_path / "run", tmp_path / "new", "--out", tmp_path / "masks")
     assert nibabel.load(tmp_path / "masks/case_900.nii.gz").shape == (12, 10, 6)
