@@ -29,8 +29,9 @@ from metadcseg.algorithm.lookahead import gold_gradient, meta_gradients, pixel_g
 from metadcseg.algorithm.meta_weights import initial_weights, pseudo_labels
 from metadcseg.config import read_config
 from metadcseg.data.frames import label_to_frame
-from metadcseg.data.loading import TrainingView, epoch_batches
+from metadcseg.data.loading import epoch_batches
 from metadcseg.data.store import PreparedSet
+from metadcseg.data.training_view import TrainingView
 from metadcseg.methods import create_method
 from metadcseg.networks.contract import parameters_of
 from metadcseg.tensors import Batch

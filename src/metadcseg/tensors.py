@@ -65,10 +65,12 @@ class Batch:
         warp: how the augmented frame relates to the image's own frame.
         edges: (N, H, W) float32, the probability from 0 to 1 that a pixel is on an edge (eq. 8), 0 beyond the
             image after a warp; or None where no edges are known.
+        trust: (N, H, W) float32 from 0 to 1, how far the given labels are to be trusted, or None: fully. It weighs
+            whatever is learned from them (:meth:`trusted`).
         joint: the size of the whole batch where this is one device's part of it; by default, it is the whole.
 
     Raises:
-        InputError: where shapes do not fit together, labels are not int64 or edges not float32.
+        InputError: where shapes do not fit together, labels are not int64, or edges or trust not float32.
     """
 
     images: Tensor
@@ -76,6 +78,7 @@ class Batch:
     indices: Tensor
     warp: Warp
     edges: Tensor | None = None
+    trust: Tensor | None = None
     joint: Joint | None = None
 
     def __post_init__(self) -> None:
@@ -85,12 +88,17 @@ class Batch:
         check_shape("labels", self.labels, (count, *size))
         check_shape("indices", self.indices, (count,))
         check_shape("warp.matrix", self.warp.matrix, (count, axes, axes + 1))
-        if self.edges is not None:
-            check_shape("edges", self.edges, (count, *size))
+        for name, maps in (("edges", self.edges), ("trust", self.trust)):
+            if maps is not None:
+                check_shape(name, maps, (count, *size))
+                if maps.dtype != torch.float32:
+                    raise InputError(f"{name} must be float32 from 0 to 1, got {maps.dtype}")
         if self.labels.dtype != torch.int64:
             raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
-        if self.edges is not None and self.edges.dtype != torch.float32:
-            raise InputError(f"edges must be float32 probabilities, got {self.edges.dtype}")
+
+    def trusted(self, maps: Tensor) -> Tensor:
+        """Return what concerns the given labels, (N, H, W), times the trust in them."""
+        return maps if self.trust is None else maps * self.trust
 
     @property
     def whole(self) -> Joint:
@@ -109,6 +117,7 @@ class Batch:
             images=self.images.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
             edges=None if self.edges is None else self.edges.to(device, non_blocking=True),
+            trust=None if self.trust is None else self.trust.to(device, non_blocking=True),
         )
 
 

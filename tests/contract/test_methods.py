@@ -115,6 +115,39 @@ def test_volumes_are_trained_on_in_patches(name: str, options: dict[str, Any]) -
 
 
 @every_variant
+def test_full_trust_changes_no_bit(name: str, options: dict[str, Any]) -> None:
+    twins = [tiny_network(), tiny_network()]
+    for network, trusted in zip(twins, (False, True), strict=True):
+        method, state = start(name, options, network)
+        for number in range(3):
+            state.updater.epoch = number // 2
+            gold = batch(100 + number) if method.declaration.needs_gold else None
+            noisy = batch(number)
+            trust = torch.ones(noisy.labels.shape) if trusted else None
+            method.step(state, replace(noisy, trust=trust), gold)
+    assert same(*twins)
+
+
+@every_variant
+def test_a_label_without_trust_changes_nothing(name: str, options: dict[str, Any]) -> None:
+    if options == {"labels": "clean", "dice": 0.0}:
+        pytest.skip("the upper bound trains on references, whose trust nobody asks for")
+    twins = [tiny_network(), tiny_network()]
+    other = tiny_network()
+    for network, value, trust in zip((*twins, other), (0, 2, 2), (0.0, 0.0, 1.0), strict=True):
+        method, state = start(name, options, network)
+        for number in range(2):
+            gold = batch(100 + number) if method.declaration.needs_gold else None
+            noisy = batch(number)
+            labels, known = noisy.labels.clone(), torch.ones(noisy.labels.shape)
+            known[:, 4:12, 4:12] = trust  # views shift labels by a few pixels: only the middle changes
+            labels[:, 7:9, 7:9] = value
+            method.step(state, replace(noisy, labels=labels, trust=known), gold)
+    assert same(*twins)
+    assert not same(twins[0], other)
+
+
+@every_variant
 def test_same_seed_gives_same_bits(name: str, options: dict[str, Any]) -> None:
     twins = [tiny_network(), tiny_network()]
     reports = []

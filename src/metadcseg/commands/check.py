@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metadcseg.commands.console import check_seed, parse_remap, plain_output, print_json, progress_bar
-from metadcseg.commands.prepare_sources import NAMES, add_source_options, scan_source
+from metadcseg.commands.console import check_seed, plain_output, print_json, progress_bar
+from metadcseg.commands.prepare_sources import NAMES, add_source_options, remap_of, scan_source
 from metadcseg.data.checks import CheckReport, check_path, check_volumes
+from metadcseg.errors import InputError
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, with a data set in --source (named as for
 prepare), or with a prepared set, before training:
@@ -31,6 +32,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"
     )
+    parser.add_argument("--ignore", type=str, default=None, help="mask values of unknown pixels: 9 or 9,200")
     parser.add_argument("--seed", type=int, default=0, help="of the split, as for prepare")
     parser.add_argument("--val", type=float, default=None, help="share for validation, as for prepare")
     parser.add_argument("--test", type=float, default=None, help="share for the test, as for prepare")
@@ -39,7 +41,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Check, print what was found, and return 2 where there are errors."""
-    remap = None if options.remap is None else parse_remap(options.remap)
+    remap = remap_of(options)
     check_seed(options.seed)
     with progress_bar(console, "checking") as advance:
         if options.path in NAMES:
@@ -47,8 +49,10 @@ def run(options: Namespace, console: Console) -> int:
             resample = options.resample_labels
             report = check_volumes(place, scan, remap=remap, resample_labels=resample, progress=advance)
         else:
+            if options.path != "kvasir-seg" and options.source is not None:
+                raise InputError(f"--source does not belong to 'check {options.path}': leave it out")
             report = check_path(
-                Path(options.path),
+                Path(options.source or options.path),
                 remap=remap,
                 seed=options.seed,
                 image_key=options.image_key,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from metadcseg.data.store_layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError
 
 INTERRUPTED = 130
@@ -76,6 +77,45 @@ def parse_remap(text: str) -> dict[int, int]:
         return {int(value): int(label) for value, label in pairs}
     except ValueError:
         raise InputError(f"--remap must look like 7:1,900:2 (mask value:class), got '{text}'") from None
+
+
+def parse_ignore(text: str) -> dict[int, int]:
+    """Return a remap to "ignored" from the mask values that ``--ignore`` was given.
+
+    Raises:
+        InputError: where the text has another form.
+
+    Example:
+        >>> parse_ignore("9,200")
+        {9: 255, 200: 255}
+    """
+    try:
+        return {int(value): UNKNOWN_LABEL for value in text.split(",")}
+    except ValueError:
+        raise InputError(f"--ignore must be mask values such as 9 or 9,200, got '{text}'") from None
+
+
+def parse_regions(texts: Sequence[str]) -> dict[str, list[int]]:
+    """Return region -> classes from what ``--region`` was given, once for each.
+
+    Raises:
+        InputError: where a text has another form, or a name is given twice.
+
+    Example:
+        >>> parse_regions(["core:2,3", "whole:1,2,3"])
+        {'core': [2, 3], 'whole': [1, 2, 3]}
+    """
+    regions: dict[str, list[int]] = {}
+    for text in texts:
+        name, _, labels = text.rpartition(":")
+        try:
+            members = [int(label) for label in labels.split(",")]
+        except ValueError:
+            members = []
+        if not name or not members or name in regions:
+            raise InputError(f"--region must look like core:2,3 (a name of its own, classes), got '{text}'")
+        regions[name] = members
+    return regions
 
 
 def parse_gold(text: str) -> float | int | list[str]:

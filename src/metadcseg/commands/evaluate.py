@@ -47,11 +47,22 @@ def run(options: Namespace, console: Console) -> int:
         [(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases"
     )
     print_table(table)
+    if len(record["per_class"]) > 1:
+        print_table(score_table(_parts(record), "classes"))
     if "regions" in record:
-        print_table(score_table([(str(record["label"]), record["regions"])], "regions (unions of classes)"))
+        print_table(score_table(_parts(record["regions"]), "regions (unions of classes)"))
     for note in record["notes"]:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _parts(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return one row per class, or per region, and their mean."""
+    rows = [
+        (name, {"summary": entry, "empty_predictions": entry["empty_predictions"]})
+        for name, entry in record["per_class"].items()
+    ]
+    return [*rows, ("mean", record)]
 
 
 def _data(given: str | None, info: Mapping[str, Any]) -> Path:

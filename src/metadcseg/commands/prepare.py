@@ -12,7 +12,7 @@ from metadcseg.commands.console import (
     Advance,
     check_seed,
     parse_gold,
-    parse_remap,
+    parse_regions,
     plain_output,
     print_json,
     progress_bar,
@@ -24,6 +24,7 @@ from metadcseg.commands.prepare_sources import (
     prepare_known,
     prepare_volume_folder,
     refuse_volume_options,
+    remap_of,
 )
 from metadcseg.data.edges import DEFAULT
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
@@ -66,6 +67,14 @@ def add_options(parser: ArgumentParser) -> None:
         )
     parser.add_argument(
         "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"
+    )
+    parser.add_argument("--ignore", type=str, default=None, help="mask values of unknown pixels: 9 or 9,200")
+    parser.add_argument(
+        "--region",
+        type=str,
+        action="append",
+        default=None,
+        help="a union of classes that is scored beside them, such as core:2,3; once for each",
     )
     for name, what in _PHANTOM.items():
         default = getattr(PhantomOptions, name)
@@ -119,7 +128,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
     if options.what in ("phantom", "kvasir-seg"):
         refuse_volume_options(options)
     if options.what == "phantom":
-        _refuse(options, "source", "remap", "limit", "spacing")
+        _refuse(options, "source", "remap", "ignore", "region", "limit", "spacing")
         changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
         drawn = PhantomOptions(**changed, seed=seed)
         gold = _drawn(options.gold)
@@ -134,7 +143,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
             progress=advance,
         )
     if options.what == "kvasir-seg":
-        _refuse(options, "remap", "spacing", *_PHANTOM)
+        _refuse(options, "remap", "ignore", "region", "spacing", *_PHANTOM)
         if options.source is None:
             raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
         named = {"name": options.name} if options.name else {}
@@ -151,7 +160,8 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         Path(options.what),
         out,
         name=options.name,
-        remap=None if options.remap is None else parse_remap(options.remap),
+        remap=remap_of(options),
+        regions=parse_regions(options.region or ()),
         spacing=None if options.spacing is None else _spacing(options.spacing),
         progress=advance,
         **shares,

@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.text import Text
 
-from metadcseg.commands.console import Advance, parse_gold, parse_remap
+from metadcseg.commands.console import Advance, parse_gold, parse_ignore, parse_regions, parse_remap
 from metadcseg.data.prepare import PrepareReport
 from metadcseg.data.prepare_volumes import prepare_volumes
 from metadcseg.data.slicing import SliceOptions
@@ -141,6 +141,15 @@ def refuse_volume_options(options: Namespace) -> None:
         )
 
 
+def remap_of(options: Namespace) -> dict[int, int] | None:
+    """Return mask value -> class number of ``--remap`` and ``--ignore`` together, None where neither is given."""
+    remap = {} if options.remap is None else parse_remap(options.remap)
+    ignored = {} if options.ignore is None else parse_ignore(options.ignore)
+    for value in remap.keys() & ignored.keys():
+        raise InputError(f"--ignore {value} stands in --remap as well: leave it out of one of the two")
+    return {**remap, **ignored} or None
+
+
 def _prepare(
     options: Namespace, scan: VolumeScan, name: str, advance: Advance, console: Console
 ) -> PrepareReport:
@@ -156,7 +165,8 @@ def _prepare(
         Path(options.out),
         name=name,
         slices=slices,
-        remap=None if options.remap is None else parse_remap(options.remap),
+        remap=remap_of(options),
+        regions=parse_regions(options.region or ()),
         limit=options.limit,
         seed=options.seed,
         edges=options.edges,

@@ -12,6 +12,7 @@ from metadcseg.data.findings import Finding, plural
 from metadcseg.data.labels import IGNORED, LabelScheme, MaskFacts, mask_facts, settle
 from metadcseg.data.readers import Picture, read_image, read_mask
 from metadcseg.data.sources.case import RawCase
+from metadcseg.data.sources.trust import read_trust
 from metadcseg.data.splits import across_roles, split_groups
 from metadcseg.data.store import ROLES
 from metadcseg.data.store_layout import array_digest
@@ -88,6 +89,7 @@ def inspect_cases(
             findings += [Finding("note", "mask-converted", case.id, note) for note in mask.notes]
             facts[case.id] = mask_facts(_name(case, "mask"), mask)
             raw_bytes += mask.array.size * (1 + case.verified)
+        findings += [] if image is None else _trust_findings(case, image)
         if image is not None and mask is not None and image.array.shape[:2] != mask.array.shape:
             findings.append(_size_mismatch(case, image.array.shape[:2], mask.array.shape))
         if progress:
@@ -175,6 +177,14 @@ def _try(case: RawCase, what: str, findings: list[Finding]) -> Picture | None:
     except InputError as error:
         findings.append(Finding("error", f"{what}-unreadable", _name(case, what), str(error)))
         return None
+
+
+def _trust_findings(case: RawCase, image: Picture) -> list[Finding]:
+    try:
+        read_trust(case, (image.array.shape[0], image.array.shape[1]))
+    except InputError as error:
+        return [Finding("error", "trust-unreadable", str(case.trust), str(error))]
+    return []
 
 
 def _name(case: RawCase, what: str) -> str:

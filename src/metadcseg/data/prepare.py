@@ -11,6 +11,7 @@ from metadcseg.data.findings import Finding, plural, without_repeats
 from metadcseg.data.inspection import Inspection, Progress, inspect_cases, load_image, load_mask
 from metadcseg.data.readers import with_channels
 from metadcseg.data.sources import RawCase, Scan, scan_folder, scan_kvasir
+from metadcseg.data.sources.trust import read_trust
 from metadcseg.data.store import ROLES, SetWriter, refuse_occupied
 from metadcseg.errors import InputError
 
@@ -70,6 +71,7 @@ def prepare_folder(
     test: float = 0.1,
     limit: int | None = None,
     spacing: tuple[float, float] | None = None,
+    regions: Mapping[str, Sequence[int]] | None = None,
     edges: str = DEFAULT,
     progress: Progress | None = None,
 ) -> PrepareReport:
@@ -86,6 +88,7 @@ def prepare_folder(
         test: share held out for the test likewise.
         limit: use only so many training cases beside gold; validation and test stay whole.
         spacing: size of a pixel in mm (row, column), where all images share one; distances then come in mm too.
+        regions: unions of classes by name, scored beside the classes.
         edges: who finds the edges of eq. 8: ``"pidinet"``, ``"none"``, or a file with weights of PiDiNet.
         progress: called after every case, which is looked at first and written then: twice.
 
@@ -96,7 +99,7 @@ def prepare_folder(
     scan = scan_folder(folder, seed=seed, val=val, test=test, limit=limit)
     if spacing is not None:
         scan = replace(scan, cases=tuple(replace(case, spacing=spacing) for case in scan.cases))
-    return _prepare(scan, out, name or folder.resolve().name, classes, remap, edges, progress)
+    return _prepare(scan, out, name or folder.resolve().name, classes, remap, edges, progress, regions)
 
 
 def prepare_kvasir(
@@ -185,6 +188,7 @@ def _prepare(
     remap: Mapping[int, int] | None,
     edges: str,
     progress: Progress | None,
+    regions: Mapping[str, Sequence[int]] | None = None,
 ) -> PrepareReport:
     detector = edge_detector(edges)  # before the work: its file may be wrong
     named = tuple(classes or scan.classes or ())
@@ -208,7 +212,13 @@ def _prepare(
     made_by = None if detector is None else detector.facts()
     channels, raw_bytes = inspection.channels, inspection.raw_bytes
     with SetWriter(
-        out, name=name, classes=named, channels=channels, source=source, edge_detector=made_by
+        out,
+        name=name,
+        classes=named,
+        channels=channels,
+        source=source,
+        edge_detector=made_by,
+        regions=regions,
     ) as writer:
         for done, case in enumerate(scan.cases, start=1):
             raw_bytes += _write(writer, case, inspection, detector)
@@ -234,6 +244,7 @@ def _write(writer: SetWriter, case: RawCase, inspection: Inspection, detector: E
         label=label,
         truth=label if case.verified else None,
         edges=edges,
+        trust=read_trust(case, label.shape),
         spacing=case.spacing,
     )
     return 0 if edges is None else edges.nbytes

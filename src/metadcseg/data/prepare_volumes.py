@@ -32,6 +32,7 @@ def prepare_volumes(
     slices: SliceOptions | None = None,
     classes: Sequence[str] | None = None,
     remap: Mapping[int, int] | None = None,
+    regions: Mapping[str, Sequence[int]] | None = None,
     limit: int | None = None,
     seed: int = 0,
     edges: str = DEFAULT,
@@ -47,6 +48,7 @@ def prepare_volumes(
         slices: how volumes are cut; as the scan says by default.
         classes: names of the classes, background first; those of the scan by default, else numbered.
         remap: value in a label file -> class number (255: ignored); wins over the scan's.
+        regions: unions of classes by name, scored beside the classes; those of the scan by default.
         limit: use only so many training volumes beside gold.
         seed: of the limit.
         edges: who finds the edges of eq. 8 in each slice: ``"pidinet"``, ``"none"``, or a file with weights. Three
@@ -100,7 +102,7 @@ def prepare_volumes(
         source=source,
         edge_detector=made_by,
         preprocessing=scan.slices.to_dict(),
-        regions=scan.regions,
+        regions=regions or scan.regions,
     ) as writer:
         for done, raw in enumerate(scan.volumes, start=1):
             written, size = _write(writer, raw, scan.slices, inspection, detector, resample_labels)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from metadcseg.data import volume_files
 from metadcseg.data.geometry import Grid, Volume
 from metadcseg.data.sources.case import RawVolume
+from metadcseg.data.sources.trust import as_trust
 from metadcseg.data.store_layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError
 
@@ -99,12 +100,7 @@ def load_trust(raw: RawVolume, grid: Grid) -> NDArray[np.uint8] | None:
                 f"{where}: trust must be one channel on the grid of {raw.where}: export it again"
             )
         values = volume.array[..., 0]
-        if values.dtype.kind in "iu":
-            values = values / 255
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-        raise InputError(f"{where}: trust must lie between 0 and 1 (integers: 0 and 255): correct it")
-    trust: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
-    return trust
+    return as_trust(values, where)
 
 
 def resample_labels(labels: NDArray[Any], source: Grid, target: Grid) -> NDArray[Any]:

@@ -10,8 +10,17 @@ from torch import Generator, Tensor
 
 from metadcseg.data.augmentation import AugmentOptions, draw_warp
 from metadcseg.data.frames import FrameMemory
-from metadcseg.data.loading import Labels, Sample, check_labels, generator_for, lane_order
 from metadcseg.data.store import PreparedSet, StoredVolume
+from metadcseg.data.training_view import (
+    Frame,
+    Labels,
+    Sample,
+    check_labels,
+    frame_bytes,
+    generator_for,
+    lane_order,
+    uses_trust,
+)
 from metadcseg.data.volume_frames import edge_stack_to_frame, label_stack_to_frame, stack_to_frame
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE
@@ -21,7 +30,7 @@ Size = tuple[int, int, int]
 
 
 class VolumeView:
-    """The volumes of one role, with one kind of label; see :class:`metadcseg.data.loading.View`.
+    """The volumes of one role, with one kind of label; see :class:`metadcseg.data.training_view.View`.
 
     Half of the patches, by a fair coin, are drawn about a voxel of the foreground of the label, the others anywhere.
 
@@ -56,9 +65,10 @@ class VolumeView:
             )
         self._volumes = whole_volumes(prepared, role)
         check_labels(prepared, role, labels)
-        self._prepared, self._memory = prepared, FrameMemory[tuple[Tensor, Tensor, Tensor | None]]()
+        self._prepared, self._memory = prepared, FrameMemory[Frame]()
         self.role, self.frame, self.patch = role, frame, patch or frame
         self.labels, self.augment, self.seed = labels, augment, seed
+        self._has_trust = uses_trust(prepared.select(role), role, labels)
         self.ids = tuple(volume.id for volume in self._volumes)
         self.channels = prepared.channels
         self.classes = len(prepared.classes)
@@ -81,7 +91,9 @@ class VolumeView:
         Raises:
             InputError: naming case and file where the stored bytes are damaged.
         """
-        image, label, edges = self._memory.get(row_in_role, lambda: self._made(row_in_role), _bytes)
+        image, label, edges, trust = self._memory.get(
+            row_in_role, lambda: self._made(row_in_role), frame_bytes
+        )
         generator = generator_for("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
         moved = self._augmentation(generator)
         warp = moved.after(_placed(self._corner(generator, label, moved), self.patch, self.frame))
@@ -94,6 +106,7 @@ class VolumeView:
             image=warp.apply(image[None], mode, 0.0, self.patch)[0],
             label=seen(label, IGNORE).long(),
             edges=None if edges is None else seen(edges, 0.0) / 255,
+            trust=None if trust is None else seen(trust, 255) / 255,
             index=row_in_role,
             warp=warp.matrix[0],
         )
@@ -102,8 +115,8 @@ class VolumeView:
         """Return the rows of this role in the random order of one pass, see :func:`lane_order`."""
         return lane_order(len(self), lanes, generator_for("order", self.seed, self.role, epoch, repeat))
 
-    def _made(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return image, label and edges (both uint8) of a volume in the frame."""
+    def _made(self, row: int) -> Frame:
+        """Return image, label, edges and trust (these three uint8) of a volume in the frame."""
         prepared, cases = self._prepared, self._prepared.slices_of(self._volumes[row])
         read = prepared.label if self.labels == "given" else prepared.truth
         depth, size, _ = self.frame
@@ -112,7 +125,12 @@ class VolumeView:
         edges = None
         if self.has_edges:
             edges = edge_stack_to_frame([prepared.edges(case) for case in cases], depth, size)
-        return image, label, edges
+        trust = None
+        if self._has_trust:
+            trust = torch.full(self.frame, 255, dtype=torch.uint8)
+            if cases[0].has_trust:
+                trust = label_stack_to_frame([prepared.trust(case) for case in cases], depth, size)
+        return image, label, edges, trust
 
     def _augmentation(self, generator: Generator) -> Warp:
         if self.augment is None:
@@ -171,7 +189,3 @@ def _placed(corner: list[int], patch: Size, frame: Size) -> Warp:
 
 def _sides(size: Size) -> str:
     return " x ".join(str(side) for side in size)
-
-
-def _bytes(frame: tuple[Tensor, Tensor, Tensor | None]) -> int:
-    return sum(part.nbytes for part in frame if part is not None)

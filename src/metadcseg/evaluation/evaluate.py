@@ -12,7 +12,7 @@ from metadcseg.evaluation.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, Cas
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, mask_values, overlay
 from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, load_predictor
 from metadcseg.evaluation.records import summarise, write_record
-from metadcseg.evaluation.volumes import predict_stored, score_volume
+from metadcseg.evaluation.volumes import predict_stored, score_regions, score_volume
 from metadcseg.files import cannot_write
 from metadcseg.training.run_folder import TrainedRun
 
@@ -74,11 +74,11 @@ def evaluate_run(
             scores, regions = [], []
             for done, unit in enumerate(units, start=1):
                 if isinstance(unit, Case):
-                    scores.append(_score(unit, prepared, predict, writer))
+                    score, region = _score(unit, prepared, predict, writer)
                 else:
                     score, region = _score_whole(unit, prepared, predict, writer)
-                    scores.append(score)
-                    regions += [] if region is None else [region]
+                scores.append(score)
+                regions += [] if region is None else [region]
                 if progress is not None:
                     progress(done, len(units))
             predictions = writer.predictions
@@ -127,14 +127,18 @@ def _score_whole(
     return score_volume(labels, prepared, volume)
 
 
-def _score(case: Case, prepared: PreparedSet, predict: Predict, pictures: _Pictures) -> CaseScore:
+def _score(
+    case: Case, prepared: PreparedSet, predict: Predict, pictures: _Pictures
+) -> tuple[CaseScore, CaseScore | None]:
     image = prepared.image(case)
     reference = prepared.truth(case) if case.has_truth else prepared.label(case)
     normalised = prepared.preprocessing is not None
     prediction = labels_at_native(predict, image, pictures.trained.size, normalised=normalised)
     pictures.write(case, image, prediction, reference)
     classes = score_labels(prediction, reference, prepared.classes, case.spacing)
-    return CaseScore(case.row, case.id, case.group, "truth" if case.has_truth else "label", classes)
+    kind = "truth" if case.has_truth else "label"
+    score = CaseScore(case.row, case.id, case.group, kind, classes)
+    return score, score_regions(score, prediction, reference, prepared.regions, case.spacing)
 
 
 def _check_fit(trained: TrainedRun, prepared: PreparedSet) -> None:

@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from metadcseg.colours import class_colour
 from metadcseg.evaluation.metrics import boundary
 from metadcseg.tensors import IGNORE
 
 Labels = NDArray[np.uint8]
 Picture = NDArray[np.uint8]
-
-_COLOURS = ((0, 158, 115), (230, 159, 0), (86, 180, 233), (204, 121, 167), (240, 228, 66), (213, 94, 0))
-"""Okabe and Ito's colours, which people who see no red or no green can tell apart."""
 
 _REFERENCE = (255, 255, 255)
 _FILL = 0.3
@@ -65,7 +63,7 @@ def overlay(image: NDArray[Any], prediction: Labels, reference: Labels | None = 
     width = max(1, min(prediction.shape) // _WIDTH)
     numbers = [int(number) for number in np.unique(prediction) if number > 0]
     for number in numbers:
-        colour = np.array(_COLOURS[(number - 1) % len(_COLOURS)])
+        colour = np.array(class_colour(number))
         inside = prediction == number
         canvas[inside] = (1 - _FILL) * canvas[inside] + _FILL * colour
         canvas[_outline(inside, width)] = colour

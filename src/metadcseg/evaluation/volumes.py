@@ -1,7 +1,8 @@
 """Predictions of whole volumes, put together from those of their slices."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +103,7 @@ def score_volume(
     kind = "truth" if volume.verified else "label"
     classes = score_labels(labels, reference, prepared.classes, spacing)
     score = CaseScore(volume.row, volume.id, volume.group, kind, classes)
-    if not prepared.regions:
-        return score, None
-    unions = {
-        name: score_labels(_union(labels, members), _union(reference, members), ("background", name), spacing)
-        for name, members in prepared.regions.items()
-    }
-    regions = {name: found[name] for name, found in unions.items()}
-    return score, CaseScore(volume.row, volume.id, volume.group, kind, regions)
+    return score, score_regions(score, labels, reference, prepared.regions, spacing)
 
 
 def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | None = None) -> list[Path]:
@@ -217,6 +211,31 @@ def _check_numbers(files: Sequence[Path], channels: int) -> None:
             f"{files[0]}: the network was trained on {channels} channels, files {wanted[0]} to {wanted[-1]}, got "
             f"{', '.join(found[:8])}: name every channel once"
         )
+
+
+def score_regions(
+    score: CaseScore,
+    labels: Labels,
+    reference: Labels,
+    regions: Mapping[str, Sequence[int]] | None,
+    spacing: tuple[float, ...] | None,
+) -> CaseScore | None:
+    """Return the scores of a set's regions for a case, None where it has none.
+
+    Args:
+        score: of its classes.
+        labels: predicted, of any shape.
+        reference: of the same shape.
+        regions: name -> members.
+        spacing: in mm along each axis, where it is known.
+    """
+    if not regions:
+        return None
+    unions = {
+        name: score_labels(_union(labels, members), _union(reference, members), ("background", name), spacing)
+        for name, members in regions.items()
+    }
+    return replace(score, classes={name: found[name] for name, found in unions.items()})
 
 
 def _union(labels: Labels, members: Sequence[int]) -> Labels:

@@ -12,8 +12,9 @@ from metadcseg.tensors import Batch
 
 
 def mean_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the cross-entropy, averaged over the pixels of the batch that are not ignored; a scalar."""
-    return mean_over_pixels(pixel_cross_entropy(logits, batch.labels), batch.labels, batch.whole.pixels)
+    """Return the cross-entropy times trust, averaged over the pixels that are not ignored; a scalar."""
+    pixels = batch.trusted(pixel_cross_entropy(logits, batch.labels))
+    return mean_over_pixels(pixels, batch.labels, batch.whole.pixels)
 
 
 def require_gold(gold: Batch | None, method: str) -> Batch:

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from metadcseg.algorithm.logit_change import LogitChange, forward_with_change, trainable
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
-from metadcseg.algorithm.meta_weights import update_weights, weighted_pixel_loss
+from metadcseg.algorithm.meta_weights import PixelGradients, update_weights, weighted_pixel_loss
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_over_pixels
 from metadcseg.methods.common import class_probabilities, mean_cross_entropy, require_gold
@@ -137,6 +137,7 @@ def _weights(state: MethodState, training: Batch, pseudo: Tensor, change: LogitC
     gradients = pixel_gradients(change, training.labels, pseudo, lr=1.0, pixels=pixels)
     zero = WeightMaps(torch.zeros_like(gradients.alpha), torch.zeros_like(gradients.beta))
     valid = training.labels != IGNORE
+    gradients = PixelGradients(training.trusted(gradients.alpha), gradients.beta)
     rectified = update_weights(zero, gradients, eta=1.0, scaling="none", valid=valid)
     size = state.updater.mean({"size": rectified.gamma.sum()})["size"] / pixels
     divisor = torch.where(size > 0, size, 1.0)

@@ -23,6 +23,7 @@ from metadcseg.algorithm.lookahead import (
 )
 from metadcseg.algorithm.meta_weights import (
     Normalisation,
+    PixelGradients,
     Scaling,
     initial_weights,
     normalise_weights,
@@ -184,11 +185,12 @@ class MetaDCSeg:
         weights = normalise_weights(  # eq. 24
             rectified, self.normalisation, noisy.labels != IGNORE, state.updater.mean
         )
+        rectified, weights = _trusted(rectified, noisy), _trusted(weights, noisy)
         boundary = self._boundary_weights(state, output, noisy, rectified.gamma)  # eq. 5-12
         objective = total_objective(  # eq. 13
             weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights),
             boundary,
-            soft_dice_loss(output.logits.softmax(dim=1), noisy.labels),
+            soft_dice_loss(output.logits.softmax(dim=1), noisy.labels, noisy.trust),
             noisy.labels,
             self.lambda_boundary,
             self.lambda_dice,
@@ -245,7 +247,7 @@ class MetaDCSeg:
         self, state: MethodState, output: Output, pseudo: Tensor, noisy: Batch, gold: Batch | None
     ) -> LogitChange:
         """Take the virtual step (eq. 21) on the graph that training goes on to use, and v where it leads."""
-        weights = state.parts["weights"].read(noisy, output.features.detach())
+        weights = _trusted(state.parts["weights"].read(noisy, output.features.detach()), noisy)
         pixel_loss = weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights)
         training_loss = mean_over_pixels(pixel_loss, noisy.labels, noisy.whole.pixels)
         gradient = gradient_of(training_loss, state.network, retain_graph=True)
@@ -273,7 +275,8 @@ class MetaDCSeg:
         if change is None:
             return model.read(noisy, features)
         lr, pixels = state.updater.lr, noisy.whole.pixels
-        return model.update(noisy, features, pixel_gradients(change, noisy.labels, pseudo, lr, pixels))
+        found = pixel_gradients(change, noisy.labels, pseudo, lr, pixels)
+        return model.update(noisy, features, PixelGradients(noisy.trusted(found.alpha), found.beta))
 
     def _boundary_weights(self, state: MethodState, output: Output, noisy: Batch, gamma: Tensor) -> Tensor:
         if not self.dcd:
@@ -317,6 +320,11 @@ class MetaDCSeg:
         passes += 1.0 if self.pseudo_labels == "average" else 0.0
         shared = 1 / self.meta_every if self.virtual_step == "linearised" else 0.0
         return passes + (gold_pass * (1 - shared) if self.clean_supervision else 0.0)
+
+
+def _trusted(weights: WeightMaps, noisy: Batch) -> WeightMaps:
+    """Return weights whose alpha is that of the loss: times the trust that the label came with."""
+    return WeightMaps(noisy.trusted(weights.alpha), weights.beta)
 
 
 def _linear_in(network: nn.Module, gradient: Parameters) -> Tensor:

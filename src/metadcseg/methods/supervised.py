@@ -74,7 +74,9 @@ class Supervised:
     def _descend(self, state: MethodState, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         output: Output = state.network(batch.images)
         pixel = mean_cross_entropy(output.logits, batch)
-        dice = soft_dice_loss(output.logits.softmax(dim=1), batch.labels).sum() / batch.whole.images
+        dice = (
+            soft_dice_loss(output.logits.softmax(dim=1), batch.labels, batch.trust).sum() / batch.whole.images
+        )
         loss = pixel + self.dice * dice
         state.updater.backward(loss)
         return loss.detach(), {"pixel": pixel.detach(), "dice": dice.detach()}

@@ -89,7 +89,7 @@ def view_batch(views: Sequence[View], batch: Batch) -> Batch:
         batch: N images.
 
     Returns:
-        N K images without edges; a whole batch, also where the one given is a part.
+        N K images without edges; a whole batch, also where the one given is a part. Trust is that of the nearest pixel.
 
     Example:
         >>> image, labels = torch.ones(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64)
@@ -102,6 +102,7 @@ def view_batch(views: Sequence[View], batch: Batch) -> Batch:
         _labels_in(views, batch.labels),
         batch.indices.repeat_interleave(len(views)),
         Warp(_stacked([batch.warp.after(view.warp).matrix for view in views])),
+        trust=_trust_in(views, batch.trust),
     )
 
 
@@ -155,6 +156,12 @@ def _labels_in(views: Sequence[View], labels: Tensor) -> Tensor:
         return _most_probable(moved[:, :-1]).masked_fill(moved[:, -1] > 0, IGNORE)
 
     return _stacked([seen_in(view) for view in views])
+
+
+def _trust_in(views: Sequence[View], trust: Tensor | None) -> Tensor | None:
+    if trust is None:
+        return None
+    return _stacked([view.warp.apply(trust.unsqueeze(1), "nearest", fill=1.0)[:, 0] for view in views])
 
 
 def _about_the_centre(scales: Sequence[Sequence[float]]) -> Warp:

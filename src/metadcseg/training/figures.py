@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metadcseg.colours import class_colour
 from metadcseg.methods.contract import StepReport
 from metadcseg.tensors import IGNORE, Batch
 
 SAMPLES = 4
 _INCHES = 2.4
-_COLOURS = ("#ffd400", "#00d0ff", "#ff4fa0", "#7dff5a")
 
 
 @dataclass(frozen=True)
@@ -162,5 +162,6 @@ def _as_shown(image: Tensor) -> NDArray[np.float32]:
 def _outline(axis: Axes, labels: NDArray[np.int64], classes: int) -> None:
     for number in range(1, classes):
         mask = (labels == number) & (labels != IGNORE)
+        colour = tuple(value / 255 for value in class_colour(number))
         if mask.any() and not mask.all():  # matplotlib warns about a level that no pixel crosses
-            axis.contour(mask, levels=[0.5], colors=_COLOURS[(number - 1) % len(_COLOURS)], linewidths=1.2)
+            axis.contour(mask, levels=[0.5], colors=[colour], linewidths=1.2)

@@ -12,8 +12,8 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from metadcseg.data.loading import Labels, TrainingView, View
 from metadcseg.data.store import PreparedSet
+from metadcseg.data.training_view import Labels, TrainingView, View
 from metadcseg.data.volume_loading import VolumeView
 from metadcseg.errors import InputError
 from metadcseg.methods.contract import Declaration, Method, MethodState, Storage

@@ -7,12 +7,8 @@ import torch
 from metadcseg.data import PreparedSet, SetWriter
 from metadcseg.data.augmentation import AugmentOptions
 from metadcseg.data.frames import edges_to_frame, label_to_frame, normalise, to_frame
-from metadcseg.data.loading import (
-    Share,
-    TrainingView,
-    epoch_batches,
-    generator_for,
-)
+from metadcseg.data.loading import Share, epoch_batches
+from metadcseg.data.training_view import TrainingView, generator_for
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE, Batch
 

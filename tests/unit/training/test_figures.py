@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from metadcseg.colours import class_colour
 from metadcseg.methods.contract import StepReport
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 from metadcseg.training.figures import Picture, PictureBook, draw
@@ -40,9 +41,9 @@ def test_the_outline_is_there_and_the_weights_outside_the_image_are_not():
     without = draw(
         [Picture(picture().image, torch.zeros(8, 8, dtype=torch.int64))], torch.zeros(1, 2, 8, 8), "t"
     )[1]
-    yellow = (np.abs(with_label.astype(int) - [255, 212, 0]) < 30).all(axis=2)
-    assert yellow.sum() > 50
-    assert not (np.abs(without.astype(int) - [255, 212, 0]) < 30).all(axis=2).any()
+    outline = (np.abs(with_label.astype(int) - class_colour(1)) < 30).all(axis=2)
+    assert outline.sum() > 50
+    assert not (np.abs(without.astype(int) - class_colour(1)) < 30).all(axis=2).any()
 
 
 def batch(*indices):

@@ -23,6 +23,8 @@ class RawCase:
         mask: a file, or (H, W) labels 0 .. L-1 and 255 (ignored).
         verified: whether the mask is beyond doubt: it is then also the reference (*truth*) of the case.
         spacing: size of a pixel in mm (row, column) where it is known.
+        trust: how far the mask is to be trusted: a number from 0 to 1, or an image of such numbers (of integers: 0 to
+            255); None where nothing is known.
     """
 
     id: str
@@ -32,6 +34,7 @@ class RawCase:
     mask: Path | NDArray[Any]
     verified: bool = False
     spacing: tuple[float, float] | None = None
+    trust: Path | float | None = None
 
     @property
     def where(self) -> str:

@@ -7,6 +7,7 @@
     FOLDER/gold/        verified masks, of the same stems (they win over masks/), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
     FOLDER/splits.csv   optional: id,role,group (either of role and group may be left out)
+    FOLDER/trust/, FOLDER/trust.csv     optional: how far masks are to be trusted (metadcseg.data.sources.trust)
 
 Without roles in ``splits.csv``, validation and test cases are held out by seed from the cases that are not
 gold, whole groups at a time; groups with a gold case stay in training. Their masks are those given: an
@@ -21,6 +22,7 @@ from pathlib import Path
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.pairing import by_stem, unmatched
+from metadcseg.data.sources.trust import trust_of
 from metadcseg.data.splits import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
 
@@ -61,8 +63,18 @@ def scan_folder(
     groups = {stem: (rows[stem].group if stem in rows else None) or stem for stem in usable}
     roles, found = roles_of(folder, groups, rows, gold, (seed, val, test))
     findings += found
+    trust, found = trust_of(folder, images, by_stem)
+    findings += found
     cases = [
-        RawCase(stem, role, groups[stem], images[stem], masks[stem], stem in gold or role == "gold")
+        RawCase(
+            stem,
+            role,
+            groups[stem],
+            images[stem],
+            masks[stem],
+            stem in gold or role == "gold",
+            trust=trust.get(stem),
+        )
         for stem, role in limit_training(roles, limit, seed=seed).items()
     ]
     source = {"source": "folder", "folder": folder.resolve().name, "roles": "drawn", "split_seed": seed}
