@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 from scipy.spatial.transform import Rotation
 from tests.end_to_end.tools import done, refused, train
 
@@ -102,6 +103,16 @@ def test_a_prediction_lies_over_its_image(end, folder, run, tmp_path):
     assert set(np.unique(labels)) == {0, 1}
     truth = ball(5)
     assert 2 * (labels & truth).sum() / (labels.sum() + truth.sum()) > 0.5
+
+
+def test_pictures_show_slices_side_by_side(folder, run, tmp_path):
+    done("evaluate", run, "--overlays")
+    for row in (4, 5):
+        with Image.open(run / f"evaluation/test/overlays/{row:04d}.png") as picture:
+            assert picture.size == (3 * SHAPE[1], 3 * SHAPE[0])  # seven slices, in three rows
+    done("predict", run, folder / "images/c5.nii.gz", "--out", tmp_path, "--overlays")
+    with Image.open(tmp_path / "overlays/c5.png") as picture:
+        assert len(picture.getcolors(100_000)) > 10
 
 
 def test_what_is_predicted_is_what_was_evaluated(folder, run, tmp_path):

@@ -155,3 +155,54 @@ def _sides(prediction, reference):
     one, two = boundary(prediction), boundary(reference)
     to_one, to_two = (ndimage.distance_transform_edt(~outline) for outline in (one, two))
     return to_two[one], to_one[two]
+
+
+SPACING = (0.8, 0.8, 3.0)
+
+
+def solids(seed):
+    return blobs(seed, shape=(32, 28, 14))
+
+
+@pytest.mark.parametrize("seed", CASES)
+def test_simpleitk_in_three_dimensions(seed):
+    prediction, reference = solids(seed)
+    score = score_masks(prediction, reference, SPACING)
+    between = itk_hausdorff(boundary(prediction), boundary(reference), SPACING)
+    assert score.hd_mm == pytest.approx(between, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", CASES)
+def test_monai_in_three_dimensions(monai_metrics, seed):
+    prediction, reference = solids(seed)
+    score = score_masks(prediction, reference, SPACING, tolerance_mm=2.0)
+    pair = tensors(prediction, reference)
+    theirs = {
+        "hd_mm": monai_metrics.compute_hausdorff_distance(*pair, spacing=SPACING),
+        "hd95_mm": monai_metrics.compute_hausdorff_distance(*pair, percentile=95, spacing=SPACING),
+        "nsd_mm": monai_metrics.compute_surface_dice(*pair, [2.0], spacing=SPACING),
+    }
+    for name, value in theirs.items():
+        assert getattr(score, name) == pytest.approx(value.item(), rel=1e-5), name
+
+
+def test_deepmind_agrees_on_a_moved_box(deepmind):
+    one, two = np.zeros((2, 24, 24, 12), bool)
+    one[4:14, 4:14, 3:9], two[4:14, 9:19, 3:9] = True, True
+    hd, hd95, nsd = deepmind(one, two, SPACING, tolerance=5.0)
+    score = score_masks(one, two, SPACING, tolerance_mm=5.0)
+    assert score.hd_mm == pytest.approx(hd) == pytest.approx(4.0)  # five voxels of 0.8 mm
+    assert score.hd95_mm == pytest.approx(hd95)
+    assert score.nsd_mm == nsd == 1.0
+
+
+def test_how_far_deepmind_is_elsewhere_in_three_dimensions(deepmind):
+    """What docs/reference/metrics.md says of thick slices: within half a voxel's diagonal, and 0.03 of NSD."""
+    half = 0.5 * np.linalg.norm(SPACING)
+    for seed in CASES:
+        prediction, reference = solids(seed)
+        score = score_masks(prediction, reference, SPACING, tolerance_mm=2.0)
+        hd, hd95, nsd = deepmind(prediction, reference, SPACING, tolerance=2.0)
+        assert score.hd_mm == pytest.approx(hd, abs=half)
+        assert score.hd95_mm == pytest.approx(hd95, abs=half)
+        assert score.nsd_mm == pytest.approx(nsd, abs=0.03)

@@ -6,7 +6,6 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.commands.console import plain_output, progress_bar
-from metadcseg.errors import InputError
 
 DESCRIPTION = """Segment new images (a file, or every image of a folder) with a trained network and write a PNG mask
 for each, in the image's own size. A network that was trained on volumes takes volumes and writes a label volume over
@@ -29,12 +28,8 @@ def run(options: Namespace, console: Console) -> int:
 
     run_folder, images, out = Path(options.run), Path(options.images), Path(options.out)
     if read_run(run_folder)["set"].get("preprocessing"):
-        if options.overlays:
-            raise InputError(
-                "--overlays are drawn for 2D images, and this run was trained on volumes: leave it out"
-            )
         with progress_bar(console, "predicting") as advance:
-            written = predict_volumes(run_folder, images, out, progress=advance)
+            written = predict_volumes(run_folder, images, out, overlays=options.overlays, progress=advance)
         plain_output().print(f"{len(written)} label volumes in {out}")
         return 0
     with progress_bar(console, "predicting") as advance:

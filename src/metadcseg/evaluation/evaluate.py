@@ -12,7 +12,7 @@ from metadcseg.evaluation.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, Cas
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, mask_values, overlay
 from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, load_predictor
 from metadcseg.evaluation.records import summarise, write_record
-from metadcseg.evaluation.volumes import predict_stored, score_regions, score_volume
+from metadcseg.evaluation.volumes import picture_of, predict_stored, score_regions, score_volume
 from metadcseg.files import cannot_write
 from metadcseg.training.run_folder import TrainedRun
 
@@ -40,7 +40,8 @@ def evaluate_run(
         split: a role of that set. Scores on ``train`` say how well bad labels were resisted; nothing is
             chosen by them, nor by those on ``test``.
         save_predictions: write the predicted masks.
-        overlays: write every image with its outlines, into ``RUN/evaluation/SPLIT/overlays``.
+        overlays: write every image, or nine slices of a volume, with its outlines, into
+            ``RUN/evaluation/SPLIT/overlays``.
         progress: called after every case.
 
     Returns:
@@ -56,10 +57,6 @@ def evaluate_run(
     cases = prepared.select(split)
     if not cases:
         raise InputError(f"{prepared.path} has no {split} cases: choose another --split")
-    if overlays and prepared.volumes:
-        raise InputError(
-            f"--overlays are drawn for 2D images, and {prepared.path} holds volumes: leave it out"
-        )
     trained, predict = load_predictor(run)
     _check_fit(trained, prepared)
     folder = run / "evaluation"
@@ -112,8 +109,13 @@ class _Pictures:
             picture = encode_picture(overlay(image, prediction, reference))
             (self._folder / "overlays" / name).write_bytes(picture)
 
-    def write_volume(self, volume: StoredVolume, labels: Labels) -> None:
+    def write_volume(self, prepared: PreparedSet, volume: StoredVolume, labels: Labels) -> None:
         name = f"{volume.row:04d}.nii.gz"
+        if self._overlays:
+            (self._folder / "overlays").mkdir(exist_ok=True)
+            stack = [prepared.image(case) for case in prepared.slices_of(volume)]
+            picture = picture_of(stack, volume.placement, labels, prepared.reference(volume))
+            (self._folder / "overlays" / f"{volume.row:04d}.png").write_bytes(picture)
         if self._masks:
             write_label_volume(self._folder / name, labels, volume.placement.grid)
             self.predictions[volume.id] = f"{self._folder.name}/{name}"
@@ -123,7 +125,7 @@ def _score_whole(
     volume: StoredVolume, prepared: PreparedSet, predict: Predict, pictures: _Pictures
 ) -> tuple[CaseScore, CaseScore | None]:
     labels = predict_stored(predict, prepared, volume, pictures.trained.size, pictures.trained.depth)
-    pictures.write_volume(volume, labels)
+    pictures.write_volume(prepared, volume, labels)
     return score_volume(labels, prepared, volume)
 
 

@@ -17,6 +17,7 @@ Picture = NDArray[np.uint8]
 
 _REFERENCE = (255, 255, 255)
 _FILL = 0.3
+_SLICES, _COLUMNS = 9, 3
 _WIDTH = 200  # the outline is one pixel wide for every so many pixels of the shorter side
 
 
@@ -71,6 +72,44 @@ def overlay(image: NDArray[Any], prediction: Labels, reference: Labels | None = 
         for number in range(1, int(reference[reference != IGNORE].max(initial=0)) + 1):
             canvas[_outline(reference == number, width)] = _REFERENCE
     return canvas.round().astype(np.uint8)
+
+
+def montage(stack: Sequence[NDArray[Any]], prediction: Labels, reference: Labels | None = None) -> Picture:
+    """Draw up to nine slices of a volume side by side, evenly over those that show a mask.
+
+    Args:
+        stack: the slices, (H, W, C) each.
+        prediction: (slices, H, W) class numbers.
+        reference: likewise, or None.
+
+    Returns:
+        Up to three rows of three slices with their masks, see :func:`overlay`, uint8.
+
+    Example:
+        >>> flat = [np.zeros((8, 6, 1), np.float32)] * 5
+        >>> montage(flat, np.zeros((5, 8, 6), np.uint8)).shape
+        (16, 18, 3)
+    """
+    masks = (
+        prediction
+        if reference is None
+        else np.maximum(prediction, np.where(reference == IGNORE, 0, reference))
+    )
+    shown = np.flatnonzero(masks.reshape(len(masks), -1).any(axis=1))
+    if not len(shown):
+        shown = np.arange(len(masks))
+    chosen = shown[np.unique(np.linspace(0, len(shown) - 1, _SLICES).round().astype(int))]
+    low, high = np.percentile(np.stack([stack[number] for number in chosen]).astype(np.float32), (1, 99))
+    grey = [np.clip((stack[n].astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255 for n in chosen]
+    pictures = [
+        overlay(image.astype(np.uint8), prediction[number], None if reference is None else reference[number])
+        for image, number in zip(grey, chosen, strict=True)
+    ]
+    columns = min(_COLUMNS, len(pictures))
+    blank = [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
+    cells = [*pictures, *blank]
+    rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
+    return np.concatenate(rows, axis=0)
 
 
 def encode_picture(picture: Picture) -> bytes:

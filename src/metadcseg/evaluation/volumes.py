@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metadcseg.data.frames import to_frame
-from metadcseg.data.slicing import Placement, SliceOptions, cut
+from metadcseg.data.geometry import Volume
+from metadcseg.data.slicing import Placement, SliceOptions, cut, cut_labels
 from metadcseg.data.store import PreparedSet, StoredVolume
 from metadcseg.data.volume_files import (
     is_volume_file,
@@ -26,9 +27,9 @@ from metadcseg.data.volume_files import (
 from metadcseg.data.volume_frames import frame_to_stack, stack_to_frame
 from metadcseg.errors import InputError
 from metadcseg.evaluation.metrics import CaseScore, score_labels
-from metadcseg.evaluation.overlays import Labels
+from metadcseg.evaluation.overlays import Labels, encode_picture, montage
 from metadcseg.evaluation.predict import Predict, Progress, left_out, load_predictor
-from metadcseg.files import cannot_write
+from metadcseg.files import cannot_write, write_bytes
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -93,6 +94,27 @@ def predict_stored(
     return labels_of_stack(predict, [prepared.image(case) for case in cases], size, volume.placement, depth)
 
 
+def picture_of(
+    stack: Sequence[NDArray[Any]] | NDArray[Any],
+    placement: Placement,
+    labels: Labels,
+    reference: Labels | None = None,
+) -> bytes:
+    """Return slices of a volume with their outlines as a PNG file, see :func:`~.overlays.montage`.
+
+    Args:
+        stack: every slice in order, (H, W, C).
+        placement: where they lie in the volume.
+        labels: (X, Y, Z) on the grid of the file.
+        reference: likewise, or None.
+    """
+    grid = placement.grid
+    masks = [
+        None if mask is None else cut_labels(Volume(mask, grid), placement) for mask in (labels, reference)
+    ]
+    return encode_picture(montage(stack, masks[0], masks[1]))  # type: ignore[arg-type]
+
+
 def score_volume(
     labels: Labels, prepared: PreparedSet, volume: StoredVolume
 ) -> tuple[CaseScore, CaseScore | None]:
@@ -106,7 +128,9 @@ def score_volume(
     return score, score_regions(score, labels, reference, prepared.regions, spacing)
 
 
-def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | None = None) -> list[Path]:
+def predict_volumes(
+    run: Path, images: Path, out: Path, *, overlays: bool = False, progress: Progress | None = None
+) -> list[Path]:
     """Segment volumes and write a label volume for each, over its image: same grid, same format where it is one file.
 
     The volumes are cut as those that the network was trained on, HDF5 files read under the same key. A file is one
@@ -118,6 +142,7 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
         run: the folder of a run that was trained on volumes.
         images: a file, a DICOM folder, or a folder of them.
         out: folder for the label volumes; made where missing.
+        overlays: also write slices with their outlines, as PNG into ``out/overlays``.
         progress: called after every volume.
 
     Returns:
@@ -155,6 +180,9 @@ def predict_volumes(run: Path, images: Path, out: Path, *, progress: Progress | 
             labels = labels_of_stack(predict, stack, trained.size, placement, trained.depth)
             write_label_volume(target, labels, volume.grid, like=files[0] if files[0].is_file() else None)
             written.append(target)
+            if overlays:
+                (out / "overlays").mkdir(exist_ok=True)
+                write_bytes(out / "overlays" / f"{name}.png", picture_of(stack, placement, labels))
         except InputError as error:
             troubles.append(str(error))
         if progress is not None:

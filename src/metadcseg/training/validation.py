@@ -36,6 +36,9 @@ class Scores:
 class Validator:
     """Scores a network on the role ``val``, at each case's native resolution; opens no other role.
 
+    Slices of a volume are scored together: its counts are summed over them, since a slice without foreground is 0 or 1
+    for a single pixel. The cases of the scores are then volumes.
+
     Args:
         prepared: where the validation cases come from; their given labels are the reference.
         size: side of the training frame in pixels.
@@ -57,6 +60,8 @@ class Validator:
         self._cases = prepared.select("val")
         self._size, self._batch, self._device = size, batch, device
         self._frames = FrameMemory[Tensor]()
+        numbers: dict[str, int] = {}  # of whatever is scored as one
+        self._units = [numbers.setdefault(case.volume or case.id, len(numbers)) for case in self._cases]
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -73,7 +78,11 @@ class Validator:
             InputError: naming case and file where stored bytes are damaged.
         """
         state = prediction_state(network)
-        scores = torch.zeros(len(self._cases), 2, dtype=torch.float64)  # DSC and IoU, one row per case
+        classes = len(self._prepared.classes)
+        units = max(self._units, default=-1) + 1
+        counted = np.zeros(
+            (units, classes - 1, 3)
+        )  # common, predicted and wanted pixels of every case and class
         batches, devices = list(self._batches()), self._team.size
         for turn in range(0, len(batches), devices):
             if stop():
@@ -86,13 +95,9 @@ class Validator:
             predicted = method.predict(state, frames)
             for number, case, probabilities in zip(numbers[0], cases, predicted, strict=True):
                 prediction = native_labels(probabilities, case.height, case.width)
-                found = overlap(prediction, self._prepared.label(case), len(self._prepared.classes))
-                scores[number] = torch.tensor(found, dtype=torch.float64)
-        every = np.sum(
-            self._team.each(*scores.flatten().tolist()), axis=0
-        )  # a case has a score on one device
-        dsc, iou = every.reshape(-1, 2).mean(axis=0)
-        return Scores(float(dsc), float(iou), len(self._cases))
+                counted[self._units[number]] += counts(prediction, self._prepared.label(case), classes)
+        every = np.sum(self._team.each(*counted.ravel().tolist()), axis=0)  # a case is counted on one device
+        return scores_of(every.reshape(counted.shape))
 
     def _batches(self) -> Iterator[range]:
         """Yield the numbers of the cases of each batch, the same batches however many devices there are."""
@@ -116,26 +121,43 @@ def native_labels(probabilities: Tensor, height: int, width: int) -> NDArray[np.
     return native[0].max(dim=0).indices.to(torch.uint8).cpu().numpy()
 
 
-def overlap(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> tuple[float, float]:
-    """Return DSC and IoU, each averaged over the foreground classes.
-
-    A class that neither mask has scores 1, one that only one of them has scores 0. Pixels whose reference is
-    unknown do not count.
+def counts(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> NDArray[np.float64]:
+    """Return how many pixels each foreground class has in common, in the prediction and in the reference.
 
     Args:
-        prediction: (H, W) class numbers.
-        reference: (H, W) class numbers, or ``IGNORE``.
+        prediction: class numbers, of any shape.
+        reference: class numbers or ``IGNORE``, of the same shape; pixels that are unknown do not count.
         classes: L, the background included.
 
+    Returns:
+        (L - 1, 3).
+
     Example:
-        >>> overlap(np.uint8([[1, 1, 0, 0]]), np.uint8([[1, 0, 0, 255]]), 2)
-        (0.6666666666666666, 0.5)
+        >>> counts(np.uint8([[1, 1, 0, 0]]), np.uint8([[1, 0, 0, 255]]), 2).tolist()
+        [[1.0, 2.0, 1.0]]
     """
     known = reference != IGNORE
-    dsc, iou = [], []
+    found = []
     for number in range(1, classes):
         predicted, wanted = (prediction == number) & known, reference == number
-        counts = (int((predicted & wanted).sum()), int(predicted.sum()), int(wanted.sum()))
-        dsc.append(dice_from_counts(*counts))
-        iou.append(iou_from_counts(*counts))
-    return float(np.mean(dsc)), float(np.mean(iou))
+        found.append(((predicted & wanted).sum(), predicted.sum(), wanted.sum()))
+    return np.array(found, dtype=np.float64)
+
+
+def scores_of(counted: NDArray[np.float64]) -> Scores:
+    """Return the scores of cases, each averaged over the foreground classes.
+
+    A class that neither mask has scores 1, one that only one of them has scores 0.
+
+    Args:
+        counted: (cases, L - 1, 3), see :func:`counts`.
+
+    Example:
+        >>> scores_of(np.array([[[1.0, 2.0, 1.0]], [[0.0, 0.0, 0.0]]])).dsc
+        0.8333333333333333
+    """
+    dsc, iou = (
+        np.mean([[score(*map(int, held)) for held in case] for case in counted], axis=1).mean()
+        for score in (dice_from_counts, iou_from_counts)
+    )
+    return Scores(float(dsc), float(iou), len(counted))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metadcseg.data.frames import FrameMemory
@@ -14,7 +15,7 @@ from metadcseg.methods.contract import Method
 from metadcseg.training.patches import predict_whole
 from metadcseg.training.run_folder import prediction_state
 from metadcseg.training.team import Team
-from metadcseg.training.validation import Scores, native_labels, overlap
+from metadcseg.training.validation import Scores, counts, native_labels, scores_of
 
 
 class VolumeValidator:
@@ -55,19 +56,19 @@ class VolumeValidator:
         Raises:
             InputError: naming case and file where stored bytes are damaged.
         """
-        scores = torch.zeros(len(self), 2, dtype=torch.float64)  # DSC and IoU, one row per volume
+        counted = np.zeros((len(self), len(self._prepared.classes) - 1, 3))
         devices, rank = self._team.size, self._team.seat.rank
         for turn in range(0, len(self), devices):
             if stop():
                 return None
             if (row := turn + rank) < len(self):
-                scores[row] = torch.tensor(self._score(method, network, row), dtype=torch.float64)
-        # a volume has a score on one device
-        every = np.sum(self._team.each(*scores.flatten().tolist()), axis=0)
-        dsc, iou = every.reshape(-1, 2).mean(axis=0)
-        return Scores(float(dsc), float(iou), len(self))
+                counted[row] = self._count(method, network, row)
+        every = np.sum(
+            self._team.each(*counted.ravel().tolist()), axis=0
+        )  # a volume is counted on one device
+        return scores_of(every.reshape(counted.shape))
 
-    def _score(self, method: Method, network: nn.Module, row: int) -> tuple[float, float]:
+    def _count(self, method: Method, network: nn.Module, row: int) -> NDArray[np.float64]:
         cases = self._prepared.slices_of(self._volumes[row])
         frame = self._memory.get(row, lambda: self._made(self._volumes[row]), lambda kept: kept.nbytes)
         frames = frame.unsqueeze(0).to(self._device)
@@ -76,7 +77,7 @@ class VolumeValidator:
         planes = zip(stack, cases, strict=True)
         predicted = np.stack([native_labels(plane, case.height, case.width) for plane, case in planes])
         given = np.stack([self._prepared.label(case) for case in cases])
-        return overlap(predicted, given, len(self._prepared.classes))
+        return counts(predicted, given, len(self._prepared.classes))
 
     def _made(self, volume: StoredVolume) -> Tensor:
         stack = [self._prepared.image(case) for case in self._prepared.slices_of(volume)]
