@@ -1,5 +1,8 @@
 """Task01 of the Decathlon and PROMISE12, in their exact layout, from files to predictions; and real data sets."""
 
+import hashlib
+import shutil
+import threading
 from pathlib import Path
 
 import nibabel
@@ -7,7 +10,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from tests.end_to_end.tools import done, refused, train
+from tests.unit.data.test_download import Server
 from tests.unit.data.test_known_sources import decathlon, image, nifti, promise12
+
+from metadcseg.data.sources import fetch
 
 DATA = Path(__file__).parents[3] / "shared/data"
 
@@ -17,6 +23,17 @@ def real(name):
     if not (DATA / name).is_dir():
         pytest.skip(f"needs the real images in {DATA / name}, which are not part of the project")
     return DATA / name
+
+
+@pytest.fixture
+def serving():
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def test_brain_tumours_with_regions(tmp_path):
@@ -69,6 +86,33 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     refused("prepare", tmp_path / "task", "--image", "{case}", *out, says=("--image does not belong",))
     refused("prepare", "msd", "--source", tmp_path / "task", "--gold", "nobody.txt", *out, says=("--gold",))
     refused("check", "promise12", "--source", tmp_path, says=("holds no CaseNN.mhd",))
+
+
+def test_a_data_set_is_fetched_and_prepared(tmp_path, monkeypatch, serving):
+    promise12(tmp_path / "there")
+    shutil.make_archive(tmp_path / "training_data", "zip", tmp_path / "there")
+    serving.content = (tmp_path / "training_data.zip").read_bytes()
+    digest = "sha256:" + hashlib.sha256(serving.content).hexdigest()
+    monkeypatch.setitem(fetch.ARCHIVES, "promise12", (serving.archive(digest),))
+    words = ("prepare", "promise12", "--download", "--source", tmp_path / "here", "--edges", "none")
+    told = done(*words, "--out", tmp_path / "set")
+    for part in ("Litjens", "Licence", "127.0.0.1", "20 volumes"):
+        assert part in told.err
+    done(*words, "--out", tmp_path / "again")
+    assert len(serving.asked) == 1  # neither fetched nor unpacked again
+    serving.content = b"another"
+    refused(*words[:4], tmp_path / "new", "--out", tmp_path / "x", says=("checksum", "--source"), alone=False)
+
+
+def test_what_cannot_be_fetched_is_one_sentence(tmp_path):
+    def say(what, *words, says):
+        refused("prepare", what, "--download", *words, "--out", tmp_path / "set", says=says, alone=False)
+
+    say("acdc", "--source", tmp_path, says=("acdc needs a login", "https://www.creatis", "give --source"))
+    say("msd", "--source", tmp_path, says=("msd has ten tasks",))
+    say("promise12", says=("--download needs --source",))
+    say("my_folder", says=("unknown data set for --download 'my_folder'",))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_gold_by_list(tmp_path):

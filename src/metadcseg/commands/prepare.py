@@ -21,6 +21,7 @@ from metadcseg.commands.prepare_sources import (
     NAMES,
     PATTERN_OPTIONS,
     add_volume_options,
+    download_source,
     prepare_known,
     prepare_volume_folder,
     refuse_volume_options,
@@ -30,6 +31,7 @@ from metadcseg.data.edges import DEFAULT
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.data.sources.volume_folder import holds_volumes
+from metadcseg.data.store import refuse_occupied
 from metadcseg.errors import InputError, unknown_name
 
 DESCRIPTION = """Read images and masks once, check all of them, and write a prepared set: checksummed arrays and a
@@ -47,6 +49,12 @@ def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("what", type=str, metavar="WHAT", help="a folder, the name of a data set, or phantom")
     parser.add_argument("--out", type=str, required=True, help="where the prepared set goes")
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch the data set from its official address to --source first (kvasir-seg, promise12, msd-heart, "
+        "msd-brain); goes on where it stopped",
+    )
     parser.add_argument("--name", type=str, default=None, help="what the set is called in reports")
     parser.add_argument("--seed", type=int, default=0, help="of splits, gold and phantom images")
     parser.add_argument(
@@ -98,6 +106,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Prepare, and say what was written and what is worth knowing."""
+    refuse_occupied(Path(options.out))
+    if options.download:
+        download_source(options, console)
     with progress_bar(console, "preparing") as advance:
         report = _prepare(options, advance, console)
     findings = [finding for finding in report.findings if finding.code != "estimate"]  # told before the work

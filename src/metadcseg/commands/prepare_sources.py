@@ -1,5 +1,6 @@
 """``metadcseg prepare`` for volumes: the options, a folder of one's own, and data sets whose layout is known."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,21 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.text import Text
 
-from metadcseg.commands.console import Advance, parse_gold, parse_ignore, parse_regions, parse_remap
+from metadcseg.commands.console import (
+    Advance,
+    parse_gold,
+    parse_ignore,
+    parse_regions,
+    parse_remap,
+    progress_bar,
+)
 from metadcseg.data.prepare import PrepareReport
 from metadcseg.data.prepare_volumes import prepare_volumes
 from metadcseg.data.slicing import SliceOptions
 from metadcseg.data.sources.case import VolumeScan
+from metadcseg.data.sources.fetch import archives_of, fetch
 from metadcseg.data.sources.known import KNOWN, scan_known
+from metadcseg.data.sources.kvasir import KVASIR_SEG
 from metadcseg.data.sources.patterns import Patterns, scan_patterns
 from metadcseg.data.sources.roles import Draw
 from metadcseg.data.sources.volume_folder import scan_volume_folder
@@ -72,6 +82,29 @@ def add_source_options(parser: ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", type=str, default=None, help=f"patterns: {what}")
     parser.add_argument("--labels", type=str, default=None, help="acdc: label (the default), or scribble")
+
+
+def download_source(options: Namespace, console: Console) -> None:
+    """Fetch a data set to ``--source``; say first whose it is.
+
+    Raises:
+        InputError: where it cannot be had.
+    """
+    what = options.what
+    archives = archives_of(what)
+    if options.source is None:
+        raise InputError(f"--download needs --source: the folder that {what} shall go to")
+    known = KNOWN.get(what)
+    facts = KVASIR_SEG if known is None else vars(known)
+    console.print(Text(_whose(facts)), soft_wrap=True)
+    for archive in archives:
+        console.print(Text(f"from {archive.url} ({archive.size}) to {options.source}"), soft_wrap=True)
+    with progress_bar(console, "downloading (MiB)") as advance:
+        fetch(what, Path(options.source), progress=lambda done, total: advance(done >> 20, total >> 20))
+
+
+def _whose(facts: Mapping[str, Any]) -> str:
+    return "{title} ({url}). Licence: {licence}. Please cite: {citation}".format(**facts)
 
 
 def prepare_known(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
@@ -156,8 +189,7 @@ def _prepare(
     slices = _slices(options)
     source: dict[str, Any] = scan.source or {}
     if "title" in source:
-        told = f"{source['title']} ({source['url']}). Licence: {source['licence']}. Please cite: {source['citation']}"
-        console.print(Text(told), soft_wrap=True)
+        console.print(Text(_whose(source)), soft_wrap=True)
     needed = estimate(scan, slices, edges=options.edges != "none").finding(Path(options.out))
     console.print(Text(f"{len(scan.volumes)} volumes: {needed.sentence}"), soft_wrap=True)
     return prepare_volumes(

@@ -1,0 +1,209 @@
+"""Unpack an archive from outside: member by member, regular files only, inside the folder, within limits."""
+
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from metadcseg.errors import InputError
+from metadcseg.files import cannot_write
+
+Progress = Callable[[int, int], object]
+"""Called with how many members are unpacked, of how many."""
+
+MAX_MEMBERS = 500_000
+MAX_RATIO = 200
+"""Contents may be so many times as large as their archive, and `_FREE` bytes more."""
+
+_FREE = 256 * 2**20
+_CHUNK = 2**20
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    size: int
+    open: Callable[[], IO[bytes] | None]
+    problem: str | None = None
+
+
+def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> list[Path]:
+    """Unpack a zip or tar archive (also .tar.gz), all of it or nothing.
+
+    Files that macOS leaves in archives (``__MACOSX``, ``._name``) are left out.
+
+    Args:
+        archive: the file.
+        folder: where its outermost files and folders go; made where missing.
+        progress: called after every member.
+
+    Returns:
+        The outermost files and folders.
+
+    Raises:
+        InputError: naming archive and member, where a name leads out of the folder or cannot be a file everywhere, a
+            member is a link or a device or comes twice, there is more than the limits allow, the archive is damaged,
+            something is in the way, or the disk is full.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     with zipfile.ZipFile(f"{place}/a.zip", "w") as file:
+        ...         file.writestr("inner/a.txt", "text")
+        ...     [path.name for path in unpack(Path(place, "a.zip"), Path(place, "out"))]
+        ['inner']
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as temporary:
+            work = Path(temporary)
+            try:
+                with _members(archive) as members:
+                    _write_all(archive, members, work, progress)
+            except _DAMAGED as error:
+                raise InputError(
+                    f"{archive} is damaged or no zip or tar archive ({str(error) or type(error).__name__}): delete it "
+                    "and fetch it again"
+                ) from error
+            outermost = sorted(work.iterdir())
+            for path in outermost:
+                if (folder / path.name).exists():
+                    raise InputError(f"{folder / path.name} is in the way of {archive.name}: move it away")
+            for path in outermost:
+                path.rename(folder / path.name)
+            return [folder / path.name for path in outermost]
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[list[_Member]]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            yield [_of_zip(opened, info) for info in opened.infolist() if not info.is_dir()]
+    else:
+        with tarfile.open(archive) as tar:
+            yield [_of_tar(tar, info) for info in _listed(archive, tar) if not info.isdir()]
+            _read_to_the_end(archive, tar.fileobj)
+
+
+def _read_to_the_end(archive: Path, stream: Any) -> None:
+    """Read what comes after the last member, where a compressed stream has the checksum of all before it."""
+    left = _limit(archive)
+    while stream is not None and (chunk := stream.read(_CHUNK)):
+        left -= len(chunk)
+        if left < 0:
+            raise InputError(f"{archive} holds more than it may ({MAX_RATIO} times its size)")
+
+
+def _listed(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members; a header is read at a time, and a bomb is noticed before it has gone off."""
+    limit = _limit(archive)
+    for number, info in enumerate(tar, start=1):
+        if number > MAX_MEMBERS or info.offset > limit:
+            raise InputError(
+                f"{archive} holds more than it may ({MAX_MEMBERS} files, {MAX_RATIO} times its size)"
+            )
+        yield info
+
+
+def _of_zip(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
+    mode = info.external_attr >> 16
+    problem = None
+    if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        problem = "is a link or a device"
+    elif info.flag_bits & 1:
+        problem = "is encrypted"
+    return _Member(info.filename, info.file_size, lambda: opened.open(info), problem)
+
+
+def _of_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
+    plain = info.isreg() and not info.issparse()
+    return _Member(
+        info.name, info.size, lambda: tar.extractfile(info), None if plain else "is a link or a device"
+    )
+
+
+def _write_all(archive: Path, members: list[_Member], work: Path, progress: Progress | None) -> None:
+    wanted = [member for member in members if not _of_macos(member.name)]
+    if len(members) > MAX_MEMBERS:
+        raise InputError(f"{archive} holds {len(members)} files, at most {MAX_MEMBERS} are unpacked")
+    total, limit = sum(member.size for member in wanted), _limit(archive)
+    if total > limit:
+        raise InputError(
+            f"{archive} would grow to {total / 2**20:.0f} MiB, more than {MAX_RATIO} times its size: it is not unpacked"
+        )
+    if total > shutil.disk_usage(work).free:
+        raise InputError(f"{archive} needs {total / 2**20:.0f} MiB, which are not free: make room")
+    seen: dict[str, str] = {}
+    for member in wanted:  # all of them, before anything is written
+        path = _safe(archive, member)
+        key = unicodedata.normalize("NFC", path).casefold()
+        if key in seen:
+            raise InputError(
+                f"{archive}: '{member.name}' comes twice (as '{seen[key]}'; some disks do not tell capitals apart)"
+            )
+        seen[key] = member.name
+    for number, member in enumerate(wanted, start=1):
+        _write(archive, member, work / _safe(archive, member))
+        if progress is not None:
+            progress(number, len(wanted))
+
+
+def _write(archive: Path, member: _Member, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = member.open()
+    if source is None:
+        raise InputError(f"{archive}: '{member.name}' is no file: it is not unpacked")
+    written = 0
+    with source, path.open("xb") as file:
+        while chunk := source.read(_CHUNK):
+            written += len(chunk)
+            if written > member.size:
+                raise InputError(f"{archive}: '{member.name}' is larger than it says: it is not unpacked")
+            file.write(chunk)
+        file.flush()
+    if written != member.size:
+        raise EOFError(f"'{member.name}' ends at {written} of {member.size} bytes")
+    path.chmod(0o644)
+
+
+def _safe(archive: Path, member: _Member) -> str:
+    """Return the name of a member as a path below the folder.
+
+    Raises:
+        InputError: where it is none on every system, or the member is no regular file.
+    """
+    name = member.name
+    path = PurePosixPath(name)
+    problem = member.problem
+    if name.startswith("/") or "\\" in name or ":" in name or ".." in path.parts or not path.parts:
+        problem = "leads out of the folder"
+    elif (
+        any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name) or len(os.fsencode(name)) > 1000
+    ):
+        problem = "has a name that no file should have"
+    elif any(part.rstrip(". ") != part or part.split(".")[0].casefold() in _RESERVED for part in path.parts):
+        problem = "has a name that Windows cannot have"
+    if problem:
+        raise InputError(f"{archive}: {name[:100]!r} {problem}: the archive is not unpacked")
+    return str(path)
+
+
+def _of_macos(name: str) -> bool:
+    path = PurePosixPath(name)
+    return "__MACOSX" in path.parts or path.name.startswith("._")
+
+
+def _limit(archive: Path) -> int:
+    return archive.stat().st_size * MAX_RATIO + _FREE
