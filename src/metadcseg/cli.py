@@ -34,6 +34,7 @@ usage: metadcseg COMMAND [OPTIONS]        (metadcseg COMMAND --help explains eac
   check      find what is wrong with a folder or a prepared set before training on it
   corrupt    inject label noise of a chosen rate into a set's training masks (for experiments)
   split      give a prepared set other roles: which cases train, validate, test, and are verified
+  export-nnunet    write a set with its noisy labels as a raw folder of nnU-Net, to compare with
   train      train a network
   cross-validate   train and test on every fold of a set in turn
   evaluate   score a trained network against reference masks

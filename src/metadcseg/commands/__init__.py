@@ -10,6 +10,7 @@ COMMANDS = {
     "check": "metadcseg.commands.check",
     "corrupt": "metadcseg.commands.corrupt",
     "split": "metadcseg.commands.split",
+    "export-nnunet": "metadcseg.commands.export_nnunet",
     "train": "metadcseg.commands.train",
     "cross-validate": "metadcseg.commands.cross_validate",
     "evaluate": "metadcseg.commands.evaluate",
