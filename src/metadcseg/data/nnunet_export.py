@@ -1,7 +1,8 @@
 """Write a prepared set as a raw folder of nnU-Net (version 2), so that nnU-Net can be run on the same noisy labels.
 
 Images are written as the set has them (normalised, cropped and resampled as it was prepared), one NIfTI file per
-channel; 2D images are volumes of one slice. Labels are those given: of training cases noisy ones, of gold cases verified ones.
+channel; 2D images are volumes of one slice. Labels are those given: of training cases noisy ones, of gold cases
+verified ones.
 """
 
 import json
@@ -83,7 +84,7 @@ def export_nnunet(
                 ignored |= _write(prepared, unit, work, names[unit.id])
                 if progress is not None:
                     progress(done, len(units))
-            _describe(prepared, work, out / base, number, roles, ignored)
+            _describe(prepared, work, (out / base).resolve(), number, roles, ignored)
             work.chmod(0o755)
             work.rename(out / base)
         finally:
