@@ -47,6 +47,9 @@ def test_brain_tumours_with_regions(tmp_path):
     assert told.json["source"]["licence"] == "CC-BY-SA 4.0"
     assert "Antonelli" in told.json["source"]["citation"]
     assert [found["code"] for found in told.json["findings"]].count("estimate") == 1
+    few = done("prepare", *source, "--limit", "2", "--edges", "none", "--out", tmp_path / "few", "--json")
+    assert few.json["volumes"] == {"train": 2, "gold": 1, "val": 1, "test": 1}
+    assert "5 volumes: 30 slices" in few.err
     done("corrupt", tmp_path / "set", "--rate", "0.2", "--out", tmp_path / "noisy")
     done(*train(tmp_path / "noisy", tmp_path / "run", epochs=2))
     record = done("evaluate", tmp_path / "run", "--json").json

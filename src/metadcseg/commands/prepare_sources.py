@@ -18,7 +18,7 @@ from metadcseg.commands.console import (
     progress_bar,
 )
 from metadcseg.data.prepare import PrepareReport
-from metadcseg.data.prepare_volumes import prepare_volumes
+from metadcseg.data.prepare_volumes import limited, prepare_volumes
 from metadcseg.data.slicing import SliceOptions
 from metadcseg.data.sources.case import VolumeScan
 from metadcseg.data.sources.fetch import archives_of, fetch
@@ -204,6 +204,7 @@ def _prepare(
     options: Namespace, scan: VolumeScan, name: str, advance: Advance, console: Console
 ) -> PrepareReport:
     slices = _slices(options)
+    scan = limited(scan, options.limit, options.seed)  # what is told is what will be done
     source: dict[str, Any] = scan.source or {}
     if "title" in source:
         console.print(Text(whose(source)), soft_wrap=True)
@@ -216,8 +217,6 @@ def _prepare(
         slices=slices,
         remap=remap_of(options),
         regions=parse_regions(options.region or ()),
-        limit=options.limit,
-        seed=options.seed,
         edges=options.edges,
         resample_labels=options.resample_labels,
         progress=advance,

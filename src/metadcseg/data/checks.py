@@ -223,6 +223,8 @@ def _volume_findings(prepared: PreparedSet, seen: Mapping[str, _Seen]) -> list[F
             findings.append(_empty(volume.id))
         twins = dict.fromkeys(holders[content] for content in found.contents if content in holders)
         for twin in twins:
+            if twin.group == volume.group and twin.placement == volume.placement:
+                continue  # another outline of the same image, which leaks nothing
             findings += duplicates([(twin.id, twin.role, ""), (volume.id, volume.role, "")])
         for content in found.contents:
             holders.setdefault(content, volume)

@@ -61,10 +61,7 @@ def prepare_volumes(
     """
     refuse_occupied(out)  # before the work; the writer looks again after it
     detector = edge_detector(edges)
-    kept = limit_training({raw.id: raw.role for raw in scan.volumes}, limit, seed=seed)
-    scan = replace(
-        scan, volumes=tuple(raw for raw in scan.volumes if raw.id in kept), slices=slices or scan.slices
-    )
+    scan = replace(limited(scan, limit, seed), slices=slices or scan.slices)
     needed = estimate(scan, scan.slices, edges=detector is not None)
     refuse_too_little_room(out, needed.disk)
     named = tuple(classes or scan.classes or ())
@@ -122,6 +119,16 @@ def prepare_volumes(
         {role: sum(raw.role == role for raw in scan.volumes) for role in ROLES},
         source,
     )
+
+
+def limited(scan: VolumeScan, limit: int | None, seed: int) -> VolumeScan:
+    """Return a scan with so many of its training volumes, drawn by seed; None keeps all.
+
+    Raises:
+        InputError: where the limit is below 1.
+    """
+    kept = limit_training({raw.id: raw.role for raw in scan.volumes}, limit, seed=seed)
+    return replace(scan, volumes=tuple(raw for raw in scan.volumes if raw.id in kept))
 
 
 def _write(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from metadcseg.data.checks import check_set
 from metadcseg.data.prepare_volumes import prepare_volumes
 from metadcseg.data.sources.dataset_json import find_dataset_json
 from metadcseg.data.sources.decathlon import scan_decathlon
@@ -417,6 +418,7 @@ def test_several_outlines_of_one_image(tmp_path):
     }
     made = prepared(scan, tmp_path / "set")  # the same image twice in one group is no copy
     assert len(made.volumes) == 6
+    assert not [found for found in check_set(tmp_path / "set").findings if "duplicate" in found.code]
 
 
 @pytest.mark.parametrize(
