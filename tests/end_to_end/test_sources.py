@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from tests.end_to_end.tools import done, refused, train
+from tests.end_to_end.tools import done, refused, save, train
 from tests.unit.data.test_download import Server
 from tests.unit.data.test_known_sources import decathlon, image, nifti, promise12
 
@@ -44,6 +44,9 @@ def test_brain_tumours_with_regions(tmp_path):
     assert told.json["volumes"] == {"train": 9, "gold": 1, "val": 1, "test": 1}
     for part in ("CC-BY-SA 4.0", "Antonelli", "12 volumes", "on disk", "of memory"):
         assert part in told.err  # before the work
+    assert told.json["source"]["licence"] == "CC-BY-SA 4.0"
+    assert "Antonelli" in told.json["source"]["citation"]
+    assert [found["code"] for found in told.json["findings"]].count("estimate") == 1
     done("corrupt", tmp_path / "set", "--rate", "0.2", "--out", tmp_path / "noisy")
     done(*train(tmp_path / "noisy", tmp_path / "run", epochs=2))
     record = done("evaluate", tmp_path / "run", "--json").json
@@ -86,6 +89,10 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     refused("prepare", tmp_path / "task", "--image", "{case}", *out, says=("--image does not belong",))
     refused("prepare", "msd", "--source", tmp_path / "task", "--gold", "nobody.txt", *out, says=("--gold",))
     refused("check", "promise12", "--source", tmp_path, says=("holds no CaseNN.mhd",))
+    refused("check", "msd-hart", "--source", tmp_path / "task", says=("did you mean 'msd-heart'?",))
+    refused("check", "kvasir", "--source", tmp_path / "task", says=("did you mean 'kvasir-seg'?",))
+    refused("check", "nowhere", "--source", tmp_path / "task", says=("--source does not belong",))
+    refused("prepare", "nowhere", *out, says=("nowhere does not exist",))
 
 
 def test_a_data_set_is_fetched_and_prepared(tmp_path, monkeypatch, serving):
@@ -123,9 +130,23 @@ def test_gold_by_list(tmp_path):
     assert told["volumes"]["gold"] == 2
 
 
+def test_whose_polyps_they_are_is_said_before_the_work(tmp_path):
+    for number in range(10):
+        picture = np.random.default_rng(number).integers(0, 255, (24, 24, 3), np.uint8)
+        square = np.zeros((24, 24), np.uint8)
+        square[4:12, 6:15] = 255
+        save(tmp_path / f"Kvasir-SEG/images/{number}.png", picture)
+        save(tmp_path / f"Kvasir-SEG/masks/{number}.png", square)
+    words = ("prepare", "kvasir-seg", "--source", tmp_path, "--edges", "none", "--out", tmp_path / "set")
+    told = done(*words, "--json")
+    assert "Licence: free for research and education" in told.err
+    assert "D. Jha" in told.json["source"]["citation"]
+
+
 def test_real_left_atria_slices_and_tumours(tmp_path):
     """Not trained here: see docs/results/volumes.md."""
     hearts = real("msd-heart")
+    refused("check", "msd-heart", "--source", hearts, says=("no dataset.json, but dataset.original.json",))
     listed = hearts / "dataset.original.json"
     told = done("check", "msd-heart", "--source", listed, "--val", "0", "--test", "0.34", "--json").json
     assert told["ok"]

@@ -8,7 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from metadcseg.commands.console import check_seed, plain_output, print_json, progress_bar
-from metadcseg.commands.prepare_sources import NAMES, add_source_options, remap_of, scan_source
+from metadcseg.commands.prepare_sources import (
+    NAMES,
+    add_source_options,
+    refuse_misspelt,
+    remap_of,
+    scan_source,
+)
 from metadcseg.data.checks import CheckReport, check_path, check_volumes
 from metadcseg.errors import InputError
 
@@ -49,6 +55,7 @@ def run(options: Namespace, console: Console) -> int:
             resample = options.resample_labels
             report = check_volumes(place, scan, remap=remap, resample_labels=resample, progress=advance)
         else:
+            refuse_misspelt(options.path, "kvasir-seg")
             if options.path != "kvasir-seg" and options.source is not None:
                 raise InputError(f"--source does not belong to 'check {options.path}': leave it out")
             report = check_path(

@@ -1,7 +1,6 @@
 """``metadcseg prepare``: from files of any kind to one prepared set."""
 
 from dataclasses import asdict
-from difflib import get_close_matches
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -24,15 +23,18 @@ from metadcseg.commands.prepare_sources import (
     download_source,
     prepare_known,
     prepare_volume_folder,
+    refuse_misspelt,
     refuse_volume_options,
     remap_of,
+    whose,
 )
 from metadcseg.data.edges import DEFAULT
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
+from metadcseg.data.sources.kvasir import KVASIR_SEG
 from metadcseg.data.sources.volume_folder import holds_volumes
 from metadcseg.data.store import refuse_occupied
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import InputError
 
 DESCRIPTION = """Read images and masks once, check all of them, and write a prepared set: checksummed arrays and a
 table of cases. WHAT is a folder of your own (images/, masks/ matched by file name; gold/ with verified masks or
@@ -116,7 +118,8 @@ def run(options: Namespace, console: Console) -> int:
         line = Text.assemble((finding.severity, "yellow"), f": {finding.sentence}")
         console.print(line, soft_wrap=True)
     if len(findings) > _SHOWN:
-        more = f"... {len(findings) - _SHOWN} more: metadcseg check {options.what}"
+        beside = "" if options.source is None else f" --source {options.source}"
+        more = f"... {len(findings) - _SHOWN} more: metadcseg check {options.what}{beside}"
         console.print(more, markup=False, highlight=False, soft_wrap=True)
     if options.json:
         print_json(report.to_dict())
@@ -135,6 +138,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
     shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
     if options.what in NAMES:
         return prepare_known(options, advance, console)
+    refuse_misspelt(options.what, "phantom", "kvasir-seg")
     _refuse(options, *PATTERN_OPTIONS)
     if options.what in ("phantom", "kvasir-seg"):
         refuse_volume_options(options)
@@ -160,13 +164,13 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         named = {"name": options.name} if options.name else {}
         gold = _drawn(options.gold)
         chosen = named if gold is None else {**named, "gold": gold}
+        if Path(options.source).is_dir() and not options.download:  # which has said so already
+            console.print(Text(whose(KVASIR_SEG)), soft_wrap=True)
         return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
     _refuse(options, "source", "gold", *_PHANTOM)
     if holds_volumes(Path(options.what)):
         return prepare_volume_folder(options, advance, console)
     refuse_volume_options(options)
-    if not Path(options.what).exists() and get_close_matches(options.what, NAMES):
-        raise unknown_name("folder or data set", options.what, ("phantom", "kvasir-seg", *NAMES))
     return prepare_folder(
         Path(options.what),
         out,

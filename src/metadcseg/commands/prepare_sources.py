@@ -1,6 +1,7 @@
 """``metadcseg prepare`` for volumes: the options, a folder of one's own, and data sets whose layout is known."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from metadcseg.data.sources.patterns import Patterns, scan_patterns
 from metadcseg.data.sources.roles import Draw
 from metadcseg.data.sources.volume_folder import scan_volume_folder
 from metadcseg.data.volume_estimate import estimate
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, unknown_name
 
 NAMES = (*KNOWN, "patterns")
 """Data sets of volumes that lie in ``--source``."""
@@ -96,14 +97,15 @@ def download_source(options: Namespace, console: Console) -> None:
         raise InputError(f"--download needs --source: the folder that {what} shall go to")
     known = KNOWN.get(what)
     facts = KVASIR_SEG if known is None else vars(known)
-    console.print(Text(_whose(facts)), soft_wrap=True)
+    console.print(Text(whose(facts)), soft_wrap=True)
     for archive in archives:
         console.print(Text(f"from {archive.url} ({archive.size}) to {options.source}"), soft_wrap=True)
     with progress_bar(console, "downloading (MiB)") as advance:
         fetch(what, Path(options.source), progress=lambda done, total: advance(done >> 20, total >> 20))
 
 
-def _whose(facts: Mapping[str, Any]) -> str:
+def whose(facts: Mapping[str, Any]) -> str:
+    """Return the line about a data set's page, licence and citation."""
     return "{title} ({url}). Licence: {licence}. Please cite: {citation}".format(**facts)
 
 
@@ -159,6 +161,21 @@ def prepare_volume_folder(options: Namespace, advance: Advance, console: Console
     return _prepare(options, scan, options.name or folder.resolve().name, advance, console)
 
 
+def refuse_misspelt(what: str, *others: str) -> None:
+    """Refuse what is no folder and nearly the name of a data set.
+
+    Args:
+        what: was given.
+        others: names that the command knows beside those of volumes.
+
+    Raises:
+        InputError: with the nearest name and all of them.
+    """
+    names = (*others, *NAMES)
+    if what not in names and not Path(what).exists() and get_close_matches(what, names):
+        raise unknown_name("folder or data set", what, names)
+
+
 def refuse_volume_options(options: Namespace) -> None:
     """Refuse options of volumes where there are none."""
     given = [
@@ -189,7 +206,7 @@ def _prepare(
     slices = _slices(options)
     source: dict[str, Any] = scan.source or {}
     if "title" in source:
-        console.print(Text(_whose(source)), soft_wrap=True)
+        console.print(Text(whose(source)), soft_wrap=True)
     needed = estimate(scan, slices, edges=options.edges != "none").finding(Path(options.out))
     console.print(Text(f"{len(scan.volumes)} volumes: {needed.sentence}"), soft_wrap=True)
     return prepare_volumes(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class PrepareReport:
         edges: what made the edges (``detector``, ``sha256`` of its weights), or None where there are none.
         findings: warnings and notes; errors are raised before anything is written.
         volumes: role -> number of volumes whose slices the cases are, or None where they are plain images.
+        source: where the data is from, as the set keeps it: name, licence, citation, how roles were drawn.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class PrepareReport:
     edges: dict[str, str] | None
     findings: tuple[Finding, ...]
     volumes: dict[str, int] | None = None
+    source: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -55,6 +57,7 @@ class PrepareReport:
             "channels": self.channels,
             "raw_bytes": self.raw_bytes,
             "edges": self.edges,
+            "source": self.source,
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
@@ -226,7 +229,7 @@ def _prepare(
                 progress(total // 2 + done, total)
     counts = Counter(case.role for case in scan.cases)
     roles = {role: counts[role] for role in ROLES}
-    return PrepareReport(out, name, roles, named, channels, raw_bytes, made_by, findings)
+    return PrepareReport(out, name, roles, named, channels, raw_bytes, made_by, findings, source=source)
 
 
 def _write(writer: SetWriter, case: RawCase, inspection: Inspection, detector: EdgeDetector | None) -> int:

@@ -120,6 +120,7 @@ def prepare_volumes(
         made_by,
         findings,
         {role: sum(raw.role == role for raw in scan.volumes) for role in ROLES},
+        source,
     )
 
 

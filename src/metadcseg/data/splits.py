@@ -95,6 +95,11 @@ def draw_gold(ids: Collection[str], gold: float | int, *, seed: int = 0) -> set[
     """
     is_share = isinstance(gold, float) and 0 <= gold < 1
     count = max(1, round(gold * len(ids))) if is_share else gold
+    if is_share and len(ids) == 1:
+        raise InputError(
+            "one case is left to train on, and gold takes at least one: hold out less with --val and --test, or pass "
+            "--gold 0"
+        )
     if not (is_share or isinstance(gold, int)) or not 0 <= count < max(len(ids), 1):
         raise InputError(
             f"gold is a share below 1 or a number below the {len(ids)} training cases, got {gold:g}: "

@@ -135,6 +135,11 @@ def test_the_papers_split_of_the_brain_tumours(tmp_path):
         ),
         ({"training": [{"image": 3, "label": "a"}]}, "the name of a file must be text, got 3"),
         ({"training": ["a"]}, "must name 'image' and 'label'"),
+        ({"training": [{"image": "\ud800", "label": "a"}]}, "no file can be called"),
+        (
+            {"training": [{"image": "a" * 300, "label": "a"}]},
+            "no file can be called|no case has all its files",
+        ),
         ({"training": []}, "must list the cases under 'training'"),
         ({"labels": {}}, "must hold a table 'labels'"),
         ({"labels": {"0": "background", "x": "y"}}, "a label is a whole number from 0 to 65535, got 'x'"),
@@ -151,6 +156,8 @@ def test_a_hostile_dataset_json(changes, says, tmp_path):
 def test_other_files_than_dataset_json(tmp_path):
     refused("holds no dataset.json", scan_decathlon, tmp_path)
     refused("does not exist", scan_decathlon, tmp_path / "none")
+    (tmp_path / "dataset.original.json").write_text("{}")
+    refused("holds no dataset.json, but dataset.original.json: --source is", scan_decathlon, tmp_path)
     (tmp_path / "dataset.json").write_text("[1")
     refused("cannot be read as JSON", scan_decathlon, tmp_path)
     (tmp_path / "dataset.json").write_text("[1]")
@@ -184,6 +191,23 @@ def test_missing_files_doubled_cases_and_unknown_labels_are_named(tmp_path):
     refused(says, prepared, scan_decathlon(folder), tmp_path / "set")
     made = prepared(scan_decathlon(folder), tmp_path / "set", remap={2: 0, 3: 1})
     assert made.classes == ("background", "part 1")
+
+
+def test_images_without_labels_are_not_used_and_that_is_said(tmp_path):
+    folder = decathlon(tmp_path)
+    nifti(folder / "imagesTs/case_900.nii.gz", image(900))
+    scan = scan_decathlon(folder)
+    (note,) = scan.findings
+    assert (note.severity, len(scan.volumes)) == ("note", 12)
+    assert "imagesTs comes without labels and is not used" in note.sentence
+
+
+def test_so_few_cases_that_none_can_be_gold(tmp_path):
+    folder = decathlon(tmp_path, cases=3)
+    says = "one case is left to train on, and gold takes at least one: .*--val and --test, or pass --gold 0"
+    refused(says, scan_decathlon, folder)
+    assert counts(scan_decathlon(folder, Draw(gold=0))) == (1, 0, 1, 1)
+    assert counts(scan_decathlon(folder, Draw(val=0.0))) == (1, 1, 0, 1)
 
 
 def test_labels_with_gaps_become_class_numbers(tmp_path):
@@ -227,6 +251,21 @@ def test_promise12(tmp_path):
     refused("holds no CaseNN.mhd", scan_known, "promise12", tmp_path / "set", Draw())
 
 
+def test_test_data_of_promise12_is_no_training_data(tmp_path):
+    promise12(tmp_path / "training_data", cases=12)
+    promise12(tmp_path / "test_data", cases=3)  # counted from Case00 again
+    (error,) = scan_known("promise12", tmp_path, Draw()).findings
+    assert (error.severity, error.code) == ("error", "case-twice")
+    for part in ("3 cases twice", "Case00", "test_data", "training_data", "training data alone"):
+        assert part in error.sentence
+    assert sum(counts(scan_known("promise12", tmp_path / "training_data", Draw()))) == 12
+    for file in (tmp_path / "test_data").rglob("*_segmentation.*"):
+        file.unlink()
+    (note,) = scan_known("promise12", tmp_path, Draw()).findings
+    assert note.severity == "note"
+    assert "3 volumes without _segmentation.mhd" in note.sentence
+
+
 def nnunet(folder, cases=10, labels=None, ending=".nii.gz", channels=2):
     for number in range(cases):
         for channel in range(channels):
@@ -248,6 +287,8 @@ def test_a_raw_folder_of_nnunet(tmp_path):
     assert counts(scan_known("nnunet", tmp_path / "Dataset042_TEST", Draw(gold=2))) == (6, 2, 1, 1)
     made = prepared(scan, tmp_path / "set")
     assert (made.channels, made.classes) == (2, ("background", "one", "two", "three"))
+    (tmp_path / "Dataset042_TEST/imagesTr/._c3_0001.nii.gz").touch()  # as macOS leaves them
+    assert scan_known("nnunet", tmp_path / "Dataset042_TEST", Draw()) == scan
     (tmp_path / "Dataset042_TEST/imagesTr/c3_0001.nii.gz").unlink()
     (finding,) = [
         found
@@ -265,6 +306,10 @@ def test_regions_and_ignored_labels_of_nnunet(tmp_path):
     made = prepared(scan, tmp_path / "set")
     assert set(np.unique(made.reference(made.volumes[0]))) == {0, 1, 2, 255}
     refused("file_ending must be one of", scan_known, "nnunet", nnunet(tmp_path / "x", ending=".png"), Draw())
+    labels = {"background": 0, "a": 1, "b": 1}
+    refused(
+        "'a' and 'b' are both label 1", scan_known, "nnunet", nnunet(tmp_path / "x", labels=labels), Draw()
+    )
 
 
 def test_acdc_as_published(tmp_path):
@@ -281,12 +326,24 @@ def test_acdc_as_published(tmp_path):
         sides.setdefault(volume.group, set()).add("train" if volume.role == "gold" else volume.role)
     assert all(len(roles) == 1 for roles in sides.values())  # both frames of a patient
     assert prepared(scan, tmp_path / "set").classes[3] == "left ventricle"
-    (tmp_path / "training/patient003").rename(tmp_path / "testing") if (
-        tmp_path / "testing"
-    ).mkdir() else None
     refused("has no scribbles", scan_known, "acdc", tmp_path, Draw(), labels="scribble")
     refused("unknown --labels 'dense'", scan_known, "acdc", tmp_path, Draw(), labels="dense")
     refused("holds neither", scan_known, "acdc", tmp_path / "set", Draw())
+
+
+def test_the_test_of_acdc_is_its_own(tmp_path):
+    for part, patients in (("training", range(1, 11)), ("testing", range(101, 105))):
+        for number in patients:
+            stem = tmp_path / f"database/{part}/patient{number:03d}/patient{number:03d}_frame01"
+            nifti(stem.with_suffix(".nii.gz"), image(number))
+            nifti(stem.with_name(f"{stem.name}_gt.nii.gz"), label(number, 4))
+    scan = scan_known("acdc", tmp_path, Draw())
+    assert counts(scan) == (8, 1, 1, 4)
+    tested = {volume.group for volume in scan.volumes if volume.role == "test"}
+    assert tested == {"patient101", "patient102", "patient103", "patient104"}
+    assert counts(scan_known("acdc", tmp_path / "database/training", Draw())) == (6, 1, 1, 2)
+    (tmp_path / "database/training").rename(tmp_path / "elsewhere")
+    refused("holds testing/ alone", scan_known, "acdc", tmp_path / "database", Draw())
 
 
 def acdc_slices(folder, patients=6):

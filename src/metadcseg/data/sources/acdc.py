@@ -59,6 +59,8 @@ def scan_acdc(source: Path, draw: Draw | None = None, labels: str = "label") -> 
     findings = twice(source, [raw.id for raw in volumes])
     tested = {raw.id for raw in volumes if "testing" in raw.images[0].relative_to(source).parts}
     free = {raw.id: raw.group for raw in volumes if raw.id not in tested}
+    if not free:
+        raise InputError(f"{source} holds testing/ alone: --source is the folder that has training/ as well")
     roles = dict.fromkeys(tested, "test") | draw_roles(free, draw, val=0.1, test=0.0 if tested else 0.2)
     made = (with_role(raw, roles[raw.id]) for raw in volumes)
     remap = {_UNDRAWN: UNKNOWN_LABEL} if labels == "scribble" else None

@@ -33,6 +33,9 @@ def find_dataset_json(source: Path) -> Path:
         folders = ", ".join(path.parent.name for path in inner[:8])
         raise InputError(f"{source} holds several data sets ({folders}): name one of them as --source")
     what = f"holds no {NAME}" if source.is_dir() else "does not exist"
+    others = [path.name for path in sorted(source.glob("*.json"))][:_NAMED] if source.is_dir() else []
+    if others:
+        what += f", but {', '.join(others)}"
     raise InputError(f"{source} {what}: --source is the folder of one task, or its {NAME}")
 
 
@@ -65,9 +68,14 @@ def file_inside(path: Path, name: object) -> Path:
     """
     folder = path.parent
     if not isinstance(name, str) or not name or "\0" in name:
-        raise InputError(f"{path}: the name of a file must be text, got {name!r}: correct it")
+        raise InputError(f"{path}: the name of a file must be text, got {repr(name)[:60]}: correct it")
     file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()):
+    try:
+        file.exists()  # some names no file can have
+        inside = file.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: no file can be called {name[:60]!r}: correct it") from error
+    if not inside:
         raise InputError(f"{path}: '{name}' leads out of the folder of the data set: correct it")
     return file
 
@@ -136,6 +144,15 @@ def present(path: Path, volumes: Collection[RawVolume]) -> tuple[list[RawVolume]
         "unpack the whole data set"
     )
     return there, [Finding("warning", "case-incomplete", str(path), sentence)]
+
+
+def unused(path: Path) -> list[Finding]:
+    """Return a note where there are images for a challenge's test, whose labels nobody has."""
+    folder = path.parent / "imagesTs"
+    if not folder.is_dir():
+        return []
+    sentence = f"{folder} comes without labels and is not used: all roles are drawn from imagesTr"
+    return [Finding("note", "case-incomplete", str(folder), sentence)]
 
 
 def _files(raw: RawVolume) -> tuple[Path, ...]:

@@ -26,6 +26,7 @@ from metadcseg.data.sources.dataset_json import (
     read_dataset_json,
     table_of,
     twice,
+    unused,
     whole_number,
 )
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
@@ -96,7 +97,7 @@ def scan_decathlon(source: Path, draw: Draw | None = None, task: Task = ANY) -> 
     }
     return VolumeScan(
         tuple(sorted((with_role(raw, roles[raw.id]) for raw in volumes), key=lambda raw: raw.id)),
-        tuple(findings),
+        (*findings, *unused(path)),
         {"dataset_json": facts, **draw.facts()},
         tuple(labels[value] for value in order),
         task.regions or None,

@@ -35,7 +35,8 @@ class Known:
 _DECATHLON = {
     "url": "http://medicaldecathlon.com",
     "licence": "CC-BY-SA 4.0",
-    "citation": "M. Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13:4128, 2022",
+    "citation": "M. Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13:4128, 2022; "
+    "A. L. Simpson et al., arXiv:1902.09063, 2019",
 }
 
 KNOWN: dict[str, Known] = {

@@ -21,6 +21,7 @@ from metadcseg.data.sources.dataset_json import (
     present,
     read_dataset_json,
     table_of,
+    unused,
     whole_number,
 )
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
@@ -60,7 +61,7 @@ def scan_nnunet(source: Path, draw: Draw | None = None) -> VolumeScan:
     remap = {value: label for label, value in enumerate(values) if value != label}
     return VolumeScan(
         tuple(with_role(raw, roles[raw.id]) for raw in volumes),
-        (*findings, *found),
+        (*findings, *found, *unused(path)),
         {"dataset": path.parent.name, **draw.facts()},
         tuple(classes[value] for value in values),
         {name: [values.index(value) for value in members] for name, members in regions.items()} or None,
@@ -80,8 +81,12 @@ def _labels(path: Path, table: dict[str, object]) -> tuple[dict[int, str], dict[
             regions[name] = [whole_number(path, member) for member in value]
         elif name == "ignore":
             ignore.append(whole_number(path, value))
+        elif (number := whole_number(path, value)) in classes:
+            raise InputError(
+                f"{path}: '{classes[number]}' and '{name}' are both label {number}: correct one of the two"
+            )
         else:
-            classes[whole_number(path, value)] = name
+            classes[number] = name
     for value in sorted({member for members in regions.values() for member in members} - set(classes)):
         classes[value] = f"label {value}"
     if 0 not in classes or len(classes) < 2:
@@ -96,8 +101,8 @@ def _cases(path: Path, ending: str, channels: int) -> tuple[list[RawVolume], lis
             f"{folder} does not exist: --source is a raw folder of nnU-Net with imagesTr/ and labelsTr/"
         )
     numbers: dict[str, list[int]] = {}
-    for file in sorted(folder.iterdir()):
-        found = _CHANNEL.fullmatch(file.name[: -len(ending)]) if file.name.endswith(ending) else None
+    for file in sorted(folder.glob(f"[!.]*{ending}")):
+        found = _CHANNEL.fullmatch(file.name[: -len(ending)])
         if found:
             numbers.setdefault(found[1], []).append(int(found[2]))
     if not numbers:

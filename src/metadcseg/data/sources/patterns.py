@@ -140,7 +140,12 @@ def scan_patterns(
     if volumes and not any(finding.severity == "error" for finding in findings):
         roles = _roles(roles, {raw.id: raw.group for raw in volumes}, draw, patterns.truth is not None)
     made = sorted((with_role(raw, roles[raw.id]) for raw in volumes), key=lambda raw: raw.id)
-    facts = {"patterns": list(patterns.all()), **draw.facts()}
+    facts = {
+        "source": "patterns",
+        "folder": source.resolve().name,
+        "patterns": list(patterns.all()),
+        **draw.facts(),
+    }
     return VolumeScan(tuple(made), tuple(findings), facts)
 
 

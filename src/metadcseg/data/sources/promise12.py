@@ -9,11 +9,11 @@ Volumes without a segmentation (the challenge's own test data) are not used. The
 10; which ones is not published, so the seed decides: 10 for the test, 5 of the 40 for validation.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from metadcseg.data.findings import Finding
+from metadcseg.data.findings import Finding, plural
 from metadcseg.data.sources.case import RawVolume, VolumeScan
-from metadcseg.data.sources.dataset_json import twice
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.errors import InputError
 
@@ -45,9 +45,11 @@ def scan_promise12(source: Path, draw: Draw | None = None) -> VolumeScan:
         raise InputError(
             f"{source} holds no CaseNN.mhd with CaseNN{_MARK}.mhd beside it: --source is the unpacked PROMISE12"
         )
-    findings = twice(source, [image.stem for image, _ in drawn])
+    findings = _twice(source, [image for image, _ in drawn])
     if without := len(pairs) - len(drawn):
-        sentence = f"{source}: {without} volumes without {_MARK}.mhd are not used (the test data has none)"
+        sentence = (
+            f"{source}: {plural(without, 'volume')} without {_MARK}.mhd, such as test data, will not be used"
+        )
         findings.append(Finding("note", "case-incomplete", str(source), sentence))
     roles = draw_roles({image.stem: image.stem for image, _ in drawn}, draw, val=0.1, test=0.2)
     volumes = (
@@ -64,3 +66,17 @@ def scan_promise12(source: Path, draw: Draw | None = None) -> VolumeScan:
         values=frozenset((0, 1)),
         declared_by="PROMISE12",
     )
+
+
+def _twice(source: Path, images: Sequence[Path]) -> list[Finding]:
+    """Return one error where names come twice: training and test data are counted from Case00 both."""
+    first: dict[str, Path] = {}
+    doubled = [image for image in images if first.setdefault(image.stem, image) is not image]
+    if not doubled:
+        return []
+    one, other = first[doubled[0].stem], doubled[0]
+    sentence = (
+        f"{source} holds {plural(len(doubled), 'case')} twice, such as {one.stem} in {one.parent} and in "
+        f"{other.parent}: --source is the folder of the training data alone"
+    )
+    return [Finding("error", "case-twice", str(other), sentence)]
