@@ -72,13 +72,6 @@ SETS = {
         18,
         ("la2018/test/*.h5",),
     ),
-    "la2018, network of volumes": RealSet(
-        "patterns --source {data}/la2018 --image {role}/{case}.h5 --label {role}/{case}.h5 --val 0.17 --gold 1",
-        120,
-        ("la2018/test/*.h5",),
-        options="--network.spatial_dims 3 --training.depth 48 --training.patch [32,48,48] --training.batch 1 "
-        "--training.gold_batch 1 --training.validate_every 5",
-    ),
     "msd-heart": RealSet(
         "msd-heart --source {data}/msd-heart/dataset.original.json --val 0 --test 0.34",
         50,
@@ -86,16 +79,18 @@ SETS = {
     ),
     "brats2015-deepmedic": RealSet(
         f"patterns --source {{data}}/brats2015-deepmedic {BRATS} --gold 1",
-        40,
+        20,
         (
             "brats2015-deepmedic/test/brats_2013_pat0001_1/Flair*",
             "brats2015-deepmedic/test/brats_2013_pat0001_1/T1c*",
         ),
         "--normalise nonzero --crop content --empty drop",
+        rate=0.75,  # objects of a few pixels: no smaller rate can be reached
+        options="--training.validate_every 5",
     ),
     "brain-tcga-4mod": RealSet(
         f"patterns --source {{data}}/brain-tcga-4mod {TCGA} --remap 4:3 --gold 1 --val 0 --test 0.5",
-        30,
+        10,
         tuple(
             f"brain-tcga-4mod/TCGA-FG-6692/TCGA-FG-6692_{part}_bet.nii.gz"
             for part in ("t1", "t1c", "t2", "fla")
@@ -103,7 +98,14 @@ SETS = {
         "--normalise nonzero --crop content --pixel 2 --empty drop",
         rate=None,
     ),
-    "acdc": RealSet("acdc --source {data}/acdc", 50, ("acdc/slices/patient081_frame01_slice_*.h5",)),
+    "acdc": RealSet("acdc --source {data}/acdc", 25, ("acdc/slices/patient081_frame01_slice_*.h5",)),
+    "la2018, network of volumes": RealSet(
+        "patterns --source {data}/la2018 --image {role}/{case}.h5 --label {role}/{case}.h5 --val 0.17 --gold 1",
+        15,
+        ("la2018/test/*.h5",),
+        options="--network.spatial_dims 3 --training.depth 48 --training.patch [32,48,48] --training.batch 1 "
+        "--training.gold_batch 1 --training.validate_every 5",
+    ),
 }
 
 
