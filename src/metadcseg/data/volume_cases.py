@@ -94,8 +94,8 @@ def load_trust(raw: RawVolume, grid: Grid) -> NDArray[np.uint8] | None:
     if isinstance(raw.trust, int | float):
         values, where = np.full(grid.shape, float(raw.trust)), raw.where
     else:
-        volume, where = volume_files.read_volume(raw.trust), str(raw.trust)
-        if volume.array.shape[3] != 1 or not volume.grid.same(grid):
+        volume, where = volume_files.read_volume(raw.trust, key="trust"), str(raw.trust)
+        if volume.array.shape[3] != 1 or not _lies_on(volume.grid, grid):
             raise InputError(
                 f"{where}: trust must be one channel on the grid of {raw.where}: export it again"
             )
@@ -127,7 +127,7 @@ def resample_labels(labels: NDArray[Any], source: Grid, target: Grid) -> NDArray
 
 
 def _on_grid(path: Path, labels: Volume, raw: RawVolume, grid: Grid, resample: bool) -> Volume:
-    if labels.grid.same(grid) or (labels.grid.shape == grid.shape and not (labels.grid.known and grid.known)):
+    if _lies_on(labels.grid, grid):
         return labels
     if resample and labels.grid.known and grid.known:
         note = f"{path} lies on another grid than {raw.where} and was resampled to it"
@@ -138,6 +138,11 @@ def _on_grid(path: Path, labels: Volume, raw: RawVolume, grid: Grid, resample: b
         what = f"lies elsewhere than its image {raw.where}, up to {_distance(labels.grid, grid):.3g} mm apart"
     advice = "export it on the grid of the image, or pass --resample-labels"
     raise InputError(f"{path} {what}: {advice}")
+
+
+def _lies_on(held: Grid, grid: Grid) -> bool:
+    """Return whether two grids agree, in shape alone where the world of one is not known."""
+    return held.same(grid) or (held.shape == grid.shape and not (held.known and grid.known))
 
 
 def _size(grid: Grid) -> str:

@@ -1,5 +1,6 @@
 """Trust in given labels: from files and tables to the batches that methods see."""
 
+import h5py
 import nibabel
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from metadcseg.data.checks import check_folder
 from metadcseg.data.loading import epoch_batches
 from metadcseg.data.prepare import prepare_folder
 from metadcseg.data.prepare_volumes import prepare_volumes
+from metadcseg.data.sources.case import RawVolume
 from metadcseg.data.sources.volume_folder import scan_volume_folder
 from metadcseg.data.store import PreparedSet
 from metadcseg.data.training_view import TrainingView
+from metadcseg.data.volume_cases import load_image_volume, load_trust
 from metadcseg.data.volume_loading import VolumeView
 from metadcseg.errors import InputError
 
@@ -58,6 +61,14 @@ def test_trust_reaches_the_batches(folder, tmp_path):
     row = view.ids.index("case01")
     shown = {bool(moved.sample(row, epoch).trust[0, 0]) for epoch in range(8)}
     assert shown == {False, True}  # mirrored with the image
+
+
+def test_zero_and_one_are_not_at_all_and_fully(folder, tmp_path):
+    save(folder / "trust/case01.png", halves() // 255)  # a mask of good pixels, as any tool exports it
+    prepare_folder(folder, tmp_path / "set", edges="none")
+    prepared = PreparedSet.open(tmp_path / "set")
+    case = next(case for case in prepared.cases if case.id == "case01")
+    assert np.array_equal(prepared.trust(case), halves())
 
 
 def test_a_set_without_trust_has_none(tmp_path):
@@ -127,3 +138,28 @@ def test_trust_of_volumes_on_another_grid(tmp_path):
         InputError, match=r"trust/c1.nii.gz: trust must be one channel on the grid of .*c1.nii.gz"
     ):
         prepare_volumes(scan, tmp_path / "set", name="x", edges="none")
+
+
+def hdf5(path, **arrays):
+    with h5py.File(path, "w") as file:
+        for key, values in arrays.items():
+            file[key] = values
+    return path
+
+
+def test_trust_beside_the_image_in_one_file_is_not_the_image(tmp_path):
+    image = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
+    file = hdf5(tmp_path / "a.h5", image=image, label=image // 12, trust=np.full(image.shape, 51, np.uint8))
+    raw = RawVolume("a", "train", "a", (file,), file, trust=file)
+    assert np.unique(load_trust(raw, load_image_volume(raw).grid)).tolist() == [51]
+    bare = hdf5(tmp_path / "b.h5", image=image, label=image // 12)
+    with pytest.raises(InputError, match=r"b.h5.*trust"):
+        load_trust(RawVolume("b", "train", "b", (bare,), bare, trust=bare), load_image_volume(raw).grid)
+
+
+def test_trust_may_know_where_it_lies_beside_an_image_that_does_not(tmp_path):
+    file = hdf5(tmp_path / "a.h5", image=np.arange(24, dtype=np.uint8).reshape(4, 3, 2))
+    where = tmp_path / "trust.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.full((4, 3, 2), 0.2, np.float32), np.diag([2, 2, 3, 1])), where)
+    raw = RawVolume("a", "train", "a", (file,), file, trust=where)
+    assert np.unique(load_trust(raw, load_image_volume(raw).grid)).tolist() == [51]

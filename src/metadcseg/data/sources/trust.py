@@ -1,7 +1,8 @@
 """How far given labels are to be trusted: ``trust/`` (a map for a case) and ``trust.csv`` (a number for a case).
 
-Maps have the stem of their image and its size, from 0 to 1, or in integers from 0 to 255. ``trust.csv`` has the columns
-``id`` and ``trust``, from 0 to 1. Cases of which neither says anything are fully trusted.
+Maps have the stem of their image and its size, from 0 to 1, or in integers from 0 to 255; integers of 0 and 1 alone
+mean not at all and fully. ``trust.csv`` has the columns ``id`` and ``trust``, from 0 to 1. Cases of which neither says
+anything are fully trusted.
 """
 
 import csv
@@ -83,7 +84,8 @@ def as_trust(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     """Return trust as it is stored.
 
     Args:
-        values: from 0 to 1, or integers from 0 to 255.
+        values: from 0 to 1, or integers from 0 to 255. Integers of 0 and 1 alone are a mask of good pixels: a trust
+            of 1 / 255 is nothing that anybody would draw.
         where: the file or case, for sentences.
 
     Returns:
@@ -93,10 +95,10 @@ def as_trust(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
         InputError: where a number is out of range.
 
     Example:
-        >>> as_trust(np.array([0.0, 0.2, 1.0]), "x").tolist(), as_trust(np.array([7, 255]), "x").tolist()
-        ([0, 51, 255], [7, 255])
+        >>> [as_trust(np.array(values), "x").tolist() for values in ([0.0, 0.2, 1.0], [7, 255], [0, 1])]
+        [[0, 51, 255], [7, 255], [0, 255]]
     """
-    if values.dtype.kind in "iu":
+    if values.dtype.kind in "iu" and values.max() > 1:
         values = values / 255
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
         raise InputError(f"{where}: trust must lie between 0 and 1 (integers: 0 and 255): correct it")
