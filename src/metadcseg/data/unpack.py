@@ -1,5 +1,7 @@
 """Unpack an archive from outside: member by member, regular files only, inside the folder, within limits."""
 
+import errno
+import gzip
 import os
 import shutil
 import stat
@@ -7,12 +9,11 @@ import tarfile
 import tempfile
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 from metadcseg.errors import InputError
 from metadcseg.files import cannot_write
@@ -26,8 +27,8 @@ MAX_RATIO = 200
 
 _FREE = 256 * 2**20
 _CHUNK = 2**20
+_LONGEST_READ = 4 * _CHUNK  # a tar header that wants more is read into memory for nothing but harm
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,10 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as temporary:
             work = Path(temporary)
-            try:
-                with _members(archive) as members:
-                    _write_all(archive, members, work, progress)
-            except _DAMAGED as error:
-                raise InputError(
-                    f"{archive} is damaged or no zip or tar archive ({str(error) or type(error).__name__}): delete it "
-                    "and fetch it again"
-                ) from error
+            with _reading(archive), archive.open("rb") as file:
+                kind = file.read(2)
+            with (_unpacked_zip if kind == b"PK" else _unpacked_tar)(archive) as members:
+                _write_all(archive, members, work, progress)
             outermost = sorted(work.iterdir())
             for path in outermost:
                 if (folder / path.name).exists():
@@ -87,20 +84,65 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
 
 
 @contextmanager
-def _members(archive: Path) -> Iterator[list[_Member]]:
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            yield [_of_zip(opened, info) for info in opened.infolist() if not info.is_dir()]
-    else:
-        with tarfile.open(archive) as tar:
-            yield [_of_tar(tar, info) for info in _listed(archive, tar) if not info.isdir()]
-            _read_to_the_end(archive, tar.fileobj)
+def _reading(archive: Path) -> Iterator[None]:
+    """Say that the archive is to blame for whatever happens; the libraries raise anything on bytes that mean harm."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a place that no file has
+            raise InputError(f"{archive} cannot be read ({error.strerror}): look at the file") from error
+        raise InputError(
+            f"{archive} is damaged or no zip or tar archive ({str(error) or type(error).__name__}): delete it and "
+            "fetch it again"
+        ) from error
 
 
-def _read_to_the_end(archive: Path, stream: Any) -> None:
+@contextmanager
+def _unpacked_zip(archive: Path) -> Iterator[list[_Member]]:
+    with ExitStack() as stack:
+        with _reading(archive):
+            opened = stack.enter_context(zipfile.ZipFile(archive))
+            members = [_of_zip(opened, info) for info in opened.infolist() if not info.is_dir()]
+        yield members
+
+
+@contextmanager
+def _unpacked_tar(archive: Path) -> Iterator[list[_Member]]:
+    with ExitStack() as stack:
+        with _reading(archive):
+            file = stack.enter_context(archive.open("rb"))
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            unpacked: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
+            stream = _Bounded(unpacked)
+            tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))  # type: ignore[call-overload]
+            members = [_of_tar(tar, info) for info in _listed(archive, tar) if not info.isdir()]
+            stream.seek(tar.offset)
+            if stream.read(512) != bytes(512):  # tarfile takes a damaged header for the end
+                raise EOFError(f"it breaks off after {len(members)} files")
+        yield members
+        with _reading(archive):
+            _read_to_the_end(archive, stream)
+
+
+class _Bounded:
+    """What ``tarfile`` reads from: it takes the size of a header from the archive, and reads it in one piece."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
+        self.seek, self.tell, self._stream = stream.seek, stream.tell, stream
+
+    def read(self, size: int) -> bytes:
+        if size > _LONGEST_READ:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._stream.read(size)
+
+
+def _read_to_the_end(archive: Path, stream: _Bounded) -> None:
     """Read what comes after the last member, where a compressed stream has the checksum of all before it."""
     left = _limit(archive)
-    while stream is not None and (chunk := stream.read(_CHUNK)):
+    while chunk := stream.read(_CHUNK):
         left -= len(chunk)
         if left < 0:
             raise InputError(f"{archive} holds more than it may ({MAX_RATIO} times its size)")
@@ -154,6 +196,12 @@ def _write_all(archive: Path, members: list[_Member], work: Path, progress: Prog
                 f"{archive}: '{member.name}' comes twice (as '{seen[key]}'; some disks do not tell capitals apart)"
             )
         seen[key] = member.name
+    for path in seen:
+        for folder in list(PurePosixPath(path).parents)[:-1]:
+            if str(folder) in seen:
+                raise InputError(
+                    f"{archive}: '{seen[str(folder)]}' is a file and a folder: it is not unpacked"
+                )
     for number, member in enumerate(wanted, start=1):
         _write(archive, member, work / _safe(archive, member))
         if progress is not None:
@@ -162,20 +210,30 @@ def _write_all(archive: Path, members: list[_Member], work: Path, progress: Prog
 
 def _write(archive: Path, member: _Member, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = member.open()
-    if source is None:
-        raise InputError(f"{archive}: '{member.name}' is no file: it is not unpacked")
-    written = 0
-    with source, path.open("xb") as file:
-        while chunk := source.read(_CHUNK):
-            written += len(chunk)
-            if written > member.size:
-                raise InputError(f"{archive}: '{member.name}' is larger than it says: it is not unpacked")
+    with path.open("xb") as file:
+        for chunk in _chunks(archive, member):
             file.write(chunk)
-        file.flush()
-    if written != member.size:
-        raise EOFError(f"'{member.name}' ends at {written} of {member.size} bytes")
     path.chmod(0o644)
+
+
+def _chunks(archive: Path, member: _Member) -> Iterator[bytes]:
+    """Yield the content of a member, which is as long as it says."""
+    read = 0
+    with ExitStack() as stack:
+        with _reading(archive):
+            source = member.open()
+            if source is None:
+                raise EOFError(f"'{member.name}' is no file")
+            stack.enter_context(source)
+        while True:
+            with _reading(archive):
+                chunk = source.read(_CHUNK)
+                read += len(chunk)
+                if read > member.size or (not chunk and read < member.size):
+                    raise EOFError(f"'{member.name}' has not the {member.size} bytes that it says")
+            if not chunk:
+                return
+            yield chunk
 
 
 def _safe(archive: Path, member: _Member) -> str:
@@ -190,7 +248,9 @@ def _safe(archive: Path, member: _Member) -> str:
     if name.startswith("/") or "\\" in name or ":" in name or ".." in path.parts or not path.parts:
         problem = "leads out of the folder"
     elif (
-        any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name) or len(os.fsencode(name)) > 1000
+        any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+        or len(os.fsencode(name)) > 1000
+        or any(len(os.fsencode(part)) > 255 for part in path.parts)
     ):
         problem = "has a name that no file should have"
     elif any(part.rstrip(". ") != part or part.split(".")[0].casefold() in _RESERVED for part in path.parts):

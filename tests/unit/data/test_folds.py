@@ -26,7 +26,7 @@ def some_units(draw: st.DrawFn) -> list[Unit]:
 @given(some_units(), st.integers(2, 5), st.integers(0, 3))
 def test_every_unit_is_tested_once_and_nothing_crosses(units: list[Unit], folds: int, seed: int) -> None:
     blocks = blocks_of(units)
-    if len(blocks) < max(folds, 3) + 2 or max(map(len, blocks.values())) > len(units) // 3:
+    if len(blocks) < max(folds, 4) + 2 or max(map(len, blocks.values())) > len(units) // 3:
         return
     dealt = fold_roles(units, folds, seed=seed, val=0.1, gold=1)
     tested = [name for roles in dealt for name, role in roles.items() if role == "test"]

@@ -3,6 +3,7 @@
 import io
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -67,6 +68,8 @@ NAMES = [
     ("a/nul.txt", "Windows cannot have"),
     ("a /b.txt", "Windows cannot have"),
     ("a\nb.txt", "has a name that no file should have"),
+    ("n" * 300, "has a name that no file should have"),
+    ("good.txt/b.txt", "is a file and a folder"),
 ]
 
 
@@ -154,3 +157,78 @@ def test_damaged_archives(make, name, kind, tmp_path):
     with pytest.raises(InputError, match="damaged"):
         unpack(archive, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def raw_tar(path, *blocks):
+    path.write_bytes(b"".join(blocks) + bytes(1024))
+    return path
+
+
+def block(size=0, kind=b"0", change=lambda held: held):
+    made = info("a", kind)
+    made.size = size
+    held = bytearray(made.tobuf(tarfile.GNU_FORMAT)[:512])
+    change(held)
+    held[148:156] = b" " * 8
+    held[148:156] = b"%06o\0 " % sum(held)
+    return bytes(held)
+
+
+def put(start, content):
+    def change(held):
+        held[start : start + len(content)] = content
+
+    return change
+
+
+def pax(text):
+    return block(len(text), b"x") + text.ljust(-(-len(text) // 512) * 512, b"\0") + block()
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [block(2**31, b"x")],
+        [block(2**31, b"L")],
+        [block(2**31, b"g")],
+        [block(2**62)],
+        [block(kind=b"S", change=put(386, b"not a number"))],
+        [block(change=put(124, b"\xff" * 12))],  # a negative size
+        [pax(b"11 size=-9\n")],
+        [pax(b"0 a=b\n")],
+        [pax(b"99999999999999999999 a=b\n")],
+        [pax(b"28 GNU.sparse.realsize=abcd\n")],
+        [pax(b"22 GNU.sparse.major=1\n" + b"22 GNU.sparse.minor=0\n")],
+        [block(), b"no header at all" * 32],
+        [b"PK\x03\x04" + bytes(300)],
+        [b"PK\x05\x06" + b"\xff" * 18],
+        [b"\x1f\x8b" + b"\xff" * 30],
+    ],
+    ids=range(15),
+)
+def test_bytes_that_mean_harm(blocks, tmp_path):
+    archive = raw_tar(tmp_path / "a.tar", *blocks)
+    tracemalloc.start()
+    with pytest.raises(
+        InputError, match=r"is damaged|link or a device|is a file and|more than it may|times its size"
+    ):
+        unpack(archive, tmp_path / "out")
+    assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    tracemalloc.stop()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_tar_with_a_zip_behind_it_is_a_tar(tmp_path):
+    """Two tools would otherwise unpack two different things from one file."""
+    inner = make_zip(tmp_path / "inner.zip", ("other.txt", b"x")).read_bytes()
+    archive = make_tar(tmp_path / "a.tar", ("a.txt", b"one"))
+    archive.write_bytes(archive.read_bytes() + inner)
+    unpack(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == {"a.txt": b"one"}
+
+
+def test_archives_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match=r"none.zip cannot be read \(No such file"):
+        unpack(tmp_path / "none.zip", tmp_path / "out")
+    with pytest.raises(InputError, match="cannot be read"):
+        unpack(tmp_path, tmp_path / "out")
