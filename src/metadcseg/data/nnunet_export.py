@@ -28,7 +28,7 @@ Progress = Callable[[int, int], object]
 """Called with how many cases are written, of how many."""
 
 _ENDING = ".nii.gz"
-_README = """{folder}: {name} as metadcseg has it, for nnU-Net version 2. nnU-Net was not run by us.
+_README = """{folder}: {name} as metadcseg has it, for nnU-Net version 2.
 
     export nnUNet_raw={parent}  nnUNet_preprocessed=...  nnUNet_results=...
     nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity
