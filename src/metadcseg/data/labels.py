@@ -155,7 +155,8 @@ def settle(
     scheme = None
     if not findings:
         most = max(1 if white else 0, *(used - {IGNORED}), 0)
-        scheme = LabelScheme(max(2, classes or 0, most + 1), remap, IGNORED not in used)
+        as_stored = any(IGNORED in entry.levels for entry in numbered) and IGNORED not in remap
+        scheme = LabelScheme(max(2, classes or 0, most + 1), remap, not as_stored)
         findings += _ambiguous(white, scheme)
         if facts and most == 0:
             where = facts[0].where
@@ -189,7 +190,8 @@ def _black_and_white(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     """Return whether 255 is the only class in a mask and the remap leaves open what it is."""
     if IGNORED in remap:
         return False
-    return _thresholded(facts, remap) or (IGNORED in facts.levels and set(facts.levels) <= {0, IGNORED})
+    known = {level for level in facts.levels if remap.get(level) != IGNORED}
+    return _thresholded(facts, remap) or (IGNORED in known and known <= {0, IGNORED})
 
 
 def _hopeless(facts: MaskFacts, remap: Mapping[int, int]) -> bool:

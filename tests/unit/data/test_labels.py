@@ -37,6 +37,14 @@ def test_black_and_white_mixes_with_zero_and_one():
     assert labels([[[0, 1]], [[0, 255]]]) == [[[0, 1]], [[0, 1]]]
 
 
+def test_white_is_foreground_beside_a_value_that_is_ignored():
+    assert labels([[[0, 128, 255]], [[0, 128, 0]], [[0, 255, 0]]], {128: 255}) == [
+        [[0, 255, 1]],
+        [[0, 255, 0]],
+        [[0, 1, 0]],
+    ]
+
+
 def test_a_remap_is_applied_first():
     assert labels([[[0, 7, 900]]], {7: 1, 900: 2}) == [[[0, 1, 2]]]
     assert labels([[[0, 128, 255]]], {128: 1, 255: 2}) == [[[0, 1, 2]]]
