@@ -39,6 +39,7 @@ usage: metadcseg COMMAND [OPTIONS]        (metadcseg COMMAND --help explains eac
   cross-validate   train and test on every fold of a set in turn
   evaluate   score a trained network against reference masks
   predict    segment new images
+  benchmark  carry out a grid of data sets, noise, methods and seeds
 
 on your own folder (images/, masks/ and gold/, matched by file name):
   metadcseg check my_folder

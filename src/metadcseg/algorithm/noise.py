@@ -18,6 +18,7 @@ from metadcseg.algorithm.noise_draw import (
     draws_for,
     generator_for,
     nearest_preset,
+    noise_level,
 )
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE
@@ -33,6 +34,7 @@ __all__ = [
     "draws_for",
     "generator_for",
     "nearest_preset",
+    "noise_level",
 ]
 
 Region = NDArray[np.bool_]

@@ -15,6 +15,7 @@ COMMANDS = {
     "cross-validate": "metadcseg.commands.cross_validate",
     "evaluate": "metadcseg.commands.evaluate",
     "predict": "metadcseg.commands.predict",
+    "benchmark": "metadcseg.commands.benchmark",
 }
 """Name -> module, which has ``DESCRIPTION``, ``add_options(parser)`` and ``run(options, console)``.
 

@@ -1,4 +1,4 @@
-"""``metadcseg corrupt``: the paper's label noise (eq. 15-20), calibrated to a rate, injected into a clean set."""
+"""``metadcseg corrupt``: label noise (eq. 15-20, or systematic), calibrated to a rate, injected into a clean set."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from metadcseg.data.corruption import corrupt_set
 from metadcseg.data.store import PreparedSet
 
 DESCRIPTION = """Inject label noise into the training masks of a clean prepared set: rotation, erosion or dilation,
-replacement by an ellipse. The kernel scale is solved for until the mean of 1 - DSC is within 0.01 of the rate. Gold,
-validation and test masks stay as they are."""
+replacement by an ellipse; or, with --model over or under, every mask too large or too small. The kernel scale is solved
+for until the mean of 1 - DSC is within 0.01 of the rate. Gold, validation and test masks stay as they are."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -19,6 +19,12 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("set", type=str, help="the clean prepared set")
     parser.add_argument(
         "--rate", type=float, required=True, help="target corruption rate, mean of 1 - DSC (eq. 20)"
+    )
+    parser.add_argument(
+        "--model",
+        type=str,
+        default="paper",
+        help="paper (eq. 15-19), over (every mask is dilated) or under (every mask is eroded)",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same noise")
     parser.add_argument("--out", type=str, required=True, help="where the corrupted set goes")
@@ -37,7 +43,9 @@ def run(options: Namespace, console: Console) -> int:
     clean = PreparedSet.open(Path(options.set))
     roles = options.roles.split(",")
     with progress_bar(console, "corrupting") as advance:
-        report = corrupt_set(clean, Path(options.out), options.rate, seed, roles=roles, progress=advance)
+        report = corrupt_set(
+            clean, Path(options.out), options.rate, seed, roles=roles, progress=advance, model=options.model
+        )
     if options.json:
         print_json(report)
         return 0

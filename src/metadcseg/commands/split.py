@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.commands.console import check_seed, parse_gold, plain_output, print_json
-from metadcseg.data.folds import hold_out_roles, units_of
+from metadcseg.data.folds import gold_roles, hold_out_roles, units_of
 from metadcseg.data.resplit import resplit_set
 from metadcseg.data.store import ROLES, PreparedSet
 
@@ -29,6 +29,9 @@ def add_options(parser: ArgumentParser) -> None:
         default="0.02",
         help="training cases whose masks count as verified: a share (at least one), a number, or a text file of ids",
     )
+    parser.add_argument(
+        "--keep", action="store_true", help="validation and test stay as they are: only gold is drawn anew"
+    )
     parser.add_argument("--json", action="store_true", help="print the roles as one JSON object")
 
 
@@ -41,8 +44,12 @@ def run(options: Namespace, console: Console) -> int:
     )
     with console.status("reading every mask"):
         units = units_of(source)
-    roles = hold_out_roles(units, seed=seed, val=options.val, test=options.test, gold=gold)
-    note = {"seed": seed, "val": options.val, "test": options.test, "gold": options.gold}
+    note = {"seed": seed, "gold": options.gold}
+    if options.keep:
+        roles = gold_roles(source, seed=seed, gold=gold)
+    else:
+        roles = hold_out_roles(units, seed=seed, val=options.val, test=options.test, gold=gold)
+        note |= {"val": options.val, "test": options.test}
     resplit_set(source, Path(options.out), roles, note=note)
     if options.json:
         print_json({"path": options.out, "roles": roles})

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.algorithm.noise import NoiseDraw, NoiseLevel, apply, draws_for, nearest_preset
+from metadcseg.algorithm.noise import NoiseDraw, NoiseLevel, apply, draws_for, noise_level
 from metadcseg.algorithm.noise_calibration import Progress, calibrate, compare, report
 from metadcseg.data.store import Case, PreparedSet, SetWriter, refuse_occupied
 from metadcseg.errors import InputError
@@ -29,6 +29,7 @@ def corrupt_set(
     seed: int,
     roles: Sequence[str] = ("train",),
     progress: Progress | None = None,
+    model: str = "paper",
 ) -> dict[str, Any]:
     """Write a copy of a set in which the labels of some roles are corrupted at a calibrated rate.
 
@@ -45,10 +46,11 @@ def corrupt_set(
         seed: of the draws: the same seed, cases and rate make the same labels.
         roles: whose labels are corrupted.
         progress: called now and then with (done, total).
+        model: ``"paper"`` (eq. 15-19), ``"over"`` (every mask is dilated) or ``"under"`` (every mask is eroded).
 
     Returns:
         The fields of :class:`metadcseg.algorithm.noise_calibration.NoiseReport`, with ``per_class`` keyed by
-        class name, and ``roles``, ``clean_set`` (fingerprint of ``source``) and ``hash`` (sha256 over ids,
+        class name, and ``model``, ``roles``, ``clean_set`` (fingerprint of ``source``) and ``hash`` (sha256 over ids,
         draws and corrupted labels: equal for equal noise). JSON values only.
 
     Raises:
@@ -67,9 +69,9 @@ def corrupt_set(
         raise InputError(f"{source.path} has no case with the role {' or '.join(roles)} to corrupt")
     refuse_occupied(Path(out))  # before the work
     steps = _Steps(progress, calibrating=2 * len(cases), after=len(cases) + len(source.cases))
-    level = _calibrated(source, cases, rate, seed, steps)
+    level = _calibrated(source, cases, noise_level(model, rate), rate, seed, steps)
     noisy, noise = _corrupted(source, cases, level, rate, seed, steps)
-    noise |= {"roles": list(dict.fromkeys(roles)), "clean_set": source.fingerprint}
+    noise |= {"model": model, "roles": list(dict.fromkeys(roles)), "clean_set": source.fingerprint}
     _write(source, Path(out), noisy, noise, steps)
     return without_draws(noise)
 
@@ -85,7 +87,7 @@ def reference(source: PreparedSet, case: Case) -> Label:
 
 
 def _calibrated(
-    source: PreparedSet, cases: Sequence[Case], rate: float, seed: int, steps: "_Steps"
+    source: PreparedSet, cases: Sequence[Case], level: NoiseLevel, rate: float, seed: int, steps: "_Steps"
 ) -> NoiseLevel | None:
     """Return the noise level with the scale that reaches the rate, None for no noise."""
     if rate == 0.0:
@@ -93,7 +95,7 @@ def _calibrated(
     return calibrate(
         (reference(source, case) for case in cases),
         [case.id for case in cases],
-        nearest_preset(rate),
+        level,
         rate,
         seed,
         classes=len(source.classes),

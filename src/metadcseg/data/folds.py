@@ -133,6 +133,21 @@ def hold_out_roles(
     return with_gold(_held_out(blocks, {"test": tested}, beside, seed), gold, seed)
 
 
+def gold_roles(prepared: PreparedSet, *, seed: int = 0, gold: float | int | Collection[str] = 0.02) -> Roles:
+    """Return the roles that a set has, but with gold drawn anew from its training and gold cases.
+
+    Args:
+        prepared: the set.
+        seed: another seed, another draw; of one seed a larger gold set contains the smaller one.
+        gold: as for :func:`fold_roles`.
+
+    Raises:
+        InputError: where the gold cannot be drawn.
+    """
+    held = {unit_id(case): "train" if case.role == "gold" else case.role for case in prepared.cases}
+    return with_gold(held, gold, seed)
+
+
 def check_roles(units: Sequence[Unit], roles: Mapping[str, str]) -> None:
     """Refuse roles that put one patient, or one picture, on both sides of training and evaluation.
 

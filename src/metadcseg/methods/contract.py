@@ -156,6 +156,10 @@ class Method(Protocol):
         """Train on one noisy batch (and a gold batch where declared); calls ``updater.step`` at least once."""
         ...
 
+    def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
+        """Return the weights of a batch as they stand, without learning; None where the method keeps none."""
+        ...
+
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images, without touching any state."""
         ...

@@ -91,6 +91,9 @@ class L2B:
         gold_loss = self._supervise_gold(state, trusted)
         return _report(loss.detach(), gold_loss, weights, training, len(views))
 
+    def weights(self, state: MethodState, noisy: Batch) -> None:
+        """Return None: weights are found anew in every step, and none is kept."""
+
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images, each seen as it is."""
         return class_probabilities(state.network, images)

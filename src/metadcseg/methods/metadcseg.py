@@ -27,7 +27,6 @@ from metadcseg.algorithm.meta_weights import (
     Scaling,
     initial_weights,
     normalise_weights,
-    pseudo_labels,
     weighted_pixel_loss,
 )
 from metadcseg.algorithm.objective import Objective, total_objective
@@ -37,7 +36,9 @@ from metadcseg.methods.boundary_term import BoundaryTerm
 from metadcseg.methods.common import class_probabilities, evaluating, mean_cross_entropy, require_gold
 from metadcseg.methods.contract import Declaration, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.gold_mean import RunningMean
+from metadcseg.methods.opinion import Opinion, opinion_of
 from metadcseg.methods.options import check_range, check_types
+from metadcseg.methods.shared_weights import SharedWeights
 from metadcseg.methods.weight_models import NoMemory, PersistentWeights, WeightModel
 from metadcseg.networks.contract import Output, parameters_of
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
@@ -92,7 +93,7 @@ class MetaDCSeg:
     eta: float = 0.01
     meta_scaling: Scaling = "rms"
     normalisation: Normalisation = "image"
-    memory: Literal["persistent", "none"] = "persistent"
+    memory: Literal["shared", "persistent", "none"] = "persistent"
     pseudo_labels: Literal["current", "average"] = "current"
     virtual_step: Virtual = "linearised"
     meta_every: int = 2
@@ -168,7 +169,7 @@ class MetaDCSeg:
         if self.tangents != "all":
             parameters_of(network, self.tangents)  # who cannot tell them is refused before training
         parts = {
-            "weights": self._weight_model(storage),
+            "weights": self._weight_model(updater, storage),
             "boundary": boundary,
             "gold_mean": RunningMean(self.gold_momentum),
         }
@@ -178,17 +179,17 @@ class MetaDCSeg:
         """Update the weights of the batch's pixels (eq. 21-24), then train with them (eq. 13)."""
         known = self._gold_gradient_before(state, gold)
         output, change = self._forward(state, noisy, known)  # p of eq. 1, h of eq. 5
-        pseudo = self._pseudo_labels(state, output, noisy)  # eq. 1
+        opinion = self._opinion(state, output, noisy)  # eq. 1
         if self._asks_gold(state) and change is None:
-            change = self._change_after(state, output, pseudo, noisy, gold)
-        rectified = self._weights(state, output, noisy, pseudo, change)  # eq. 22-23
+            change = self._change_after(state, output, opinion, noisy, gold)
+        rectified = self._weights(state, noisy, opinion, change)  # eq. 22-23
         weights = normalise_weights(  # eq. 24
             rectified, self.normalisation, noisy.labels != IGNORE, state.updater.mean
         )
         rectified, weights = _trusted(rectified, noisy), _trusted(weights, noisy)
         boundary = self._boundary_weights(state, output, noisy, rectified.gamma)  # eq. 5-12
         objective = total_objective(  # eq. 13
-            weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights),
+            weighted_pixel_loss(output.logits, noisy.labels, opinion.labels, weights),
             boundary,
             soft_dice_loss(output.logits.softmax(dim=1), noisy.labels, noisy.trust),
             noisy.labels,
@@ -202,11 +203,23 @@ class MetaDCSeg:
         report = _report(objective, gold_loss, boundary, weights, noisy)
         return self._with_edges(report, state, noisy)
 
+    def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
+        """Return what is kept of a batch's pixels; None where nothing is."""
+        if not self.meta or self.memory == "none":
+            return None
+        network = state.updater.averaged if self.pseudo_labels == "average" else None
+        with evaluating(network or state.network) as asked:
+            opinion = opinion_of(asked(noisy.images).logits)
+        kept: WeightMaps = state.parts["weights"].read(noisy, opinion)
+        return kept
+
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
         return class_probabilities(state.network, images)
 
-    def _weight_model(self, storage: Storage) -> WeightModel:
+    def _weight_model(self, updater: Updater, storage: Storage) -> WeightModel:
+        if self.memory == "shared":
+            return SharedWeights(updater.mean)
         if self.memory == "none":
             return NoMemory(self.eta, self.meta_scaling)
         return PersistentWeights(self.eta, self.meta_scaling, storage)
@@ -214,12 +227,12 @@ class MetaDCSeg:
     def _learns_weights(self, state: MethodState) -> bool:
         return self.meta and state.updater.epoch >= self.warmup
 
-    def _pseudo_labels(self, state: MethodState, output: Output, noisy: Batch) -> Tensor:
+    def _opinion(self, state: MethodState, output: Output, noisy: Batch) -> Opinion:
         average = state.updater.averaged
         if self.pseudo_labels == "current" or average is None or not self._learns_weights(state):
-            return pseudo_labels(output.logits)
+            return opinion_of(output.logits)
         with evaluating(average) as averaged:
-            return pseudo_labels(averaged(noisy.images).logits)
+            return opinion_of(averaged(noisy.images).logits)
 
     def _asks_gold(self, state: MethodState) -> bool:
         """Return whether this step is a meta step."""
@@ -244,11 +257,11 @@ class MetaDCSeg:
         return forward_with_change(state.network, noisy.images, self._direction(state, known[1]))
 
     def _change_after(
-        self, state: MethodState, output: Output, pseudo: Tensor, noisy: Batch, gold: Batch | None
+        self, state: MethodState, output: Output, opinion: Opinion, noisy: Batch, gold: Batch | None
     ) -> LogitChange:
         """Take the virtual step (eq. 21) on the graph that training goes on to use, and v where it leads."""
-        weights = _trusted(state.parts["weights"].read(noisy, output.features.detach()), noisy)
-        pixel_loss = weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights)
+        weights = _trusted(state.parts["weights"].read(noisy, opinion), noisy)
+        pixel_loss = weighted_pixel_loss(output.logits, noisy.labels, opinion.labels, weights)
         training_loss = mean_over_pixels(pixel_loss, noisy.labels, noisy.whole.pixels)
         gradient = gradient_of(training_loss, state.network, retain_graph=True)
         ahead = virtual_step(state.network, state.updater.mean(gradient), state.updater.lr)
@@ -265,18 +278,17 @@ class MetaDCSeg:
         return {name: value for name, value in mean.items() if name in counted}
 
     def _weights(
-        self, state: MethodState, output: Output, noisy: Batch, pseudo: Tensor, change: LogitChange | None
+        self, state: MethodState, noisy: Batch, opinion: Opinion, change: LogitChange | None
     ) -> WeightMaps:
         """Return the rectified weights to train with, moved by the meta-gradients of a meta step."""
         if not self._learns_weights(state):
             return initial_weights(noisy.labels.shape, noisy.labels.device)
         model: WeightModel = state.parts["weights"]
-        features = output.features.detach()
         if change is None:
-            return model.read(noisy, features)
+            return model.read(noisy, opinion)
         lr, pixels = state.updater.lr, noisy.whole.pixels
-        found = pixel_gradients(change, noisy.labels, pseudo, lr, pixels)
-        return model.update(noisy, features, PixelGradients(noisy.trusted(found.alpha), found.beta))
+        found = pixel_gradients(change, noisy.labels, opinion.labels, lr, pixels)
+        return model.update(noisy, opinion, PixelGradients(noisy.trusted(found.alpha), found.beta))
 
     def _boundary_weights(self, state: MethodState, output: Output, noisy: Batch, gamma: Tensor) -> Tensor:
         if not self.dcd:

@@ -67,6 +67,9 @@ class Supervised:
         state.updater.step()
         return StepReport({"loss": loss, **scalars})
 
+    def weights(self, state: MethodState, noisy: Batch) -> None:
+        """Return None: all pixels count alike."""
+
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
         return class_probabilities(state.network, images)

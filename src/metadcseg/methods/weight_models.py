@@ -1,7 +1,7 @@
 """Where the weights alpha and beta live between two visits of an image.
 
 All models have one interface; the method sees maps in the batch's own (augmented) frame and nothing else. A
-model may use the features of the pixels; the two here do not.
+model may use what the network says of the pixels; the two here do not (:mod:`metadcseg.methods.shared_weights` does).
 """
 
 from collections.abc import Mapping
@@ -13,17 +13,18 @@ from torch import Tensor
 from metadcseg.algorithm.meta_weights import PixelGradients, Scaling, initial_weights, update_weights
 from metadcseg.errors import InputError
 from metadcseg.methods.contract import Storage
+from metadcseg.methods.opinion import Opinion
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
 
 class WeightModel(Protocol):
     """What holds the weights; its state is saved in checkpoints, unless it lies in the storage."""
 
-    def read(self, batch: Batch, features: Tensor) -> WeightMaps:
+    def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
         """Return the weights of the batch's pixels as they stand, (N, H, W) each, on the labels' device."""
         ...
 
-    def update(self, batch: Batch, features: Tensor, gradients: PixelGradients) -> WeightMaps:
+    def update(self, batch: Batch, opinion: Opinion, gradients: PixelGradients) -> WeightMaps:
         """Descend the meta-gradients (eq. 22-23), keep what is to be kept, and return the new weights."""
         ...
 
@@ -50,14 +51,14 @@ class NoMemory:
         self.eta = eta
         self.scaling = scaling
 
-    def read(self, batch: Batch, features: Tensor) -> WeightMaps:
+    def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
         """Return alpha = 1 and beta = 0 (eq. 2)."""
         return initial_weights(batch.labels.shape, batch.labels.device)
 
-    def update(self, batch: Batch, features: Tensor, gradients: PixelGradients) -> WeightMaps:
+    def update(self, batch: Batch, opinion: Opinion, gradients: PixelGradients) -> WeightMaps:
         """Return the weights one update away from eq. 2."""
         valid = batch.labels != IGNORE
-        before = self.read(batch, features)
+        before = self.read(batch, opinion)
         return update_weights(before, gradients, eta=self.eta, scaling=self.scaling, valid=valid)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -91,7 +92,7 @@ class PersistentWeights:
         self.scaling = scaling
         self._alpha, self._beta = storage.open("alpha"), storage.open("beta")
 
-    def read(self, batch: Batch, features: Tensor) -> WeightMaps:
+    def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
         """Return the weights in the batch's frame; beyond the image's edge they are (1, 0).
 
         Raises:
@@ -103,14 +104,14 @@ class PersistentWeights:
         moved = batch.warp.apply(moved, "nearest", fill=0.0, size=batch.labels.shape[1:]).to(device)
         return WeightMaps(1 + moved[:, 0], moved[:, 1])
 
-    def update(self, batch: Batch, features: Tensor, gradients: PixelGradients) -> WeightMaps:
+    def update(self, batch: Batch, opinion: Opinion, gradients: PixelGradients) -> WeightMaps:
         """Return the updated weights in the batch's frame and keep the change in the images' own frames.
 
         Raises:
             InputError: where the maps that are kept are no frame of the batch, or the disk is full.
         """
         valid = batch.labels != IGNORE
-        before = self.read(batch, features)
+        before = self.read(batch, opinion)
         after = update_weights(before, gradients, eta=self.eta, scaling=self.scaling, valid=valid)
         change = torch.stack([after.alpha - before.alpha, after.beta - before.beta], dim=1).detach().cpu()
         own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0, size=self._alpha.frame)

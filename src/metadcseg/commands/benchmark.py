@@ -1,0 +1,116 @@
+"""``metadcseg benchmark``: carry out a grid of runs, and say how far it is."""
+
+import time
+from pathlib import Path
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from metadcseg.commands.console import INTERRUPTED, plain_output
+from metadcseg.errors import InputError
+from metadcseg.experiments.benchmark import Benchmark, Executor, LocalExecutor, alone, remaining_seconds
+from metadcseg.experiments.grid import read_grid
+
+DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
+runs that are finished are not done again, interrupted ones go on where they were, and one that fails is reported while
+the others go on. All rows of a table get the same masks, gold, network and budget; validation chooses their epoch.
+`metadcseg report OUT` then makes tables and figures."""
+
+_SHOWN = 12
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("grid", type=str, help="a YAML file (docs/how-to/benchmark.md)")
+    parser.add_argument("--out", type=str, required=True, help="the folder of all runs")
+    parser.add_argument("--data", type=str, default="data", help="what {data} stands for in the grid")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time, each on one thread")
+    parser.add_argument(
+        "--executor", type=str, default="local", help="local, or ray (pip install 'metadcseg[ray]')"
+    )
+    parser.add_argument("--address", type=str, default=None, help="of a Ray cluster; this machine by default")
+    parser.add_argument("--cpus", type=float, default=1.0, help="Ray: processors of each run")
+    parser.add_argument("--gpus", type=float, default=0.0, help="Ray: GPUs of each run")
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Run the grid; the exit status is 2 where a run failed."""
+    file, out = Path(options.grid), Path(options.out)
+    grid = read_grid(file)
+    executor = _executor(options)
+    with alone(out):
+        benchmark = Benchmark(
+            grid, out.resolve(), options.data, yaml.safe_load(file.read_text(encoding="utf-8"))
+        )
+        whole = _follow(benchmark, executor, console)
+        benchmark.write()
+    if not whole:
+        return INTERRUPTED
+    failed = [entry for entry in benchmark.entries.values() if entry["status"] == "failed"]
+    for entry in failed:
+        console.print(f"{entry['id']} failed: {entry['error']}", style="red", markup=False, soft_wrap=True)
+    done = len(benchmark.entries) - len(failed)
+    plain_output().print(f"{out}: {done} of {len(benchmark.entries)} runs are done; metadcseg report {out}")
+    return 2 if failed else 0
+
+
+def _executor(options: Namespace) -> Executor:
+    if options.workers < 1:
+        raise InputError(f"--workers must be at least 1, got {options.workers}")
+    if options.executor == "local":
+        return LocalExecutor(options.workers)
+    if options.executor == "ray":
+        from metadcseg.experiments.ray_executor import RayExecutor
+
+        return RayExecutor(options.workers, options.address, options.cpus, options.gpus)
+    raise InputError(f"--executor must be local or ray, got '{options.executor}'")
+
+
+def _follow(benchmark: Benchmark, executor: Executor, console: Console) -> bool:
+    """Run; show a table on a terminal, and elsewhere a line for every run that ends."""
+    if console.is_terminal:
+        shown = _Shown(benchmark, executor.workers)
+        with Live(get_renderable=shown.table, console=console, refresh_per_second=1):
+            return benchmark.run(executor, lambda: None)
+    said: set[str] = set()
+
+    def say() -> None:
+        for entry in benchmark.entries.values():
+            if entry["status"] in ("done", "failed") and entry["id"] not in said:
+                said.add(entry["id"])
+                place, took = f"{len(said)} of {len(benchmark.entries)}", f"{entry['seconds']:.0f} s"
+                told = f"{place}: {entry['id']} {entry['status']} ({took})"
+                console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+    return benchmark.run(executor, say)
+
+
+class _Shown:
+    """The live table; files are read at most every few seconds."""
+
+    def __init__(self, benchmark: Benchmark, workers: int) -> None:
+        self._benchmark, self._workers = benchmark, workers
+
+    def table(self) -> Table:
+        entries = list(self._benchmark.entries.values())
+        counts = {
+            status: sum(entry["status"] == status for entry in entries)
+            for status in ("done", "failed", "running")
+        }
+        left = remaining_seconds(entries, self._workers)
+        finish = (
+            ""
+            if left is None
+            else f", finished at about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
+        )
+        table = Table(title=f"{counts['done']} of {len(entries)} done, {counts['failed']} failed{finish}")
+        for column in ("run", "state", "epochs"):
+            table.add_column(column)
+        first = {"running": 0, "failed": 1, "done": 2, "waiting": 3}
+        for entry in sorted(entries, key=lambda entry: first[entry["status"]])[:_SHOWN]:
+            done, epochs = self._benchmark.progress(entry["id"]) if entry["status"] == "running" else (0, 0)
+            table.add_row(entry["id"], entry["status"], f"{done} / {epochs}" if epochs else "")
+        return table

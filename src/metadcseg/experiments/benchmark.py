@@ -1,0 +1,265 @@
+"""Run a grid to its end: which tasks there are, what became of each, and what is written down about it.
+
+``DIR/benchmark.json`` is rewritten whenever a task changes its state; ``DIR/sets`` and ``DIR/runs`` hold the rest, and
+are what decides, when a benchmark is started again, what is left to do.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from metadcseg.errors import InputError
+from metadcseg.experiments.grid import Grid, Task
+from metadcseg.experiments.runner import (
+    Children,
+    Job,
+    Outcome,
+    breach,
+    read_json,
+    run_job,
+    set_jobs,
+    task_job,
+    write_rows,
+)
+from metadcseg.files import cannot_write, write_bytes
+
+
+class Executor(Protocol):
+    """Where jobs are run."""
+
+    workers: int
+
+    def run(self, jobs: Sequence[Job], started: Callable[[Job], None]) -> Iterator[tuple[Job, Outcome]]:
+        """Run all jobs, telling when each starts, and yield each as it ends; closing stops what runs."""
+        ...
+
+
+class LocalExecutor:
+    """Runs jobs on this machine, so many at a time.
+
+    Args:
+        workers: how many; each job computes on one thread.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def run(self, jobs: Sequence[Job], started: Callable[[Job], None]) -> Iterator[tuple[Job, Outcome]]:
+        """Run all jobs; where the iterator is closed or interrupted, what runs saves and stops first."""
+        children = Children()
+
+        def carry_out(job: Job) -> Outcome:
+            if children.stopping:
+                return Outcome("interrupted")
+            started(job)
+            return run_job(job, children)
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting: dict[Future[Outcome], Job] = {pool.submit(carry_out, job): job for job in jobs}
+            try:
+                while waiting:
+                    ended, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        yield waiting.pop(future), future.result()
+            finally:
+                children.stop()
+
+
+class Benchmark:
+    """One grid in one folder.
+
+    Args:
+        grid: what is to be run.
+        out: the folder.
+        data: stands for ``{data}`` in the grid.
+        given: the grid as the file has it, to be written down.
+
+    Raises:
+        InputError: where the folder holds runs with other options, or cannot be written.
+    """
+
+    def __init__(self, grid: Grid, out: Path, data: str, given: dict[str, Any]) -> None:
+        self.grid, self.out, self._data = grid, out, data
+        self._file = out / "benchmark.json"
+        before = read_json(self._file)
+        known = {entry["id"]: entry for entry in before.get("tasks", []) if isinstance(entry, dict)}
+        self.tasks = {task.id: task for task in grid.tasks()}
+        self.entries = {
+            name: {**_entry(task), **_kept(known.get(name, {}))} for name, task in self.tasks.items()
+        }
+        others = {name: entry for name, entry in known.items() if name not in self.tasks}
+        self._machine = _machine()
+        self._state: dict[str, Any] = {
+            "format": 1,
+            "name": grid.name,
+            "grid": given,
+            "machine": self._machine,
+        }
+        self._others = list(others.values())  # of a larger grid before: their runs are still here
+        self._before, self._since = float(before.get("seconds", 0.0)), time.monotonic()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(out, error) from error
+        write_rows(grid, out)
+
+    def run(self, executor: Executor, changed: Callable[[], None]) -> bool:
+        """Do what is left; return whether everything is done or has failed, False where it was stopped.
+
+        Args:
+            executor: where.
+            changed: called whenever a task has changed its state.
+        """
+        self._machine["workers"] = executor.workers
+        broken: dict[str, str] = {}
+        for lot in set_jobs(self.grid, self.out, self._data):
+            for job, outcome in executor.run(lot, lambda job: None):
+                if outcome.status == "interrupted":
+                    return False
+                if outcome.status == "failed":
+                    broken[job.id.removeprefix("set ")] = f"{job.id} cannot be made: {outcome.error}"
+        ready = []
+        for name, task in self.tasks.items():
+            why = [sentence for made, sentence in broken.items() if _needs(task, made)]
+            if why:
+                self._set(name, status="failed", error=why[0])
+            else:
+                ready.append(task_job(self.grid, task, self.out))
+        self.write()
+        changed()
+
+        def started(job: Job) -> None:
+            if not all(Path(file).exists() for file in job.results):
+                self._set(job.id, status="running", attempts=self.entries[job.id]["attempts"] + 1)
+
+        stopped = False
+        for job, outcome in executor.run(ready, started):
+            stopped = stopped or outcome.status == "interrupted"
+            self._close(job.id, outcome)
+            self.write()
+            changed()
+        return not stopped
+
+    def write(self) -> None:
+        """Write ``benchmark.json``."""
+        seconds = self._before + time.monotonic() - self._since
+        tasks = [*self.entries.values(), *self._others]
+        content = {**self._state, "seconds": round(seconds, 1), "tasks": tasks}
+        write_bytes(self._file, (json.dumps(content, indent=1, default=str) + "\n").encode())
+
+    def progress(self, name: str) -> tuple[int, int]:
+        """Return how many epochs a run has done, of how many; (0, 0) where nothing is known."""
+        run = read_json(self.out / "runs" / name / "run.json")
+        return int(run.get("epochs_done") or 0), int((run.get("training") or {}).get("epochs") or 0)
+
+    def _set(self, name: str, **values: Any) -> None:
+        self.entries[name].update(values)
+
+    def _close(self, name: str, outcome: Outcome) -> None:
+        entry = self.entries[name]
+        if outcome.status == "interrupted":
+            entry.update(status="waiting")
+            return
+        error = outcome.error
+        if outcome.status == "done" and self.tasks[name].folds is None:
+            error = self._breach(name)
+        entry.update(status="failed" if error else "done", error=error)
+        if outcome.seconds:  # else it was done before
+            entry.update(seconds=round(entry["seconds"] + outcome.seconds, 1), peak_bytes=outcome.peak_bytes)
+
+    def _breach(self, name: str) -> str | None:
+        """Return how a run broke the contract, against the first run on its set."""
+        mine = self.out / "runs" / name
+        on_same_set = (one for one, task in self.tasks.items() if task.data == self.tasks[name].data)
+        run = read_json(mine / "run.json")
+        for one in on_same_set:
+            first = read_json(self.out / "runs" / one / "run.json")
+            if first.get("status") == "finished":
+                break
+        else:
+            first = run
+        try:
+            broken = breach(run, read_json(mine / "evaluation" / "test.json"), first)
+        except (KeyError, TypeError) as error:
+            broken = f"its records lack {error}"
+        return None if broken is None else f"the benchmark contract is broken: {broken}"
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Hold the folder for one benchmark at a time.
+
+    Raises:
+        InputError: where another process has it.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / "lock").open("a")
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    with file:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(
+                    f"{out}: another benchmark is running there: wait for it, or give another --out"
+                ) from error
+        yield
+
+
+def remaining_seconds(entries: Iterable[dict[str, Any]], workers: int) -> float | None:
+    """Return when all will be done, from what the finished runs took; None before the first.
+
+    Example:
+        >>> remaining_seconds([{"status": "done", "seconds": 60.0}, {"status": "waiting"}, {"status": "waiting"}], 2)
+        60.0
+    """
+    held = list(entries)
+    took = [entry["seconds"] for entry in held if entry["status"] == "done" and entry["seconds"]]
+    left = sum(entry["status"] in ("waiting", "running") for entry in held)
+    return sum(took) / len(took) * left / workers if took else None
+
+
+def _entry(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "set": task.set,
+        "noise": asdict(task.noise),
+        "gold": task.gold,
+        "fold": None,
+        "folds": task.folds,
+        "row": task.row,
+        "seed": task.seed,
+        "folder": f"runs/{task.id}",
+        "status": "waiting",
+        "error": None,
+        "attempts": 0,
+        "seconds": 0.0,
+        "peak_bytes": None,
+    }
+
+
+def _kept(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what counts on from an earlier call; whether it is done is decided by its files."""
+    return {key: entry[key] for key in ("attempts", "seconds", "peak_bytes") if key in entry}
+
+
+def _needs(task: Task, made: str) -> bool:
+    return made in (task.data, f"{task.set}/set") or (
+        task.gold is not None and made == f"{task.set}/gold-{task.gold:g}/set-{task.seed}"
+    )
+
+
+def _machine() -> dict[str, Any]:
+    return {"system": platform.platform(), "processors": os.cpu_count(), "python": platform.python_version()}

@@ -1,0 +1,331 @@
+"""A grid: data sets x noise x gold x rows (methods with options) x seeds, and the runs that it stands for.
+
+The benchmark contract is kept here: every row gets the same set, the same noise, the same gold, network and budget,
+since only a method's own options may differ between rows; and the three honest rows stand beside every other method.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metadcseg.errors import InputError, unknown_name
+
+_KEYS = {
+    "name": str,
+    "sets": dict,
+    "noise": list,
+    "gold": list,
+    "folds": int,
+    "rows": dict,
+    "vary": dict,
+    "seeds": list,
+    "config": str,
+    "options": dict,
+    "partial": str,
+}
+_SHARED = ("network", "training")
+
+HONEST: dict[str, dict[str, Any]] = {
+    "noisy only": {"method": "supervised"},
+    "noisy + gold": {"method": "supervised", "supervised": {"gold": "mixed"}},
+    "clean labels": {"method": "supervised", "supervised": {"labels": "clean"}},
+}
+"""The rows that every table has: what a method has to beat, and what it cannot."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Label noise of the training masks.
+
+    Args:
+        model: as ``corrupt --model``.
+        rate: mean of 1 - DSC; 0 leaves the masks as they are.
+    """
+
+    model: str = "paper"
+    rate: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What folders and tables call it.
+
+        Example:
+            >>> Noise("over", 0.4).name, Noise().name
+            ('over-0.4', 'clean')
+        """
+        return f"{self.model}-{self.rate:g}" if self.rate else "clean"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of the grid: a training and its evaluation; with folds, all of them.
+
+    Args:
+        set: key of the data set.
+        noise: of its training masks.
+        gold: share or number of gold cases drawn for it; None: those that the set has.
+        row: name of the row.
+        seed: of noise, split and training.
+        folds: number of folds, None for the set's own split.
+    """
+
+    set: str
+    noise: Noise
+    gold: float | int | None
+    row: str
+    seed: int
+    folds: int | None = None
+
+    @property
+    def data(self) -> str:
+        """The folder of its noisy set, below ``sets``: the same for all rows.
+
+        Example:
+            >>> Task("la", Noise("paper", 0.4), 0.02, "noisy + gold", 1).data
+            'la/gold-0.02/paper-0.4/seed-1'
+        """
+        gold = [] if self.gold is None else [f"gold-{self.gold:g}"]
+        return "/".join([self.set, *gold, self.noise.name, f"seed-{self.seed}"])
+
+    @property
+    def id(self) -> str:
+        """Unique in the grid, and its folder below ``runs``.
+
+        Example:
+            >>> Task("la", Noise("paper", 0.4), None, "noisy + gold", 1).id
+            'la/paper-0.4/noisy-gold/seed-1'
+        """
+        place, _, seed = self.data.rpartition("/")
+        return f"{place}/{folder_name(self.row)}/{seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a grid file says.
+
+    Args:
+        name: of the experiment.
+        sets: key -> words of ``metadcseg prepare`` that make it, or the path of a clean prepared set.
+        noise: of the training masks.
+        gold: shares or numbers of gold cases; (None,) leaves the sets' own.
+        rows: name -> method and its own options, as in a ``--config`` file.
+        seeds: of noise, split and training.
+        config: the preset or file that all rows start from.
+        options: ``network`` and ``training`` of all rows, and options of methods wherever these are used.
+        folds: for cross-validation.
+        partial: why the honest rows are left out; the report says it.
+    """
+
+    name: str
+    sets: Mapping[str, str]
+    noise: tuple[Noise, ...]
+    rows: Mapping[str, Mapping[str, Any]]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    gold: tuple[float | int | None, ...] = (None,)
+    config: str = "small"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    folds: int | None = None
+    partial: str | None = None
+
+    def tasks(self) -> list[Task]:
+        """Return all runs, seed by seed, so that a first answer is there early."""
+        axes = product(self.seeds, self.sets, self.noise, self.gold, self.rows)
+        return [Task(name, noise, gold, row, seed, self.folds) for seed, name, noise, gold, row in axes]
+
+    def options_of(self, row: str) -> dict[str, Any]:
+        """Return the content of a ``--config`` file for a row."""
+        return merged(self.options, self.rows[row])
+
+
+def read_grid(file: Path) -> Grid:
+    """Read a grid.
+
+    Raises:
+        InputError: naming the file and the key, where something is missing, unknown or not allowed.
+    """
+    try:
+        held = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{file} cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(held, dict):
+        raise InputError(f"{file} must hold the keys {', '.join(_KEYS)}")
+    return grid_of(held, str(file))
+
+
+def grid_of(held: Mapping[str, Any], where: str) -> Grid:
+    """Return the grid that plain values describe.
+
+    Args:
+        held: what the file holds.
+        where: the file, for sentences.
+
+    Raises:
+        InputError: see :func:`read_grid`.
+
+    Example:
+        >>> grid = grid_of({"sets": {"la": "la-set"}, "noise": [0, {"model": "over", "rate": 0.4}],
+        ...                 "rows": dict(HONEST), "seeds": [0]}, "grid.yaml")
+        >>> len(grid.tasks()), grid.tasks()[0].id
+        (6, 'la/clean/noisy-only/seed-0')
+    """
+    for key, value in held.items():
+        if key not in _KEYS:
+            raise unknown_name(f"key in {where}", str(key), _KEYS)
+        if not isinstance(value, _KEYS[key]):
+            raise InputError(f"{where}: {key} must be a {_words(_KEYS[key])}, got {value!r}")
+    for key in ("sets", "rows"):
+        if not held.get(key):
+            raise InputError(f"{where}: {key} is missing: a grid needs sets and rows at least")
+    sets = {_key(name, where): _set(name, value, where) for name, value in held["sets"].items()}
+    rows = _varied({str(name): _row(name, value, where) for name, value in held["rows"].items()}, held, where)
+    grid = Grid(
+        name=held.get("name", Path(where).stem),
+        sets=sets,
+        noise=tuple(_noise(entry, where) for entry in held.get("noise") or [0]),
+        rows=rows,
+        seeds=tuple(_seed(seed, where) for seed in held.get("seeds") or [0, 1, 2]),
+        gold=tuple(_gold(entry, where) for entry in held.get("gold") or [None]),
+        config=held.get("config", "small"),
+        options=held.get("options") or {},
+        folds=held.get("folds"),
+        partial=held.get("partial"),
+    )
+    if grid.folds is not None and not 2 <= grid.folds <= 20:
+        raise InputError(f"{where}: folds must be from 2 to 20, got {grid.folds}")
+    _check_honest(grid, where)
+    _check_unique([task.id for task in grid.tasks()], where)
+    return grid
+
+
+def folder_name(row: str) -> str:
+    """Return a row's name as a folder can have it.
+
+    Example:
+        >>> folder_name("noisy + gold"), folder_name("../MetaDCSeg (paper)")
+        ('noisy-gold', 'MetaDCSeg-paper')
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "-", row).strip("-.") or "row"
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both, the second outweighing the first key by key.
+
+    Example:
+        >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+        {'a': {'b': 3, 'c': 2}}
+    """
+    found = dict(first)
+    for key, value in second.items():
+        before = found.get(key)
+        both = isinstance(value, Mapping) and isinstance(before, Mapping)
+        found[key] = merged(before, value) if both else value  # type: ignore[arg-type]
+    return found
+
+
+def _varied(rows: dict[str, Any], held: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return rows times the options that vary: each name then tells the values."""
+    for option, values in (held.get("vary") or {}).items():
+        path = str(option).split(".")
+        if not isinstance(values, list) or not values:
+            raise InputError(f"{where}: vary {option} must be a list of values, got {values!r}")
+        more = {}
+        for (name, row), value in product(rows.items(), values):
+            if path[0] not in (*_SHARED, row["method"]):  # an option of a method concerns its rows alone
+                more[name] = row
+                continue
+            change: Any = value
+            for part in reversed(path):
+                change = {part: change}
+            more[f"{name}, {path[-1]} {value}"] = merged(row, change)
+        rows = more
+    return rows
+
+
+def _row(name: object, value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not isinstance(value.get("method"), str):
+        raise InputError(f"{where}: row '{name}' must have a method, and options under the method's name")
+    method = value["method"]
+    for key in value:
+        if key in _SHARED:
+            raise InputError(
+                f"{where}: row '{name}' has {key} options of its own: rows are compared with the same network and "
+                "budget, put them under options, or under vary"
+            )
+        if key not in ("method", method):
+            raise InputError(
+                f"{where}: row '{name}' has the key '{key}': only method and {method} belong there"
+            )
+    return dict(value)
+
+
+def _set(name: object, value: object, where: str) -> str:
+    if isinstance(value, dict) and list(value) == ["prepare"] and isinstance(value["prepare"], str):
+        return f"prepare {value['prepare']}"
+    if isinstance(value, str):
+        return value
+    raise InputError(
+        f"{where}: set '{name}' must be the path of a prepared set, or prepare: and the words of that command"
+    )
+
+
+def _key(name: object, where: str) -> str:
+    text = str(name)
+    if text != folder_name(text):
+        raise InputError(f"{where}: '{text}' cannot name a set: use letters, digits, dots and dashes")
+    return text
+
+
+def _noise(entry: object, where: str) -> Noise:
+    if isinstance(entry, (int, float)):
+        entry = {"rate": entry}
+    if not isinstance(entry, dict) or set(entry) - {"model", "rate"} or "rate" not in entry:
+        raise InputError(f"{where}: noise is a list of rates, or of model and rate, got {entry!r}")
+    rate = entry["rate"]
+    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 <= rate < 1:
+        raise InputError(f"{where}: a noise rate is at least 0 and below 1, got {rate!r}")
+    return Noise(str(entry.get("model", "paper")), float(rate))
+
+
+def _gold(entry: object, where: str) -> float | int | None:
+    if entry is None or (isinstance(entry, (int, float)) and not isinstance(entry, bool) and entry > 0):
+        return entry
+    raise InputError(f"{where}: gold is a list of shares below 1 or numbers of cases, got {entry!r}")
+
+
+def _seed(seed: object, where: str) -> int:
+    if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63:
+        return seed
+    raise InputError(f"{where}: seeds are whole numbers from 0 on, got {seed!r}")
+
+
+def _check_honest(grid: Grid, where: str) -> None:
+    rows = [grid.options_of(row) for row in grid.rows]
+    lacking = [name for name, honest in HONEST.items() if not any(_is(row, honest) for row in rows)]
+    if lacking and not grid.partial:
+        raise InputError(
+            f"{where}: the rows {', '.join(lacking)} are missing, without which a table shows nothing: add them, or "
+            "give the reason as partial: (the report tells it)"
+        )
+
+
+def _is(row: Mapping[str, Any], honest: Mapping[str, Any]) -> bool:
+    wanted = {"gold": "none", "labels": "given", **honest.get("supervised", {})}
+    held = {"gold": "none", "labels": "given", **row.get("supervised", {})}
+    return row["method"] == "supervised" and all(held[key] == value for key, value in wanted.items())
+
+
+def _check_unique(ids: Sequence[str], where: str) -> None:
+    twice = sorted({one for one in ids if ids.count(one) > 1})
+    if twice:
+        raise InputError(
+            f"{where}: two runs would be called {twice[0]}: give rows other names, and list nothing twice"
+        )
+
+
+def _words(kind: type) -> str:
+    return {dict: "table of keys and values", list: "list", str: "text", int: "whole number"}[kind]
