@@ -1,0 +1,86 @@
+"""Grids: what they stand for, and what the benchmark contract lets nobody write."""
+
+import pytest
+
+from metadcseg.errors import InputError
+from metadcseg.experiments.grid import HONEST, Noise, Task, grid_of, read_grid
+
+ROWS = {**HONEST, "ours": {"method": "metadcseg", "metadcseg": {"dcd": False}}}
+
+
+def grid(**changes):
+    return grid_of({"sets": {"la": "la-set"}, "rows": ROWS, **changes}, "g.yaml")
+
+
+def test_every_combination_is_one_task_seed_by_seed():
+    made = grid(sets={"a": "x", "b": "y"}, noise=[0, 0.4, {"model": "over", "rate": 0.2}], seeds=[3, 4])
+    tasks = made.tasks()
+    assert len(tasks) == len({task.id for task in tasks}) == 2 * 3 * 2 * 4
+    assert [task.seed for task in tasks] == [3] * 24 + [4] * 24
+    assert {task.noise for task in tasks} == {Noise(), Noise("paper", 0.4), Noise("over", 0.2)}
+
+
+def test_rows_share_a_set_and_not_a_folder():
+    by_set = {task.data for task in grid(noise=[0.4], seeds=[0]).tasks()}
+    assert by_set == {"la/paper-0.4/seed-0"}
+    assert (
+        Task("la", Noise("paper", 0.4), 0.05, "a", 0).data != Task("la", Noise("paper", 0.4), 5, "a", 0).data
+    )
+
+
+def test_options_of_a_row_outweigh_those_of_all():
+    made = grid(options={"training": {"size": 64}, "metadcseg": {"dcd": True, "eta": 0.1}})
+    assert made.options_of("ours") == {
+        "training": {"size": 64},
+        "metadcseg": {"dcd": False, "eta": 0.1},
+        "method": "metadcseg",
+    }
+
+
+def test_vary_multiplies_the_rows_that_have_the_option():
+    made = grid(vary={"metadcseg.eta": [0.1, 0.2]})
+    assert list(made.rows) == [*HONEST, "ours, eta 0.1", "ours, eta 0.2"]
+    assert made.options_of("ours, eta 0.2")["metadcseg"] == {"dcd": False, "eta": 0.2}
+    assert len(grid(vary={"training.size": [32, 64]}).rows) == 8
+
+
+REFUSED = [
+    ({"seed": [0]}, "unknown key in g.yaml 'seed'.*seeds"),
+    ({"rows": {}}, "rows is missing"),
+    ({"rows": {"ours": {"method": "metadcseg"}}}, "noisy only, noisy . gold, clean labels are missing"),
+    ({"rows": {**ROWS, "big": {"method": "l2b", "network": {"width": 64}}}}, "same network and budget"),
+    ({"rows": {**ROWS, "big": {"method": "l2b", "training": {"epochs": 900}}}}, "same network and budget"),
+    ({"rows": {**ROWS, "odd": {"method": "l2b", "metadcseg": {}}}}, "only method and l2b belong there"),
+    ({"rows": {**ROWS, "odd": "l2b"}}, "'odd' must have a method"),
+    ({"rows": {**ROWS, "Ours!": ROWS["ours"], "Ours": ROWS["ours"]}}, "two runs would be called"),
+    ({"noise": [1.2]}, "at least 0 and below 1, got 1.2"),
+    ({"noise": [{"modell": "over", "rate": 0.4}]}, "list of rates"),
+    ({"noise": 0.4}, "noise must be a list, got 0.4"),
+    ({"seeds": [-1]}, "whole numbers from 0 on"),
+    ({"gold": [0]}, "gold is a list"),
+    ({"folds": 1}, "folds must be from 2"),
+    ({"sets": {"../la": "x"}}, "cannot name a set"),
+    ({"sets": {"la": {"path": "x"}}}, "must be the path of a prepared set"),
+    ({"vary": {"metadcseg.eta": 3}}, "must be a list of values"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), REFUSED)
+def test_what_cannot_be(changes, says):
+    with pytest.raises(InputError, match=says):
+        grid(**changes)
+
+
+def test_honest_rows_may_be_left_out_with_a_reason():
+    made = grid(rows={"ours": {"method": "metadcseg"}}, partial="ablation of one row")
+    assert made.partial == "ablation of one row"
+
+
+@pytest.mark.parametrize("content", ["- a\n", "a: [\n", "\x00"])
+def test_files_that_hold_no_grid(content, tmp_path):
+    file = tmp_path / "g.yaml"
+    file.write_text(content)
+    with pytest.raises(InputError, match=r"g.yaml"):
+        read_grid(file)
+    with pytest.raises(InputError, match=r"none.yaml cannot be read"):
+        read_grid(tmp_path / "none.yaml")

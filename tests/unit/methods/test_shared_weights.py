@@ -1,0 +1,133 @@
+"""The shared table: what a cell is, what it learns, and that pixels of one cell are one."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from metadcseg.algorithm.meta_weights import PixelGradients
+from metadcseg.methods.opinion import Opinion
+from metadcseg.methods.shared_weights import FORGET, PRIOR, SharedWeights, outline_distance
+from metadcseg.tensors import IGNORE, Batch
+from metadcseg.warp import Warp
+
+
+def batch(labels: Tensor) -> Batch:
+    count, *size = labels.shape
+    return Batch(torch.zeros(count, 1, *size), labels, torch.arange(count), Warp.identity(count, axes=len(size)))
+
+
+def opinion(labels: Tensor, sure: float = 0.9, classes: int = 2) -> Opinion:
+    one_hot = torch.nn.functional.one_hot(labels, classes).movedim(-1, 1).float()
+    rest = (1 - sure) / (classes - 1)
+    return Opinion(one_hot * (sure - rest) + rest, labels)
+
+
+GIVEN = torch.zeros(1, 64, 64, dtype=torch.int64)
+GIVEN[:, 16:48, 16:48] = 1  # the annotator draws too much: the network says 20 to 44
+SAID = torch.zeros_like(GIVEN)
+SAID[:, 20:44, 20:44] = 1
+
+
+def constant(alpha: float, beta: float) -> PixelGradients:
+    return PixelGradients(torch.full(GIVEN.shape, alpha), torch.full(GIVEN.shape, beta))
+
+
+def test_before_anything_is_known_labels_are_believed() -> None:
+    weights = SharedWeights().read(batch(GIVEN), opinion(SAID))
+    differ = GIVEN != SAID
+    believed = torch.sigmoid(torch.tensor(PRIOR)).item()
+    assert torch.equal(weights.alpha[~differ], torch.ones(int((~differ).sum())))
+    assert weights.alpha[differ].unique().tolist() == pytest.approx([believed])
+    torch.testing.assert_close(weights.gamma, torch.ones(GIVEN.shape))
+
+
+@pytest.mark.parametrize(("alpha", "beta", "rises"), [(-1e-12, 1e-12, True), (3.0, -3.0, False), (2.0, 1.0, False)])
+def test_a_cell_descends_at_a_pace_that_knows_no_size(alpha: float, beta: float, rises: bool) -> None:
+    model = SharedWeights()
+    z = sums = squares = 0.0
+    for _ in range(5):
+        weights = model.update(batch(GIVEN), opinion(SAID), constant(alpha, beta))
+        sums, squares = FORGET * sums + (1 if rises else -1), FORGET * squares + 1
+        z = sums / squares**0.5
+    expected = torch.sigmoid(torch.tensor(PRIOR + z))
+    torch.testing.assert_close(weights.alpha[GIVEN != SAID], expected.expand(int((GIVEN != SAID).sum())))
+
+
+def test_what_one_image_teaches_holds_for_another_that_looks_alike() -> None:
+    model = SharedWeights()
+    for _ in range(20):
+        model.update(batch(GIVEN), opinion(SAID), constant(1.0, -1.0))
+    moved = [torch.roll(maps, (5, -3), (1, 2)) for maps in (GIVEN, SAID)]
+    weights = model.read(batch(moved[0]), opinion(moved[1]))
+    assert weights.alpha[moved[0] != moved[1]].max() < 0.2
+    missed = model.read(batch(moved[1]), opinion(moved[0]))  # too small in place of too large: another cell
+    assert missed.alpha[moved[0] != moved[1]].min() > 0.8
+
+
+def test_a_cell_takes_the_mean_of_its_pixels() -> None:
+    gradients = torch.zeros(GIVEN.shape)
+    ring = (GIVEN != SAID) & (outline_distance(GIVEN) == 0)
+    gradients[ring] = torch.linspace(-1, 3, int(ring.sum()))  # mean 1: do not believe
+    model = SharedWeights()
+    weights = model.update(batch(GIVEN), opinion(SAID), PixelGradients(gradients, -gradients))
+    believed = torch.sigmoid(torch.tensor(PRIOR)).item()
+    assert weights.alpha[ring].unique().tolist() == pytest.approx([torch.sigmoid(torch.tensor(PRIOR - 1)).item()])
+    others = (GIVEN != SAID) & ~ring
+    assert weights.alpha[others].unique().tolist() == pytest.approx([believed])  # a gradient of 0 says nothing
+
+
+def test_several_classes_have_cells_of_their_own() -> None:
+    given, said = GIVEN * 2, SAID.clone()
+    model = SharedWeights()
+    model.update(batch(given), opinion(said, classes=3), constant(1.0, -1.0))
+    alpha = model.table
+    assert alpha.shape[:2] == (3, 3)
+    touched = (alpha != torch.sigmoid(torch.tensor(PRIOR))).flatten(2).any(2)
+    assert touched.nonzero().tolist() == [[2, 0], [2, 1]]
+
+
+def test_ignored_pixels_teach_nothing_and_make_no_outline() -> None:
+    given = GIVEN.clone()
+    given[:, :, 32:] = IGNORE
+    model = SharedWeights()
+    before = model.read(batch(given), opinion(SAID)).alpha
+    assert torch.equal(before[given == IGNORE], torch.ones(int((given == IGNORE).sum())))
+    gradients = torch.where(given == IGNORE, 5.0, 0.0)
+    after = model.update(batch(given), opinion(SAID), PixelGradients(gradients, -gradients)).alpha
+    assert torch.equal(before, after)
+    middle = torch.full((1, 64, 64), 1)
+    middle[:, :, 32:] = IGNORE
+    assert outline_distance(middle)[given != IGNORE].min() == 5
+
+
+def test_state_comes_back_and_goes_on_alike() -> None:
+    one, two = SharedWeights(), SharedWeights()
+    one.update(batch(GIVEN), opinion(SAID), constant(1.0, 0.0))
+    two.load_state_dict(one.state_dict())
+    for model in (one, two):
+        model.update(batch(GIVEN), opinion(SAID), constant(0.3, 0.1))
+    assert torch.equal(one.table, two.table)
+
+
+def test_two_devices_learn_what_one_would() -> None:
+    held: dict[str, Tensor] = {}
+
+    def halves(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        held.update({name: tensor / 2 for name, tensor in tensors.items()})
+        return held
+
+    alone, shared = SharedWeights(), SharedWeights(halves)  # the other device has an empty batch
+    for model in (alone, shared):
+        model.update(batch(GIVEN), opinion(SAID), constant(1.0, 0.5))
+    torch.testing.assert_close(alone.table, shared.table)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_distance_counts_steps_to_the_nearest_other_class(axes: int) -> None:
+    size = (64,) * axes
+    labels = torch.zeros(1, *size, dtype=torch.int64)
+    labels[(slice(None), *(slice(20, 40),) * axes)] = 1
+    found = outline_distance(labels)
+    middle = (0, *(30,) * (axes - 1))
+    assert found[middle][[10, 19, 20, 21, 22, 23, 24, 25, 26, 30]].tolist() == [5, 0, 0, 0, 1, 2, 3, 3, 4, 5]
+    assert outline_distance(torch.zeros(1, *(128,) * 2, dtype=torch.int64)).min() == 5
