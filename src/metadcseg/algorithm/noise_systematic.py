@@ -1,4 +1,4 @@
-"""Label noise that leans to one side: every object too large, or every object too small.
+"""Label noise that leans to one side: objects too large, too small, by one annotator only, or moved.
 
 The paper's noise is as often too large as too small, and a network averages that away. Annotators err in one
 direction again and again. Here every mask is dilated (or every mask eroded) by a centred square; a mask's
@@ -146,6 +146,101 @@ class Under:
     def limit(self, side: int) -> float:
         """Return the scale from which only innermost pixels are left."""
         return side / self.reaches[0]
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """Several annotators, one of them bad: annotator 0 draws everything too large, the others are right.
+
+    Args:
+        annotators: how many there are; a mask's is drawn, each as likely.
+        reaches: of the bad one, as in :class:`Over`.
+    """
+
+    annotators: int = 4
+    reaches: tuple[int, int] = (5, 12)
+    name: ClassVar[str] = "annotator"
+    knob: ClassVar[str] = "kernel scale of the bad annotator"
+
+    @property
+    def preset(self) -> str:
+        """How many annotators, and the sides of the bad one's squares."""
+        return _sides(f"{self.name}-1-of-{self.annotators}", self.reaches)
+
+    def draw(self, generator: np.random.Generator, classes: int) -> list[Draw]:
+        """Return ``annotator`` (the same for all classes of a mask), ``reach`` and ``rounding``."""
+        who = {"annotator": int(generator.integers(self.annotators))}
+        return [{**who, **draw_reach(generator, self.reaches)} for _ in range(1, classes)]
+
+    def prepare(self, mask: Mask, value: int, one: Draw) -> Prepared:
+        """Return the distance to the class."""
+        return (distance_to(mask == value),)
+
+    def apply(self, prepared: Prepared, one: Draw, strength: float) -> Region:
+        """Return all that is within reach."""
+        grown: Region = prepared[0] <= self.step(one, strength)
+        return grown
+
+    def step(self, one: Draw, strength: float) -> int:
+        """Return the reach in pixels, 0 of a good annotator."""
+        return 0 if one["annotator"] else scaled_reach(one, strength)
+
+    def limit(self, side: int) -> float:
+        """Return the scale from which the smallest reach covers the image."""
+        return side / self.reaches[0]
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Every mask moved in a drawn direction, all of its classes together; what leaves the image is lost.
+
+    Args:
+        lengths: bounds of the factor on the strength, a mask's distance over the mean one.
+    """
+
+    lengths: tuple[float, float] = (0.5, 1.5)
+    name: ClassVar[str] = "shift"
+    knob: ClassVar[str] = "distance in pixels"
+    preset: ClassVar[str] = "shift"
+
+    def draw(self, generator: np.random.Generator, classes: int) -> list[Draw]:
+        """Return ``direction`` (degrees, anticlockwise from the right), ``length`` and two numbers that round."""
+        turn, length, down, right = generator.random(4).tolist()
+        low, high = self.lengths
+        one = {"direction": 360.0 * turn, "length": low + (high - low) * length, "down": down, "right": right}
+        return [dict(one) for _ in range(1, classes)]
+
+    def prepare(self, mask: Mask, value: int, one: Draw) -> Prepared:
+        """Return the class."""
+        return (mask == value,)
+
+    def apply(self, prepared: Prepared, one: Draw, strength: float) -> Region:
+        """Return the class, moved."""
+        (region,) = prepared
+        moved = np.zeros_like(region)
+        down, right = self.step(one, strength)
+        to_rows, from_rows = _overlap(region.shape[0], down)
+        to_columns, from_columns = _overlap(region.shape[1], right)
+        moved[to_rows, to_columns] = region[from_rows, from_columns]
+        return moved
+
+    def step(self, one: Draw, strength: float) -> tuple[int, int]:
+        """Return how many rows down and columns to the right; rounding is drawn, so the mean is exact."""
+        distance, direction = strength * one["length"], math.radians(one["direction"])
+        return (
+            math.floor(-distance * math.sin(direction) + one["down"]),
+            math.floor(distance * math.cos(direction) + one["right"]),
+        )
+
+    def limit(self, side: int) -> float:
+        """Return the strength that moves every object out of the image, even along its diagonal."""
+        return 1.5 * (side + 1) / self.lengths[0]
+
+
+def _overlap(size: int, offset: int) -> tuple[slice, slice]:
+    """Return where something moved by an offset lands on an axis, and what of it lands there."""
+    offset = max(-size, min(size, offset))
+    return slice(max(0, offset), size + min(0, offset)), slice(max(0, -offset), size - max(0, offset))
 
 
 def _sides(name: str, reaches: tuple[int, int]) -> str:
