@@ -1,6 +1,7 @@
 """Label noise of whole objects: left out, invented, or drawn with a few clicks.
 
-An object is a connected component of one class; pixels that touch at a corner belong together.
+An object is a connected component of one class; pixels that touch at a corner belong together, except that a
+polygon goes round each of them.
 """
 
 import math

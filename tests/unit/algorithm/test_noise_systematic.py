@@ -5,7 +5,7 @@ import pytest
 from tests.reference import noise_kinds as reference
 
 from metadcseg.algorithm.noise_model import corrupt, draw_mask
-from metadcseg.algorithm.noise_systematic import Over, Under
+from metadcseg.algorithm.noise_systematic import Annotator, Over, Shift, Under
 
 
 def blobs(rng, shape=(23, 27)):
@@ -57,3 +57,36 @@ def test_a_full_and_an_empty_mask_stay(model):
 
 def test_the_names_of_the_presets_are_the_sides_of_the_squares():
     assert (Over().preset, Under().preset) == ("over-11-25", "under-7-15")
+
+
+@pytest.mark.parametrize("direction", [0.0, 77.0, 200.0, 315.0])
+@pytest.mark.parametrize("distance", [0.0, 2.6, 9.0, 200.0])
+def test_a_shift_is_the_loop_version(direction, distance):
+    mask = blobs(np.random.default_rng(1))
+    one = {"direction": direction, "length": 1.1, "down": 0.3, "right": 0.8}
+    down, right = Shift().step(one, distance)
+    assert np.hypot(down, right) == pytest.approx(1.1 * distance, abs=1.5)
+    noisy = corrupt(mask, [one], Shift(), distance)
+    assert noisy.tolist() == reference.moved(mask.tolist(), down, right)
+
+
+def test_directions_are_anticlockwise_from_the_right_and_shared_by_all_classes():
+    still = {"length": 1.0, "down": 0.5, "right": 0.5}
+    steps = [Shift().step({**still, "direction": 90.0 * quarter}, 4.0) for quarter in range(4)]
+    assert steps == [(0, 4), (-4, 0), (0, -4), (4, 0)]
+    first, second = draw_mask(Shift(), 0, "a", 3)
+    assert first == second
+    assert first["direction"] != draw_mask(Shift(), 0, "b", 3)[0]["direction"]
+
+
+def test_one_annotator_in_four_is_bad_and_the_others_change_nothing():
+    mask = blobs(np.random.default_rng(2))
+    drawn = [draw_mask(Annotator(), 0, str(number), 3) for number in range(1000)]
+    assert all(first["annotator"] == second["annotator"] for first, second in drawn)
+    for who in range(4):
+        of_one = [draws for draws in drawn if draws[0]["annotator"] == who]
+        assert len(of_one) == pytest.approx(250, abs=50)
+        noisy = corrupt(mask, of_one[0][:1], Annotator(), 0.6)
+        wide = reference.over(mask.tolist(), Annotator().step(of_one[0][0], 0.6))
+        assert noisy.tolist() == (mask.tolist() if who else wide)
+    assert json.loads(json.dumps(drawn)) == drawn

@@ -216,8 +216,9 @@ def test_the_paper_s_noise_is_what_it_was_before_there_were_others(clean, tmp_pa
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_model_reaches_its_rate_and_its_draws_make_the_labels_again(clean, tmp_path, model):
-    rate = 0.2
+def test_every_model_reaches_its_rate_and_its_draws_make_the_labels_again(tmp_path, model):
+    rate = 0.1 if model == "annotator" else 0.3
+    clean = build(tmp_path / "clean", count=64)
     shown = corrupt_set(clean, tmp_path / "set", rate, 5, model=model)
     noisy = PreparedSet.open(tmp_path / "set")
     assert abs(shown["rate"] - rate) <= 0.01
@@ -228,6 +229,22 @@ def test_every_model_reaches_its_rate_and_its_draws_make_the_labels_again(clean,
         )
         np.testing.assert_array_equal(made, noisy.label(case))
     assert corrupt_set(clean, tmp_path / "again", rate, 5, model=model) == shown
+
+
+def test_a_set_corrupted_before_there_were_models_opens_and_is_refused_like_any(corrupted, clean, tmp_path):
+    noise = {key: value for key, value in corrupted[0].noise.items() if key != "model"}
+    with SetWriter(
+        tmp_path / "old", name="old", classes=CLASSES, channels=1, noise=noise, source=clean.source
+    ) as writer:
+        for case in clean.select("train")[:2]:
+            label = clean.label(case)
+            writer.add(
+                id=case.id, role="train", group=case.group, image=clean.image(case), label=label, truth=label
+            )
+    old = PreparedSet.open(tmp_path / "old")
+    assert old.noise == noise
+    with pytest.raises(InputError, match="corrupted already"):
+        corrupt_set(old, tmp_path / "set", 0.2, 0)
 
 
 def test_an_unknown_model_is_refused_with_the_nearest(clean, tmp_path):
