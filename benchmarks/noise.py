@@ -15,6 +15,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -26,6 +27,7 @@ from scipy import ndimage
 from metadcseg.algorithm.noise import apply, corruption_rate, draws_for
 from metadcseg.algorithm.noise_calibration import calibrate
 from metadcseg.algorithm.noise_draw import PRESETS, NoiseDraw, NoiseLevel
+from metadcseg.algorithm.noise_model import PaperNoise
 
 Mask = NDArray[np.uint8]
 RATE, SEED = 0.4, 0
@@ -114,9 +116,9 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in ("calibrate", "corrupt", *libraries)}
     rates: dict[str, float] = {}
     for _ in range(options.rounds):
-        spent, found = timed(partial(calibrate, clean, names, PRESETS[RATE], RATE, SEED))
+        spent, found = timed(partial(calibrate, clean, names, PaperNoise(PRESETS[RATE]), RATE, SEED))
         seconds["calibrate"].append(spent)
-        level = found.level
+        level = replace(PRESETS[RATE], scale=found.strength)
         for way, work in ways(level, names, libraries).items():
             spent, noisy = timed(partial(corrupted, work, clean, names))
             seconds[way].append(spent)

@@ -41,6 +41,25 @@ def test_the_roles_asked_for_are_corrupted_and_no_others(sets, tmp_path, roles, 
     assert touched == changed
 
 
+def test_the_noise_asked_for_is_the_noise_made(sets, tmp_path):
+    noisy = tmp_path / "noisy"
+    told = done("corrupt", sets.clean, "--rate", "0.4", "--model", "over", "--out", noisy, "--json").json
+    assert (told["model"], told["preset"]) == ("over", "over-11-25")
+    assert abs(told["rate"] - 0.4) <= 0.01
+    made = PreparedSet.open(noisy)
+    for case in made.select("train"):
+        label, truth = made.label(case), made.truth(case)
+        assert (label[truth == 1] == 1).all()
+        assert (label == 1).sum() > (truth == 1).sum() > 0
+    words = ("corrupt", sets.clean, "--rate", "0.2", "--model", "polygon", "--out", tmp_path / "coarse")
+    assert "tolerance in pixels" in done(*words).out
+    refused(
+        *("corrupt", sets.clean, "--rate", "0.4", "--model", "ovr", "--out", tmp_path / "new"),
+        says=["unknown noise model 'ovr'", "did you mean 'over'?"],
+    )
+    assert not (tmp_path / "new").exists()
+
+
 def test_check_judges_the_split_that_prepare_will_make(tmp_path):
     folder = tmp_path / "mine"
     for number in range(10):

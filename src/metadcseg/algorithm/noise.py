@@ -18,7 +18,6 @@ from metadcseg.algorithm.noise_draw import (
     draws_for,
     generator_for,
     nearest_preset,
-    noise_level,
 )
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE
@@ -34,7 +33,6 @@ __all__ = [
     "draws_for",
     "generator_for",
     "nearest_preset",
-    "noise_level",
 ]
 
 Region = NDArray[np.bool_]

@@ -1,26 +1,22 @@
-"""Solve for the kernel scale that corrupts a set of masks by the rate asked for; report what was reached.
+"""Solve for the strength that corrupts a set of masks by the rate asked for; report what was reached.
 
 Table 9's kernel sizes mean something at one resolution only, so a noise level is a target: the mean of
-1 - DSC (eq. 20) over the set. Every trial replays the same draws with another kernel scale, so the rate is a
-step function of the scale, with a step wherever one kernel of one mask grows by a pixel. Steps are small
-for a set of masks and large for a handful of tiny ones; a rate that falls between two steps is refused.
+1 - DSC (eq. 20) over the set. Every trial replays the same draws with another strength (the paper's is the
+kernel scale), so the rate is a step function of it, with a step wherever one kernel of one mask grows by a
+pixel. Steps are small for a set of masks and large for a handful of tiny ones; a rate that falls between two
+steps is refused.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from metadcseg.algorithm.noise import (
-    Mask,
-    check_labels,
-    class_rates,
-    corrupt_rotated,
-    paint,
-    rotate_class,
-)
-from metadcseg.algorithm.noise_draw import NoiseDraw, NoiseLevel, draws_for
+from metadcseg.algorithm.noise import Mask, check_labels, class_rates, paint
+from metadcseg.algorithm.noise_model import Draw, NoiseModel, draw_mask
 from metadcseg.errors import InputError
 
 Progress = Callable[[int, int], None]
@@ -78,9 +74,10 @@ class NoiseReport:
         cases: masks that hold foreground.
         empty: masks that hold none, and so have no rate.
         vanished: masks whose foreground noise deleted altogether.
-        scale: kernel scale found.
+        scale: strength found; what it is a scale of depends on the model (the paper's: the kernels).
         preset: name of the noise level.
         seed: of the draws.
+        model: kind of noise.
     """
 
     target: float
@@ -93,10 +90,13 @@ class NoiseReport:
     scale: float
     preset: str
     seed: int
+    model: str
 
 
-def report(records: Sequence[MaskRecord], *, target: float, level: NoiseLevel, seed: int) -> NoiseReport:
-    """Sum up the records of a set; ``level`` carries the kernel scale that was used.
+def report(
+    records: Sequence[MaskRecord], *, target: float, model: NoiseModel, strength: float, seed: int
+) -> NoiseReport:
+    """Sum up the records of a set; a target of 0 means that no noise was applied.
 
     Raises:
         InputError: where no mask holds foreground.
@@ -114,38 +114,34 @@ def report(records: Sequence[MaskRecord], *, target: float, level: NoiseLevel, s
         cases=len(rates),
         empty=len(records) - len(rates),
         vanished=sum(record.vanished for record in records),
-        scale=level.scale,
-        preset=level.name,
+        scale=strength,
+        preset=model.preset if target else "none",
         seed=seed,
+        model=model.name,
     )
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The kernel scale found for a set.
+    """The strength found for a set.
 
     Args:
-        level: the noise level with that scale; hand it to :func:`metadcseg.algorithm.noise.apply`.
+        strength: to be handed to :func:`metadcseg.algorithm.noise_model.corrupt`.
         target: corruption rate asked for.
         rate: corruption rate reached.
-        trials: how many scales were tried.
+        trials: how many strengths were tried.
     """
 
-    level: NoiseLevel
+    strength: float
     target: float
     rate: float
     trials: int
-
-    @property
-    def scale(self) -> float:
-        """The kernel scale: factor on the level's kernel sizes."""
-        return self.level.scale
 
 
 def calibrate(
     masks: Iterable[Mask],
     image_ids: Sequence[str],
-    level: NoiseLevel,
+    model: NoiseModel,
     target: float,
     seed: int,
     *,
@@ -153,7 +149,7 @@ def calibrate(
     tolerance: float = 0.01,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Find the kernel scale at which the mean corruption rate of a set meets a target.
+    """Find the strength at which the mean corruption rate of a set meets a target.
 
     The masks are read once and kept packed. Bisection runs on until the rate is within a tenth of the
     tolerance, as that costs little; the tolerance itself decides what is refused.
@@ -161,7 +157,7 @@ def calibrate(
     Args:
         masks: (H, W) integer each; class 0 .. L-1 or ``IGNORE``. Masks without foreground do not count.
         image_ids: the masks' names, in the same order: draws come from (seed, id).
-        level: kernels, thresholds and chances; its scale plays no part.
+        model: the kind of noise.
         target: mean of 1 - DSC, between 0 and 1 (exclusive).
         seed: of the draws.
         classes: L, with the background.
@@ -173,10 +169,10 @@ def calibrate(
             foreground, or a mask holds a class beyond L-1.
 
     Example:
-        >>> from metadcseg.algorithm.noise import PRESETS
+        >>> from metadcseg.algorithm.noise_systematic import Over
         >>> disc = np.add.outer(np.arange(-32, 32) ** 2, np.arange(-32, 32) ** 2) < 18**2
         >>> masks = [disc.astype(np.uint8)] * 20
-        >>> found = calibrate(masks, [str(i) for i in range(20)], PRESETS[0.4], target=0.4, seed=0)
+        >>> found = calibrate(masks, [str(i) for i in range(20)], Over(), target=0.4, seed=0)
         >>> abs(found.rate - 0.4) <= 0.01
         True
     """
@@ -186,7 +182,7 @@ def calibrate(
     count = len(image_ids)
     rehearsals = []
     for done, (mask, image_id) in enumerate(zip(masks, image_ids, strict=True), start=1):
-        rehearsal = _Rehearsal.of(mask, draws_for(level, seed, image_id, classes), level)
+        rehearsal = _Rehearsal.of(mask, draw_mask(model, seed, image_id, classes), model)
         if rehearsal is not None:
             rehearsals.append(rehearsal)
         tell(done, 2 * count)
@@ -195,28 +191,26 @@ def calibrate(
 
     tried: dict[float, float] = {}
 
-    def rate_at(scale: float) -> float:
-        if scale not in tried:
-            scaled = replace(level, scale=scale)
-            tried[scale] = sum(rehearsal.rate(scaled) for rehearsal in rehearsals) / len(rehearsals)
+    def rate_at(strength: float) -> float:
+        if strength not in tried:
+            tried[strength] = sum(rehearsal.rate(strength) for rehearsal in rehearsals) / len(rehearsals)
             tell(count + count * min(len(tried), USUAL_TRIALS) // USUAL_TRIALS, 2 * count)
-        return tried[scale]
+        return tried[strength]
 
-    # from here on even the smallest kernel covers every image from any of its pixels
-    limit = 2.0 * max(max(rehearsal.shape) for rehearsal in rehearsals) / min(level.kernels)
+    limit = model.limit(max(max(rehearsal.shape) for rehearsal in rehearsals))
     _bisect(rate_at, tried, target, tolerance / 10.0, limit)
-    scale, rate = min(tried.items(), key=lambda trial: abs(trial[1] - target))
+    strength, rate = min(tried.items(), key=lambda trial: abs(trial[1] - target))
     if abs(rate - target) > tolerance:
         ends = [rate_at(0.0), rate_at(limit)]
         raise InputError(_unreachable(target, len(rehearsals), sorted([*tried.values(), *ends])))
     tell(2 * count, 2 * count)
-    return Calibration(replace(level, scale=scale), target, rate, len(tried))
+    return Calibration(strength, target, rate, len(tried))
 
 
 def _bisect(
     rate_at: Callable[[float], float], tried: dict[float, float], target: float, near: float, limit: float
 ) -> None:
-    """Try scales around the crossing of the target, until one is near or the trials are used up."""
+    """Try strengths around the crossing of the target, until one is near or the trials are used up."""
     low, high = 0.0, min(1.0, limit)
     while rate_at(high) < target and high < limit:
         low, high = high, min(2.0 * high, limit)
@@ -233,46 +227,54 @@ def _bisect(
 
 
 class _Rehearsal:
-    """One mask, rotated as drawn and kept packed, ready to be corrupted at any kernel scale."""
+    """One mask, prepared as drawn and kept packed, ready to be corrupted at any strength."""
 
-    def __init__(self, mask: Mask, draws: tuple[NoiseDraw, ...], rotated: tuple[bytes, ...]) -> None:
+    def __init__(self, mask: Mask, draws: Sequence[Draw], model: NoiseModel) -> None:
         self.shape = mask.shape
-        self._dtype = mask.dtype
-        self._clean = zlib.compress(mask.tobytes(), 1)
+        self._model = model
         self._draws = draws
-        self._rotated = rotated
-        self._known: dict[tuple[int, ...], float] = {}
+        self._clean = _Packed(mask)
+        self._prepared = [
+            tuple(_Packed(part) for part in model.prepare(mask, value, one))
+            for value, one in enumerate(draws, start=1)
+        ]
+        self._known: dict[tuple[Hashable, ...], float] = {}
 
     @classmethod
-    def of(cls, mask: Mask, draws: tuple[NoiseDraw, ...], level: NoiseLevel) -> "_Rehearsal | None":
+    def of(cls, mask: Mask, draws: Sequence[Draw], model: NoiseModel) -> "_Rehearsal | None":
         """Prepare a mask; None where it holds no foreground."""
         check_labels(mask, len(draws) + 1)
-        regions = [mask == value for value in range(1, len(draws) + 1)]
-        if not any(region.any() for region in regions):
+        if not any(np.any(mask == value) for value in range(1, len(draws) + 1)):
             return None
-        rotated = tuple(
-            zlib.compress(rotate_class(region, one, level).tobytes(), 1)
-            for region, one in zip(regions, draws, strict=True)
-        )
-        return cls(mask, draws, rotated)
+        return cls(mask, draws, model)
 
-    def rate(self, level: NoiseLevel) -> float:
-        """Return the corruption rate at the level's scale; kernel sizes met before cost nothing."""
-        sizes = tuple(one.kernel_size(level.scale) for one in self._draws)
-        if sizes not in self._known:
-            self._known[sizes] = self._measure(level)
-        return self._known[sizes]
+    def rate(self, strength: float) -> float:
+        """Return the corruption rate at a strength; what was met before (a kernel size, say) costs nothing."""
+        steps = tuple(self._model.step(one, strength) for one in self._draws)
+        if steps not in self._known:
+            self._known[steps] = self._measure(strength)
+        return self._known[steps]
 
-    def _measure(self, level: NoiseLevel) -> float:
-        clean = np.frombuffer(zlib.decompress(self._clean), self._dtype).reshape(self.shape)
-        unpacked = (np.frombuffer(zlib.decompress(data), np.bool_) for data in self._rotated)
+    def _measure(self, strength: float) -> float:
+        clean = self._clean.unpack()
         regions = [
-            corrupt_rotated(rotated.reshape(self.shape), one, level)
-            for rotated, one in zip(unpacked, self._draws, strict=True)
+            self._model.apply(tuple(part.unpack() for part in parts), one, strength)
+            for parts, one in zip(self._prepared, self._draws, strict=True)
         ]
         rates = class_rates(clean, paint(regions, clean), len(self._draws) + 1)
         held = [rate for rate in rates if rate is not None]
         return sum(held) / len(held)
+
+
+class _Packed:
+    """An array in little memory: thousands of masks are rehearsed together."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._shape, self._dtype = array.shape, array.dtype
+        self._data = zlib.compress(array.tobytes(), 1)
+
+    def unpack(self) -> NDArray[Any]:
+        return np.frombuffer(zlib.decompress(self._data), self._dtype).reshape(self._shape)
 
 
 def _no_foreground(count: int) -> str:

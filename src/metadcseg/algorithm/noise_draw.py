@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -70,40 +70,6 @@ PRESETS: dict[float, NoiseLevel] = {
     0.6: NoiseLevel("table-9-60", (7, 14, 21, 49, 63), (0.05, 0.1, 0.2, 0.6, 1.0)),
 }
 """Table 9 by corruption rate, its columns put right (the paper prints them swapped), and L2B's 60 % level."""
-
-
-def _systematic(name: str, kernels: tuple[int, ...], p_morph: float) -> NoiseLevel:
-    """Return a level of squares of one kind, each as likely as the others, and nothing else."""
-    thresholds = tuple((number + 1) / len(kernels) for number in range(len(kernels) - 1))
-    return NoiseLevel(name, kernels, (*thresholds, 1.0), rotation=0.0, p_morph=p_morph, p_ellipse=0.0)
-
-
-SYSTEMATIC: dict[str, NoiseLevel] = {
-    "over": _systematic("over", tuple(range(11, 26, 2)), p_morph=0.0),
-    "under": _systematic("under", tuple(range(7, 16)), p_morph=1.0),
-}
-"""Annotators who always draw too much, or too little: every mask is dilated, or eroded, and nothing is rotated."""
-
-
-def noise_level(model: str, rate: float) -> NoiseLevel:
-    """Return the level that a model of noise starts from at a rate.
-
-    Args:
-        model: ``"paper"`` (table 9), ``"over"`` or ``"under"``.
-        rate: nominal corruption rate.
-
-    Raises:
-        InputError: for an unknown model.
-
-    Example:
-        >>> noise_level("paper", 0.35).name, noise_level("over", 0.35).name
-        ('table-9-40', 'over')
-    """
-    if model == "paper":
-        return nearest_preset(rate)
-    if model not in SYSTEMATIC:
-        raise unknown_name("noise model", model, ("paper", *SYSTEMATIC))
-    return SYSTEMATIC[model]
 
 
 def nearest_preset(rate: float) -> NoiseLevel:

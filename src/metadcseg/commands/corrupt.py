@@ -1,17 +1,18 @@
-"""``metadcseg corrupt``: label noise (eq. 15-20, or systematic), calibrated to a rate, injected into a clean set."""
+"""``metadcseg corrupt``: label noise (the paper's, eq. 15-20, or another kind), calibrated to a rate."""
 
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
+from metadcseg.algorithm.noise_registry import MODELS, noise_model
 from metadcseg.commands.console import check_seed, plain_output, print_json, progress_bar
 from metadcseg.data.corruption import corrupt_set
 from metadcseg.data.store import PreparedSet
 
-DESCRIPTION = """Inject label noise into the training masks of a clean prepared set: rotation, erosion or dilation,
-replacement by an ellipse; or, with --model over or under, every mask too large or too small. The kernel scale is solved
-for until the mean of 1 - DSC is within 0.01 of the rate. Gold, validation and test masks stay as they are."""
+DESCRIPTION = """Inject label noise into the training masks of a clean prepared set. The paper's: rotation, erosion or
+dilation, replacement by an ellipse; --model names others. Its strength is solved for until the mean of 1 - DSC is
+within 0.01 of the rate. Gold, validation and test masks stay as they are."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -20,12 +21,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, required=True, help="target corruption rate, mean of 1 - DSC (eq. 20)"
     )
-    parser.add_argument(
-        "--model",
-        type=str,
-        default="paper",
-        help="paper (eq. 15-19), over (every mask is dilated) or under (every mask is eroded)",
-    )
+    parser.add_argument("--model", type=str, default="paper", help=f"kind of noise: {', '.join(MODELS)}")
     parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same noise")
     parser.add_argument("--out", type=str, required=True, help="where the corrupted set goes")
     parser.add_argument(
@@ -49,8 +45,9 @@ def run(options: Namespace, console: Console) -> int:
     if options.json:
         print_json(report)
         return 0
+    knob = noise_model(options.model, options.rate).knob
     plain_output().print(
         f"{options.out}: corruption rate {report['rate']:.3f} ± {report['sd']:.3f} over {report['cases']} masks "
-        f"(asked for {report['target']}), kernel scale {report['scale']:.2f}, {report['vanished']} masks vanished"
+        f"(asked for {report['target']}), {knob} {report['scale']:.2f}, {report['vanished']} masks vanished"
     )
     return 0

@@ -1,4 +1,4 @@
-"""Make a corrupted copy of a clean prepared set: the paper's noise on the labels, the reference as truth.
+"""Make a corrupted copy of a clean prepared set: drawn noise on the labels, the reference as truth.
 
 Noise is drawn once, before training, from (seed, case id); it is stored with the set and never redrawn.
 """
@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.algorithm.noise import NoiseDraw, NoiseLevel, apply, draws_for, noise_level
 from metadcseg.algorithm.noise_calibration import Progress, calibrate, compare, report
+from metadcseg.algorithm.noise_model import Draw, NoiseModel, corrupt, draw_mask
+from metadcseg.algorithm.noise_registry import noise_model
 from metadcseg.data.store import Case, PreparedSet, SetWriter, refuse_occupied
 from metadcseg.errors import InputError
 
@@ -29,6 +30,7 @@ def corrupt_set(
     seed: int,
     roles: Sequence[str] = ("train",),
     progress: Progress | None = None,
+    *,
     model: str = "paper",
 ) -> dict[str, Any]:
     """Write a copy of a set in which the labels of some roles are corrupted at a calibrated rate.
@@ -46,19 +48,20 @@ def corrupt_set(
         seed: of the draws: the same seed, cases and rate make the same labels.
         roles: whose labels are corrupted.
         progress: called now and then with (done, total).
-        model: ``"paper"`` (eq. 15-19), ``"over"`` (every mask is dilated) or ``"under"`` (every mask is eroded).
+        model: kind of noise, a name of :data:`metadcseg.algorithm.noise_registry.MODELS`.
 
     Returns:
         The fields of :class:`metadcseg.algorithm.noise_calibration.NoiseReport`, with ``per_class`` keyed by
-        class name, and ``model``, ``roles``, ``clean_set`` (fingerprint of ``source``) and ``hash`` (sha256 over ids,
+        class name, and ``roles``, ``clean_set`` (fingerprint of ``source``) and ``hash`` (sha256 over ids,
         draws and corrupted labels: equal for equal noise). JSON values only.
 
     Raises:
         InputError: where the set is corrupted already, ``out`` is occupied, no case has one of the roles or
-            foreground, or the rate is out of range or cannot be reached.
+            foreground, the model is unknown, or the rate is out of range or cannot be reached.
     """
     if not 0.0 <= rate < 1.0:
         raise InputError(f"rate must be at least 0 and below 1, got {rate}")
+    kind = noise_model(model, rate)
     if source.noise is not None:
         raise InputError(
             f"{source.path} is corrupted already (rate {source.noise.get('target')}, "
@@ -69,9 +72,9 @@ def corrupt_set(
         raise InputError(f"{source.path} has no case with the role {' or '.join(roles)} to corrupt")
     refuse_occupied(Path(out))  # before the work
     steps = _Steps(progress, calibrating=2 * len(cases), after=len(cases) + len(source.cases))
-    level = _calibrated(source, cases, noise_level(model, rate), rate, seed, steps)
-    noisy, noise = _corrupted(source, cases, level, rate, seed, steps)
-    noise |= {"model": model, "roles": list(dict.fromkeys(roles)), "clean_set": source.fingerprint}
+    strength = _calibrated(source, cases, kind, rate, seed, steps)
+    noisy, noise = _corrupted(source, cases, kind, strength, rate, seed, steps)
+    noise |= {"roles": list(dict.fromkeys(roles)), "clean_set": source.fingerprint}
     _write(source, Path(out), noisy, noise, steps)
     return without_draws(noise)
 
@@ -87,50 +90,49 @@ def reference(source: PreparedSet, case: Case) -> Label:
 
 
 def _calibrated(
-    source: PreparedSet, cases: Sequence[Case], level: NoiseLevel, rate: float, seed: int, steps: "_Steps"
-) -> NoiseLevel | None:
-    """Return the noise level with the scale that reaches the rate, None for no noise."""
+    source: PreparedSet, cases: Sequence[Case], model: NoiseModel, rate: float, seed: int, steps: "_Steps"
+) -> float:
+    """Return the strength that reaches the rate; 0 for no noise."""
     if rate == 0.0:
-        return None
+        return 0.0
     return calibrate(
         (reference(source, case) for case in cases),
         [case.id for case in cases],
-        level,
+        model,
         rate,
         seed,
         classes=len(source.classes),
         progress=steps.calibration,
-    ).level
+    ).strength
 
 
 def _corrupted(
     source: PreparedSet,
     cases: Sequence[Case],
-    level: NoiseLevel | None,
+    model: NoiseModel,
+    strength: float,
     rate: float,
     seed: int,
     steps: "_Steps",
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the corrupted labels by case id, packed, and what is to be said about them."""
     packed: dict[str, bytes] = {}
-    drawn: dict[str, list[dict[str, Any]]] = {}
+    drawn: dict[str, list[Draw]] = {}
     records = []
     state = hashlib.sha256()
     for case in cases:
         clean = reference(source, case)
-        draws: tuple[NoiseDraw, ...] = ()
+        drawn[case.id] = []
         noisy = source.label(case)
-        if level is not None:
-            draws = draws_for(level, seed, case.id, len(source.classes))
-            noisy = apply(clean, draws, level)
-        drawn[case.id] = [asdict(one) for one in draws]
+        if rate:
+            drawn[case.id] = draw_mask(model, seed, case.id, len(source.classes))
+            noisy = corrupt(clean, drawn[case.id], model, strength)
         state.update(json.dumps([case.id, drawn[case.id], noisy.shape]).encode())
         state.update(noisy.tobytes())
         records.append(compare(clean, noisy, len(source.classes)))
         packed[case.id] = zlib.compress(noisy.tobytes(), 1)
         steps.step()
-    shown = NoiseLevel("none", (1,), (1.0,), scale=0.0) if level is None else level
-    noise = asdict(report(records, target=rate, level=shown, seed=seed))
+    noise = asdict(report(records, target=rate, model=model, strength=strength, seed=seed))
     noise["per_class"] = dict(zip(source.classes[1:], noise["per_class"], strict=True))
     return packed, noise | {"hash": state.hexdigest(), "draws": drawn}
 

@@ -205,9 +205,8 @@ def _provenance(runs: Sequence[RunRecord], prepared: PreparedSet | None) -> list
         [] if prepared is None else [("set", prepared.name), ("fingerprint of the set", prepared.fingerprint)]
     )
     if prepared is not None and prepared.noise is not None:
-        noise = {
-            name: prepared.noise[name] for name in ("seed", "scale", "vanished") if name in prepared.noise
-        }
+        names = ("model", "seed", "scale", "vanished")
+        noise = {name: prepared.noise[name] for name in names if name in prepared.noise}
         facts += [(f"noise, {name}", f"{value}") for name, value in noise.items()]
     for run in runs:
         versions = ", ".join(f"{name} {value}" for name, value in mapping(run.info, "versions").items())

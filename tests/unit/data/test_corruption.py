@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from metadcseg.algorithm.noise import NoiseDraw, apply, nearest_preset
+from metadcseg.algorithm.noise_model import corrupt
+from metadcseg.algorithm.noise_registry import MODELS, noise_model
 from metadcseg.data.corruption import corrupt_set, reference, without_draws
 from metadcseg.data.store import PreparedSet, SetWriter
 from metadcseg.errors import InputError
@@ -204,3 +206,52 @@ def test_roles_are_checked(clean, tmp_path):
         corrupt_set(clean, tmp_path / "set", 0.4, 0, roles=("trian",))
     with pytest.raises(InputError, match="no case with the role"):
         corrupt_set(clean, tmp_path / "set", 0.4, 0, roles=())
+
+
+def test_the_paper_s_noise_is_what_it_was_before_there_were_others(clean, tmp_path):
+    # written down before --model came: a change here makes every stored hash mean other noise
+    shown = corrupt_set(clean, tmp_path / "set", 0.4, 5)
+    assert shown["hash"] == "95cab4e0153abde57faad75cc4242025a41babfcbf508a78d86fe635de703f66"
+    assert (shown["model"], shown["scale"]) == ("paper", 0.2109375)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_reaches_its_rate_and_its_draws_make_the_labels_again(tmp_path, model):
+    rate = 0.1 if model == "annotator" else 0.3
+    clean = build(tmp_path / "clean", count=64)
+    shown = corrupt_set(clean, tmp_path / "set", rate, 5, model=model)
+    noisy = PreparedSet.open(tmp_path / "set")
+    assert abs(shown["rate"] - rate) <= 0.01
+    assert (shown["model"], noisy.noise["model"]) == (model, model)
+    for case in noisy.select("train"):
+        made = corrupt(
+            noisy.truth(case), noisy.noise["draws"][case.id], noise_model(model, rate), shown["scale"]
+        )
+        np.testing.assert_array_equal(made, noisy.label(case))
+    assert corrupt_set(clean, tmp_path / "again", rate, 5, model=model) == shown
+
+
+def test_a_set_corrupted_before_there_were_models_opens_and_is_refused_like_any(corrupted, clean, tmp_path):
+    noise = {key: value for key, value in corrupted[0].noise.items() if key != "model"}
+    with SetWriter(
+        tmp_path / "old", name="old", classes=CLASSES, channels=1, noise=noise, source=clean.source
+    ) as writer:
+        for case in clean.select("train")[:2]:
+            label = clean.label(case)
+            writer.add(
+                id=case.id, role="train", group=case.group, image=clean.image(case), label=label, truth=label
+            )
+    old = PreparedSet.open(tmp_path / "old")
+    assert old.noise == noise
+    with pytest.raises(InputError, match="corrupted already"):
+        corrupt_set(old, tmp_path / "set", 0.2, 0)
+
+
+def test_an_unknown_model_is_refused_with_the_nearest(clean, tmp_path):
+    with pytest.raises(InputError, match=r"unknown noise model 'ovr': did you mean 'over'\?"):
+        corrupt_set(clean, tmp_path / "set", 0.2, 0, model="ovr")
+
+
+def test_rate_0_is_a_copy_by_every_model(clean, tmp_path):
+    shown = corrupt_set(clean, tmp_path / "set", 0.0, 0, model="over")
+    assert (shown["model"], shown["preset"], shown["scale"], shown["rate"]) == ("over", "none", 0.0, 0.0)

@@ -21,7 +21,7 @@ from metadcseg.experiments.records import paired_difference, read_runs
 
 HOSTILE = "<script>alert('x')</script>\"onload=\"x & $\\frac$"
 METRICS = ("dsc", "iou", "hd", "hd95", "nsd")
-NOISE = {"target": 0.4, "rate": 0.4071, "sd": 0.2, "scale": 1.3, "seed": 5, "vanished": 2}
+NOISE = {"target": 0.4, "rate": 0.4071, "sd": 0.2, "scale": 1.3, "seed": 5, "vanished": 2, "model": "over"}
 
 
 class Page(HTMLParser):
@@ -143,6 +143,10 @@ def test_the_page_loads_nothing_from_elsewhere(story):
     assert "https://" not in story[2].read_text()
     policy = [attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv")]
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_the_kind_of_noise_is_told(story):
+    assert "<dt><bdi>noise, model</bdi></dt><dd><bdi>over</bdi></dd>" in story[2].read_text()
 
 
 def test_every_image_opens_and_says_what_it_shows(story):
