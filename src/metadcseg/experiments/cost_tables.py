@@ -1,0 +1,107 @@
+"""Table 7: what every row costs in operations, memory and time."""
+
+from collections.abc import Mapping, Sequence
+
+from metadcseg.experiments.main_tables import PAPERS
+from metadcseg.experiments.paper_numbers import paper_numbers
+from metadcseg.experiments.part_tables import HEART
+from metadcseg.experiments.records import mapping, number
+from metadcseg.experiments.summary import BenchmarkRecord, TaskRecord, spread
+from metadcseg.experiments.tables import Cell, Row, Table, paper_only, plain_cell
+
+
+def cost_tables(record: BenchmarkRecord) -> list[Table]:
+    """Return table 7 for every set that has a run with costs."""
+    tables = []
+    for name in dict.fromkeys(condition.set for condition in record.conditions()):
+        held = {
+            row: [task for task in record.done() if task.row == row and task.condition.set == name]
+            for row in record.rows
+        }
+        held = {row: tasks for row, tasks in held.items() if tasks}
+        if held:
+            tables.append(_cost(record, name, held))
+    return tables
+
+
+_COSTS = (
+    ("parameters", "M", 2),
+    ("FLOPs of an image", "G", 2),
+    ("FLOPs of training, an image", "G", 2),
+    ("peak memory", "GB", 2),
+    ("an epoch", "s", 1),
+    ("inference, an image", "ms", 1),
+)
+
+
+def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord]]) -> Table:
+    values = {row: _costs(tasks) for row, tasks in held.items()}
+    base = record.baseline()
+    base = (
+        base
+        if base in held
+        else next((r for r, t in held.items() if t[0].info.get("method") == "supervised"), None)
+    )
+    rows = []
+    for row, costs in values.items():
+        cells = []
+        for place, (_, _, digits) in enumerate(_COSTS):
+            against = values[base][place] if base is not None else None
+            cells.append(plain_cell(costs[place], digits, against))
+        rows.append(Row(row, cells, "the rows are relative to this one" if row == base else ""))
+    frames = {str(task.cost.get("frame")) for tasks in held.values() for task in tasks if task.cost}
+    notes = [
+        "FLOPs of an image: multiplications and additions of convolutions and matrix products in one pass through the "
+        f"network as it is evaluated, counted by torch (frame {', '.join(sorted(frames)) or 'unknown'}); of training: "
+        "that times the passes of a training step that the method declares (a backward pass counts as two). Time of an "
+        "epoch is the median over epochs with their validation; memory is the peak of the largest process, Python and "
+        f"its libraries included. {_shared(record)}×: relative to '{base}'.",
+        f"{PAPERS} They are of its table 7: MSD Heart, 40 % noise, NVIDIA A6000. Its FLOPs grow with the meta module "
+        "while its inference does not, so they are those of training.",
+    ]
+    if not frames:
+        notes.insert(
+            0, "missing: evaluation/cost.json of these runs, so nothing is known of FLOPs and inference."
+        )
+    return Table(
+        key=f"cost-{name}",
+        title=f"{name}: what it costs",
+        columns=[(heading, unit) for heading, unit, _ in _COSTS],
+        rows=[*rows, *_papers_cost()],
+        notes=notes,
+    )
+
+
+def _shared(record: BenchmarkRecord) -> str:
+    workers = number(record.machine.get("workers"))
+    if workers is None or workers <= 1:
+        return ""
+    return f"{workers:g} runs shared the machine, so times are rough. "
+
+
+def _costs(tasks: Sequence[TaskRecord]) -> list[tuple[float, float | None, int] | None]:
+    parameters, flops, training, inference = [], [], [], []
+    for task in tasks:
+        counted = number(task.cost.get("parameters")) or number(task.info.get("parameters"))
+        once = number(task.cost.get("flops_per_image"))
+        passes = number(mapping(task.info, "declaration").get("passes"))
+        parameters.append(None if counted is None else counted / 1e6)
+        flops.append(None if once is None else once / 1e9)
+        training.append(None if once is None or passes is None else once * passes / 1e9)
+        inference.append(number(task.cost.get("inference_ms_per_image")))
+    memory = spread([None if task.peak is None else task.peak / 1e9 for task in tasks])
+    epochs = spread([task.epoch_seconds() for task in tasks])
+    return [spread(parameters), spread(flops), spread(training), memory, epochs, spread(inference)]
+
+
+def _papers_cost() -> list[Row]:
+    held = paper_numbers()["cost"]["rows"]
+    first, rows = held[0], []
+    for entry in held:
+        cells = [Cell(""), Cell("")]
+        for key, factor in (("gflops", 1), ("memory_gb", 1), ("minutes_per_epoch", 60), ("inference_ms", 1)):
+            cells.append(
+                paper_only(f"{factor * entry[key]:g} (×{entry[key] / first[key]:.2f})", factor * entry[key])
+            )
+        rows.append(Row(entry["name"], cells, HEART, paper=True))
+    return rows

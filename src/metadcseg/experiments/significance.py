@@ -1,0 +1,81 @@
+"""Whether two rows differ by more than luck would give: paired by case, corrected for how many are compared."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from scipy import stats
+
+LEVEL = 0.05
+LEAST = 6
+"""Fewer cases can never reach p < 0.05 in a two-sided signed-rank test: with five the smallest p is 2 / 2^5."""
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A row against the baseline, case by case.
+
+    Args:
+        count: cases that both were scored on.
+        mean: of the differences, row minus baseline.
+        p: of the two-sided Wilcoxon signed-rank test; None where there are too few cases.
+        better: in so many cases the row is better.
+        worse: and in so many worse.
+    """
+
+    count: int
+    mean: float
+    p: float | None
+    better: int
+    worse: int
+
+
+def paired_test(row: Mapping[str, float], baseline: Mapping[str, float]) -> PairedTest | None:
+    """Compare two rows on the cases that both have; None where there is none.
+
+    Cases without a difference say nothing about the direction and are left out of the ranks (Wilcoxon's own rule);
+    where no case differs, p is 1.
+
+    Args:
+        row: case -> score, higher is better.
+        baseline: likewise.
+
+    Example:
+        >>> names = "abcdef"
+        >>> test = paired_test(dict(zip(names, (2, 3, 4, 5, 6, 8))), dict.fromkeys(names, 1))
+        >>> test.count, test.better, test.p
+        (6, 6, 0.03125)
+    """
+    common = [case for case in row if case in baseline]
+    if not common:
+        return None
+    differences = [
+        round(row[case] - baseline[case], 12) for case in common
+    ]  # sums of floats differ in the last digits
+    better, worse = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
+    p = None
+    if len(common) >= LEAST:
+        p = 1.0 if better + worse == 0 else _wilcoxon([value for value in differences if value])
+    return PairedTest(len(common), fmean(differences), p, better, worse)
+
+
+def _wilcoxon(differences: Sequence[float]) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # older versions of scipy warn of small samples
+        return float(stats.wilcoxon(differences, alternative="two-sided").pvalue)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values: below a level in as many as its step-down procedure rejects.
+
+    Example:
+        >>> [round(value, 3) for value in holm([0.01, 0.04, 0.03, 0.005])]
+        [0.03, 0.06, 0.06, 0.02]
+    """
+    adjusted = [0.0] * len(values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[place]))
+        adjusted[place] = largest
+    return adjusted
