@@ -40,6 +40,7 @@ usage: metadcseg COMMAND [OPTIONS]        (metadcseg COMMAND --help explains eac
   evaluate   score a trained network against reference masks
   predict    segment new images
   benchmark  carry out a grid of data sets, noise, methods and seeds
+  report     make tables and figures of a benchmark, beside the numbers of the paper
 
 on your own folder (images/, masks/ and gold/, matched by file name):
   metadcseg check my_folder

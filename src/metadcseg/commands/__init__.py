@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "metadcseg.commands.evaluate",
     "predict": "metadcseg.commands.predict",
     "benchmark": "metadcseg.commands.benchmark",
+    "report": "metadcseg.commands.report",
 }
 """Name -> module, which has ``DESCRIPTION``, ``add_options(parser)`` and ``run(options, console)``.
 

@@ -135,7 +135,7 @@ def score_table(record: BenchmarkRecord, conditions: Sequence[Condition], tests:
         rows = mark_best(rows, column, not lower_is_better(metric), but=bounds)
     rows += _paper_rows(paper, [name for name in paper_methods() if name not in beside], conditions, metrics)
     return Table(
-        key="-".join(part for part in ("scores", first.set, folder_name(first.gold_name)) if part != "row"),
+        key="-".join(folder_name(part) for part in ("scores", first.set, first.gold_name) if part),
         title=", ".join(part for part in (first.set, first.gold_name) if part),
         groups=[(condition.noise, len(metrics)) for condition in conditions],
         columns=[METRICS[metric][:2] for metric in metrics] * len(conditions),

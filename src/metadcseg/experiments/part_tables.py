@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from metadcseg.experiments.grid import folder_name
 from metadcseg.experiments.main_tables import PAPERS, parts_of, seeds_of, shown_metrics
 from metadcseg.experiments.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
 from metadcseg.experiments.records import mapping, number
@@ -271,4 +272,5 @@ def condition_key(condition: Condition) -> list[str]:
         ['la', 'over-0.4', 'gold-0.02']
     """
     noise = f"{condition.model}-{condition.rate:g}" if condition.rate else "clean"
-    return [condition.set, noise, *([] if condition.gold is None else [f"gold-{condition.gold:g}"])]
+    names = [condition.set, noise, *([] if condition.gold is None else [f"gold-{condition.gold:g}"])]
+    return [folder_name(name) for name in names]
