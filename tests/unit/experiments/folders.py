@@ -191,7 +191,7 @@ def write(file, content):
 
 def write_set(folder, names=("phantom-0000", "phantom-0001", "phantom-0002"), size=24):
     """Write a set whose test cases have names of our choice, and return it."""
-    cases = list(phantom_cases(PhantomOptions(count=12, size=size), gold=2, val=2, test=len(names)))
+    cases = list(phantom_cases(PhantomOptions(count=len(names) + 8, size=size), gold=2, val=2, test=len(names)))
     given = iter(names)
     with SetWriter(folder, name="tiny", classes=("background", "organ"), channels=1) as writer:
         for case in cases:
