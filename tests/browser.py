@@ -83,14 +83,18 @@ class Browser:
 
     def requests(self):
         """Addresses that were asked for."""
-        asked = [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+        asked = [
+            e["params"]["request"]["url"]
+            for e in self.events
+            if e.get("method") == "Network.requestWillBeSent"
+        ]
         return [address for address in asked if not address.startswith("data:")]
 
-    def picture(self, file):
+    def picture(self, file, top=0):
         """Take a picture of the whole page."""
         height = min(int(self.ask("document.documentElement.scrollHeight")), 16000)
         width = int(self.ask("innerWidth"))
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         file.write_bytes(base64.b64decode(shot["data"]))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from metadcseg.experiments.grid import folder_name
-from metadcseg.experiments.main_tables import PAPERS
+from metadcseg.experiments.main_tables import PAPERS, set_of_paper
 from metadcseg.experiments.paper_numbers import paper_numbers
 from metadcseg.experiments.part_tables import HEART
 from metadcseg.experiments.records import mapping, number
@@ -13,7 +13,7 @@ from metadcseg.experiments.tables import Cell, Row, Table, paper_only, plain_cel
 
 def cost_tables(record: BenchmarkRecord) -> list[Table]:
     """Return table 7 for every set that has a run with costs."""
-    tables = []
+    tables: list[Table] = []
     for name in dict.fromkeys(condition.set for condition in record.conditions()):
         held = {
             row: [task for task in record.done() if task.row == row and task.condition.set == name]
@@ -21,7 +21,8 @@ def cost_tables(record: BenchmarkRecord) -> list[Table]:
         }
         held = {row: tasks for row, tasks in held.items() if tasks}
         if held:
-            tables.append(_cost(record, name, held))
+            beside = not tables or set_of_paper(record, name) == paper_numbers()["cost"]["set"]
+            tables.append(_cost(record, name, held, beside))
     return tables
 
 
@@ -35,7 +36,7 @@ _COSTS = (
 )
 
 
-def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord]]) -> Table:
+def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord]], beside: bool) -> Table:
     values = {row: _costs(tasks) for row, tasks in held.items()}
     base = _reference(record, held)
     rows = []
@@ -45,25 +46,29 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
             against = values[base][place] if base is not None else None
             cells.append(plain_cell(costs[place], digits, against))
         rows.append(Row(row, cells, "the rows are relative to this one" if row == base else ""))
-    frames = {str(task.cost.get("frame")) for tasks in held.values() for task in tasks if task.cost}
+    frames = sorted({str(task.cost.get("frame")) for tasks in held.values() for task in tasks if task.cost})
+    measured = f"Frame of an image: {', '.join(frames)}. " if frames else ""
     notes = [
         "FLOPs of an image: multiplications and additions of convolutions and matrix products in one pass through the "
-        f"network as it is evaluated, counted by torch (frame {', '.join(sorted(frames)) or 'unknown'}); of training: "
-        "that times the passes of a training step that the method declares (a backward pass counts as two). Time of an "
-        "epoch is the median over epochs with their validation; memory is the peak of the largest process, Python and "
-        f"its libraries included. {_shared(record)}×: relative to '{base}'.",
-        f"{PAPERS} They are of its table 7: MSD Heart, 40 % noise, NVIDIA A6000. Its FLOPs grow with the meta module "
-        "while its inference does not, so they are those of training.",
+        "network as it is evaluated, counted by torch; of training: that times the passes of a training step that the "
+        "method declares (a backward pass counts as two). Time of an epoch is the median over epochs with their "
+        "validation; memory is the peak of the largest process, Python and its libraries included.",
+        f"{measured}{_shared(record)}×: relative to '{base}'.",
     ]
+    if beside:
+        notes.append(
+            f"{PAPERS} They are of its table 7: MSD Heart, 40 % noise, NVIDIA A6000. Its FLOPs grow with the meta "
+            "module while its inference does not, so they are those of training."
+        )
     if not frames:
-        notes.insert(
-            0, "missing: evaluation/cost.json of these runs, so nothing is known of FLOPs and inference."
+        notes.append(
+            "missing: evaluation/cost.json of these runs, so nothing is known of FLOPs and inference."
         )
     return Table(
         key=f"cost-{folder_name(name)}",
         title=f"{name}: what it costs",
         columns=[(heading, unit) for heading, unit, _ in _COSTS],
-        rows=[*rows, *_papers_cost()],
+        rows=[*rows, *(_papers_cost() if beside else [])],
         notes=notes,
     )
 

@@ -68,10 +68,12 @@ class Compared:
 
 
 def families(record: BenchmarkRecord) -> list[list[Condition]]:
-    """Return the conditions that share a table: those of one set and one amount of gold."""
+    """Return the conditions that share a table: those of one set, and where both vary, of one amount of gold."""
     found: dict[tuple[str, object], list[Condition]] = {}
     for condition in record.conditions():
-        found.setdefault((condition.set, condition.gold), []).append(condition)
+        alike = [each for each in record.conditions() if each.set == condition.set]
+        apart = len({(each.model, each.rate) for each in alike}) > 1
+        found.setdefault((condition.set, condition.gold if apart else None), []).append(condition)
     return list(found.values())
 
 
@@ -105,6 +107,7 @@ def score_table(record: BenchmarkRecord, conditions: Sequence[Condition], tests:
         tests: see :func:`compare_all`.
     """
     first = conditions[0]
+    gold = first.gold_name if len({condition.gold for condition in conditions}) == 1 else ""
     paper = set_of_paper(record, first.set)
     metrics = shown_metrics(record, conditions, paper is not None)
     marks = {(each.condition, each.row): each.mark for each in tests}
@@ -135,9 +138,9 @@ def score_table(record: BenchmarkRecord, conditions: Sequence[Condition], tests:
         rows = mark_best(rows, column, not lower_is_better(metric), but=bounds)
     rows += _paper_rows(paper, [name for name in paper_methods() if name not in beside], conditions, metrics)
     return Table(
-        key="-".join(folder_name(part) for part in ("scores", first.set, first.gold_name) if part),
-        title=", ".join(part for part in (first.set, first.gold_name) if part),
-        groups=[(condition.noise, len(metrics)) for condition in conditions],
+        key="-".join(folder_name(part) for part in ("scores", first.set, gold) if part),
+        title=", ".join(part for part in (first.set, gold) if part),
+        groups=[(_column(condition, gold), len(metrics)) for condition in conditions],
         columns=[METRICS[metric][:2] for metric in metrics] * len(conditions),
         rows=rows,
         notes=_notes(record, conditions, tests, paper),
@@ -190,6 +193,10 @@ def parts_of(options: Mapping[str, object]) -> dict[str, bool]:
 def seeds_of(record: BenchmarkRecord, condition: Condition, row: str) -> int:
     """Return for how many seeds the grid has a row."""
     return sum(task.row == row and task.condition == condition for task in record.tasks)
+
+
+def _column(condition: Condition, gold: str) -> str:
+    return condition.noise if gold or not condition.gold_name else f"{condition.noise}, {condition.gold_name}"
 
 
 def _papers_noise(condition: Condition) -> bool:
@@ -254,8 +261,8 @@ def _notes_of_tests(record: BenchmarkRecord, tests: Sequence[Compared]) -> list[
     return [
         f"{BETTER} better, {WORSE} worse than '{baseline}': its DSC, case by case (each averaged over the seeds that "
         f"both rows have), differs by a two-sided Wilcoxon signed-rank test with p < {LEVEL} after Holm's correction "
-        f"for the {counted} {'test' if counted == 1 else 'tests'} of this table. This says that the test cases did not "
-        "decide; whether another seed would is what the ± says."
+        "for all tests of the table. This says that the test cases did not decide; whether another seed would is what "
+        "the ± says."
     ]
 
 
@@ -271,7 +278,7 @@ def comparison_table(table: Table, record: BenchmarkRecord, tests: Sequence[Comp
         if test.p is None:
             verdict = f"too few cases, {LEAST} are needed"
         cells = [
-            Cell(each.condition.noise),
+            Cell(_column(each.condition, "")),
             Cell(signed(test.mean), value=test.mean),
             Cell(str(test.count), value=test.count),
             Cell(f"{test.better} / {test.worse}"),

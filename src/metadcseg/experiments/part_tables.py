@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metadcseg.experiments.grid import folder_name
-from metadcseg.experiments.main_tables import PAPERS, parts_of, seeds_of, shown_metrics
+from metadcseg.experiments.main_tables import PAPERS, parts_of, seeds_of, set_of_paper, shown_metrics
 from metadcseg.experiments.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
 from metadcseg.experiments.records import mapping, number
 from metadcseg.experiments.sentences import signed
@@ -31,7 +31,7 @@ HEART = "the paper's, MSD Heart 40 %"
 
 def ablation_tables(record: BenchmarkRecord) -> list[Table]:
     """Return table 5 for every condition whose metadcseg rows differ in what is switched on, as their runs recorded."""
-    tables = []
+    tables: list[Table] = []
     for condition in record.conditions():
         held = {row: record.of(condition, row) for row in record.rows}
         rows = {
@@ -41,7 +41,8 @@ def ablation_tables(record: BenchmarkRecord) -> list[Table]:
         }
         parts = {row: parts_of(tasks[0].options) for row, tasks in rows.items()}
         if len({tuple(on.values()) for on in parts.values()}) > 1:
-            tables.append(_ablation(record, condition, rows, parts))
+            beside = not tables or set_of_paper(record, condition.set) == paper_numbers()["ablation"]["set"]
+            tables.append(_ablation(record, condition, rows, parts, beside))
     return tables
 
 
@@ -50,6 +51,7 @@ def _ablation(
     condition: Condition,
     rows: Mapping[str, list[TaskRecord]],
     parts: Mapping[str, Mapping[str, bool]],
+    beside: bool,
 ) -> Table:
     metrics = shown_metrics(record, [condition], paper=True)
     whole = next((row for row in rows if all(parts[row].values())), None)
@@ -66,7 +68,7 @@ def _ablation(
         notes += _contradictions(row, tasks)
     for place, metric in enumerate(metrics):
         lines = mark_best(lines, len(_PARTS) + place, not lower_is_better(metric))
-    lines += _papers_ablation(metrics)
+    lines += _papers_ablation(metrics) if beside else []
     said = "What is on (✓) is what each run recorded of the options that it really used, whatever its row is called."
     if whole is None:
         said += " No finished row has all three on, so there is no difference to it."
@@ -79,7 +81,7 @@ def _ablation(
             ("Δ DSC", "to all on"),
         ],
         rows=lines,
-        notes=[said, *notes, f"{PAPERS} They are of its table 5."],
+        notes=[said, *notes, *([f"{PAPERS} They are of its table 5."] if beside else [])],
     )
 
 

@@ -42,10 +42,10 @@ def render_markdown(report: Report) -> str:
 
 
 def _section(section: Section) -> list[str]:
-    parts = [f"## {markdown_text(section.title)}", *(markdown_text(words) for words in section.words)]
+    parts = [f"## {markdown_text(section.title)}", *map(markdown_text, (*section.words, *section.shared))]
     for table in (*section.tables, *section.folded):
         parts += [f"### {markdown_text(table.title)}", markdown_table(table)]
-        parts += [markdown_text(note) for note in table.notes]
+        parts += [markdown_text(note) for note in table.notes if note not in section.shared]
     for plot in section.plots:
         parts += [f"### {markdown_text(plot.title)}", f"![{markdown_text(plot.alt)}](figures/{plot.key}.png)"]
     for gallery in section.galleries:

@@ -22,6 +22,7 @@ class Section:
         key: its anchor.
         title: of it.
         words: paragraphs before its tables and figures.
+        shared: notes of all its tables, which pages show once.
         tables: in order.
         folded: tables that a page shows on demand.
         plots: in order.
@@ -32,6 +33,7 @@ class Section:
     key: str
     title: str
     words: Sequence[str] = ()
+    shared: Sequence[str] = ()
     tables: Sequence[Table] = ()
     folded: Sequence[Table] = ()
     plots: Sequence[Plot] = ()
@@ -116,7 +118,14 @@ _OF_CURVES = "The epoch that is scored is the one that did best on the validatio
 
 
 def _section(key: str, title: str, tables: Sequence[Table]) -> Section:
-    return Section(key, title, tables=tables)
+    return Section(key, title, shared=_shared(tables), tables=tables)
+
+
+def _shared(tables: Sequence[Table]) -> list[str]:
+    """Return the notes that all of several tables have."""
+    if len(tables) < 2:
+        return []
+    return [note for note in tables[0].notes if all(note in table.notes for table in tables)]
 
 
 def _holds(section: Section) -> bool:
@@ -134,7 +143,8 @@ def _scores(record: BenchmarkRecord, collected: list[Compared]) -> list[Section]
         held = comparison_table(table, record, tests)
         folded += [] if held is None else [held]
         collected += tests
-    return [Section("scores", "Scores on the test cases (tables 1 to 4)", tables=tables, folded=folded)]
+    title = "Scores on the test cases (tables 1 to 4)"
+    return [Section("scores", title, shared=_shared(tables), tables=tables, folded=folded)]
 
 
 def _lead(record: BenchmarkRecord) -> str:

@@ -29,7 +29,9 @@ class Folder:
     """A benchmark's folder that is being written."""
 
     path: Path
-    grid: dict = field(default_factory=lambda: {"rows": {name: {"method": row[0]} for name, row in ROWS.items()}})
+    grid: dict = field(
+        default_factory=lambda: {"rows": {name: {"method": row[0]} for name, row in ROWS.items()}}
+    )
     tasks: list = field(default_factory=list)
     machine: dict = field(default_factory=lambda: {"system": "a machine", "processors": 2, "workers": 2})
 
@@ -119,13 +121,27 @@ def write_run(
     trained = {"loss": 1.0, "alpha": 0.9, "boundary": 0.1} if name == "metadcseg" else {"loss": 1.0}
     trained |= log or {}
     lines = [
-        {"kind": "epoch", "epoch": n, "seconds": epoch_seconds, "train": trained, "val": {"dsc": 0.2 + 0.1 * n}}
+        {
+            "kind": "epoch",
+            "epoch": n,
+            "seconds": epoch_seconds,
+            "train": trained,
+            "val": {"dsc": 0.2 + 0.1 * n},
+        }
         for n in range(3)
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     rows, predictions = [], {}
     for place, (case, dsc) in enumerate(scores.items()):
-        row = {"row": place, "id": case, "dsc": dsc, "iou": dsc / (2 - dsc), "hd": 20.0, "hd95": 10.0, "nsd": dsc}
+        row = {
+            "row": place,
+            "id": case,
+            "dsc": dsc,
+            "iou": dsc / (2 - dsc),
+            "hd": 20.0,
+            "hd95": 10.0,
+            "nsd": dsc,
+        }
         rows.append(row)
         if masks is not None:
             predictions[case] = f"test/{place:04d}.png"
@@ -191,7 +207,9 @@ def write(file, content):
 
 def write_set(folder, names=("phantom-0000", "phantom-0001", "phantom-0002"), size=24):
     """Write a set whose test cases have names of our choice, and return it."""
-    cases = list(phantom_cases(PhantomOptions(count=len(names) + 8, size=size), gold=2, val=2, test=len(names)))
+    cases = list(
+        phantom_cases(PhantomOptions(count=len(names) + 8, size=size), gold=2, val=2, test=len(names))
+    )
     given = iter(names)
     with SetWriter(folder, name="tiny", classes=("background", "organ"), channels=1) as writer:
         for case in cases:
