@@ -58,7 +58,7 @@ def draw_curves(
         A PNG file; the same curves give the same bytes.
     """
     ink = INK[theme]
-    figure = Figure(figsize=(5.6, 3.3 + 0.2 * ((len(names) + 1) // 2)), layout="constrained")
+    figure = Figure(figsize=(5.6, 3.3 + 0.2 * len(names) / 2), layout="constrained")
     axes = figure.add_subplot()
     for curve in curves:
         dash = _DASHES[curve.position // len(COLOURS) % len(_DASHES)]
@@ -95,7 +95,7 @@ def legend(figure: Figure, lines: Sequence[Line2D], names: Sequence[str], ink: s
         lines,
         [plain_text(name) for name in names],
         loc="outside lower left",
-        ncols=2,
+        ncols=2 if max(map(len, names)) > 16 else 3,
         frameon=False,
         fontsize=9,
         labelcolor=ink,

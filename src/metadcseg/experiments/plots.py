@@ -83,7 +83,8 @@ def distance_plot(key: str, title: str, edges: Sequence[float], bands: Sequence[
             means = np.array([band.means[index] for index in known], float)
             spreads = np.array([band.spreads[index] for index in known])
             shade = colour(place)
-            axes.plot(known, means, color=shade, linewidth=2, marker="o", markersize=4)
+            dash = ("-", "--", ":")[place % 3]  # alpha lies on gamma where beta is 0
+            axes.plot(known, means, dash, color=shade, linewidth=2, marker="o", markersize=4)
             axes.fill_between(known, means - spreads, means + spreads, color=shade, alpha=0.2, linewidth=0)
         axes.set_title("mean weight", loc="left", color=ink, fontsize=11)
         axes.set_xlabel("distance to the outline of the given label, px", color=ink)

@@ -7,6 +7,7 @@ from metadcseg.experiments.report_sections import Report, Section
 from metadcseg.experiments.tables import Cell, Row, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
+_START = re.compile(r"^(\d*)([-=.])(?=\s|$|[-=])")  # of a list or of an underlined heading
 
 
 def markdown_text(text: str) -> str:
@@ -16,7 +17,7 @@ def markdown_text(text: str) -> str:
         >>> print(markdown_text("a|b <i> [x](y) *z*"))
         a\|b \<i\> \[x\]\(y\) \*z\*
     """
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", " ".join(text.split())))
 
 
 def render_markdown(report: Report) -> str:
@@ -48,10 +49,12 @@ def _section(section: Section) -> list[str]:
         parts += [markdown_text(note) for note in table.notes if note not in section.shared]
     for plot in section.plots:
         parts += [f"### {markdown_text(plot.title)}", f"![{markdown_text(plot.alt)}](figures/{plot.key}.png)"]
+    said = ""
     for gallery in section.galleries:
         parts.append(f"### {markdown_text(gallery.title)}")
         parts.append(f"![{markdown_text(gallery.title)}](figures/{gallery.key}.png)")
-        parts.append(markdown_text(gallery.legend))
+        parts += [] if gallery.legend == said else [markdown_text(gallery.legend)]
+        said = gallery.legend
     return [*parts, *(markdown_text(words) for words in section.after)]
 
 

@@ -151,11 +151,7 @@ def _lead(record: BenchmarkRecord) -> str:
     counts, total = record.counts(), len(record.tasks)
     said = [f"{counts['done']} of {total} runs are done"]
     said += [f"{counts[name]} {name}" for name in ("failed", "running", "waiting") if counts[name]]
-    said += (
-        [f"{counts['refused']} refused because they broke the benchmark contract"]
-        if counts["refused"]
-        else []
-    )
+    said += [f"{counts['refused']} refused for breaking the benchmark contract"] if counts["refused"] else []
     lead = ", ".join(said) + ". "
     if counts["failed"] + counts["refused"] + counts["running"] + counts["waiting"]:
         lead += "The tables hold those that are done. "
