@@ -115,7 +115,7 @@ def number_cell(
         >>> number_cell((0.9, 0.0123, 3), 3).spread, number_cell((0.9, None, 1), 3, expected=3).spread
         ('± 0.012', '1 of 3 seeds')
     """
-    beside = ("", None) if paper is None else (paper_text(paper, digits), paper.value)
+    beside = ("", None) if paper is None else (paper_text(paper, digits + 1), paper.value)
     if held is None:
         return Cell(paper=beside[0], paper_value=beside[1])
     mean, sd, count = held
@@ -128,17 +128,17 @@ def paper_text(paper: PaperValue, digits: int) -> str:
     """Return a number of the paper with its spread.
 
     Example:
-        >>> paper_text(PaperValue(0.9487, 0.0065, 1), 3)
-        '0.949 ± 0.006'
+        >>> paper_text(PaperValue(0.9487, 0.0065, 1), 4)
+        '0.9487 ± 0.0065'
     """
     return f"{paper.value:.{digits}f}" + ("" if paper.sd is None else f" ± {paper.sd:.{digits}f}")
 
 
 def paper_cell(paper: PaperValue | None, digits: int) -> Cell:
-    """Return a cell that holds nothing but a number of the paper."""
+    """Return a cell that holds nothing but a number of the paper, with one digit more than ours: as it is printed."""
     if paper is None:
         return Cell(text="")
-    return Cell(text="", paper=paper_text(paper, digits), paper_value=paper.value)
+    return Cell(text="", paper=paper_text(paper, digits + 1), paper_value=paper.value)
 
 
 def mark_best(rows: Sequence[Row], column: int, higher: bool, but: Sequence[str] = ()) -> list[Row]:

@@ -1,0 +1,136 @@
+"""``metadcseg report`` as a user calls it, and its page in a browser."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from tests import browser as chromium
+from tests.end_to_end.tools import cli
+from tests.unit.experiments.folders import Folder, made_scores, task, write_full
+
+needs_browser = pytest.mark.skipif(
+    chromium.find() is None or os.name != "posix",
+    reason="no Chromium is installed (apt-get install chromium)",
+)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return write_full(tmp_path_factory.mktemp("report") / "bench", "<i>&$", sets=("msd-heart",), cases=6)
+
+
+@pytest.fixture(scope="module")
+def page(bench, tmp_path_factory):
+    """The page, alone in a folder: nothing beside it can be loaded."""
+    out = tmp_path_factory.mktemp("out")
+    result = cli("report", bench, "--out", out / "report", "--cases", 2)
+    assert result.status == 0, result.err
+    alone = tmp_path_factory.mktemp("alone") / "index.html"
+    shutil.copy(out / "report" / "index.html", alone)
+    return alone
+
+
+def test_it_writes_below_the_benchmark_and_says_where(tmp_path):
+    folder = Folder(tmp_path)
+    folder.add(task(row="noisy + gold"), scores=made_scores(0.5))
+    folder.add(task(), status="failed", error="the disk is full")
+    result = cli("report", folder.write())
+    assert result.status == 0
+    assert "1 of 2 runs are done, 1 failed" in result.out
+    assert str(tmp_path / "report" / "index.html") in result.out
+    assert "missing: Table 6 needs several values of gold" in result.out
+    for name in ("index.html", "report.md", "tables/values.csv", "tables/scores-la.tex"):
+        assert (tmp_path / "report" / name).stat().st_size > 100
+
+
+def test_json_says_what_there_is(bench, tmp_path):
+    told = cli("report", bench, "--out", tmp_path / "out", "--json").json
+    assert told["path"] == str(tmp_path / "out" / "index.html")
+    assert told["tasks"] == {"done": 82, "failed": 1, "refused": 1, "running": 0, "waiting": 1}
+    assert told["baseline"] == "noisy + gold"
+    assert "scores-msd-heart" in told["tables"]
+    assert {failure["error"] for failure in told["failures"]} >= {"the disk is full"}
+    assert set(told["sections"]) >= {"scores", "parts", "gold", "cost", "weights", "cases", "folds", "curves"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["nowhere"], "holds no benchmark.json"), ([".", "--cases", "0"], "--cases must be from 1 to 20")],
+)
+def test_what_is_wrong_is_one_sentence(words, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = cli("report", *words)
+    assert (result.status, result.out) == (2, "")
+    assert said in result.complaint
+
+
+def test_torch_is_not_imported(tmp_path):
+    folder = Folder(tmp_path)
+    folder.add(task(), scores=made_scores(0.5), weights={"gamma": [1.0] * 11})
+    script = (
+        "import sys; from metadcseg.cli import main\n"
+        f"status = main(['report', {str(folder.write())!r}, '--json'])\n"
+        "found = [name for name in ('torch', 'monai', 'matplotlib.pyplot') if name in sys.modules]\n"
+        "sys.exit(status or str(found) if found else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["tasks"]["done"] == 1
+
+
+@needs_browser
+def test_the_page_in_a_browser(page, tmp_path):
+    with chromium.browser(tmp_path) as tab:
+        for width, dark in ((1280, False), (1280, True), (360, False)):
+            tab.open(page, width=width, dark=dark)
+            assert tab.complaints() == []
+            assert tab.requests() == [
+                page.resolve().as_uri()
+            ]  # nothing is loaded, neither from disk nor network
+            pictures = tab.ask("[...document.images].map(image => [image.complete, image.naturalWidth])")
+            assert len(pictures) > 20
+            assert all(complete and wide > 0 for complete, wide in pictures)
+            room = tab.ask("[document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth]")
+            assert max(room[:2]) <= room[2] == width
+            boxes = tab.ask("[...document.querySelectorAll('table')].map(t => t.closest('.scroll') !== null)")
+            assert boxes
+            assert all(boxes)
+            shown = tab.ask("matchMedia('(prefers-color-scheme: dark)').matches")
+            assert shown == dark
+        widest = tab.ask(
+            "Math.max(...[...document.querySelectorAll('.scroll')].map(b => b.scrollWidth - b.clientWidth))"
+        )
+        assert widest > 0  # tables wider than the screen scroll inside their box
+
+
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out_from_its_background(page, tmp_path, dark):
+    """WCAG AA: 4.5 to 1 for every colour of text, against the nearest background that is painted."""
+    script = """
+    (() => {
+      const parse = c => c.match(/[\\d.]+/g).map(Number);
+      const linear = v => v / 255 <= .03928 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
+      const light = c => { const [r, g, b] = c.map(linear);
+        return .2126 * r + .7152 * g + .0722 * b; };
+      const behind = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+        if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
+      const worst = {};
+      for (const e of document.querySelectorAll('main *')) {
+        if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
+        const a = light(parse(getComputedStyle(e).color).slice(0, 3)), b = light(behind(e));
+        const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+        const name = e.tagName + '.' + e.className;
+        if (!(worst[name] <= ratio)) worst[name] = ratio;
+      }
+      return worst;
+    })()
+    """
+    with chromium.browser(tmp_path) as tab:
+        tab.open(page, dark=dark)
+        ratios = tab.ask(script)
+    assert len(ratios) > 10
+    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}

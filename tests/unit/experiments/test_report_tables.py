@@ -1,0 +1,322 @@
+"""The numbers in the tables, recomputed by hand from what was written into the runs."""
+
+from statistics import fmean, stdev
+
+import pytest
+from tests.unit.experiments.folders import METADCSEG, ROWS, Folder, made_scores, task
+
+from metadcseg.experiments.cost_tables import cost_tables
+from metadcseg.experiments.learned_figures import detection_table, distance_figures
+from metadcseg.experiments.main_tables import compare_all, comparison_table, families, score_table
+from metadcseg.experiments.part_tables import ablation_tables, gold_tables
+from metadcseg.experiments.read_benchmark import read_benchmark
+from metadcseg.experiments.report_sections import build_report
+
+
+def read(folder):
+    return read_benchmark(folder.write())
+
+
+def main_table(record):
+    conditions = families(record)[0]
+    tests = compare_all(record, conditions)
+    return score_table(record, conditions, tests), tests
+
+
+def cells(table, row):
+    found = next(line for line in table.rows if line.name == row and not line.paper)
+    return dict(zip(table.full_columns(), found.cells, strict=True))
+
+
+def paper_rows(table):
+    return {line.name: line for line in table.rows if line.paper}
+
+
+def test_mean_and_spread_are_over_seeds(tmp_path):
+    folder = Folder(tmp_path)
+    made = {seed: made_scores(0.7, seed) for seed in (0, 1, 2)}
+    for seed, scores in made.items():
+        folder.add(task(row="noisy + gold", seed=seed), scores=scores)
+    table, _ = main_table(read(folder))
+    means = [fmean(scores.values()) for scores in made.values()]
+    cell = cells(table, "noisy + gold")["paper 40 %: DSC"]
+    assert (cell.value, cell.sd) == (pytest.approx(fmean(means)), pytest.approx(stdev(means)))
+    assert (cell.text, cell.spread) == (f"{fmean(means):.3f}", f"± {stdev(means):.3f}")
+
+
+def test_the_best_is_bold_but_never_the_upper_bound(tmp_path):
+    folder = Folder(tmp_path)
+    for row, mean in (("noisy only", 0.5), ("noisy + gold", 0.6), ("clean labels", 0.9), ("metadcseg", 0.7)):
+        hd95 = {"hd95": 100 * (1 - mean)}
+        folder.add(task(row=row), scores=dict.fromkeys("abcdefgh", mean), metrics=hd95)
+    table, _ = main_table(read(folder))
+    for column in ("paper 40 %: DSC", "paper 40 %: IoU", "paper 40 %: HD95 (px)"):
+        best = [line.name for line in table.rows if cells(table, line.name)[column].best]
+        assert best == ["metadcseg"], column
+    assert (
+        next(line for line in table.rows if line.name == "clean labels").tag == "true masks: an upper bound"
+    )
+
+
+def test_a_table_that_the_method_loses_says_so(tmp_path):
+    folder = Folder(tmp_path)
+    folder.add(task(row="noisy + gold"), scores=made_scores(0.8))
+    folder.add(task(row="metadcseg"), scores={case: value - 0.1 for case, value in made_scores(0.8).items()})
+    table, tests = main_table(read(folder))
+    assert cells(table, "noisy + gold")["paper 40 %: DSC"].best
+    assert cells(table, "metadcseg")["paper 40 %: DSC"].mark == "↓"
+    shown = cells(comparison_table(table, read(folder), tests), "metadcseg")
+    assert (shown["better / worse"].text, shown["says"].text) == ("0 / 12", "worse")
+    assert shown["DSC, mean difference"].value == pytest.approx(-0.1)
+    assert shown["p"].value == pytest.approx(2 / 2**12)
+
+
+def test_tests_are_corrected_over_the_whole_table(tmp_path):
+    """Six cases give p = 2/64 at best: one test passes 0.05, two do not (Holm doubles the smaller)."""
+    base = dict(zip("abcdef", (0.5, 0.52, 0.54, 0.56, 0.58, 0.6), strict=True))
+    better = {case: value + 0.01 * place for place, (case, value) in enumerate(base.items(), start=1)}
+    one = Folder(tmp_path / "one")
+    one.add(task(row="noisy + gold"), scores=base)
+    one.add(task(row="metadcseg"), scores=better)
+    assert cells(main_table(read(one))[0], "metadcseg")["paper 40 %: DSC"].mark == "↑"
+    two = Folder(tmp_path / "two")
+    for rate in (0.2, 0.4):
+        two.add(task(row="noisy + gold", rate=rate), scores=base)
+        two.add(task(row="metadcseg", rate=rate), scores=better)
+    table, tests = main_table(read(two))
+    assert [each.test.p for each in tests] == [2 / 64, 2 / 64]
+    assert [each.adjusted for each in tests] == [4 / 64, 4 / 64]
+    assert cells(table, "metadcseg")["paper 40 %: DSC"].mark == ""
+
+
+def test_cases_are_averaged_over_the_seeds_that_both_rows_have(tmp_path):
+    folder = Folder(tmp_path)
+    names = "abcdefgh"
+    for seed, value in ((0, 0.5), (1, 0.6), (2, 0.0)):
+        folder.add(task(row="noisy + gold", seed=seed), scores=dict.fromkeys(names, value))
+    for seed, value in ((0, 0.7), (1, 0.8)):
+        folder.add(task(row="metadcseg", seed=seed), scores=dict.fromkeys(names, value))
+    folder.add(task(row="metadcseg", seed=2), status="failed", error="x")
+    record = read(folder)
+    table, tests = main_table(record)
+    assert [(each.seeds, round(each.test.mean, 9), each.test.count) for each in tests] == [(2, 0.2, 8)]
+    assert cells(table, "metadcseg")["paper 40 %: DSC"].spread.endswith("2 of 3 seeds")
+
+
+def test_too_few_cases_and_no_baseline_are_said(tmp_path):
+    few = Folder(tmp_path / "few")
+    few.add(task(row="noisy + gold"), scores=made_scores(0.5, count=4))
+    few.add(task(row="metadcseg"), scores=made_scores(0.9, count=4))
+    table, _ = main_table(read(few))
+    assert cells(table, "metadcseg")["paper 40 %: DSC"].mark == ""
+    assert any("4 paired cases are too few" in note for note in table.notes)
+    none = Folder(tmp_path / "none")
+    none.add(task(row="metadcseg"), scores=made_scores(0.9))
+    table, tests = main_table(read(none))
+    assert tests == []
+    assert any("nothing to test against" in note for note in table.notes)
+
+
+def test_the_papers_numbers_stand_beside_the_same_method_set_and_noise(tmp_path):
+    folder = Folder(tmp_path)
+    for model in ("paper", "over"):
+        for row in ("noisy + gold", "metadcseg"):
+            folder.add(task("kvasir", model=model, row=row), scores=made_scores(0.7))
+    folder.add(task("kvasir", row="l2b"), method=("l2b", {}), scores=made_scores(0.7))
+    without = ("metadcseg", {**METADCSEG, "dcd": False})
+    folder.add(task("kvasir", row="without"), method=without, scores=made_scores(0.7))
+    table, _ = main_table(read(folder))
+    assert cells(table, "metadcseg")["paper 40 %: DSC"].paper == "0.9072 ± 0.0045"
+    assert cells(table, "metadcseg")["paper 40 %: IoU"].paper_value == pytest.approx(0.8701)
+    assert cells(table, "metadcseg")["paper 40 %: HD (px)"].paper == "13.96 ± 1.23"
+    assert cells(table, "metadcseg")["over 40 %: DSC"].paper == ""
+    assert cells(table, "l2b")["paper 40 %: DSC"].paper_value == pytest.approx(0.8894)
+    assert not any(cell.paper for row in ("without", "noisy + gold") for cell in cells(table, row).values())
+    assert set(paper_rows(table)) == {"MAXFormer", "MADGNet", "ConDSeg", "HAMIL"}
+    assert any("its table 2, Kvasir-SEG" in note for note in table.notes)
+
+
+def test_other_sets_have_no_numbers_of_the_paper(tmp_path):
+    folder = Folder(tmp_path)
+    folder.add(task("acdc", row="metadcseg"), scores=made_scores(0.7))
+    table, _ = main_table(read(folder))
+    assert not table.has_paper
+
+
+def test_the_ablation_goes_by_what_was_recorded_not_by_names(tmp_path):
+    folder = Folder(tmp_path)
+    for row, changes, mean in (
+        ("a", {}, 0.8),
+        ("b", {"meta": False}, 0.6),
+        ("all on", {"lambda_boundary": 0.0}, 0.7),
+        ("d", {"lambda_dice": 0.0}, 0.75),
+    ):
+        log = {"alpha": 1.0 if row == "b" else 0.8, "boundary": 0.0 if row == "all on" else 0.1}
+        method = ("metadcseg", {**METADCSEG, **changes})
+        folder.add(task(row=row), method=method, scores=dict.fromkeys("abcdef", mean), log=log)
+    (table,) = ablation_tables(read(folder))
+    shown = {
+        row: [cells(table, row)[part].text for part in ("Meta", "DCD", "Dice")]
+        for row in ("a", "b", "all on", "d")
+    }
+    assert shown == {"a": ["✓"] * 3, "b": ["–", "✓", "✓"], "all on": ["✓", "–", "✓"], "d": ["✓", "✓", "–"]}
+    assert cells(table, "b")["Δ DSC (to all on)"].text == "−0.200"
+    assert len([note for note in table.notes if "log" in note]) == 0
+    papers = [row for row in table.rows if row.paper]
+    assert [row.cells[3].paper for row in papers] == ["0.9487", "0.9205", "0.9342", "0.9412"]
+
+
+@pytest.mark.parametrize(
+    ("options", "log", "said"),
+    [
+        ({"meta": True}, {"alpha": 1.0}, "Meta is on, but alpha stayed 1"),
+        ({"meta": False}, {"alpha": 0.7}, "Meta is off by its options, but alpha changed"),
+        (
+            {"dcd": False},
+            {"boundary": 0.3},
+            "DCD is off by its options, but the boundary term in its log is not 0",
+        ),
+        ({"dcd": True}, {"boundary": 0.0}, "DCD is on by its options, but the boundary term in its log is 0"),
+    ],
+)
+def test_a_log_that_contradicts_the_options_is_told(tmp_path, options, log, said):
+    folder = Folder(tmp_path)
+    folder.add(
+        task(row="x"), method=("metadcseg", {**METADCSEG, **options}), scores=made_scores(0.5), log=log
+    )
+    other = {**METADCSEG, "lambda_dice": 0.0}
+    folder.add(task(row="y"), method=("metadcseg", other), scores=made_scores(0.5))
+    (table,) = ablation_tables(read(folder))
+    assert any(note.startswith(f"x: {said}") for note in table.notes)
+
+
+def test_no_ablation_without_differences(tmp_path):
+    folder = Folder(tmp_path)
+    for row in ("a", "b"):
+        folder.add(task(row=row), method=ROWS["metadcseg"], scores=made_scores(0.5))
+    assert ablation_tables(read(folder)) == []
+
+
+def test_gold_and_cost_efficiency_by_hand(tmp_path):
+    folder = Folder(tmp_path)
+    for gold, iou, seconds, peak, count in (
+        (0.01, 0.60, 2.0, 1e9, 1),
+        (0.02, 0.63, 2.5, 1.2e9, 2),
+        (10, 0.64, 2.0, 1e9, 10),
+    ):
+        folder.add(
+            task(gold=gold),
+            scores=made_scores(0.7),
+            metrics={"iou": iou},
+            epoch_seconds=seconds,
+            peak=peak,
+            gold_cases=count,
+        )
+    (table,) = gold_tables(read(folder))
+    assert [row.name for row in table.rows if not row.paper] == [
+        f"metadcseg, gold {n}" for n in ("1 %", "2 %", "10 cases")
+    ]
+    second = cells(table, "metadcseg, gold 2 %")
+    # (0.63 - 0.60) x 100 / (2.5 / 2 x 1.2 - 1) = 3 / 0.5
+    assert second["CE (eq. 14)"].value == pytest.approx(6.0)
+    assert cells(table, "metadcseg, gold 1 %")["CE (eq. 14)"].text == "–"
+    assert cells(table, "metadcseg, gold 10 cases")["CE (eq. 14)"].text == "–"  # it costs no more
+    assert second["peak memory (GB)"].text == "1.20"
+    assert paper_rows(table)["MetaDCSeg, gold 2 %"].cells[-1].paper == "3.70"
+    assert any("eq. 14 gives 4.66 at 2 % where it prints 3.70" in note for note in table.notes)
+
+
+def test_costs_are_relative_to_plain_supervision(tmp_path):
+    folder = Folder(tmp_path)
+    for row, seconds, peak in (
+        ("noisy only", 2.0, 1e9),
+        ("noisy + gold", 3.0, 1e9),
+        ("metadcseg", 5.0, 1.5e9),
+    ):
+        folder.add(task(row=row), scores=made_scores(0.5), epoch_seconds=seconds, peak=peak)
+    (table,) = cost_tables(read(folder))
+    shown = cells(table, "metadcseg")
+    assert (shown["an epoch (s)"].text, shown["an epoch (s)"].spread) == ("5.0", "×2.50")
+    assert shown["peak memory (GB)"].spread == "×1.50"
+    # 2 GFLOPs forward x 8 passes, against 3 passes
+    training = shown["FLOPs of training, an image (G)"]
+    assert (training.value, training.spread) == (pytest.approx(16.0), "×2.67")
+    assert shown["parameters (M)"].text == "0.57"
+    assert paper_rows(table)["MetaDCSeg"].cells[4].paper == "192 (×1.52)"
+    assert paper_rows(table)["MetaDCSeg"].cells[3].paper == "7.8 (×1.34)"
+
+
+def test_without_costs_the_table_says_what_is_missing(tmp_path):
+    folder = Folder(tmp_path)
+    folder.add(task(), scores=made_scores(0.5), cost=False)
+    (table,) = cost_tables(read(folder))
+    assert any("missing: evaluation/cost.json" in note for note in table.notes)
+
+
+def test_detection_is_averaged_over_seeds(tmp_path):
+    folder = Folder(tmp_path)
+    for seed, auroc in ((0, 0.9), (1, 0.8)):
+        folder.add(task(seed=seed), scores=made_scores(0.5), weights={"gamma": [1.0] * 11, "auroc": auroc})
+    table = detection_table(read(folder))
+    assert [cell.text for cell in table.rows[0].cells] == ["0.850", "0.750", "0.080"]
+
+
+@pytest.mark.parametrize(
+    ("gamma", "said"),
+    [
+        (
+            [0.5, 0.6, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.1, None],
+            "γ falls towards the outline: 0.600 within 4 px",
+        ),
+        (
+            [1.5, 1.4, 1.2, 1.1, 1.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9],
+            "γ does not fall towards the outline: 1.300 within",
+        ),
+        ([1.0] * 11, "γ is the same near and far"),
+        ([None] * 10 + [1.0], "too few pixels"),
+    ],
+)
+def test_the_sentence_of_figure_3_comes_from_the_numbers(tmp_path, gamma, said):
+    folder = Folder(tmp_path)
+    folder.add(task(), scores=made_scores(0.5), weights={"gamma": gamma})
+    ((_, sentence),) = distance_figures(read(folder), [])
+    assert said in sentence
+
+
+def test_folds_count_as_one_run_over_all_cases(tmp_path):
+    folder = Folder(tmp_path)
+    for row, shift in (("noisy + gold", 0.0), ("metadcseg", 0.05)):
+        scored = [
+            {f"{fold}-{case}": 0.5 + 0.1 * fold + shift + 0.01 * place for place, case in enumerate("abcd")}
+            for fold in range(3)
+        ]
+        folder.add(task(row=row, folds=3), scores={}, fold_scores=scored)
+    record = read(folder)
+    table, tests = main_table(record)
+    assert cells(table, "metadcseg")["paper 40 %: DSC"].value == pytest.approx(0.5 + 0.1 + 0.05 + 0.015)
+    assert tests[0].test.count == 12
+    plots = {section.key: section.plots for section in build_report(record).sections}
+    assert "metadcseg mean 0.665" in plots["folds"][0].alt
+
+
+def test_runs_that_broke_the_contract_are_in_no_table(tmp_path):
+    folder = Folder(tmp_path)
+    folder.add(task(row="noisy + gold"), scores=made_scores(0.5))
+    broken = "the benchmark contract is broken: its gold is another than that of 'noisy + gold'"
+    home = folder.add(task(row="metadcseg"), scores=made_scores(0.9))
+    folder.tasks[-1].update(status="failed", error=broken)
+    assert (home / "evaluation" / "test.json").exists()
+    record = read(folder)
+    assert record.counts()["refused"] == 1
+    table, _ = main_table(record)
+    assert cells(table, "metadcseg")["paper 40 %: DSC"].text == "–"
+    report = build_report(record)
+    assert report.failures == [("la/paper-0.4/metadcseg/seed-0", broken)]
+    assert "1 refused for breaking the benchmark contract" in report.lead
+
+
+def test_a_partial_grid_tells_its_reason(tmp_path):
+    folder = Folder(tmp_path)
+    folder.grid["partial"] = "only the ablation"
+    folder.add(task(), scores=made_scores(0.5))
+    assert "its reason: only the ablation" in build_report(read(folder)).lead
