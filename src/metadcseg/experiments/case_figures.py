@@ -11,7 +11,14 @@ from metadcseg.data.store import PreparedSet, StoredVolume
 from metadcseg.data.volume_files import read_label_volume
 from metadcseg.errors import InputError
 from metadcseg.experiments.curves import Curve
-from metadcseg.experiments.gallery import IGNORE, Example, Picture, prediction_examples, spread_ranks
+from metadcseg.experiments.gallery import (
+    IGNORE,
+    Example,
+    Picture,
+    prediction_examples,
+    rank_name,
+    spread_ranks,
+)
 from metadcseg.experiments.part_tables import condition_key
 from metadcseg.experiments.pictures import DRAWN, REFERENCE, Labels, outlined
 from metadcseg.experiments.plots import Plot, fold_plot, learning_plot
@@ -84,12 +91,14 @@ def _examples(
     ranked = sorted(
         (name for name in first.cases if name in volumes), key=lambda name: (first.cases[name].dsc, name)
     )
-    places = spread_ranks(len(ranked), count)
-    return [_volume_example(prepared, volumes[ranked[place]], runs, missing) for place in places]
+    return [
+        _volume_example(prepared, volumes[ranked[place]], rank_name(place, len(ranked)), runs, missing)
+        for place in spread_ranks(len(ranked), count)
+    ]
 
 
 def _volume_example(
-    prepared: PreparedSet, volume: StoredVolume, runs: Sequence[RunRecord], missing: list[str]
+    prepared: PreparedSet, volume: StoredVolume, rank: str, runs: Sequence[RunRecord], missing: list[str]
 ) -> Example:
     """Return the slice of a volume that shows most of the object, with everybody's outline."""
     try:
@@ -98,7 +107,7 @@ def _volume_example(
         image = prepared.image(next(case for case in prepared.slices_of(volume) if case.slice == shown))
     except (InputError, StopIteration) as error:
         missing.append(f"{volume.id} cannot be shown: {error}.")
-        return Example(volume.id, "volume", [])
+        return Example(volume.id, rank, [])
     image = np.asarray(image, np.float32)
     pictures = [Picture(outlined(image), f"test volume {volume.id}, slice {shown}: the image alone", "image")]
     for run in runs:
@@ -115,7 +124,7 @@ def _volume_example(
                 missing.append(f"{error}.")
         alt = f"test volume {volume.id}: reference outline in yellow, that of {run.name} in cyan, {note}"
         pictures.append(Picture(link, alt, run.name, note))
-    return Example(volume.id, f"slice {shown} of {len(reference)}", pictures)
+    return Example(volume.id, f"{rank}; slice {shown} of {len(reference)}, DSC of the whole volume", pictures)
 
 
 def learning_plots(record: BenchmarkRecord) -> list[Plot]:
@@ -124,7 +133,7 @@ def learning_plots(record: BenchmarkRecord) -> list[Plot]:
     for condition in record.conditions():
         curves, names = [], []
         for place, row in enumerate(record.rows):
-            values = _validation(record.of(condition, row))
+            values = validation_curve(record.of(condition, row))
             if values:
                 curves.append(Curve(place, list(values), list(values.values())))
                 names.append(row)
@@ -135,7 +144,7 @@ def learning_plots(record: BenchmarkRecord) -> list[Plot]:
     return plots
 
 
-def _validation(tasks: Sequence[TaskRecord]) -> dict[int, float]:
+def validation_curve(tasks: Sequence[TaskRecord]) -> dict[int, float]:
     """Return epoch -> mean DSC on validation cases, over seeds and folds."""
     held: dict[int, list[float]] = {}
     for line in (line for task in tasks for run in task.runs for line in run.epochs):

@@ -58,6 +58,16 @@ def spread_ranks(total: int, count: int) -> list[int]:
     return sorted({round(place) for place in np.linspace(0, total - 1, min(count, total))})
 
 
+def rank_name(place: int, total: int) -> str:
+    """Return what a place among cases from worst to best is called.
+
+    Example:
+        >>> rank_name(0, 5), rank_name(2, 5), rank_name(4, 5)
+        ('worst', 'number 3 of 5 from the worst', 'best')
+    """
+    return {0: "worst", total - 1: "best"}.get(place, f"number {place + 1} of {total} from the worst")
+
+
 def noise_examples(prepared: PreparedSet, count: int, missing: list[str]) -> list[Picture]:
     """Draw given against reference masks of training cases, from the least to the most corrupted."""
     scored = []
@@ -92,11 +102,10 @@ def prediction_examples(
     )
     examples = []
     for place in spread_ranks(len(ranked), count):
-        rank = {0: "worst", len(ranked) - 1: "best"}.get(
-            place, f"number {place + 1} of {len(ranked)} from the worst"
-        )
         case = known[ranked[place]]
-        examples.append(Example(case.id, rank, _case_pictures(prepared, case, runs, missing)))
+        examples.append(
+            Example(case.id, rank_name(place, len(ranked)), _case_pictures(prepared, case, runs, missing))
+        )
     return examples
 
 
