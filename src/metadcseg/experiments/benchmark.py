@@ -141,11 +141,17 @@ class Benchmark:
                 self._set(job.id, status="running", attempts=self.entries[job.id]["attempts"] + 1)
 
         stopped = False
-        for job, outcome in executor.run(ready, started):
-            stopped = stopped or outcome.status == "interrupted"
-            self._close(job.id, outcome)
+        try:
+            for job, outcome in executor.run(ready, started):
+                stopped = stopped or outcome.status == "interrupted"
+                self._close(job.id, outcome)
+                self.write()
+                changed()
+        finally:  # Ctrl-C: what was running has been stopped by its executor
+            for entry in self.entries.values():
+                if entry["status"] == "running":
+                    entry["status"] = "waiting"
             self.write()
-            changed()
         return not stopped
 
     def write(self) -> None:
