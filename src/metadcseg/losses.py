@@ -71,17 +71,17 @@ def soft_dice_loss(
     at_least_float = torch.promote_types(probabilities.dtype, torch.float32)  # half overflows in the sums
     foreground = probabilities[:, 1:].to(at_least_float).masked_fill(~valid, 0.0)
     counted: Tensor = labels.unsqueeze(1) == numbers  # (N, L-1, H, W)
-    size: Tensor = foreground
+    predicted = foreground
     if trust is not None:
         weight = trust.to(foreground.dtype).unsqueeze(1)
-        counted, size = counted * weight, foreground * weight
+        counted, predicted = counted * weight, foreground * weight
     if second is not None:
         other, more = second[0].unsqueeze(1), second[1].to(foreground.dtype).unsqueeze(1)
         counted = counted + (other == numbers) * more.masked_fill(~valid, 0.0)
-        size = size + foreground * more
+        predicted = predicted + foreground * more
     space = tuple(range(2, foreground.ndim))
     overlap = (foreground * counted).sum(dim=space)  # (N, L-1)
-    sizes = size.sum(dim=space) + counted.sum(dim=space)
+    sizes = predicted.sum(dim=space) + counted.sum(dim=space)
     return 1.0 - ((2.0 * overlap + _SMOOTHING) / (sizes + _SMOOTHING)).mean(dim=1)
 
 

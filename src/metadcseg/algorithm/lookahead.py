@@ -67,8 +67,9 @@ def gradient_of(loss: Tensor, network: nn.Module, retain_graph: bool = False) ->
 def gold_gradient(
     network: nn.Module, parameters: Parameters, gold: Batch, dice: float = 0.0
 ) -> tuple[Tensor, Parameters]:
-    """Return the gold loss (mean cross-entropy + ``dice`` * mean soft Dice loss) and its gradient v, at given values of the parameters.
+    """Return the gold loss and its gradient v, at given values of the parameters.
 
+    The loss is the mean cross-entropy, plus ``dice`` times the mean soft Dice loss.
     Running statistics are read but not updated: the pass works on copies of the buffers.
 
     Args:

@@ -13,7 +13,9 @@ from metadcseg.warp import Warp
 
 def batch(labels: Tensor) -> Batch:
     count, *size = labels.shape
-    return Batch(torch.zeros(count, 1, *size), labels, torch.arange(count), Warp.identity(count, axes=len(size)))
+    return Batch(
+        torch.zeros(count, 1, *size), labels, torch.arange(count), Warp.identity(count, axes=len(size))
+    )
 
 
 def opinion(labels: Tensor, sure: float = 0.9, classes: int = 2) -> Opinion:
@@ -41,7 +43,9 @@ def test_before_anything_is_known_labels_are_believed() -> None:
     torch.testing.assert_close(weights.gamma, torch.ones(GIVEN.shape))
 
 
-@pytest.mark.parametrize(("alpha", "beta", "rises"), [(-1e-12, 1e-12, True), (3.0, -3.0, False), (2.0, 1.0, False)])
+@pytest.mark.parametrize(
+    ("alpha", "beta", "rises"), [(-1e-12, 1e-12, True), (3.0, -3.0, False), (2.0, 1.0, False)]
+)
 def test_a_cell_descends_at_a_pace_that_knows_no_size(alpha: float, beta: float, rises: bool) -> None:
     model = SharedWeights()
     z = sums = squares = 0.0
@@ -71,9 +75,13 @@ def test_a_cell_takes_the_mean_of_its_pixels() -> None:
     model = SharedWeights()
     weights = model.update(batch(GIVEN), opinion(SAID), PixelGradients(gradients, -gradients))
     believed = torch.sigmoid(torch.tensor(PRIOR)).item()
-    assert weights.alpha[ring].unique().tolist() == pytest.approx([torch.sigmoid(torch.tensor(PRIOR - 1)).item()])
+    assert weights.alpha[ring].unique().tolist() == pytest.approx(
+        [torch.sigmoid(torch.tensor(PRIOR - 1)).item()]
+    )
     others = (GIVEN != SAID) & ~ring
-    assert weights.alpha[others].unique().tolist() == pytest.approx([believed])  # a gradient of 0 says nothing
+    assert weights.alpha[others].unique().tolist() == pytest.approx(
+        [believed]
+    )  # a gradient of 0 says nothing
 
 
 def test_several_classes_have_cells_of_their_own() -> None:
