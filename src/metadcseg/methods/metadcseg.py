@@ -100,6 +100,7 @@ class MetaDCSeg:
     tangents: Literal["all", "decoder", "head"] = "all"
     gold_momentum: float = 0.0
     clean_supervision: bool = True
+    doubt: float = 0.5
     dice_target: Literal["given", "weighted"] = "given"
     gold_dice: bool = False
     warmup: int = 0
@@ -211,7 +212,7 @@ class MetaDCSeg:
             return None
         network = state.updater.averaged if self.pseudo_labels == "average" else None
         with evaluating(network or state.network) as asked:
-            opinion = opinion_of(asked(noisy.images).logits)
+            opinion = opinion_of(asked(noisy.images).logits).against(noisy.labels)
         kept: WeightMaps = state.parts["weights"].read(noisy, opinion)
         return kept
 
@@ -221,7 +222,7 @@ class MetaDCSeg:
 
     def _weight_model(self, updater: Updater, storage: Storage) -> WeightModel:
         if self.memory == "shared":
-            return SharedWeights(updater.mean)
+            return SharedWeights(updater.mean, self.doubt)
         if self.memory == "none":
             return NoMemory(self.eta, self.meta_scaling)
         return PersistentWeights(self.eta, self.meta_scaling, storage)
@@ -234,7 +235,8 @@ class MetaDCSeg:
         if self.pseudo_labels == "current" or average is None or not self._learns_weights(state):
             return opinion_of(output.logits)
         with evaluating(average) as averaged:
-            return opinion_of(averaged(noisy.images).logits)
+            opinion = opinion_of(averaged(noisy.images).logits)
+        return opinion.against(noisy.labels) if self.memory == "shared" else opinion
 
     def _asks_gold(self, state: MethodState) -> bool:
         """Return whether this step is a meta step."""
