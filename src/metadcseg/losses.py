@@ -29,7 +29,12 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
 
 
-def soft_dice_loss(probabilities: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
+def soft_dice_loss(
+    probabilities: Tensor,
+    labels: Tensor,
+    trust: Tensor | None = None,
+    second: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """Return one minus the soft Dice coefficient of every image (L_Dice of eq. 13).
 
     For each foreground class the coefficient is (2 sum p y + 1) / (sum p + sum y + 1), sums over the pixels
@@ -42,6 +47,8 @@ def soft_dice_loss(probabilities: Tensor, labels: Tensor, trust: Tensor | None =
         probabilities: (N, L, H, W) float, from 0 to 1; index 0 of L is background.
         labels: (N, H, W) int64, class 0 .. L-1, or ``IGNORE``.
         trust: (N, H, W) float, how much each pixel counts in all sums; fully by default.
+        second: another label of every pixel, (N, H, W) int64, and how much it counts, (N, H, W) float, beside the
+            ``trust`` in the first: a pixel then counts as much as both together.
 
     Returns:
         (N,), from 0 (exact agreement) to below 1; float32 at least.
@@ -61,16 +68,20 @@ def soft_dice_loss(probabilities: Tensor, labels: Tensor, trust: Tensor | None =
         raise InputError(f"probabilities must have at least 2 classes (background first), got {classes}")
     valid = (labels != IGNORE).unsqueeze(1)  # (N, 1, H, W)
     numbers = torch.arange(1, classes, device=labels.device).view(1, -1, *(1 for _ in size))
-    truth = labels.unsqueeze(1) == numbers  # (N, L-1, H, W)
     at_least_float = torch.promote_types(probabilities.dtype, torch.float32)  # half overflows in the sums
     foreground = probabilities[:, 1:].to(at_least_float).masked_fill(~valid, 0.0)
-    counted: Tensor = truth
+    counted: Tensor = labels.unsqueeze(1) == numbers  # (N, L-1, H, W)
+    predicted = foreground
     if trust is not None:
         weight = trust.to(foreground.dtype).unsqueeze(1)
-        foreground, counted = foreground * weight, truth * weight
+        counted, predicted = counted * weight, foreground * weight
+    if second is not None:
+        other, more = second[0].unsqueeze(1), second[1].to(foreground.dtype).unsqueeze(1)
+        counted = counted + (other == numbers) * more.masked_fill(~valid, 0.0)
+        predicted = predicted + foreground * more
     space = tuple(range(2, foreground.ndim))
-    overlap = (foreground * truth).sum(dim=space)  # (N, L-1)
-    sizes = foreground.sum(dim=space) + counted.sum(dim=space)
+    overlap = (foreground * counted).sum(dim=space)  # (N, L-1)
+    sizes = predicted.sum(dim=space) + counted.sum(dim=space)
     return 1.0 - ((2.0 * overlap + _SMOOTHING) / (sizes + _SMOOTHING)).mean(dim=1)
 
 

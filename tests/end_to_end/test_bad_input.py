@@ -207,7 +207,7 @@ OPTIONS = {
     ),
     "negative width": (["{train}", "--network.width", "-2"], ["network.width must be at least 1, got -2"]),
     "too many threads": (["{train}", "--training.threads", "9999"], ["threads must be at most", "got 9999"]),
-    "unknown choice": (["{train}", "--metadcseg.memory", "x"], ["one of persistent, none, got x"]),
+    "unknown choice": (["{train}", "--metadcseg.memory", "x"], ["one of shared, persistent, none, got x"]),
     "neither true nor false": (["{train}", "--training.augment.flip", "x"], ["must be true or false, got x"]),
     "negative seed": (["{train}", "--seed", "-1"], ["--seed must be", "got -1"]),
     "no data": (["train", "--out", "{new}"], ["--data must be given"]),

@@ -92,7 +92,7 @@ def test_nothing_is_done_twice(whole, sets, tmp_path):
 def test_killed_half_way_and_started_again(kind, whole, sets, tmp_path):
     out, file = tmp_path / "out", write_grid(tmp_path, sets.clean)
     words = [COMMAND, "benchmark", str(file), "--out", str(out), "--workers", "2"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 240
     while len(list(out.glob("runs/**/evaluation/test.json"))) < 3:
         assert process.poll() is None
@@ -107,7 +107,6 @@ def test_killed_half_way_and_started_again(kind, whole, sets, tmp_path):
             os.kill(child, signal.SIGKILL)
         process.kill()
         process.wait()
-    process.stderr.close()
     finished = {file: file.stat().st_mtime_ns for file in out.glob("runs/**/evaluation/test.json")}
     done("benchmark", file, "--out", out, "--workers", 2)
     assert {file: file.stat().st_mtime_ns for file in finished} == finished

@@ -2,7 +2,7 @@
 
 In a fence marked ``sh`` every line is a command of ours and is run; what must not run stands in a plain fence.
 A fence marked ``python`` is run as well, in one namespace per page; one that begins with a comment such as
-``# my_code/my_networks.py`` is saved under that name instead. To be quick, trainings are made tiny and phantom
+``# my_code/my_networks.py`` is saved under that name instead, and so is one marked ``yaml``. To be quick, trainings are made tiny and phantom
 sets small.
 """
 
@@ -99,8 +99,8 @@ def test_what_a_page_says_can_be_done(page, place, monkeypatch, capsys):
             for offset, line in enumerate(fence.text.splitlines()):
                 run_command(line, f"{page}, line {fence.line + offset}", monkeypatch, capsys)
                 done += 1
-        elif fence.language == "python":
-            if saved := re.match(r"# ([\w/]+\.py)\n", fence.text):
+        elif fence.language in ("python", "yaml"):
+            if saved := re.match(r"# ([\w/]+\.(?:py|yaml))\n", fence.text):
                 Path(saved[1]).parent.mkdir(parents=True, exist_ok=True)
                 Path(saved[1]).write_text(fence.text, encoding="utf-8")
                 continue

@@ -24,7 +24,7 @@ from metadcseg.algorithm.logit_change import (
 )
 from metadcseg.algorithm.meta_weights import PixelGradients, weighted_pixel_loss
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
+from metadcseg.losses import mean_over_pixels, pixel_cross_entropy, soft_dice_loss
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
 Virtual = Literal["exact", "linearised"]
@@ -64,23 +64,30 @@ def gradient_of(loss: Tensor, network: nn.Module, retain_graph: bool = False) ->
     return _gradient(loss, trainable(network), retain_graph)
 
 
-def gold_gradient(network: nn.Module, parameters: Parameters, gold: Batch) -> tuple[Tensor, Parameters]:
-    """Return the mean gold cross-entropy and its gradient v, at given values of the parameters.
+def gold_gradient(
+    network: nn.Module, parameters: Parameters, gold: Batch, dice: float = 0.0
+) -> tuple[Tensor, Parameters]:
+    """Return the gold loss and its gradient v, at given values of the parameters.
 
+    The loss is the mean cross-entropy, plus ``dice`` times the mean soft Dice loss.
     Running statistics are read but not updated: the pass works on copies of the buffers.
 
     Args:
         network: called as ``network(images)``, returns an object with ``.logits``.
         parameters: the values at which to compute, such as :func:`trainable` or :func:`virtual_step` return.
         gold: the verified batch.
+        dice: weight of the Dice loss; 0 is the L_val of eq. 21, cross-entropy alone.
 
     Returns:
         The detached loss, a scalar, and its gradient by parameter name.
     """
     leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
     with torch.enable_grad(), set_apart(gold.images):
-        pixels = pixel_cross_entropy(call_with(network, leaves, gold.images, apart=True).logits, gold.labels)
-        loss = mean_over_pixels(pixels, gold.labels, gold.whole.pixels)
+        logits = call_with(network, leaves, gold.images, apart=True).logits
+        loss = mean_over_pixels(pixel_cross_entropy(logits, gold.labels), gold.labels, gold.whole.pixels)
+        if dice:
+            region = soft_dice_loss(logits.softmax(dim=1), gold.labels).sum() / gold.whole.images
+            loss = loss + dice * region
         return loss.detach(), _gradient(loss, leaves)
 
 

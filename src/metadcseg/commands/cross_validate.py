@@ -51,6 +51,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, default=0.0, help="noise in the training masks, mean of 1 - DSC"
     )
+    parser.add_argument("--model", type=str, default="paper", help="kind of noise, as in corrupt")
     parser.add_argument("--epochs", type=int, default=None, help="short for --training.epochs")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     add_run_options(parser)
@@ -68,7 +69,8 @@ def run(options: Namespace, console: Console) -> int:
     for number, roles in enumerate(plan["roles"], start=1):
         folder = out / f"fold-{number}"
         _say(console, f"fold {number} of {len(plan['roles'])}")
-        prepared = _fold_set(clean, folder / "set", roles, {**plan, "fold": number}, options.rate, console)
+        note = {**plan, "model": options.model, "fold": number}
+        prepared = _fold_set(clean, folder / "set", roles, note, console)
         record = _fold_run(prepared, folder / "run", config, seed, console)
         if record is None:
             return INTERRUPTED
@@ -99,6 +101,7 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
         "val": options.val,
         "gold": options.gold,
         "rate": options.rate,
+        "model": options.model,
     }
     file = out / "folds.json"
     if file.exists():
@@ -118,19 +121,20 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
 
 
 def _fold_set(
-    clean: PreparedSet, path: Path, roles: Roles, note: Mapping[str, Any], rate: float, console: Console
+    clean: PreparedSet, path: Path, roles: Roles, note: Mapping[str, Any], console: Console
 ) -> PreparedSet:
     """Return the set of one fold: the same images under other roles, its training masks corrupted."""
     if path.exists():
         return PreparedSet.open(path)
     told = {key: note[key] for key in ("fold", "folds", "seed", "val", "gold")}
-    if not rate:
+    if not note["rate"]:
         return resplit_set(clean, path, roles, note=told)
     dealt = path.with_name("clean")
     if not dealt.exists():
         resplit_set(clean, dealt, roles, note=told)
     with progress_bar(console, "corrupting") as advance:
-        corrupt_set(PreparedSet.open(dealt), path, rate, note["seed"], progress=advance)
+        source = PreparedSet.open(dealt)
+        corrupt_set(source, path, note["rate"], note["seed"], progress=advance, model=note["model"])
     return PreparedSet.open(path)
 
 

@@ -93,7 +93,8 @@ class Benchmark:
         known = {entry["id"]: entry for entry in before.get("tasks", []) if isinstance(entry, dict)}
         self.tasks = {task.id: task for task in grid.tasks()}
         self.entries = {
-            name: {**_entry(task), **_kept(known.get(name, {}))} for name, task in self.tasks.items()
+            name: {**_entry(task), "folder": f"runs/{grid.home(task).id}", **_kept(known.get(name, {}))}
+            for name, task in self.tasks.items()
         }
         others = {name: entry for name, entry in known.items() if name not in self.tasks}
         self._machine = _machine()
@@ -128,6 +129,8 @@ class Benchmark:
                     broken[job.id.removeprefix("set ")] = f"{job.id} cannot be made: {outcome.error}"
         ready = []
         for name, task in self.tasks.items():
+            if self.grid.home(task) != task:
+                continue
             why = [sentence for made, sentence in broken.items() if _needs(task, made)]
             if why:
                 self._set(name, status="failed", error=why[0])
@@ -141,11 +144,17 @@ class Benchmark:
                 self._set(job.id, status="running", attempts=self.entries[job.id]["attempts"] + 1)
 
         stopped = False
-        for job, outcome in executor.run(ready, started):
-            stopped = stopped or outcome.status == "interrupted"
-            self._close(job.id, outcome)
+        try:
+            for job, outcome in executor.run(ready, started):
+                stopped = stopped or outcome.status == "interrupted"
+                self._close(job.id, outcome)
+                self.write()
+                changed()
+        finally:  # Ctrl-C: what was running has been stopped by its executor
+            for entry in self.entries.values():
+                if entry["status"] == "running":
+                    entry["status"] = "waiting"
             self.write()
-            changed()
         return not stopped
 
     def write(self) -> None:
@@ -157,23 +166,27 @@ class Benchmark:
 
     def progress(self, name: str) -> tuple[int, int]:
         """Return how many epochs a run has done, of how many; (0, 0) where nothing is known."""
-        run = read_json(self.out / "runs" / name / "run.json")
+        run = read_json(self.out / self.entries[name]["folder"] / "run.json")
         return int(run.get("epochs_done") or 0), int((run.get("training") or {}).get("epochs") or 0)
 
     def _set(self, name: str, **values: Any) -> None:
-        self.entries[name].update(values)
+        """Note what became of a run, also for the tasks that share it."""
+        for entry in self.entries.values():
+            if entry["folder"] == f"runs/{name}":
+                entry.update(values)
 
     def _close(self, name: str, outcome: Outcome) -> None:
         entry = self.entries[name]
         if outcome.status == "interrupted":
-            entry.update(status="waiting")
+            self._set(name, status="waiting")
             return
         error = outcome.error
         if outcome.status == "done" and self.tasks[name].folds is None:
             error = self._breach(name)
-        entry.update(status="failed" if error else "done", error=error)
+        self._set(name, status="failed" if error else "done", error=error)
         if outcome.seconds:  # else it was done before
-            entry.update(seconds=round(entry["seconds"] + outcome.seconds, 1), peak_bytes=outcome.peak_bytes)
+            seconds = round(entry["seconds"] + outcome.seconds, 1)
+            self._set(name, seconds=seconds, peak_bytes=outcome.peak_bytes)
 
     def _breach(self, name: str) -> str | None:
         """Return how a run broke the contract, against the first run on its set."""
@@ -241,7 +254,6 @@ def _entry(task: Task) -> dict[str, Any]:
         "folds": task.folds,
         "row": task.row,
         "seed": task.seed,
-        "folder": f"runs/{task.id}",
         "status": "waiting",
         "error": None,
         "attempts": 0,

@@ -6,7 +6,7 @@ since only a method's own options may differ between rows; and the three honest 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,19 @@ class Grid:
         """Return all runs, seed by seed, so that a first answer is there early."""
         axes = product(self.seeds, self.sets, self.noise, self.gold, self.rows)
         return [Task(name, noise, gold, row, seed, self.folds) for seed, name, noise, gold, row in axes]
+
+    def home(self, task: Task) -> Task:
+        """Return the run that gives a task its numbers: its own, but for clean labels, which no noise changes.
+
+        Example:
+            >>> held = {"sets": {"la": "la-set"}, "noise": [0.2, 0.4], "rows": dict(HONEST), "seeds": [0]}
+            >>> grid = grid_of(held, "grid.yaml")
+            >>> [grid.home(task).id for task in grid.tasks() if task.noise.rate == 0.4]
+            ['la/paper-0.4/noisy-only/seed-0', 'la/paper-0.4/noisy-gold/seed-0', 'la/paper-0.2/clean-labels/seed-0']
+        """
+        if task.folds is None and _is(self.options_of(task.row), HONEST["clean labels"]):
+            return replace(task, noise=self.noise[0])
+        return task
 
     def options_of(self, row: str) -> dict[str, Any]:
         """Return the content of a ``--config`` file for a row."""

@@ -175,8 +175,10 @@ def task_job(grid: Grid, task: Task, out: Path) -> Job:
     common = ["--config", grid.config, "--config", str(_row_file(out, task.row))]
     training = [*common, "--seed", str(task.seed), "--training.threads", "1"]
     if task.folds is not None:
-        rate = ["--rate", f"{task.noise.rate:g}", "--folds", str(task.folds)]
-        words = ["cross-validate", clean_path(grid, task.set, out), "--out", str(folder), *rate, *training]
+        noise = ["--model", task.noise.model, "--rate", f"{task.noise.rate:g}"]
+        gold = [] if task.gold is None else ["--gold", f"{task.gold:g}"]
+        dealt = [*noise, *gold, "--folds", str(task.folds)]
+        words = ["cross-validate", clean_path(grid, task.set, out), "--out", str(folder), *dealt, *training]
         return Job(task.id, [words], f"{folder}.txt", [str(folder / "summary.json")])
     data = str(out / "sets" / task.data)
     train = ["train", "--data", data, "--out", str(folder), "--label", task.row, *training, "--resume"]

@@ -100,6 +100,9 @@ class MetaDCSeg:
     tangents: Literal["all", "decoder", "head"] = "all"
     gold_momentum: float = 0.0
     clean_supervision: bool = True
+    doubt: float = 0.5
+    dice_target: Literal["given", "weighted"] = "given"
+    gold_dice: bool = False
     warmup: int = 0
     regions: ForegroundOf = "foreground"
     boundary_ratio: float = 0.11
@@ -191,7 +194,7 @@ class MetaDCSeg:
         objective = total_objective(  # eq. 13
             weighted_pixel_loss(output.logits, noisy.labels, opinion.labels, weights),
             boundary,
-            soft_dice_loss(output.logits.softmax(dim=1), noisy.labels, noisy.trust),
+            self._dice(output, noisy, opinion, weights),
             noisy.labels,
             self.lambda_boundary,
             self.lambda_dice,
@@ -209,7 +212,7 @@ class MetaDCSeg:
             return None
         network = state.updater.averaged if self.pseudo_labels == "average" else None
         with evaluating(network or state.network) as asked:
-            opinion = opinion_of(asked(noisy.images).logits)
+            opinion = opinion_of(asked(noisy.images).logits).against(noisy.labels)
         kept: WeightMaps = state.parts["weights"].read(noisy, opinion)
         return kept
 
@@ -219,7 +222,7 @@ class MetaDCSeg:
 
     def _weight_model(self, updater: Updater, storage: Storage) -> WeightModel:
         if self.memory == "shared":
-            return SharedWeights(updater.mean)
+            return SharedWeights(updater.mean, self.doubt)
         if self.memory == "none":
             return NoMemory(self.eta, self.meta_scaling)
         return PersistentWeights(self.eta, self.meta_scaling, storage)
@@ -232,7 +235,8 @@ class MetaDCSeg:
         if self.pseudo_labels == "current" or average is None or not self._learns_weights(state):
             return opinion_of(output.logits)
         with evaluating(average) as averaged:
-            return opinion_of(averaged(noisy.images).logits)
+            opinion = opinion_of(averaged(noisy.images).logits)
+        return opinion.against(noisy.labels) if self.memory == "shared" else opinion
 
     def _asks_gold(self, state: MethodState) -> bool:
         """Return whether this step is a meta step."""
@@ -245,7 +249,7 @@ class MetaDCSeg:
         if self.virtual_step == "exact" or not self._asks_gold(state):
             return None
         verified = require_gold(gold, self.name)
-        loss, v = gold_gradient(state.network, trainable(state.network), verified)
+        loss, v = gold_gradient(state.network, trainable(state.network), verified, self._gold_dice)
         return loss, state.updater.mean(v)
 
     def _forward(
@@ -265,7 +269,7 @@ class MetaDCSeg:
         training_loss = mean_over_pixels(pixel_loss, noisy.labels, noisy.whole.pixels)
         gradient = gradient_of(training_loss, state.network, retain_graph=True)
         ahead = virtual_step(state.network, state.updater.mean(gradient), state.updater.lr)
-        _, v = gold_gradient(state.network, ahead, require_gold(gold, self.name))
+        _, v = gold_gradient(state.network, ahead, require_gold(gold, self.name), self._gold_dice)
         direction = self._direction(state, state.updater.mean(v))
         return logit_change(state.network, noisy.images, direction)
 
@@ -296,6 +300,12 @@ class MetaDCSeg:
         weights: Tensor = state.parts["boundary"].weigh(output, noisy, gamma, state.updater.mean)
         return weights
 
+    def _dice(self, output: Output, noisy: Batch, opinion: Opinion, weights: WeightMaps) -> Tensor:
+        probabilities = output.logits.softmax(dim=1)
+        if self.dice_target == "given":
+            return soft_dice_loss(probabilities, noisy.labels, noisy.trust)
+        return soft_dice_loss(probabilities, noisy.labels, weights.alpha, (opinion.labels, weights.beta))
+
     def _with_edges(self, report: StepReport, state: MethodState, noisy: Batch) -> StepReport:
         """Add the share of pixels that are edges, where the boundary has some."""
         edges: Tensor | None = state.parts["boundary"].edges(noisy) if self.dcd else None
@@ -314,9 +324,17 @@ class MetaDCSeg:
             state.updater.backward(_linear_in(state.network, known[1]))
             return known[0]
         verified = require_gold(gold, self.name)
-        loss = mean_cross_entropy(state.network(verified.images).logits, verified)
+        logits = state.network(verified.images).logits
+        loss = mean_cross_entropy(logits, verified)
+        if self.gold_dice:
+            region = soft_dice_loss(logits.softmax(dim=1), verified.labels).sum() / verified.whole.images
+            loss = loss + self.lambda_dice * region
         state.updater.backward(loss)
         return loss.detach()
+
+    @property
+    def _gold_dice(self) -> float:
+        return self.lambda_dice if self.gold_dice else 0.0
 
     def _passes(self) -> float:
         """Count forward-equivalents: forward 1, backward 2, tangents 2 at most, next to none of a head."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from metadcseg.algorithm.meta_weights import pseudo_labels
@@ -18,6 +19,19 @@ class Opinion:
 
     probabilities: Tensor
     labels: Tensor
+
+    def against(self, given: Tensor) -> "Opinion":
+        """Return the opinion whose label is the most probable class but the given one.
+
+        Example:
+            >>> import torch
+            >>> opinion = opinion_of(torch.tensor([[[[0.0, 0.0]], [[2.0, 2.0]]]]))
+            >>> opinion.against(torch.tensor([[[0, 1]]])).labels.tolist()
+            [[[1, 0]]]
+        """
+        classes = torch.arange(self.probabilities.shape[1], device=given.device)
+        own = given.unsqueeze(1) == classes.view(1, -1, *(1 for _ in given.shape[1:]))
+        return Opinion(self.probabilities, self.probabilities.masked_fill(own, -1.0).max(dim=1).indices)
 
 
 def opinion_of(logits: Tensor) -> Opinion:

@@ -26,6 +26,7 @@ DISTANCES = (2.0, 3.0, 4.0, 6.0, 8.0)
 PRIOR = 2.0
 """What a cell says before anything is known: alpha = sigmoid(2) = 0.88, so that the label is believed at first."""
 
+PRIOR_AGREE = float(__import__("os").environ.get("PRIOR_AGREE", "4"))
 FORGET = 0.99
 """How much of a cell's sums stays at each update."""
 
@@ -41,15 +42,18 @@ class SharedWeights:
         average: over the devices that share every batch; on one device, what it is given.
     """
 
-    def __init__(self, average: Average = dict) -> None:
+    def __init__(self, average: Average = dict, doubt: float = 0.5) -> None:
         self._average = average
+        self._doubt = doubt
         self.sums = self.squares = torch.zeros(0)  # until the first batch tells how many classes there are
 
     @property
     def table(self) -> Tensor:
         """Alpha of every cell, (given class, pseudo-label, probability, distance); empty before the first batch."""
         z = self.sums / self.squares.sqrt().clamp(min=torch.finfo(torch.float32).tiny)
-        return torch.sigmoid(PRIOR + z)
+        prior = torch.full((PROBABILITIES, 1), PRIOR)
+        prior[PROBABILITIES // 2 :] = PRIOR_AGREE
+        return torch.sigmoid(prior + z)
 
     def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
         """Return alpha and beta of every pixel: (1, 0) where label and pseudo-label agree or nothing is known."""
@@ -89,6 +93,8 @@ class SharedWeights:
         valid = batch.labels != IGNORE
         given = batch.labels.masked_fill(~valid, 0)
         trusted = opinion.probabilities.gather(1, given.unsqueeze(1)).squeeze(1).float()
+        rival = opinion.probabilities.gather(1, opinion.labels.unsqueeze(1)).squeeze(1).float()
+        trusted = trusted / (trusted + rival)
         level = (trusted * PROBABILITIES).long().clamp(0, PROBABILITIES - 1)
         classes = opinion.probabilities.shape[1]
         levels, distances = PROBABILITIES, len(DISTANCES) + 1
@@ -97,7 +103,7 @@ class SharedWeights:
             self.squares = torch.zeros_like(self.sums)
         cell = given * classes + opinion.labels
         cell = (cell * levels + level) * distances + outline_distance(batch.labels)
-        return cell, valid & (given != opinion.labels)
+        return cell, valid & (given != opinion.labels) & (trusted <= 1 - self._doubt)
 
 
 _SCALE = 1e6  # gradients with respect to a pixel's weight are that much smaller than 1

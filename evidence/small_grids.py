@@ -1,0 +1,77 @@
+"""Evidence at the size of two cores: a grid of experiments/small from the raw data to its report, in one command.
+
+    .venv/bin/python evidence/small_grids.py left-atrium --data ../shared/data --work /tmp/small --workers 2
+
+Lays out the left atrium (LA 2018) so that five volumes train, of which one gives only six gold slices, one chooses the
+epoch and two test; Kvasir-SEG is taken as it is. Runs the grid, then `metadcseg report`, and keeps the report's tables,
+which hold no image, in docs/results. Stopped, it goes on where it was.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLD_SLICES = 6
+
+
+def lay_out_left_atrium(source: Path, target: Path) -> None:
+    """Link the volumes into one folder per role, and cut the gold slices out of the fifth."""
+    if target.exists():
+        return
+    draft = target.with_name(target.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    train, test = sorted((source / "train").glob("*.h5")), sorted((source / "test").glob("*.h5"))
+    for role, files in {"train": train[:4], "validation": train[5:6], "test": test}.items():
+        (draft / role).mkdir(parents=True)
+        for file in files:
+            (draft / role / file.name).symlink_to(file.resolve())
+    (draft / "gold").mkdir()
+    with h5py.File(train[4]) as held:
+        image, label = held["image"][...], held["label"][...]
+    filled = np.flatnonzero(label.any(axis=(0, 1)))
+    chosen = filled[np.linspace(0, len(filled) - 1, GOLD_SLICES + 2).round().astype(int)[1:-1]]
+    with h5py.File(draft / "gold" / train[4].name, "w") as cut:
+        cut["image"], cut["label"] = image[:, :, chosen], label[:, :, chosen]
+    draft.rename(target)
+
+
+def main() -> int:
+    """Run one grid and keep its tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("grid", help="the name of a file in experiments/small, or a path")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    lay_out_left_atrium(options.data / "la2018", options.work / "left-atrium")
+    kvasir = options.work / "kvasir-seg"
+    if not kvasir.exists():
+        kvasir.symlink_to((options.data / "kvasir-seg").resolve())
+    grid = Path(options.grid)
+    if not grid.suffix:
+        grid = ROOT / "experiments" / "small" / f"{options.grid}.yaml"
+    out = options.work / "benchmarks" / grid.stem
+    command = [sys.executable, "-m", "metadcseg"]
+    words = ["benchmark", str(grid), "--out", str(out), "--data", str(options.work)]
+    ended = subprocess.run([*command, *words, "--workers", str(options.workers)], check=False).returncode
+    if ended == 130:
+        return ended
+    subprocess.run([*command, "report", str(out)], check=True)
+    kept = ROOT / "docs" / "results" / grid.stem
+    kept.mkdir(parents=True, exist_ok=True)
+    for file in sorted((out / "report" / "tables").glob("*.csv")):
+        shutil.copy(file, kept / file.name)
+    return ended
+
+
+if __name__ == "__main__":
+    sys.exit(main())
