@@ -16,7 +16,9 @@ def cost_tables(record: BenchmarkRecord) -> list[Table]:
     tables: list[Table] = []
     for name in dict.fromkeys(condition.set for condition in record.conditions()):
         held = {
-            row: [task for task in record.done() if task.row == row and task.condition.set == name]
+            row: list(
+                {t.folder: t for t in record.done() if t.row == row and t.condition.set == name}.values()
+            )
             for row in record.rows
         }
         held = {row: tasks for row, tasks in held.items() if tasks}

@@ -1,8 +1,9 @@
-"""Tables 1 to 4: every row under every noise, beside the paper's numbers, and the tests against the baseline."""
+"""Tables 1 to 4: every row under every noise, beside the paper's numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from metadcseg.experiments.comparisons import Compared, column_name, notes_of_tests
 from metadcseg.experiments.grid import folder_name
 from metadcseg.experiments.paper_numbers import (
     L2B,
@@ -12,20 +13,14 @@ from metadcseg.experiments.paper_numbers import (
     paper_set,
     paper_title,
 )
-from metadcseg.experiments.sentences import signed
-from metadcseg.experiments.significance import LEAST, LEVEL, PairedTest, holm, paired_test
 from metadcseg.experiments.summary import (
     BenchmarkRecord,
     Condition,
     TaskRecord,
-    paired_cases,
     spread,
 )
 from metadcseg.experiments.tables import (
-    BETTER,
     METRICS,
-    UNKNOWN,
-    WORSE,
     Cell,
     Row,
     Table,
@@ -41,30 +36,8 @@ PAPERS = (
 )
 
 
-@dataclass(frozen=True)
-class Compared:
-    """A row against the baseline under one condition.
-
-    Args:
-        condition: set, noise and gold.
-        row: which.
-        test: case by case.
-        seeds: over which each case was averaged.
-        adjusted: p after Holm's correction over the table; None where there was no test.
-    """
-
-    condition: Condition
-    row: str
-    test: PairedTest
-    seeds: int
-    adjusted: float | None = None
-
-    @property
-    def mark(self) -> str:
-        """What the table shows."""
-        if self.adjusted is None or self.adjusted >= LEVEL or self.test.better == self.test.worse:
-            return ""
-        return BETTER if self.test.mean > 0 else WORSE
+_TOGETHER = 4
+"""With more kinds of noise than this, each metric has its own table."""
 
 
 def families(record: BenchmarkRecord) -> list[list[Condition]]:
@@ -77,29 +50,12 @@ def families(record: BenchmarkRecord) -> list[list[Condition]]:
     return list(found.values())
 
 
-def compare_all(record: BenchmarkRecord, conditions: Sequence[Condition]) -> list[Compared]:
-    """Test every row of a table against plain supervision with equal gold; Holm over all these tests."""
-    baseline = record.baseline()
-    if baseline is None:
-        return []
-    found = []
-    for condition in conditions:
-        against = record.of(condition, baseline)
-        for row in record.rows:
-            if row == baseline or not against or not record.of(condition, row):
-                continue
-            one, other, seeds = paired_cases(record.of(condition, row), against)
-            test = paired_test(one, other)
-            if test is not None:
-                found.append(Compared(condition, row, test, seeds))
-    tested = [each for each in found if each.test.p is not None]
-    adjusted = holm([each.test.p for each in tested if each.test.p is not None])
-    corrected = {id(each): p for each, p in zip(tested, adjusted, strict=True)}
-    return [replace(each, adjusted=corrected.get(id(each))) for each in found]
-
-
-def score_table(record: BenchmarkRecord, conditions: Sequence[Condition], tests: Sequence[Compared]) -> Table:
+def score_tables(
+    record: BenchmarkRecord, conditions: Sequence[Condition], tests: Sequence[Compared]
+) -> list[Table]:
     """Return the main table of one set: rows under each noise, mean and standard deviation over seeds.
+
+    Where there are many kinds of noise, each metric has a table of its own.
 
     Args:
         record: the benchmark.
@@ -110,6 +66,31 @@ def score_table(record: BenchmarkRecord, conditions: Sequence[Condition], tests:
     gold = first.gold_name if len({condition.gold for condition in conditions}) == 1 else ""
     paper = set_of_paper(record, first.set)
     metrics = shown_metrics(record, conditions, paper is not None)
+    title = ", ".join(part for part in (first.set, gold) if part)
+    key = "-".join(folder_name(part) for part in ("scores", first.set, gold) if part)
+    if len(conditions) <= _TOGETHER:
+        return [_score_table(record, conditions, tests, metrics, (key, title))]
+    return [
+        _score_table(record, conditions, tests, [metric], (f"{key}-{metric}", f"{title}: {_named(metric)}"))
+        for metric in metrics
+    ]
+
+
+def _named(metric: str) -> str:
+    name, unit, _ = METRICS[metric]
+    return f"{name} ({unit})" if unit else name
+
+
+def _score_table(
+    record: BenchmarkRecord,
+    conditions: Sequence[Condition],
+    tests: Sequence[Compared],
+    metrics: Sequence[str],
+    named: tuple[str, str],
+) -> Table:
+    first = conditions[0]
+    gold = first.gold_name if len({condition.gold for condition in conditions}) == 1 else ""
+    paper = set_of_paper(record, first.set)
     marks = {(each.condition, each.row): each.mark for each in tests}
     present = [
         row for row in record.rows if any(t.row == row and t.condition in conditions for t in record.tasks)
@@ -138,10 +119,16 @@ def score_table(record: BenchmarkRecord, conditions: Sequence[Condition], tests:
         rows = mark_best(rows, column, not lower_is_better(metric), but=bounds)
     rows += _paper_rows(paper, [name for name in paper_methods() if name not in beside], conditions, metrics)
     return Table(
-        key="-".join(folder_name(part) for part in ("scores", first.set, gold) if part),
-        title=", ".join(part for part in (first.set, gold) if part),
-        groups=[(_column(condition, gold), len(metrics)) for condition in conditions],
-        columns=[METRICS[metric][:2] for metric in metrics] * len(conditions),
+        key=named[0],
+        title=named[1],
+        groups=[(column_name(condition, gold), len(metrics)) for condition in conditions]
+        if len(metrics) > 1
+        else [],
+        columns=[
+            METRICS[metric][:2] if len(metrics) > 1 else (column_name(condition, gold), "")
+            for condition in conditions
+            for metric in metrics
+        ],
         rows=rows,
         notes=_notes(record, conditions, tests, paper),
     )
@@ -195,10 +182,6 @@ def seeds_of(record: BenchmarkRecord, condition: Condition, row: str) -> int:
     return sum(task.row == row and task.condition == condition for task in record.tasks)
 
 
-def _column(condition: Condition, gold: str) -> str:
-    return condition.noise if gold or not condition.gold_name else f"{condition.noise}, {condition.gold_name}"
-
-
 def _papers_noise(condition: Condition) -> bool:
     return condition.model == "paper" or not condition.rate
 
@@ -231,7 +214,12 @@ def _notes(
     seeds = {task.seed for task in record.done() if task.condition in conditions}
     if len(seeds) == 1:
         notes.append("One seed: there is no spread over seeds, and another seed may turn the order around.")
-    notes += _notes_of_tests(record, tests)
+    clean = [task for task in record.done() if task.condition in conditions and record.upper_bound(task.row)]
+    if len({task.folder for task in clean}) < len(clean):
+        notes.append(
+            "The true masks know no noise: that row was trained once, and its numbers stand in every column."
+        )
+    notes += notes_of_tests(record, tests)
     if paper is not None and any(
         _papers_noise(c) and paper_score(paper, L2B, c.rate, "dsc") for c in conditions
     ):
@@ -240,62 +228,3 @@ def _notes(
             f"{PAPERS} They are of its table {table}, {paper_title(paper)}; it gives HD without a unit."
         )
     return notes
-
-
-def _notes_of_tests(record: BenchmarkRecord, tests: Sequence[Compared]) -> list[str]:
-    baseline = record.baseline()
-    if baseline is None:
-        return [
-            "No finished row is plainly supervised with the gold masks mixed in (supervised, gold = mixed), so there "
-            "is nothing to test against: nobody can tell what a method adds to the gold masks themselves."
-        ]
-    counted = sum(each.adjusted is not None for each in tests)
-    if not tests:
-        return [f"Nothing to test against '{baseline}' yet."]
-    if not counted:
-        cases = max(each.test.count for each in tests)
-        return [
-            f"No significance is marked: {cases} paired cases are too few, a two-sided signed-rank test needs {LEAST} "
-            f"to be able to say anything at the level of {LEVEL}."
-        ]
-    return [
-        f"{BETTER} better, {WORSE} worse than '{baseline}': its DSC, case by case (each averaged over the seeds that "
-        f"both rows have), differs by a two-sided Wilcoxon signed-rank test with p < {LEVEL} after Holm's correction "
-        "for all tests of the table. This says that the test cases did not decide; whether another seed would is what "
-        "the ± says."
-    ]
-
-
-def comparison_table(table: Table, record: BenchmarkRecord, tests: Sequence[Compared]) -> Table | None:
-    """Return every test of a main table in numbers, None where there is none."""
-    if not tests:
-        return None
-    rows = []
-    for each in tests:
-        test = each.test
-        p, adjusted = (UNKNOWN if value is None else _p(value) for value in (test.p, each.adjusted))
-        verdict = {BETTER: "better", WORSE: "worse", "": "no difference shown"}[each.mark]
-        if test.p is None:
-            verdict = f"too few cases, {LEAST} are needed"
-        cells = [
-            Cell(_column(each.condition, "")),
-            Cell(signed(test.mean), value=test.mean),
-            Cell(str(test.count), value=test.count),
-            Cell(f"{test.better} / {test.worse}"),
-            Cell(str(each.seeds), value=each.seeds),
-            Cell(p, value=test.p),
-            Cell(adjusted, value=each.adjusted),
-            Cell(verdict),
-        ]
-        rows.append(Row(each.row, cells))
-    headings = ("noise", "DSC, mean difference", "cases", "better / worse", "seeds", "p", "p, Holm", "says")
-    return Table(
-        key=table.key.replace("scores", "tests", 1),
-        title=f"{table.title}: each row minus '{record.baseline()}', case by case",
-        columns=[(heading, "") for heading in headings],
-        rows=rows,
-    )
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

@@ -4,7 +4,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from metadcseg.experiments.main_tables import Compared, paper_method, set_of_paper
+from metadcseg.experiments.comparisons import Compared
+from metadcseg.experiments.main_tables import paper_method, set_of_paper
 from metadcseg.experiments.paper_numbers import paper_score
 from metadcseg.experiments.summary import BenchmarkRecord, spread
 from metadcseg.experiments.tables import METRICS, Table

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from metadcseg.experiments.case_figures import case_galleries, fold_plots, learning_plots
+from metadcseg.experiments.comparisons import Compared, compare_all, comparison_table
 from metadcseg.experiments.cost_tables import cost_tables
 from metadcseg.experiments.learned_figures import detection_table, distance_figures, map_galleries
-from metadcseg.experiments.main_tables import Compared, compare_all, comparison_table, families, score_table
+from metadcseg.experiments.main_tables import families, score_tables
 from metadcseg.experiments.part_tables import ablation_tables, gold_tables
 from metadcseg.experiments.plots import Plot
 from metadcseg.experiments.sheets import Gallery
@@ -138,9 +139,9 @@ def _scores(record: BenchmarkRecord, collected: list[Compared]) -> list[Section]
         if not any(task.done for task in record.tasks if task.condition in conditions):
             continue
         tests = compare_all(record, conditions)
-        table = score_table(record, conditions, tests)
-        tables.append(table)
-        held = comparison_table(table, record, tests)
+        made = score_tables(record, conditions, tests)
+        tables += made
+        held = comparison_table(made[0], record, tests)
         folded += [] if held is None else [held]
         collected += tests
     title = "Scores on the test cases (tables 1 to 4)"
@@ -193,7 +194,7 @@ def _absent(record: BenchmarkRecord, report: Report) -> list[str]:
         return ["No run is done yet, so there is nothing to show: go on with metadcseg benchmark."]
     reasons = {
         "parts": "Table 5 needs rows of metadcseg that differ in metadcseg.meta, metadcseg.dcd or "
-        "metadcseg.lambda_dice.",
+        "metadcseg.lambda_dice, and in nothing else.",
         "gold": "Table 6 needs several values of gold in the grid.",
         "weights": "Figure 3 needs a finished row whose method keeps weights, on a set with reference masks "
         "(evaluation/weights.json).",
@@ -227,7 +228,7 @@ def _provenance(record: BenchmarkRecord) -> list[tuple[str, str]]:
         hashes = {
             f"seed {task.seed}: {str(dict(task.info.get('noise') or {}).get('hash', 'none'))[:12]}"
             for task in record.done()
-            if task.condition == condition and not task.folds
+            if task.condition == condition and not task.folds and not record.upper_bound(task.row)
         }
         if hashes:
             facts.append((f"noise of {condition.name}, sha256", "; ".join(sorted(hashes))))

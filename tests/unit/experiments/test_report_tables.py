@@ -5,9 +5,10 @@ from statistics import fmean, stdev
 import pytest
 from tests.unit.experiments.folders import METADCSEG, ROWS, Folder, made_scores, task
 
+from metadcseg.experiments.comparisons import compare_all, comparison_table
 from metadcseg.experiments.cost_tables import cost_tables
 from metadcseg.experiments.learned_figures import detection_table, distance_figures
-from metadcseg.experiments.main_tables import compare_all, comparison_table, families, score_table
+from metadcseg.experiments.main_tables import families, score_tables
 from metadcseg.experiments.part_tables import ablation_tables, gold_tables
 from metadcseg.experiments.read_benchmark import read_benchmark
 from metadcseg.experiments.report_sections import build_report
@@ -20,7 +21,7 @@ def read(folder):
 def main_table(record):
     conditions = families(record)[0]
     tests = compare_all(record, conditions)
-    return score_table(record, conditions, tests), tests
+    return score_tables(record, conditions, tests)[0], tests
 
 
 def cells(table, row):
@@ -188,6 +189,54 @@ def test_a_log_that_contradicts_the_options_is_told(tmp_path, options, log, said
     folder.add(task(row="y"), method=("metadcseg", other), scores=made_scores(0.5))
     (table,) = ablation_tables(read(folder))
     assert any(note.startswith(f"x: {said}") for note in table.notes)
+
+
+def test_rows_that_differ_in_more_than_the_parts_are_no_ablation(tmp_path):
+    folder = Folder(tmp_path)
+    paper = {**METADCSEG, "eta": 0.01}
+    folder.add(task(row="paper"), method=("metadcseg", paper), scores=made_scores(0.5))
+    ours = {**METADCSEG, "eta": 0.05, "dcd": False}
+    folder.add(task(row="ours"), method=("metadcseg", ours), scores=made_scores(0.5))
+    assert ablation_tables(read(folder)) == []
+    without = {**ours, "meta": False}
+    folder.add(task(row="ours, no meta"), method=("metadcseg", without), scores=made_scores(0.4))
+    (table,) = ablation_tables(read(folder))
+    assert [row.name for row in table.rows if not row.paper] == ["ours", "ours, no meta"]
+    assert any("no difference to it" in note for note in table.notes)
+
+
+def test_many_kinds_of_noise_give_a_table_for_each_metric(tmp_path):
+    folder = Folder(tmp_path)
+    for model in ("paper", "over", "under"):
+        for rate in (0.2, 0.4):
+            for row, mean in (("noisy + gold", 0.5), ("metadcseg", 0.6)):
+                folder.add(task(model=model, rate=rate, row=row), scores=made_scores(mean))
+    record = read(folder)
+    conditions = families(record)[0]
+    tables = score_tables(record, conditions, compare_all(record, conditions))
+    assert [table.key for table in tables] == ["scores-la-dsc", "scores-la-iou", "scores-la-hd95"]
+    assert tables[0].full_columns()[:2] == ["paper 20 %", "paper 40 %"]
+    assert cells(tables[0], "metadcseg")["over 20 %"].mark == "↑"
+    report = build_report(record)
+    assert [table.key for table in report.sections[0].folded] == ["tests-la"]
+
+
+def test_a_run_that_serves_several_conditions_is_said_and_counted_once(tmp_path):
+    """Clean labels are trained once for all noise: their tasks share a folder."""
+    folder = Folder(tmp_path)
+    for rate in (0.2, 0.4):
+        folder.add(task(rate=rate, row="noisy only"), scores=made_scores(0.5))
+    home = task(rate=0.2, row="clean labels")
+    folder.add(home, scores=made_scores(0.8), epoch_seconds=3.0)
+    folder.tasks.append({**folder.tasks[-1], "id": task(rate=0.4, row="clean labels").id})
+    folder.tasks[-1]["noise"] = {"model": "paper", "rate": 0.4}
+    record = read(folder)
+    table, _ = main_table(record)
+    shown = cells(table, "clean labels")
+    assert shown["paper 20 %: DSC"].value == shown["paper 40 %: DSC"].value
+    assert any("was trained once" in note for note in table.notes)
+    costs = cells(cost_tables(record)[0], "clean labels")
+    assert costs["an epoch (s)"].sd is None  # one run
 
 
 def test_no_ablation_without_differences(tmp_path):
