@@ -53,6 +53,7 @@ def test_what_is_in_it(wheel):
     presets = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("configs/*.yaml")}
     weights = "metadcseg/networks/weights/pidinet-tiny.safetensors"
     needed = {"metadcseg/py.typed", "metadcseg/experiments/page.html.jinja", weights}
+    needed |= {f"metadcseg/experiments/{name}" for name in ("report.html.jinja", "paper_numbers.yaml")}
     assert (ROOT / "src" / weights).stat().st_size < 1_000_000
     assert len(presets) >= 5
     assert modules | presets | needed <= set(names)

@@ -20,7 +20,7 @@ from metadcseg.experiments.plots import Band, Plot, distance_plot
 from metadcseg.experiments.records import mapping, number
 from metadcseg.experiments.sheets import Gallery
 from metadcseg.experiments.summary import BenchmarkRecord, Condition, TaskRecord, spread
-from metadcseg.experiments.tables import Row, Table, number_cell
+from metadcseg.experiments.tables import Cell, Row, Table, number_cell
 
 _NEAR, _FAR = 4.0, 8.0
 _SIDE = 264
@@ -60,11 +60,11 @@ def detection_table(record: BenchmarkRecord) -> Table | None:
             number_cell(spread([_auroc(task, name) for task in tasks]), 3, None, seeds) for name in names
         ]
         wrong = spread([number(task.weights.get("wrong_pixels")) for task in tasks])
-        rows.append(Row(f"{row}: {condition.name}", [*cells, number_cell(wrong, 3, None, seeds)]))
+        rows.append(Row(row, [Cell(condition.name), *cells, number_cell(wrong, 3, None, seeds)]))
     return Table(
         key="detection",
         title="Which training pixels are labelled wrongly: area under the ROC",
-        columns=[*((f"by {name}", "AUROC") for name in names), ("wrong pixels", "share")],
+        columns=[("under", ""), *((f"by {name}", "AUROC") for name in names), ("wrong pixels", "share")],
         rows=rows,
         notes=[
             "0.5 is chance, 1 finds all. By weight: the share of a pixel's weight that the given label did not get; by "

@@ -307,7 +307,7 @@ def test_detection_is_averaged_over_seeds(tmp_path):
     for seed, auroc in ((0, 0.9), (1, 0.8)):
         folder.add(task(seed=seed), scores=made_scores(0.5), weights={"gamma": [1.0] * 11, "auroc": auroc})
     table = detection_table(read(folder))
-    assert [cell.text for cell in table.rows[0].cells] == ["0.850", "0.750", "0.080"]
+    assert [cell.text for cell in table.rows[0].cells] == ["la, paper 40 %", "0.850", "0.750", "0.080"]
 
 
 @pytest.mark.parametrize(
