@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pytest
@@ -121,6 +123,18 @@ def test_every_table_is_there_as_csv_and_latex(whole):
         assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == tex.count(r"\toprule") == 1
         unescaped = re.sub(r"\\[%$#&_{}]|\$\\[A-Za-z]+\$|\$-\$", "", tex.split("\n", 2)[2].partition("% ")[0])
         assert not re.search(r"[#$~^<>|]", unescaped)
+
+
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="no pdflatex is installed (texlive-latex-recommended)"
+)
+def test_latex_sets_every_table(whole, tmp_path):
+    tables = [file.read_text("utf-8") for file in sorted((whole[0] / "out" / "tables").glob("*.tex"))]
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,amssymb,textcomp}\begin{document}"
+    (tmp_path / "all.tex").write_text("\n\n".join([head, *tables, r"\end{document}"]), encoding="utf-8")
+    words = ["pdflatex", "-draftmode", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_best_and_paper_are_marked_in_every_format(whole):
