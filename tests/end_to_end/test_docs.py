@@ -2,8 +2,8 @@
 
 In a fence marked ``sh`` every line is a command of ours and is run; what must not run stands in a plain fence.
 A fence marked ``python`` is run as well, in one namespace per page; one that begins with a comment such as
-``# my_code/my_networks.py`` is saved under that name instead, and so is one marked ``yaml``. To be quick, trainings are made tiny and phantom
-sets small.
+``# my_code/my_networks.py`` is saved under that name instead, and so is one marked ``yaml``. To be quick,
+trainings are made tiny and phantom sets small.
 """
 
 import json

@@ -1,12 +1,11 @@
 """MetaDCSeg: pixel-wise meta-weights (eq. 1-4, 21-24), boundaries weighted by dynamic centres (eq. 5-13)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from metadcseg.algorithm.boundary import ForegroundOf, effective_pixels
+from metadcseg.algorithm.boundary import effective_pixels
 from metadcseg.algorithm.logit_change import (
     LogitChange,
     Parameters,
@@ -15,16 +14,13 @@ from metadcseg.algorithm.logit_change import (
     trainable,
 )
 from metadcseg.algorithm.lookahead import (
-    Virtual,
     gold_gradient,
     gradient_of,
     pixel_gradients,
     virtual_step,
 )
 from metadcseg.algorithm.meta_weights import (
-    Normalisation,
     PixelGradients,
-    Scaling,
     initial_weights,
     normalise_weights,
     weighted_pixel_loss,
@@ -33,11 +29,11 @@ from metadcseg.algorithm.objective import Objective, total_objective
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.boundary_term import BoundaryTerm
-from metadcseg.methods.common import class_probabilities, evaluating, mean_cross_entropy, require_gold
-from metadcseg.methods.contract import Declaration, MethodState, StepReport, Storage, Updater
+from metadcseg.methods.common import class_probabilities, evaluating, require_gold, supervised_loss
+from metadcseg.methods.contract import MethodState, StepReport, Storage, Updater
 from metadcseg.methods.gold_mean import RunningMean
+from metadcseg.methods.metadcseg_options import MetaDCSegOptions
 from metadcseg.methods.opinion import Opinion, opinion_of
-from metadcseg.methods.options import check_range, check_types
 from metadcseg.methods.shared_weights import SharedWeights
 from metadcseg.methods.weight_models import NoMemory, PersistentWeights, WeightModel
 from metadcseg.networks.contract import Output, parameters_of
@@ -45,105 +41,8 @@ from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
 
 @dataclass(frozen=True)
-class MetaDCSeg:
-    """The method of the paper; every reading of it is an option.
-
-    Args:
-        eta: meta-learning rate of eq. 22, above 0.
-        meta_scaling: ``"rms"`` divides the meta-gradient of every image by its root mean square, so that
-            ``eta`` does not depend on learning rate, image size and network; ``"none"`` is eq. 22 as printed.
-        normalisation: eq. 24 per image (``"image"``) or over the batch (``"batch"``), both scaled to mean
-            one, or alpha + beta = 1 in every pixel (``"complementary"``, section 3.2.3).
-        memory: ``"persistent"`` keeps a pair for every training pixel, ``"none"`` always starts from eq. 2.
-        pseudo_labels: arg max of the network as it stands (``"current"``, eq. 1) or of its moving average.
-        virtual_step: ``"exact"`` takes the gold gradient after the virtual step (eq. 21-22),
-            ``"linearised"`` before it, which saves the virtual step, a second gold pass and a second noisy pass.
-        meta_every: steps from one meta step to the next; the weights rest in between (1: eq. 22 at every step).
-            Above 1 only with ``memory="persistent"``, since other weights would be (1, 0) in between.
-        tangents: the parameters whose part in the derivative counts: ``"all"`` (exact), or those of the network's
-            ``"decoder"`` or ``"head"`` alone (cheaper, not exact: docs/results/meta-step.md).
-        gold_momentum: of a running mean of the gold gradient, by which the meta step asks more gold images than
-            those of one batch; from 0 (this batch alone) to below 1.
-        clean_supervision: the gold batch also enters the training loss, as its mean cross-entropy with
-            weight 1 (without Dice, so that one gold gradient serves this and the meta step).
-        warmup: epochs with weights (1, 0) and without meta step; gold supervision stays on.
-        regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
-        boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
-        tau: the confidence of eq. 6-8, above 0.5 and below 1, in place of ``boundary_ratio``.
-        edge_threshold: the least probability of an edge that joins the boundary (eq. 8), above 0 and at most 1.
-            "Grad thresh" of table 8 has 0.08 to 0.12; the default served the shipped detector best on drawn
-            validation scenes (docs/results/edges.md).
-        temperature: tau_dcd of eq. 12, above 0. Table 8 has 0.5 to 0.9, which on unscaled features gives nearly
-            all the weight to a few dozen pixels; the default was chosen on validation images
-            (docs/results/defaults.md).
-        lambda_boundary: lambda_1 of eq. 13, at least 0.
-        lambda_dice: lambda_2 of eq. 13, at least 0; 0 takes Dice out.
-        detach_boundary_weights: keeps the gradient from flowing through w of eq. 12 (eq. 44 lets it).
-        min_region_pixels: tau_min of eq. 47; a smaller region takes the running centre.
-        dcd_maximum: DCD_max of eq. 46, above 0.
-        meta: False leaves the weights at (1, 0): table 5 "without meta".
-        dcd: False takes the boundary term out: table 5 "without DCD".
-
-    Raises:
-        InputError: for an option with a value that is not allowed.
-    """
-
-    name: ClassVar[str] = "metadcseg"
-
-    eta: float = 0.01
-    meta_scaling: Scaling = "rms"
-    normalisation: Normalisation = "image"
-    memory: Literal["shared", "persistent", "none"] = "persistent"
-    pseudo_labels: Literal["current", "average"] = "current"
-    virtual_step: Virtual = "linearised"
-    meta_every: int = 2
-    tangents: Literal["all", "decoder", "head"] = "all"
-    gold_momentum: float = 0.0
-    clean_supervision: bool = True
-    doubt: float = 0.5
-    dice_target: Literal["given", "weighted"] = "given"
-    gold_dice: bool = False
-    warmup: int = 0
-    regions: ForegroundOf = "foreground"
-    boundary_ratio: float = 0.11
-    tau: float | None = None
-    edge_threshold: float = 0.25
-    temperature: float = 20.0
-    lambda_boundary: float = 0.33
-    lambda_dice: float = 0.12
-    detach_boundary_weights: bool = True
-    min_region_pixels: int = 10
-    dcd_maximum: float = 100.0
-    meta: bool = True
-    dcd: bool = True
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        for option in ("eta", "temperature", "dcd_maximum"):
-            check_range(self, option, above=0)
-        for option in ("warmup", "lambda_boundary", "lambda_dice"):
-            check_range(self, option, at_least=0)
-        check_range(self, "boundary_ratio", above=0, below=1)
-        check_range(self, "tau", above=0.5, below=1)
-        check_range(self, "gold_momentum", at_least=0, below=1)
-        for option in ("min_region_pixels", "meta_every"):
-            check_range(self, option, at_least=1)
-        if self.meta_every > 1 and self.memory == "none":
-            raise InputError(
-                f"metadcseg.meta_every {self.meta_every} needs weights that last from step to step: set "
-                "metadcseg.memory persistent, or metadcseg.meta_every 1"
-            )
-        check_range(self, "edge_threshold", above=0, at_most=1)
-
-    @property
-    def declaration(self) -> Declaration:
-        """What the method needs and costs with these options, after the warm-up."""
-        return Declaration(
-            needs_gold=self.meta or self.clean_supervision,
-            supervises_gold=self.clean_supervision,
-            passes=self._passes(),
-            uses_edges=self.dcd,
-        )
+class MetaDCSeg(MetaDCSegOptions):
+    """The method of the paper; what it can be told is in its options, :class:`MetaDCSegOptions`."""
 
     def start(
         self, network: nn.Module, updater: Updater, generator: torch.Generator, storage: Storage
@@ -302,7 +201,7 @@ class MetaDCSeg:
 
     def _dice(self, output: Output, noisy: Batch, opinion: Opinion, weights: WeightMaps) -> Tensor:
         probabilities = output.logits.softmax(dim=1)
-        if self.dice_target == "given":
+        if self.dice == "given":
             return soft_dice_loss(probabilities, noisy.labels, noisy.trust)
         return soft_dice_loss(probabilities, noisy.labels, weights.alpha, (opinion.labels, weights.beta))
 
@@ -324,32 +223,13 @@ class MetaDCSeg:
             state.updater.backward(_linear_in(state.network, known[1]))
             return known[0]
         verified = require_gold(gold, self.name)
-        logits = state.network(verified.images).logits
-        loss = mean_cross_entropy(logits, verified)
-        if self.gold_dice:
-            region = soft_dice_loss(logits.softmax(dim=1), verified.labels).sum() / verified.whole.images
-            loss = loss + self.lambda_dice * region
+        loss, _ = supervised_loss(state.network(verified.images).logits, verified, self._gold_dice)
         state.updater.backward(loss)
         return loss.detach()
 
     @property
     def _gold_dice(self) -> float:
-        return self.lambda_dice if self.gold_dice else 0.0
-
-    def _passes(self) -> float:
-        """Count forward-equivalents: forward 1, backward 2, tangents 2 at most, next to none of a head."""
-        passes = 3.0  # the training pass
-        gold_pass = 3.0
-        if not self.meta:
-            return passes + (gold_pass if self.clean_supervision else 0.0)
-        meta_step = gold_pass + (0.0 if self.tangents == "head" else 2.0)
-        if self.virtual_step == "exact":
-            # a backward pass, and a forward pass for the tangents, which otherwise ride along
-            meta_step += 3.0
-        passes += meta_step / self.meta_every
-        passes += 1.0 if self.pseudo_labels == "average" else 0.0
-        shared = 1 / self.meta_every if self.virtual_step == "linearised" else 0.0
-        return passes + (gold_pass * (1 - shared) if self.clean_supervision else 0.0)
+        return self.lambda_dice if self.dice == "weighted" else 0.0
 
 
 def _trusted(weights: WeightMaps, noisy: Batch) -> WeightMaps:

@@ -26,7 +26,9 @@ DISTANCES = (2.0, 3.0, 4.0, 6.0, 8.0)
 PRIOR = 2.0
 """What a cell says before anything is known: alpha = sigmoid(2) = 0.88, so that the label is believed at first."""
 
-PRIOR_AGREE = float(__import__("os").environ.get("PRIOR_AGREE", "4"))
+PRIOR_AGREED = 4.0
+"""The same where the network finds the given class more probable than the other one: 0.98."""
+
 FORGET = 0.99
 """How much of a cell's sums stays at each update."""
 
@@ -52,7 +54,7 @@ class SharedWeights:
         """Alpha of every cell, (given class, pseudo-label, probability, distance); empty before the first batch."""
         z = self.sums / self.squares.sqrt().clamp(min=torch.finfo(torch.float32).tiny)
         prior = torch.full((PROBABILITIES, 1), PRIOR)
-        prior[PROBABILITIES // 2 :] = PRIOR_AGREE
+        prior[PROBABILITIES // 2 :] = PRIOR_AGREED
         return torch.sigmoid(prior + z)
 
     def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
@@ -90,8 +92,9 @@ class SharedWeights:
 
     def _cells(self, batch: Batch, opinion: Opinion) -> tuple[Tensor, Tensor]:
         """Return the cell of every pixel, (N, H, W) int64, and where the table is asked, bool."""
-        valid = batch.labels != IGNORE
-        given = batch.labels.masked_fill(~valid, 0)
+        labels = batch.labels if batch.trust is None else batch.labels.masked_fill(batch.trust == 0, IGNORE)
+        valid = labels != IGNORE
+        given = labels.masked_fill(~valid, 0)
         trusted = opinion.probabilities.gather(1, given.unsqueeze(1)).squeeze(1).float()
         rival = opinion.probabilities.gather(1, opinion.labels.unsqueeze(1)).squeeze(1).float()
         trusted = trusted / (trusted + rival)
@@ -102,7 +105,7 @@ class SharedWeights:
             self.sums = torch.zeros(classes, classes, levels, distances)
             self.squares = torch.zeros_like(self.sums)
         cell = given * classes + opinion.labels
-        cell = (cell * levels + level) * distances + outline_distance(batch.labels)
+        cell = (cell * levels + level) * distances + outline_distance(labels)
         return cell, valid & (given != opinion.labels) & (trusted <= 1 - self._doubt)
 
 

@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor, nn
 
-from metadcseg.losses import soft_dice_loss
-from metadcseg.methods.common import class_probabilities, mean_cross_entropy, require_gold
+from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
 from metadcseg.methods.contract import Declaration, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.options import check_range, check_types
 from metadcseg.networks.contract import Output
@@ -76,10 +75,6 @@ class Supervised:
 
     def _descend(self, state: MethodState, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         output: Output = state.network(batch.images)
-        pixel = mean_cross_entropy(output.logits, batch)
-        dice = (
-            soft_dice_loss(output.logits.softmax(dim=1), batch.labels, batch.trust).sum() / batch.whole.images
-        )
-        loss = pixel + self.dice * dice
+        loss, parts = supervised_loss(output.logits, batch, self.dice)
         state.updater.backward(loss)
-        return loss.detach(), {"pixel": pixel.detach(), "dice": dice.detach()}
+        return loss.detach(), parts

@@ -12,12 +12,24 @@ from metadcseg.algorithm.logit_change import logit_change, trainable
 from metadcseg.algorithm.lookahead import gold_gradient, meta_gradients, pixel_gradients
 from metadcseg.algorithm.meta_weights import initial_weights, pseudo_labels
 from metadcseg.errors import InputError
+from metadcseg.losses import pixel_cross_entropy, soft_dice_loss
 from metadcseg.methods import MetaDCSeg, MethodState, StepReport, Supervised, create_method
-from metadcseg.methods.common import mean_cross_entropy
 from metadcseg.networks import TappedNetwork
 from metadcseg.networks.contract import parameters_of
 from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Warp
+
+PIXELWISE: dict[str, Any] = {
+    "memory": "persistent",
+    "pseudo_labels": "current",
+    "gold_momentum": 0.0,
+    "dice": "given",
+}
+"""The readings that are nearest to the paper: a pair of weights for every pixel, moved by one gold batch."""
+
+
+def pixelwise(**options: Any) -> MetaDCSeg:
+    return MetaDCSeg(**{**PIXELWISE, **options})
 
 
 def start(method: Any, network: nn.Module | None = None) -> MethodState:
@@ -67,7 +79,7 @@ def test_without_dcd_is_lambda_boundary_zero_bit_for_bit() -> None:
 
 
 def test_without_meta_the_weights_rest() -> None:
-    state, reports = run(MetaDCSeg(meta=False))
+    state, reports = run(pixelwise(meta=False))
     assert resting(state)
     for report in reports:
         assert report.maps is not None
@@ -124,7 +136,7 @@ def test_scalars_add_up_to_the_loss() -> None:
 
 
 def test_weights_wait_for_the_end_of_the_warm_up() -> None:
-    method = MetaDCSeg(warmup=1, meta_every=1)
+    method = pixelwise(warmup=1, meta_every=1)
     state = start(method)
     first = method.step(state, batch(0), batch(100))
     assert resting(state)
@@ -139,17 +151,22 @@ def test_weights_wait_for_the_end_of_the_warm_up() -> None:
 # The meta step
 
 
-def test_shared_gold_gradient_is_the_gradient_of_the_gold_loss() -> None:
-    method = MetaDCSeg()
+@pytest.mark.parametrize("dice", ["given", "weighted"])
+def test_shared_gold_gradient_is_the_gradient_of_the_gold_loss(dice: str) -> None:
+    method = MetaDCSeg(dice=dice)  # type: ignore[arg-type]
     with_gold = start(method)
     method.step(with_gold, batch(0), batch(100))
-    without = MetaDCSeg(clean_supervision=False)
+    without = MetaDCSeg(dice=dice, clean_supervision=False)  # type: ignore[arg-type]
     noisy_only = start(without)
     without.step(noisy_only, batch(0), batch(100))
 
     network = tiny_network()
     gold = batch(100)
-    mean_cross_entropy(network(gold.images).logits, gold).backward()
+    logits = network(gold.images).logits
+    loss = pixel_cross_entropy(logits, gold.labels).mean()
+    if dice == "weighted":
+        loss = loss + method.lambda_dice * soft_dice_loss(logits.softmax(dim=1), gold.labels).mean()
+    loss.backward()
     pairs = zip(
         with_gold.network.parameters(), noisy_only.network.parameters(), network.parameters(), strict=True
     )
@@ -163,7 +180,7 @@ def test_exact_and_linearised_steps_agree_for_a_small_learning_rate() -> None:
 
     maps = []
     for virtual_step in ("exact", "linearised"):
-        method = MetaDCSeg(virtual_step=virtual_step, eta=0.3, meta_every=1)
+        method = pixelwise(virtual_step=virtual_step, eta=0.3, meta_every=1)
         network = tiny_network()
         state = method.start(network, Slow(network), torch.Generator(), storage())
         maps.append(method.step(state, batch(0), batch(100)).maps)
@@ -175,12 +192,12 @@ def test_exact_and_linearised_steps_agree_for_a_small_learning_rate() -> None:
 def test_the_training_uses_the_weights_of_this_very_step() -> None:
     """Both memories start from (1, 0), so their first step is the same, and their next visit is not."""
     first = [
-        run(MetaDCSeg(memory=memory, eta=0.3, meta_every=1), steps=1)[0] for memory in ("persistent", "none")
+        run(pixelwise(memory=memory, eta=0.3, meta_every=1), steps=1)[0] for memory in ("persistent", "none")
     ]
     later = [
-        run(MetaDCSeg(memory=memory, eta=0.3, meta_every=1), steps=3)[0] for memory in ("persistent", "none")
+        run(pixelwise(memory=memory, eta=0.3, meta_every=1), steps=3)[0] for memory in ("persistent", "none")
     ]
-    resting, _ = run(MetaDCSeg(meta=False), steps=1)
+    resting, _ = run(pixelwise(meta=False), steps=1)
     assert same(first[0].network, first[1].network)
     assert not same(first[0].network, resting.network)
     assert not same(later[0].network, later[1].network)
@@ -188,7 +205,7 @@ def test_the_training_uses_the_weights_of_this_very_step() -> None:
 
 def test_weights_travel_with_a_mirrored_image() -> None:
     """The first image of every batch is mirrored: what its step wrote must be read mirrored back."""
-    method = MetaDCSeg(eta=0.3)
+    method = pixelwise(eta=0.3)
     state = start(method)
     report = method.step(state, batch(0), batch(100))
     kept = own_frame(state, [0, 1])
@@ -200,7 +217,7 @@ def test_weights_travel_with_a_mirrored_image() -> None:
 
 
 def test_centres_are_weighted_before_normalisation() -> None:
-    method = MetaDCSeg(eta=0.3)
+    method = pixelwise(eta=0.3)
     state = start(method)
     term = state.parts["boundary"]
     seen: list[Tensor] = []
@@ -217,7 +234,7 @@ def test_centres_are_weighted_before_normalisation() -> None:
 
 
 def test_ignored_pixels_have_no_weight() -> None:
-    method = MetaDCSeg(eta=0.3)
+    method = pixelwise(eta=0.3)
     noisy = batch(0)
     noisy.labels[:, :3] = IGNORE
     report = method.step(start(method), noisy, batch(100))
@@ -226,7 +243,7 @@ def test_ignored_pixels_have_no_weight() -> None:
 
 
 def test_between_two_meta_steps_the_weights_rest_and_are_used() -> None:
-    method = MetaDCSeg(meta_every=2, eta=0.5, dcd=False)
+    method = pixelwise(meta_every=2, eta=0.5, dcd=False)
     state = start(method)
     reports, kept = [], []
     for _ in range(4):  # the same images every time
@@ -260,7 +277,7 @@ def test_tangents_of_a_part_need_a_network_that_tells_its_parts() -> None:
 def test_tangents_of_a_part_are_that_part_of_the_derivative() -> None:
     found = {}
     for part in ("all", "decoder", "head"):
-        method = MetaDCSeg(tangents=part, meta_scaling="none", eta=1000.0, dcd=False)  # type: ignore[arg-type]
+        method = pixelwise(tangents=part, meta_scaling="none", eta=1000.0, dcd=False)  # type: ignore[arg-type]
         state = start(method)
         network = copy.deepcopy(state.network)
         method.step(state, batch(0), batch(100))
@@ -278,7 +295,7 @@ def test_tangents_of_a_part_are_that_part_of_the_derivative() -> None:
 
 @pytest.mark.parametrize("virtual", ["exact", "linearised"])
 def test_a_step_moves_its_weights_by_the_meta_gradients_that_double_backward_confirms(virtual: Any) -> None:
-    method = MetaDCSeg(virtual_step=virtual, meta_scaling="none", eta=1000.0, meta_every=1)
+    method = pixelwise(virtual_step=virtual, meta_scaling="none", eta=1000.0, meta_every=1)
     state = start(method)
     network, noisy, gold = copy.deepcopy(state.network), batch(0), batch(100)
     method.step(state, noisy, gold)
@@ -295,7 +312,7 @@ def test_a_step_moves_its_weights_by_the_meta_gradients_that_double_backward_con
 def test_a_running_mean_of_gold_gradients_carries_on() -> None:
     moved = []
     for momentum in (0.0, 0.9):
-        state = start(method := MetaDCSeg(gold_momentum=momentum, dcd=False))
+        state = start(method := pixelwise(gold_momentum=momentum, dcd=False))
         for number in range(3):
             method.step(state, batch(number), batch(100 + number))
         moved.append(own_frame(state, [0, 1]).alpha)
@@ -303,7 +320,7 @@ def test_a_running_mean_of_gold_gradients_carries_on() -> None:
 
 
 def test_average_pseudo_labels_come_from_the_moving_average() -> None:
-    method = MetaDCSeg(pseudo_labels="average", eta=0.3)
+    method = pixelwise(pseudo_labels="average", eta=0.3)
     images = []
     for constant in (0.0, 100.0):
         state = start(method)
@@ -320,7 +337,8 @@ def test_average_pseudo_labels_need_an_average() -> None:
         MetaDCSeg(pseudo_labels="average").start(made.network, made.updater, made.generator, storage())
 
 
-def test_it_learns_to_distrust_wrong_labels() -> None:
+@pytest.mark.parametrize("method", [pixelwise(eta=0.05), MetaDCSeg()], ids=["pixelwise", "shared"])
+def test_it_learns_to_distrust_wrong_labels(method: MetaDCSeg) -> None:
     """Pixels are separable by their value; a fixed third of the training labels is flipped, gold is right."""
     generator = torch.Generator().manual_seed(1)
     truth = torch.zeros(4, SIZE, SIZE, dtype=torch.int64)
@@ -333,7 +351,6 @@ def test_it_learns_to_distrust_wrong_labels() -> None:
 
     torch.manual_seed(0)
     network = TappedNetwork(nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)), "2")
-    method = MetaDCSeg(eta=0.05)
     state = start(method, network)
     for _ in range(30):
         report = method.step(state, noisy, gold)
@@ -364,6 +381,7 @@ def test_it_learns_to_distrust_wrong_labels() -> None:
         ("min_region_pixels", 0, "metadcseg.min_region_pixels must be at least 1"),
         ("normalisation", "imge", "unknown value of metadcseg.normalisation 'imge': did you mean 'image'"),
         ("memory", "persistant", "did you mean 'persistent'"),
+        ("doubt", 0.6, "metadcseg.doubt must be above 0 and at most 0.5, got 0.6"),
         ("virtual_step", "exct", "did you mean 'exact'"),
     ],
 )

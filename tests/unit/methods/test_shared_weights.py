@@ -6,7 +6,14 @@ from torch import Tensor
 
 from metadcseg.algorithm.meta_weights import PixelGradients
 from metadcseg.methods.opinion import Opinion
-from metadcseg.methods.shared_weights import FORGET, PRIOR, SharedWeights, outline_distance
+from metadcseg.methods.shared_weights import (
+    FORGET,
+    PRIOR,
+    PRIOR_AGREED,
+    PROBABILITIES,
+    SharedWeights,
+    outline_distance,
+)
 from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Warp
 
@@ -90,7 +97,9 @@ def test_several_classes_have_cells_of_their_own() -> None:
     model.update(batch(given), opinion(said, classes=3), constant(1.0, -1.0))
     alpha = model.table
     assert alpha.shape[:2] == (3, 3)
-    touched = (alpha != torch.sigmoid(torch.tensor(PRIOR))).flatten(2).any(2)
+    fresh = torch.full((PROBABILITIES, 1), PRIOR)
+    fresh[PROBABILITIES // 2 :] = PRIOR_AGREED
+    touched = (alpha != torch.sigmoid(fresh)).flatten(2).any(2)
     assert touched.nonzero().tolist() == [[2, 0], [2, 1]]
 
 

@@ -34,7 +34,7 @@ def network() -> TappedNetwork:
 
 
 def end_of(disks: PreparedSet, out: Path, method: str, **changed: bool) -> dict[str, torch.Tensor]:
-    train(disks, create_method(method), NETWORK, options(epochs=2, average=0.0, **changed), out)
+    train(disks, create_method(method), NETWORK, options(epochs=2, average=0.9, **changed), out)
     saved: dict[str, torch.Tensor] = load_checkpoint(out / "checkpoints")["network"]
     return saved
 
