@@ -36,7 +36,13 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("metadcseg", {"memory": "persistent", "normalisation": "complementary"}),
     (
         "metadcseg",
-        {"memory": "persistent", "pseudo_labels": "current", "gold_momentum": 0.0, "dice": "given"},
+        {
+            "memory": "persistent",
+            "pseudo_labels": "current",
+            "gold_momentum": 0.0,
+            "dice": "given",
+            "cross_fit": False,
+        },
     ),
     ("metadcseg", {"memory": "persistent", "meta_scaling": "none", "doubt": 0.5}),
     ("metadcseg", {"pseudo_labels": "current", "doubt": 0.5}),
@@ -49,6 +55,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("metadcseg", {"tangents": "decoder"}),
     ("metadcseg", {"tangents": "head", "virtual_step": "exact", "gold_momentum": 0.5}),
     ("metadcseg", {"gold_momentum": 0.0}),
+    ("metadcseg", {"cross_fit": False}),
     ("metadcseg", {"lambda_dice": 0.0, "dcd": False}),
     ("metadcseg", {"meta": False}),
     ("metadcseg", {"meta": False, "clean_supervision": False}),

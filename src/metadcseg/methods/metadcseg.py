@@ -31,6 +31,7 @@ from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.boundary_term import BoundaryTerm
 from metadcseg.methods.common import class_probabilities, evaluating, require_gold, supervised_loss
 from metadcseg.methods.contract import MethodState, StepReport, Storage, Updater
+from metadcseg.methods.cross_fit import take_turns
 from metadcseg.methods.gold_mean import RunningMean
 from metadcseg.methods.metadcseg_options import MetaDCSegOptions
 from metadcseg.methods.opinion import Opinion, opinion_of
@@ -79,11 +80,12 @@ class MetaDCSeg(MetaDCSegOptions):
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Update the weights of the batch's pixels (eq. 21-24), then train with them (eq. 13)."""
-        known = self._gold_gradient_before(state, gold)
+        supervising, asked = self._gold_parts(state, gold)
+        known = self._gold_gradient_before(state, asked)
         output, change = self._forward(state, noisy, known)  # p of eq. 1, h of eq. 5
         opinion = self._opinion(state, output, noisy)  # eq. 1
         if self._asks_gold(state) and change is None:
-            change = self._change_after(state, output, opinion, noisy, gold)
+            change = self._change_after(state, output, opinion, noisy, asked)
         rectified = self._weights(state, noisy, opinion, change)  # eq. 22-23
         weights = normalise_weights(  # eq. 24
             rectified, self.normalisation, noisy.labels != IGNORE, state.updater.mean
@@ -100,7 +102,7 @@ class MetaDCSeg(MetaDCSegOptions):
             noisy.whole,
         )
         state.updater.backward(objective.total)
-        gold_loss = self._supervise_gold(state, gold, known)
+        gold_loss = self._supervise_gold(state, supervising, known if supervising is asked else None)
         state.updater.step()
         report = _report(objective, gold_loss, boundary, weights, noisy)
         return self._with_edges(report, state, noisy)
@@ -140,6 +142,12 @@ class MetaDCSeg(MetaDCSegOptions):
     def _asks_gold(self, state: MethodState) -> bool:
         """Return whether this step is a meta step."""
         return self._learns_weights(state) and state.updater.steps % self.meta_every == 0
+
+    def _gold_parts(self, state: MethodState, gold: Batch | None) -> tuple[Batch | None, Batch | None]:
+        """Return the gold images to train on and those that the meta step asks."""
+        if gold is None or not (self.cross_fit and self.clean_supervision and self._learns_weights(state)):
+            return gold, gold
+        return take_turns(gold, state.updater.epoch, state.updater.mean)
 
     def _gold_gradient_before(
         self, state: MethodState, gold: Batch | None

@@ -43,6 +43,8 @@ class MetaDCSegOptions:
         dice: what the Dice term of eq. 13 compares with: the ``"given"`` labels, as printed, or ``"weighted"``, both
             labels as far as alpha and beta trust them. With the latter the gold loss has the same Dice term, with
             the former it is cross-entropy alone (eq. 21).
+        cross_fit: gold images take turns, epoch by epoch: one half is trained on while the meta step asks the other
+            half; without, all are trained on and asked at once.
         warmup: epochs with weights (1, 0) and without meta step; gold supervision stays on.
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
         boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
@@ -78,6 +80,7 @@ class MetaDCSegOptions:
     tangents: Literal["all", "decoder", "head"] = "all"
     gold_momentum: float = 0.9
     clean_supervision: bool = True
+    cross_fit: bool = True
     dice: Literal["given", "weighted"] = "weighted"
     warmup: int = 0
     regions: ForegroundOf = "foreground"
@@ -128,11 +131,14 @@ class MetaDCSegOptions:
         gold_pass = 3.0
         if not self.meta:
             return passes + (gold_pass if self.clean_supervision else 0.0)
+        apart = self.cross_fit and self.clean_supervision
+        if apart:
+            gold_pass = 1.5  # each half of the gold batch serves one purpose
         meta_step = gold_pass + (0.0 if self.tangents == "head" else 2.0)
         if self.virtual_step == "exact":
             # a backward pass, and a forward pass for the tangents, which otherwise ride along
             meta_step += 3.0
         passes += meta_step / self.meta_every
         passes += 1.0 if self.pseudo_labels == "average" else 0.0
-        shared = 1 / self.meta_every if self.virtual_step == "linearised" else 0.0
+        shared = 1 / self.meta_every if self.virtual_step == "linearised" and not apart else 0.0
         return passes + (gold_pass * (1 - shared) if self.clean_supervision else 0.0)

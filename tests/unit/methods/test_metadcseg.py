@@ -24,6 +24,7 @@ PIXELWISE: dict[str, Any] = {
     "pseudo_labels": "current",
     "gold_momentum": 0.0,
     "dice": "given",
+    "cross_fit": False,
 }
 """The readings that are nearest to the paper: a pair of weights for every pixel, moved by one gold batch."""
 
@@ -153,10 +154,10 @@ def test_weights_wait_for_the_end_of_the_warm_up() -> None:
 
 @pytest.mark.parametrize("dice", ["given", "weighted"])
 def test_shared_gold_gradient_is_the_gradient_of_the_gold_loss(dice: str) -> None:
-    method = MetaDCSeg(dice=dice)  # type: ignore[arg-type]
+    method = MetaDCSeg(dice=dice, cross_fit=False)  # type: ignore[arg-type]
     with_gold = start(method)
     method.step(with_gold, batch(0), batch(100))
-    without = MetaDCSeg(dice=dice, clean_supervision=False)  # type: ignore[arg-type]
+    without = MetaDCSeg(dice=dice, cross_fit=False, clean_supervision=False)  # type: ignore[arg-type]
     noisy_only = start(without)
     without.step(noisy_only, batch(0), batch(100))
 

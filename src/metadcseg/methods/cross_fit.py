@@ -1,0 +1,60 @@
+"""Gold images take turns: those that a meta step asks are not those that the network is trained on at the time.
+
+A network that is trained on noisy labels and on gold comes to rest where the two pull alike in opposite directions.
+Asked there, the gold images that it is trained on speak against every noisy label that differs, right or wrong. Gold
+images that it is not trained on are spared that.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from metadcseg.tensors import IGNORE, Average, Batch, Joint
+from metadcseg.warp import Warp
+
+
+def take_turns(gold: Batch, epoch: int, average: Average = dict) -> tuple[Batch, Batch]:
+    """Return the part of a gold batch to train on, and the part to ask; they change places with each epoch.
+
+    Args:
+        gold: N verified images; which half an image belongs to is told by its index.
+        epoch: from 0.
+        average: over the devices that share the batch.
+
+    Returns:
+        Two batches. One without any image of its half holds a single image, all of whose labels are ignored.
+
+    Example:
+        >>> from metadcseg.warp import Warp
+        >>> gold = Batch(torch.zeros(3, 1, 2, 2), torch.ones(3, 2, 2).long(), torch.tensor([0, 1, 2]), Warp.identity(3))
+        >>> [part.indices.tolist() for part in take_turns(gold, epoch=0)]
+        [[0, 2], [1]]
+        >>> [part.indices.tolist() for part in take_turns(gold, epoch=1)]
+        [[1], [0, 2]]
+    """
+    first = (gold.indices + epoch) % 2 == 0
+    return _part(gold, first, average), _part(gold, ~first, average)
+
+
+def _part(gold: Batch, kept: Tensor, average: Average) -> Batch:
+    chosen = kept.nonzero().flatten()
+    count = len(chosen)
+    if not count:  # on several devices none may stay away
+        chosen = torch.zeros(1, dtype=torch.int64)
+    place = chosen.to(gold.labels.device)
+    labels = gold.labels[place] if count else torch.full_like(gold.labels[place], IGNORE)
+    part = Batch(
+        gold.images[place],
+        labels,
+        gold.indices[chosen],
+        Warp(gold.warp.matrix[chosen]),
+        None if gold.edges is None else gold.edges[place],
+        None if gold.trust is None else gold.trust[place],
+    )
+    if gold.joint is None:
+        return part
+    held = {"pixels": (labels != IGNORE).sum().float(), "images": labels.new_tensor(count).float()}
+    sizes = average(held)
+    pixels = sizes["pixels"].clamp(min=1e-6)
+    return replace(part, joint=Joint(pixels, max(float(sizes["images"]), 1e-6)))
