@@ -59,7 +59,7 @@ def main() -> int:
     grid = Path(options.grid)
     if not grid.suffix:
         grid = ROOT / "experiments" / "small" / f"{options.grid}.yaml"
-    out = options.work / "benchmarks" / grid.stem
+    out = options.work / "benchmarks" / grid.stem.removesuffix("-40")
     command = [sys.executable, "-m", "metadcseg"]
     words = ["benchmark", str(grid), "--out", str(out), "--data", str(options.work)]
     ended = subprocess.run([*command, *words, "--workers", str(options.workers)], check=False).returncode
