@@ -1,10 +1,16 @@
 """Grids: what they stand for, and what the benchmark contract lets nobody write."""
 
+from pathlib import Path
+
 import pytest
 
+import metadcseg
 from metadcseg.errors import InputError
 from metadcseg.experiments.grid import HONEST, Noise, Task, grid_of, read_grid
+from metadcseg.methods import create_method
 
+READY = sorted((Path(__file__).parents[3] / "experiments").glob("*/*.yaml"))
+PRESETS = Path(metadcseg.__file__).parent / "configs"
 ROWS = {**HONEST, "ours": {"method": "metadcseg", "metadcseg": {"dcd": False}}}
 
 
@@ -84,3 +90,19 @@ def test_files_that_hold_no_grid(content, tmp_path):
         read_grid(file)
     with pytest.raises(InputError, match=r"none.yaml cannot be read"):
         read_grid(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("file", READY, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_ready_grids_say_what_the_program_understands(file):
+    grid = read_grid(file)
+    assert len(grid.tasks()) >= 5
+    for row in grid.rows:
+        options = grid.options_of(row)
+        create_method(options["method"], **options.get(options["method"], {}))
+    assert grid.config == "small" or (PRESETS / f"{grid.config}.yaml").exists()
+    assert (file.parent.name == "paper") == grid.config.startswith("paper-")
+
+
+def test_there_are_grids_for_every_table_of_the_paper():
+    names = {file.stem.split("-")[1] for file in READY if file.stem.startswith("table")}
+    assert names == {"1", "2", "3", "4", "5", "6", "7"}
