@@ -190,20 +190,19 @@ class Benchmark:
 
     def _breach(self, name: str) -> str | None:
         """Return how a run broke the contract, against the first run on its set."""
-        mine = self.out / "runs" / name
-        on_same_set = (one for one, task in self.tasks.items() if task.data == self.tasks[name].data)
+        mine, task = self.out / "runs" / name, self.tasks[name]
         run = read_json(mine / "run.json")
-        for one in on_same_set:
-            first = read_json(self.out / "runs" / one / "run.json")
-            if first.get("status") == "finished":
-                break
-        else:
-            first = run
+        on_set = self._first_finished(one for one, other in self.tasks.items() if other.data == task.data)
+        of_row = self._first_finished(one for one, other in self.tasks.items() if other.row == task.row)
         try:
-            broken = breach(run, read_json(mine / "evaluation" / "test.json"), first)
+            broken = breach(run, read_json(mine / "evaluation" / "test.json"), on_set or run, of_row or run)
         except (KeyError, TypeError) as error:
             broken = f"its records lack {error}"
         return None if broken is None else f"the benchmark contract is broken: {broken}"
+
+    def _first_finished(self, names: Iterable[str]) -> dict[str, Any] | None:
+        runs = (read_json(self.out / "runs" / name / "run.json") for name in names)
+        return next((run for run in runs if run.get("status") == "finished"), None)
 
 
 @contextmanager

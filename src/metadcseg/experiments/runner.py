@@ -202,24 +202,29 @@ def write_rows(grid: Grid, out: Path) -> None:
         write_bytes(file, yaml.safe_dump(content, sort_keys=False).encode())
 
 
-def breach(run: Mapping[str, Any], record: Mapping[str, Any], first: Mapping[str, Any]) -> str | None:
+def breach(
+    run: Mapping[str, Any], record: Mapping[str, Any], on_set: Mapping[str, Any], of_row: Mapping[str, Any]
+) -> str | None:
     """Return in which point a run broke the benchmark contract, None where it kept it.
 
     Args:
         run: its ``run.json``.
         record: its ``evaluation/test.json``.
-        first: the ``run.json`` of the first run on the same set.
+        on_set: the ``run.json`` of the first run on the same set.
+        of_row: that of the first run of the same row.
     """
     compared: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...] = (
         ("set", lambda held: held["set"]["fingerprint"]),
         ("noise", lambda held: (held.get("noise") or {}).get("hash")),
         ("gold", lambda held: held["set"]["cases"].get("gold")),
         ("network", lambda held: held["network"]),
-        ("training options", lambda held: held["training"]),
+        ("training", lambda held: held["training"]),
     )
     for what, of in compared:
-        if of(run) != of(first):
-            return f"its {what} is another than that of '{first['label']}'"
+        if of(run) != of(on_set):
+            return f"its {what} is another than that of '{on_set['label']}'"
+    if run["options"] != of_row["options"]:
+        return "its method has other options than in the first run of its row (have defaults changed since?)"
     if not run["set"]["cases"].get("val") or not run.get("best"):
         return "no validation case chose its epoch"
     scored = record["set"]["fingerprint"] == run["set"]["fingerprint"]

@@ -1,0 +1,75 @@
+"""Jobs of a benchmark: what a broken contract is called, what a command that fails leaves behind."""
+
+import copy
+import sys
+
+import pytest
+
+from metadcseg.experiments.runner import Job, breach, run_job
+
+RUN = {
+    "label": "noisy only",
+    "status": "finished",
+    "set": {"fingerprint": "abc", "cases": {"train": 8, "gold": 2, "val": 2, "test": 3}},
+    "noise": {"hash": "n"},
+    "network": {"width": 8},
+    "training": {"epochs": 3},
+    "options": {"gold": "none"},
+    "best": {"epoch": 1, "dsc": 0.5},
+}
+RECORD = {"set": {"fingerprint": "abc"}, "summary": {"dsc": {"mean": 0.5}}}
+
+
+def changed(held, *path, value):
+    held = copy.deepcopy(held)
+    place = held
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return held
+
+
+def test_equal_conditions_are_no_breach():
+    assert breach(RUN, RECORD, RUN, RUN) is None
+    assert breach(changed(RUN, "noise", value=None), RECORD, changed(RUN, "noise", value=None), RUN) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (("set", "fingerprint"), "other", "its set is another"),
+        (("noise", "hash"), "m", "its noise is another than that of 'noisy only'"),
+        (("set", "cases", "gold"), 3, "its gold is another"),
+        (("network", "width"), 16, "its network is another"),
+        (("training", "epochs"), 4, "its training is another"),
+        (("options", "gold"), "mixed", "other options than in the first run of its row"),
+        (("best",), None, "no validation case chose its epoch"),
+        (("set", "cases", "val"), 0, "no validation case chose its epoch"),
+    ],
+)
+def test_what_differs_is_named(path, value, sentence):
+    assert sentence in breach(changed(RUN, *path, value=value), RECORD, RUN, RUN)
+
+
+@pytest.mark.parametrize("record", [{**RECORD, "summary": {}}, {**RECORD, "set": {"fingerprint": "another"}}])
+def test_scores_are_those_of_its_own_test_cases(record):
+    assert "not scored on the test cases of its own set" in breach(RUN, record, RUN, RUN)
+
+
+def test_a_command_that_fails_is_told_by_its_last_line(tmp_path):
+    job = Job("one", [["check", str(tmp_path / "nowhere")], ["check", "never"]], str(tmp_path / "log.txt"))
+    outcome = run_job(job)
+    assert outcome.status == "failed"
+    assert "nowhere" in outcome.error
+    assert "never" not in (tmp_path / "log.txt").read_text()
+    assert outcome.seconds > 0
+    if sys.platform != "win32":
+        assert outcome.peak_bytes > 2**24
+
+
+def test_what_is_there_is_not_made_again(tmp_path):
+    done = tmp_path / "done.json"
+    done.write_text("{}")
+    job = Job("one", [["no-such-command"]], str(tmp_path / "log.txt"), [str(done)])
+    assert run_job(job).status == "done"
+    assert not (tmp_path / "log.txt").exists()
