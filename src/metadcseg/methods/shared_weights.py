@@ -1,9 +1,9 @@
 """Weights that pixels share which look alike: one number for each cell of a table, learned from all of them.
 
 One gold batch says little about one pixel, but much about, say, "foreground by the given label, background by the
-network, 3 pixels inside the outline". A cell is (given class, pseudo-label, probability that the network gives to the
-given class, distance to the outline of the given label). In every cell alpha + beta = 1 (3.2.3 of the paper), and only
-pixels where label and pseudo-label differ are asked about: where both agree, alpha and beta would say the same.
+network, 3 pixels inside the outline". A cell is (given class, its rival, probability of the given class beside it,
+distance to the outline of the given label); the rival is the most probable other class. In every cell alpha + beta = 1
+(3.2.3 of the paper), and only pixels whose rival is probable enough are asked about.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from metadcseg.methods.opinion import Opinion
 from metadcseg.tensors import IGNORE, Average, Batch, WeightMaps
 
 PROBABILITIES = 10
-"""How many bins the probability of the given class has."""
+"""How many bins the probability of the given class beside its rival has."""
 
 DISTANCES = (2.0, 3.0, 4.0, 6.0, 8.0)
 """Where the bins of the distance to the outline end, in pixels of a frame of 64 pixels; larger frames in proportion."""
@@ -34,7 +34,7 @@ FORGET = 0.99
 
 
 class SharedWeights:
-    """A table of one number z per cell; alpha = sigmoid(2 + z), beta = 1 - alpha.
+    """A table of one number z per cell; alpha = sigmoid(prior + z), beta = 1 - alpha.
 
     z is the running sum of the cell's mean meta-gradients, with the sign of descent, over the root of the running sum
     of their squares: gradients that keep their sign drive it up to 10, gradients that are noise leave it near 0. So
@@ -42,6 +42,9 @@ class SharedWeights:
 
     Args:
         average: over the devices that share every batch; on one device, what it is given.
+        doubt: least part that the rival has of the probability of both, where a pixel is asked about.
+
+    What it is given as opinion is that against the given labels (:meth:`~metadcseg.methods.opinion.Opinion.against`).
     """
 
     def __init__(self, average: Average = dict, doubt: float = 0.5) -> None:
@@ -51,14 +54,14 @@ class SharedWeights:
 
     @property
     def table(self) -> Tensor:
-        """Alpha of every cell, (given class, pseudo-label, probability, distance); empty before the first batch."""
+        """Alpha of every cell, (given class, rival, probability, distance); empty before the first batch."""
         z = self.sums / self.squares.sqrt().clamp(min=torch.finfo(torch.float32).tiny)
         prior = torch.full((PROBABILITIES, 1), PRIOR)
         prior[PROBABILITIES // 2 :] = PRIOR_AGREED
         return torch.sigmoid(prior + z)
 
     def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
-        """Return alpha and beta of every pixel: (1, 0) where label and pseudo-label agree or nothing is known."""
+        """Return alpha and beta of every pixel: (1, 0) where the rival is too improbable or the label unknown."""
         cells, asked = self._cells(batch, opinion)
         alpha = self.table.to(cells.device).flatten()[cells].masked_fill(~asked, 1.0)
         return WeightMaps(alpha, 1.0 - alpha)
