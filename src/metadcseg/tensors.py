@@ -48,10 +48,12 @@ class Joint:
         pixels: a scalar above 0, the pixels of the joint batch that are not ``IGNORE`` (at least one is
             counted), divided by the devices.
         images: the images of the joint batch, divided by the devices.
+        devices: how many share it.
     """
 
     pixels: Tensor
     images: float
+    devices: int = 1
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from metadcseg.training.checkpoints import load_checkpoint
 from metadcseg.training.identity import settings_digest
 from metadcseg.training.pixel_maps import RunStorage
 
-EVERY_STEP = ("--metadcseg.meta_every", "1")
+EVERY_STEP = ("--metadcseg.meta_every", "1", "--metadcseg.memory", "persistent")
 METHODS = {
     "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
     "linearised": (
@@ -32,7 +32,16 @@ METHODS = {
         "--metadcseg.normalisation",
         "batch",
     ),
-    "exact": (*EVERY_STEP, "--metadcseg.virtual_step", "exact"),
+    "exact": (
+        *EVERY_STEP,
+        "--metadcseg.virtual_step",
+        "exact",
+        "--metadcseg.meta_scaling",
+        "none",
+        "--metadcseg.eta",
+        "1e4",
+    ),
+    "shared": ("--metadcseg.meta_every", "1"),
 }
 
 
@@ -115,7 +124,9 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
     (one, journal), (two, other) = (ending(tmp_path / devices) for devices in ("1", "2"))
     assert_close(one, two, "/network", 1e-5)  # four steps in float32; measured 1e-7
     assert_close(one, two, "/updater/averaged", 1e-5)
-    if name != "supervised":
+    if name == "shared":
+        assert_close(one, two, "/method/parts/weights", 1e-3)
+    elif name != "supervised":
         assert one["/pixels/beta"].flatten(1).any(dim=1).all()  # of every image
         # of what was learnt, kept in half precision: measured 1e-4, and 1.5e-3 for the few and tiny beta
         assert_close(one, two, "/pixels/alpha", 1e-3)
@@ -123,7 +134,9 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
         assert_close(one, two, "/method/parts/boundary", 1e-5)
     for first, second in zip(journal, other, strict=True):
         assert first["val"] == pytest.approx(second["val"], rel=1e-5, abs=1e-6)
-        assert first["train"] == pytest.approx(second["train"], rel=1e-4, abs=1e-6)
+        # a shared weight asks which of two nearly equal sums is larger: rounding shows
+        bound = 1e-3 if name == "shared" else 1e-4
+        assert first["train"] == pytest.approx(second["train"], rel=bound, abs=1e-6)
     assert (tmp_path / "2/figures/epoch_002.png").exists()
     assert not list((tmp_path / "2").rglob("*.tmp"))
 

@@ -23,7 +23,12 @@ from metadcseg.training.map_file import MapLayout
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4
-CHOSEN = {"metadcseg": {"warmup": 1}, "supervised": {"gold": "mixed"}, "l2b": {}}  # method -> its options
+CHOSEN = {  # method, perhaps with more after a hyphen -> its options
+    "metadcseg": {"warmup": 1, "memory": "persistent"},
+    "metadcseg-shared": {"warmup": 1},
+    "supervised": {"gold": "mixed"},
+    "l2b": {},
+}
 
 CHILD = """
 import sys, time
@@ -32,7 +37,8 @@ from metadcseg.methods import METHODS
 from tests.end_to_end.test_resume import begin
 
 method, set_path, out, minutes, pause_at = sys.argv[1:]
-step, taken = METHODS[method].step, []
+name = method.partition("-")[0]
+step, taken = METHODS[name].step, []
 
 def watched(self, state, noisy, gold):
     taken.append(1)
@@ -44,13 +50,13 @@ def watched(self, state, noisy, gold):
             time.sleep(0.1)
     return step(self, state, noisy, gold)
 
-METHODS[method].step = watched
+METHODS[name].step = watched
 begin(method, set_path, Path(out), float(minutes), resume=False)
 """
 
 
 def begin(method, set_path, out, minutes, resume, epochs=EPOCHS, seed=7):
-    chosen = create_method(method, **CHOSEN[method])
+    chosen = create_method(method.partition("-")[0], **CHOSEN[method])
     options = TrainingOptions(
         epochs=epochs,
         batch=2,

@@ -1,6 +1,7 @@
 """``metadcseg benchmark``: carry out a grid of runs, and say how far it is."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import yaml
@@ -40,8 +41,7 @@ def run(options: Namespace, console: Console) -> int:
     """Run the grid; the exit status is 2 where a run failed."""
     file, out = Path(options.grid), Path(options.out)
     grid = read_grid(file)
-    executor = _executor(options)
-    with alone(out):
+    with closing(_executor(options)) as executor, alone(out):
         benchmark = Benchmark(
             grid, out.resolve(), options.data, yaml.safe_load(file.read_text(encoding="utf-8"))
         )

@@ -123,5 +123,5 @@ def _collate(view: View, epoch: int, chosen: list[tuple[int, int]], share: Share
         warp=Warp(torch.stack([sample.warp for sample in samples])),
         edges=torch.stack(edges) if edges else None,
         trust=torch.stack(trust) if trust else None,
-        joint=None if share.devices == 1 else Joint(valid, len(chosen) / share.devices),
+        joint=None if share.devices == 1 else Joint(valid, len(chosen) / share.devices, share.devices),
     )

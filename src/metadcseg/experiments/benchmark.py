@@ -41,6 +41,10 @@ class Executor(Protocol):
         """Run all jobs, telling when each starts, and yield each as it ends; closing stops what runs."""
         ...
 
+    def close(self) -> None:
+        """Let go of what the executor holds between jobs."""
+        ...
+
 
 class LocalExecutor:
     """Runs jobs on this machine, so many at a time.
@@ -71,6 +75,9 @@ class LocalExecutor:
                         yield waiting.pop(future), future.result()
             finally:
                 children.stop()
+
+    def close(self) -> None:
+        """Hold nothing between jobs, so do nothing."""
 
 
 class Benchmark:

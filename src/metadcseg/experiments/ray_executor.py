@@ -58,6 +58,10 @@ class RayExecutor:
             for reference in running:
                 self._ray.cancel(reference, force=False, recursive=True)
 
+    def close(self) -> None:
+        """Let go of the cluster; one that was started for this benchmark ends."""
+        self._ray.shutdown()
+
     def _outcome(self, reference: Any) -> Outcome:
         try:
             outcome: Outcome = self._ray.get(reference)

@@ -57,4 +57,4 @@ def _part(gold: Batch, kept: Tensor, average: Average) -> Batch:
     held = {"pixels": (labels != IGNORE).sum().float(), "images": labels.new_tensor(count).float()}
     sizes = average(held)
     pixels = sizes["pixels"].clamp(min=1e-6)
-    return replace(part, joint=Joint(pixels, max(float(sizes["images"]), 1e-6)))
+    return replace(part, joint=Joint(pixels, max(float(sizes["images"]), 1e-6), gold.joint.devices))

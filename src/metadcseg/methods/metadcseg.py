@@ -197,8 +197,10 @@ class MetaDCSeg(MetaDCSegOptions):
         model: WeightModel = state.parts["weights"]
         if change is None:
             return model.read(noisy, opinion)
-        lr, pixels = state.updater.lr, noisy.whole.pixels
-        found = pixel_gradients(change, noisy.labels, opinion.labels, lr, pixels)
+        pixels = (
+            noisy.whole.pixels * noisy.whole.devices
+        )  # a weight is of one pixel among those of all devices
+        found = pixel_gradients(change, noisy.labels, opinion.labels, state.updater.lr, pixels)
         return model.update(noisy, opinion, PixelGradients(noisy.trusted(found.alpha), found.beta))
 
     def _boundary_weights(self, state: MethodState, output: Output, noisy: Batch, gamma: Tensor) -> Tensor:

@@ -214,7 +214,7 @@ class Loop:
         for part, pixels in zip(parts, zip(*counts, strict=True), strict=True):
             mean = torch.tensor(max(sum(pixels), 1.0) / self._team.size)
             images = part.whole.images
-            told.append(replace(part, joint=Joint(mean, images)))
+            told.append(replace(part, joint=Joint(mean, images, self._team.size)))
         return told[0], None if gold is None else told[1]
 
     def _step(self, noisy: Batch, gold: Batch | None) -> None:
