@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,19 @@ from metadcseg.warp import Warp
 
 Step = Callable[[], Any]
 
-EXACT = MetaDCSeg(meta_every=1)
+PIXELWISE = MetaDCSeg(
+    memory="persistent", pseudo_labels="current", gold_momentum=0.0, dice="given", cross_fit=False
+)
+"""A pair of weights for every pixel, as in the paper."""
+EXACT = replace(PIXELWISE, meta_every=1)
 METHODS = {
     "supervised": Supervised(gold="mixed"),
     "exact": EXACT,
-    "default": MetaDCSeg(),
-    "exact_virtual_step": MetaDCSeg(meta_every=1, virtual_step="exact"),
-    "decoder": MetaDCSeg(meta_every=1, tangents="decoder"),
-    "head": MetaDCSeg(meta_every=1, tangents="head"),
-    "not_shared": MetaDCSeg(meta_every=1, clean_supervision=False),
+    "default": PIXELWISE,
+    "exact_virtual_step": replace(EXACT, virtual_step="exact"),
+    "decoder": replace(EXACT, tangents="decoder"),
+    "head": replace(EXACT, tangents="head"),
+    "not_shared": replace(EXACT, clean_supervision=False),
 }
 """``not_shared`` has the gold gradient for the meta step only: what sharing it with supervision adds is nothing."""
 
@@ -168,7 +173,7 @@ def times(width: int, size: int, rounds: int) -> dict[str, list[float]]:
     names = ["supervised", *OPPONENTS, *(name for name in METHODS if name != "supervised")]
     with tempfile.TemporaryDirectory() as folder:
         steps = {name: step_of(name, width, size, f"{folder}/{name}") for name in names}
-        every = dict.fromkeys(names, EXACT.meta_every) | {"default": MetaDCSeg().meta_every}
+        every = dict.fromkeys(names, EXACT.meta_every) | {"default": PIXELWISE.meta_every}
         seconds: dict[str, list[float]] = {name: [] for name in names}
         for turn in range(rounds + 1):
             for name, step in steps.items():
