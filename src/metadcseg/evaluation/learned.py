@@ -20,6 +20,7 @@ from metadcseg.data.augmentation import AugmentOptions
 from metadcseg.data.loading import epoch_batches
 from metadcseg.data.store import PreparedSet
 from metadcseg.data.training_view import TrainingView
+from metadcseg.methods.common import evaluating
 from metadcseg.methods.contract import Method, MethodState
 from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
@@ -58,7 +59,11 @@ def judge_weights(
     if network.spatial_dims != 2 or not all(case.has_truth for case in prepared.select("train")):
         return None
     still = replace(
-        options, augment=AugmentOptions(flip=False, rotation=0.0, zoom=(0, 0)), devices=1, nodes=1
+        options,
+        augment=AugmentOptions(flip=False, rotation=0.0, zoom=(0, 0)),
+        devices=1,
+        nodes=1,
+        accelerator="cpu",
     )
     sums = _Sums()
     with restore_state(run, prepared, method, network, still) as state:
@@ -83,7 +88,8 @@ def _look(method: Method, state: MethodState, batch: Batch) -> tuple[WeightMaps,
         if weights is None:
             return None
         network = state.updater.averaged or state.network
-        probabilities = network(batch.images).logits.softmax(dim=1)
+        with evaluating(network) as asked:
+            probabilities = asked(batch.images).logits.softmax(dim=1)
     given = batch.labels.masked_fill(batch.labels == IGNORE, 0).unsqueeze(1)
     return weights, 1 - probabilities.gather(1, given).squeeze(1)
 

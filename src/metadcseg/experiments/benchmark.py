@@ -8,10 +8,11 @@ import json
 import os
 import platform
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from metadcseg.experiments.runner import (
     Job,
     Outcome,
     breach,
+    is_done,
     read_json,
     run_job,
     set_jobs,
@@ -31,13 +33,15 @@ from metadcseg.experiments.runner import (
 )
 from metadcseg.files import cannot_write, write_bytes
 
+Runs = Generator[tuple[Job, Outcome], None, None]
+
 
 class Executor(Protocol):
     """Where jobs are run."""
 
     workers: int
 
-    def run(self, jobs: Sequence[Job], started: Callable[[Job], None]) -> Iterator[tuple[Job, Outcome]]:
+    def run(self, jobs: Sequence[Job], started: Callable[[Job], None]) -> Runs:
         """Run all jobs, telling when each starts, and yield each as it ends; closing stops what runs."""
         ...
 
@@ -56,7 +60,7 @@ class LocalExecutor:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def run(self, jobs: Sequence[Job], started: Callable[[Job], None]) -> Iterator[tuple[Job, Outcome]]:
+    def run(self, jobs: Sequence[Job], started: Callable[[Job], None]) -> Runs:
         """Run all jobs; where the iterator is closed or interrupted, what runs saves and stops first."""
         children = Children()
 
@@ -97,14 +101,14 @@ class Benchmark:
         self.grid, self.out, self._data = grid, out, data
         self._file = out / "benchmark.json"
         before = read_json(self._file)
-        known = {entry["id"]: entry for entry in before.get("tasks", []) if isinstance(entry, dict)}
+        known = {entry.get("id"): entry for entry in before.get("tasks", []) if isinstance(entry, dict)}
         self.tasks = {task.id: task for task in grid.tasks()}
         self.entries = {
             name: {**_entry(task), "folder": f"runs/{grid.home(task).id}", **_kept(known.get(name, {}))}
             for name, task in self.tasks.items()
         }
         others = {name: entry for name, entry in known.items() if name not in self.tasks}
-        self._machine = _machine()
+        self._machine, self._writing = _machine(), threading.Lock()
         self._state: dict[str, Any] = {
             "format": 1,
             "name": grid.name,
@@ -127,13 +131,15 @@ class Benchmark:
             changed: called whenever a task has changed its state.
         """
         self._machine["workers"] = executor.workers
+        self.write()
         broken: dict[str, str] = {}
         for lot in set_jobs(self.grid, self.out, self._data):
-            for job, outcome in executor.run(lot, lambda job: None):
-                if outcome.status == "interrupted":
-                    return False
-                if outcome.status == "failed":
-                    broken[job.id.removeprefix("set ")] = f"{job.id} cannot be made: {outcome.error}"
+            with closing(executor.run(lot, lambda job: None)) as made:
+                for job, outcome in made:
+                    if outcome.status == "interrupted":
+                        return False
+                    if outcome.status == "failed":
+                        broken[job.id.removeprefix("set ")] = f"{job.id} cannot be made: {outcome.error}"
         ready = []
         for name, task in self.tasks.items():
             if self.grid.home(task) != task:
@@ -142,21 +148,23 @@ class Benchmark:
             if why:
                 self._set(name, status="failed", error=why[0])
             else:
-                ready.append(task_job(self.grid, task, self.out))
+                ready.append(task_job(self.grid, task, self.out, self._data))
         self.write()
         changed()
 
         def started(job: Job) -> None:
-            if not all(Path(file).exists() for file in job.results):
+            if not is_done(job):
                 self._set(job.id, status="running", attempts=self.entries[job.id]["attempts"] + 1)
+                self.write()
 
         stopped = False
         try:
-            for job, outcome in executor.run(ready, started):
-                stopped = stopped or outcome.status == "interrupted"
-                self._close(job.id, outcome)
-                self.write()
-                changed()
+            with closing(executor.run(ready, started)) as ended:
+                for job, outcome in ended:
+                    stopped = stopped or outcome.status == "interrupted"
+                    self._close(job.id, outcome)
+                    self.write()
+                    changed()
         finally:  # Ctrl-C: what was running has been stopped by its executor
             for entry in self.entries.values():
                 if entry["status"] == "running":
@@ -166,10 +174,11 @@ class Benchmark:
 
     def write(self) -> None:
         """Write ``benchmark.json``."""
-        seconds = self._before + time.monotonic() - self._since
-        tasks = [*self.entries.values(), *self._others]
-        content = {**self._state, "seconds": round(seconds, 1), "tasks": tasks}
-        write_bytes(self._file, (json.dumps(content, indent=1, default=str) + "\n").encode())
+        with self._writing:
+            seconds = self._before + time.monotonic() - self._since
+            tasks = [*self.entries.values(), *self._others]
+            content = {**self._state, "seconds": round(seconds, 1), "tasks": tasks}
+            write_bytes(self._file, (json.dumps(content, indent=1, default=str) + "\n").encode())
 
     def progress(self, name: str) -> tuple[int, int]:
         """Return how many epochs a run has done, of how many; (0, 0) where nothing is known."""
@@ -199,13 +208,23 @@ class Benchmark:
         """Return how a run broke the contract, against the first run on its set."""
         mine, task = self.out / "runs" / name, self.tasks[name]
         run = read_json(mine / "run.json")
-        on_set = self._first_finished(one for one, other in self.tasks.items() if other.data == task.data)
+        alike = self._shared_options(task)
+        on_set = self._first_finished(
+            one
+            for one, other in self.tasks.items()
+            if other.data == task.data and self._shared_options(other) == alike
+        )
         of_row = self._first_finished(one for one, other in self.tasks.items() if other.row == task.row)
         try:
             broken = breach(run, read_json(mine / "evaluation" / "test.json"), on_set or run, of_row or run)
         except (KeyError, TypeError) as error:
             broken = f"its records lack {error}"
         return None if broken is None else f"the benchmark contract is broken: {broken}"
+
+    def _shared_options(self, task: Task) -> list[Any]:
+        """Return what all rows have in common, unless ``vary`` multiplies them by it."""
+        options = self.grid.options_of(task.row)
+        return [options.get(part) for part in ("network", "training")]
 
     def _first_finished(self, names: Iterable[str]) -> dict[str, Any] | None:
         runs = (read_json(self.out / "runs" / name / "run.json") for name in names)
@@ -275,7 +294,7 @@ def _kept(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _needs(task: Task, made: str) -> bool:
     return made in (task.data, f"{task.set}/set") or (
-        task.gold is not None and made == f"{task.set}/gold-{task.gold:g}/set-{task.seed}"
+        task.gold is not None and made == f"{task.set}/gold-{task.gold}/set-{task.seed}"
     )
 
 

@@ -5,6 +5,8 @@ since only a method's own options may differ between rows; and the three honest 
 """
 
 import re
+import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -29,6 +31,7 @@ _KEYS = {
     "partial": str,
 }
 _SHARED = ("network", "training")
+_LONGEST = 80
 
 HONEST: dict[str, dict[str, Any]] = {
     "noisy only": {"method": "supervised"},
@@ -89,8 +92,9 @@ class Task:
             >>> Task("la", Noise("paper", 0.4), 0.02, "noisy + gold", 1).data
             'la/gold-0.02/paper-0.4/seed-1'
         """
-        gold = [] if self.gold is None else [f"gold-{self.gold:g}"]
-        return "/".join([self.set, *gold, self.noise.name, f"seed-{self.seed}"])
+        folds = [] if self.folds is None else [f"folds-{self.folds}"]
+        gold = [] if self.gold is None else [f"gold-{self.gold}"]
+        return "/".join([self.set, *folds, *gold, self.noise.name, f"seed-{self.seed}"])
 
     @property
     def id(self) -> str:
@@ -163,7 +167,7 @@ def read_grid(file: Path) -> Grid:
     """
     try:
         held = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{file} cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(held, dict):
         raise InputError(f"{file} must hold the keys {', '.join(_KEYS)}")
@@ -191,6 +195,9 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
             raise unknown_name(f"key in {where}", str(key), _KEYS)
         if not isinstance(value, _KEYS[key]):
             raise InputError(f"{where}: {key} must be a {_words(_KEYS[key])}, got {value!r}")
+    for part, value in (held.get("options") or {}).items():
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: options: {part} must hold options, got {value!r}")
     for key in ("sets", "rows"):
         if not held.get(key):
             raise InputError(f"{where}: {key} is missing: a grid needs sets and rows at least")
@@ -255,6 +262,8 @@ def _varied(rows: dict[str, Any], held: Mapping[str, Any], where: str) -> dict[s
             for part in reversed(path):
                 change = {part: change}
             more[f"{name}, {path[-1]} {value}"] = merged(row, change)
+        if more == rows:
+            raise InputError(f"{where}: vary {option} changes no row: no row has that method")
         rows = more
     return rows
 
@@ -263,6 +272,10 @@ def _row(name: object, value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not isinstance(value.get("method"), str):
         raise InputError(f"{where}: row '{name}' must have a method, and options under the method's name")
     method = value["method"]
+    if len(str(name)) > _LONGEST:
+        raise InputError(f"{where}: a row's name has at most {_LONGEST} characters, got '{name}'")
+    if not isinstance(value.get(method, {}), dict):
+        raise InputError(f"{where}: row '{name}': {method} must hold options, got {value[method]!r}")
     for key in value:
         if key in _SHARED:
             raise InputError(
@@ -278,6 +291,10 @@ def _row(name: object, value: object, where: str) -> dict[str, Any]:
 
 def _set(name: object, value: object, where: str) -> str:
     if isinstance(value, dict) and list(value) == ["prepare"] and isinstance(value["prepare"], str):
+        try:
+            shlex.split(value["prepare"])
+        except ValueError as error:
+            raise InputError(f"{where}: set '{name}': {error} in {value['prepare']!r}") from error
         return f"prepare {value['prepare']}"
     if isinstance(value, str):
         return value
@@ -301,7 +318,12 @@ def _noise(entry: object, where: str) -> Noise:
     rate = entry["rate"]
     if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 <= rate < 1:
         raise InputError(f"{where}: a noise rate is at least 0 and below 1, got {rate!r}")
-    return Noise(str(entry.get("model", "paper")), float(rate))
+    model = str(entry.get("model", "paper"))
+    if not model.isalpha():
+        raise InputError(
+            f"{where}: a noise model is one of those of metadcseg corrupt --model, got {model!r}"
+        )
+    return Noise(model, float(rate))
 
 
 def _gold(entry: object, where: str) -> float | int | None:
@@ -333,7 +355,7 @@ def _is(row: Mapping[str, Any], honest: Mapping[str, Any]) -> bool:
 
 
 def _check_unique(ids: Sequence[str], where: str) -> None:
-    twice = sorted({one for one in ids if ids.count(one) > 1})
+    twice = sorted(one for one, count in Counter(ids).items() if count > 1)
     if twice:
         raise InputError(
             f"{where}: two runs would be called {twice[0]}: give rows other names, and list nothing twice"

@@ -1,6 +1,6 @@
 """Run the jobs of a benchmark on a Ray cluster, whose machines share the file system."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,9 @@ class RayExecutor:
             ) from error
         self._run = ray.remote(run_job).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
 
-    def run(self, jobs: Sequence[Job], started: Callable[[Job], None]) -> Iterator[tuple[Job, Outcome]]:
+    def run(
+        self, jobs: Sequence[Job], started: Callable[[Job], None]
+    ) -> Generator[tuple[Job, Outcome], None, None]:
         """Run all jobs; where the iterator is closed or interrupted, what runs is cancelled, and can be resumed."""
         left, running = list(jobs), dict[Any, Job]()
         try:

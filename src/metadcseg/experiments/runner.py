@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Outcome:
         status: ``"done"``, ``"failed"`` or ``"interrupted"``.
         error: the last line that the failing command said.
         seconds: wall clock.
-        peak_bytes: the largest resident memory of any of its processes; None where the system does not tell.
+        peak_bytes: the largest resident memory of its first process, the training; None where the system is silent.
     """
 
     status: str
@@ -71,8 +72,10 @@ class Children:
         self._running: set[subprocess.Popen[bytes]] = set()
         self.stopping = False
 
-    def start(self, words: Sequence[str], log: Path, threads: int) -> "subprocess.Popen[bytes] | None":
-        """Start a command out of reach of the terminal's Ctrl-C; None where all are stopping."""
+    def start(
+        self, words: Sequence[str], log: Path, threads: int, lock: int | None = None
+    ) -> "subprocess.Popen[bytes] | None":
+        """Start a command, which inherits the lock, out of reach of the terminal's Ctrl-C; None where all stop."""
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         with self._lock, log.open("ab") as file:
             if self.stopping:
@@ -83,6 +86,7 @@ class Children:
                 stderr=file,
                 env=environment,
                 start_new_session=True,
+                pass_fds=() if lock is None else (lock,),
             )
             self._running.add(process)
         return process
@@ -107,19 +111,44 @@ def run_job(job: Job, children: Children | None = None) -> Outcome:
         job: what to run.
         children: knows the processes; by default nobody asks them to stop.
     """
-    if job.results and all(Path(file).exists() for file in job.results):
-        return Outcome("done")
-    children = children or Children()
-    log = Path(job.log)
+    children, log = children or Children(), Path(job.log)
     log.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(log.with_suffix(".lock"), children) as lock:
+        return Outcome("done") if is_done(job) else _carry_out(job, children, log, lock)
+
+
+def is_done(job: Job) -> bool:
+    """Return whether all results of a job are there and can be read."""
+    return bool(job.results) and all(read_json(Path(file)) for file in job.results)
+
+
+@contextmanager
+def _alone(file: Path, children: Children) -> Iterator[int | None]:
+    """Wait until no process has the job, also one that outlived a benchmark that was killed; yield what it inherits."""
+    if sys.platform == "win32":
+        yield None
+        return
+    import fcntl
+
+    with file.open("a") as lock:
+        while not children.stopping:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield lock.fileno()
+
+
+def _carry_out(job: Job, children: Children, log: Path, lock: int | None) -> Outcome:
     started, peak = time.monotonic(), None
     for words in job.commands:
-        process = children.start(words, log, job.threads)
+        process = children.start(words, log, job.threads, lock)
         if process is None:
             return Outcome("interrupted", seconds=time.monotonic() - started)
         status, used = _wait(process)
         children.ended(process)
-        peak = used if peak is None else max(peak, used or 0)
+        peak = used if peak is None else peak  # of the training, which comes first
         seconds = time.monotonic() - started
         if status == INTERRUPTED or (status and children.stopping):
             return Outcome("interrupted", None, seconds, peak)
@@ -137,7 +166,7 @@ def set_jobs(grid: Grid, out: Path, data: str) -> list[list[Job]]:
         data: stands for ``{data}`` in the words of ``prepare``.
     """
     clean = [
-        _set_job(f"{name}/set", shlex.split(words.replace("{data}", data)), out)
+        _set_job(f"{name}/set", [word.replace("{data}", data) for word in shlex.split(words)], out)
         for name, words in grid.sets.items()
         if words.startswith("prepare ")
     ]
@@ -146,10 +175,10 @@ def set_jobs(grid: Grid, out: Path, data: str) -> list[list[Job]]:
     for task in grid.tasks():
         if task.folds is not None:
             continue  # cross-validate makes its own
-        source = clean_path(grid, task.set, out)
+        source = clean_path(grid, task.set, out, data)
         if task.gold is not None:
-            name = f"{task.set}/gold-{task.gold:g}/set-{task.seed}"
-            words = ["split", source, "--keep", "--gold", f"{task.gold:g}", "--seed", str(task.seed)]
+            name = f"{task.set}/gold-{task.gold}/set-{task.seed}"
+            words = ["split", source, "--keep", "--gold", str(task.gold), "--seed", str(task.seed)]
             dealt[name] = _set_job(name, words, out)
             source = str(out / "sets" / name)
         noise = ["--model", task.noise.model, "--rate", f"{task.noise.rate:g}", "--seed", str(task.seed)]
@@ -157,28 +186,36 @@ def set_jobs(grid: Grid, out: Path, data: str) -> list[list[Job]]:
     return [clean, list(dealt.values()), list(noisy.values())]
 
 
-def clean_path(grid: Grid, name: str, out: Path) -> str:
+def clean_path(grid: Grid, name: str, out: Path, data: str) -> str:
     """Return where a clean set lies."""
     words = grid.sets[name]
-    return str(out / "sets" / name / "set") if words.startswith("prepare ") else words
+    return str(out / "sets" / name / "set") if words.startswith("prepare ") else words.replace("{data}", data)
 
 
-def task_job(grid: Grid, task: Task, out: Path) -> Job:
+def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
     """Return the job of a task.
 
     Args:
         grid: gives sets and options.
         task: which run.
         out: the benchmark's folder.
+        data: stands for ``{data}`` in the paths of sets.
     """
     folder = out / "runs" / task.id
     common = ["--config", grid.config, "--config", str(_row_file(out, task.row))]
     training = [*common, "--seed", str(task.seed), "--training.threads", "1"]
     if task.folds is not None:
         noise = ["--model", task.noise.model, "--rate", f"{task.noise.rate:g}"]
-        gold = [] if task.gold is None else ["--gold", f"{task.gold:g}"]
+        gold = [] if task.gold is None else ["--gold", str(task.gold)]
         dealt = [*noise, *gold, "--folds", str(task.folds)]
-        words = ["cross-validate", clean_path(grid, task.set, out), "--out", str(folder), *dealt, *training]
+        words = [
+            "cross-validate",
+            clean_path(grid, task.set, out, data),
+            "--out",
+            str(folder),
+            *dealt,
+            *training,
+        ]
         return Job(task.id, [words], f"{folder}.txt", [str(folder / "summary.json")])
     data = str(out / "sets" / task.data)
     train = ["train", "--data", data, "--out", str(folder), "--label", task.row, *training, "--resume"]
@@ -187,17 +224,20 @@ def task_job(grid: Grid, task: Task, out: Path) -> Job:
 
 
 def write_rows(grid: Grid, out: Path) -> None:
-    """Write a ``--config`` file for every row, ``rows/NAME.yaml``.
+    """Write a ``--config`` file for every row, ``rows/NAME.yaml``, and what sets and config the runs have.
 
     Raises:
         InputError: where a file is there and says something else: its runs have been made with that.
     """
-    for row in grid.rows:
-        file, content = _row_file(out, row), grid.options_of(row)
-        if file.exists() and yaml.safe_load(file.read_text()) != content:
-            raise InputError(
-                f"{file} was written for other options of row '{row}': give another --out, or the row another name"
-            )
+    files: dict[Path, tuple[str, Any]] = {
+        _row_file(out, row): (f"other options of row '{row}'", grid.options_of(row)) for row in grid.rows
+    }
+    files[out / "rows" / "of-all.config"] = ("another config", grid.config)
+    for name, words in grid.sets.items():
+        files[out / "sets" / f"{name}.yaml"] = (f"another set '{name}'", words)
+    for file, (what, content) in files.items():
+        if file.exists() and _read_yaml(file) != content:
+            raise InputError(f"{file} was written for {what}: give another --out, or another name")
         file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(file, yaml.safe_dump(content, sort_keys=False).encode())
 
@@ -231,6 +271,13 @@ def breach(
     if not scored or not (record.get("summary") or {}).get("dsc"):
         return "it was not scored on the test cases of its own set"
     return None
+
+
+def _read_yaml(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None  # damaged: what was meant is not known, so it is another
 
 
 def _set_job(name: str, words: list[str], out: Path) -> Job:

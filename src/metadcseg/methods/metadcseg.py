@@ -134,9 +134,10 @@ class MetaDCSeg(MetaDCSegOptions):
     def _opinion(self, state: MethodState, output: Output, noisy: Batch) -> Opinion:
         average = state.updater.averaged
         if self.pseudo_labels == "current" or average is None or not self._learns_weights(state):
-            return opinion_of(output.logits)
-        with evaluating(average) as averaged:
-            opinion = opinion_of(averaged(noisy.images).logits)
+            opinion = opinion_of(output.logits)
+        else:
+            with evaluating(average) as averaged:
+                opinion = opinion_of(averaged(noisy.images).logits)
         return opinion.against(noisy.labels) if self.memory == "shared" else opinion
 
     def _asks_gold(self, state: MethodState) -> bool:

@@ -106,3 +106,26 @@ def test_ready_grids_say_what_the_program_understands(file):
 def test_there_are_grids_for_every_table_of_the_paper():
     names = {file.stem.split("-")[1] for file in READY if file.stem.startswith("table")}
     assert names == {"1", "2", "3", "4", "5", "6", "7"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"vary": {"metadsceg.meta_every": [1, 2]}}, "changes no row"),
+        ({"options": {"training": 3}}, "options: training must hold options, got 3"),
+        (
+            {"rows": {**ROWS, "x": {"method": "supervised", "supervised": "mixed"}}},
+            "supervised must hold options",
+        ),
+        ({"rows": {**ROWS, "x" * 81: {"method": "l2b"}}}, "at most 80 characters"),
+        ({"sets": {"a": {"prepare": "phantom 'x"}}}, "No closing quotation"),
+        ({"noise": [{"model": "../../x", "rate": 0.3}]}, "a noise model is one of those"),
+    ],
+)
+def test_clumsy_grids_are_told_what_is_wrong(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        grid(**changes)
+
+
+def test_folds_have_folders_of_their_own():
+    assert not {task.id for task in grid().tasks()} & {task.id for task in grid(folds=2).tasks()}

@@ -1,11 +1,14 @@
 """Jobs of a benchmark: what a broken contract is called, what a command that fails leaves behind."""
 
 import copy
+import subprocess
 import sys
 
 import pytest
 
-from metadcseg.experiments.runner import Job, breach, run_job
+from metadcseg.errors import InputError
+from metadcseg.experiments.grid import HONEST, grid_of
+from metadcseg.experiments.runner import Job, breach, run_job, set_jobs, write_rows
 
 RUN = {
     "label": "noisy only",
@@ -69,7 +72,44 @@ def test_a_command_that_fails_is_told_by_its_last_line(tmp_path):
 
 def test_what_is_there_is_not_made_again(tmp_path):
     done = tmp_path / "done.json"
-    done.write_text("{}")
+    done.write_text('{"a": 1}')
     job = Job("one", [["no-such-command"]], str(tmp_path / "log.txt"), [str(done)])
     assert run_job(job).status == "done"
     assert not (tmp_path / "log.txt").exists()
+    done.write_text('{"a": ')  # damaged: it is made again
+    assert run_job(job).status == "failed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
+def test_a_process_that_outlived_its_benchmark_is_waited_for(tmp_path):
+    """Its lock is that of whoever inherited it: the job starts when that process ends."""
+    hold = "import fcntl, time; f = open('log.lock', 'a'); fcntl.flock(f, fcntl.LOCK_EX); "
+    hold += "print('held', flush=True); time.sleep(2)"
+    orphan = subprocess.Popen([sys.executable, "-c", hold], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert orphan.stdout.readline() == "held\n"
+    assert run_job(Job("one", [["check", "nowhere"]], str(tmp_path / "log.txt"))).status == "failed"
+    assert orphan.poll() == 0
+    orphan.stdout.close()
+
+
+def test_data_may_have_spaces_and_stand_in_paths(tmp_path):
+    held = {"sets": {"a": {"prepare": "phantom --source {data}/x"}, "b": "{data}/b"}, "rows": dict(HONEST)}
+    grid = grid_of(held, "g.yaml")
+    clean, _, noisy = set_jobs(grid, tmp_path, "/my data")
+    assert clean[0].commands[0][:4] == ["prepare", "phantom", "--source", "/my data/x"]
+    assert {job.commands[0][1] for job in noisy} == {str(tmp_path / "sets/a/set"), "/my data/b"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sentence"),
+    [
+        ({}, {"config": "demo"}, "another config"),
+        ({}, {"sets": {"a": "elsewhere"}}, "another set 'a'"),
+    ],
+)
+def test_runs_of_another_grid_are_not_taken_for_these(first, second, sentence, tmp_path):
+    held = {"sets": {"a": "here"}, "rows": dict(HONEST)}
+    write_rows(grid_of({**held, **first}, "g.yaml"), tmp_path)
+    write_rows(grid_of({**held, **first}, "g.yaml"), tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        write_rows(grid_of({**held, **second}, "g.yaml"), tmp_path)
