@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metadcseg.errors import InputError
-from metadcseg.tensors import IGNORE, check_shape
+from metadcseg.tensors import IGNORE, Batch, check_shape
 
 _SMOOTHING = 1.0
 """Pixels added to both sides of the Dice fraction: what makes an absent class finite."""
@@ -103,3 +103,14 @@ def mean_over_pixels(maps: Tensor, labels: Tensor, pixels: Tensor | None = None)
     """
     valid = labels != IGNORE
     return maps.masked_fill(~valid, 0.0).sum() / (valid.sum().clamp(min=1) if pixels is None else pixels)
+
+
+def mean_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the cross-entropy times trust, averaged over the pixels that are not ignored; a scalar."""
+    pixels = batch.trusted(pixel_cross_entropy(logits, batch.labels))
+    return mean_over_pixels(pixels, batch.labels, batch.whole.pixels)
+
+
+def mean_soft_dice(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the soft Dice loss of the labels as they are trusted, averaged over images; a scalar."""
+    return soft_dice_loss(logits.softmax(dim=1), batch.labels, batch.trust).sum() / batch.whole.images

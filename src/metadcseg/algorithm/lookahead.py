@@ -24,7 +24,7 @@ from metadcseg.algorithm.logit_change import (
 )
 from metadcseg.algorithm.meta_weights import PixelGradients, weighted_pixel_loss
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.losses import mean_over_pixels, pixel_cross_entropy, soft_dice_loss
+from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
 Virtual = Literal["exact", "linearised"]
@@ -84,10 +84,9 @@ def gold_gradient(
     leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
     with torch.enable_grad(), set_apart(gold.images):
         logits = call_with(network, leaves, gold.images, apart=True).logits
-        loss = mean_over_pixels(pixel_cross_entropy(logits, gold.labels), gold.labels, gold.whole.pixels)
+        loss = mean_cross_entropy(logits, gold)
         if dice:
-            region = soft_dice_loss(logits.softmax(dim=1), gold.labels).sum() / gold.whole.images
-            loss = loss + dice * region
+            loss = loss + dice * mean_soft_dice(logits, gold)
         return loss.detach(), _gradient(loss, leaves)
 
 

@@ -7,20 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from metadcseg.errors import InputError
-from metadcseg.losses import mean_over_pixels, pixel_cross_entropy, soft_dice_loss
+from metadcseg.losses import mean_cross_entropy, mean_soft_dice
 from metadcseg.tensors import Batch
-
-
-def mean_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the cross-entropy times trust, averaged over the pixels that are not ignored; a scalar."""
-    pixels = batch.trusted(pixel_cross_entropy(logits, batch.labels))
-    return mean_over_pixels(pixels, batch.labels, batch.whole.pixels)
 
 
 def supervised_loss(logits: Tensor, batch: Batch, dice: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Return mean cross-entropy + ``dice`` * mean soft Dice loss, and both by name, before the factor, detached."""
     pixel = mean_cross_entropy(logits, batch)
-    region = soft_dice_loss(logits.softmax(dim=1), batch.labels, batch.trust).sum() / batch.whole.images
+    region = mean_soft_dice(logits, batch)
     return pixel + dice * region, {"pixel": pixel.detach(), "dice": region.detach()}
 
 

@@ -11,8 +11,8 @@ from metadcseg.algorithm.logit_change import LogitChange, forward_with_change, t
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
 from metadcseg.algorithm.meta_weights import PixelGradients, update_weights, weighted_pixel_loss
 from metadcseg.errors import InputError
-from metadcseg.losses import mean_over_pixels
-from metadcseg.methods.common import class_probabilities, mean_cross_entropy, require_gold
+from metadcseg.losses import mean_cross_entropy, mean_over_pixels
+from metadcseg.methods.common import class_probabilities, require_gold
 from metadcseg.methods.contract import Declaration, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.options import check_range, check_types
 from metadcseg.methods.views import View, averaged_pseudo_labels, draw_views, own_view, view_batch

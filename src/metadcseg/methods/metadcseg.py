@@ -111,9 +111,8 @@ class MetaDCSeg(MetaDCSegOptions):
         """Return what is kept of a batch's pixels; None where nothing is."""
         if not self.meta or self.memory == "none":
             return None
-        network = state.updater.averaged if self.pseudo_labels == "average" else None
-        with evaluating(network or state.network) as asked:
-            opinion = opinion_of(asked(noisy.images).logits).against(noisy.labels)
+        average = state.updater.averaged if self.pseudo_labels == "average" else None
+        opinion = self._asked(average or state.network, noisy)
         kept: WeightMaps = state.parts["weights"].read(noisy, opinion)
         return kept
 
@@ -134,10 +133,16 @@ class MetaDCSeg(MetaDCSegOptions):
     def _opinion(self, state: MethodState, output: Output, noisy: Batch) -> Opinion:
         average = state.updater.averaged
         if self.pseudo_labels == "current" or average is None or not self._learns_weights(state):
-            opinion = opinion_of(output.logits)
-        else:
-            with evaluating(average) as averaged:
-                opinion = opinion_of(averaged(noisy.images).logits)
+            return self._told(output, noisy)
+        return self._asked(average, noisy)
+
+    def _asked(self, network: nn.Module, noisy: Batch) -> Opinion:
+        with evaluating(network) as still:
+            return self._told(still(noisy.images), noisy)
+
+    def _told(self, output: Output, noisy: Batch) -> Opinion:
+        """Return what a network's output says; where weights are shared, against the given labels."""
+        opinion = opinion_of(output.logits)
         return opinion.against(noisy.labels) if self.memory == "shared" else opinion
 
     def _asks_gold(self, state: MethodState) -> bool:
@@ -198,9 +203,8 @@ class MetaDCSeg(MetaDCSegOptions):
         model: WeightModel = state.parts["weights"]
         if change is None:
             return model.read(noisy, opinion)
-        pixels = (
-            noisy.whole.pixels * noisy.whole.devices
-        )  # a weight is of one pixel among those of all devices
+        # a weight is of one pixel among those of all devices
+        pixels = noisy.whole.pixels * noisy.whole.devices
         found = pixel_gradients(change, noisy.labels, opinion.labels, state.updater.lr, pixels)
         return model.update(noisy, opinion, PixelGradients(noisy.trusted(found.alpha), found.beta))
 

@@ -62,9 +62,7 @@ class SharedWeights:
 
     def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
         """Return alpha and beta of every pixel: (1, 0) where the rival is too improbable or the label unknown."""
-        cells, asked = self._cells(batch, opinion)
-        alpha = self.table.to(cells.device).flatten()[cells].masked_fill(~asked, 1.0)
-        return WeightMaps(alpha, 1.0 - alpha)
+        return self._look_up(*self._cells(batch, opinion))
 
     def update(self, batch: Batch, opinion: Opinion, gradients: PixelGradients) -> WeightMaps:
         """Let every cell that the batch holds take one step, and return the new weights."""
@@ -83,7 +81,7 @@ class SharedWeights:
         # of any size: only ratios within a cell count, and squares of 1e-23 would be 0 in float32
         self.sums = torch.where(held, FORGET * self.sums + mean * _SCALE, self.sums)
         self.squares = torch.where(held, FORGET * self.squares + (mean * _SCALE).square(), self.squares)
-        return self.read(batch, opinion)
+        return self._look_up(cells, asked)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the running sums."""
@@ -92,6 +90,10 @@ class SharedWeights:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self.sums, self.squares = state["sums"].clone(), state["squares"].clone()
+
+    def _look_up(self, cells: Tensor, asked: Tensor) -> WeightMaps:
+        alpha = self.table.to(cells.device).flatten()[cells].masked_fill(~asked, 1.0)
+        return WeightMaps(alpha, 1.0 - alpha)
 
     def _cells(self, batch: Batch, opinion: Opinion) -> tuple[Tensor, Tensor]:
         """Return the cell of every pixel, (N, H, W) int64, and where the table is asked, bool."""

@@ -25,7 +25,7 @@ from metadcseg.training.position import Position, Record
 from metadcseg.training.progress import Reporter
 from metadcseg.training.randomness import derive_seed, seed_device
 from metadcseg.training.run_folder import RunFolder, prediction_state, write_run
-from metadcseg.training.setup import Views
+from metadcseg.training.setup import Views, load_learned
 from metadcseg.training.stopping import StopRequest
 from metadcseg.training.team import Team
 from metadcseg.training.updater import SgdUpdater
@@ -157,10 +157,7 @@ class Loop:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Restore what :meth:`joint_state_dict` returned."""
         self.position = Position(**saved["position"])
-        self._state.network.load_state_dict(saved["network"])
-        self._updater.load_state_dict(saved["updater"])
-        self._state.load_state_dict(saved["method"])
-        self._storage.load_state_dict(saved["storage"])
+        load_learned(saved, self._state, self._updater, self._storage)
         means = own_means(saved["means"], self._team.seat.rank, self._team.size)
         self._means.load_state_dict(means, self._fabric.device)
         self._book.load_state_dict(saved["pictures"])

@@ -14,7 +14,7 @@ from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_maps import RunStorage
 from metadcseg.training.randomness import own_randomness
 from metadcseg.training.run_folder import RunFolder, read_run
-from metadcseg.training.setup import build, open_fabric, open_views
+from metadcseg.training.setup import build, load_learned, open_fabric, open_views
 from metadcseg.training.team import Team
 
 
@@ -47,10 +47,7 @@ def restore_state(
     fabric = open_fabric(options, team)
     with own_randomness(fabric.device):
         kept = RunStorage(folder.weights, len(views.train), views.train.frame, settings_digest(told))
-        made, updater, state = build(views, method, network, options, fabric, told["seed"], kept, team)
-        made.load_state_dict(saved["network"])
-        updater.load_state_dict(saved["updater"])
-        state.load_state_dict(saved["method"])
-        kept.load_state_dict(saved["storage"])
+        _, updater, state = build(views, method, network, options, fabric, told["seed"], kept, team)
+        load_learned(saved, state, updater, kept)
         updater.begin_epoch(saved["position"]["epoch"])
         yield state

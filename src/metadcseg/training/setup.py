@@ -19,6 +19,7 @@ from metadcseg.errors import InputError
 from metadcseg.methods.contract import Declaration, Method, MethodState, Storage
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.training.options import TrainingOptions
+from metadcseg.training.pixel_maps import RunStorage
 from metadcseg.training.randomness import derive_seed
 from metadcseg.training.seat import (
     seat_from_slurm,
@@ -188,6 +189,16 @@ def build(
         made.compile_passes()
     generator = torch.Generator().manual_seed(derive_seed(seed, "method"))
     return made, updater, method.start(made, updater, generator, storage)
+
+
+def load_learned(
+    saved: Mapping[str, Any], state: MethodState, updater: SgdUpdater, storage: RunStorage
+) -> None:
+    """Put all that a checkpoint holds of what was learned where :func:`build` has made room for it."""
+    state.network.load_state_dict(saved["network"])
+    updater.load_state_dict(saved["updater"])
+    state.load_state_dict(saved["method"])
+    storage.load_state_dict(saved["storage"])
 
 
 def _check_cases(prepared: PreparedSet, name: str, declared: Declaration) -> None:

@@ -8,9 +8,9 @@ from tests.contract.tools import PlainUpdater, batch, storage, tiny_network
 from torch import nn
 
 from metadcseg.errors import InputError
-from metadcseg.losses import soft_dice_loss
+from metadcseg.losses import mean_cross_entropy, soft_dice_loss
 from metadcseg.methods import MethodState, Supervised
-from metadcseg.methods.common import evaluating, mean_cross_entropy
+from metadcseg.methods.common import evaluating
 from metadcseg.tensors import Batch
 from metadcseg.warp import Warp
 
