@@ -2,10 +2,11 @@
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from metadcseg.errors import InputError
 
@@ -52,6 +53,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with atomic_file(path) as file:
         file.write(content)
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Take the lock of an open file, for this process and those that inherit it; False where others have it.
+
+    It is let go when the last of them has closed the file, however it ended. Windows has none: there it is True.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

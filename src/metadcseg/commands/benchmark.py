@@ -4,7 +4,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.live import Live
@@ -13,7 +12,7 @@ from rich.table import Table
 from metadcseg.commands.console import INTERRUPTED, plain_output
 from metadcseg.errors import InputError
 from metadcseg.experiments.benchmark import Benchmark, Executor, LocalExecutor, alone, remaining_seconds
-from metadcseg.experiments.grid import read_grid
+from metadcseg.experiments.read_grid import read_grid
 
 DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
 runs that are finished are not done again, interrupted ones go on where they were, and one that fails is reported while
@@ -39,14 +38,10 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Run the grid; the exit status is 2 where a run failed."""
-    file, out = Path(options.grid), Path(options.out)
-    grid = read_grid(file)
+    grid, out = read_grid(Path(options.grid)), Path(options.out)
     with closing(_executor(options)) as executor, alone(out):
-        benchmark = Benchmark(
-            grid, out.resolve(), options.data, yaml.safe_load(file.read_text(encoding="utf-8"))
-        )
+        benchmark = Benchmark(grid, out.resolve(), options.data)
         whole = _follow(benchmark, executor, console)
-        benchmark.write()
     if not whole:
         return INTERRUPTED
     failed = [entry for entry in benchmark.entries.values() if entry["status"] == "failed"]
@@ -89,7 +84,7 @@ def _follow(benchmark: Benchmark, executor: Executor, console: Console) -> bool:
 
 
 class _Shown:
-    """The live table; files are read at most every few seconds."""
+    """The live table, made anew once a second: who runs is asked how far it is."""
 
     def __init__(self, benchmark: Benchmark, workers: int) -> None:
         self._benchmark, self._workers = benchmark, workers

@@ -69,8 +69,7 @@ def run(options: Namespace, console: Console) -> int:
     for number, roles in enumerate(plan["roles"], start=1):
         folder = out / f"fold-{number}"
         _say(console, f"fold {number} of {len(plan['roles'])}")
-        note = {**plan, "model": options.model, "fold": number}
-        prepared = _fold_set(clean, folder / "set", roles, note, console)
+        prepared = _fold_set(clean, folder / "set", roles, {**plan, "fold": number}, console)
         record = _fold_run(prepared, folder / "run", config, seed, console)
         if record is None:
             return INTERRUPTED

@@ -7,7 +7,6 @@ are what decides, when a benchmark is started again, what is left to do.
 import json
 import os
 import platform
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -31,7 +30,7 @@ from metadcseg.experiments.runner import (
     task_job,
     write_rows,
 )
-from metadcseg.files import cannot_write, write_bytes
+from metadcseg.files import cannot_write, try_lock, write_bytes
 
 Runs = Generator[tuple[Job, Outcome], None, None]
 
@@ -91,13 +90,12 @@ class Benchmark:
         grid: what is to be run.
         out: the folder.
         data: stands for ``{data}`` in the grid.
-        given: the grid as the file has it, to be written down.
 
     Raises:
         InputError: where the folder holds runs with other options, or cannot be written.
     """
 
-    def __init__(self, grid: Grid, out: Path, data: str, given: dict[str, Any]) -> None:
+    def __init__(self, grid: Grid, out: Path, data: str) -> None:
         self.grid, self.out, self._data = grid, out, data
         self._file = out / "benchmark.json"
         before = read_json(self._file)
@@ -112,7 +110,7 @@ class Benchmark:
         self._state: dict[str, Any] = {
             "format": 1,
             "name": grid.name,
-            "grid": given,
+            "grid": grid.given,
             "machine": self._machine,
         }
         self._others = list(others.values())  # of a larger grid before: their runs are still here
@@ -244,15 +242,8 @@ def alone(out: Path) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(out, error) from error
     with file:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(
-                    f"{out}: another benchmark is running there: wait for it, or give another --out"
-                ) from error
+        if not try_lock(file):
+            raise InputError(f"{out}: another benchmark is running there: wait for it, or give another --out")
         yield
 
 
@@ -275,7 +266,6 @@ def _entry(task: Task) -> dict[str, Any]:
         "set": task.set,
         "noise": asdict(task.noise),
         "gold": task.gold,
-        "fold": None,
         "folds": task.folds,
         "row": task.row,
         "seed": task.seed,

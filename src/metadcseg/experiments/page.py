@@ -4,9 +4,7 @@ Nothing in the page is loaded from elsewhere: pictures travel inside it, there i
 its head forbids the browser to fetch anything. Names and ids are escaped, whatever they hold.
 """
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from metadcseg.data.store import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.experiments.curves import Curve, colour, draw_curves
 from metadcseg.experiments.gallery import Picture, noise_examples, prediction_examples
+from metadcseg.experiments.output import as_bytes, write_output
 from metadcseg.experiments.pictures import data_uri, file_uri
 from metadcseg.experiments.records import RunRecord, mapping, number, paired_difference, read_runs
 from metadcseg.experiments.sentences import comparisons, headline, mismatches, ranking, seeds, signed
@@ -82,7 +81,7 @@ def build_page(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    _write(Path(out), environment.from_string(template).render(context))
+    write_output(Path(out), as_bytes(environment.from_string(template).render(context)))
     return Path(out)
 
 
@@ -212,17 +211,3 @@ def _provenance(runs: Sequence[RunRecord], prepared: PreparedSet | None) -> list
         versions = ", ".join(f"{name} {value}" for name, value in mapping(run.info, "versions").items())
         facts.append((run.name, f"{run.folder}; seed {run.info.get('seed', 'unknown')}; {versions}"))
     return facts
-
-
-def _write(out: Path, text: str) -> None:
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(temporary, out)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise InputError(
-            f"{out} cannot be written ({error.strerror or error}); choose another --out"
-        ) from error

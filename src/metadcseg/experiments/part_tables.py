@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from metadcseg.experiments.grid import folder_name
+from metadcseg.experiments.grid import Noise, folder_name
 from metadcseg.experiments.main_tables import PAPERS, parts_of, seeds_of, set_of_paper, shown_metrics
 from metadcseg.experiments.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
 from metadcseg.experiments.records import mapping, number
@@ -283,6 +283,6 @@ def condition_key(condition: Condition) -> list[str]:
         >>> condition_key(Condition("la", "over", 0.4, 0.02))
         ['la', 'over-0.4', 'gold-0.02']
     """
-    noise = f"{condition.model}-{condition.rate:g}" if condition.rate else "clean"
-    names = [condition.set, noise, *([] if condition.gold is None else [f"gold-{condition.gold:g}"])]
+    gold = [] if condition.gold is None else [f"gold-{condition.gold:g}"]
+    names = [condition.set, Noise(condition.model, condition.rate).name, *gold]
     return [folder_name(name) for name in names]

@@ -123,9 +123,9 @@ def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
 
 def _read_run(folder: Path) -> RunRecord:
     run = RunRecord(folder)
-    run.info = _read_object(folder / "run.json", run.missing)
+    run.info = read_object(folder / "run.json", run.missing)
     run.epochs = _read_epochs(folder / "metrics.jsonl", run.missing)
-    run.evaluation = _read_object(folder / "evaluation" / "test.json", run.missing)
+    run.evaluation = read_object(folder / "evaluation" / "test.json", run.missing)
     if run.evaluation:
         predictions = mapping(run.evaluation, "predictions")
         run.cases = _read_cases(folder / "evaluation" / "test.csv", predictions, run.missing)
@@ -134,7 +134,8 @@ def _read_run(folder: Path) -> RunRecord:
     return run
 
 
-def _read_object(file: Path, missing: list[str]) -> dict[str, Any]:
+def read_object(file: Path, missing: list[str]) -> dict[str, Any]:
+    """Return the object in a JSON file; empty, with a sentence, where there is none."""
     try:
         value = json.loads(file.read_bytes())
     except FileNotFoundError:

@@ -1,7 +1,6 @@
 """Write the report of a benchmark: one page, Markdown with its figures, and every table as CSV and LaTeX."""
 
 import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import resources
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from metadcseg.errors import InputError
+from metadcseg.experiments.output import as_bytes, write_output
 from metadcseg.experiments.pictures import data_uri
 from metadcseg.experiments.read_benchmark import read_benchmark
 from metadcseg.experiments.render_csv import render_csv, render_values
@@ -45,15 +44,15 @@ def write_report(folder: Path, out: Path, cases: int = 3) -> tuple[BenchmarkReco
         files |= {f"figures/{plot.key}.png": plot.file for plot in section.plots}
         files |= {f"figures/{gallery.key}.png": draw_sheet(gallery) for gallery in section.galleries}
     for table in report.tables():
-        files[f"tables/{table.key}.csv"] = _bytes(render_csv(table))
-        files[f"tables/{table.key}.tex"] = _bytes(render_latex(table))
-    files["tables/values.csv"] = _bytes(render_values(record, report.tests))
-    files["report.md"] = _bytes(render_markdown(report))
-    files["index.html"] = _bytes(render_page(report))
+        files[f"tables/{table.key}.csv"] = as_bytes(render_csv(table))
+        files[f"tables/{table.key}.tex"] = as_bytes(render_latex(table))
+    files["tables/values.csv"] = as_bytes(render_values(record, report.tests))
+    files["report.md"] = as_bytes(render_markdown(report))
+    files["index.html"] = as_bytes(render_page(report))
     _clear(out, files)
-    files[LIST] = _bytes(json.dumps({"format": 1, "files": sorted(files)}, indent=1) + "\n")
+    files[LIST] = as_bytes(json.dumps({"format": 1, "files": sorted(files)}, indent=1) + "\n")
     for name, content in files.items():
-        _write(out / name, content)
+        write_output(out / name, content)
     return record, report
 
 
@@ -67,10 +66,6 @@ def render_page(report: Report) -> str:
     return environment.from_string(template).render(report=report)
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", errors="backslashreplace")
-
-
 def _clear(out: Path, files: Iterable[str]) -> None:
     """Remove what an earlier report wrote and this one does not, so that no old table is taken for a new one."""
     held = read_json(out / LIST).get("files")
@@ -80,17 +75,3 @@ def _clear(out: Path, files: Iterable[str]) -> None:
         if ours and ".." not in str(name) and name not in files:
             with suppress(OSError):
                 file.unlink()
-
-
-def _write(file: Path, content: bytes) -> None:
-    temporary = file.with_name(f".{file.name}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, file)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise InputError(
-            f"{file} cannot be written ({error.strerror or error}); choose another --out"
-        ) from error

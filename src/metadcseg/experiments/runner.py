@@ -5,7 +5,6 @@ that every executor does the same. Nothing that is finished is done again, and a
 it was.
 """
 
-import json
 import os
 import shlex
 import subprocess
@@ -22,7 +21,8 @@ import yaml
 
 from metadcseg.errors import InputError
 from metadcseg.experiments.grid import Grid, Task, folder_name
-from metadcseg.files import write_bytes
+from metadcseg.experiments.records import read_object
+from metadcseg.files import try_lock, write_bytes
 
 INTERRUPTED = 130
 """The exit status of a command that saved and stopped because it was asked to."""
@@ -128,15 +128,9 @@ def _alone(file: Path, children: Children) -> Iterator[int | None]:
     if sys.platform == "win32":
         yield None
         return
-    import fcntl
-
     with file.open("a") as lock:
-        while not children.stopping:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                time.sleep(0.5)
+        while not children.stopping and not try_lock(lock):
+            time.sleep(0.5)
         yield lock.fileno()
 
 
@@ -308,8 +302,4 @@ def _last_line(log: Path, status: int) -> str:
 
 def read_json(file: Path) -> dict[str, Any]:
     """Return the object in a file, empty where there is none."""
-    try:
-        held = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return held if isinstance(held, dict) else {}
+    return read_object(file, [])

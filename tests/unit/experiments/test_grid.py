@@ -6,7 +6,8 @@ import pytest
 
 import metadcseg
 from metadcseg.errors import InputError
-from metadcseg.experiments.grid import HONEST, Noise, Task, grid_of, read_grid
+from metadcseg.experiments.grid import HONEST, Noise, Task
+from metadcseg.experiments.read_grid import grid_of, read_grid
 from metadcseg.methods import create_method
 
 READY = sorted((Path(__file__).parents[3] / "experiments").glob("*/*.yaml"))

@@ -6,12 +6,12 @@ import io
 import json
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.unit.experiments.html_page import Page
 
 from metadcseg.data.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.store import PreparedSet, SetWriter
@@ -22,32 +22,6 @@ from metadcseg.experiments.records import paired_difference, read_runs
 HOSTILE = "<script>alert('x')</script>\"onload=\"x & $\\frac$"
 METRICS = ("dsc", "iou", "hd", "hd95", "nsd")
 NOISE = {"target": 0.4, "rate": 0.4071, "sd": 0.2, "scale": 1.3, "seed": 5, "vanished": 2, "model": "over"}
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags with attributes, and text."""
-
-    def __init__(self, path):
-        super().__init__(convert_charrefs=True)
-        self.tags = []
-        self.texts = []
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
-
-    def attributes(self, name):
-        return [attrs[name] for _, attrs in self.tags if name in attrs]
-
-    def images(self):
-        return [attrs for tag, attrs in self.tags if tag == "img"]
 
 
 def write_set(folder, hostile="phantom-hostile", noise=NOISE):

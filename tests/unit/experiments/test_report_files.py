@@ -6,11 +6,11 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
 from tests.unit.experiments.folders import Folder, made_scores, task, write_full
+from tests.unit.experiments.html_page import Page
 
 from metadcseg.errors import InputError
 from metadcseg.experiments.render_csv import csv_text
@@ -19,25 +19,6 @@ from metadcseg.experiments.render_markdown import markdown_text
 from metadcseg.experiments.report import write_report
 
 HOSTILE = "<script>alert('x')</script>\"onload=\"x|y & $\\frac$ %_{#}~^ [a](b) `c` *d* =1"
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags with attributes, and text."""
-
-    def __init__(self, path):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.texts = [], []
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
 
 
 @pytest.fixture(scope="module")

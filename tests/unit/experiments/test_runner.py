@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from metadcseg.errors import InputError
-from metadcseg.experiments.grid import HONEST, grid_of
+from metadcseg.experiments.grid import HONEST
+from metadcseg.experiments.read_grid import grid_of
 from metadcseg.experiments.runner import Job, breach, run_job, set_jobs, write_rows
 
 RUN = {
