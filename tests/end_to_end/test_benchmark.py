@@ -123,16 +123,20 @@ def _children(parent):
 def test_one_run_fails_and_the_others_go_on(sets, tmp_path):
     rows = {
         "right": {"method": "supervised"},
-        "wrong": {"method": "metadcseg", "metadcseg": {"eta": -1}},
+        "wrong": {"method": "metadcseg"},  # wants the average network, of which there is none
         "right, too": ROWS["noisy + gold"],
     }
-    file = write_grid(tmp_path, sets.clean, rows=rows, seeds=[0], partial="failures are asked about")
+    training = {"size": 32, "batch": 4, "gold_batch": 2, "epochs": 3, "figure_every": 0, "average": 0}
+    options = {"network": {"width": 4}, "training": training}
+    file = write_grid(
+        tmp_path, sets.clean, rows=rows, seeds=[0], options=options, partial="failures are asked about"
+    )
     result = cli("benchmark", file, "--out", tmp_path / "out", "--workers", 2)
     assert result.status == 2
     tasks = told(tmp_path / "out")
     failed = [task for task in tasks.values() if task["status"] == "failed"]
     assert [task["row"] for task in failed] == ["wrong"]
-    assert "eta must be above 0, got -1" in failed[0]["error"]
+    assert "training.average" in failed[0]["error"]
     assert "wrong/seed-0 failed: " in result.err
     assert [task["status"] for task in tasks.values()].count("done") == 2
 

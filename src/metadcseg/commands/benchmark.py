@@ -3,15 +3,20 @@
 import time
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from metadcseg.algorithm.noise_registry import noise_model
 from metadcseg.commands.console import INTERRUPTED, plain_output
+from metadcseg.config import read_config
 from metadcseg.errors import InputError
 from metadcseg.experiments.benchmark import Benchmark, Executor, LocalExecutor, alone, remaining_seconds
+from metadcseg.experiments.grid import Grid
 from metadcseg.experiments.read_grid import read_grid
 
 DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
@@ -39,8 +44,9 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Run the grid; the exit status is 2 where a run failed."""
     grid, out = read_grid(Path(options.grid)), Path(options.out)
+    check_names(grid, options.grid)
     with closing(_executor(options)) as executor, alone(out):
-        benchmark = Benchmark(grid, out.resolve(), options.data)
+        benchmark = Benchmark(grid, out.resolve(), str(Path(options.data).resolve()))
         whole = _follow(benchmark, executor, console)
     if not whole:
         return INTERRUPTED
@@ -50,6 +56,25 @@ def run(options: Namespace, console: Console) -> int:
     done = len(benchmark.entries) - len(failed)
     plain_output().print(f"{out}: {done} of {len(benchmark.entries)} runs are done; metadcseg report {out}")
     return 2 if failed else 0
+
+
+def check_names(grid: Grid, where: str) -> None:
+    """Ask whether config, methods, their options and kinds of noise exist, before anything runs for hours.
+
+    Raises:
+        InputError: naming the file and the row that does not.
+    """
+    for noise in grid.noise:
+        noise_model(noise.model, noise.rate)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "row.yaml"
+        for row in grid.rows:
+            file.write_text(yaml.safe_dump(grid.options_of(row)), encoding="utf-8")
+            try:
+                read_config(grid.config, str(file))
+            except InputError as error:
+                sentence = str(error).replace(f"--config {file}", "its options")
+                raise InputError(f"{where}: row '{row}': {sentence}") from error
 
 
 def _executor(options: Namespace) -> Executor:

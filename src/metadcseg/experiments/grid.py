@@ -17,6 +17,9 @@ HONEST: dict[str, dict[str, Any]] = {
 }
 """The rows that every table has: what a method has to beat, and what it cannot."""
 
+MOST_FOLDS = 20
+"""So many may a cross-validation have."""
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -165,6 +168,7 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 
 def is_honest(row: Mapping[str, Any], honest: Mapping[str, Any]) -> bool:
     """Return whether a row's options make it one of :data:`HONEST`."""
-    wanted = {"gold": "none", "labels": "given", **honest.get("supervised", {})}
-    held = {"gold": "none", "labels": "given", **row.get("supervised", {})}
+    defaults = {"gold": "none", "labels": "noisy"}
+    wanted = {**defaults, **honest.get("supervised", {})}
+    held = {**defaults, **row.get("supervised", {})}
     return row["method"] == "supervised" and all(held[key] == value for key, value in wanted.items())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.errors import InputError
+from metadcseg.experiments.grid import MOST_FOLDS
 from metadcseg.experiments.records import mapping, number, read_runs
 from metadcseg.experiments.summary import BenchmarkRecord, Condition, TaskRecord
 
@@ -44,7 +45,9 @@ def read_benchmark(folder: Path) -> BenchmarkRecord:
     for entry in held["tasks"]:
         task = _task(entry, folder) if isinstance(entry, Mapping) else None
         if task is None:
-            record.missing.append(f"{file}: a task without id, set, row and folder was left out.")
+            record.missing.append(
+                f"{file}: a task without id, set, row and folder, or with too many folds, was left out."
+            )
             continue
         if task.status == "done":
             task = _read(task, record.missing)
@@ -71,6 +74,8 @@ def _task(entry: Mapping[str, Any], home: Path) -> TaskRecord | None:
     if status == "failed" and BROKEN in str(error):
         status = "refused"
     folds = number(entry.get("folds"))
+    if folds and not 1 <= folds <= MOST_FOLDS:
+        return None
     place, _, last = entry["id"].rpartition("/")
     folder = _inside(home, entry["folder"])
     stored = _inside(home, f"sets/{place.rpartition('/')[0]}/{last}")

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.experiments.grid import HONEST, Grid, Noise, folder_name, is_honest, merged
+from metadcseg.experiments.grid import HONEST, MOST_FOLDS, Grid, Noise, folder_name, is_honest, merged
 
 _KEYS = {
     "name": str,
@@ -27,6 +27,7 @@ _KEYS = {
 }
 _SHARED = ("network", "training")
 _LONGEST = 80
+_MOST_VALUES = 100_000
 
 
 def read_grid(file: Path) -> Grid:
@@ -41,7 +42,18 @@ def read_grid(file: Path) -> Grid:
         raise InputError(f"{file} cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(held, dict):
         raise InputError(f"{file} must hold the keys {', '.join(_KEYS)}")
+    if _values_in(held, {}) > _MOST_VALUES:
+        raise InputError(f"{file} stands for more than {_MOST_VALUES} values: write fewer aliases (*name)")
     return grid_of(held, str(file))
+
+
+def _values_in(tree: object, known: dict[int, float]) -> float:
+    """Return how many values a tree stands for, aliases counted where they are used; infinite in a circle."""
+    children = [*tree, *tree.values()] if isinstance(tree, dict) else tree if isinstance(tree, list) else []
+    if id(tree) not in known:
+        known[id(tree)] = float("inf")
+        known[id(tree)] = 1 + sum(_values_in(child, known) for child in children)
+    return known[id(tree)]
 
 
 def grid_of(held: Mapping[str, Any], where: str) -> Grid:
@@ -86,8 +98,8 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
         partial=held.get("partial"),
         given=held,
     )
-    if grid.folds is not None and not 2 <= grid.folds <= 20:
-        raise InputError(f"{where}: folds must be from 2 to 20, got {grid.folds}")
+    if grid.folds is not None and not 2 <= grid.folds <= MOST_FOLDS:
+        raise InputError(f"{where}: folds must be from 2 to {MOST_FOLDS}, got {grid.folds}")
     _check_honest(grid, where)
     _check_unique([task.id for task in grid.tasks()], where)
     return grid

@@ -181,9 +181,10 @@ def set_jobs(grid: Grid, out: Path, data: str) -> list[list[Job]]:
 
 
 def clean_path(grid: Grid, name: str, out: Path, data: str) -> str:
-    """Return where a clean set lies."""
+    """Return where a clean set lies, as a worker with another working directory finds it."""
     words = grid.sets[name]
-    return str(out / "sets" / name / "set") if words.startswith("prepare ") else words.replace("{data}", data)
+    made = words.startswith("prepare ")
+    return str(out / "sets" / name / "set" if made else Path(words.replace("{data}", data)).resolve())
 
 
 def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
@@ -196,7 +197,9 @@ def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
         data: stands for ``{data}`` in the paths of sets.
     """
     folder = out / "runs" / task.id
-    common = ["--config", grid.config, "--config", str(_row_file(out, task.row))]
+    config = Path(grid.config)
+    start = str(config.resolve()) if config.is_file() else grid.config
+    common = ["--config", start, "--config", str(_row_file(out, task.row))]
     training = [*common, "--seed", str(task.seed), "--training.threads", "1"]
     if task.folds is not None:
         noise = ["--model", task.noise.model, "--rate", f"{task.noise.rate:g}"]

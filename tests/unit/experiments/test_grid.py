@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import metadcseg
+from metadcseg.commands.benchmark import check_names
 from metadcseg.errors import InputError
 from metadcseg.experiments.grid import HONEST, Noise, Task
 from metadcseg.experiments.read_grid import grid_of, read_grid
-from metadcseg.methods import create_method
 
 READY = sorted((Path(__file__).parents[3] / "experiments").glob("*/*.yaml"))
 PRESETS = Path(metadcseg.__file__).parent / "configs"
@@ -93,13 +93,21 @@ def test_files_that_hold_no_grid(content, tmp_path):
         read_grid(tmp_path / "none.yaml")
 
 
+def test_aliases_that_stand_for_billions_of_values(tmp_path):
+    bomb = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    bomb += [f"a{one}: &a{one} [{', '.join([f'*a{one - 1}'] * 10)}]" for one in range(1, 10)]
+    for content in ("\n".join(bomb), "sets: &a {b: *a}"):
+        file = tmp_path / "g.yaml"
+        file.write_text(content)
+        with pytest.raises(InputError, match="write fewer aliases"):
+            read_grid(file)
+
+
 @pytest.mark.parametrize("file", READY, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_ready_grids_say_what_the_program_understands(file):
     grid = read_grid(file)
     assert len(grid.tasks()) >= 5
-    for row in grid.rows:
-        options = grid.options_of(row)
-        create_method(options["method"], **options.get(options["method"], {}))
+    check_names(grid, str(file))
     assert grid.config == "small" or (PRESETS / f"{grid.config}.yaml").exists()
     assert (file.parent.name == "paper") == grid.config.startswith("paper-")
 
@@ -126,6 +134,33 @@ def test_there_are_grids_for_every_table_of_the_paper():
 def test_clumsy_grids_are_told_what_is_wrong(changes, sentence):
     with pytest.raises(InputError, match=sentence):
         grid(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"rows": {**ROWS, "x": {"method": "metadcsek"}}}, "row 'x': unknown method 'metadcsek'"),
+        (
+            {"rows": {**ROWS, "x": {"method": "l2b", "l2b": {"vews": True}}}},
+            "row 'x': its options: unknown option 'l2b.vews': did you mean 'l2b.views'",
+        ),
+        (
+            {"rows": {**ROWS, "x": {"method": "metadcseg", "metadcseg": {"eta": -1}}}},
+            "row 'x': .*eta must be above 0",
+        ),
+        ({"options": {"training": {"epocs": 3}}}, "row 'noisy only': .*unknown option 'training.epocs'"),
+        ({"config": "smal"}, "unknown preset 'smal'"),
+        ({"noise": [{"model": "ovr", "rate": 0.3}]}, "unknown noise model 'ovr'"),
+    ],
+)
+def test_names_that_nobody_knows_are_told_before_anything_runs(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        check_names(grid(**changes), "g.yaml")
+
+
+def test_what_is_the_default_may_be_written_out():
+    rows = {**ROWS, "noisy only": {"method": "supervised", "supervised": {"labels": "noisy", "gold": "none"}}}
+    assert len(grid(rows=rows).tasks()) == 12
 
 
 def test_folds_have_folders_of_their_own():

@@ -268,6 +268,7 @@ def test_missing_and_odd_pieces_never_break_it(tmp_path, piece, content):
         {"seed": None},
         {"folds": 3},
         {"folds": "x"},
+        {"folds": 1_000_000_000},
         {"seconds": None, "peak_bytes": None},
         {"status": None},
         {"status": "odd", "error": 5},
