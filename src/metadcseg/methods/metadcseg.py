@@ -122,7 +122,7 @@ class MetaDCSeg(MetaDCSegOptions):
 
     def _weight_model(self, updater: Updater, storage: Storage) -> WeightModel:
         if self.memory == "shared":
-            return SharedWeights(updater.mean, self.doubt)
+            return SharedWeights(updater.mean, self.doubt, self.pardon)
         if self.memory == "none":
             return NoMemory(self.eta, self.meta_scaling)
         return PersistentWeights(self.eta, self.meta_scaling, storage)

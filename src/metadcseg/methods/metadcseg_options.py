@@ -29,6 +29,8 @@ class MetaDCSegOptions:
             pair for every training pixel, ``"none"`` always starts from eq. 2.
         doubt: with shared weights, pixels are asked about where the most probable other class has at least this
             part of the probability of both, above 0 and at most 0.5 (only where it is the more probable one).
+        pardon: with shared weights, labels are believed where opposite mistakes (too much here, too little there)
+            are about as frequent; without, only evidence counts.
         pseudo_labels: arg max of the network as it stands (``"current"``, eq. 1) or of its moving average; with
             shared weights not the given class, where that is the arg max.
         virtual_step: ``"exact"`` takes the gold gradient after the virtual step (eq. 21-22),
@@ -74,6 +76,7 @@ class MetaDCSegOptions:
     normalisation: Normalisation = "image"
     memory: Literal["shared", "persistent", "none"] = "shared"
     doubt: float = 0.1
+    pardon: bool = True
     pseudo_labels: Literal["current", "average"] = "average"
     virtual_step: Virtual = "linearised"
     meta_every: int = 2

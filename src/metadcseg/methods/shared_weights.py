@@ -29,12 +29,15 @@ PRIOR = 2.0
 PRIOR_AGREED = 4.0
 """The same where the network finds the given class more probable than the other one: 0.98."""
 
+EVIDENCE = 2.0
+"""How much of a logit each unit of z is worth."""
+
 FORGET = 0.99
 """How much of a cell's sums stays at each update."""
 
 
 class SharedWeights:
-    """A table of one number z per cell; alpha = sigmoid(prior + z), beta = 1 - alpha.
+    """A table of one number z per cell; alpha = sigmoid(prior + 2 z), beta = 1 - alpha.
 
     z is the running sum of the cell's mean meta-gradients, with the sign of descent, over the root of the running sum
     of their squares: gradients that keep their sign drive it up to 10, gradients that are noise leave it near 0. So
@@ -43,22 +46,29 @@ class SharedWeights:
     Args:
         average: over the devices that share every batch; on one device, what it is given.
         doubt: least part that the rival has of the probability of both, where a pixel is asked about.
+        pardon: whether labels are believed where opposite mistakes are as frequent: distrust that a cell has in
+            common with its mirror image (given class and rival exchanged) is taken back, in proportion to the rarer
+            of the two. Such mistakes cancel out in what a network learns, and still say where the outline is.
 
     What it is given as opinion is that against the given labels (:meth:`~metadcseg.methods.opinion.Opinion.against`).
     """
 
-    def __init__(self, average: Average = dict, doubt: float = 0.5) -> None:
+    def __init__(self, average: Average = dict, doubt: float = 0.5, pardon: bool = False) -> None:
         self._average = average
         self._doubt = doubt
-        self.sums = self.squares = torch.zeros(0)  # until the first batch tells how many classes there are
+        self._pardon = pardon
+        # until the first batch tells how many classes there are
+        self.sums = self.squares = self.counts = torch.zeros(0)
 
     @property
     def table(self) -> Tensor:
         """Alpha of every cell, (given class, rival, probability, distance); empty before the first batch."""
         z = self.sums / self.squares.sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+        if self._pardon and len(z):
+            z = z - self._in_common(z)
         prior = torch.full((PROBABILITIES, 1), PRIOR)
         prior[PROBABILITIES // 2 :] = PRIOR_AGREED
-        return torch.sigmoid(prior + z)
+        return torch.sigmoid(prior + EVIDENCE * z)
 
     def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
         """Return alpha and beta of every pixel: (1, 0) where the rival is too improbable or the label unknown."""
@@ -76,8 +86,10 @@ class SharedWeights:
                 "count": torch.bincount(chosen, minlength=size).float(),
             }
         )
-        held = (found["count"] > 0).view(shape).cpu()
-        mean = (found["sum"] / found["count"].clamp(min=torch.finfo(torch.float32).tiny)).view(shape).cpu()
+        count = found["count"].view(shape).cpu()
+        held = count > 0
+        mean = found["sum"].view(shape).cpu() / count.clamp(min=torch.finfo(torch.float32).tiny)
+        self.counts = FORGET * self.counts + count
         # of any size: only ratios within a cell count, and squares of 1e-23 would be 0 in float32
         self.sums = torch.where(held, FORGET * self.sums + mean * _SCALE, self.sums)
         self.squares = torch.where(held, FORGET * self.squares + (mean * _SCALE).square(), self.squares)
@@ -85,11 +97,18 @@ class SharedWeights:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the running sums."""
-        return {"sums": self.sums, "squares": self.squares}
+        return {"sums": self.sums, "squares": self.squares, "counts": self.counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self.sums, self.squares = state["sums"].clone(), state["squares"].clone()
+        self.sums, self.squares, self.counts = (state[name].clone() for name in ("sums", "squares", "counts"))
+
+    def _in_common(self, z: Tensor) -> Tensor:
+        """Return the distrust (at most 0) that cells share with their mirror images, as far as both are frequent."""
+        count, mirrored = self.counts, self.counts.transpose(0, 1)
+        frequent = torch.maximum(count, mirrored).clamp(min=torch.finfo(torch.float32).tiny)
+        shared = torch.maximum(z, z.transpose(0, 1)).clamp(max=0)
+        return shared * torch.minimum(count, mirrored) / frequent
 
     def _look_up(self, cells: Tensor, asked: Tensor) -> WeightMaps:
         alpha = self.table.to(cells.device).flatten()[cells].masked_fill(~asked, 1.0)
@@ -108,7 +127,7 @@ class SharedWeights:
         levels, distances = PROBABILITIES, len(DISTANCES) + 1
         if not len(self.sums):
             self.sums = torch.zeros(classes, classes, levels, distances)
-            self.squares = torch.zeros_like(self.sums)
+            self.squares, self.counts = torch.zeros_like(self.sums), torch.zeros_like(self.sums)
         cell = given * classes + opinion.labels
         cell = (cell * levels + level) * distances + outline_distance(labels)
         return cell, valid & (given != opinion.labels) & (trusted <= 1 - self._doubt)

@@ -7,6 +7,7 @@ from torch import Tensor
 from metadcseg.algorithm.meta_weights import PixelGradients
 from metadcseg.methods.opinion import Opinion
 from metadcseg.methods.shared_weights import (
+    EVIDENCE,
     FORGET,
     PRIOR,
     PRIOR_AGREED,
@@ -60,7 +61,7 @@ def test_a_cell_descends_at_a_pace_that_knows_no_size(alpha: float, beta: float,
         weights = model.update(batch(GIVEN), opinion(SAID), constant(alpha, beta))
         sums, squares = FORGET * sums + (1 if rises else -1), FORGET * squares + 1
         z = sums / squares**0.5
-    expected = torch.sigmoid(torch.tensor(PRIOR + z))
+    expected = torch.sigmoid(torch.tensor(PRIOR + EVIDENCE * z))
     torch.testing.assert_close(weights.alpha[GIVEN != SAID], expected.expand(int((GIVEN != SAID).sum())))
 
 
@@ -83,12 +84,45 @@ def test_a_cell_takes_the_mean_of_its_pixels() -> None:
     weights = model.update(batch(GIVEN), opinion(SAID), PixelGradients(gradients, -gradients))
     believed = torch.sigmoid(torch.tensor(PRIOR)).item()
     assert weights.alpha[ring].unique().tolist() == pytest.approx(
-        [torch.sigmoid(torch.tensor(PRIOR - 1)).item()]
+        [torch.sigmoid(torch.tensor(PRIOR - EVIDENCE)).item()]
     )
     others = (GIVEN != SAID) & ~ring
     assert weights.alpha[others].unique().tolist() == pytest.approx(
         [believed]
     )  # a gradient of 0 says nothing
+
+
+@pytest.mark.parametrize(
+    ("missed", "pardoned"),
+    [(0.0, False), (1.0, True), (-1.0, False)],
+    ids=["unknown", "both ways", "one way"],
+)
+def test_distrust_that_opposite_mistakes_share_is_taken_back(missed: float, pardoned: bool) -> None:
+    """Half of the images are outlined too large, half too small; gold speaks against the former each time."""
+    plain, lenient = SharedWeights(), SharedWeights(pardon=True)
+    large, small = (batch(GIVEN), opinion(SAID)), (batch(SAID), opinion(GIVEN))
+    for model in (plain, lenient):
+        for _ in range(20):
+            model.update(*large, constant(1.0, -1.0))
+            model.update(*small, constant(missed, -missed))
+    differ = (GIVEN != SAID) & (outline_distance(GIVEN) == 0)
+    before, after = (model.read(*large).alpha[differ] for model in (plain, lenient))
+    assert before.max() < 0.2
+    if pardoned:
+        assert after.min() > 0.7
+    else:
+        torch.testing.assert_close(after, before)
+
+
+def test_a_rare_opposite_pardons_little() -> None:
+    model = SharedWeights(pardon=True)
+    few = SAID.clone()
+    few[:, 19, 20:22] = 1  # two pixels that the annotator left out
+    for _ in range(20):
+        model.update(batch(GIVEN), opinion(SAID), constant(1.0, -1.0))
+        model.update(batch(SAID), opinion(few), constant(1.0, -1.0))
+    differ = GIVEN != SAID
+    assert model.read(batch(GIVEN), opinion(SAID)).alpha[differ].max() < 0.2
 
 
 def test_several_classes_have_cells_of_their_own() -> None:
