@@ -102,9 +102,12 @@ class Benchmark:
         known = {entry.get("id"): entry for entry in before.get("tasks", []) if isinstance(entry, dict)}
         self.tasks = {task.id: task for task in grid.tasks()}
         self.entries = {
-            name: {**_entry(task), "folder": f"runs/{grid.home(task).id}", **_kept(known.get(name, {}))}
+            name: {**_entry(task), "folder": f"runs/{grid.home(task).id}"}
             for name, task in self.tasks.items()
         }
+        for name, entry in self.entries.items():
+            if (out / entry["folder"]).exists():  # else somebody deleted it, and it begins anew
+                entry.update(_kept(known.get(name, {})))
         others = {name: entry for name, entry in known.items() if name not in self.tasks}
         self._machine, self._writing = _machine(), threading.Lock()
         self._state: dict[str, Any] = {

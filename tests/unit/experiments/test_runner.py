@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from metadcseg.errors import InputError
+from metadcseg.experiments.benchmark import Benchmark
 from metadcseg.experiments.grid import HONEST
 from metadcseg.experiments.read_grid import grid_of
 from metadcseg.experiments.runner import Job, breach, run_job, set_jobs, write_rows
@@ -114,3 +115,16 @@ def test_runs_of_another_grid_are_not_taken_for_these(first, second, sentence, t
     write_rows(grid_of({**held, **first}, "g.yaml"), tmp_path)
     with pytest.raises(InputError, match=sentence):
         write_rows(grid_of({**held, **second}, "g.yaml"), tmp_path)
+
+
+def test_a_run_whose_folder_was_deleted_counts_anew(tmp_path):
+    grid = grid_of({"sets": {"la": "la-set"}, "rows": dict(HONEST), "seeds": [0]}, "g.yaml")
+    before = Benchmark(grid, tmp_path, "data")
+    for entry in before.entries.values():
+        entry.update(seconds=100.0, attempts=2)
+    before.write()
+    kept, deleted, *_ = before.entries
+    (tmp_path / "runs" / kept).mkdir(parents=True)
+    after = Benchmark(grid, tmp_path, "data").entries
+    assert (after[kept]["seconds"], after[kept]["attempts"]) == (100.0, 2)
+    assert (after[deleted]["seconds"], after[deleted]["attempts"]) == (0.0, 0)
