@@ -1,5 +1,7 @@
 """Run the jobs of a benchmark on a Ray cluster, whose machines share the file system."""
 
+import signal
+import threading
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ class RayExecutor:
                 "--executor ray needs Ray: pip install 'metadcseg[ray]', or take --executor local"
             ) from error
         self.workers, self._ray = workers, ray
+        asked_to_stop = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -39,6 +42,9 @@ class RayExecutor:
             raise InputError(
                 f"the Ray cluster {address or 'of this machine'} cannot be reached ({line})"
             ) from error
+        finally:  # Ray's own handler would end the process without letting the runs save
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, asked_to_stop)
         self._run = ray.remote(run_job).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
 
     def run(

@@ -1,14 +1,17 @@
 """Jobs of a benchmark: what a broken contract is called, what a command that fails leaves behind."""
 
 import copy
+import signal
 import subprocess
 import sys
+import types
 
 import pytest
 
 from metadcseg.errors import InputError
 from metadcseg.experiments.benchmark import Benchmark
 from metadcseg.experiments.grid import HONEST
+from metadcseg.experiments.ray_executor import RayExecutor
 from metadcseg.experiments.read_grid import grid_of
 from metadcseg.experiments.runner import Job, breach, run_job, set_jobs, write_rows
 
@@ -115,6 +118,26 @@ def test_runs_of_another_grid_are_not_taken_for_these(first, second, sentence, t
     write_rows(grid_of({**held, **first}, "g.yaml"), tmp_path)
     with pytest.raises(InputError, match=sentence):
         write_rows(grid_of({**held, **second}, "g.yaml"), tmp_path)
+
+
+def test_ray_leaves_it_to_us_what_sigterm_does(monkeypatch):
+    """Ray's init lets SIGTERM end the process at once; a stand-in does the same without starting a cluster."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    class Remote:
+        def options(self, **values):
+            return self
+
+    ray = types.ModuleType("ray")
+    ray.init = lambda **values: signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ray.remote = lambda function: Remote()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        RayExecutor(1, None, 1.0, 0.0)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_run_whose_folder_was_deleted_counts_anew(tmp_path):
