@@ -8,7 +8,7 @@ from typing import Any
 
 from metadcseg.errors import InputError
 from metadcseg.experiments.grid import MOST_FOLDS
-from metadcseg.experiments.records import mapping, number, read_runs
+from metadcseg.experiments.records import mapping, number, read_object, read_runs
 from metadcseg.experiments.summary import BenchmarkRecord, Condition, TaskRecord
 
 BROKEN = "the benchmark contract is broken"
@@ -118,17 +118,6 @@ def _read(task: TaskRecord, missing: list[str]) -> TaskRecord:
         missing += run.missing
     held = replace(task, runs=[run for run in runs if run.info and run.evaluation])
     if not task.folds:
-        held.weights = _optional(task.folder / "evaluation" / "weights.json", missing)
-        held.cost = _optional(task.folder / "evaluation" / "cost.json", missing)
+        held.weights = read_object(task.folder / "evaluation" / "weights.json", missing, optional=True)
+        held.cost = read_object(task.folder / "evaluation" / "cost.json", missing, optional=True)
     return held
-
-
-def _optional(file: Path, missing: list[str]) -> dict[str, Any]:
-    try:
-        held = json.loads(file.read_bytes())
-        return held if isinstance(held, dict) else {}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        missing.append(f"{file} cannot be read ({type(error).__name__}).")
-        return {}

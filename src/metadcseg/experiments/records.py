@@ -134,12 +134,12 @@ def _read_run(folder: Path) -> RunRecord:
     return run
 
 
-def read_object(file: Path, missing: list[str]) -> dict[str, Any]:
-    """Return the object in a JSON file; empty, with a sentence, where there is none."""
+def read_object(file: Path, missing: list[str], optional: bool = False) -> dict[str, Any]:
+    """Return the object in a JSON file; empty, with a sentence, where there is none (unless it may be absent)."""
     try:
         value = json.loads(file.read_bytes())
     except FileNotFoundError:
-        missing.append(f"{file} does not exist.")
+        missing += [] if optional else [f"{file} does not exist."]
     except (OSError, ValueError, RecursionError) as error:
         missing.append(f"{file} cannot be read ({type(error).__name__}).")
     else:
