@@ -19,11 +19,15 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLD_SLICES = 6
+LAYOUT = f"every other slice of those that train and choose, {GOLD_SLICES} gold slices"
 
 
 def lay_out_left_atrium(source: Path, target: Path) -> None:
     """Copy what is used of the volumes into one folder per role, six gold slices of the fifth among it."""
+    stamp = target / "layout.txt"
     if target.exists():
+        if not stamp.exists() or stamp.read_text() != LAYOUT:
+            sys.exit(f"{target} was laid out otherwise (wanted: {LAYOUT}): give another --work")
         return
     draft = target.with_name(target.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -37,6 +41,7 @@ def lay_out_left_atrium(source: Path, target: Path) -> None:
             chosen = slices_of(role, label)
             with h5py.File(draft / role / file.name, "w") as cut:
                 cut["image"], cut["label"] = image[:, :, chosen], label[:, :, chosen]
+    (draft / stamp.name).write_text(LAYOUT)
     draft.rename(target)
 
 

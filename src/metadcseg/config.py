@@ -79,12 +79,12 @@ def run_config(values: Namespace) -> RunConfig:
     return RunConfig(methods[values.method], made.network, made.training, methods)
 
 
-def read_config(*names: str) -> RunConfig:
-    """Return the configuration in files or presets, of which later ones outweigh earlier ones.
+def read_config(name: str) -> RunConfig:
+    """Return the configuration in a file or preset.
 
     Raises:
         InputError: where there is no such file, or something in it is unknown or not allowed.
     """
     parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
     add_run_options(parser)
-    return run_config(parse(parser, [word for name in names for word in ("--config", name)]))
+    return run_config(parse(parser, ["--config", name]))

@@ -1,7 +1,8 @@
 """``metadcseg benchmark``: carry out a grid of runs, and say how far it is."""
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,13 +12,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from metadcseg.algorithm.noise_registry import noise_model
 from metadcseg.commands.console import INTERRUPTED, plain_output
-from metadcseg.config import read_config
 from metadcseg.errors import InputError
 from metadcseg.experiments.benchmark import Benchmark, Executor, LocalExecutor, alone, remaining_seconds
 from metadcseg.experiments.grid import Grid
 from metadcseg.experiments.read_grid import read_grid
+from metadcseg.parsing import parse
 
 DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
 runs that are finished are not done again, interrupted ones go on where they were, and one that fails is reported while
@@ -46,7 +46,7 @@ def run(options: Namespace, console: Console) -> int:
     grid, out = read_grid(Path(options.grid)), Path(options.out)
     check_names(grid, options.grid)
     with closing(_executor(options)) as executor, alone(out):
-        benchmark = Benchmark(grid, out.resolve(), str(Path(options.data).resolve()))
+        benchmark = Benchmark(grid, out, str(Path(options.data).absolute()))
         whole = _follow(benchmark, executor, console)
     if not whole:
         return INTERRUPTED
@@ -62,19 +62,39 @@ def check_names(grid: Grid, where: str) -> None:
     """Ask whether config, methods, their options and kinds of noise exist, before anything runs for hours.
 
     Raises:
-        InputError: naming the file and the row that does not.
+        InputError: naming the file, and what in it does not.
     """
-    for noise in grid.noise:
-        noise_model(noise.model, noise.rate)
+    # torch comes with these, for which `--help` need not wait
+    from metadcseg.algorithm.noise_registry import noise_model
+    from metadcseg.commands import train
+    from metadcseg.config import run_config
+
+    parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
+    train.add_options(parser)
+    words = ["--data", "-", "--out", "-", "--config", grid.config]
+    with _blaming(f"{where}: noise"):
+        for noise in grid.noise:
+            noise_model(noise.model, noise.rate)
+    with _blaming(f"{where}: config"):
+        run_config(parse(parser, words))
+    parts = {"options": grid.options} if grid.options else {}
+    parts |= {f"row '{row}'": grid.options_of(row) for row in grid.rows}
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "row.yaml"
-        for row in grid.rows:
-            file.write_text(yaml.safe_dump(grid.options_of(row)), encoding="utf-8")
-            try:
-                read_config(grid.config, str(file))
-            except InputError as error:
-                sentence = str(error).replace(f"--config {file}", "its options")
-                raise InputError(f"{where}: row '{row}': {sentence}") from error
+        file = Path(folder) / "part.yaml"
+        for part, content in parts.items():
+            file.write_text(yaml.safe_dump(content), encoding="utf-8")
+            with _blaming(f"{where}: {part}", file):
+                run_config(parse(parser, [*words, "--config", str(file)]))
+
+
+@contextmanager
+def _blaming(place: str, file: Path | None = None) -> Iterator[None]:
+    """Say where in the grid something is wrong, in place of a file or option that its author never saw."""
+    try:
+        yield
+    except InputError as error:
+        sentence = str(error).replace(f"--config {file}: ", "").replace(f"--config {file}", "this part")
+        raise InputError(f"{place}: {sentence}") from error
 
 
 def _executor(options: Namespace) -> Executor:

@@ -96,6 +96,7 @@ class Benchmark:
     """
 
     def __init__(self, grid: Grid, out: Path, data: str) -> None:
+        out = out.absolute()  # workers may have other working directories
         self.grid, self.out, self._data = grid, out, data
         self._file = out / "benchmark.json"
         before = read_json(self._file)

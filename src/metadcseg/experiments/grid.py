@@ -18,7 +18,7 @@ HONEST: dict[str, dict[str, Any]] = {
 """The rows that every table has: what a method has to beat, and what it cannot."""
 
 MOST_FOLDS = 20
-"""So many may a cross-validation have."""
+"""So many may a cross-validation of a grid have."""
 
 
 @dataclass(frozen=True)

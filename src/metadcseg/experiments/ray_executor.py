@@ -3,7 +3,6 @@
 import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
-from pathlib import Path
 from typing import Any
 
 from metadcseg.errors import InputError
@@ -57,7 +56,7 @@ class RayExecutor:
                 while left and len(running) < self.workers:
                     job = left.pop(0)
                     started(job)
-                    running[self._run.remote(_absolute(job))] = job
+                    running[self._run.remote(job)] = job
                 ended, _ = self._ray.wait(list(running), timeout=0.5)
                 for reference in ended:
                     job = running.pop(reference)
@@ -76,8 +75,3 @@ class RayExecutor:
         except self._ray.exceptions.RayError as error:
             return Outcome("failed", f"Ray: {(str(error).splitlines() or [type(error).__name__])[0]}")
         return outcome
-
-
-def _absolute(job: Job) -> Job:
-    """Return the job with a log that is found from any working directory."""
-    return Job(job.id, job.commands, str(Path(job.log).resolve()), job.results, job.threads)

@@ -46,7 +46,7 @@ def read_benchmark(folder: Path) -> BenchmarkRecord:
         task = _task(entry, folder) if isinstance(entry, Mapping) else None
         if task is None:
             record.missing.append(
-                f"{file}: a task without id, set, row and folder, or with too many folds, was left out."
+                f"{file}: a task without id, set, row and folder, or with an odd number of folds, was left out."
             )
             continue
         if task.status == "done":

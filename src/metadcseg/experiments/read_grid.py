@@ -1,5 +1,6 @@
 """Read a grid from a file of plain values, and say what is wrong with it before anything runs."""
 
+import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -43,13 +44,21 @@ def read_grid(file: Path) -> Grid:
     if not isinstance(held, dict):
         raise InputError(f"{file} must hold the keys {', '.join(_KEYS)}")
     if _values_in(held, {}) > _MOST_VALUES:
-        raise InputError(f"{file} stands for more than {_MOST_VALUES} values: write fewer aliases (*name)")
+        raise InputError(
+            f"{file} stands for more than {_MOST_VALUES} values: write fewer, or fewer aliases (*name)"
+        )
+    try:
+        json.dumps(held, default=str)
+    except TypeError as error:
+        raise InputError(f"{file}: {error}: put names into quotes") from error
     return grid_of(held, str(file))
 
 
 def _values_in(tree: object, known: dict[int, float]) -> float:
     """Return how many values a tree stands for, aliases counted where they are used; infinite in a circle."""
-    children = [*tree, *tree.values()] if isinstance(tree, dict) else tree if isinstance(tree, list) else []
+    children = (
+        [*tree, *tree.values()] if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else []
+    )
     if id(tree) not in known:
         known[id(tree)] = float("inf")
         known[id(tree)] = 1 + sum(_values_in(child, known) for child in children)

@@ -184,7 +184,7 @@ def clean_path(grid: Grid, name: str, out: Path, data: str) -> str:
     """Return where a clean set lies, as a worker with another working directory finds it."""
     words = grid.sets[name]
     made = words.startswith("prepare ")
-    return str(out / "sets" / name / "set" if made else Path(words.replace("{data}", data)).resolve())
+    return str(out / "sets" / name / "set" if made else Path(words.replace("{data}", data)).absolute())
 
 
 def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
@@ -198,7 +198,7 @@ def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
     """
     folder = out / "runs" / task.id
     config = Path(grid.config)
-    start = str(config.resolve()) if config.is_file() else grid.config
+    start = str(config.absolute()) if config.is_file() else grid.config
     common = ["--config", start, "--config", str(_row_file(out, task.row))]
     training = [*common, "--seed", str(task.seed), "--training.threads", "1"]
     if task.folds is not None:
@@ -229,7 +229,9 @@ def write_rows(grid: Grid, out: Path) -> None:
     files: dict[Path, tuple[str, Any]] = {
         _row_file(out, row): (f"other options of row '{row}'", grid.options_of(row)) for row in grid.rows
     }
-    files[out / "rows" / "of-all.config"] = ("another config", grid.config)
+    config = Path(grid.config)
+    said = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else grid.config
+    files[out / "rows" / "of-all.config"] = ("another config", said)
     for name, words in grid.sets.items():
         files[out / "sets" / f"{name}.yaml"] = (f"another set '{name}'", words)
     for file, (what, content) in files.items():

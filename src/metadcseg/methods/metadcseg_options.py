@@ -29,8 +29,8 @@ class MetaDCSegOptions:
             pair for every training pixel, ``"none"`` always starts from eq. 2.
         doubt: with shared weights, pixels are asked about where the most probable other class has at least this
             part of the probability of both, above 0 and at most 0.5 (only where it is the more probable one).
-        pardon: with shared weights, labels are believed where opposite mistakes (too much here, too little there)
-            are about as frequent; without, only evidence counts.
+        pardon: with shared weights, a label is believed where the opposite mistake (too little in place of too much)
+            is about as frequent; without, only evidence counts.
         pseudo_labels: arg max of the network as it stands (``"current"``, eq. 1) or of its moving average; with
             shared weights not the given class, where that is the arg max.
         virtual_step: ``"exact"`` takes the gold gradient after the virtual step (eq. 21-22),

@@ -30,30 +30,30 @@ PRIOR_AGREED = 4.0
 """The same where the network finds the given class more probable than the other one: 0.98."""
 
 EVIDENCE = 2.0
-"""How much of a logit each unit of z is worth."""
+"""How much of a logit each unit of z is worth, chosen on validation (docs/results/recipe.md)."""
 
 FORGET = 0.99
-"""How much of a cell's sums stays at each update."""
+"""How much of a cell's sums stays at each update that finds pixels of it, and of its count at every update."""
 
 
 class SharedWeights:
-    """A table of one number z per cell; alpha = sigmoid(prior + 2 z), beta = 1 - alpha.
+    """A table of one number z per cell; alpha = sigmoid(prior + ``EVIDENCE`` * z), beta = 1 - alpha.
 
     z is the running sum of the cell's mean meta-gradients, with the sign of descent, over the root of the running sum
     of their squares: gradients that keep their sign drive it up to 10, gradients that are noise leave it near 0. So
     neither learning rate nor image size plays a part, and there is no meta-learning rate to choose.
 
     Args:
-        average: over the devices that share every batch; on one device, what it is given.
+        average: over the devices that share every batch; on one device ``dict``, which changes nothing.
         doubt: least part that the rival has of the probability of both, where a pixel is asked about.
-        pardon: whether labels are believed where opposite mistakes are as frequent: distrust that a cell has in
-            common with its mirror image (given class and rival exchanged) is taken back, in proportion to the rarer
-            of the two. Such mistakes cancel out in what a network learns, and still say where the outline is.
+        pardon: whether a label is believed where the opposite mistake is about as frequent: distrust that a cell has in
+            common with its mirror image (given class and rival exchanged) is taken back, times the pixels of the rarer
+            cell over those of the more frequent one. Such mistakes cancel out in what a network learns.
 
     What it is given as opinion is that against the given labels (:meth:`~metadcseg.methods.opinion.Opinion.against`).
     """
 
-    def __init__(self, average: Average = dict, doubt: float = 0.5, pardon: bool = False) -> None:
+    def __init__(self, average: Average, doubt: float, pardon: bool) -> None:
         self._average = average
         self._doubt = doubt
         self._pardon = pardon
@@ -104,11 +104,11 @@ class SharedWeights:
         self.sums, self.squares, self.counts = (state[name].clone() for name in ("sums", "squares", "counts"))
 
     def _in_common(self, z: Tensor) -> Tensor:
-        """Return the distrust (at most 0) that cells share with their mirror images, as far as both are frequent."""
+        """Return the distrust (at most 0) that cells share with mirror images, as far as these are as frequent."""
         count, mirrored = self.counts, self.counts.transpose(0, 1)
-        frequent = torch.maximum(count, mirrored).clamp(min=torch.finfo(torch.float32).tiny)
+        larger = torch.maximum(count, mirrored).clamp(min=torch.finfo(torch.float32).tiny)
         shared = torch.maximum(z, z.transpose(0, 1)).clamp(max=0)
-        return shared * torch.minimum(count, mirrored) / frequent
+        return shared * torch.minimum(count, mirrored) / larger
 
     def _look_up(self, cells: Tensor, asked: Tensor) -> WeightMaps:
         alpha = self.table.to(cells.device).flatten()[cells].masked_fill(~asked, 1.0)

@@ -17,7 +17,9 @@ from metadcseg.errors import InputError
 from metadcseg.files import atomic_file
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
-_FORMAT = 2  # 1 held all per-pixel weights; since 2 they lie in files of their own
+_FORMAT = (
+    3  # 1 held all per-pixel weights, since 2 in files of their own; since 3 shared weights count pixels
+)
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from metadcseg.experiments.benchmark import Benchmark
 from metadcseg.experiments.grid import HONEST
 from metadcseg.experiments.ray_executor import RayExecutor
 from metadcseg.experiments.read_grid import grid_of
-from metadcseg.experiments.runner import Job, breach, run_job, set_jobs, write_rows
+from metadcseg.experiments.runner import Job, breach, clean_path, run_job, set_jobs, task_job, write_rows
 
 RUN = {
     "label": "noisy only",
@@ -100,9 +101,26 @@ def test_a_process_that_outlived_its_benchmark_is_waited_for(tmp_path):
 def test_data_may_have_spaces_and_stand_in_paths(tmp_path):
     held = {"sets": {"a": {"prepare": "phantom --source {data}/x"}, "b": "{data}/b"}, "rows": dict(HONEST)}
     grid = grid_of(held, "g.yaml")
-    clean, _, noisy = set_jobs(grid, tmp_path, "/my data")
-    assert clean[0].commands[0][:4] == ["prepare", "phantom", "--source", "/my data/x"]
-    assert {job.commands[0][1] for job in noisy} == {str(tmp_path / "sets/a/set"), "/my data/b"}
+    data = str(tmp_path / "my data")
+    clean, _, noisy = set_jobs(grid, tmp_path, data)
+    assert clean[0].commands[0][:4] == ["prepare", "phantom", "--source", f"{data}/x"]
+    assert {job.commands[0][1] for job in noisy} == {
+        str(tmp_path / "sets/a/set"),
+        str(tmp_path / "my data/b"),
+    }
+
+
+def test_workers_elsewhere_get_whole_paths(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "mine.yaml").write_text("training: {epochs: 3}")
+    (tmp_path / "link").symlink_to("real")  # such as an automount: what it points to may be here only
+    monkeypatch.chdir(tmp_path)
+    grid = grid_of({"sets": {"a": "link/set"}, "rows": dict(HONEST), "config": "link/mine.yaml"}, "g.yaml")
+    benchmark = Benchmark(grid, Path("out"), "data")
+    job = task_job(grid, next(iter(benchmark.tasks.values())), benchmark.out, "data")
+    assert job.commands[0][job.commands[0].index("--config") + 1] == str(tmp_path / "link" / "mine.yaml")
+    assert clean_path(grid, "a", benchmark.out, "data") == str(tmp_path / "link" / "set")
+    assert all(Path(path).is_absolute() for path in (job.log, *job.results))
 
 
 @pytest.mark.parametrize(

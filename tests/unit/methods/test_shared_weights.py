@@ -1,5 +1,8 @@
 """The shared table: what a cell is, what it learns, and that pixels of one cell are one."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +18,7 @@ from metadcseg.methods.shared_weights import (
     SharedWeights,
     outline_distance,
 )
-from metadcseg.tensors import IGNORE, Batch
+from metadcseg.tensors import IGNORE, Average, Batch
 from metadcseg.warp import Warp
 
 
@@ -32,6 +35,10 @@ def opinion(labels: Tensor, sure: float = 0.9, classes: int = 2) -> Opinion:
     return Opinion(one_hot * (sure - rest) + rest, labels)
 
 
+def table_of(average: Average = dict, pardon: bool = False) -> SharedWeights:
+    return SharedWeights(average, doubt=0.5, pardon=pardon)
+
+
 GIVEN = torch.zeros(1, 64, 64, dtype=torch.int64)
 GIVEN[:, 16:48, 16:48] = 1  # the annotator draws too much: the network says 20 to 44
 SAID = torch.zeros_like(GIVEN)
@@ -43,7 +50,7 @@ def constant(alpha: float, beta: float) -> PixelGradients:
 
 
 def test_before_anything_is_known_labels_are_believed() -> None:
-    weights = SharedWeights().read(batch(GIVEN), opinion(SAID))
+    weights = table_of().read(batch(GIVEN), opinion(SAID))
     differ = GIVEN != SAID
     believed = torch.sigmoid(torch.tensor(PRIOR)).item()
     assert torch.equal(weights.alpha[~differ], torch.ones(int((~differ).sum())))
@@ -55,7 +62,7 @@ def test_before_anything_is_known_labels_are_believed() -> None:
     ("alpha", "beta", "rises"), [(-1e-12, 1e-12, True), (3.0, -3.0, False), (2.0, 1.0, False)]
 )
 def test_a_cell_descends_at_a_pace_that_knows_no_size(alpha: float, beta: float, rises: bool) -> None:
-    model = SharedWeights()
+    model = table_of()
     z = sums = squares = 0.0
     for _ in range(5):
         weights = model.update(batch(GIVEN), opinion(SAID), constant(alpha, beta))
@@ -66,7 +73,7 @@ def test_a_cell_descends_at_a_pace_that_knows_no_size(alpha: float, beta: float,
 
 
 def test_what_one_image_teaches_holds_for_another_that_looks_alike() -> None:
-    model = SharedWeights()
+    model = table_of()
     for _ in range(20):
         model.update(batch(GIVEN), opinion(SAID), constant(1.0, -1.0))
     moved = [torch.roll(maps, (5, -3), (1, 2)) for maps in (GIVEN, SAID)]
@@ -80,7 +87,7 @@ def test_a_cell_takes_the_mean_of_its_pixels() -> None:
     gradients = torch.zeros(GIVEN.shape)
     ring = (GIVEN != SAID) & (outline_distance(GIVEN) == 0)
     gradients[ring] = torch.linspace(-1, 3, int(ring.sum()))  # mean 1: do not believe
-    model = SharedWeights()
+    model = table_of()
     weights = model.update(batch(GIVEN), opinion(SAID), PixelGradients(gradients, -gradients))
     believed = torch.sigmoid(torch.tensor(PRIOR)).item()
     assert weights.alpha[ring].unique().tolist() == pytest.approx(
@@ -99,7 +106,7 @@ def test_a_cell_takes_the_mean_of_its_pixels() -> None:
 )
 def test_distrust_that_opposite_mistakes_share_is_taken_back(missed: float, pardoned: bool) -> None:
     """Half of the images are outlined too large, half too small; gold speaks against the former each time."""
-    plain, lenient = SharedWeights(), SharedWeights(pardon=True)
+    plain, lenient = table_of(), table_of(pardon=True)
     large, small = (batch(GIVEN), opinion(SAID)), (batch(SAID), opinion(GIVEN))
     for model in (plain, lenient):
         for _ in range(20):
@@ -114,20 +121,31 @@ def test_distrust_that_opposite_mistakes_share_is_taken_back(missed: float, pard
         torch.testing.assert_close(after, before)
 
 
-def test_a_rare_opposite_pardons_little() -> None:
-    model = SharedWeights(pardon=True)
-    few = SAID.clone()
-    few[:, 19, 20:22] = 1  # two pixels that the annotator left out
-    for _ in range(20):
-        model.update(batch(GIVEN), opinion(SAID), constant(1.0, -1.0))
-        model.update(batch(SAID), opinion(few), constant(1.0, -1.0))
-    differ = GIVEN != SAID
-    assert model.read(batch(GIVEN), opinion(SAID)).alpha[differ].max() < 0.2
+def test_a_rare_opposite_pardons_in_proportion() -> None:
+    """Ten pixels too much for one too little, in mirrored cells: a tenth is taken back."""
+    given, said = GIVEN.clone(), GIVEN.clone()
+    given[:, 15, 20:30] = 1  # ten pixels beyond
+    missed = GIVEN.clone()
+    missed[:, 15, 20:21] = 1  # one pixel left out
+    plain, lenient = table_of(), table_of(pardon=True)
+    for model in (plain, lenient):
+        for _ in range(10):
+            model.update(batch(given), opinion(said), constant(1.0, -1.0))
+        for _ in range(10):
+            model.update(batch(GIVEN), opinion(missed), constant(1.0, -1.0))
+    kept = FORGET**10  # the former were met ten updates ago, ten at a time
+    place = (given != said) & (outline_distance(given) == 0)
+    z, after = (
+        torch.logit(model.read(batch(given), opinion(said)).alpha[place][0].double()) - PRIOR
+        for model in (plain, lenient)
+    )
+    assert z < -5
+    assert (after / z).item() == pytest.approx(1 - 1 / (10 * kept), rel=1e-3)
 
 
 def test_several_classes_have_cells_of_their_own() -> None:
     given, said = GIVEN * 2, SAID.clone()
-    model = SharedWeights()
+    model = table_of()
     model.update(batch(given), opinion(said, classes=3), constant(1.0, -1.0))
     alpha = model.table
     assert alpha.shape[:2] == (3, 3)
@@ -140,7 +158,7 @@ def test_several_classes_have_cells_of_their_own() -> None:
 def test_ignored_pixels_teach_nothing_and_make_no_outline() -> None:
     given = GIVEN.clone()
     given[:, :, 32:] = IGNORE
-    model = SharedWeights()
+    model = table_of()
     before = model.read(batch(given), opinion(SAID)).alpha
     assert torch.equal(before[given == IGNORE], torch.ones(int((given == IGNORE).sum())))
     gradients = torch.where(given == IGNORE, 5.0, 0.0)
@@ -152,25 +170,43 @@ def test_ignored_pixels_teach_nothing_and_make_no_outline() -> None:
 
 
 def test_state_comes_back_and_goes_on_alike() -> None:
-    one, two = SharedWeights(), SharedWeights()
+    one, two = table_of(pardon=True), table_of(pardon=True)
     one.update(batch(GIVEN), opinion(SAID), constant(1.0, 0.0))
     two.load_state_dict(one.state_dict())
     for model in (one, two):
-        model.update(batch(GIVEN), opinion(SAID), constant(0.3, 0.1))
+        model.update(batch(SAID), opinion(GIVEN), constant(0.3, 0.1))
     assert torch.equal(one.table, two.table)
 
 
 def test_two_devices_learn_what_one_would() -> None:
-    held: dict[str, Tensor] = {}
+    """One device meets images outlined too large, the other one half of one that is too small."""
+    few = SAID.clone()
+    few[:, :, :32] = GIVEN[:, :, :32]
+    parts = [(GIVEN, SAID), (few, GIVEN)]
+    barrier, held = Barrier(2), {}
 
-    def halves(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        held.update({name: tensor / 2 for name, tensor in tensors.items()})
-        return held
+    def device(rank: int) -> Tensor:
+        def mean(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            held[rank] = tensors
+            barrier.wait(timeout=60)
+            found = {name: (held[0][name] + held[1][name]) / 2 for name in tensors}
+            barrier.wait(timeout=60)
+            return found
 
-    alone, shared = SharedWeights(), SharedWeights(halves)  # the other device has an empty batch
-    for model in (alone, shared):
-        model.update(batch(GIVEN), opinion(SAID), constant(1.0, 0.5))
-    torch.testing.assert_close(alone.table, shared.table)
+        model, (given, said) = table_of(mean, pardon=True), parts[rank]
+        for _ in range(20):
+            model.update(batch(given), opinion(said), constant(1.0, -0.5))
+        return model.table
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(device, range(2))
+    alone = table_of(pardon=True)
+    given, said = (torch.cat(maps) for maps in zip(*parts, strict=True))
+    both = PixelGradients(torch.ones(given.shape), torch.full(given.shape, -0.5))
+    for _ in range(20):
+        alone.update(batch(given), opinion(said), both)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, alone.table)
 
 
 @pytest.mark.parametrize("axes", [2, 3])
