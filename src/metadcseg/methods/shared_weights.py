@@ -29,19 +29,23 @@ PRIOR = 2.0
 PRIOR_AGREED = 4.0
 """The same where the network finds the given class more probable than the other one: 0.98."""
 
-EVIDENCE = 2.0
-"""How much of a logit each unit of z is worth, chosen on validation (docs/results/recipe.md)."""
+CHANCE = 3.0
+"""So far from 0 z says nothing: gold gradients of successive steps are alike, so that chance alone goes that far."""
+
+EVIDENCE = 4.0
+"""How much of a logit each unit of z beyond is worth; both chosen on validation (docs/results/recipe.md)."""
 
 FORGET = 0.99
 """How much of a cell's sums stays at each update that finds pixels of it, and of its count at every update."""
 
 
 class SharedWeights:
-    """A table of one number z per cell; alpha = sigmoid(prior + ``EVIDENCE`` * z), beta = 1 - alpha.
+    """A table of one number z per cell; alpha = sigmoid(prior + evidence), beta = 1 - alpha.
 
-    z is the running sum of the cell's mean meta-gradients, with the sign of descent, over the root of the running sum
-    of their squares: gradients that keep their sign drive it up to 10, gradients that are noise leave it near 0. So
-    neither learning rate nor image size plays a part, and there is no meta-learning rate to choose.
+    Evidence is z beyond ``CHANCE``, times ``EVIDENCE``. z is the running sum of the cell's mean meta-gradients, with
+    the sign of descent, over the root of the running sum of their squares: gradients that keep their sign drive it up
+    to 10, gradients that are noise leave it near 0. So neither learning rate nor image size plays a part, and there is
+    no meta-learning rate to choose.
 
     Args:
         average: over the devices that share every batch; on one device ``dict``, which changes nothing.
@@ -64,11 +68,12 @@ class SharedWeights:
     def table(self) -> Tensor:
         """Alpha of every cell, (given class, rival, probability, distance); empty before the first batch."""
         z = self.sums / self.squares.sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+        evidence = EVIDENCE * F.softshrink(z, CHANCE)
         if self._pardon and len(z):
-            z = z - self._in_common(z)
+            evidence = evidence - self._in_common(evidence)
         prior = torch.full((PROBABILITIES, 1), PRIOR)
         prior[PROBABILITIES // 2 :] = PRIOR_AGREED
-        return torch.sigmoid(prior + EVIDENCE * z)
+        return torch.sigmoid(prior + evidence)
 
     def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
         """Return alpha and beta of every pixel: (1, 0) where the rival is too improbable or the label unknown."""
@@ -103,11 +108,11 @@ class SharedWeights:
         """Restore what :meth:`state_dict` returned."""
         self.sums, self.squares, self.counts = (state[name].clone() for name in ("sums", "squares", "counts"))
 
-    def _in_common(self, z: Tensor) -> Tensor:
+    def _in_common(self, evidence: Tensor) -> Tensor:
         """Return the distrust (at most 0) that cells share with mirror images, as far as these are as frequent."""
         count, mirrored = self.counts, self.counts.transpose(0, 1)
         larger = torch.maximum(count, mirrored).clamp(min=torch.finfo(torch.float32).tiny)
-        shared = torch.maximum(z, z.transpose(0, 1)).clamp(max=0)
+        shared = torch.maximum(evidence, evidence.transpose(0, 1)).clamp(max=0)
         return shared * torch.minimum(count, mirrored) / larger
 
     def _look_up(self, cells: Tensor, asked: Tensor) -> WeightMaps:
