@@ -1,12 +1,15 @@
 """What holds for every test.
 
-One thread, since tiny tensors on many threads only wait for each other. Ctrl-C interrupts, also where the suite itself
-runs in the background of a shell, which would hand on to every child that it is ignored.
+One thread, also in processes that tests start: tiny tensors on many threads only wait for each other, the more so
+beside other tests. Ctrl-C interrupts, also where the suite itself runs in the background of a shell, which would hand
+on to every child that it is ignored.
 """
 
+import os
 import signal
 
 import torch
 
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -94,7 +94,7 @@ class SharedWeights:
         count = found["count"].view(shape).cpu()
         held = count > 0
         mean = found["sum"].view(shape).cpu() / count.clamp(min=torch.finfo(torch.float32).tiny)
-        self.counts = FORGET * self.counts + count
+        self.counts = FORGET * self.counts + count * batch.whole.devices  # found is a mean over devices
         # of any size: only ratios within a cell count, and squares of 1e-23 would be 0 in float32
         self.sums = torch.where(held, FORGET * self.sums + mean * _SCALE, self.sums)
         self.squares = torch.where(held, FORGET * self.squares + (mean * _SCALE).square(), self.squares)
