@@ -4,8 +4,8 @@
 
 Lays out the left atrium (LA 2018) so that five volumes train, of which one gives only six gold slices, one chooses the
 epoch and two test; of the volumes that train and choose, every other slice, since neighbours say nearly the same.
-Kvasir-SEG is taken as it is. Runs the grid, then `metadcseg report`, and keeps the report's tables,
-which hold no image, in docs/results. Stopped, it goes on where it was.
+Kvasir-SEG is taken as it is. Runs the grid, then `metadcseg report`, and keeps what holds no image in docs/results:
+tables, learning curves, weights by distance to the outline. Stopped, it goes on where it was.
 """
 
 import argparse
@@ -80,8 +80,9 @@ def main() -> int:
     subprocess.run([*command, "report", str(out)], check=True)
     kept = ROOT / "docs" / "results" / grid.stem
     kept.mkdir(parents=True, exist_ok=True)
-    for file in sorted((out / "report" / "tables").glob("*.csv")):
-        shutil.copy(file, kept / file.name)
+    for pattern in ("tables/*.csv", "figures/curves-*.png", "figures/distance-*.png"):
+        for file in sorted((out / "report").glob(pattern)):
+            shutil.copy(file, kept / file.name)
     return ended
 
 
