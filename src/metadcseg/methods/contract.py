@@ -53,12 +53,14 @@ class Updater(Protocol):
         epochs: the number of epochs planned.
         steps: the optimiser steps taken so far.
         averaged: the moving average of the network, or None where averaging is off.
+        gold_images: how many verified images there are in all; 0 for a method that reads none.
     """
 
     epoch: int
     epochs: int
     steps: int
     averaged: nn.Module | None
+    gold_images: int
 
     @property
     def lr(self) -> float:

@@ -2,7 +2,8 @@
 
 A network that is trained on noisy labels and on gold comes to rest where the two pull alike in opposite directions.
 Asked there, the gold images that it is trained on speak against every noisy label that differs, right or wrong. Gold
-images that it is not trained on are spared that.
+images that it is not trained on are spared that. Each that is asked is missing in training, though: so no more are
+asked at a time than it takes.
 """
 
 from dataclasses import replace
@@ -13,28 +14,42 @@ from torch import Tensor
 from metadcseg.tensors import IGNORE, Average, Batch, Joint
 from metadcseg.warp import Warp
 
+ASKED = 4
+"""How many gold images asked at a time are enough; with fewer the table learns too little (docs/results/recipe.md)."""
 
-def take_turns(gold: Batch, epoch: int, average: Average = dict) -> tuple[Batch, Batch]:
-    """Return the part of a gold batch to train on, and the part to ask; they change places with each epoch.
+
+def turns_of(images: int) -> int:
+    """Return into how many parts gold images are divided: about ``ASKED`` in each, from 2 parts to 4.
+
+    Example:
+        >>> [turns_of(images) for images in (1, 6, 12, 16, 500)]
+        [2, 2, 3, 4, 4]
+    """
+    return min(max(images // ASKED, 2), 4)
+
+
+def take_turns(gold: Batch, epoch: int, turns: int, average: Average = dict) -> tuple[Batch, Batch]:
+    """Return the part of a gold batch to train on, and the part to ask: each epoch another one.
 
     Args:
-        gold: N verified images; which half an image belongs to is told by its index.
+        gold: N verified images; which part an image belongs to is told by its index.
         epoch: from 0.
+        turns: after how many epochs every image was asked once, at least 2.
         average: over the devices that share the batch.
 
     Returns:
-        Two batches. One without any image of its half holds a single image, all of whose labels are ignored.
+        Two batches. One without any image holds a single image, all of whose labels are ignored.
 
     Example:
         >>> from metadcseg.warp import Warp
         >>> gold = Batch(torch.zeros(3, 1, 2, 2), torch.ones(3, 2, 2).long(), torch.tensor([0, 1, 2]), Warp.identity(3))
-        >>> [part.indices.tolist() for part in take_turns(gold, epoch=0)]
+        >>> [part.indices.tolist() for part in take_turns(gold, epoch=0, turns=2)]
         [[0, 2], [1]]
-        >>> [part.indices.tolist() for part in take_turns(gold, epoch=1)]
+        >>> [part.indices.tolist() for part in take_turns(gold, epoch=1, turns=2)]
         [[1], [0, 2]]
     """
-    first = (gold.indices + epoch) % 2 == 0
-    return _part(gold, first, average), _part(gold, ~first, average)
+    asked = (gold.indices + epoch) % turns == turns - 1
+    return _part(gold, ~asked, average), _part(gold, asked, average)
 
 
 def _part(gold: Batch, kept: Tensor, average: Average) -> Batch:

@@ -31,7 +31,7 @@ from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.boundary_term import BoundaryTerm
 from metadcseg.methods.common import class_probabilities, evaluating, require_gold, supervised_loss
 from metadcseg.methods.contract import MethodState, StepReport, Storage, Updater
-from metadcseg.methods.cross_fit import take_turns
+from metadcseg.methods.cross_fit import take_turns, turns_of
 from metadcseg.methods.gold_mean import RunningMean
 from metadcseg.methods.metadcseg_options import MetaDCSegOptions
 from metadcseg.methods.opinion import Opinion, opinion_of
@@ -153,7 +153,8 @@ class MetaDCSeg(MetaDCSegOptions):
         """Return the gold images to train on and those that the meta step asks."""
         if gold is None or not (self.cross_fit and self.clean_supervision and self._learns_weights(state)):
             return gold, gold
-        return take_turns(gold, state.updater.epoch, state.updater.mean)
+        updater = state.updater
+        return take_turns(gold, updater.epoch, turns_of(updater.gold_images), updater.mean)
 
     def _gold_gradient_before(
         self, state: MethodState, gold: Batch | None

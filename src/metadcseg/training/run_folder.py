@@ -180,6 +180,7 @@ class _NoUpdates:
     epochs = 0
     steps = 0
     averaged: nn.Module | None = None
+    gold_images = 0
     lr = 0.0
 
     def backward(self, loss: Tensor) -> None:

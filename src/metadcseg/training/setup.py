@@ -184,7 +184,7 @@ def build(
     )
     if options.channels_last:
         made = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    updater = SgdUpdater(made, options, fabric, team)
+    updater = SgdUpdater(made, options, fabric, team, len(views.gold) if views.gold else 0)
     if options.compile:  # after the updater has made its copy, which predicts a few times and stays plain
         made.compile_passes()
     generator = torch.Generator().manual_seed(derive_seed(seed, "method"))

@@ -47,12 +47,19 @@ class SgdUpdater:
         options: learning rate and all that goes with it.
         fabric: runs the backward pass in the precision chosen.
         team: the devices that share every batch; by default this one alone.
+        gold_images: how many verified images there are in all.
     """
 
     def __init__(
-        self, network: nn.Module, options: TrainingOptions, fabric: Fabric, team: Team | None = None
+        self,
+        network: nn.Module,
+        options: TrainingOptions,
+        fabric: Fabric,
+        team: Team | None = None,
+        gold_images: int = 0,
     ) -> None:
         self.epoch = 0
+        self.gold_images = gold_images
         self.epochs = options.epochs
         self.averaged: nn.Module | None = None
         self._network = network

@@ -24,18 +24,43 @@ def gold_of(indices: list[int]) -> Batch:
     )
 
 
-def test_every_image_is_in_one_half_and_then_in_the_other() -> None:
+@pytest.mark.parametrize("turns", [2, 3, 4])
+def test_every_image_is_asked_once_in_so_many_epochs_and_trained_on_in_all_others(turns: int) -> None:
     gold = gold_of([0, 1, 2, 3, 3, 5])
-    for epoch in range(4):
-        trained, asked = take_turns(gold, epoch)
-        assert sorted([*trained.indices.tolist(), *asked.indices.tolist()]) == [0, 1, 2, 3, 3, 5]
-        assert not set(trained.indices.tolist()) & set(asked.indices.tolist())
-        later = take_turns(gold, epoch + 1)
-        assert torch.equal(later[0].indices, asked.indices)
+    for start in range(4):
+        answered: list[int] = []
+        for epoch in range(start, start + turns):
+            trained, asked = take_turns(gold, epoch, turns)
+            assert sorted([*trained.indices.tolist(), *asked.indices.tolist()]) == [0, 1, 2, 3, 3, 5]
+            assert not set(trained.indices.tolist()) & set(asked.indices.tolist())
+            answered += asked.indices.tolist()
+        assert sorted(answered) == [0, 1, 2, 3, 3, 5]
+
+
+def test_so_many_gold_images_are_asked_at_a_time_as_it_takes() -> None:
+    """The method is told how many there are: of 16 it asks a quarter, of 4 it asks half."""
+    asked = []
+    for images in (4, 16):
+        method = MetaDCSeg(dcd=False)
+        gold = gold_of([0, 1, 2, 3])
+        differs = []
+        for number in range(4):
+            labels = gold.labels.clone()
+            labels[number] = (labels[number] + 1) % 3
+            sums = []
+            for held in (gold, replace(gold, labels=labels)):
+                network = tiny_network()
+                state = method.start(network, PlainUpdater(network), torch.Generator(), storage())
+                state.updater.gold_images = images
+                method.step(state, batch(0), held)
+                sums.append(state.parts["weights"].sums)
+            differs.append(not torch.equal(*sums))
+        asked.append(differs)
+    assert asked == [[False, True, False, True], [False, False, False, True]]
 
 
 def test_a_half_without_images_teaches_nothing() -> None:
-    trained, asked = take_turns(gold_of([0, 2]), epoch=0)
+    trained, asked = take_turns(gold_of([0, 2]), epoch=0, turns=2)
     assert len(trained.images) == 2
     assert (asked.labels == IGNORE).all()
     network = tiny_network()
@@ -58,11 +83,11 @@ def test_devices_divide_by_what_all_of_them_hold() -> None:
             seen.update({name: float(value) for name, value in held.items()})
             return held
 
-        take_turns(part, 0, spy)  # the second half is counted last
+        take_turns(part, 0, 2, spy)  # the second half is counted last
         return seen
 
-    first = [take_turns(part, 0)[0].whole for part in parts]
-    alone = take_turns(whole, 0)[0].whole
+    first = [take_turns(part, 0, 2)[0].whole for part in parts]
+    alone = take_turns(whole, 0, 2)[0].whole
     assert float(sum(size.pixels for size in first)) == float(alone.pixels)
     assert sum(size.images for size in first) == alone.images == 3
     assert counted(parts[1])["images"] == 0
