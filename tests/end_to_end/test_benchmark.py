@@ -91,31 +91,42 @@ def test_nothing_is_done_twice(whole, sets, tmp_path):
     assert "other options of row 'metadcseg'" in rejected.err
 
 
-@pytest.mark.parametrize(("kind", "seeds"), [(signal.SIGKILL, [0, 1]), (signal.SIGTERM, [0])])
-def test_killed_half_way_and_started_again(kind, seeds, whole, sets, tmp_path):
-    out, file = tmp_path / "out", write_grid(tmp_path, sets.clean, seeds=seeds)
+def test_stopped_then_killed_half_way_and_started_again_each_time(whole, sets, tmp_path):
+    out, file = tmp_path / "out", write_grid(tmp_path, sets.clean)
+    process = _run_until(1, file, out)
+    process.terminate()
+    assert process.wait() == 130
+    assert "running" not in {task["status"] for task in told(out).values()}
+    first = _finished(out)
+    process = _run_until(max(4, len(first) + 1), file, out)
+    # the power fails: nobody gets to say anything, least of all to the trainings
+    for child in _children(process.pid):
+        os.kill(child, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    second = _finished(out)
+    assert first.items() <= second.items()
+    assert len(first) < len(second) < 8
+    done("benchmark", file, "--out", out, "--workers", 2)
+    assert second.items() <= _finished(out).items()
+    assert scores(out) == scores(whole)
+    assert {task["status"] for task in told(out).values()} == {"done"}
+
+
+def _run_until(runs, file, out):
+    """Start the grid, and return its process as soon as so many runs are finished."""
     words = [COMMAND, "benchmark", str(file), "--out", str(out), "--workers", "2"]
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 240
-    while len(list(out.glob(SCORES))) < 2 * len(seeds) - 1:
+    while len(list(out.glob(SCORES))) < runs:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    if kind == signal.SIGTERM:
-        process.terminate()
-        assert process.wait() == 130
-        assert "running" not in {task["status"] for task in told(out).values()}
-    else:  # the power fails: nobody gets to say anything, least of all to the trainings
-        for child in _children(process.pid):
-            os.kill(child, signal.SIGKILL)
-        process.kill()
-        process.wait()
-    finished = {file: file.stat().st_mtime_ns for file in out.glob(SCORES)}
-    done("benchmark", file, "--out", out, "--workers", 2)
-    assert {file: file.stat().st_mtime_ns for file in finished} == finished
-    assert len(scores(out)) == 4 * len(seeds)
-    assert scores(out).items() <= scores(whole).items()
-    assert {task["status"] for task in told(out).values()} == {"done"}
+    return process
+
+
+def _finished(out):
+    return {file: file.stat().st_mtime_ns for file in out.glob(SCORES)}
 
 
 def _children(parent):
