@@ -35,6 +35,7 @@ class PlainUpdater:
         self.epochs = 2
         self.steps = 0
         self.gold_images = 4
+        self.gold_batch = 8
         self.network = network
         self.averaged = copy.deepcopy(network)
         self.optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)

@@ -54,6 +54,7 @@ class Updater(Protocol):
         steps: the optimiser steps taken so far.
         averaged: the moving average of the network, or None where averaging is off.
         gold_images: how many verified images there are in all; 0 for a method that reads none.
+        gold_batch: how many of them a step gets, over all devices.
     """
 
     epoch: int
@@ -61,6 +62,7 @@ class Updater(Protocol):
     steps: int
     averaged: nn.Module | None
     gold_images: int
+    gold_batch: int
 
     @property
     def lr(self) -> float:

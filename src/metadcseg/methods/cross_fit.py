@@ -2,8 +2,8 @@
 
 A network that is trained on noisy labels and on gold comes to rest where the two pull alike in opposite directions.
 Asked there, the gold images that it is trained on speak against every noisy label that differs, right or wrong. Gold
-images that it is not trained on are spared that. Each that is asked is missing in training, though: so no more are
-asked at a time than it takes.
+images that it is not trained on are spared that. Each that is asked is missing in training for an epoch, though: so
+no more are asked than it takes.
 """
 
 from dataclasses import replace
@@ -15,17 +15,23 @@ from metadcseg.tensors import IGNORE, Average, Batch, Joint
 from metadcseg.warp import Warp
 
 ASKED = 4
-"""How many gold images asked at a time are enough; with fewer the table learns too little (docs/results/recipe.md)."""
+"""How many gold images in an epoch are enough; of fewer the table learns too little (docs/results/recipe.md)."""
 
 
-def turns_of(images: int) -> int:
-    """Return into how many parts gold images are divided: about ``ASKED`` in each, from 2 parts to 4.
+def turns_of(images: int, batch: int) -> int:
+    """Return into how many parts gold images are divided, 2 to 4: each has ``ASKED`` images, and 2 of every batch.
+
+    Args:
+        images: how many verified images there are.
+        batch: how many of them a step gets, over all devices.
 
     Example:
-        >>> [turns_of(images) for images in (1, 6, 12, 16, 500)]
+        >>> [turns_of(images, batch=8) for images in (1, 6, 12, 16, 500)]
         [2, 2, 3, 4, 4]
+        >>> turns_of(500, batch=2)  # most steps would ask nobody
+        2
     """
-    return min(max(images // ASKED, 2), 4)
+    return max(min(images // ASKED, batch // 2, 4), 2)
 
 
 def take_turns(gold: Batch, epoch: int, turns: int, average: Average = dict) -> tuple[Batch, Batch]:

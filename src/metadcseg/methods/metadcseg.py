@@ -154,7 +154,8 @@ class MetaDCSeg(MetaDCSegOptions):
         if gold is None or not (self.cross_fit and self.clean_supervision and self._learns_weights(state)):
             return gold, gold
         updater = state.updater
-        return take_turns(gold, updater.epoch, turns_of(updater.gold_images), updater.mean)
+        turns = turns_of(updater.gold_images, updater.gold_batch)
+        return take_turns(gold, updater.epoch, turns, updater.mean)
 
     def _gold_gradient_before(
         self, state: MethodState, gold: Batch | None

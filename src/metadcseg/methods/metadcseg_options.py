@@ -45,8 +45,9 @@ class MetaDCSegOptions:
         dice: what the Dice term of eq. 13 compares with: the ``"given"`` labels, as printed, or ``"weighted"``, both
             labels as far as alpha and beta trust them. With the latter the gold loss has the same Dice term, with
             the former it is cross-entropy alone (eq. 21).
-        cross_fit: gold images take turns, epoch by epoch: the meta step asks a half to a quarter of them, about four,
-            while the others are trained on; without, all are trained on and asked at once.
+        cross_fit: gold images take turns, epoch by epoch: the meta step asks a half (of fewer than 12 images), a third
+            (of fewer than 16) or a quarter of them, while the others are trained on; without, all are trained on and
+            asked at once.
         warmup: epochs with weights (1, 0) and without meta step; gold supervision stays on.
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
         boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
@@ -136,7 +137,7 @@ class MetaDCSegOptions:
             return passes + (gold_pass if self.clean_supervision else 0.0)
         apart = self.cross_fit and self.clean_supervision
         if apart:
-            gold_pass = 1.5  # each half of the gold batch serves one purpose; with more turns a little more
+            gold_pass = 1.5  # in halves, each serves one purpose; with four turns 0.4 passes more in all
         meta_step = gold_pass + (0.0 if self.tangents == "head" else 2.0)
         if self.virtual_step == "exact":
             # a backward pass, and a forward pass for the tangents, which otherwise ride along

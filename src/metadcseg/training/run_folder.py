@@ -181,6 +181,7 @@ class _NoUpdates:
     steps = 0
     averaged: nn.Module | None = None
     gold_images = 0
+    gold_batch = 0
     lr = 0.0
 
     def backward(self, loss: Tensor) -> None:

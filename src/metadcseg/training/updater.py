@@ -60,6 +60,7 @@ class SgdUpdater:
     ) -> None:
         self.epoch = 0
         self.gold_images = gold_images
+        self.gold_batch = options.gold_batch
         self.epochs = options.epochs
         self.averaged: nn.Module | None = None
         self._network = network

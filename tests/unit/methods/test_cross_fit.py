@@ -59,7 +59,7 @@ def test_so_many_gold_images_are_asked_at_a_time_as_it_takes() -> None:
     assert asked == [[False, True, False, True], [False, False, False, True]]
 
 
-def test_a_half_without_images_teaches_nothing() -> None:
+def test_a_part_without_images_teaches_nothing() -> None:
     trained, asked = take_turns(gold_of([0, 2]), epoch=0, turns=2)
     assert len(trained.images) == 2
     assert (asked.labels == IGNORE).all()
@@ -69,7 +69,8 @@ def test_a_half_without_images_teaches_nothing() -> None:
     assert all(not parameter.grad.any() for parameter in network.parameters() if parameter.grad is not None)
 
 
-def test_devices_divide_by_what_all_of_them_hold() -> None:
+@pytest.mark.parametrize(("turns", "trained"), [(2, 3), (4, 4)])
+def test_devices_divide_by_what_all_of_them_hold(turns: int, trained: int) -> None:
     whole = gold_of([0, 1, 2, 4])
     parts = []
     for place in ([0, 1], [2, 3]):
@@ -83,13 +84,13 @@ def test_devices_divide_by_what_all_of_them_hold() -> None:
             seen.update({name: float(value) for name, value in held.items()})
             return held
 
-        take_turns(part, 0, 2, spy)  # the second half is counted last
+        take_turns(part, 0, turns, spy)  # the second half is counted last
         return seen
 
-    first = [take_turns(part, 0, 2)[0].whole for part in parts]
-    alone = take_turns(whole, 0, 2)[0].whole
+    first = [take_turns(part, 0, turns)[0].whole for part in parts]
+    alone = take_turns(whole, 0, turns)[0].whole
     assert float(sum(size.pixels for size in first)) == float(alone.pixels)
-    assert sum(size.images for size in first) == alone.images == 3
+    assert sum(size.images for size in first) == alone.images == trained
     assert counted(parts[1])["images"] == 0
 
 

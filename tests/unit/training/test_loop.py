@@ -237,6 +237,19 @@ def test_a_weight_that_is_no_number_is_found_before_it_is_saved(disks, tmp_path)
     assert load_checkpoint(tmp_path / "run/checkpoints")["position"]["epoch"] == 1
 
 
+def test_a_method_is_told_how_many_verified_images_there_are(disks, tmp_path):
+    told = []
+
+    class Asking(Fake):
+        def start(self, network, updater, generator, storage):
+            told.append((updater.gold_images, updater.gold_batch))
+            return super().start(network, updater, generator, storage)
+
+    for gold in (True, False):
+        run(disks, tmp_path / str(gold), Asking(gold=gold), changed={"epochs": 1})
+    assert told == [(3, 2), (0, 2)]
+
+
 def test_gold_is_drawn_only_where_it_is_declared(disks, tmp_path):
     with_gold, without = Fake(gold=True), Fake()
     run(disks, tmp_path / "a", with_gold, changed={"epochs": 1})

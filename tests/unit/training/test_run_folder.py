@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from tests.unit.training.helpers import Fake, TinyNetwork, run
 
@@ -47,3 +50,8 @@ def test_weights_of_a_first_try_that_came_to_nothing_are_not_kept(disks, tmp_pat
     (out / "weights/alpha.map").write_bytes(b"of the first try")
     run(disks, out)
     assert not (out / "weights").exists()
+
+
+def test_who_only_predicts_does_not_wait_for_what_trains():
+    code = "import sys, metadcseg.evaluation.evaluate; sys.exit('lightning_fabric' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
