@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -194,7 +193,7 @@ def test_another_benchmark_in_the_same_folder_is_refused(sets, tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra 'ray')")
 def test_ray_gives_the_same_numbers(whole, sets, tmp_path):
-    out, file = Path(tmp_path / "out"), write_grid(tmp_path, sets.clean, seeds=[0])
+    out, file = tmp_path / "out", write_grid(tmp_path, sets.clean, seeds=[0])
     done("benchmark", file, "--out", out, "--executor", "ray", "--workers", 2)
     assert len(scores(out)) == 4
     assert scores(out).items() <= scores(whole).items()

@@ -19,7 +19,9 @@ ASKED = 4
 
 
 def turns_of(images: int, batch: int) -> int:
-    """Return into how many parts gold images are divided, 2 to 4: each has ``ASKED`` images, and 2 of every batch.
+    """Return into how many parts gold images are divided: as many, from 2 to 4, as leave each part with enough.
+
+    Enough are ``ASKED`` images, and 2 of every batch on average, so that few steps ask nobody.
 
     Args:
         images: how many verified images there are.

@@ -84,7 +84,7 @@ def test_devices_divide_by_what_all_of_them_hold(turns: int, trained: int) -> No
             seen.update({name: float(value) for name, value in held.items()})
             return held
 
-        take_turns(part, 0, turns, spy)  # the second half is counted last
+        take_turns(part, 0, turns, spy)  # the part that is asked is counted last
         return seen
 
     first = [take_turns(part, 0, turns)[0].whole for part in parts]
