@@ -4,6 +4,7 @@ Results go to standard output, everything else (progress, notes, errors) to stan
 1 a failure of ours, 2 something given was wrong, 130 stopped by Ctrl-C or SIGTERM after saving.
 """
 
+import gc
 import io
 import re
 import signal
@@ -13,7 +14,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from types import FrameType
+from types import FrameType, ModuleType
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, words: list[str], console: Console) -> int:
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
-    command = import_module(COMMANDS[name])
+    command = _load(COMMANDS[name])
     parser = ArgumentParser(prog=f"metadcseg {name}", description=command.DESCRIPTION, exit_on_error=False)
     command.add_options(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
@@ -104,6 +105,18 @@ def _run(name: str, words: list[str], console: Console) -> int:
     options["given"] = tuple(word.partition("=")[0] for word in words if word.startswith("--"))
     status: int = command.run(options, console)
     return status
+
+
+def _load(module: str) -> ModuleType:
+    """Import a command; what its libraries make stays, so that nobody need look for garbage in it."""
+    if module in sys.modules:
+        return sys.modules[module]
+    gc.disable()
+    try:
+        return import_module(module)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import threading
@@ -32,6 +33,13 @@ def test_usage_names_every_command(capsys, words):
     out, err = capsys.readouterr()
     assert err == ""
     assert all(f"\n  {name} " in out for name in COMMANDS)
+
+
+def test_garbage_is_collected_again_once_a_command_is_loaded(command):
+    seen = []
+    command.act = lambda options: seen.append(gc.isenabled()) or 0
+    assert cli.main(["act"]) == 0
+    assert seen == [True]
 
 
 def test_version(capsys):

@@ -54,7 +54,7 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
         "FLOPs of an image: multiplications and additions of convolutions and matrix products in one pass through the "
         "network as it is evaluated, counted by torch; of training: that times the passes of a training step that the "
         "method declares (a backward pass counts as two). Time of an epoch is the median over epochs with their "
-        "validation; memory is the peak of the largest process, Python and its libraries included.",
+        "validation; memory is the peak of the process that trains and scores, Python and its libraries included.",
         f"{measured}{_shared(record)}×: relative to '{base}'.",
     ]
     if beside:

@@ -1,17 +1,18 @@
-"""Carry out the tasks of a grid: each is a few ``metadcseg`` commands in processes of their own.
+"""Carry out the tasks of a grid: each is a few ``metadcseg`` commands in a process of their own.
 
 A job is carried out by :func:`run_job` in whatever thread, process or machine calls it; all that it needs is in it, so
 that every executor does the same. Nothing that is finished is done again, and a command that was stopped goes on where
 it was.
 """
 
+import json
 import os
 import shlex
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class Job:
         commands: words after ``metadcseg``.
         log: file for all that they say.
         results: files that are there when the job is done, the last of them written last.
-        threads: of each process.
+        threads: of the process.
     """
 
     id: str
@@ -55,7 +56,7 @@ class Outcome:
         status: ``"done"``, ``"failed"`` or ``"interrupted"``.
         error: the last line that the failing command said.
         seconds: wall clock.
-        peak_bytes: the largest resident memory of its first process, the training; None where the system is silent.
+        peak_bytes: the largest resident memory of its process; None where the system is silent.
     """
 
     status: str
@@ -72,16 +73,15 @@ class Children:
         self._running: set[subprocess.Popen[bytes]] = set()
         self.stopping = False
 
-    def start(
-        self, words: Sequence[str], log: Path, threads: int, lock: int | None = None
-    ) -> "subprocess.Popen[bytes] | None":
-        """Start a command, which inherits the lock, out of reach of the terminal's Ctrl-C; None where all stop."""
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    def start(self, job: Job, log: Path, lock: int | None = None) -> "subprocess.Popen[bytes] | None":
+        """Start a job, which inherits the lock, out of reach of the terminal's Ctrl-C; None where all stop."""
+        threads = str(job.threads)
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         with self._lock, log.open("ab") as file:
             if self.stopping:
                 return None
             process = subprocess.Popen(  # noqa: S603 (our own words)
-                [sys.executable, "-m", "metadcseg", *words],
+                [sys.executable, "-m", "metadcseg.chain", json.dumps(job.commands)],
                 stdout=file,
                 stderr=file,
                 env=environment,
@@ -135,20 +135,18 @@ def _alone(file: Path, children: Children) -> Iterator[int | None]:
 
 
 def _carry_out(job: Job, children: Children, log: Path, lock: int | None) -> Outcome:
-    started, peak = time.monotonic(), None
-    for words in job.commands:
-        process = children.start(words, log, job.threads, lock)
-        if process is None:
-            return Outcome("interrupted", seconds=time.monotonic() - started)
-        status, used = _wait(process)
-        children.ended(process)
-        peak = used if peak is None else peak  # of the training, which comes first
-        seconds = time.monotonic() - started
-        if status == INTERRUPTED or (status and children.stopping):
-            return Outcome("interrupted", None, seconds, peak)
-        if status:
-            return Outcome("failed", _last_line(log, status), seconds, peak)
-    return Outcome("done", None, time.monotonic() - started, peak)
+    started = time.monotonic()
+    process = children.start(job, log, lock)
+    if process is None:
+        return Outcome("interrupted")
+    status, peak = _wait(process)
+    children.ended(process)
+    seconds = time.monotonic() - started
+    if status == INTERRUPTED or (status and children.stopping):
+        return Outcome("interrupted", None, seconds, peak)
+    if status:
+        return Outcome("failed", _last_line(log, status), seconds, peak)
+    return Outcome("done", None, seconds, peak)
 
 
 def set_jobs(grid: Grid, out: Path, data: str) -> list[list[Job]]:

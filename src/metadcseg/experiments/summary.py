@@ -70,7 +70,7 @@ class TaskRecord:
         status: ``waiting``, ``running``, ``done``, ``failed`` or ``refused``.
         error: why it failed.
         seconds: wall clock.
-        peak: bytes, of its largest process; None where unknown.
+        peak: bytes, of its process; None where unknown.
         folder: below the benchmark's folder; None where it would lie elsewhere.
         prepared: the noisy set that it was trained on, if it is still there.
         runs: its run, or one per fold, where it is done.

@@ -3,19 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
 from metadcseg.colours import class_colour
 from metadcseg.methods.contract import StepReport
 from metadcseg.tensors import IGNORE, Batch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SAMPLES = 4
 _INCHES = 2.4
@@ -102,6 +103,9 @@ def draw(pictures: Sequence[Picture], probabilities: Tensor, title: str) -> tupl
     Returns:
         The PNG file, and the same pixels as (H, W, 3) uint8.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes a second: only when used
+    from matplotlib.figure import Figure
+
     weighted = any(picture.alpha is not None for picture in pictures)
     names = ("image, given label", "prediction", "alpha", "beta", "gamma")[: 5 if weighted else 2]
     figure = Figure(figsize=(_INCHES * len(names) + 0.4, _INCHES * len(pictures) + 0.5), layout="constrained")
@@ -128,7 +132,7 @@ def _flat(picture: Picture, probability: Tensor) -> tuple[Picture, Tensor]:
     return Picture(picture.image[:, chosen], picture.label[chosen], *maps), probability[:, chosen]
 
 
-def _draw_row(figure: Figure, row: Sequence[Axes], picture: Picture, probability: Tensor) -> None:
+def _draw_row(figure: "Figure", row: Sequence["Axes"], picture: Picture, probability: Tensor) -> None:
     for axis in row:
         axis.set_axis_off()
     classes = len(probability)
@@ -159,7 +163,7 @@ def _as_shown(image: Tensor) -> NDArray[np.float32]:
     return shown
 
 
-def _outline(axis: Axes, labels: NDArray[np.int64], classes: int) -> None:
+def _outline(axis: "Axes", labels: NDArray[np.int64], classes: int) -> None:
     for number in range(1, classes):
         mask = (labels == number) & (labels != IGNORE)
         colour = tuple(value / 255 for value in class_colour(number))

@@ -1,0 +1,34 @@
+"""Several commands in one process, which loads its libraries once: ``python -m metadcseg.chain '[["check", "x"]]'``.
+
+So does a benchmark start what a run consists of (:mod:`metadcseg.experiments.runner`): training and scoring.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from metadcseg.cli import main
+
+
+def chain(commands: Sequence[Sequence[str]]) -> int:
+    """Run commands one after the other until one does not end well.
+
+    Args:
+        commands: of each the words after ``metadcseg``.
+
+    Returns:
+        The exit status of the last one that ran.
+
+    Example:
+        >>> chain([["no-such-command"], ["check", "is not reached"]])
+        2
+    """
+    for words in commands:
+        status = main(words)
+        if status:
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(chain(json.loads(sys.argv[1])))
