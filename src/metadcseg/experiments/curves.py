@@ -42,9 +42,7 @@ def colour(position: int) -> str:
     return COLOURS[position % len(COLOURS)]
 
 
-def draw_curves(
-    curves: Sequence[Curve], heading: str, theme: str, names: Sequence[str] = (), opaque: bool = False
-) -> bytes:
+def draw_curves(curves: Sequence[Curve], heading: str, theme: str, names: Sequence[str] = ()) -> bytes:
     """Draw values against epochs.
 
     Args:
@@ -52,7 +50,6 @@ def draw_curves(
         heading: what the vertical axis is, without mathematics.
         theme: ``"light"`` or ``"dark"``: the page that the transparent picture will lie on.
         names: of the curves, for a legend in the picture; none where the page has one.
-        opaque: white behind the picture, for one that goes its own way.
 
     Returns:
         A PNG file; the same curves give the same bytes.
@@ -77,7 +74,7 @@ def draw_curves(
     style(axes, ink)
     if names:
         legend(figure, axes.get_lines(), names, ink)
-    return png(figure, opaque)
+    return png(figure)
 
 
 def style(axes: Axes, ink: str) -> None:
@@ -115,13 +112,10 @@ def plain_text(name: str, most: int = 44) -> str:
     return " " + (shown if len(shown) <= most else shown[: most - 1] + "…")
 
 
-def png(figure: Figure, opaque: bool = False) -> bytes:
-    """Return a figure as a PNG file without any note of when and by what."""
+def png(figure: Figure) -> bytes:
+    """Return a figure as a transparent PNG file without any note of when and by what."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of letters that the font lacks
-        if opaque:
-            figure.savefig(file, format="png", dpi=180, facecolor="white", metadata={"Software": None})
-        else:
-            figure.savefig(file, format="png", dpi=180, transparent=True, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=180, transparent=True, metadata={"Software": None})
     return file.getvalue()

@@ -5,10 +5,12 @@ Each comes in three versions: for a light page, for a dark one, and as a file of
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from metadcseg.experiments.curves import INK, Curve, colour, draw_curves, legend, plain_text, png, style
 
@@ -49,32 +51,40 @@ class Band:
     spreads: Sequence[float]
 
 
-def plot(key: str, title: str, alt: str, draw: Callable[[str, bool], bytes]) -> Plot:
+def plot(key: str, title: str, alt: str, draw: Callable[[str], bytes]) -> Plot:
     """Return a figure in its three versions.
 
     Args:
         key: name of its file.
         title: what stands above it.
         alt: what it shows.
-        draw: takes the theme and whether the background is opaque.
+        draw: takes the theme, and returns a transparent PNG file.
     """
-    return Plot(key, title, alt, draw("light", False), draw("dark", False), draw("light", True))
+    light = draw("light")
+    return Plot(key, title, alt, light, draw("dark"), _on_white(light))
+
+
+def _on_white(transparent: bytes) -> bytes:
+    with Image.open(BytesIO(transparent)) as drawn:
+        white = Image.new("RGBA", drawn.size, "white")
+        white.alpha_composite(drawn.convert("RGBA"))
+        file = BytesIO()
+        white.convert("RGB").save(file, format="PNG", dpi=drawn.info["dpi"])
+    return file.getvalue()
 
 
 def learning_plot(key: str, title: str, curves: Sequence[Curve], names: Sequence[str]) -> Plot:
     """Return learning curves, one for each row."""
     heading = "DSC on validation cases, mean over seeds"
     alt = f"{heading}, against epochs for {', '.join(names)}"
-    return plot(
-        key, title, alt, lambda theme, opaque: draw_curves(curves, heading, theme, names=names, opaque=opaque)
-    )
+    return plot(key, title, alt, lambda theme: draw_curves(curves, heading, theme, names))
 
 
 def distance_plot(key: str, title: str, edges: Sequence[float], bands: Sequence[Band]) -> Plot:
     """Return weights against the distance to the outline of the given label."""
     alt = f"{', '.join(band.name for band in bands)} against the distance to the outline of the given label: {title}"
 
-    def draw(theme: str, opaque: bool) -> bytes:
+    def draw(theme: str) -> bytes:
         ink = INK[theme]
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         axes = figure.add_subplot()
@@ -92,7 +102,7 @@ def distance_plot(key: str, title: str, edges: Sequence[float], bands: Sequence[
         axes.set_ylim(bottom=0)
         style(axes, ink)
         legend(figure, axes.get_lines(), [band.name for band in bands], ink)
-        return png(figure, opaque)
+        return png(figure)
 
     return plot(key, title, alt, draw)
 
@@ -112,7 +122,7 @@ def fold_plot(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]])
     """Return the DSC of every fold as dots, one line for each row, the mean as a bar."""
     alt = f"DSC of every fold: {'; '.join(f'{name} mean {np.mean(values):.3f}' for name, values in rows)}"
 
-    def draw(theme: str, opaque: bool) -> bytes:
+    def draw(theme: str) -> bytes:
         ink = INK[theme]
         figure = Figure(figsize=(5.6, 0.9 + 0.42 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
@@ -128,6 +138,6 @@ def fold_plot(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         style(axes, ink)
         axes.grid(axis="x", color=ink, alpha=0.2, linewidth=0.8)
-        return png(figure, opaque)
+        return png(figure)
 
     return plot(key, title, alt, draw)
