@@ -108,9 +108,9 @@ def _run(name: str, words: list[str], console: Console) -> int:
 
 
 def _load(module: str) -> ModuleType:
-    """Import a command; what its libraries make stays, so that nobody need look for garbage in it."""
-    if module in sys.modules:
-        return sys.modules[module]
+    """Import a command; what the libraries of a process's first one make stays: no garbage is looked for in it."""
+    if module in sys.modules or gc.get_freeze_count():
+        return import_module(module)
     gc.disable()
     try:
         return import_module(module)

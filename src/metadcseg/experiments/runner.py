@@ -73,11 +73,11 @@ class Children:
         self._running: set[subprocess.Popen[bytes]] = set()
         self.stopping = False
 
-    def start(self, job: Job, log: Path, lock: int | None = None) -> "subprocess.Popen[bytes] | None":
+    def start(self, job: Job, lock: int | None = None) -> "subprocess.Popen[bytes] | None":
         """Start a job, which inherits the lock, out of reach of the terminal's Ctrl-C; None where all stop."""
         threads = str(job.threads)
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        with self._lock, log.open("ab") as file:
+        with self._lock, Path(job.log).open("ab") as file:
             if self.stopping:
                 return None
             process = subprocess.Popen(  # noqa: S603 (our own words)
@@ -136,7 +136,7 @@ def _alone(file: Path, children: Children) -> Iterator[int | None]:
 
 def _carry_out(job: Job, children: Children, log: Path, lock: int | None) -> Outcome:
     started = time.monotonic()
-    process = children.start(job, log, lock)
+    process = children.start(job, lock)
     if process is None:
         return Outcome("interrupted")
     status, peak = _wait(process)

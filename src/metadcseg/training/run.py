@@ -38,7 +38,7 @@ class RunResult:
 
     Args:
         out: the run's folder.
-        interrupted: it stopped, saved, before its last epoch.
+        interrupted: it was asked to stop, and saved; with all epochs done where the last was at its end.
         epochs_done: whole epochs done in all.
         best_epoch: the epoch, from 0, whose weights were kept; None without validation.
         best_dsc: its mean DSC on the validation cases.
@@ -213,6 +213,7 @@ class _Session:
         return self._result(interrupted=False)
 
     def _train(self) -> bool:
+        """Run the loop; return False where a stop was asked for, be it too late to cut anything short."""
         place, steps = self._loop.position, self._loop.steps
         reporter = Reporter(
             self._console, epochs=self._options.epochs, steps=steps, done=place.epoch * steps + place.step
@@ -242,7 +243,7 @@ class _Session:
                 f"stopped and saved in epoch {self._loop.position.epoch + 1}: the same command with --resume "
                 "goes on from here"
             )
-        return finished
+        return finished and not stop.requested
 
     def _record_failure(self, error: Exception) -> None:
         """Say in ``run.json`` why the run stopped; a disk that is full has no room for that, and so be it."""

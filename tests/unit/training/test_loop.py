@@ -17,6 +17,7 @@ from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import load_run, read_run, train
 from metadcseg.training.checkpoints import load_checkpoint
+from metadcseg.training.loop import Loop
 from metadcseg.training.weights import load_weights
 
 
@@ -115,6 +116,21 @@ def stopping_at(step, gold):
             return report
 
     return StopAt(gold=gold)
+
+
+def test_a_stop_while_the_end_is_written_is_told_to_whoever_would_go_on(disks, tmp_path, monkeypatch):
+    write_info = Loop.write_info
+
+    def stopped(loop, status):
+        if status == "finished":
+            signal.raise_signal(signal.SIGTERM)
+        write_info(loop, status)
+
+    monkeypatch.setattr(Loop, "write_info", stopped)
+    result = run(disks, tmp_path / "run")
+    assert result.interrupted
+    assert read_run(tmp_path / "run")["status"] == "finished"
+    assert not run(disks, tmp_path / "run", resume=True).interrupted
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["no gold", "gold"])

@@ -53,5 +53,14 @@ def test_weights_of_a_first_try_that_came_to_nothing_are_not_kept(disks, tmp_pat
 
 
 def test_who_only_predicts_does_not_wait_for_what_trains():
-    code = "import sys, metadcseg.evaluation.evaluate; sys.exit('lightning_fabric' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert not _loaded_by("metadcseg.evaluation.evaluate", "lightning_fabric")
+
+
+def test_who_trains_does_not_wait_for_what_draws():
+    assert not _loaded_by("metadcseg.commands.train", "matplotlib")
+
+
+def _loaded_by(module, library):
+    code = f"import sys, {module}; print('{library}' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return {"True\n": True, "False\n": False}[told]
