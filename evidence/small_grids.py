@@ -71,14 +71,15 @@ def main() -> int:
     grid = Path(options.grid)
     if not grid.suffix:
         grid = ROOT / "experiments" / "small" / f"{options.grid}.yaml"
-    out = options.work / "benchmarks" / grid.stem.removesuffix("-40")
+    name = grid.stem.removesuffix("-first").removesuffix("-modules")  # they share runs with the whole grid
+    out = options.work / "benchmarks" / name
     command = [sys.executable, "-m", "metadcseg"]
     words = ["benchmark", str(grid), "--out", str(out), "--data", str(options.work)]
     ended = subprocess.run([*command, *words, "--workers", str(options.workers)], check=False).returncode
     if ended == 130:
         return ended
     subprocess.run([*command, "report", str(out)], check=True)
-    kept = ROOT / "docs" / "results" / grid.stem
+    kept = ROOT / "docs" / "results" / name
     kept.mkdir(parents=True, exist_ok=True)
     for pattern in ("tables/*.csv", "figures/curves-*.png", "figures/distance-*.png"):
         for file in sorted((out / "report").glob(pattern)):
