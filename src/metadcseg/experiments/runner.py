@@ -114,7 +114,7 @@ def run_job(job: Job, children: Children | None = None) -> Outcome:
     children, log = children or Children(), Path(job.log)
     log.parent.mkdir(parents=True, exist_ok=True)
     with _alone(log.with_suffix(".lock"), children) as lock:
-        return Outcome("done") if is_done(job) else _carry_out(job, children, log, lock)
+        return Outcome("done") if is_done(job) else _carry_out(job, children, lock)
 
 
 def is_done(job: Job) -> bool:
@@ -134,7 +134,7 @@ def _alone(file: Path, children: Children) -> Iterator[int | None]:
         yield lock.fileno()
 
 
-def _carry_out(job: Job, children: Children, log: Path, lock: int | None) -> Outcome:
+def _carry_out(job: Job, children: Children, lock: int | None) -> Outcome:
     started = time.monotonic()
     process = children.start(job, lock)
     if process is None:
@@ -145,7 +145,7 @@ def _carry_out(job: Job, children: Children, log: Path, lock: int | None) -> Out
     if status == INTERRUPTED or (status and children.stopping):
         return Outcome("interrupted", None, seconds, peak)
     if status:
-        return Outcome("failed", _last_line(log, status), seconds, peak)
+        return Outcome("failed", _last_line(Path(job.log), status), seconds, peak)
     return Outcome("done", None, seconds, peak)
 
 

@@ -213,7 +213,7 @@ class _Session:
         return self._result(interrupted=False)
 
     def _train(self) -> bool:
-        """Run the loop; return False where a stop was asked for, be it too late to cut anything short."""
+        """Run the loop; return False where any device was asked to stop, be it too late to cut anything short."""
         place, steps = self._loop.position, self._loop.steps
         reporter = Reporter(
             self._console, epochs=self._options.epochs, steps=steps, done=place.epoch * steps + place.step
@@ -243,7 +243,7 @@ class _Session:
                 f"stopped and saved in epoch {self._loop.position.epoch + 1}: the same command with --resume "
                 "goes on from here"
             )
-        return finished and not stop.requested
+        return finished and not self._team.any(stop.requested)
 
     def _record_failure(self, error: Exception) -> None:
         """Say in ``run.json`` why the run stopped; a disk that is full has no room for that, and so be it."""
