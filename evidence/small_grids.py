@@ -5,19 +5,23 @@
 Lays out the left atrium (LA 2018) so that five volumes train, of which one gives only six gold slices, one chooses the
 epoch and two test; of the volumes that train and choose, every other slice, since neighbours say nearly the same.
 Kvasir-SEG is taken as it is. Runs the grid, then `metadcseg report`, and keeps what holds no image in docs/results:
-tables, learning curves, weights by distance to the outline. Stopped, it goes on where it was.
+tables, learning curves, weights by distance to the outline, and the records of all runs, packed: unpacked elsewhere,
+`metadcseg report` makes the same tables of them. Stopped, it goes on where it was; with --kept also on another
+machine, from the records that are kept.
 """
 
 import argparse
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+RECORDS = "records.tar.xz"
 GOLD_SLICES = 6
 LAYOUT = f"every other slice of those that train and choose, {GOLD_SLICES} gold slices"
 
@@ -53,6 +57,20 @@ def slices_of(role: str, label: np.ndarray) -> np.ndarray:
     return np.arange(0, label.shape[2], 1 if role == "test" else 2)
 
 
+def pack_records(out: Path, file: Path) -> None:
+    """Pack what was written down of all runs: scores by case, curves, costs, options; no image and no network."""
+    records = [out / "benchmark.json", *out.glob("runs/**/*.json"), *out.glob("runs/**/*.jsonl")]
+    with tarfile.open(file, "w:xz") as packed:
+        for record in sorted([*records, *out.glob("runs/**/*.csv")]):
+            packed.add(record, record.relative_to(out).as_posix(), filter=_of_nobody)
+
+
+def _of_nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = ""
+    return member
+
+
 def main() -> int:
     """Run one grid and keep its tables."""
     parser = argparse.ArgumentParser(
@@ -62,6 +80,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kept", action="store_true", help="begin with the records in docs/results")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     lay_out_left_atrium(options.data / "la2018", options.work / "left-atrium")
@@ -72,15 +91,18 @@ def main() -> int:
     if not grid.suffix:
         grid = ROOT / "experiments" / "small" / f"{options.grid}.yaml"
     name = grid.stem.removesuffix("-first").removesuffix("-modules")  # they share runs with the whole grid
-    out = options.work / "benchmarks" / name
+    out, kept = options.work / "benchmarks" / name, ROOT / "docs" / "results" / name
+    if options.kept and not out.exists():
+        with tarfile.open(kept / RECORDS) as packed:
+            packed.extractall(out, filter="data")
     command = [sys.executable, "-m", "metadcseg"]
     words = ["benchmark", str(grid), "--out", str(out), "--data", str(options.work)]
     ended = subprocess.run([*command, *words, "--workers", str(options.workers)], check=False).returncode
     if ended == 130:
         return ended
     subprocess.run([*command, "report", str(out)], check=True)
-    kept = ROOT / "docs" / "results" / name
     kept.mkdir(parents=True, exist_ok=True)
+    pack_records(out, kept / RECORDS)
     for pattern in ("tables/*.csv", "figures/curves-*.png", "figures/distance-*.png"):
         for file in sorted((out / "report").glob(pattern)):
             shutil.copy(file, kept / file.name)

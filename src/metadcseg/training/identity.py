@@ -78,11 +78,11 @@ def _volumes(prepared: PreparedSet) -> dict[str, int] | None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return what the run computes on."""
+    """Return what the run computes on; of a processor also its kind of vectors, since others round otherwise."""
     name = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
-        else platform.processor() or platform.machine()
+        else f"{platform.processor() or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
     )
     return {
         "system": platform.platform(),
