@@ -23,6 +23,7 @@ import metadcseg
 from metadcseg.commands import COMMANDS
 from metadcseg.commands.console import INTERRUPTED
 from metadcseg.errors import InputError, SaidByFirst, unknown_name
+from metadcseg.imports import without_collector
 from metadcseg.parsing import parse
 
 _USAGE = f"""\
@@ -111,11 +112,10 @@ def _load(module: str) -> ModuleType:
     """Import a command; what the libraries of a process's first one make stays: no garbage is looked for in it."""
     if module in sys.modules or gc.get_freeze_count():
         return import_module(module)
-    gc.disable()
     try:
-        return import_module(module)
+        with without_collector():
+            return import_module(module)
     finally:
-        gc.enable()
         gc.freeze()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.imports import without_collector
 from metadcseg.networks.contract import Norm
 from metadcseg.networks.tap import TappedNetwork, find_head
 
@@ -95,7 +96,8 @@ def create_network(
             return TappedNetwork(
                 own, head, classes=classes, axes=options.spatial_dims, encoder=options.encoder
             )
-        from metadcseg.networks.unetplusplus import unetplusplus  # MONAI takes seconds: only when used
+        with without_collector():  # MONAI takes seconds: only when used
+            from metadcseg.networks.unetplusplus import unetplusplus
 
         return unetplusplus(channels, classes, options.width, options.norm, options.spatial_dims)
 
