@@ -7,7 +7,7 @@ epoch and two test; of the volumes that train and choose, every other slice, sin
 Kvasir-SEG is taken as it is. Runs the grid, then `metadcseg report`, and keeps what holds no image in docs/results:
 tables, learning curves, weights by distance to the outline, and the records of all runs, packed: unpacked elsewhere,
 `metadcseg report` makes the same tables of them. Stopped, it goes on where it was; with --kept also on another
-machine, from the records that are kept.
+machine, from the records that are kept, of finished runs alone.
 """
 
 import argparse
@@ -58,11 +58,37 @@ def slices_of(role: str, label: np.ndarray) -> np.ndarray:
 
 
 def pack_records(out: Path, file: Path) -> None:
-    """Pack what was written down of all runs: scores by case, curves, costs, options; no image and no network."""
-    records = [out / "benchmark.json", *out.glob("runs/**/*.json"), *out.glob("runs/**/*.jsonl")]
+    """Pack what was written down of finished runs: scores by case, curves, costs, options; no image, no network.
+
+    A file that has records of more runs stays as it is.
+    """
+    records = [out / "benchmark.json", *out.glob("rows/*"), *out.glob("sets/*.yaml")]
+    for scores in out.glob("runs/*/*/*/*/evaluation/test.json"):  # of set, noise, row and seed
+        run = scores.parents[1]
+        records += [found for kind in ("json", "jsonl", "csv") for found in run.rglob(f"*.{kind}")]
+    names = {record.relative_to(out).as_posix(): record for record in records}
+    if file.exists():
+        with tarfile.open(file) as before:
+            lost = set(before.getnames()) - set(names)
+        if lost:
+            print(f"{file} stays as it is: it has what {out} lacks, such as {min(lost)}", file=sys.stderr)
+            return
     with tarfile.open(file, "w:xz") as packed:
-        for record in sorted([*records, *out.glob("runs/**/*.csv")]):
-            packed.add(record, record.relative_to(out).as_posix(), filter=_of_nobody)
+        for name, record in sorted(names.items()):
+            packed.add(record, name, filter=_of_nobody)
+
+
+def unpack_records(file: Path, out: Path) -> None:
+    """Begin a benchmark's folder with the records of an earlier one."""
+    if out.exists():
+        sys.exit(f"{out} has runs already: leave --kept out to go on with them, or give another --work")
+    if not file.exists():
+        sys.exit(f"{file}: no records of this grid are kept, leave --kept out")
+    draft = out.with_name(out.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    with tarfile.open(file) as packed:
+        packed.extractall(draft, filter="data")
+    draft.rename(out)
 
 
 def _of_nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -92,17 +118,18 @@ def main() -> int:
         grid = ROOT / "experiments" / "small" / f"{options.grid}.yaml"
     name = grid.stem.removesuffix("-first").removesuffix("-modules")  # they share runs with the whole grid
     out, kept = options.work / "benchmarks" / name, ROOT / "docs" / "results" / name
-    if options.kept and not out.exists():
-        with tarfile.open(kept / RECORDS) as packed:
-            packed.extractall(out, filter="data")
+    if options.kept:
+        unpack_records(kept / RECORDS, out)
     command = [sys.executable, "-m", "metadcseg"]
     words = ["benchmark", str(grid), "--out", str(out), "--data", str(options.work)]
     ended = subprocess.run([*command, *words, "--workers", str(options.workers)], check=False).returncode
+    if not (out / "benchmark.json").exists():
+        return ended  # the grid was refused
+    kept.mkdir(parents=True, exist_ok=True)
+    pack_records(out, kept / RECORDS)
     if ended == 130:
         return ended
     subprocess.run([*command, "report", str(out)], check=True)
-    kept.mkdir(parents=True, exist_ok=True)
-    pack_records(out, kept / RECORDS)
     for pattern in ("tables/*.csv", "figures/curves-*.png", "figures/distance-*.png"):
         for file in sorted((out / "report").glob(pattern)):
             shutil.copy(file, kept / file.name)

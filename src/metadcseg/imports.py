@@ -1,4 +1,4 @@
-"""Large libraries load a third faster while nobody looks for garbage, of which loading makes none.
+"""Large libraries load a third faster while nobody looks for garbage, of which loading makes little.
 
 Stands below everything else and imports nothing of ours.
 """

@@ -78,12 +78,12 @@ def _volumes(prepared: PreparedSet) -> dict[str, int] | None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return what the run computes on; of a processor also its kind of vectors, since others round otherwise."""
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{platform.processor() or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
-    )
+    """Return what the run computes on; of a processor also torch's kind of vectors, since others round otherwise."""
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif device.type == "cpu":
+        name = f"{name} ({torch.backends.cpu.get_cpu_capability()})"
     return {
         "system": platform.platform(),
         "device": device.type,

@@ -10,16 +10,13 @@ import sys
 import threading
 from pathlib import Path
 
-from metadcseg.imports import without_collector
-
-with without_collector():
-    from metadcseg.data.store import PreparedSet
-    from metadcseg.errors import SaidByFirst
-    from metadcseg.networks import NetworkOptions
-    from metadcseg.training.job import job_method, training_options
-    from metadcseg.training.run import train_in
-    from metadcseg.training.seat import helper_seat
-    from metadcseg.training.team import Team
+from metadcseg.data.store import PreparedSet
+from metadcseg.errors import SaidByFirst
+from metadcseg.networks import NetworkOptions
+from metadcseg.training.job import job_method, training_options
+from metadcseg.training.run import train_in
+from metadcseg.training.seat import helper_seat
+from metadcseg.training.team import Team
 
 
 def main() -> int:
