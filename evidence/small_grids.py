@@ -63,7 +63,7 @@ def pack_records(out: Path, file: Path) -> None:
     A file that has records of more runs stays as it is.
     """
     records = [out / "benchmark.json", *out.glob("rows/*"), *out.glob("sets/*.yaml")]
-    for scores in out.glob("runs/*/*/*/*/evaluation/test.json"):  # of set, noise, row and seed
+    for scores in out.glob("runs/**/evaluation/test.json"):  # gold shares are one folder deeper
         run = scores.parents[1]
         records += [found for kind in ("json", "jsonl", "csv") for found in run.rglob(f"*.{kind}")]
     names = {record.relative_to(out).as_posix(): record for record in records}
