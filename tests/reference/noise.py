@@ -7,16 +7,24 @@ import math
 from fractions import Fraction
 
 
-def rotated(mask, angle):
+def box_middle(mask):
+    """The middle of the bounding box, row and column."""
+    ys = [h for h, row in enumerate(mask) for value in row if value]
+    xs = [w for row in mask for w, value in enumerate(row) if value]
+    return (min(ys) + max(ys)) / 2, (min(xs) + max(xs)) / 2
+
+
+def rotated(mask, angle, about_itself=False):
     """Eq. 15: every output pixel looks back along the rotation, anticlockwise on the screen."""
     height, width = len(mask), len(mask[0])
+    middle_h, middle_w = box_middle(mask) if about_itself else ((height - 1) / 2, (width - 1) / 2)
     theta = math.radians(angle)
     result = [[0] * width for _ in range(height)]
     for h in range(height):
         for w in range(width):
-            y, x = h - (height - 1) / 2, w - (width - 1) / 2
-            source_h = math.floor(y * math.cos(theta) + x * math.sin(theta) + (height - 1) / 2 + 0.5)
-            source_w = math.floor(x * math.cos(theta) - y * math.sin(theta) + (width - 1) / 2 + 0.5)
+            y, x = h - middle_h, w - middle_w
+            source_h = math.floor(y * math.cos(theta) + x * math.sin(theta) + middle_h + 0.5)
+            source_w = math.floor(x * math.cos(theta) - y * math.sin(theta) + middle_w + 0.5)
             if 0 <= source_h < height and 0 <= source_w < width:
                 result[h][w] = mask[source_h][source_w]
     return result

@@ -39,12 +39,13 @@ Region = NDArray[np.bool_]
 Mask = NDArray[np.integer]
 
 
-def rotate(region: Region, angle: float) -> Region:
-    """Rotate about the centre of the image, nearest neighbour, empty beyond the edges (eq. 15).
+def rotate(region: Region, angle: float, centre: tuple[float, float] | None = None) -> Region:
+    """Rotate about a point, nearest neighbour, empty beyond the edges (eq. 15).
 
     Args:
         region: (H, W) bool.
         angle: degrees, anticlockwise as displayed (rows downwards).
+        centre: row and column of the point, in pixels; None is the centre of the image.
 
     Returns:
         (H, W) bool.
@@ -55,7 +56,7 @@ def rotate(region: Region, angle: float) -> Region:
     """
     height, width = region.shape
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
+    middle_row, middle_column = centre or ((height - 1) / 2, (width - 1) / 2)
     down = np.arange(height)[:, None] - middle_row  # (H, 1)
     right = np.arange(width)[None, :] - middle_column  # (1, W)
     # source pixels, counted in the image with an empty frame around it, on which all that lies outside falls
@@ -78,6 +79,17 @@ def bounding_box(region: Region) -> tuple[int, int, int, int] | None:
     if len(rows) == 0:
         return None
     return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
+
+
+def box_centre(region: Region) -> tuple[float, float]:
+    """Return row and column of the middle of the bounding box, the centre of eq. 19; (0, 0) when empty.
+
+    Example:
+        >>> box_centre(np.array([[0, 0, 0], [0, 1, 1]], bool))
+        (1.0, 1.5)
+    """
+    top, bottom, left, right = bounding_box(region) or (0, 0, 0, 0)
+    return (top + bottom) / 2, (left + right) / 2
 
 
 def morph(region: Region, size: int, *, erode: bool) -> Region:
@@ -152,11 +164,21 @@ def corrupt_rotated(rotated: Region, one: NoiseDraw, level: NoiseLevel) -> Regio
     return changed
 
 
-def rotate_class(region: Region, one: NoiseDraw, level: NoiseLevel) -> Region:
-    """Apply eq. 15, or leave out a class as small as ``level.omit_below``: the scale-free part."""
+def rotate_class(region: Region, one: NoiseDraw, level: NoiseLevel, *, about_itself: bool = False) -> Region:
+    """Apply eq. 15, or leave out a class as small as ``level.omit_below``: the scale-free part.
+
+    Args:
+        region: (H, W) bool.
+        one: gives the angle.
+        level: that it was drawn from.
+        about_itself: rotate about the middle of the region's bounding box in place of the image's centre.
+
+    Returns:
+        (H, W) bool.
+    """
     if np.count_nonzero(region) <= level.omit_below:
         return np.zeros_like(region)
-    return rotate(region, one.angle)
+    return rotate(region, one.angle, box_centre(region) if about_itself else None)
 
 
 def paint(regions: Sequence[Region], clean: Mask) -> Mask:

@@ -202,7 +202,7 @@ def calibrate(
     strength, rate = min(tried.items(), key=lambda trial: abs(trial[1] - target))
     if abs(rate - target) > tolerance:
         ends = [rate_at(0.0), rate_at(limit)]
-        raise InputError(_unreachable(target, len(rehearsals), sorted([*tried.values(), *ends])))
+        raise InputError(_unreachable(target, len(rehearsals), sorted([*tried.values(), *ends]), model.name))
     tell(2 * count, 2 * count)
     return Calibration(strength, target, rate, len(tried))
 
@@ -281,11 +281,14 @@ def _no_foreground(count: int) -> str:
     return f"none of the {count} masks to be corrupted holds foreground; noise needs masks that have some"
 
 
-def _unreachable(target: float, count: int, rates: list[float]) -> str:
+def _unreachable(target: float, count: int, rates: list[float], model: str) -> str:
     """Say which rates can be reached; ``rates`` are all that were tried, rising."""
     start = f"a corruption rate of {target:g} cannot be reached with these {count} masks: "
     if rates[0] <= target <= rates[-1]:
         below = max(rate for rate in rates if rate <= target)
         above = min(rate for rate in rates if rate >= target)
         return f"{start}the nearest rates that can are {below:.3f} and {above:.3f}; ask for one of them"
-    return f"{start}rates from {rates[0]:.2f} to {rates[-1]:.2f} can; ask for one of those"
+    other = ""
+    if model == "paper" and target < rates[0]:
+        other = ", or for the noise model paper-centred: it rotates objects where they lie, and starts lower"
+    return f"{start}rates from {rates[0]:.2f} to {rates[-1]:.2f} can; ask for one of those{other}"

@@ -2,7 +2,8 @@
 
 A kind of noise is a frozen dataclass. Chance decides once per mask, in plain values that never depend on the
 strength; the strength is the one number that calibration solves for
-(:mod:`metadcseg.algorithm.noise_calibration`). The paper's noise is :class:`PaperNoise`; the others are in
+(:mod:`metadcseg.algorithm.noise_calibration`). The paper's noise is :class:`PaperNoise`, or by another reading
+of its eq. 15 :class:`CentredPaperNoise`; the others are in
 :mod:`metadcseg.algorithm.noise_systematic` and :mod:`metadcseg.algorithm.noise_objects`, and
 :mod:`metadcseg.algorithm.noise_registry` knows them by name.
 """
@@ -91,6 +92,21 @@ class PaperNoise:
     def limit(self, side: int) -> float:
         """Return the scale from which even the smallest kernel covers every image from any of its pixels."""
         return 2.0 * side / min(self.level.kernels)
+
+
+@dataclass(frozen=True)
+class CentredPaperNoise(PaperNoise):
+    """The paper's noise, but every class rotates about the middle of its own bounding box.
+
+    Eq. 15 does not say about which point. About the image's centre an object off that centre moves, which can
+    spoil masks by more than the rate asked for before any kernel is applied.
+    """
+
+    name: ClassVar[str] = "paper-centred"
+
+    def prepare(self, mask: Mask, value: int, one: Draw) -> Prepared:
+        """Return the class, rotated where it lies."""
+        return (rotate_class(mask == value, _paper_draw(one), self.level, about_itself=True),)
 
 
 def _paper_draw(one: Draw) -> NoiseDraw:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from metadcseg.algorithm.noise_draw import nearest_preset
-from metadcseg.algorithm.noise_model import NoiseModel, PaperNoise
+from metadcseg.algorithm.noise_model import CentredPaperNoise, NoiseModel, PaperNoise
 from metadcseg.algorithm.noise_objects import Invented, Missing, Polygon
 from metadcseg.algorithm.noise_systematic import Annotator, Over, Shift, Under
 from metadcseg.errors import unknown_name
 
 MODELS: dict[str, Callable[[float], NoiseModel]] = {
     "paper": lambda rate: PaperNoise(nearest_preset(rate)),
+    "paper-centred": lambda rate: CentredPaperNoise(nearest_preset(rate)),
     "over": lambda rate: Over(),
     "under": lambda rate: Under(),
     "shift": lambda rate: Shift(),

@@ -103,7 +103,7 @@ def _score_table(
             method = paper_method(tasks)
             for metric in metrics:
                 number = None
-                if _papers_noise(condition):
+                if condition.papers:
                     number = paper_score(paper, method, condition.rate, metric.removesuffix("_mm"))
                 if number is not None and method is not None:
                     beside.add(method)
@@ -182,10 +182,6 @@ def seeds_of(record: BenchmarkRecord, condition: Condition, row: str) -> int:
     return sum(task.row == row and task.condition == condition for task in record.tasks)
 
 
-def _papers_noise(condition: Condition) -> bool:
-    return condition.model == "paper" or not condition.rate
-
-
 def _paper_rows(
     paper: str | None, methods: Sequence[str], conditions: Sequence[Condition], metrics: Sequence[str]
 ) -> list[Row]:
@@ -195,7 +191,7 @@ def _paper_rows(
     for method in methods:
         cells = []
         for condition in conditions:
-            rate = condition.rate if _papers_noise(condition) else -1.0
+            rate = condition.rate if condition.papers else -1.0
             for metric in metrics:
                 number = paper_score(paper, method, rate, metric.removesuffix("_mm"))
                 cells.append(paper_cell(number, METRICS[metric][2]))
@@ -219,10 +215,10 @@ def _notes(
         notes.append(
             "The true masks know no noise: that row was trained once, and its numbers stand in every column."
         )
+    if any(condition.model == "paper-centred" for condition in conditions):
+        notes.append("paper-centred is the paper's noise, every class rotated about its own centre.")
     notes += notes_of_tests(record, tests)
-    if paper is not None and any(
-        _papers_noise(c) and paper_score(paper, L2B, c.rate, "dsc") for c in conditions
-    ):
+    if paper is not None and any(c.papers and paper_score(paper, L2B, c.rate, "dsc") for c in conditions):
         table = {"msd-heart": 1, "kvasir-seg": 2, "msd-brain": 3, "promise12": 4}[paper]
         notes.append(
             f"{PAPERS} They are of its table {table}, {paper_title(paper)}; it gives HD without a unit."

@@ -186,7 +186,7 @@ def _noise(entry: object, where: str) -> Noise:
     if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 <= rate < 1:
         raise InputError(f"{where}: a noise rate is at least 0 and below 1, got {rate!r}")
     model = str(entry.get("model", "paper"))
-    if not model.isalpha():
+    if not model.replace("-", "").isalpha():
         raise InputError(
             f"{where}: a noise model is one of those of metadcseg corrupt --model, got {model!r}"
         )

@@ -61,7 +61,6 @@ def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
     lines: list[list[object]] = []
     for condition in record.conditions():
         paper = set_of_paper(record, condition.set)
-        noisy = condition.model == "paper" or not condition.rate
         for row in record.rows:
             tasks = record.of(condition, row)
             method = paper_method(tasks) if tasks else None
@@ -69,7 +68,7 @@ def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
                 held = spread([task.score(metric) for task in tasks])
                 if held is None:
                     continue
-                beside = paper_score(paper, method, condition.rate, metric) if noisy else None
+                beside = paper_score(paper, method, condition.rate, metric) if condition.papers else None
                 test = known.get((condition, row)) if metric == "dsc" else None
                 values = [
                     f"{task.seed}:{task.score(metric)}" for task in tasks if task.score(metric) is not None

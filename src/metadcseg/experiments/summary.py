@@ -36,6 +36,16 @@ class Condition:
         return f"{self.model} {100 * self.rate:g} %" if self.rate else "no noise"
 
     @property
+    def papers(self) -> bool:
+        """Whether the noise is the paper's, by either reading of where it rotates, or none.
+
+        Example:
+            >>> Condition("la", "paper-centred", 0.4).papers, Condition("la", "over", 0.4).papers
+            (True, False)
+        """
+        return self.model in ("paper", "paper-centred") or not self.rate
+
+    @property
     def gold_name(self) -> str:
         """The gold in words; nothing where it is the set's own.
 

@@ -6,6 +6,8 @@ from tests.reference import noise as reference
 
 from metadcseg.algorithm import noise
 from metadcseg.algorithm.noise import PRESETS, NoiseDraw, NoiseLevel
+from metadcseg.algorithm.noise_model import corrupt
+from metadcseg.algorithm.noise_registry import noise_model
 from metadcseg.errors import InputError
 
 STILL = NoiseDraw(angle=0.0, erode=True, kernel=1, rounding=0.0, r=0.9)
@@ -102,6 +104,26 @@ def test_rotation_is_anticlockwise_about_the_centre_and_empty_beyond_the_edges()
     assert turned[1, 2]
     assert turned.sum() == 3
     assert not noise.rotate(np.ones((20, 20), bool), 20.0)[0, 0]
+
+
+@pytest.mark.parametrize("angle", [-20.0, 0.0, 13.7, 90.0])
+def test_a_class_that_turns_about_itself_is_the_loop_version(angle):
+    draw = replace(STILL, angle=angle)
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        region = blobs(rng)[:, :30] == 1
+        turned = noise.rotate_class(region, draw, PRESETS[0.4], about_itself=True)
+        assert turned.astype(int).tolist() == reference.rotated(region.astype(int).tolist(), angle, True)
+    assert not noise.rotate_class(np.zeros((5, 7), bool), draw, PRESETS[0.4], about_itself=True).any()
+
+
+def test_a_disc_off_the_centre_stays_where_it_is_only_if_it_turns_about_itself():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[np.add.outer((np.arange(64) - 12) ** 2, (np.arange(64) - 50) ** 2) < 9**2] = 1
+    one = asdict(replace(STILL, angle=20.0))
+    away, stays = (corrupt(mask, [one], noise_model(name, 0.2), 0.0) for name in ("paper", "paper-centred"))
+    assert noise.corruption_rate(mask, away) > 0.5
+    assert noise.corruption_rate(mask, stays) < 0.05
 
 
 @pytest.mark.parametrize(("pixels", "replaced"), [(300, False), (301, True)])

@@ -9,6 +9,7 @@ from metadcseg.algorithm import noise
 from metadcseg.algorithm.noise import PRESETS
 from metadcseg.algorithm.noise_calibration import calibrate, compare, report
 from metadcseg.algorithm.noise_model import PaperNoise
+from metadcseg.algorithm.noise_registry import noise_model
 from metadcseg.errors import InputError
 
 KVASIR = Path(__file__).resolve().parents[3] / "../shared/data/kvasir-seg/train/masks"
@@ -126,6 +127,14 @@ def test_a_rate_out_of_reach_is_an_error_that_says_which_rates_can_be_reached(ta
         assert calibrate(masks, names(masks), paper(target), reachable, seed=0).rate == pytest.approx(
             reachable, abs=0.01
         )
+
+
+def test_a_rate_that_rotation_alone_exceeds_is_pointed_to_the_reading_that_reaches_it():
+    masks = [np.pad(disc, ((0, 32), (32, 0))) for disc in discs(30)]  # in a corner
+    with pytest.raises(InputError, match="or for the noise model paper-centred"):
+        calibrate(masks, names(masks), paper(0.2), 0.2, seed=0)
+    centred = noise_model("paper-centred", 0.2)
+    assert calibrate(masks, names(masks), centred, 0.2, seed=0).rate == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_rate_between_two_steps_is_an_error_that_names_both():

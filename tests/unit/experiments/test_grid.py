@@ -35,6 +35,11 @@ def test_rows_share_a_set_and_not_a_folder():
     )
 
 
+def test_the_papers_noise_by_its_other_reading_is_a_noise_of_its_own():
+    made = grid(noise=[{"model": "paper-centred", "rate": 0.2}], seeds=[0])
+    assert {task.data for task in made.tasks()} == {"la/paper-centred-0.2/seed-0"}
+
+
 def test_options_of_a_row_outweigh_those_of_all():
     made = grid(options={"training": {"size": 64}, "metadcseg": {"dcd": True, "eta": 0.1}})
     assert made.options_of("ours") == {

@@ -11,6 +11,7 @@ from metadcseg.experiments.learned_figures import detection_table, distance_figu
 from metadcseg.experiments.main_tables import families, score_tables
 from metadcseg.experiments.part_tables import ablation_tables, gold_tables
 from metadcseg.experiments.read_benchmark import read_benchmark
+from metadcseg.experiments.render_csv import render_values
 from metadcseg.experiments.report_sections import build_report
 
 
@@ -120,7 +121,7 @@ def test_too_few_cases_and_no_baseline_are_said(tmp_path):
 
 def test_the_papers_numbers_stand_beside_the_same_method_set_and_noise(tmp_path):
     folder = Folder(tmp_path)
-    for model in ("paper", "over"):
+    for model in ("paper", "paper-centred", "over"):
         for row in ("noisy + gold", "metadcseg"):
             folder.add(task("kvasir", model=model, row=row), scores=made_scores(0.7))
     folder.add(task("kvasir", row="l2b"), method=("l2b", {}), scores=made_scores(0.7))
@@ -128,6 +129,7 @@ def test_the_papers_numbers_stand_beside_the_same_method_set_and_noise(tmp_path)
     folder.add(task("kvasir", row="without"), method=without, scores=made_scores(0.7))
     table, _ = main_table(read(folder))
     assert cells(table, "metadcseg")["paper 40 %: DSC"].paper == "0.9072 ± 0.0045"
+    assert cells(table, "metadcseg")["paper-centred 40 %: DSC"].paper == "0.9072 ± 0.0045"
     assert cells(table, "metadcseg")["paper 40 %: IoU"].paper_value == pytest.approx(0.8701)
     assert cells(table, "metadcseg")["paper 40 %: HD (px)"].paper == "13.96 ± 1.23"
     assert cells(table, "metadcseg")["over 40 %: DSC"].paper == ""
@@ -135,6 +137,10 @@ def test_the_papers_numbers_stand_beside_the_same_method_set_and_noise(tmp_path)
     assert not any(cell.paper for row in ("without", "noisy + gold") for cell in cells(table, row).values())
     assert set(paper_rows(table)) == {"MAXFormer", "MADGNet", "ConDSeg", "HAMIL"}
     assert any("its table 2, Kvasir-SEG" in note for note in table.notes)
+    assert any("every class rotated about its own centre" in note for note in table.notes)
+    values = render_values(read(folder), []).splitlines()
+    (beside,) = [line for line in values if line.startswith("kvasir,paper-centred,0.4,,metadcseg,dsc,")]
+    assert "0.9072" in beside.split(",")
 
 
 def test_other_sets_have_no_numbers_of_the_paper(tmp_path):
