@@ -8,6 +8,7 @@ from rich.console import Console
 from metadcseg.algorithm.noise_registry import MODELS, noise_model
 from metadcseg.commands.console import check_seed, plain_output, print_json, progress_bar
 from metadcseg.data.corruption import corrupt_set
+from metadcseg.data.findings import plural
 from metadcseg.data.store import PreparedSet
 
 DESCRIPTION = """Inject label noise into the training masks of a clean prepared set. The paper's: rotation, erosion or
@@ -47,7 +48,8 @@ def run(options: Namespace, console: Console) -> int:
         return 0
     knob = noise_model(options.model, options.rate).knob
     plain_output().print(
-        f"{options.out}: corruption rate {report['rate']:.3f} ± {report['sd']:.3f} over {report['cases']} masks "
-        f"(asked for {report['target']}), {knob} {report['scale']:.2f}, {report['vanished']} masks vanished"
+        f"{options.out}: corruption rate {report['rate']:.3f} ± {report['sd']:.3f} over "
+        f"{plural(report['cases'], 'mask')} (asked for {report['target']}), {knob} {report['scale']:.2f}, "
+        f"{plural(report['vanished'], 'mask')} vanished"
     )
     return 0
