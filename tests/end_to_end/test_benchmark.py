@@ -151,6 +151,8 @@ def test_one_run_fails_and_the_others_go_on(sets, tmp_path):
     assert [task["row"] for task in failed] == ["wrong"]
     assert "training.average" in failed[0]["error"]
     assert "wrong/seed-0 failed: " in result.err
+    (at_once,) = [line for line in result.err.splitlines() if "wrong/seed-0 failed (" in line]
+    assert at_once.endswith(failed[0]["error"])  # not at the end of a long grid alone
     assert [task["status"] for task in tasks.values()].count("done") == 2
 
 

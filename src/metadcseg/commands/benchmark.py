@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from metadcseg.commands.console import INTERRUPTED, plain_output
 from metadcseg.errors import InputError
@@ -123,6 +124,8 @@ def _follow(benchmark: Benchmark, executor: Executor, console: Console) -> bool:
                 said.add(entry["id"])
                 place, took = f"{len(said)} of {len(benchmark.entries)}", f"{entry['seconds']:.0f} s"
                 told = f"{place}: {entry['id']} {entry['status']} ({took})"
+                if entry["status"] == "failed":
+                    told += f": {entry['error']}"
                 console.print(told, markup=False, highlight=False, soft_wrap=True)
 
     return benchmark.run(executor, say)
@@ -147,10 +150,12 @@ class _Shown:
             else f", finished at about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
         )
         table = Table(title=f"{counts['done']} of {len(entries)} done, {counts['failed']} failed{finish}")
-        for column in ("run", "state", "epochs"):
-            table.add_column(column)
+        for column in ("run", "state"):
+            table.add_column(column, no_wrap=True)
+        table.add_column("epochs, or why")
         first = {"running": 0, "failed": 1, "done": 2, "waiting": 3}
         for entry in sorted(entries, key=lambda entry: first[entry["status"]])[:_SHOWN]:
             done, epochs = self._benchmark.progress(entry["id"]) if entry["status"] == "running" else (0, 0)
-            table.add_row(entry["id"], entry["status"], f"{done} / {epochs}" if epochs else "")
+            said = entry["error"] if entry["status"] == "failed" else f"{done} / {epochs}" if epochs else ""
+            table.add_row(entry["id"], entry["status"], Text(said))
         return table
