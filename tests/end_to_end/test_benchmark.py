@@ -166,6 +166,18 @@ def test_a_set_that_cannot_be_made_fails_its_runs_alone(sets, tmp_path):
     assert result.status == 2
     by_set = {task["id"]: (task["set"], task["status"]) for task in told(tmp_path / "out").values()}
     assert sorted(by_set.values()) == [("bad", "failed"), ("good", "done")]
+    write_grid(
+        tmp_path,
+        sets.clean,
+        sets={"good": str(sets.clean)},
+        rows=rows,
+        seeds=[0],
+        partial="failures are asked about",
+    )
+    assert cli("benchmark", file, "--out", tmp_path / "out").status == 0
+    assert [task["set"] for task in told(tmp_path / "out").values()] == [
+        "good"
+    ]  # never begun: nothing is left
 
 
 def test_gold_is_drawn_anew_for_a_grid_of_shares(sets, tmp_path):

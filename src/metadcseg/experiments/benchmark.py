@@ -109,7 +109,6 @@ class Benchmark:
         for name, entry in self.entries.items():
             if (out / entry["folder"]).exists():  # else somebody deleted it, and it begins anew
                 entry.update(_kept(known.get(name, {})))
-        others = {name: entry for name, entry in known.items() if name not in self.tasks}
         self._machine, self._writing = _machine(), threading.Lock()
         self._state: dict[str, Any] = {
             "format": 1,
@@ -117,7 +116,11 @@ class Benchmark:
             "grid": grid.given,
             "machine": self._machine,
         }
-        self._others = list(others.values())  # of a larger grid before: their runs are still here
+        self._others = [  # of a larger grid before, where their runs are still here
+            entry
+            for name, entry in known.items()
+            if name not in self.tasks and (out / str(entry.get("folder"))).exists()
+        ]
         self._before, self._since = float(before.get("seconds", 0.0)), time.monotonic()
         try:
             out.mkdir(parents=True, exist_ok=True)
