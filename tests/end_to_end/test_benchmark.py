@@ -156,28 +156,36 @@ def test_one_run_fails_and_the_others_go_on(sets, tmp_path):
     assert [task["status"] for task in tasks.values()].count("done") == 2
 
 
-def test_a_set_that_cannot_be_made_fails_its_runs_alone(sets, tmp_path):
+def test_a_set_that_cannot_be_made_fails_its_runs_alone_and_is_forgotten_when_corrected(sets, tmp_path):
+    alike = {
+        "rows": {name: ROWS[name] for name in ("noisy only", "clean labels")},
+        "seeds": [0],
+        "partial": "failures are asked about",
+    }
+    good, never = {"model": "over", "rate": 0.3}, {"model": "paper", "rate": 0.001}
     sources = {"good": str(sets.clean), "bad": {"prepare": "nothing-there"}}
-    rows = {"noisy only": ROWS["noisy only"]}
-    file = write_grid(
-        tmp_path, sets.clean, sets=sources, rows=rows, seeds=[0], partial="failures are asked about"
-    )
+    file = write_grid(tmp_path, sets.clean, sets=sources, noise=[good, never], **alike)
     result = cli("benchmark", file, "--out", tmp_path / "out", "--workers", 2)
     assert result.status == 2
-    by_set = {task["id"]: (task["set"], task["status"]) for task in told(tmp_path / "out").values()}
-    assert sorted(by_set.values()) == [("bad", "failed"), ("good", "done")]
-    write_grid(
-        tmp_path,
-        sets.clean,
-        sets={"good": str(sets.clean)},
-        rows=rows,
-        seeds=[0],
-        partial="failures are asked about",
-    )
+    shown = {name: task["status"] for name, task in told(tmp_path / "out").items()}
+    assert shown == {
+        "good/over-0.3/noisy-only/seed-0": "done",
+        "good/over-0.3/clean-labels/seed-0": "done",
+        "good/paper-0.001/noisy-only/seed-0": "failed",
+        "good/paper-0.001/clean-labels/seed-0": "done",  # the one beside the first noise
+        **{
+            f"bad/{noise}/{row}/seed-0": "failed"
+            for noise in ("over-0.3", "paper-0.001")
+            for row in ("noisy-only", "clean-labels")
+        },
+    }
+    assert result.err.count("nothing-there") == 2  # at once and at the end, once for all its runs
+    assert "good/paper-0.001/noisy-only/seed-0 failed: " in result.err
+    write_grid(tmp_path, sets.clean, sets={"good": str(sets.clean)}, noise=[good], **alike)
     assert cli("benchmark", file, "--out", tmp_path / "out").status == 0
-    assert [task["set"] for task in told(tmp_path / "out").values()] == [
-        "good"
-    ]  # never begun: nothing is left
+    left = told(tmp_path / "out")
+    assert {task["noise"]["rate"] for task in left.values()} == {0.3}
+    assert len(left) == 2
 
 
 def test_gold_is_drawn_anew_for_a_grid_of_shares(sets, tmp_path):

@@ -11,9 +11,9 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from metadcseg.commands.console import INTERRUPTED, plain_output
+from metadcseg.data.findings import plural
 from metadcseg.errors import InputError
 from metadcseg.experiments.benchmark import Benchmark, Executor, LocalExecutor, alone, remaining_seconds
 from metadcseg.experiments.grid import Grid
@@ -52,8 +52,10 @@ def run(options: Namespace, console: Console) -> int:
     if not whole:
         return INTERRUPTED
     failed = [entry for entry in benchmark.entries.values() if entry["status"] == "failed"]
-    for entry in failed:
-        console.print(f"{entry['id']} failed: {entry['error']}", style="red", markup=False, soft_wrap=True)
+    for error in dict.fromkeys(entry["error"] for entry in failed):
+        first, *others = [entry["id"] for entry in failed if entry["error"] == error]
+        alike = f" and {plural(len(others), 'other')}" if others else ""
+        console.print(f"{first}{alike} failed: {error}", style="red", markup=False, soft_wrap=True)
     done = len(benchmark.entries) - len(failed)
     plain_output().print(f"{out}: {done} of {len(benchmark.entries)} runs are done; metadcseg report {out}")
     return 2 if failed else 0
@@ -111,24 +113,33 @@ def _executor(options: Namespace) -> Executor:
 
 
 def _follow(benchmark: Benchmark, executor: Executor, console: Console) -> bool:
-    """Run; show a table on a terminal, and elsewhere a line for every run that ends."""
+    """Run; show a table on a terminal, with failures above it, and elsewhere a line for every run that ends."""
+    news = _News(benchmark, console)
     if console.is_terminal:
         shown = _Shown(benchmark, executor.workers)
         with Live(get_renderable=shown.table, console=console, refresh_per_second=1):
-            return benchmark.run(executor, lambda: None)
-    said: set[str] = set()
+            return benchmark.run(executor, lambda: news.tell("failed"))
+    return benchmark.run(executor, lambda: news.tell("done", "failed"))
 
-    def say() -> None:
-        for entry in benchmark.entries.values():
-            if entry["status"] in ("done", "failed") and entry["id"] not in said:
-                said.add(entry["id"])
-                place, took = f"{len(said)} of {len(benchmark.entries)}", f"{entry['seconds']:.0f} s"
-                told = f"{place}: {entry['id']} {entry['status']} ({took})"
-                if entry["status"] == "failed":
-                    told += f": {entry['error']}"
-                console.print(told, markup=False, highlight=False, soft_wrap=True)
 
-    return benchmark.run(executor, say)
+class _News:
+    """A line for every run that has ended, and why it failed unless an earlier line said the same."""
+
+    def __init__(self, benchmark: Benchmark, console: Console) -> None:
+        self._benchmark, self._console = benchmark, console
+        self._told: set[str] = set()
+
+    def tell(self, *statuses: str) -> None:
+        entries = self._benchmark.entries.values()
+        ended = sum(entry["status"] in ("done", "failed") for entry in entries)
+        for entry in entries:
+            if entry["status"] not in statuses or entry["id"] in self._told:
+                continue
+            line = f"{ended} of {len(entries)}: {entry['id']} {entry['status']} ({entry['seconds']:.0f} s)"
+            if entry["error"] and entry["error"] not in self._told:
+                line += f": {entry['error']}"
+            self._told |= {entry["id"], entry["error"]}
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class _Shown:
@@ -150,12 +161,10 @@ class _Shown:
             else f", finished at about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
         )
         table = Table(title=f"{counts['done']} of {len(entries)} done, {counts['failed']} failed{finish}")
-        for column in ("run", "state"):
-            table.add_column(column, no_wrap=True)
-        table.add_column("epochs, or why")
+        for column in ("run", "state", "epochs"):
+            table.add_column(column)
         first = {"running": 0, "failed": 1, "done": 2, "waiting": 3}
         for entry in sorted(entries, key=lambda entry: first[entry["status"]])[:_SHOWN]:
             done, epochs = self._benchmark.progress(entry["id"]) if entry["status"] == "running" else (0, 0)
-            said = entry["error"] if entry["status"] == "failed" else f"{done} / {epochs}" if epochs else ""
-            table.add_row(entry["id"], entry["status"], Text(said))
+            table.add_row(entry["id"], entry["status"], f"{done} / {epochs}" if epochs else "")
         return table

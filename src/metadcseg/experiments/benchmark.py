@@ -116,11 +116,7 @@ class Benchmark:
             "grid": grid.given,
             "machine": self._machine,
         }
-        self._others = [  # of a larger grid before, where their runs are still here
-            entry
-            for name, entry in known.items()
-            if name not in self.tasks and (out / str(entry.get("folder"))).exists()
-        ]
+        self._others = _left_over([entry for name, entry in known.items() if name not in self.tasks], out)
         self._before, self._since = float(before.get("seconds", 0.0)), time.monotonic()
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -137,23 +133,22 @@ class Benchmark:
         """
         self._machine["workers"] = executor.workers
         self.write()
-        broken: dict[str, str] = {}
         for lot in set_jobs(self.grid, self.out, self._data):
             with closing(executor.run(lot, lambda job: None)) as made:
                 for job, outcome in made:
                     if outcome.status == "interrupted":
                         return False
                     if outcome.status == "failed":
-                        broken[job.id.removeprefix("set ")] = f"{job.id} cannot be made: {outcome.error}"
-        ready = []
-        for name, task in self.tasks.items():
-            if self.grid.home(task) != task:
-                continue
-            why = [sentence for made, sentence in broken.items() if _needs(task, made)]
-            if why:
-                self._set(name, status="failed", error=why[0])
-            else:
-                ready.append(task_job(self.grid, task, self.out, self._data))
+                        self._give_up(
+                            job.id.removeprefix("set "), f"{job.id} cannot be made: {outcome.error}"
+                        )
+                        self.write()
+                        changed()
+        ready = [
+            task_job(self.grid, task, self.out, self._data)
+            for name, task in self.tasks.items()
+            if self.grid.home(task) == task and self.entries[name]["status"] != "failed"
+        ]
         self.write()
         changed()
 
@@ -189,6 +184,12 @@ class Benchmark:
         """Return how many epochs a run has done, of how many; (0, 0) where nothing is known."""
         run = read_json(self.out / self.entries[name]["folder"] / "run.json")
         return int(run.get("epochs_done") or 0), int((run.get("training") or {}).get("epochs") or 0)
+
+    def _give_up(self, made: str, why: str) -> None:
+        """Note that the runs on a set fail, since it cannot be made."""
+        for name, task in self.tasks.items():
+            if self.grid.home(task) == task and _needs(task, made) and not self.entries[name]["error"]:
+                self._set(name, status="failed", error=why)
 
     def _set(self, name: str, **values: Any) -> None:
         """Note what became of a run, also for the tasks that share it."""
@@ -287,6 +288,20 @@ def _entry(task: Task) -> dict[str, Any]:
 def _kept(entry: dict[str, Any]) -> dict[str, Any]:
     """Return what counts on from an earlier call; whether it is done is decided by its files."""
     return {key: entry[key] for key in ("attempts", "seconds", "peak_bytes") if key in entry}
+
+
+def _left_over(entries: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
+    """Return those of a larger grid before whose runs are still here; one that never began leaves nothing.
+
+    A run that serves several conditions counts under those that have another run, too.
+    """
+    begun = [entry for entry in entries if any((out / str(entry.get("folder"))).rglob("run.json"))]
+
+    def under(entry: dict[str, Any]) -> str:
+        return str([entry.get(key) for key in ("set", "noise", "gold", "folds")])
+
+    own = {under(entry) for entry in begun if entry.get("folder") == f"runs/{entry.get('id')}"}
+    return [entry for entry in begun if under(entry) in own]
 
 
 def _needs(task: Task, made: str) -> bool:

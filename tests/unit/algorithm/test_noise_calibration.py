@@ -131,8 +131,10 @@ def test_a_rate_out_of_reach_is_an_error_that_says_which_rates_can_be_reached(ta
 
 def test_a_rate_that_rotation_alone_exceeds_is_pointed_to_the_reading_that_reaches_it():
     masks = [np.pad(disc, ((0, 32), (32, 0))) for disc in discs(30)]  # in a corner
-    with pytest.raises(InputError, match="or for the noise model paper-centred"):
+    with pytest.raises(InputError, match=r"the noise model paper-centred, which .* often starts lower"):
         calibrate(masks, names(masks), paper(0.2), 0.2, seed=0)
+    with pytest.raises(InputError, match=r"ask for one of those$"):
+        calibrate(masks, names(masks), paper(0.2), 0.999, seed=0)
     centred = noise_model("paper-centred", 0.2)
     assert calibrate(masks, names(masks), centred, 0.2, seed=0).rate == pytest.approx(0.2, abs=0.01)
 
