@@ -10,6 +10,9 @@ from typing import IO, Any, BinaryIO
 
 from metadcseg.errors import InputError
 
+LOCK = "lock"
+"""The file in a folder that a process locks while it writes there."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -58,7 +61,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 def try_lock(file: IO[Any]) -> bool:
     """Take the lock of an open file, for this process and those that inherit it; False where others have it.
 
-    It is let go when the last of them has closed the file, however it ended. Windows has none: there it is True.
+    It is let go when the last of them has closed the file, however it ended. Windows and some network file systems
+    have none: there it is True.
     """
     if sys.platform == "win32":
         return True
@@ -66,9 +70,33 @@ def try_lock(file: IO[Any]) -> bool:
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return True
     return True
+
+
+@contextmanager
+def lock_folder(folder: Path, busy: str) -> Iterator[None]:
+    """Hold a folder, which is made where it is missing, for one process at a time.
+
+    Args:
+        folder: it gets a file ``lock``, which stays there.
+        busy: the sentence where another process has it.
+
+    Raises:
+        InputError: where another process has it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with file:
+        if not try_lock(file):
+            raise InputError(busy)
+        yield
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

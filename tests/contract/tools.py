@@ -32,7 +32,6 @@ class PlainUpdater:
 
     def __init__(self, network: nn.Module) -> None:
         self.epoch = 0
-        self.epochs = 2
         self.steps = 0
         self.gold_images = 4
         self.gold_batch = 8

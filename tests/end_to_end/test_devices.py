@@ -42,6 +42,7 @@ METHODS = {
         "1e4",
     ),
     "shared": ("--metadcseg.meta_every", "1"),
+    "l2b": ("--method", "l2b"),
 }
 
 
@@ -126,7 +127,7 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
     assert_close(one, two, "/updater/averaged", 1e-5)
     if name == "shared":
         assert_close(one, two, "/method/parts/weights", 1e-3)
-    elif name != "supervised":
+    elif name not in ("supervised", "l2b"):
         assert one["/pixels/beta"].flatten(1).any(dim=1).all()  # of every image
         # of what was learnt, kept in half precision: measured 1e-4, and 1.5e-3 for the few and tiny beta
         assert_close(one, two, "/pixels/alpha", 1e-3)
@@ -233,7 +234,10 @@ def test_two_processes_of_torchrun_are_one_run(disks, tmp_path):
         (("--devices", 3), ("training.batch must be a multiple of 3", "got 4")),
         (("--devices", 0), ("training.devices must be a whole number of at least 1", "got 0")),
         (("--nodes", 2), ("training.nodes 2 needs torchrun or srun", "--devices")),
-        (("--precision", "8-bit"), ("training.precision must be one of 32-true, bf16-mixed", "got 8-bit")),
+        (
+            ("--precision", "8-bit"),
+            ("unknown value of training.precision '8-bit'", "known: 32-true, bf16-mixed"),
+        ),
         (("--training.batch", 8, "--training.gold_batch", 8, "--devices", 8), ("has only 5 train cases",)),
     ],
 )

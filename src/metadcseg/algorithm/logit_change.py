@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metadcseg.algorithm.random_state import kept_random_state
 from metadcseg.algorithm.tangents import Dual, NoForwardRule
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.tensors import check_shape
@@ -176,8 +177,7 @@ def _places(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def set_apart(inputs: Inputs) -> Iterator[None]:
     """Put the random state back afterwards, and compute without autocast."""
     device = _tuple(inputs)[0].device
-    kind, devices = device.type, [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.autocast(kind, enabled=False):
+    with kept_random_state([device]), torch.autocast(device.type, enabled=False):
         yield
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, autograd
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from metadcseg.algorithm.random_state import kept_random_state, random_state
 from metadcseg.algorithm.tangent_rules import RULES, Tangents
 
 __all__ = ["Dual", "NoForwardRule"]
@@ -154,10 +155,8 @@ def _change_in_place(func: Callable[..., Any], name: str, args: Any, kwargs: dic
         if found is not NotImplemented:
             changed.tangent.copy_(found[1])
             return changed
-    device = changed.primal.device
     # the random numbers are left for the operation itself, which comes last
-    forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with forked, _torch_duals() as make:
+    with kept_random_state([changed.primal.device]), _torch_duals() as make:
         moved = make(Dual(changed.primal.clone(), changed.tangent.clone()))
         func(moved, *make(args[1:]), **make(kwargs))
         after = _torch_tangent(moved)
@@ -170,17 +169,15 @@ def _change_in_place(func: Callable[..., Any], name: str, args: Any, kwargs: dic
 
 def _with_torch(func: Callable[..., Any], name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operation, and then once more on its own in torch's forward mode, with the same random numbers."""
-    cuda = sorted({t.device for t in _tensors((args, kwargs)) if t.device.type == "cuda"}, key=str)
-    before = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in cuda)]
+    devices = {tensor.device for tensor in _tensors((args, kwargs))}
+    put_back = random_state(devices)
     primal = func(*_primals(args), **_primals(kwargs))
     if any(tensor.is_complex() for tensor in _tensors(primal)):
         raise NoForwardRule(f"{name} with complex numbers")
     if not any(tensor.is_floating_point() for tensor in _tensors(primal)):
         return primal  # a size, an index, a comparison, a hook
-    with torch.random.fork_rng(devices=cuda), _torch_duals() as make:
-        torch.set_rng_state(before[0])
-        for device, state in zip(cuda, before[1:], strict=True):
-            torch.cuda.set_rng_state(state, device)
+    with kept_random_state(devices), _torch_duals() as make:
+        put_back()
         return _dual(primal, _tangents_of(func(*make(args), **make(kwargs))))
 
 
@@ -188,12 +185,13 @@ def _with_torch(func: Callable[..., Any], name: str, args: Any, kwargs: dict[str
 def _torch_duals() -> Iterator[Callable[..., Any]]:
     """Yield what turns arguments into torch's dual tensors, without graph.
 
-    They keep their order in memory: random masks are drawn along it, and views stay views.
+    They keep their order in memory: random masks are drawn along it, and views stay views. Other tensors are copies:
+    buffers that the operation writes, such as running statistics, move once.
     """
 
     def of_torch(value: Any) -> Any:
         if not isinstance(value, Dual):
-            return value.detach() if isinstance(value, Tensor) else value
+            return value.detach().clone() if isinstance(value, Tensor) else value
         primal, tangent = value.primal.detach(), value.tangent
         if 0 in primal.stride():  # expanded: elements that share memory cannot have tangents of their own
             primal, tangent = primal.contiguous(), tangent.contiguous()

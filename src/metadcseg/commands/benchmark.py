@@ -15,9 +15,10 @@ from rich.table import Table
 from metadcseg.commands.console import INTERRUPTED, plain_output
 from metadcseg.data.findings import plural
 from metadcseg.errors import InputError
-from metadcseg.experiments.benchmark import Benchmark, Executor, LocalExecutor, alone, remaining_seconds
+from metadcseg.experiments.benchmark import Benchmark, Executor, LocalExecutor, remaining_seconds
 from metadcseg.experiments.grid import Grid
 from metadcseg.experiments.read_grid import read_grid
+from metadcseg.files import lock_folder
 from metadcseg.parsing import parse
 
 DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
@@ -46,7 +47,8 @@ def run(options: Namespace, console: Console) -> int:
     """Run the grid; the exit status is 2 where a run failed."""
     grid, out = read_grid(Path(options.grid)), Path(options.out)
     check_names(grid, options.grid)
-    with closing(_executor(options)) as executor, alone(out):
+    busy = f"{out}: another benchmark is running there: wait for it, or give another --out"
+    with closing(_executor(options)) as executor, lock_folder(out, busy):
         benchmark = Benchmark(grid, out, str(Path(options.data).absolute()))
         whole = _follow(benchmark, executor, console)
     if not whole:

@@ -9,14 +9,13 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from metadcseg.errors import InputError
 from metadcseg.experiments.grid import Grid, Task
 from metadcseg.experiments.runner import (
     Children,
@@ -30,7 +29,7 @@ from metadcseg.experiments.runner import (
     task_job,
     write_rows,
 )
-from metadcseg.files import cannot_write, try_lock, write_bytes
+from metadcseg.files import cannot_write, write_bytes
 
 Runs = Generator[tuple[Job, Outcome], None, None]
 
@@ -235,24 +234,6 @@ class Benchmark:
     def _first_finished(self, names: Iterable[str]) -> dict[str, Any] | None:
         runs = (read_json(self.out / "runs" / name / "run.json") for name in names)
         return next((run for run in runs if run.get("status") == "finished"), None)
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold the folder for one benchmark at a time.
-
-    Raises:
-        InputError: where another process has it.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / "lock").open("a")
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    with file:
-        if not try_lock(file):
-            raise InputError(f"{out}: another benchmark is running there: wait for it, or give another --out")
-        yield
 
 
 def remaining_seconds(entries: Iterable[dict[str, Any]], workers: int) -> float | None:

@@ -22,6 +22,7 @@ class Declaration:
         passes: forward-equivalents per step, counting a backward pass as two and a forward pass that
             carries a tangent as three.
         uses_edges: the edges of a batch (eq. 8) change what it learns; where a set has none, training says so.
+        warmup: epochs before it learns weights; where training is no longer than that, it says so.
     """
 
     needs_gold: bool
@@ -30,6 +31,7 @@ class Declaration:
     networks: int = 1
     passes: float = 3.0
     uses_edges: bool = False
+    warmup: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,6 @@ class Updater(Protocol):
 
     Attributes:
         epoch: the epoch now running, from 0.
-        epochs: the number of epochs planned.
         steps: the optimiser steps taken so far.
         averaged: the moving average of the network, or None where averaging is off.
         gold_images: how many verified images there are in all; 0 for a method that reads none.
@@ -58,7 +59,6 @@ class Updater(Protocol):
     """
 
     epoch: int
-    epochs: int
     steps: int
     averaged: nn.Module | None
     gold_images: int

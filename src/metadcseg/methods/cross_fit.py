@@ -21,6 +21,8 @@ ASKED = 4
 def turns_of(images: int, batch: int) -> int:
     """Return into how many parts gold images are divided: as many, from 2 to 4, as leave each part with enough.
 
+    A single image, or one image at a time, cannot be divided: 1.
+
     Enough are ``ASKED`` images, and 2 of every batch on average, so that few steps ask nobody.
 
     Args:
@@ -28,11 +30,15 @@ def turns_of(images: int, batch: int) -> int:
         batch: how many of them a step gets, over all devices.
 
     Example:
-        >>> [turns_of(images, batch=8) for images in (1, 6, 12, 16, 500)]
-        [2, 2, 3, 4, 4]
+        >>> [turns_of(images, batch=8) for images in (6, 12, 16, 500)]
+        [2, 3, 4, 4]
         >>> turns_of(500, batch=2)  # most steps would ask nobody
         2
+        >>> turns_of(1, batch=8), turns_of(500, batch=1)  # nothing to divide
+        (1, 1)
     """
+    if min(images, batch) < 2:
+        return 1
     return max(min(images // ASKED, batch // 2, 4), 2)
 
 

@@ -155,7 +155,7 @@ class MetaDCSeg(MetaDCSegOptions):
             return gold, gold
         updater = state.updater
         turns = turns_of(updater.gold_images, updater.gold_batch)
-        return take_turns(gold, updater.epoch, turns, updater.mean)
+        return (gold, gold) if turns == 1 else take_turns(gold, updater.epoch, turns, updater.mean)
 
     def _gold_gradient_before(
         self, state: MethodState, gold: Batch | None

@@ -45,9 +45,9 @@ class MetaDCSegOptions:
         dice: what the Dice term of eq. 13 compares with: the ``"given"`` labels, as printed, or ``"weighted"``, both
             labels as far as alpha and beta trust them. With the latter the gold loss has the same Dice term, with
             the former it is cross-entropy alone (eq. 21).
-        cross_fit: gold images take turns, epoch by epoch: the meta step asks a half (of fewer than 12 images), a third
-            (of fewer than 16) or a quarter of them, while the others are trained on; without, all are trained on and
-            asked at once.
+        cross_fit: gold images take turns, epoch by epoch: the meta step asks a half (of fewer than 12 images, or with
+            a gold batch below 6), a third (below 16, or 8) or a quarter of them, while the others are trained on;
+            without, or with a single gold image or a gold batch of one, all are trained on and asked at once.
         warmup: epochs with weights (1, 0) and without meta step; gold supervision stays on.
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
         boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
@@ -112,7 +112,7 @@ class MetaDCSegOptions:
         check_range(self, "gold_momentum", at_least=0, below=1)
         for option in ("min_region_pixels", "meta_every"):
             check_range(self, option, at_least=1)
-        if self.meta_every > 1 and self.memory == "none":
+        if self.meta and self.meta_every > 1 and self.memory == "none":
             raise InputError(
                 f"metadcseg.meta_every {self.meta_every} needs weights that last from step to step: set "
                 "metadcseg.memory shared, or metadcseg.meta_every 1"
@@ -127,6 +127,7 @@ class MetaDCSegOptions:
             supervises_gold=self.clean_supervision,
             passes=self._passes(),
             uses_edges=self.dcd,
+            warmup=self.warmup if self.meta else 0,
         )
 
     def _passes(self) -> float:

@@ -1,6 +1,8 @@
-"""Checks of a method's options that name the option and say what is allowed."""
+"""Checks of options, a method's or those of training, that name the option and say what is allowed."""
 
 from dataclasses import fields
+from math import isinf
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from metadcseg.errors import InputError, unknown_name
@@ -16,8 +18,9 @@ _ALLOWED: dict[Any, tuple[tuple[type, ...], str]] = {
 def check_types(method: Any) -> None:
     """Raise unless every option of a method has a value of its annotated type.
 
-    Knows ``bool``, ``int``, ``float`` (an int is fine), ``Literal`` choices, and unions of the first three
-    with None. A YAML file can hold anything: there, ``1e-3`` is a piece of text.
+    Knows ``bool``, ``int``, ``float`` (an int is fine, infinity is not), tuples of these, ``Literal`` choices, unions
+    with None, and options that are classes of their own. A YAML file can hold anything: there, ``1e-3`` is a piece of
+    text.
 
     Args:
         method: a dataclass instance with a ``name``.
@@ -32,9 +35,24 @@ def check_types(method: Any) -> None:
             if value not in get_args(hint):
                 raise unknown_name(f"value of {name}", str(value), get_args(hint))
             continue
-        kinds = [_ALLOWED[kind] for kind in (get_args(hint) or (hint,))]
-        if not any(type(value) in types for types, _ in kinds):  # not isinstance: True is no number
-            raise InputError(f"{name} must be {' or '.join(words for _, words in kinds)}, got {value!r}")
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        if not any(_fits(value, kind) for kind in kinds):
+            raise InputError(f"{name} must be {' or '.join(_words(kind) for kind in kinds)}, got {value!r}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is tuple:
+        wanted = get_args(kind)
+        return isinstance(value, tuple) and len(value) == len(wanted) and all(map(_fits, value, wanted))
+    types, _ = _ALLOWED.get(kind, ((kind,), ""))
+    return type(value) in types and not (kind is float and isinf(value))  # not isinstance: True is no number
+
+
+def _words(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return f"({', '.join(_words(part) for part in get_args(kind))})"
+    _, words = _ALLOWED.get(kind, ((), f"of class {getattr(kind, '__name__', kind)}"))
+    return words
 
 
 def check_range(

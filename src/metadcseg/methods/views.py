@@ -82,7 +82,8 @@ def view_batch(views: Sequence[View], batch: Batch) -> Batch:
 
     Beyond the image's edge a view shows 0, the mean of a normalised image, labelled background. Elsewhere the
     classes are resampled like the image, and the one with the largest share wins (of two classes, the
-    foreground where it has more than half). A pixel that any ignored pixel has a share in is ignored.
+    foreground where it has more than half). A pixel that any ignored pixel has a share in is ignored, and all of an
+    image that is ignored altogether.
 
     Args:
         views: K views.
@@ -150,10 +151,13 @@ def _labels_in(views: Sequence[View], labels: Tensor) -> Tensor:
     # classes that no pixel has are left out: their share is 0 wherever one looks
     one_hot = F.one_hot(labels.masked_fill(ignored, 0)).movedim(-1, 1)  # (N, L, H, W)
     maps = torch.cat([one_hot[:, 1:], ignored.unsqueeze(1)], dim=1).float()
+    absent = (
+        ignored.flatten(1).all(dim=1).view(-1, *[1] * (labels.ndim - 1))
+    )  # beyond its edge nothing counts, too
 
     def seen_in(view: View) -> Tensor:
         moved = view.warp.apply(maps, view.mode)
-        return _most_probable(moved[:, :-1]).masked_fill(moved[:, -1] > 0, IGNORE)
+        return _most_probable(moved[:, :-1]).masked_fill((moved[:, -1] > 0) | absent, IGNORE)
 
     return _stacked([seen_in(view) for view in views])
 

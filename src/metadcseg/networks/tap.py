@@ -92,7 +92,7 @@ class TappedNetwork(nn.Module):
             InputError: in ``forward``, where the module cannot be translated or this machine has no compiler.
         """
         self._head().register_forward_pre_hook(self._read, with_kwargs=True)
-        self._compiled = torch.compile(self._through, dynamic=False)
+        self._compiled = torch.compile(self._through)  # batches differ in size: a second one makes it general
 
     def names_of(self, part: Part) -> frozenset[str]:
         """Return the names of this network's parameters in its head, or in all that comes after its encoder.

@@ -63,9 +63,12 @@ class PictureBook:
                 alpha = beta = None
                 if report.maps is not None:
                     alpha, beta = (
-                        m[place].detach().float().cpu() for m in (report.maps.alpha, report.maps.beta)
+                        m[place].detach().float().cpu().clone() for m in (report.maps.alpha, report.maps.beta)
                     )
-                self._caught[index] = Picture(batch.images[place], batch.labels[place], alpha, beta)
+                # copies: a view would keep its whole batch, in memory and in every checkpoint
+                self._caught[index] = Picture(
+                    batch.images[place].clone(), batch.labels[place].clone(), alpha, beta
+                )
 
     def pictures(self) -> list[Picture]:
         """Return what was caught, in the order of the cases."""

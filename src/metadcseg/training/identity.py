@@ -5,7 +5,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from metadcseg import __version__
 from metadcseg.data.corruption import without_draws
 from metadcseg.data.store import ROLES, PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.files import LOCK, lock_folder
 from metadcseg.methods.contract import Method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.checkpoints import has_checkpoint
@@ -102,27 +104,35 @@ def settings_digest(info: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(_settings(info), sort_keys=True).encode()).hexdigest()
 
 
-def claim(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> dict[str, Any] | None:
-    """Make sure that a folder may be used for this run.
+@contextmanager
+def claimed(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> Iterator[dict[str, Any] | None]:
+    """Make sure that a folder may be used for this run, and hold it for this process alone.
 
     Args:
         folder: the run's folder; made where it is missing.
         info: what :func:`describe` returned.
         resume: an earlier part of the same run is welcome.
 
-    Returns:
+    Yields:
         What ``run.json`` says about the earlier part of the run, None for a new one or where an earlier one
         failed before its first checkpoint.
 
     Raises:
         InputError: where the folder holds something else, a run with other settings, or this run without
-            ``resume``.
+            ``resume``, or another process trains there.
     """
     path = folder.path
     if path.exists() and not path.is_dir():
         raise InputError(f"--out {path} is a file; give a new folder")
     if not folder.info.exists():
         _take_empty(path)
+    with lock_folder(path, f"--out {path}: another process trains there: wait for it, or give another --out"):
+        yield _earlier_part(folder, info, resume)
+
+
+def _earlier_part(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> dict[str, Any] | None:
+    path = folder.path
+    if not folder.info.exists():
         return None
     there = read_run(path)
     if there["status"] == "failed" and not has_checkpoint(folder.checkpoints):
@@ -175,7 +185,7 @@ def _take_empty(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {path} cannot be made ({error.strerror}); give another --out") from error
-    left = [entry.name for entry in path.iterdir() if not entry.name.endswith(".tmp")]
+    left = [entry.name for entry in path.iterdir() if entry.name != LOCK and not entry.name.endswith(".tmp")]
     if left:
         raise InputError(
             f"--out {path} holds files that are no run of metadcseg ({', '.join(sorted(left)[:3])}); "

@@ -51,13 +51,14 @@ def training_options(plain: Mapping[str, Any]) -> TrainingOptions:
 
     Example:
         >>> import json
-        >>> options = TrainingOptions(epochs=3, augment=AugmentOptions(zoom=(1, 2)))
+        >>> options = TrainingOptions(epochs=3, patch=(8, 64, 64), augment=AugmentOptions(zoom=(1, 2)))
         >>> training_options(json.loads(json.dumps(asdict(options)))) == options
         True
     """
     moved = plain["augment"]
     augment = AugmentOptions(**{**moved, "zoom": tuple(moved["zoom"])})
-    return TrainingOptions(**{**plain, "augment": augment})
+    patch = None if plain["patch"] is None else tuple(plain["patch"])
+    return TrainingOptions(**{**plain, "augment": augment, "patch": patch})
 
 
 def job_method(described: list[Any]) -> Method:

@@ -99,6 +99,11 @@ class Loop:
                 "edges are off: the set has none, so the boundary (eq. 8) follows from probabilities alone; "
                 "prepare it again without --edges none to have them"
             )
+        if self._options.epochs <= (unweighted := self._method.declaration.warmup):
+            reporter.say(
+                f"no weights will be learned: training has {self._options.epochs} epochs, and the first {unweighted} "
+                f"do without ({self._method.name}.warmup); shorten that, or train longer"
+            )
         while self.position.epoch < self._options.epochs:
             if not (self._train_epoch(reporter, stop) and self._close_epoch(journal, reporter, stop)):
                 self._save()

@@ -1,11 +1,11 @@
 """The options of training, checked where they are made."""
 
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Literal, get_args
+from typing import ClassVar, Literal
 
 from metadcseg.data.augmentation import AugmentOptions
 from metadcseg.errors import InputError
+from metadcseg.methods.options import check_types
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -57,6 +57,8 @@ class TrainingOptions:
         metadcseg.errors.InputError: training.lr must be a number above 0, got -1
     """
 
+    name: ClassVar[str] = "training"
+
     epochs: int = 100
     batch: int = 8
     gold_batch: int = 8
@@ -83,37 +85,26 @@ class TrainingOptions:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("epochs", "batch", "gold_batch", "size", "depth", "validate_every", "devices", "nodes"):
             _check(name, getattr(self, name) >= 1, "a whole number of at least 1", getattr(self, name))
         for name in ("warmup", "figure_every"):
             _check(name, getattr(self, name) >= 0, "a whole number of at least 0", getattr(self, name))
         _check(
             "patch",
-            self.patch is None or (len(self.patch) == 3 and min(self.patch) >= 1),
+            self.patch is None or min(self.patch) >= 1,
             "three whole numbers of at least 1",
             self.patch,
         )
         for name in ("lr", "decay"):
-            _check(
-                name,
-                getattr(self, name) > 0 and isfinite(getattr(self, name)),
-                "a number above 0",
-                getattr(self, name),
-            )
+            _check(name, getattr(self, name) > 0, "a number above 0", getattr(self, name))
         for name in ("weight_decay", "clip", "checkpoint_minutes"):
-            _check(
-                name,
-                getattr(self, name) >= 0 and isfinite(getattr(self, name)),
-                "a number of at least 0",
-                getattr(self, name),
-            )
+            _check(name, getattr(self, name) >= 0, "a number of at least 0", getattr(self, name))
         for name in ("momentum", "average"):
             _check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1", getattr(self, name))
         _check(
             "threads", self.threads is None or self.threads >= 1, "a whole number of at least 1", self.threads
         )
-        for name, kinds in (("accelerator", get_args(Accelerator)), ("precision", get_args(Precision))):
-            _check(name, getattr(self, name) in kinds, f"one of {', '.join(kinds)}", getattr(self, name))
         sharing = self.devices * self.nodes
         for name in ("batch", "gold_batch"):
             fits = getattr(self, name) % sharing == 0

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from metadcseg.algorithm.random_state import kept_random_state
 from metadcseg.errors import InputError
 
 
@@ -27,12 +28,8 @@ def own_randomness(device: torch.device) -> Iterator[None]:
 
     Dropout and the like draw from the global generators, so each step seeds them; see :func:`derive_seed`.
     """
-    if device.type == "cuda":
-        with torch.random.fork_rng(devices=[device], device_type="cuda"):
-            yield
-    else:
-        with torch.random.fork_rng(devices=[]):
-            yield
+    with kept_random_state([device]):
+        yield
 
 
 def seed_device(device: torch.device, seed: int) -> None:

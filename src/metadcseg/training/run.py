@@ -17,7 +17,7 @@ from metadcseg.methods.contract import Method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.agreement import check_alike, check_shared
 from metadcseg.training.checkpoints import load_checkpoint
-from metadcseg.training.identity import claim, describe, machine, settings_digest
+from metadcseg.training.identity import claimed, describe, machine, settings_digest
 from metadcseg.training.job import describe_job
 from metadcseg.training.journal import Journal
 from metadcseg.training.loop import Loop
@@ -149,7 +149,7 @@ def train_in(
         )
         made, updater, state = build(views, method, network, options, fabric, seed, storage, team)
         info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
-        there = claim(folder, info, resume) if team.first else None
+        there = stack.enter_context(claimed(folder, info, resume)) if team.first else None
         team.join(fabric.device)
         check_shared(team, folder)
         there = json.loads(team.tell(json.dumps(there)))
@@ -232,6 +232,7 @@ class _Session:
             self._record_failure(error)
             raise
         except OSError as error:
+            self._record_failure(error)
             raise cannot_write(Path(error.filename or self._folder.path), error) from error
         except Exception as error:
             self._record_failure(error)

@@ -404,3 +404,29 @@ def test_the_layer_that_cannot_is_named(layer, operation):
         with pytest.raises(InputError, match=f"{operation}.* in its layer 'norm.1"):
             look(network, rand(2, 2, 6, 6), direction(network))
     assert type(network.first.weight) is nn.Parameter
+
+
+class Counting(nn.Module):
+    """A layer without a rule of its own that keeps statistics of what it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Conv2d(2, 6, 3, padding=1), nn.Conv2d(6, 3, 1)
+        self.norm = nn.InstanceNorm2d(6, track_running_stats=True)
+
+    def forward(self, images):
+        features = self.norm(self.first(images))
+        return Answer(self.head(features), features)
+
+
+def test_running_statistics_move_once_with_tangents_too():
+    images, seen = rand(2, 2, 6, 6), []
+    for tangents in (False, True):
+        network = seeded(Counting)
+        if tangents:
+            forward_with_change(network, images, direction(network))
+        else:
+            network(images)
+        seen.append(network.norm.running_mean)
+    assert seen[0].any()
+    assert torch.equal(*seen)

@@ -59,6 +59,18 @@ def test_so_many_gold_images_are_asked_at_a_time_as_it_takes() -> None:
     assert asked == [[False, True, False, True], [False, False, False, True]]
 
 
+@pytest.mark.parametrize(("images", "at_a_time"), [(1, 8), (500, 1)])
+def test_what_cannot_be_divided_is_trained_on_and_asked_at_once(images: int, at_a_time: int) -> None:
+    for epoch in (0, 1):
+        method = MetaDCSeg(dcd=False)
+        network = tiny_network()
+        state = method.start(network, PlainUpdater(network), torch.Generator(), storage())
+        state.updater.epoch, state.updater.gold_images, state.updater.gold_batch = epoch, images, at_a_time
+        report = method.step(state, batch(0), gold_of([0]))
+        assert report.scalars["gold"] > 0
+        assert state.parts["weights"].sums.any()
+
+
 def test_a_part_without_images_teaches_nothing() -> None:
     trained, asked = take_turns(gold_of([0, 2]), epoch=0, turns=2)
     assert len(trained.images) == 2

@@ -406,3 +406,13 @@ def test_options_are_values() -> None:
     assert copy.deepcopy(method) == method
     with pytest.raises(AttributeError):
         method.eta = 1.0  # type: ignore[misc]
+
+
+def test_without_meta_no_weights_have_to_last() -> None:
+    assert MetaDCSeg(meta=False, memory="none").declaration.warmup == 0
+
+
+@pytest.mark.parametrize("option", ["eta", "temperature", "lambda_dice"])
+def test_infinity_is_no_number(option: str) -> None:
+    with pytest.raises(InputError, match=rf"metadcseg\.{option} must be a number, got inf"):
+        MetaDCSeg(**{option: float("inf")})

@@ -66,5 +66,10 @@ def test_a_few_fixed_samples_are_caught_once():
     other = PictureBook(8)
     other.load_state_dict(book.state_dict())
     assert torch.equal(other.pictures()[1].image, kept[1].image)
+    saved = BytesIO()
+    torch.save(kept[1].image, saved)
+    alone = BytesIO()
+    torch.save(kept[1].image.clone(), alone)
+    assert len(saved.getvalue()) == len(alone.getvalue())  # not its whole batch
     book.clear()
     assert book.pictures() == []

@@ -13,6 +13,7 @@ from tests.unit.training.helpers import NETWORK, Fake, make_set, options, run
 from metadcseg.data.store import PreparedSet
 from metadcseg.data.store_layout import chunk_file
 from metadcseg.errors import InputError
+from metadcseg.files import lock_folder
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import load_run, read_run, train
@@ -237,6 +238,34 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(disks
     assert load_checkpoint(out / "checkpoints")["position"]["epoch"] == 1
     assert read_run(out)["status"] == "failed"
     assert len(lines(out)) == 1
+
+
+def test_a_run_that_the_disk_ends_is_recorded_as_failed(disks, tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Loop, "run", broken)
+    with pytest.raises(InputError, match="Input/output error"):
+        run(disks, tmp_path / "run")
+    assert read_run(tmp_path / "run")["status"] == "failed"
+
+
+def test_one_process_at_a_time_trains_in_a_folder(disks, tmp_path):
+    for resume in (False, True):
+        with (
+            lock_folder(tmp_path / "run", "busy"),
+            pytest.raises(InputError, match=r"--out .*run: another process trains there"),
+        ):
+            run(disks, tmp_path / "run", resume=resume)
+        assert run(disks, tmp_path / "run", resume=resume).epochs_done == 3
+
+
+def test_a_training_that_ends_before_its_weights_begin_says_so(disks, tmp_path):
+    for warmup, said in ((3, True), (2, False)):
+        console = Console(file=StringIO(), width=300)
+        method = create_method("metadcseg", warmup=warmup)
+        train(disks, method, NETWORK, options(average=0.9), tmp_path / str(warmup), console=console)
+        assert ("no weights will be learned: training has 3 epochs" in console.file.getvalue()) == said
 
 
 def test_a_weight_that_is_no_number_is_found_before_it_is_saved(disks, tmp_path):

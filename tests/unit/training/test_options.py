@@ -24,12 +24,32 @@ from metadcseg.training import TrainingOptions
         ("figure_every", -1),
         ("checkpoint_minutes", -1.0),
         ("threads", 0),
-        ("accelerator", "gpus"),
-        ("precision", "16"),
+        ("epochs", 2.5),
+        ("epochs", "3"),
+        ("size", 64.5),
+        ("validate_every", 1.5),
+        ("batch", 2.5),
+        ("batch", True),
+        ("lr", "1e-3"),
+        ("compile", "no"),
+        ("channels_last", 3),
+        ("threads", 1.0),
+        ("patch", (8, 32)),
+        ("patch", [8, 32, 32]),
+        ("patch", (8, 32, 0)),
+        ("augment", {"rotation": 3}),
     ],
 )
 def test_a_bad_value_is_named(name, value):
     with pytest.raises(InputError, match=rf"training\.{name} must be .*, got "):
+        TrainingOptions(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"), [("accelerator", "gpus", "mps"), ("precision", "16", "32-true, bf16-mixed")]
+)
+def test_a_bad_choice_is_named_with_those_there_are(name, value, says):
+    with pytest.raises(InputError, match=rf"unknown value of training\.{name} '{value}'.*{says}"):
         TrainingOptions(**{name: value})
 
 
