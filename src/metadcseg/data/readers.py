@@ -33,25 +33,7 @@ MAX_PIXELS = 100_000_000
 """No file of more pixels is decoded: a few bytes can claim to be an image that fills the memory."""
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
-_ORIENTATION = 0x0112
 _LOSSY_TOLERANCE = 16  # grey saved as colour JPEG: the channels differ by rounding only
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says about itself before it is decoded.
-
-    Args:
-        height: rows in pixels, orientation applied.
-        width: columns in pixels, orientation applied.
-        channels: 1 (grey) or 3 (colour).
-        lossy: whether the format changes pixel values (JPEG).
-    """
-
-    height: int
-    width: int
-    channels: int
-    lossy: bool
 
 
 @dataclass(frozen=True)
@@ -79,18 +61,6 @@ def image_files(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: there is no such folder")
     files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     return sorted(path for path in files if path.suffix.lower() in SUFFIXES)
-
-
-def read_header(path: Path) -> Header:
-    """Read size and kind of an image file without decoding it.
-
-    Raises:
-        InputError: where it is no image, too large, or holds several frames.
-    """
-    with _opened(path) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        width, height = (image.height, image.width) if turned else image.size
-        return Header(height, width, 1 if _is_grey(image) else 3, image.format in ("JPEG", "MPO"))
 
 
 def read_image(path: Path) -> Picture:

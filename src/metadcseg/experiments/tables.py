@@ -85,11 +85,6 @@ class Table:
     corner: str = "row"
     notes: Sequence[str] = ()
 
-    @property
-    def has_paper(self) -> bool:
-        """Whether any number in it is the paper's."""
-        return any(row.paper or any(cell.paper for cell in row.cells) for row in self.rows)
-
     def full_columns(self) -> list[str]:
         """Return one name for each column: group, heading and unit."""
         spans = [name for name, count in self.groups for _ in range(count)] or [""] * len(self.columns)

@@ -147,7 +147,8 @@ def test_other_sets_have_no_numbers_of_the_paper(tmp_path):
     folder = Folder(tmp_path)
     folder.add(task("acdc", row="metadcseg"), scores=made_scores(0.7))
     table, _ = main_table(read(folder))
-    assert not table.has_paper
+    assert not paper_rows(table)
+    assert not any(cell.paper for row in table.rows for cell in row.cells)
 
 
 def test_the_ablation_goes_by_what_was_recorded_not_by_names(tmp_path):
