@@ -42,6 +42,17 @@ def of_kvasir(root):
         image.resize((100, 77)).convert("L").save(new / "grey.png")
 
 
+def test_kvasir_is_checked_where_it_is_prepared(tmp_path):
+    """As `prepare --download` unpacks it: a folder in the folder."""
+    mixed_folder(tmp_path / "here" / "Kvasir-SEG")
+    shutil.rmtree(tmp_path / "here" / "Kvasir-SEG" / "gold")
+    words = ("--source", tmp_path / "here", "--json")
+    checked = done("check", "kvasir-seg", *words).json
+    prepared = done("prepare", "kvasir-seg", "--out", tmp_path / "set", "--edges", "none", *words).json
+    assert checked["cases"] == prepared["cases"]
+    assert checked["cases"]["gold"] > 0
+
+
 @pytest.mark.parametrize("made", [of_phantoms, of_kvasir])
 def test_from_a_folder_to_masks_of_new_images(tmp_path, made):
     folder, prepared, run, out = (tmp_path / name for name in ("mine", "set", "run", "masks"))

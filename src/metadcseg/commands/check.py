@@ -15,7 +15,8 @@ from metadcseg.commands.prepare_sources import (
     remap_of,
     scan_source,
 )
-from metadcseg.data.checks import CheckReport, check_path, check_volumes
+from metadcseg.data.checks import CheckReport, check_cases, check_path, check_volumes
+from metadcseg.data.sources import scan_kvasir
 from metadcseg.errors import InputError
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, with a data set in --source (named as for
@@ -58,16 +59,22 @@ def run(options: Namespace, console: Console) -> int:
             refuse_misspelt(options.path, "kvasir-seg")
             if options.path != "kvasir-seg" and options.source is not None:
                 raise InputError(f"--source does not belong to 'check {options.path}': leave it out")
-            report = check_path(
-                Path(options.source or options.path),
-                remap=remap,
-                seed=options.seed,
-                image_key=options.image_key,
-                label_key=options.label_key,
-                resample_labels=options.resample_labels,
-                progress=advance,
-                **{role: options[role] for role in ("val", "test") if options[role] is not None},
-            )
+            shares = {role: options[role] for role in ("val", "test") if options[role] is not None}
+            if options.source is not None:
+                place = Path(options.source)
+                scanned = scan_kvasir(place, seed=options.seed, **shares)
+                report = check_cases(place, scanned, remap=remap, progress=advance)
+            else:
+                report = check_path(
+                    Path(options.path),
+                    remap=remap,
+                    seed=options.seed,
+                    image_key=options.image_key,
+                    label_key=options.label_key,
+                    resample_labels=options.resample_labels,
+                    progress=advance,
+                    **shares,
+                )
     if options.json:
         print_json(report.to_dict())
     else:

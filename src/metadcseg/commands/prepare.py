@@ -147,8 +147,8 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
         drawn = PhantomOptions(**changed, seed=seed)
         gold = _drawn(options.gold)
-        number = round(gold * drawn.count) if isinstance(gold, float) else gold
         counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
+        number = max(1, round(gold * drawn.count)) if isinstance(gold, float) else gold
         return prepare_cases(
             phantom_cases(drawn, gold=number, **counts),
             out,

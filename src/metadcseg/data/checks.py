@@ -15,7 +15,7 @@ from metadcseg.data.inspection import (
     is_constant,
     set_findings,
 )
-from metadcseg.data.sources import is_split_layout, scan_folder, scan_kvasir
+from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
 from metadcseg.data.sources.case import VolumeScan
 from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
 from metadcseg.data.store import ROLES, Case, PreparedSet, StoredVolume
@@ -110,6 +110,20 @@ def check_folder(
         return check_volumes(path, found, remap=remap, resample_labels=resample_labels, progress=progress)
     known = is_split_layout(path)
     scan = scan_kvasir(path) if known else scan_folder(path, seed=seed, val=val, test=test)
+    return check_cases(path, scan, remap=remap, progress=progress)
+
+
+def check_cases(
+    path: Path, scan: Scan, *, remap: Mapping[int, int] | None = None, progress: Progress | None = None
+) -> CheckReport:
+    """Check what a source of 2D images has found.
+
+    Args:
+        path: where the source lies.
+        scan: what it found.
+        remap: value in a mask -> class number; wins over what the masks say themselves.
+        progress: called after every case.
+    """
     inspection = inspect_cases(scan.cases, remap=remap, progress=progress)
     findings = without_repeats(scan.findings, inspection.findings)
     return CheckReport(path, "folder", _by_role(case.role for case in scan.cases), findings)

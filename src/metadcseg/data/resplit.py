@@ -21,8 +21,9 @@ def resplit_set(
 ) -> PreparedSet:
     """Write a set with the same images and masks in which every unit has the role given.
 
-    The label of a gold case counts as verified, and so becomes its truth where none is stored. Arrays are hard
-    links where the disk allows it, else copies.
+    A gold case shows its truth where one is stored; else its label counts as verified, and so becomes its truth.
+    A gold case of the source that becomes another keeps its verified label, the only one stored. Arrays are hard links
+    where the disk allows it, else copies.
 
     Args:
         source: a clean set.
@@ -86,7 +87,7 @@ def _tables(source: PreparedSet, roles: Mapping[str, str], note: Mapping[str, An
     for row, case in zip(rows, source.cases, strict=True):
         row["role"] = roles[unit_id(case)]
         if row["role"] == "gold":
-            row["arrays"].setdefault("truth", row["arrays"]["label"])
+            _verify(row["arrays"])
     files = {TABLE: _lines(rows)}
     if source.volumes:
         volumes = _rows(source.path / VOLUMES)
@@ -103,6 +104,15 @@ def _tables(source: PreparedSet, roles: Mapping[str, str], note: Mapping[str, An
         sums[metadata.relative_to(source.path).as_posix()] = digest(metadata.read_bytes())
     files[CHECKSUMS] = "".join(f"{value}  {name}\n" for name, value in sorted(sums.items())).encode()
     return files
+
+
+def _verify(arrays: dict[str, Any]) -> None:
+    """Make the label the truth and the truth the label: a gold case is trained on as it was verified."""
+    if "truth" in arrays:
+        arrays["label"] = arrays["truth"]
+        arrays.pop("trust", None)  # it was of the label before
+    else:
+        arrays["truth"] = arrays["label"]
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

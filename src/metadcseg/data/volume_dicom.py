@@ -108,5 +108,10 @@ def _floats(values: Any) -> NDArray[np.float64]:
 
 
 def _has_preamble(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(132)[128:] == b"DICM"
+    try:
+        with file.open("rb") as opened:
+            return opened.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read ({error.strerror}): change its permissions, or remove it"
+        ) from error

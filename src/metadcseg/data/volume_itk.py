@@ -20,7 +20,8 @@ SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _HEADER_BYTES = 65_536
-_DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.I | re.M)
+_DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*[=:]|data ?file:)\s*(.+?)\s*$", re.I | re.M)
+_DETACHED = (".mhd", ".nhdr")
 _BYTES = {
     sitk.sitkInt8: 1, sitk.sitkUInt8: 1, sitk.sitkInt16: 2, sitk.sitkUInt16: 2, sitk.sitkInt32: 4,
     sitk.sitkUInt32: 4, sitk.sitkInt64: 8, sitk.sitkUInt64: 8, sitk.sitkFloat32: 4, sitk.sitkFloat64: 8,
@@ -91,6 +92,8 @@ def _beside(path: Path) -> Path | None:
     with path.open("rb") as file:
         text = file.read(_HEADER_BYTES).decode("latin-1")
     found = _DATA_FILE.search(text)
+    if found is None and path.suffix.lower() in _DETACHED:
+        raise InputError(f"{path} does not name the file of its voxels in its first 64 KiB: export it again")
     if found is None or found[1].upper() == "LOCAL":
         return None
     name = found[1]
@@ -112,7 +115,7 @@ def _check_data(path: Path, reader: sitk.ImageFileReader) -> None:
     wanted = (
         int(np.prod(reader.GetSize())) * reader.GetNumberOfComponents() * _BYTES[reader.GetPixelIDValue()]
     )
-    compressed = re.search(r"^\s*CompressedData\s*=\s*True", path.read_text("latin-1"), re.I | re.M)
+    compressed = re.search(r"^\s*CompressedData\s*[=:]\s*True", path.read_text("latin-1"), re.I | re.M)
     got = _inflated(data, wanted) if compressed else data.stat().st_size
     if got < wanted or (compressed and got != wanted):
         raise InputError(

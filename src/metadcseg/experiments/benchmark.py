@@ -202,26 +202,30 @@ class Benchmark:
             self._set(name, status="waiting")
             return
         error = outcome.error
-        if outcome.status == "done" and self.tasks[name].folds is None:
-            error = self._breach(name)
+        if outcome.status == "done":
+            error = next(filter(None, (self._breach(name, part) for part in self.tasks[name].parts)), None)
         self._set(name, status="failed" if error else "done", error=error)
         if outcome.seconds:  # else it was done before
             seconds = round(entry["seconds"] + outcome.seconds, 1)
             self._set(name, seconds=seconds, peak_bytes=outcome.peak_bytes)
 
-    def _breach(self, name: str) -> str | None:
-        """Return how a run broke the contract, against the first run on its set."""
-        mine, task = self.out / "runs" / name, self.tasks[name]
+    def _breach(self, name: str, part: str) -> str | None:
+        """Return how a run, or that of one fold, broke the contract, against the first run on its set."""
+        mine, task = self.out / "runs" / name / part, self.tasks[name]
         run = read_json(mine / "run.json")
         alike = self._shared_options(task)
-        on_set = self._first_finished(
-            one
-            for one, other in self.tasks.items()
-            if other.data == task.data and self._shared_options(other) == alike
-        )
-        of_row = self._first_finished(one for one, other in self.tasks.items() if other.row == task.row)
+
+        def first(chosen: Callable[[Task], bool]) -> dict[str, Any] | None:
+            names = (f"{one}/{part}" for one, other in self.tasks.items() if chosen(other))
+            return self._first_finished(names)
+
+        on_set = first(lambda other: other.data == task.data and self._shared_options(other) == alike)
+        of_row = first(lambda other: other.row == task.row)
+        one_source = task.gold is None and task.folds is None
+        of_source = first(lambda other: other.set == task.set) if one_source else None
+        record = read_json(mine / "evaluation" / "test.json")
         try:
-            broken = breach(run, read_json(mine / "evaluation" / "test.json"), on_set or run, of_row or run)
+            broken = breach(run, record, on_set or run, of_row or run, of_source)
         except (KeyError, TypeError) as error:
             broken = f"its records lack {error}"
         return None if broken is None else f"the benchmark contract is broken: {broken}"

@@ -77,6 +77,17 @@ class Task:
         return "/".join([self.set, *folds, *gold, self.noise.name, f"seed-{self.seed}"])
 
     @property
+    def parts(self) -> list[str]:
+        """The folders of its trainings, below its own: one for each fold, or its own.
+
+        Example:
+            >>> noise = Noise("paper", 0.4)
+            >>> Task("la", noise, None, "a", 1, folds=2).parts, Task("la", noise, None, "a", 1).parts
+            (['fold-1/run', 'fold-2/run'], [''])
+        """
+        return [""] if self.folds is None else [f"fold-{fold + 1}/run" for fold in range(self.folds)]
+
+    @property
     def id(self) -> str:
         """Unique in the grid, and its folder below ``runs``.
 

@@ -13,6 +13,7 @@ from metadcseg.experiments.paper_numbers import (
     paper_set,
     paper_title,
 )
+from metadcseg.experiments.records import mapping
 from metadcseg.experiments.summary import (
     BenchmarkRecord,
     Condition,
@@ -115,8 +116,11 @@ def _score_table(
         bound = record.upper_bound(row)
         rows.append(Row(row, cells, "true masks: an upper bound" if bound else ""))
     bounds = [row for row in present if record.upper_bound(row)]
+    budgets = {row: record.budget(row) for row in present}
     for column, metric in enumerate([*metrics] * len(conditions)):
-        rows = mark_best(rows, column, not lower_is_better(metric), but=bounds)
+        for budget in dict.fromkeys(budgets.values()):
+            others = [row for row in present if budgets[row] != budget]
+            rows = mark_best(rows, column, not lower_is_better(metric), but=[*bounds, *others])
     rows += _paper_rows(paper, [name for name in paper_methods() if name not in beside], conditions, metrics)
     return Table(
         key=named[0],
@@ -150,7 +154,7 @@ def shown_metrics(record: BenchmarkRecord, conditions: Sequence[Condition], pape
 def set_of_paper(record: BenchmarkRecord, key: str) -> str | None:
     """Return which of the paper's sets a set of the grid is, by its key or by the name that its runs recorded."""
     runs = (task.info for task in record.done() if task.condition.set == key)
-    names = [key, *(str(dict(info.get("set") or {}).get("name", "")) for info in runs)]
+    names = [key, *(str(mapping(info, "set").get("name", "")) for info in runs)]
     return next((found for name in names if (found := paper_set(name)) is not None), None)
 
 
@@ -203,9 +207,11 @@ def _paper_rows(
 def _notes(
     record: BenchmarkRecord, conditions: Sequence[Condition], tests: Sequence[Compared], paper: str | None
 ) -> list[str]:
+    several = len({record.budget(t.row) for t in record.done() if t.condition in conditions}) > 1
+    among = " of each network and training" if several else ""
     notes = [
-        "Mean ± standard deviation over seeds of the mean over the test cases. Best in bold, upper bounds apart; "
-        "higher is better for DSC and IoU, lower for HD and HD95."
+        f"Mean ± standard deviation over seeds of the mean over the test cases. Best{among} in bold, upper bounds "
+        "apart; higher is better for DSC and IoU, lower for HD and HD95."
     ]
     seeds = {task.seed for task in record.done() if task.condition in conditions}
     if len(seeds) == 1:

@@ -147,7 +147,7 @@ def gold_tables(record: BenchmarkRecord) -> list[Table]:
     """Return table 6 for every set and noise that was tried with several amounts of gold."""
     found: dict[Condition, list[Condition]] = {}
     for condition in record.conditions():
-        bare = Condition(condition.set, condition.model, condition.rate)
+        bare = replace(condition, gold=None)
         found.setdefault(bare, []).append(condition)
     return [_gold(record, bare, amounts) for bare, amounts in found.items() if len(amounts) > 1]
 
@@ -284,5 +284,6 @@ def condition_key(condition: Condition) -> list[str]:
         ['la', 'over-0.4', 'gold-0.02']
     """
     gold = [] if condition.gold is None else [f"gold-{condition.gold:g}"]
-    names = [condition.set, Noise(condition.model, condition.rate).name, *gold]
+    folds = [] if condition.folds is None else [f"folds-{condition.folds}"]
+    names = [condition.set, Noise(condition.model, condition.rate).name, *gold, *folds]
     return [folder_name(name) for name in names]

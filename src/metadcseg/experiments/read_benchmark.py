@@ -62,6 +62,9 @@ def _task(entry: Mapping[str, Any], home: Path) -> TaskRecord | None:
     if not all(isinstance(entry.get(key), str) and entry[key] for key in ("id", "set", "row", "folder")):
         return None
     noise, gold, seed = mapping(entry, "noise"), number(entry.get("gold")), number(entry.get("seed"))
+    folds = number(entry.get("folds"))
+    if folds and not 1 <= folds <= MOST_FOLDS:
+        return None
     rate = number(noise.get("rate")) or 0.0
     whole = gold is not None and gold >= 1
     condition = Condition(
@@ -69,13 +72,11 @@ def _task(entry: Mapping[str, Any], home: Path) -> TaskRecord | None:
         str(noise.get("model") or "paper") if rate else "paper",
         rate,
         int(gold) if whole and gold is not None else gold,
+        int(folds) if folds else None,
     )
     status, error = str(entry.get("status")), entry.get("error")
     if status == "failed" and BROKEN in str(error):
         status = "refused"
-    folds = number(entry.get("folds"))
-    if folds and not 1 <= folds <= MOST_FOLDS:
-        return None
     place, _, last = entry["id"].rpartition("/")
     folder = _inside(home, entry["folder"])
     stored = _inside(home, f"sets/{place.rpartition('/')[0]}/{last}")

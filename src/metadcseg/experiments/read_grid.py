@@ -109,6 +109,10 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
     )
     if grid.folds is not None and not 2 <= grid.folds <= MOST_FOLDS:
         raise InputError(f"{where}: folds must be from 2 to {MOST_FOLDS}, got {grid.folds}")
+    if grid.folds is not None and None in grid.gold:
+        raise InputError(
+            f"{where}: folds deal all roles anew, gold among them: say how much, such as gold: [0.02]"
+        )
     _check_honest(grid, where)
     _check_unique([task.id for task in grid.tasks()], where)
     return grid
@@ -194,8 +198,9 @@ def _noise(entry: object, where: str) -> Noise:
 
 
 def _gold(entry: object, where: str) -> float | int | None:
-    if entry is None or (isinstance(entry, (int, float)) and not isinstance(entry, bool) and entry > 0):
-        return entry
+    number = isinstance(entry, int) and not isinstance(entry, bool) and entry >= 1
+    if entry is None or number or (isinstance(entry, float) and 0 < entry < 1):
+        return entry  # type: ignore[return-value]
     raise InputError(f"{where}: gold is a list of shares below 1 or numbers of cases, got {entry!r}")
 
 

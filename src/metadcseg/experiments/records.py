@@ -17,10 +17,12 @@ class CaseRecord:
     Args:
         dsc: mean over the foreground classes.
         prediction: file of the predicted mask, or None where it was not kept.
+        group: whom it is of, such as a patient; empty where that is not recorded.
     """
 
     dsc: float
     prediction: Path | None
+    group: str = ""
 
 
 @dataclass
@@ -163,7 +165,7 @@ def _read_epochs(file: Path, missing: list[str]) -> list[dict[str, Any]]:
             entry = json.loads(line)
             if entry.get("kind") == "epoch":
                 epochs[int(entry["epoch"])] = entry
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             damaged += 1
     if damaged:
         missing.append(f"{file}: lines that are not records were left out ({damaged}).")
@@ -189,7 +191,7 @@ def _read_cases(file: Path, predictions: Mapping[str, Any], missing: list[str]) 
             name = str(predictions.get(row["id"]) or row.get("prediction") or "")
             path = (home / name).resolve() if name else None
             kept = path if path is not None and path.is_relative_to(home) else None
-            cases[row["id"]] = CaseRecord(dsc, kept)
+            cases[row["id"]] = CaseRecord(dsc, kept, str(row.get("group") or ""))
         except (KeyError, TypeError, ValueError, OSError):
             damaged += 1
     if damaged:
@@ -215,4 +217,7 @@ def number(value: object) -> float | None:
         >>> number(0.5), number("0.5"), number(float("nan"))
         (0.5, None, None)
     """
-    return float(value) if isinstance(value, int | float) and isfinite(value) else None
+    try:
+        return float(value) if isinstance(value, int | float) and isfinite(value) else None
+    except OverflowError:
+        return None  # a whole number beyond all floats

@@ -10,6 +10,7 @@ from metadcseg.experiments.learned_figures import detection_table, distance_figu
 from metadcseg.experiments.main_tables import families, score_tables
 from metadcseg.experiments.part_tables import ablation_tables, gold_tables
 from metadcseg.experiments.plots import Plot
+from metadcseg.experiments.records import mapping
 from metadcseg.experiments.sheets import Gallery
 from metadcseg.experiments.summary import BenchmarkRecord, Condition
 from metadcseg.experiments.tables import Table
@@ -221,12 +222,12 @@ def _provenance(record: BenchmarkRecord) -> list[tuple[str, str]]:
     facts = [(name, str(value)) for name, value in record.machine.items()]
     if record.seconds is not None:
         facts.append(("wall clock, over all calls", duration(record.seconds)))
-    versions = {str(dict(task.info.get("versions") or {})) for task in record.done()}
+    versions = {str(dict(mapping(task.info, "versions"))) for task in record.done()}
     for held in sorted(versions):
         facts.append(("versions", held.strip("{}").replace("'", "")))
     for condition in record.conditions():
         hashes = {
-            f"seed {task.seed}: {str(dict(task.info.get('noise') or {}).get('hash', 'none'))[:12]}"
+            f"seed {task.seed}: {str(mapping(task.info, 'noise').get('hash', 'none'))[:12]}"
             for task in record.done()
             if task.condition == condition and not task.folds and not record.upper_bound(task.row)
         }

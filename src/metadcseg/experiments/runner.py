@@ -38,14 +38,12 @@ class Job:
         commands: words after ``metadcseg``.
         log: file for all that they say.
         results: files that are there when the job is done, the last of them written last.
-        threads: of the process.
     """
 
     id: str
     commands: list[list[str]]
     log: str
     results: list[str] = field(default_factory=list)
-    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,7 @@ class Children:
 
     def start(self, job: Job, lock: int | None = None) -> "subprocess.Popen[bytes] | None":
         """Start a job, which inherits the lock, out of reach of the terminal's Ctrl-C; None where all stop."""
-        threads = str(job.threads)
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         with self._lock, Path(job.log).open("ab") as file:
             if self.stopping:
                 return None
@@ -139,8 +136,14 @@ def _carry_out(job: Job, children: Children, lock: int | None) -> Outcome:
     process = children.start(job, lock)
     if process is None:
         return Outcome("interrupted")
-    status, peak = _wait(process)
-    children.ended(process)
+    try:
+        status, peak = _wait(process)
+    except BaseException:  # Ray cancels a job in this way: let its run save first
+        process.terminate()
+        process.wait()
+        raise
+    finally:
+        children.ended(process)
     seconds = time.monotonic() - started
     if status == INTERRUPTED or (status and children.stopping):
         return Outcome("interrupted", None, seconds, peak)
@@ -240,7 +243,11 @@ def write_rows(grid: Grid, out: Path) -> None:
 
 
 def breach(
-    run: Mapping[str, Any], record: Mapping[str, Any], on_set: Mapping[str, Any], of_row: Mapping[str, Any]
+    run: Mapping[str, Any],
+    record: Mapping[str, Any],
+    on_set: Mapping[str, Any],
+    of_row: Mapping[str, Any],
+    of_source: Mapping[str, Any] | None = None,
 ) -> str | None:
     """Return in which point a run broke the benchmark contract, None where it kept it.
 
@@ -249,6 +256,8 @@ def breach(
         record: its ``evaluation/test.json``.
         on_set: the ``run.json`` of the first run on the same set.
         of_row: that of the first run of the same row.
+        of_source: that of the first run with any noise and seed; None where each seed draws gold of its own, and so
+            makes a clean set of its own.
     """
     compared: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...] = (
         ("set", lambda held: held["set"]["fingerprint"]),
@@ -260,14 +269,23 @@ def breach(
     for what, of in compared:
         if of(run) != of(on_set):
             return f"its {what} is another than that of '{on_set['label']}'"
-    if run["options"] != of_row["options"]:
-        return "its method has other options than in the first run of its row (have defaults changed since?)"
+    for what in ("options", "network", "training"):
+        if run[what] != of_row[what]:
+            own = "its method has other options" if what == "options" else f"its {what} is another"
+            return f"{own} than in the first run of its row (have defaults changed since?)"
+    if of_source is not None and _source(run) != _source(of_source):
+        return f"its set was made of another clean set than that of '{of_source['label']}'"
     if not run["set"]["cases"].get("val") or not run.get("best"):
         return "no validation case chose its epoch"
     scored = record["set"]["fingerprint"] == run["set"]["fingerprint"]
     if not scored or not (record.get("summary") or {}).get("dsc"):
         return "it was not scored on the test cases of its own set"
     return None
+
+
+def _source(run: Mapping[str, Any]) -> Any:
+    """Return which clean set a run's set was made of; its own fingerprint where that is one."""
+    return (run.get("noise") or {}).get("clean_set", run["set"]["fingerprint"])
 
 
 def _read_yaml(file: Path) -> Any:

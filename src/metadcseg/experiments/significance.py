@@ -24,6 +24,8 @@ class PairedTest:
         p: of the two-sided Wilcoxon signed-rank test; None where there are too few cases.
         better: in so many cases the row is better.
         worse: and in so many worse.
+        ranks: the sum of the ranks of the differences above 0 less that of those below: the direction that the test is
+            about, which one outlying case cannot turn as it can the mean.
     """
 
     count: int
@@ -31,6 +33,7 @@ class PairedTest:
     p: float | None
     better: int
     worse: int
+    ranks: float
 
 
 def paired_test(row: Mapping[str, float], baseline: Mapping[str, float]) -> PairedTest | None:
@@ -57,9 +60,12 @@ def paired_test(row: Mapping[str, float], baseline: Mapping[str, float]) -> Pair
     ]  # sums of floats differ in the last digits
     better, worse = sum(value > 0 for value in differences), sum(value < 0 for value in differences)
     p = None
+    changes = [value for value in differences if value]
     if len(common) >= LEAST:
-        p = 1.0 if better + worse == 0 else _wilcoxon([value for value in differences if value])
-    return PairedTest(len(common), fmean(differences), p, better, worse)
+        p = _wilcoxon(changes) if changes else 1.0
+    sizes = stats.rankdata([abs(value) for value in changes])
+    ranks = sum(rank if value > 0 else -rank for rank, value in zip(sizes, changes, strict=True))
+    return PairedTest(len(common), fmean(differences), p, better, worse, float(ranks))
 
 
 def _wilcoxon(differences: Sequence[float]) -> float:

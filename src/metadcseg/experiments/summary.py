@@ -18,12 +18,14 @@ class Condition:
         model: of the noise.
         rate: of the noise; 0 is clean.
         gold: share or number of gold cases, None as the set has them.
+        folds: of a cross-validation, None for the set's own split.
     """
 
     set: str
     model: str = "paper"
     rate: float = 0.0
     gold: float | int | None = None
+    folds: int | None = None
 
     @property
     def noise(self) -> str:
@@ -58,6 +60,11 @@ class Condition:
         return f"gold {100 * self.gold:g} %" if self.gold < 1 else f"gold {self.gold:g} cases"
 
     @property
+    def folds_name(self) -> str:
+        """The folds in words; nothing where there are none."""
+        return "" if self.folds is None else f"{self.folds} folds"
+
+    @property
     def name(self) -> str:
         """All of it in words.
 
@@ -65,7 +72,8 @@ class Condition:
             >>> Condition("la", "over", 0.4, 0.02).name
             'la, over 40 %, gold 2 %'
         """
-        return ", ".join(part for part in (self.set, self.noise, self.gold_name) if part)
+        parts = (self.set, self.noise, self.gold_name, self.folds_name)
+        return ", ".join(part for part in parts if part)
 
 
 @dataclass
@@ -127,6 +135,14 @@ class TaskRecord:
     def cases(self) -> dict[str, float]:
         """Return the DSC of every test case, over all folds."""
         return {name: case.dsc for run in self.runs for name, case in run.cases.items()}
+
+    def groups(self) -> dict[str, float]:
+        """Return the mean DSC of every group of test cases, over all folds; a case without group is one of its own."""
+        held: dict[str, list[float]] = {}
+        for run in self.runs:
+            for name, case in run.cases.items():
+                held.setdefault(case.group or name, []).append(case.dsc)
+        return {name: fmean(values) for name, values in held.items()}
 
     def epoch_seconds(self) -> float | None:
         """Return the median time of an epoch, over all folds."""
@@ -198,9 +214,27 @@ class BenchmarkRecord:
         options = mapping(mapping(self.grid, "rows"), row)
         return mapping(options, "supervised").get("labels") == "clean"
 
-    def baseline(self) -> str | None:
-        """Return the row of plain supervision with equal gold, None where no such row is done."""
-        return next((t.row for row in self.rows for t in self.done() if _equal_gold(t, row)), None)
+    def baseline(self, beside: str | None = None) -> str | None:
+        """Return the row of plain supervision with equal gold, None where no such row is done.
+
+        Args:
+            beside: a row, which it then shares network and training with.
+        """
+        budget = None if beside is None else self.budget(beside)
+        return next(
+            (
+                task.row
+                for row in self.rows
+                for task in self.done()
+                if _equal_gold(task, row) and (budget is None or self.budget(row) == budget)
+            ),
+            None,
+        )
+
+    def budget(self, row: str) -> str:
+        """Return what rows must share to be compared, network and training, as text."""
+        info = next((task.info for task in self.tasks if task.row == row and task.done), {})
+        return str([dict(mapping(info, part)) for part in ("network", "training")])
 
 
 def _equal_gold(task: TaskRecord, row: str) -> bool:
@@ -225,7 +259,8 @@ def paired_cases(
 ) -> tuple[dict[str, float], dict[str, float], int]:
     """Return the DSC of every case of two rows, each averaged over the seeds that both rows have, and their number.
 
-    A case counts where all of these seeds scored it.
+    Cases of one group, such as a patient's images, are one: they are no independent evidence. A case counts where all
+    of these seeds scored it.
     """
     seeds = sorted({task.seed for task in first} & {task.seed for task in second})
     one, other = ([task for task in tasks if task.seed in seeds] for tasks in (first, second))
@@ -233,6 +268,6 @@ def paired_cases(
 
 
 def _over_seeds(tasks: Sequence[TaskRecord]) -> dict[str, float]:
-    held = [task.cases() for task in tasks]
+    held = [task.groups() for task in tasks]
     common = [case for case in held[0] if all(case in each for each in held)] if held else []
     return {case: fmean(each[case] for each in held) for case in common}

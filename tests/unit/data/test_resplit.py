@@ -78,3 +78,32 @@ def test_an_occupied_place_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="already holds a prepared set"):
         resplit_set(source, source.path, {case.id: "train" for case in source.cases}, note={})
     assert source.verify() == []
+
+
+def test_a_case_that_becomes_gold_shows_its_truth(tmp_path: Path) -> None:
+    with SetWriter(
+        tmp_path / "crowd", name="squares", classes=("background", "square"), channels=1
+    ) as writer:
+        for number in range(8):
+            truth = np.zeros((12, 10), np.uint8)
+            truth[2 : 5 + number % 4, 2:8] = 1
+            image = np.random.default_rng(number).integers(0, 255, (12, 10, 1)).astype(np.uint8)
+            crowd, trust = np.zeros_like(truth), np.full_like(truth, 100)
+            writer.add(
+                id=f"c{number}",
+                role="train",
+                group=f"c{number}",
+                image=image,
+                label=crowd,
+                truth=truth,
+                trust=trust,
+            )
+    source = PreparedSet.open(tmp_path / "crowd")
+    roles = hold_out_roles(units_of(source), val=0.2, test=0.2, gold=2)
+    made = resplit_set(source, tmp_path / "made", roles, note={})
+    assert made.verify() == []
+    for before, after in zip(source.cases, made.cases, strict=True):
+        assert np.array_equal(made.truth(after), source.truth(before))
+        gold = after.role == "gold"
+        assert np.array_equal(made.label(after), source.truth(before) if gold else source.label(before))
+        assert after.has_trust == (not gold)

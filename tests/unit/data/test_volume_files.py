@@ -201,6 +201,22 @@ def bad(path, how):
         )
         (path / "a.mhd").write_text(text)
         return path / "a.mhd"
+    if how == "leaves the folder by a colon":
+        itk(path / "a.mhd")
+        text = (path / "a.mhd").read_text()
+        (path / "a.mhd").write_text(text.replace("ElementDataFile = a.raw", "ElementDataFile : ../a.raw"))
+        return path / "a.mhd"
+    if how == "long header":
+        lines = [
+            "NRRD0004",
+            f"# {'x' * 70_000}",
+            "type: uchar",
+            "dimension: 3",
+            "sizes: 4 5 6",
+            "encoding: raw",
+        ]
+        (path / "a.nhdr").write_text("\n".join([*lines, "data file: ../secret.raw", ""]))
+        return path / "a.nhdr"
     if how == "nan":
         return nifti(path / "a.nii", np.where(ARRAY == 7, np.nan, ARRAY))
     if how == "singular":
@@ -240,6 +256,8 @@ def bad(path, how):
         ("short raw", r"a\.raw must hold 240 bytes of voxels for a\.mhd, got 233"),
         ("short zraw", r"a\.zraw must hold 240 bytes"),
         ("leaves the folder", r"a\.mhd names '\.\./\.\./etc/a\.raw' .* one file beside it"),
+        ("leaves the folder by a colon", r"a\.mhd names '\.\./a\.raw' .* one file beside it"),
+        ("long header", r"a\.nhdr does not name the file of its voxels in its first 64 KiB"),
         ("nan", r"a\.nii: 1 of 120 voxels are NaN"),
         ("singular", r"a\.nii: the affine of a volume must be"),
         ("two dimensions", r"a\.nii must hold a volume \(X, Y, Z\)"),

@@ -92,6 +92,8 @@ def write_run(
     epoch_seconds=2.0,
     log=None,
     masks=None,
+    groups=None,
+    info=None,
 ):
     """Write a run: ``scores`` is case -> DSC, ``metrics`` replaces the mean of other metrics."""
     name, options = method or ROWS.get(task.row, ROWS["metadcseg"])
@@ -103,7 +105,7 @@ def write_run(
         "networks": 1,
         "passes": {"metadcseg": 8.0, "l2b": 9.0}.get(name, 6.0 if gold else 3.0),
     }
-    info = {
+    info = (info or {}) | {
         "method": name,
         "label": task.row,
         "options": options,
@@ -141,7 +143,7 @@ def write_run(
             "hd": 20.0,
             "hd95": 10.0,
             "nsd": dsc,
-        }
+        } | ({} if groups is None else {"group": groups[case]})
         rows.append(row)
         if masks is not None:
             predictions[case] = f"test/{place:04d}.png"

@@ -70,7 +70,11 @@ REFUSED = [
     ({"noise": 0.4}, "noise must be a list, got 0.4"),
     ({"seeds": [-1]}, "whole numbers from 0 on"),
     ({"gold": [0]}, "gold is a list"),
-    ({"folds": 1}, "folds must be from 2"),
+    ({"gold": [1.5]}, "gold is a list"),
+    ({"gold": [float("inf")]}, "gold is a list"),
+    ({"gold": [True]}, "gold is a list"),
+    ({"folds": 1, "gold": [0.1]}, "folds must be from 2"),
+    ({"folds": 3}, "folds deal all roles anew, gold among them"),
     ({"sets": {"../la": "x"}}, "cannot name a set"),
     ({"sets": {"la": {"path": "x"}}}, "must be the path of a prepared set"),
     ({"vary": {"metadcseg.eta": 3}}, "must be a list of values"),
@@ -183,4 +187,4 @@ def test_what_is_the_default_may_be_written_out():
 
 
 def test_folds_have_folders_of_their_own():
-    assert not {task.id for task in grid().tasks()} & {task.id for task in grid(folds=2).tasks()}
+    assert not {task.id for task in grid().tasks()} & {task.id for task in grid(folds=2, gold=[0.1]).tasks()}

@@ -260,6 +260,28 @@ def test_missing_and_odd_pieces_never_break_it(tmp_path, piece, content):
 
 
 @pytest.mark.parametrize(
+    "info",
+    [
+        {"noise": "abc"},
+        {"set": "abc"},
+        {"versions": "abc"},
+        {"network": 3},
+        {"training": [1]},
+        {"parameters": 10**400},
+    ],
+)
+def test_odd_records_of_a_run_never_break_it(tmp_path, info):
+    folder = Folder(tmp_path)
+    home = folder.add(task(row="noisy + gold"), scores=made_scores(0.5))
+    held = json.loads((home / "run.json").read_text())
+    (home / "run.json").write_text(json.dumps(held | info))
+    with (home / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "epoch", "epoch": Infinity}\n')
+    write_report(folder.write(), tmp_path / "out")
+    assert "noisy + gold" in Page(tmp_path / "out" / "index.html").text
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"noise": None},

@@ -13,6 +13,7 @@ from metadcseg.experiments.part_tables import ablation_tables, gold_tables
 from metadcseg.experiments.read_benchmark import read_benchmark
 from metadcseg.experiments.render_csv import render_values
 from metadcseg.experiments.report_sections import build_report
+from metadcseg.experiments.tables import BETTER, WORSE
 
 
 def read(folder):
@@ -349,7 +350,9 @@ def test_folds_count_as_one_run_over_all_cases(tmp_path):
         folder.add(task(row=row, folds=3), scores={}, fold_scores=scored)
     record = read(folder)
     table, tests = main_table(record)
-    assert cells(table, "metadcseg")["paper 40 %: DSC"].value == pytest.approx(0.5 + 0.1 + 0.05 + 0.015)
+    assert cells(table, "metadcseg")["paper 40 %, 3 folds: DSC"].value == pytest.approx(
+        0.5 + 0.1 + 0.05 + 0.015
+    )
     assert tests[0].test.count == 12
     plots = {section.key: section.plots for section in build_report(record).sections}
     assert "metadcseg mean 0.665" in plots["folds"][0].alt
@@ -376,3 +379,64 @@ def test_a_partial_grid_tells_its_reason(tmp_path):
     folder.grid["partial"] = "only the ablation"
     folder.add(task(), scores=made_scores(0.5))
     assert "its reason: only the ablation" in build_report(read(folder)).lead
+
+
+def test_runs_with_folds_and_without_are_no_seeds_of_one_another(tmp_path):
+    folder = Folder(tmp_path)
+    folder.add(task(row="noisy + gold"), scores=dict.fromkeys("abcdef", 0.5))
+    folder.add(
+        task(row="noisy + gold", folds=2),
+        scores={},
+        fold_scores=[dict.fromkeys(x, 0.9) for x in ("abc", "def")],
+    )
+    table, _ = main_table(read(folder))
+    found = cells(table, "noisy + gold")
+    assert found["paper 40 %: DSC"].value == pytest.approx(0.5)
+    assert found["paper 40 %, 2 folds: DSC"].value == pytest.approx(0.9)
+
+
+def test_a_collapsed_case_does_not_turn_what_the_test_says(tmp_path):
+    folder = Folder(tmp_path)
+    names = [str(number) for number in range(30)]
+    folder.add(task(row="noisy + gold"), scores=dict.fromkeys(names, 0.9))
+    better = {name: 0.91 + 0.001 * place for place, name in enumerate(names)} | {"29": 0.0}
+    folder.add(task(row="metadcseg"), scores=better)
+    table, (test,) = main_table(read(folder))
+    assert fmean(better.values()) < 0.9
+    assert cells(table, "metadcseg")["paper 40 %: DSC"].mark == test.mark == BETTER
+    assert test.verdict.startswith("better, though not on average")
+
+
+def test_images_of_one_patient_are_one_case(tmp_path):
+    folder = Folder(tmp_path)
+    names = [f"{patient}{image}" for patient in "abcdefg" for image in range(4)]
+    of = {name: name[0] for name in names}
+    folder.add(task(row="noisy + gold"), scores=dict.fromkeys(names, 0.5), groups=of)
+    folder.add(task(row="metadcseg"), scores=dict.fromkeys(names, 0.6), groups=of)
+    _, (test,) = main_table(read(folder))
+    assert (test.test.count, test.test.p) == (7, pytest.approx(2 / 2**7))
+
+
+def test_rows_are_tested_against_their_own_network_and_budget(tmp_path):
+    folder = Folder(tmp_path)
+    names = "abcdefgh"
+    for width, base in ((8, 0.6), (16, 0.8)):
+        for row, kind, score in (
+            ("noisy only", ROWS["noisy only"], base - 0.02),
+            ("noisy + gold", ROWS["noisy + gold"], base),
+        ):
+            scores = {name: score + 0.001 * place for place, name in enumerate(names)}
+            folder.add(
+                task(row=f"{row}, width {width}"),
+                scores=scores,
+                method=kind,
+                info={"network": {"width": width}},
+            )
+    table, tests = main_table(read(folder))
+    assert {each.row: each.baseline for each in tests} == {
+        f"noisy only, width {width}": f"noisy + gold, width {width}" for width in (8, 16)
+    }
+    assert {each.mark for each in tests} == {WORSE}
+    best = [line.name for line in table.rows if line.cells[0].best]
+    assert best == ["noisy + gold, width 8", "noisy + gold, width 16"]
+    assert "Best of each network and training in bold" in table.notes[0]

@@ -1,6 +1,7 @@
 """Jobs of a benchmark: what a broken contract is called, what a command that fails leaves behind."""
 
 import copy
+import json
 import signal
 import subprocess
 import sys
@@ -10,11 +11,22 @@ from pathlib import Path
 import pytest
 
 from metadcseg.errors import InputError
+from metadcseg.experiments import runner
 from metadcseg.experiments.benchmark import Benchmark
 from metadcseg.experiments.grid import HONEST
 from metadcseg.experiments.ray_executor import RayExecutor
 from metadcseg.experiments.read_grid import grid_of
-from metadcseg.experiments.runner import Job, breach, clean_path, run_job, set_jobs, task_job, write_rows
+from metadcseg.experiments.runner import (
+    Children,
+    Job,
+    Outcome,
+    breach,
+    clean_path,
+    run_job,
+    set_jobs,
+    task_job,
+    write_rows,
+)
 
 RUN = {
     "label": "noisy only",
@@ -58,6 +70,36 @@ def test_equal_conditions_are_no_breach():
 )
 def test_what_differs_is_named(path, value, sentence):
     assert sentence in breach(changed(RUN, *path, value=value), RECORD, RUN, RUN)
+
+
+@pytest.mark.parametrize(("path", "value"), [(("network", "width"), 16), (("training", "epochs"), 4)])
+def test_seeds_of_a_row_share_network_and_training(path, value):
+    said = breach(RUN, RECORD, RUN, changed(RUN, *path, value=value))
+    assert f"its {path[0]} is another than in the first run of its row" in said
+
+
+def test_seeds_share_the_clean_set_unless_each_draws_its_gold():
+    one, other = (changed(RUN, "noise", "clean_set", value=name) for name in ("one", "other"))
+    assert breach(one, RECORD, one, one, one) is None
+    assert "made of another clean set than that of 'noisy only'" in breach(one, RECORD, one, one, other)
+    assert breach(one, RECORD, one, one) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+def test_a_job_that_is_cancelled_lets_its_run_save_first(tmp_path, monkeypatch):
+    """Ray raises KeyboardInterrupt in the job."""
+    ended = []
+
+    def interrupted(process):
+        monkeypatch.setattr(process, "terminate", lambda: (ended.append("asked"), process.kill()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "_wait", interrupted)
+    children = Children()
+    with pytest.raises(KeyboardInterrupt):
+        run_job(Job("one", [["check", "nowhere"]], str(tmp_path / "log.txt")), children)
+    assert ended == ["asked"]
+    assert not children._running
 
 
 @pytest.mark.parametrize("record", [{**RECORD, "summary": {}}, {**RECORD, "set": {"fingerprint": "another"}}])
@@ -169,3 +211,20 @@ def test_a_run_whose_folder_was_deleted_counts_anew(tmp_path):
     after = Benchmark(grid, tmp_path, "data").entries
     assert (after[kept]["seconds"], after[kept]["attempts"]) == (100.0, 2)
     assert (after[deleted]["seconds"], after[deleted]["attempts"]) == (0.0, 0)
+
+
+def test_every_fold_is_held_to_the_contract(tmp_path):
+    rows = {**HONEST, "ours": {"method": "metadcseg"}}
+    grid = grid_of({"sets": {"a": "set"}, "rows": rows, "folds": 2, "gold": [1], "seeds": [0]}, "g.yaml")
+    benchmark = Benchmark(grid, tmp_path, "data")
+    ids = [task.id for task in grid.tasks() if task.row in ("noisy only", "noisy + gold", "ours")]
+    for name, second in zip(ids, ("abc", "abc", "another"), strict=True):
+        for fold, fingerprint in ((1, "abc"), (2, second)):
+            run, record = (changed(held, "set", "fingerprint", value=fingerprint) for held in (RUN, RECORD))
+            home = tmp_path / "runs" / name / f"fold-{fold}" / "run"
+            (home / "evaluation").mkdir(parents=True)
+            (home / "run.json").write_text(json.dumps(run))
+            (home / "evaluation" / "test.json").write_text(json.dumps(record))
+        benchmark._close(name, Outcome("done"))
+    assert [benchmark.entries[name]["status"] for name in ids] == ["done", "done", "failed"]
+    assert "its set is another than that of 'noisy only'" in benchmark.entries[ids[2]]["error"]

@@ -68,5 +68,12 @@ def with_role(raw: RawVolume, role: str) -> RawVolume:
     if raw.truth is None:
         return replace(raw, role=role, verified=True)
     return replace(
-        raw, role=role, verified=True, label=raw.truth, label_key=raw.truth_key, truth=None, truth_key=None
+        raw,
+        role=role,
+        verified=True,
+        label=raw.truth,
+        label_key=raw.truth_key,
+        truth=None,
+        truth_key=None,
+        trust=None,  # it was of the label before
     )
