@@ -46,11 +46,11 @@ def test_kvasir_is_checked_where_it_is_prepared(tmp_path):
     """As `prepare --download` unpacks it: a folder in the folder."""
     mixed_folder(tmp_path / "here" / "Kvasir-SEG")
     shutil.rmtree(tmp_path / "here" / "Kvasir-SEG" / "gold")
-    words = ("--source", tmp_path / "here", "--json")
+    words = ("--source", tmp_path / "here", "--json", "--gold", 3)
     checked = done("check", "kvasir-seg", *words).json
     prepared = done("prepare", "kvasir-seg", "--out", tmp_path / "set", "--edges", "none", *words).json
     assert checked["cases"] == prepared["cases"]
-    assert checked["cases"]["gold"] > 0
+    assert checked["cases"]["gold"] == 3
 
 
 @pytest.mark.parametrize("made", [of_phantoms, of_kvasir])

@@ -11,6 +11,7 @@ from metadcseg.commands.console import check_seed, plain_output, print_json, pro
 from metadcseg.commands.prepare_sources import (
     NAMES,
     add_source_options,
+    drawn_gold,
     refuse_misspelt,
     remap_of,
     scan_source,
@@ -61,9 +62,16 @@ def run(options: Namespace, console: Console) -> int:
                 raise InputError(f"--source does not belong to 'check {options.path}': leave it out")
             shares = {role: options[role] for role in ("val", "test") if options[role] is not None}
             if options.source is not None:
-                place = Path(options.source)
-                scanned = scan_kvasir(place, seed=options.seed, **shares)
-                report = check_cases(place, scanned, remap=remap, progress=advance)
+                place, gold = Path(options.source), drawn_gold(options.gold)
+                given = [
+                    name for name in ("remap", "image_key", "label_key", "resample_labels") if options[name]
+                ]
+                if given:
+                    option = given[0].replace("_", "-")
+                    raise InputError(f"--{option} does not belong to 'check kvasir-seg': leave it out")
+                chosen = shares if gold is None else {**shares, "gold": gold}
+                scanned = scan_kvasir(place, seed=options.seed, **chosen)
+                report = check_cases(place, scanned, progress=advance)
             else:
                 report = check_path(
                     Path(options.path),

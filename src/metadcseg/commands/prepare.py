@@ -10,7 +10,6 @@ from rich.text import Text
 from metadcseg.commands.console import (
     Advance,
     check_seed,
-    parse_gold,
     parse_regions,
     plain_output,
     print_json,
@@ -21,6 +20,7 @@ from metadcseg.commands.prepare_sources import (
     PATTERN_OPTIONS,
     add_volume_options,
     download_source,
+    drawn_gold,
     prepare_known,
     prepare_volume_folder,
     refuse_misspelt,
@@ -146,7 +146,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         _refuse(options, "source", "remap", "ignore", "region", "limit", "spacing")
         changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
         drawn = PhantomOptions(**changed, seed=seed)
-        gold = _drawn(options.gold)
+        gold = drawn_gold(options.gold)
         counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
         number = max(1, round(gold * drawn.count)) if isinstance(gold, float) else gold
         return prepare_cases(
@@ -162,7 +162,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         if options.source is None:
             raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
         named = {"name": options.name} if options.name else {}
-        gold = _drawn(options.gold)
+        gold = drawn_gold(options.gold)
         chosen = named if gold is None else {**named, "gold": gold}
         if Path(options.source).is_dir() and not options.download:  # which has said so already
             console.print(Text(whose(KVASIR_SEG)), soft_wrap=True)
@@ -209,11 +209,3 @@ def _part(role: str, share: float | None, count: int) -> int | None:
     if not 0 <= share < 1:
         raise InputError(f"--{role} must be a share from 0 to below 1, got {share:g}")
     return round(share * count)
-
-
-def _drawn(text: str | None) -> float | int | None:
-    """Return a number of gold cases or a share; None leaves it to the source."""
-    gold = None if text is None else parse_gold(text)
-    if isinstance(gold, list):
-        raise InputError(f"--gold {text} is a file, and this source draws its gold: give a number or a share")
-    return gold

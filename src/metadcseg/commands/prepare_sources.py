@@ -235,3 +235,11 @@ def _slices(options: Namespace) -> SliceOptions:
                 f"--pixel must be a size above 0 in mm, such as 1.5, got '{options.pixel}'"
             ) from None
     return SliceOptions(**given)
+
+
+def drawn_gold(text: str | None) -> float | int | None:
+    """Return a number of gold cases or a share; None leaves it to the source."""
+    gold = None if text is None else parse_gold(text)
+    if isinstance(gold, list):
+        raise InputError(f"--gold {text} is a file, and this source draws its gold: give a number or a share")
+    return gold

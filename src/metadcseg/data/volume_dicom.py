@@ -17,7 +17,11 @@ _EVEN = 0.01  # gaps between slices may differ by so much of a gap
 
 def is_series(folder: Path) -> bool:
     """Return whether a folder holds a DICOM file directly."""
-    files = (entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    files = (entry for entry in entries if entry.is_file() and not entry.name.startswith("."))
     return any(_has_preamble(file) for file in files)
 
 
@@ -112,6 +116,8 @@ def _has_preamble(file: Path) -> bool:
         with file.open("rb") as opened:
             return opened.read(132)[128:] == b"DICM"
     except OSError as error:
-        raise InputError(
-            f"{file} cannot be read ({error.strerror}): change its permissions, or remove it"
-        ) from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read ({error.strerror}): change its permissions, or remove it")

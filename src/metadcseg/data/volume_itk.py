@@ -20,7 +20,7 @@ SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _HEADER_BYTES = 65_536
-_DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*[=:]|data ?file:)\s*(.+?)\s*$", re.I | re.M)
+_DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*[=:]|data ?file:=?)\s*(.+?)\s*$", re.I | re.M)
 _DETACHED = (".mhd", ".nhdr")
 _BYTES = {
     sitk.sitkInt8: 1, sitk.sitkUInt8: 1, sitk.sitkInt16: 2, sitk.sitkUInt16: 2, sitk.sitkInt32: 4,
@@ -91,12 +91,14 @@ def _beside(path: Path) -> Path | None:
     """Return the file that a header names for its voxels, None where they follow the header itself."""
     with path.open("rb") as file:
         text = file.read(_HEADER_BYTES).decode("latin-1")
-    found = _DATA_FILE.search(text)
-    if found is None and path.suffix.lower() in _DETACHED:
-        raise InputError(f"{path} does not name the file of its voxels in its first 64 KiB: export it again")
-    if found is None or found[1].upper() == "LOCAL":
+    named = _DATA_FILE.findall(text) if path.suffix.lower() in _DETACHED else _DATA_FILE.findall(text)[:1]
+    if path.suffix.lower() in _DETACHED and len(named) != 1:
+        raise InputError(
+            f"{path} must name one file for its voxels in its first 64 KiB, got {len(named)}: export it again"
+        )
+    if not named or named[0].upper() == "LOCAL":
         return None
-    name = found[1]
+    name = named[0]
     if Path(name).name != name or name.upper().startswith("LIST") or "%" in name:
         raise InputError(
             f"{path} names '{name}' for its voxels, which must be one file beside it: export it again"

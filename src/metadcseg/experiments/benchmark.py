@@ -222,7 +222,7 @@ class Benchmark:
         on_set = first(lambda other: other.data == task.data and self._shared_options(other) == alike)
         of_row = first(lambda other: other.row == task.row)
         one_source = task.gold is None and task.folds is None
-        of_source = first(lambda other: other.set == task.set) if one_source else None
+        of_source = first(lambda other: other.set == task.set and other.gold is None) if one_source else None
         record = read_json(mine / "evaluation" / "test.json")
         try:
             broken = breach(run, record, on_set or run, of_row or run, of_source)

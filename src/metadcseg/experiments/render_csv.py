@@ -58,6 +58,7 @@ def render_csv(table: Table) -> str:
 def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
     """Return one line for every set, noise, gold, row and metric, with the paper's number and, of DSC, the test."""
     known = {(each.condition, each.row): each for each in tests}
+    folded = any(condition.folds for condition in record.conditions())
     lines: list[list[object]] = []
     for condition in record.conditions():
         paper = set_of_paper(record, condition.set)
@@ -74,7 +75,8 @@ def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
                     f"{task.seed}:{task.score(metric)}" for task in tasks if task.score(metric) is not None
                 ]
                 line: list[object] = [
-                    *(csv_text(condition.set), csv_text(condition.model), condition.rate, condition.gold),
+                    *(csv_text(condition.set), csv_text(condition.model), condition.rate),
+                    *((condition.gold, condition.folds) if folded else (condition.gold,)),
                     *(csv_text(row), metric, *held, " ".join(values)),
                 ]
                 line += [None] * 3 if beside is None else [beside.value, beside.sd, beside.table]
@@ -84,7 +86,8 @@ def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
                     else [test.test.count, test.test.mean, test.test.p, test.adjusted]
                 )
                 lines.append(line)
-    return _written(_COLUMNS, lines)
+    place = _COLUMNS.index("row")
+    return _written([*_COLUMNS[:place], *(["folds"] if folded else []), *_COLUMNS[place:]], lines)
 
 
 def _written(names: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

@@ -136,13 +136,9 @@ class TaskRecord:
         """Return the DSC of every test case, over all folds."""
         return {name: case.dsc for run in self.runs for name, case in run.cases.items()}
 
-    def groups(self) -> dict[str, float]:
-        """Return the mean DSC of every group of test cases, over all folds; a case without group is one of its own."""
-        held: dict[str, list[float]] = {}
-        for run in self.runs:
-            for name, case in run.cases.items():
-                held.setdefault(case.group or name, []).append(case.dsc)
-        return {name: fmean(values) for name, values in held.items()}
+    def groups(self) -> dict[str, str]:
+        """Return the group of every test case, over all folds; a case without one is a group of its own."""
+        return {name: case.group or name for run in self.runs for name, case in run.cases.items()}
 
     def epoch_seconds(self) -> float | None:
         """Return the median time of an epoch, over all folds."""
@@ -264,10 +260,18 @@ def paired_cases(
     """
     seeds = sorted({task.seed for task in first} & {task.seed for task in second})
     one, other = ([task for task in tasks if task.seed in seeds] for tasks in (first, second))
-    return _over_seeds(one), _over_seeds(other), len(seeds)
-
-
-def _over_seeds(tasks: Sequence[TaskRecord]) -> dict[str, float]:
-    held = [task.groups() for task in tasks]
+    held = [task.cases() for task in (*one, *other)]
     common = [case for case in held[0] if all(case in each for each in held)] if held else []
-    return {case: fmean(each[case] for each in held) for case in common}
+    groups = one[0].groups() if one else {}
+    return _averaged(one, common, groups), _averaged(other, common, groups), len(seeds)
+
+
+def _averaged(
+    tasks: Sequence[TaskRecord], cases: Sequence[str], groups: Mapping[str, str]
+) -> dict[str, float]:
+    """Return the mean of every group over its cases, of which each is a mean over seeds."""
+    held: dict[str, list[float]] = {}
+    scores = [task.cases() for task in tasks]
+    for case in cases:
+        held.setdefault(groups[case], []).append(fmean(each[case] for each in scores))
+    return {group: fmean(values) for group, values in held.items()}

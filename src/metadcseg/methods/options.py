@@ -1,9 +1,9 @@
 """Checks of options, a method's or those of training, that name the option and say what is allowed."""
 
+import sys
 from dataclasses import fields
-from math import isinf
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from metadcseg.errors import InputError, unknown_name
 
@@ -35,7 +35,7 @@ def check_types(method: Any) -> None:
             if value not in get_args(hint):
                 raise unknown_name(f"value of {name}", str(value), get_args(hint))
             continue
-        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         if not any(_fits(value, kind) for kind in kinds):
             raise InputError(f"{name} must be {' or '.join(_words(kind) for kind in kinds)}, got {value!r}")
 
@@ -44,13 +44,19 @@ def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is tuple:
         wanted = get_args(kind)
         return isinstance(value, tuple) and len(value) == len(wanted) and all(map(_fits, value, wanted))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
     types, _ = _ALLOWED.get(kind, ((kind,), ""))
-    return type(value) in types and not (kind is float and isinf(value))  # not isinstance: True is no number
+    if type(value) not in types:  # not isinstance: True is no number
+        return False
+    return not (kind is float and abs(value) > sys.float_info.max)
 
 
 def _words(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return f"({', '.join(_words(part) for part in get_args(kind))})"
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
     _, words = _ALLOWED.get(kind, ((), f"of class {getattr(kind, '__name__', kind)}"))
     return words
 

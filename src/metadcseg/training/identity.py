@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,10 @@ def claimed(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> Iterato
         raise InputError(f"--out {path} is a file; give a new folder")
     if not folder.info.exists():
         _take_empty(path)
-    with lock_folder(path, f"--out {path}: another process trains there: wait for it, or give another --out"):
+    busy = f"--out {path}: another process trains there: wait for it, or give another --out"
+    with (
+        lock_folder(path, busy) if os.access(path, os.W_OK) else nullcontext()
+    ):  # else there is only to be read
         yield _earlier_part(folder, info, resume)
 
 

@@ -21,7 +21,7 @@ class TrainingOptions:
         gold_batch: gold cases per step, where the method reads gold.
         size: side of the square training frame, in pixels.
         depth: slices of the training frame of networks in three dimensions, to which every volume is stretched.
-        patch: [slices, rows, columns] of the parts of that frame that such networks train on and predict; by default
+        patch: (slices, rows, columns) of the parts of that frame that such networks train on and predict; by default
             the whole frame.
         lr: learning rate before schedule and warm-up.
         momentum: of stochastic gradient descent.

@@ -206,6 +206,13 @@ def bad(path, how):
         text = (path / "a.mhd").read_text()
         (path / "a.mhd").write_text(text.replace("ElementDataFile = a.raw", "ElementDataFile : ../a.raw"))
         return path / "a.mhd"
+    if how.startswith("names two"):
+        itk(path / f"a.{how[-4:]}".replace(" ", ""))
+        (header,) = [*path.glob("*.mhd"), *path.glob("*.nhdr")]
+        more = {"mhd": "elementdatafile = a.raw\n", "nhdr": "ElementDataFile:=x\n"}[header.suffix[1:]]
+        first, _, rest = header.read_text("latin-1").partition("\n")
+        header.write_text(f"{first}\n{more}{rest}", "latin-1")
+        return header
     if how == "long header":
         lines = [
             "NRRD0004",
@@ -257,7 +264,9 @@ def bad(path, how):
         ("short zraw", r"a\.zraw must hold 240 bytes"),
         ("leaves the folder", r"a\.mhd names '\.\./\.\./etc/a\.raw' .* one file beside it"),
         ("leaves the folder by a colon", r"a\.mhd names '\.\./a\.raw' .* one file beside it"),
-        ("long header", r"a\.nhdr does not name the file of its voxels in its first 64 KiB"),
+        ("long header", r"a\.nhdr must name one file for its voxels in its first 64 KiB, got 0"),
+        ("names two, mhd", r"a\.mhd must name one file for its voxels .*, got 2"),
+        ("names two, nhdr", r"a\.nhdr must name one file for its voxels .*, got 2"),
         ("nan", r"a\.nii: 1 of 120 voxels are NaN"),
         ("singular", r"a\.nii: the affine of a volume must be"),
         ("two dimensions", r"a\.nii must hold a volume \(X, Y, Z\)"),

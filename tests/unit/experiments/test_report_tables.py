@@ -417,6 +417,17 @@ def test_images_of_one_patient_are_one_case(tmp_path):
     assert (test.test.count, test.test.p) == (7, pytest.approx(2 / 2**7))
 
 
+def test_a_case_that_one_row_lacks_is_taken_from_none(tmp_path):
+    folder = Folder(tmp_path)
+    scores = {f"{patient}{image}": 0.3 * image for patient in "abcdefg" for image in range(3)}
+    of = {name: name[0] for name in scores}
+    fewer = {name: score for name, score in scores.items() if not name.endswith("0")}
+    folder.add(task(row="noisy + gold"), scores=scores, groups=of)
+    folder.add(task(row="metadcseg"), scores=fewer, groups=of)
+    _, (test,) = main_table(read(folder))
+    assert (test.test.count, test.test.mean, test.test.p) == (7, 0.0, 1.0)
+
+
 def test_rows_are_tested_against_their_own_network_and_budget(tmp_path):
     folder = Folder(tmp_path)
     names = "abcdefgh"

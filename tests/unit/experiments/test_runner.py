@@ -228,3 +228,17 @@ def test_every_fold_is_held_to_the_contract(tmp_path):
         benchmark._close(name, Outcome("done"))
     assert [benchmark.entries[name]["status"] for name in ids] == ["done", "done", "failed"]
     assert "its set is another than that of 'noisy only'" in benchmark.entries[ids[2]]["error"]
+
+
+@pytest.mark.parametrize("gold", [[0.02, None], [None, 0.02]])
+def test_gold_drawn_anew_is_of_another_clean_set_than_the_sets_own(tmp_path, gold):
+    grid = grid_of({"sets": {"a": "set"}, "rows": dict(HONEST), "gold": gold, "seeds": [0]}, "g.yaml")
+    benchmark = Benchmark(grid, tmp_path, "data")
+    for name, one in benchmark.tasks.items():
+        run = changed(RUN, "noise", "clean_set", value=str(one.gold))
+        home = tmp_path / "runs" / name
+        (home / "evaluation").mkdir(parents=True)
+        (home / "run.json").write_text(json.dumps(run))
+        (home / "evaluation" / "test.json").write_text(json.dumps(RECORD))
+        benchmark._close(name, Outcome("done"))
+    assert {entry["status"] for entry in benchmark.entries.values()} == {"done"}

@@ -24,6 +24,7 @@ from metadcseg.training import TrainingOptions
         ("figure_every", -1),
         ("checkpoint_minutes", -1.0),
         ("threads", 0),
+        pytest.param("lr", 10**400, id="lr-huge"),
         ("epochs", 2.5),
         ("epochs", "3"),
         ("size", 64.5),
