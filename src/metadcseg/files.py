@@ -73,15 +73,13 @@ def try_lock(file: IO[Any]) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        return True
+        pass  # none here
     return True
 
 
 @contextmanager
 def lock_folder(folder: Path, busy: str) -> Iterator[None]:
     """Hold a folder, which is made where it is missing, for one process at a time.
-
-    A folder of somebody else, which this process may read only, is not held: nothing can be written there.
 
     Args:
         folder: it gets a file ``lock``, which stays there.

@@ -12,13 +12,13 @@ from metadcseg.commands.prepare_sources import (
     NAMES,
     add_source_options,
     drawn_gold,
+    refuse,
     refuse_misspelt,
     remap_of,
     scan_source,
 )
 from metadcseg.data.checks import CheckReport, check_cases, check_path, check_volumes
 from metadcseg.data.sources import scan_kvasir
-from metadcseg.errors import InputError
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, with a data set in --source (named as for
 prepare), or with a prepared set, before training:
@@ -58,18 +58,14 @@ def run(options: Namespace, console: Console) -> int:
             report = check_volumes(place, scan, remap=remap, resample_labels=resample, progress=advance)
         else:
             refuse_misspelt(options.path, "kvasir-seg")
-            if options.path != "kvasir-seg" and options.source is not None:
-                raise InputError(f"--source does not belong to 'check {options.path}': leave it out")
+            if options.path != "kvasir-seg":
+                refuse(options, f"check {options.path}", "source")
             shares = {role: options[role] for role in ("val", "test") if options[role] is not None}
             if options.source is not None:
-                place, gold = Path(options.source), drawn_gold(options.gold)
-                given = [
-                    name for name in ("remap", "image_key", "label_key", "resample_labels") if options[name]
-                ]
-                if given:
-                    option = given[0].replace("_", "-")
-                    raise InputError(f"--{option} does not belong to 'check kvasir-seg': leave it out")
+                refuse(options, "check kvasir-seg", "remap", "image_key", "label_key", "resample_labels")
+                gold = drawn_gold(options.gold)
                 chosen = shares if gold is None else {**shares, "gold": gold}
+                place = Path(options.source)
                 scanned = scan_kvasir(place, seed=options.seed, **chosen)
                 report = check_cases(place, scanned, progress=advance)
             else:

@@ -23,6 +23,7 @@ from metadcseg.commands.prepare_sources import (
     drawn_gold,
     prepare_known,
     prepare_volume_folder,
+    refuse,
     refuse_misspelt,
     refuse_volume_options,
     remap_of,
@@ -139,11 +140,12 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
     if options.what in NAMES:
         return prepare_known(options, advance, console)
     refuse_misspelt(options.what, "phantom", "kvasir-seg")
-    _refuse(options, *PATTERN_OPTIONS)
+    command = f"prepare {options.what}"
+    refuse(options, command, *PATTERN_OPTIONS)
     if options.what in ("phantom", "kvasir-seg"):
         refuse_volume_options(options)
     if options.what == "phantom":
-        _refuse(options, "source", "remap", "ignore", "region", "limit", "spacing")
+        refuse(options, command, "source", "remap", "ignore", "region", "limit", "spacing")
         changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
         drawn = PhantomOptions(**changed, seed=seed)
         gold = drawn_gold(options.gold)
@@ -158,7 +160,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
             progress=advance,
         )
     if options.what == "kvasir-seg":
-        _refuse(options, "remap", "ignore", "region", "spacing", *_PHANTOM)
+        refuse(options, command, "remap", "ignore", "region", "spacing", *_PHANTOM)
         if options.source is None:
             raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
         named = {"name": options.name} if options.name else {}
@@ -167,7 +169,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         if Path(options.source).is_dir() and not options.download:  # which has said so already
             console.print(Text(whose(KVASIR_SEG)), soft_wrap=True)
         return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
-    _refuse(options, "source", "gold", *_PHANTOM)
+    refuse(options, command, "source", "gold", *_PHANTOM)
     if holds_volumes(Path(options.what)):
         return prepare_volume_folder(options, advance, console)
     refuse_volume_options(options)
@@ -181,12 +183,6 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         progress=advance,
         **shares,
     )
-
-
-def _refuse(options: Namespace, *names: str) -> None:
-    for name in names:
-        if options[name] is not None:
-            raise InputError(f"--{name} does not belong to 'prepare {options.what}': leave it out")
 
 
 def _spacing(text: str) -> tuple[float, float]:

@@ -112,8 +112,7 @@ def whose(facts: Mapping[str, Any]) -> str:
 def prepare_known(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
     """Prepare a data set that lies in ``--source``; say first whose it is and what it takes."""
     scan = scan_source(options.what, options)
-    if options.spacing is not None:
-        raise InputError(f"--spacing does not belong to 'prepare {options.what}': leave it out")
+    refuse(options, f"prepare {options.what}", "spacing")
     return _prepare(options, scan, options.name or options.what, advance, console)
 
 
@@ -130,9 +129,7 @@ def scan_source(what: str, options: Namespace) -> VolumeScan:
     if options.source is None:
         raise InputError(f"{what} needs --source: the folder it lies in")
     own = {"acdc": ("labels",), "patterns": ("image", "label", "truth", "trust")}.get(what, ())
-    for name in PATTERN_OPTIONS:
-        if options[name] is not None and name not in own:
-            raise InputError(f"--{name} does not belong to '{what}': leave it out")
+    refuse(options, what, *(name for name in PATTERN_OPTIONS if name not in own))
     gold = None if options.gold is None else parse_gold(options.gold)
     draw = Draw(options.seed, gold, options.val, options.test)
     source = Path(options.source)
@@ -148,8 +145,7 @@ def scan_source(what: str, options: Namespace) -> VolumeScan:
 
 def prepare_volume_folder(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
     """Prepare a folder of volumes with images/ and masks/."""
-    if options.spacing is not None:
-        raise InputError(f"--spacing does not belong to 'prepare {options.what}': leave it out")
+    refuse(options, f"prepare {options.what}", "spacing")
     folder = Path(options.what)
     scan = scan_volume_folder(
         folder,
@@ -243,3 +239,10 @@ def drawn_gold(text: str | None) -> float | int | None:
     if isinstance(gold, list):
         raise InputError(f"--gold {text} is a file, and this source draws its gold: give a number or a share")
     return gold
+
+
+def refuse(options: Namespace, command: str, *names: str) -> None:
+    """Refuse options that were given and have no meaning for a command."""
+    for name in names:
+        if options[name] is not None and options[name] is not False:
+            raise InputError(f"--{name.replace('_', '-')} does not belong to '{command}': leave it out")

@@ -91,7 +91,7 @@ def _beside(path: Path) -> Path | None:
     """Return the file that a header names for its voxels, None where they follow the header itself."""
     with path.open("rb") as file:
         text = file.read(_HEADER_BYTES).decode("latin-1")
-    named = _DATA_FILE.findall(text) if path.suffix.lower() in _DETACHED else _DATA_FILE.findall(text)[:1]
+    named = _DATA_FILE.findall(text)
     if path.suffix.lower() in _DETACHED and len(named) != 1:
         raise InputError(
             f"{path} must name one file for its voxels in its first 64 KiB, got {len(named)}: export it again"

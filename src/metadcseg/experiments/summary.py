@@ -263,15 +263,15 @@ def paired_cases(
     held = [task.cases() for task in (*one, *other)]
     common = [case for case in held[0] if all(case in each for each in held)] if held else []
     groups = one[0].groups() if one else {}
-    return _averaged(one, common, groups), _averaged(other, common, groups), len(seeds)
+    first_held, second_held = held[: len(one)], held[len(one) :]
+    return _averaged(first_held, common, groups), _averaged(second_held, common, groups), len(seeds)
 
 
 def _averaged(
-    tasks: Sequence[TaskRecord], cases: Sequence[str], groups: Mapping[str, str]
+    scores: Sequence[Mapping[str, float]], cases: Sequence[str], groups: Mapping[str, str]
 ) -> dict[str, float]:
     """Return the mean of every group over its cases, of which each is a mean over seeds."""
     held: dict[str, list[float]] = {}
-    scores = [task.cases() for task in tasks]
     for case in cases:
         held.setdefault(groups[case], []).append(fmean(each[case] for each in scores))
     return {group: fmean(values) for group, values in held.items()}

@@ -151,9 +151,8 @@ def _labels_in(views: Sequence[View], labels: Tensor) -> Tensor:
     # classes that no pixel has are left out: their share is 0 wherever one looks
     one_hot = F.one_hot(labels.masked_fill(ignored, 0)).movedim(-1, 1)  # (N, L, H, W)
     maps = torch.cat([one_hot[:, 1:], ignored.unsqueeze(1)], dim=1).float()
-    absent = (
-        ignored.flatten(1).all(dim=1).view(-1, *[1] * (labels.ndim - 1))
-    )  # beyond its edge nothing counts, too
+    # of an image that is ignored altogether, nothing counts beyond its edge, either
+    absent = ignored.flatten(1).all(dim=1).view(-1, *[1] * (labels.ndim - 1))
 
     def seen_in(view: View) -> Tensor:
         moved = view.warp.apply(maps, view.mode)

@@ -127,9 +127,8 @@ def claimed(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> Iterato
     if not folder.info.exists():
         _take_empty(path)
     busy = f"--out {path}: another process trains there: wait for it, or give another --out"
-    with (
-        lock_folder(path, busy) if os.access(path, os.W_OK) else nullcontext()
-    ):  # else there is only to be read
+    # a folder that may only be read is not held: all that can be said of it is that the run is finished
+    with lock_folder(path, busy) if os.access(path, os.W_OK) else nullcontext():
         yield _earlier_part(folder, info, resume)
 
 

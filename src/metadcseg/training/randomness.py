@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import torch
 
-from metadcseg.algorithm.random_state import kept_random_state
 from metadcseg.errors import InputError
 
 
@@ -22,18 +21,12 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-@contextmanager
-def own_randomness(device: torch.device) -> Iterator[None]:
-    """Give the caller its global torch random state back, whatever the block seeds and draws.
-
-    Dropout and the like draw from the global generators, so each step seeds them; see :func:`derive_seed`.
-    """
-    with kept_random_state([device]):
-        yield
-
-
 def seed_device(device: torch.device, seed: int) -> None:
-    """Seed the global generators that modules on this device draw from, and those of no other device."""
+    """Seed the global generators that modules on this device draw from, and those of no other device.
+
+    Dropout and the like draw from them, so each step seeds them (:func:`derive_seed`); a training gives its caller the
+    state from before back.
+    """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

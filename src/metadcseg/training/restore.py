@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from metadcseg.algorithm.random_state import kept_random_state
 from metadcseg.data.store import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.contract import Method, MethodState
@@ -12,7 +13,6 @@ from metadcseg.training.checkpoints import load_checkpoint
 from metadcseg.training.identity import settings_digest
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_maps import RunStorage
-from metadcseg.training.randomness import own_randomness
 from metadcseg.training.run_folder import RunFolder, read_run
 from metadcseg.training.setup import build, load_learned, open_fabric, open_views
 from metadcseg.training.team import Team
@@ -45,7 +45,7 @@ def restore_state(
         )
     views = open_views(prepared, method, network, options, told["seed"])
     fabric = open_fabric(options, team)
-    with own_randomness(fabric.device):
+    with kept_random_state([fabric.device]):
         kept = RunStorage(folder.weights, len(views.train), views.train.frame, settings_digest(told))
         _, updater, state = build(views, method, network, options, fabric, told["seed"], kept, team)
         load_learned(saved, state, updater, kept)

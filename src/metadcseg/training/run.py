@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from metadcseg.algorithm.random_state import kept_random_state
 from metadcseg.data.store import PreparedSet
 from metadcseg.errors import InputError, SaidByFirst
 from metadcseg.files import cannot_write, write_bytes
@@ -25,7 +26,7 @@ from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_maps import RunStorage
 from metadcseg.training.position import Position
 from metadcseg.training.progress import Reporter
-from metadcseg.training.randomness import own_randomness, processor_threads
+from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run_folder import RunFolder, write_run
 from metadcseg.training.setup import build, open_fabric, open_team, open_validator, open_views
 from metadcseg.training.stopping import StopRequest
@@ -138,7 +139,7 @@ def train_in(
     with ExitStack() as stack:
         stack.enter_context(processor_threads(options.threads, options.devices))
         fabric = open_fabric(options, team)
-        stack.enter_context(own_randomness(fabric.device))
+        stack.enter_context(kept_random_state([fabric.device]))
         storage = RunStorage(
             folder.weights,
             len(views.train),
