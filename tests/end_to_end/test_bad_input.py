@@ -200,7 +200,7 @@ OPTIONS = {
         ["prepare", "phantom", "--out", "{new}", "--edges", "pidnet.pth"],
         ["--edges must be pidinet, none or a file with weights of PiDiNet, got 'pidnet.pth'"],
     ),
-    "negative rate": (["{train}", "--training.lr", "-1"], ["training.lr must be a number above 0, got -1"]),
+    "negative rate": (["{train}", "--training.lr", "-1"], ["training.lr must be above 0, got -1"]),
     "NaN as learning rate": (
         ["{train}", "--training.lr", "nan"],
         ["--training.lr must be a number, got nan"],

@@ -232,7 +232,7 @@ def test_two_processes_of_torchrun_are_one_run(disks, tmp_path):
     ("words", "says"),
     [
         (("--devices", 3), ("training.batch must be a multiple of 3", "got 4")),
-        (("--devices", 0), ("training.devices must be a whole number of at least 1", "got 0")),
+        (("--devices", 0), ("training.devices must be at least 1", "got 0")),
         (("--nodes", 2), ("training.nodes 2 needs torchrun or srun", "--devices")),
         (
             ("--precision", "8-bit"),

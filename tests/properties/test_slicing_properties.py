@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metadcseg.data.geometry import Grid, Volume
-from metadcseg.data.slicing import Placement, SliceOptions, cut, cut_labels
+from metadcseg.data.placement import Placement
+from metadcseg.data.slicing import SliceOptions, cut, cut_labels
 from metadcseg.errors import InputError
 
 

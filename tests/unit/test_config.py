@@ -76,7 +76,7 @@ def test_options_of_a_network_of_ones_own_are_free(tmp_path):
         ("a: [", "line 1: "),
         ("a: b: c", "line 1: mapping values are not allowed here"),
         ("method: supervized", "unknown method 'supervized': did you mean 'supervised'"),
-        ("training: {lr: -1}", "training.lr must be a number above 0"),
+        ("training: {lr: -1}", "training.lr must be above 0"),
         ("supervised: {gold: some}", "supervised.gold"),
         ("method: supervised\nmetadcseg: {eta: -1}", "metadcseg.eta must be above 0"),  # whichever is chosen
     ],

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.geometry import UNKNOWN_AFFINE
-from metadcseg.data.slicing import Placement
+from metadcseg.data.placement import Placement
 from metadcseg.data.store import Case, PreparedSet, StoredVolume
 from metadcseg.data.store_layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError

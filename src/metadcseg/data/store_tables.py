@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.slicing import Placement
+from metadcseg.data.placement import Placement
 from metadcseg.data.store_layout import (
     ARRAY_NAME,
     FORMAT,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metadcseg.data.slicing import Placement
+from metadcseg.data.placement import Placement
 from metadcseg.data.store_layout import IMAGE_DTYPES, MAX_SIDE, MAX_VALUES, UNKNOWN_LABEL, Array
 from metadcseg.errors import InputError
 

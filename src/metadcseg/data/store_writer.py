@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from metadcseg.data.slicing import Placement
+from metadcseg.data.placement import Placement
 from metadcseg.data.store_disk import DiskErrors, Shelf, remove_folder
 from metadcseg.data.store_layout import (
     ARRAYS,

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from metadcseg.data.frames import to_frame
 from metadcseg.data.geometry import Volume
-from metadcseg.data.slicing import Placement, SliceOptions, cut, cut_labels
+from metadcseg.data.placement import Placement
+from metadcseg.data.slicing import SliceOptions, cut, cut_labels
 from metadcseg.data.store import PreparedSet, StoredVolume
 from metadcseg.data.volume_files import (
     is_volume_file,

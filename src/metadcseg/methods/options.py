@@ -70,7 +70,7 @@ def check_range(
     below: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """Raise unless a number among a method's options lies in its range; None passes.
+    """Raise unless a number among the options of a method, or of training, lies in its range; None passes.
 
     Raises:
         InputError: naming the option as ``METHOD.OPTION``.

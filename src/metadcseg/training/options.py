@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from metadcseg.data.augmentation import AugmentOptions
 from metadcseg.errors import InputError
-from metadcseg.methods.options import check_types
+from metadcseg.methods.options import check_range, check_types
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -54,7 +54,7 @@ class TrainingOptions:
         >>> TrainingOptions(lr=-1)
         Traceback (most recent call last):
         ...
-        metadcseg.errors.InputError: training.lr must be a number above 0, got -1
+        metadcseg.errors.InputError: training.lr must be above 0, got -1
     """
 
     name: ClassVar[str] = "training"
@@ -86,34 +86,30 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("epochs", "batch", "gold_batch", "size", "depth", "validate_every", "devices", "nodes"):
-            _check(name, getattr(self, name) >= 1, "a whole number of at least 1", getattr(self, name))
-        for name in ("warmup", "figure_every"):
-            _check(name, getattr(self, name) >= 0, "a whole number of at least 0", getattr(self, name))
-        _check(
-            "patch",
-            self.patch is None or min(self.patch) >= 1,
-            "three whole numbers of at least 1",
-            self.patch,
-        )
+        for name in (
+            "epochs",
+            "batch",
+            "gold_batch",
+            "size",
+            "depth",
+            "validate_every",
+            "devices",
+            "nodes",
+            "threads",
+        ):
+            check_range(self, name, at_least=1)
+        for name in ("warmup", "figure_every", "weight_decay", "clip", "checkpoint_minutes"):
+            check_range(self, name, at_least=0)
         for name in ("lr", "decay"):
-            _check(name, getattr(self, name) > 0, "a number above 0", getattr(self, name))
-        for name in ("weight_decay", "clip", "checkpoint_minutes"):
-            _check(name, getattr(self, name) >= 0, "a number of at least 0", getattr(self, name))
+            check_range(self, name, above=0)
         for name in ("momentum", "average"):
-            _check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1", getattr(self, name))
-        _check(
-            "threads", self.threads is None or self.threads >= 1, "a whole number of at least 1", self.threads
-        )
+            check_range(self, name, at_least=0, below=1)
+        if self.patch is not None and min(self.patch) < 1:
+            raise InputError(f"training.patch must be three whole numbers of at least 1, got {self.patch}")
         sharing = self.devices * self.nodes
         for name in ("batch", "gold_batch"):
-            fits = getattr(self, name) % sharing == 0
-            allowed = (
-                f"a multiple of {sharing}, the devices that share it (training.devices x training.nodes)"
-            )
-            _check(name, fits, allowed, getattr(self, name))
-
-
-def _check(name: str, fits: bool, allowed: str, got: object) -> None:
-    if not fits:
-        raise InputError(f"training.{name} must be {allowed}, got {got}")
+            if getattr(self, name) % sharing:
+                raise InputError(
+                    f"training.{name} must be a multiple of {sharing}, the devices that share it (training.devices x "
+                    f"training.nodes), got {getattr(self, name)}"
+                )

@@ -14,7 +14,6 @@ from pathlib import Path
 from metadcseg.data import volume_hdf5
 from metadcseg.data.findings import Finding
 from metadcseg.data.readers import SUFFIXES
-from metadcseg.data.slicing import SliceOptions
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.folder import gold_of, roles_of
 from metadcseg.data.sources.pairing import unmatched
@@ -52,7 +51,6 @@ def scan_volume_folder(
     seed: int = 0,
     val: float = 0.1,
     test: float = 0.1,
-    slices: SliceOptions | None = None,
     image_key: str | None = None,
     label_key: str | None = None,
 ) -> VolumeScan:
@@ -63,7 +61,6 @@ def scan_volume_folder(
         seed: of the split.
         val: share held out for validation where ``splits.csv`` names no roles.
         test: share held out for the test likewise.
-        slices: how the volumes are cut.
         image_key: of the image in HDF5 files; ``image`` by default.
         label_key: of the label in HDF5 files; ``label`` by default.
 
@@ -109,7 +106,7 @@ def scan_volume_folder(
         for stem in usable
     )
     source = {"source": "folder of volumes", "folder": folder.resolve().name, **_origin(rows, seed)}
-    return VolumeScan(volumes, tuple(findings), source, slices=slices or SliceOptions())
+    return VolumeScan(volumes, tuple(findings), source)
 
 
 def volumes_by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
