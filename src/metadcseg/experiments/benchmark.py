@@ -16,12 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+from metadcseg.experiments.contract import breach
 from metadcseg.experiments.grid import Grid, Task
+from metadcseg.experiments.records import read_runs
 from metadcseg.experiments.runner import (
     Children,
     Job,
     Outcome,
-    breach,
     is_done,
     read_json,
     run_job,
@@ -198,6 +199,10 @@ class Benchmark:
 
     def _close(self, name: str, outcome: Outcome) -> None:
         entry = self.entries[name]
+        if outcome.seconds:  # else it was done before
+            seconds = round(entry["seconds"] + outcome.seconds, 1)
+            peaks = [peak for peak in (entry["peak_bytes"], outcome.peak_bytes) if peak]
+            self._set(name, seconds=seconds, peak_bytes=max(peaks, default=None))
         if outcome.status == "interrupted":
             self._set(name, status="waiting")
             return
@@ -205,14 +210,10 @@ class Benchmark:
         if outcome.status == "done":
             error = next(filter(None, (self._breach(name, part) for part in self.tasks[name].parts)), None)
         self._set(name, status="failed" if error else "done", error=error)
-        if outcome.seconds:  # else it was done before
-            seconds = round(entry["seconds"] + outcome.seconds, 1)
-            self._set(name, seconds=seconds, peak_bytes=outcome.peak_bytes)
 
     def _breach(self, name: str, part: str) -> str | None:
         """Return how a run, or that of one fold, broke the contract, against the first run on its set."""
-        mine, task = self.out / "runs" / name / part, self.tasks[name]
-        run = read_json(mine / "run.json")
+        (mine,), task = read_runs([self.out / "runs" / name / part]), self.tasks[name]
         alike = self._shared_options(task)
 
         def first(chosen: Callable[[Task], bool]) -> dict[str, Any] | None:
@@ -223,11 +224,7 @@ class Benchmark:
         of_row = first(lambda other: other.row == task.row)
         one_source = task.gold is None and task.folds is None
         of_source = first(lambda other: other.set == task.set and other.gold is None) if one_source else None
-        record = read_json(mine / "evaluation" / "test.json")
-        try:
-            broken = breach(run, record, on_set or run, of_row or run, of_source)
-        except (KeyError, TypeError) as error:
-            broken = f"its records lack {error}"
+        broken = breach(mine, on_set or mine.info, of_row or mine.info, of_source)
         return None if broken is None else f"the benchmark contract is broken: {broken}"
 
     def _shared_options(self, task: Task) -> list[Any]:
@@ -244,10 +241,12 @@ def remaining_seconds(entries: Iterable[dict[str, Any]], workers: int) -> float 
     """Return when all will be done, from what the finished runs took; None before the first.
 
     Example:
-        >>> remaining_seconds([{"status": "done", "seconds": 60.0}, {"status": "waiting"}, {"status": "waiting"}], 2)
+        >>> done = {"folder": "a", "status": "done", "seconds": 60.0}
+        >>> left = [{"folder": name, "status": "waiting"} for name in "bcc"]  # one run under two kinds of noise
+        >>> remaining_seconds([done, *left], 2)
         60.0
     """
-    held = list(entries)
+    held = list({entry["folder"]: entry for entry in entries}.values())
     took = [entry["seconds"] for entry in held if entry["status"] == "done" and entry["seconds"]]
     left = sum(entry["status"] in ("waiting", "running") for entry in held)
     return sum(took) / len(took) * left / workers if took else None

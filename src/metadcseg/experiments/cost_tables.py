@@ -54,7 +54,8 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
         "FLOPs of an image: multiplications and additions of convolutions and matrix products in one pass through the "
         "network as it is evaluated, counted by torch; of training: that times the passes of a training step that the "
         "method declares (a backward pass counts as two). Time of an epoch is the median over epochs with their "
-        "validation; memory is the peak of the process that trains and scores, Python and its libraries included.",
+        "validation; memory is the peak of what torch reserved on the GPU in training or, without one, of the process "
+        "that trains and scores, Python and its libraries included.",
         f"{measured}{_shared(record)}×: relative to '{base}'.",
     ]
     if beside:
@@ -92,7 +93,7 @@ def _costs(tasks: Sequence[TaskRecord]) -> list[tuple[float, float | None, int] 
         flops.append(None if once is None else once / 1e9)
         training.append(None if once is None or passes is None else once * passes / 1e9)
         inference.append(number(task.cost.get("inference_ms_per_image")))
-    memory = spread([None if task.peak is None else task.peak / 1e9 for task in tasks])
+    memory = spread([task.memory for task in tasks])
     epochs = spread([task.epoch_seconds() for task in tasks])
     return [spread(parameters), spread(flops), spread(training), memory, epochs, spread(inference)]
 

@@ -23,6 +23,7 @@ from metadcseg.experiments.summary import BenchmarkRecord, Condition, TaskRecord
 from metadcseg.experiments.tables import Cell, Row, Table, number_cell
 
 _NEAR, _FAR = 4.0, 8.0
+_STILL = 1e-4  # from 1: weights that have not moved
 _SIDE = 264
 _MOST_PIXELS = 2**24
 _LETTERS = (("gamma", "γ"), ("alpha", "α"), ("beta", "β"))
@@ -128,6 +129,8 @@ def _sentence(title: str, curves: Sequence[Mapping[str, list[Any]]]) -> str:
         more = ""
         if told:
             low, high = fmean(pair[0] for pair in told), fmean(pair[1] for pair in told)
+            if max(abs(1 - one) for pair in told for one in pair) < _STILL:
+                return f"{title}: the weights did not move: α and γ are 1 near and far ({numbers})."
             more = f" What moves is α: {low:.3f} near, {high:.3f} far."
         return f"{title}: γ is the same near and far ({numbers}), as it is where α + β = 1 by construction.{more}"
     falling = sum(one < other for one, other in known)

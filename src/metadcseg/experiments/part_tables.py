@@ -226,7 +226,7 @@ def _resources(tasks: Sequence[TaskRecord]) -> dict[str, tuple[float, float | No
     return {
         "iou": spread([task.score("iou") for task in tasks]),
         "seconds": spread([task.epoch_seconds() for task in tasks]),
-        "memory": spread([None if task.peak is None else task.peak / 1e9 for task in tasks]),
+        "memory": spread([task.memory for task in tasks]),
     }
 
 

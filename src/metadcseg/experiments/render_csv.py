@@ -65,11 +65,14 @@ def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
         for row in record.rows:
             tasks = record.of(condition, row)
             method = paper_method(tasks) if tasks else None
+            in_mm = any(task.score("hd_mm") is not None for task in tasks)
             for metric in METRICS:
                 held = spread([task.score(metric) for task in tasks])
                 if held is None:
                     continue
-                beside = paper_score(paper, method, condition.rate, metric) if condition.papers else None
+                papers = metric.removesuffix("_mm") if in_mm else metric  # as in the tables, which prefer mm
+                told = condition.papers and not (in_mm and metric == "hd")
+                beside = paper_score(paper, method, condition.rate, papers) if told else None
                 test = known.get((condition, row)) if metric == "dsc" else None
                 values = [
                     f"{task.seed}:{task.score(metric)}" for task in tasks if task.score(metric) is not None

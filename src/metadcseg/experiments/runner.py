@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,8 @@ class Job:
         id: of the task, or of a set.
         commands: words after ``metadcseg``.
         log: file for all that they say.
-        results: files that are there when the job is done, the last of them written last.
+        results: files that are there, and not empty, when the job is done, the last of them written last; JSON files
+            can be read.
     """
 
     id: str
@@ -116,7 +117,16 @@ def run_job(job: Job, children: Children | None = None) -> Outcome:
 
 def is_done(job: Job) -> bool:
     """Return whether all results of a job are there and can be read."""
-    return bool(job.results) and all(read_json(Path(file)) for file in job.results)
+    return bool(job.results) and all(_holds(Path(file)) for file in job.results)
+
+
+def _holds(file: Path) -> bool:
+    if file.suffix == ".json":
+        return bool(read_json(file))
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -218,7 +228,8 @@ def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
     data = str(out / "sets" / task.data)
     train = ["train", "--data", data, "--out", str(folder), "--label", task.row, *training, "--resume"]
     evaluate = ["evaluate", str(folder), "--cost", "--weights"]
-    return Job(task.id, [train, evaluate], f"{folder}.txt", [str(folder / "evaluation" / "test.json")])
+    scores = [str(folder / "evaluation" / f"test.{kind}") for kind in ("csv", "json")]
+    return Job(task.id, [train, evaluate], f"{folder}.txt", scores)
 
 
 def write_rows(grid: Grid, out: Path) -> None:
@@ -240,52 +251,6 @@ def write_rows(grid: Grid, out: Path) -> None:
             raise InputError(f"{file} was written for {what}: give another --out, or another name")
         file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(file, yaml.safe_dump(content, sort_keys=False).encode())
-
-
-def breach(
-    run: Mapping[str, Any],
-    record: Mapping[str, Any],
-    on_set: Mapping[str, Any],
-    of_row: Mapping[str, Any],
-    of_source: Mapping[str, Any] | None = None,
-) -> str | None:
-    """Return in which point a run broke the benchmark contract, None where it kept it.
-
-    Args:
-        run: its ``run.json``.
-        record: its ``evaluation/test.json``.
-        on_set: the ``run.json`` of the first run on the same set.
-        of_row: that of the first run of the same row.
-        of_source: that of the first run with any noise and seed; None where each seed draws gold of its own, and so
-            makes a clean set of its own.
-    """
-    compared: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...] = (
-        ("set", lambda held: held["set"]["fingerprint"]),
-        ("noise", lambda held: (held.get("noise") or {}).get("hash")),
-        ("gold", lambda held: held["set"]["cases"].get("gold")),
-        ("network", lambda held: held["network"]),
-        ("training", lambda held: held["training"]),
-    )
-    for what, of in compared:
-        if of(run) != of(on_set):
-            return f"its {what} is another than that of '{on_set['label']}'"
-    for what in ("options", "network", "training"):
-        if run[what] != of_row[what]:
-            own = "its method has other options" if what == "options" else f"its {what} is another"
-            return f"{own} than in the first run of its row (have defaults changed since?)"
-    if of_source is not None and _source(run) != _source(of_source):
-        return f"its set was made of another clean set than that of '{of_source['label']}'"
-    if not run["set"]["cases"].get("val") or not run.get("best"):
-        return "no validation case chose its epoch"
-    scored = record["set"]["fingerprint"] == run["set"]["fingerprint"]
-    if not scored or not (record.get("summary") or {}).get("dsc"):
-        return "it was not scored on the test cases of its own set"
-    return None
-
-
-def _source(run: Mapping[str, Any]) -> Any:
-    """Return which clean set a run's set was made of; its own fingerprint where that is one."""
-    return (run.get("noise") or {}).get("clean_set", run["set"]["fingerprint"])
 
 
 def _read_yaml(file: Path) -> Any:

@@ -88,7 +88,7 @@ class TaskRecord:
         status: ``waiting``, ``running``, ``done``, ``failed`` or ``refused``.
         error: why it failed.
         seconds: wall clock.
-        peak: bytes, of its process; None where unknown.
+        peak: bytes, of its process; None where unknown. See also `memory`.
         folder: below the benchmark's folder; None where it would lie elsewhere.
         prepared: the noisy set that it was trained on, if it is still there.
         runs: its run, or one per fold, where it is done.
@@ -125,6 +125,12 @@ class TaskRecord:
     def info(self) -> Mapping[str, Any]:
         """``run.json``, of the first fold where there are several."""
         return self.runs[0].info if self.runs else {}
+
+    @property
+    def memory(self) -> float | None:
+        """The peak in GB (1e9 bytes): of the GPU where it trained on one, else of its process; None where unknown."""
+        peak = number(self.info.get("gpu_peak_bytes")) or self.peak
+        return None if peak is None else peak / 1e9
 
     def score(self, metric: str) -> float | None:
         """Return the mean of a metric over the test cases, and with folds over these; None where any lacks it."""

@@ -19,6 +19,7 @@ from metadcseg.training.checkpoints import save_checkpoint
 from metadcseg.training.figures import PictureBook, draw
 from metadcseg.training.journal import Journal
 from metadcseg.training.means import Means, own_means, plain
+from metadcseg.training.memory import peak_memory
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_maps import RunStorage, merge_states
 from metadcseg.training.position import Position, Record
@@ -118,12 +119,14 @@ class Loop:
     def write_info(self, status: str) -> None:
         """Write ``run.json``, on the first device."""
         place = self.position
+        place.note_memory(peak_memory(self._fabric.device))
         self._info |= {
             "status": status,
             "epochs_done": place.epoch,
             "steps_per_epoch": self.steps,
             "best": place.best,
             "seconds": round(place.total_seconds, 3),
+            "gpu_peak_bytes": place.gpu_peak_bytes,
         }
         if self._team.first:
             write_run(self._folder, self._info)

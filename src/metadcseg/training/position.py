@@ -24,6 +24,7 @@ class Position:
         records: the journal's lines so far.
         best: epoch, DSC and IoU of the best validation so far; None before the first.
         best_weights: the weights that reached it, so that file and checkpoint cannot disagree after a kill.
+        gpu_peak_bytes: the most memory that any part of the run has reserved on its GPU; None without one.
     """
 
     epoch: int = 0
@@ -32,11 +33,17 @@ class Position:
     records: list[Record] = field(default_factory=list)
     best: Record | None = None
     best_weights: Weights | None = None
+    gpu_peak_bytes: int | None = None
 
     @property
     def total_seconds(self) -> float:
         """Seconds spent on all epochs so far."""
         return self.seconds + float(sum(record["seconds"] for record in self.records))
+
+    def note_memory(self, reserved: int | None) -> None:
+        """Remember what training takes of its GPU; of a run in parts the largest counts."""
+        if reserved is not None:
+            self.gpu_peak_bytes = max(reserved, self.gpu_peak_bytes or 0)
 
     def offer(self, scores: Scores, network: nn.Module) -> bool:
         """Keep the weights if they are the best so far, the earliest on ties; return whether they are."""

@@ -157,6 +157,8 @@ def write_run(
         values = [row[metric] for row in rows]
         mean = (metrics or {}).get(metric, float(np.mean(values)))
         summary[metric] = {"mean": mean, "sd": float(np.std(values)), "n": len(values)}
+    for metric in (metrics or {}).keys() - summary.keys():  # in mm, which not every set has
+        summary[metric] = {"mean": metrics[metric], "sd": 0.0, "n": len(rows)}
     write(held / "test.json", {"summary": summary, "predictions": predictions})
     if cost:
         write(
@@ -167,8 +169,8 @@ def write_run(
         write_weights(held, **weights)
 
 
-def write_weights(held, *, gamma, auroc=0.9, case="a training case"):
-    """Write ``weights.json`` with gamma given for every bin, and maps of one case."""
+def write_weights(held, *, gamma, alpha=None, auroc=0.9, case="a training case"):
+    """Write ``weights.json`` with gamma given for every bin, alpha likewise or the same, and maps of one case."""
     shape = (24, 24)
     maps = {
         "image": np.arange(576).reshape(shape) % 256,
@@ -194,7 +196,7 @@ def write_weights(held, *, gamma, auroc=0.9, case="a training case"):
                 "edges": EDGES,
                 "pixels": [100.0] * len(gamma),
                 "gamma": gamma,
-                "alpha": gamma,
+                "alpha": alpha or gamma,
                 "beta": [0.0 if value is not None else None for value in gamma],
             },
             "examples": [entry],

@@ -1,5 +1,7 @@
 """The numbers in the tables, recomputed by hand from what was written into the runs."""
 
+import csv
+import io
 from statistics import fmean, stdev
 
 import pytest
@@ -329,7 +331,7 @@ def test_detection_is_averaged_over_seeds(tmp_path):
             [1.5, 1.4, 1.2, 1.1, 1.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9],
             "γ does not fall towards the outline: 1.300 within",
         ),
-        ([1.0] * 11, "γ is the same near and far"),
+        ([1.0] * 11, "the weights did not move: α and γ are 1 near and far"),
         ([None] * 10 + [1.0], "too few pixels"),
     ],
 )
@@ -338,6 +340,40 @@ def test_the_sentence_of_figure_3_comes_from_the_numbers(tmp_path, gamma, said):
     folder.add(task(), scores=made_scores(0.5), weights={"gamma": gamma})
     ((_, sentence),) = distance_figures(read(folder), [])
     assert said in sentence
+
+
+def test_where_gamma_is_1_by_construction_the_sentence_is_about_alpha(tmp_path):
+    folder = Folder(tmp_path)
+    weights = {"gamma": [1.0] * 11, "alpha": [0.5] * 4 + [0.9] * 7}
+    folder.add(task(), scores=made_scores(0.5), weights=weights)
+    ((_, sentence),) = distance_figures(read(folder), [])
+    assert "γ is the same near and far" in sentence
+    assert "What moves is α: 0.500 near, 0.900 far" in sentence
+
+
+def test_memory_is_that_of_the_gpu_where_there_was_one(tmp_path):
+    folder = Folder(tmp_path)
+    for row, held in (
+        ("noisy only", {}),
+        ("noisy + gold", {"gpu_peak_bytes": None}),
+        ("metadcseg", {"gpu_peak_bytes": 3e9}),
+    ):
+        folder.add(task(row=row), scores=made_scores(0.5), peak=1e9, info=held)
+    (table,) = cost_tables(read(folder))
+    shown = [
+        cells(table, row)["peak memory (GB)"].value for row in ("noisy only", "noisy + gold", "metadcseg")
+    ]
+    assert shown == [1.0, 1.0, 3.0]
+
+
+def test_the_papers_hd_stands_beside_ours_in_mm_where_there_are_any(tmp_path):
+    folder = Folder(tmp_path)
+    for rate, metrics in ((0.2, {"hd": 9.0}), (0.4, {"hd": 9.0, "hd_mm": 7.0})):
+        held = task(name="msd-heart", rate=rate)
+        folder.add(held, scores=made_scores(0.5), metrics=metrics)
+    rows = list(csv.DictReader(io.StringIO(render_values(read(folder), []))))
+    beside = {(row["rate"], row["metric"]) for row in rows if row["paper"] and row["metric"].startswith("hd")}
+    assert beside == {("0.2", "hd"), ("0.4", "hd_mm")}
 
 
 def test_folds_count_as_one_run_over_all_cases(tmp_path):

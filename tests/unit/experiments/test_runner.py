@@ -13,15 +13,17 @@ import pytest
 from metadcseg.errors import InputError
 from metadcseg.experiments import runner
 from metadcseg.experiments.benchmark import Benchmark
+from metadcseg.experiments.contract import breach
 from metadcseg.experiments.grid import HONEST
 from metadcseg.experiments.ray_executor import RayExecutor
 from metadcseg.experiments.read_grid import grid_of
+from metadcseg.experiments.records import CaseRecord, RunRecord
 from metadcseg.experiments.runner import (
     Children,
     Job,
     Outcome,
-    breach,
     clean_path,
+    is_done,
     run_job,
     set_jobs,
     task_job,
@@ -38,7 +40,12 @@ RUN = {
     "options": {"gold": "none"},
     "best": {"epoch": 1, "dsc": 0.5},
 }
-RECORD = {"set": {"fingerprint": "abc"}, "summary": {"dsc": {"mean": 0.5}}}
+RECORD = {"set": {"fingerprint": "abc"}, "summary": {"dsc": {"mean": 0.5, "n": 3}}}
+CASES = {name: CaseRecord(0.5, None) for name in "xyz"}
+
+
+def written(run, record=RECORD, cases=CASES):
+    return RunRecord(Path("run"), info=run, evaluation=record, cases=cases)
 
 
 def changed(held, *path, value):
@@ -50,9 +57,17 @@ def changed(held, *path, value):
     return held
 
 
+def write_records(home, run, record):
+    (home / "evaluation").mkdir(parents=True)
+    (home / "run.json").write_text(json.dumps(run))
+    (home / "evaluation" / "test.json").write_text(json.dumps(record))
+    lines = ["id,dsc", *(f"{name},{case.dsc}" for name, case in CASES.items())]
+    (home / "evaluation" / "test.csv").write_text("\n".join(lines))
+
+
 def test_equal_conditions_are_no_breach():
-    assert breach(RUN, RECORD, RUN, RUN) is None
-    assert breach(changed(RUN, "noise", value=None), RECORD, changed(RUN, "noise", value=None), RUN) is None
+    assert breach(written(RUN), RUN, RUN) is None
+    assert breach(written(changed(RUN, "noise", value=None)), changed(RUN, "noise", value=None), RUN) is None
 
 
 @pytest.mark.parametrize(
@@ -69,20 +84,20 @@ def test_equal_conditions_are_no_breach():
     ],
 )
 def test_what_differs_is_named(path, value, sentence):
-    assert sentence in breach(changed(RUN, *path, value=value), RECORD, RUN, RUN)
+    assert sentence in breach(written(changed(RUN, *path, value=value)), RUN, RUN)
 
 
 @pytest.mark.parametrize(("path", "value"), [(("network", "width"), 16), (("training", "epochs"), 4)])
 def test_seeds_of_a_row_share_network_and_training(path, value):
-    said = breach(RUN, RECORD, RUN, changed(RUN, *path, value=value))
+    said = breach(written(RUN), RUN, changed(RUN, *path, value=value))
     assert f"its {path[0]} is another than in the first run of its row" in said
 
 
 def test_seeds_share_the_clean_set_unless_each_draws_its_gold():
     one, other = (changed(RUN, "noise", "clean_set", value=name) for name in ("one", "other"))
-    assert breach(one, RECORD, one, one, one) is None
-    assert "made of another clean set than that of 'noisy only'" in breach(one, RECORD, one, one, other)
-    assert breach(one, RECORD, one, one) is None
+    assert breach(written(one), one, one, one) is None
+    assert "made of another clean set than that of 'noisy only'" in breach(written(one), one, one, other)
+    assert breach(written(one), one, one) is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
@@ -104,7 +119,32 @@ def test_a_job_that_is_cancelled_lets_its_run_save_first(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("record", [{**RECORD, "summary": {}}, {**RECORD, "set": {"fingerprint": "another"}}])
 def test_scores_are_those_of_its_own_test_cases(record):
-    assert "not scored on the test cases of its own set" in breach(RUN, record, RUN, RUN)
+    assert "not scored on the test cases of its own set" in breach(written(RUN, record), RUN, RUN)
+
+
+@pytest.mark.parametrize("cases", [{}, dict(list(CASES.items())[:2])])
+def test_scores_of_every_test_case_are_there(cases):
+    assert "does not hold the scores of all" in breach(written(RUN, cases=cases), RUN, RUN)
+
+
+@pytest.mark.parametrize("lost", ["test.csv", "test.json"])
+def test_a_run_without_its_scores_is_scored_again(lost, tmp_path):
+    grid = grid_of({"sets": {"la": "la-set"}, "rows": dict(HONEST), "seeds": [0]}, "g.yaml")
+    job = task_job(grid, grid.tasks()[0], tmp_path, "data")
+    write_records(tmp_path / "runs" / grid.tasks()[0].id, RUN, RECORD)
+    assert is_done(job)
+    (tmp_path / "runs" / grid.tasks()[0].id / "evaluation" / lost).unlink()
+    assert not is_done(job)
+
+
+def test_a_run_in_parts_counts_all_its_seconds_and_the_larger_memory(tmp_path):
+    grid = grid_of({"sets": {"la": "la-set"}, "rows": dict(HONEST), "seeds": [0]}, "g.yaml")
+    benchmark = Benchmark(grid, tmp_path, "data")
+    name = grid.tasks()[0].id
+    benchmark._close(name, Outcome("interrupted", None, 40.0, 900))
+    assert benchmark.entries[name]["status"] == "waiting"
+    benchmark._close(name, Outcome("failed", "scoring", 2.5, 300))
+    assert (benchmark.entries[name]["seconds"], benchmark.entries[name]["peak_bytes"]) == (42.5, 900)
 
 
 def test_a_command_that_fails_is_told_by_its_last_line(tmp_path):
@@ -221,10 +261,7 @@ def test_every_fold_is_held_to_the_contract(tmp_path):
     for name, second in zip(ids, ("abc", "abc", "another"), strict=True):
         for fold, fingerprint in ((1, "abc"), (2, second)):
             run, record = (changed(held, "set", "fingerprint", value=fingerprint) for held in (RUN, RECORD))
-            home = tmp_path / "runs" / name / f"fold-{fold}" / "run"
-            (home / "evaluation").mkdir(parents=True)
-            (home / "run.json").write_text(json.dumps(run))
-            (home / "evaluation" / "test.json").write_text(json.dumps(record))
+            write_records(tmp_path / "runs" / name / f"fold-{fold}" / "run", run, record)
         benchmark._close(name, Outcome("done"))
     assert [benchmark.entries[name]["status"] for name in ids] == ["done", "done", "failed"]
     assert "its set is another than that of 'noisy only'" in benchmark.entries[ids[2]]["error"]
@@ -236,9 +273,6 @@ def test_gold_drawn_anew_is_of_another_clean_set_than_the_sets_own(tmp_path, gol
     benchmark = Benchmark(grid, tmp_path, "data")
     for name, one in benchmark.tasks.items():
         run = changed(RUN, "noise", "clean_set", value=str(one.gold))
-        home = tmp_path / "runs" / name
-        (home / "evaluation").mkdir(parents=True)
-        (home / "run.json").write_text(json.dumps(run))
-        (home / "evaluation" / "test.json").write_text(json.dumps(RECORD))
+        write_records(tmp_path / "runs" / name, run, RECORD)
         benchmark._close(name, Outcome("done"))
     assert {entry["status"] for entry in benchmark.entries.values()} == {"done"}

@@ -16,7 +16,7 @@ from metadcseg.errors import InputError
 from metadcseg.files import lock_folder
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
-from metadcseg.training import load_run, read_run, train
+from metadcseg.training import load_run, loop, read_run, train
 from metadcseg.training.checkpoints import load_checkpoint
 from metadcseg.training.loop import Loop
 from metadcseg.training.weights import load_weights
@@ -132,6 +132,19 @@ def test_a_stop_while_the_end_is_written_is_told_to_whoever_would_go_on(disks, t
     assert result.interrupted
     assert read_run(tmp_path / "run")["status"] == "finished"
     assert not run(disks, tmp_path / "run", resume=True).interrupted
+
+
+def test_of_a_run_in_parts_the_larger_memory_is_kept(disks, tmp_path, monkeypatch):
+    reserved = iter([*[7_000] * 4, *[5_000] * 4])
+    monkeypatch.setattr(loop, "peak_memory", lambda device: next(reserved))
+    run(disks, tmp_path / "run", changed={"epochs": 2})
+    run(disks, tmp_path / "run", changed={"epochs": 3}, resume=True)
+    assert read_run(tmp_path / "run")["gpu_peak_bytes"] == 7_000
+
+
+def test_a_cpu_has_no_memory_of_its_own(disks, tmp_path):
+    run(disks, tmp_path / "run")
+    assert read_run(tmp_path / "run")["gpu_peak_bytes"] is None
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["no gold", "gold"])

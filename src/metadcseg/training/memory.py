@@ -1,0 +1,16 @@
+"""What training takes of a device's memory."""
+
+import torch
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the most bytes that torch has reserved on a CUDA device in this process; None on other devices.
+
+    What is reserved is what others cannot have; what tensors hold of it is less. On a CPU the operating system knows
+    better, and MPS keeps no peak.
+
+    Example:
+        >>> peak_memory(torch.device("cpu")) is None
+        True
+    """
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
