@@ -111,6 +111,7 @@ def test_split_writes_the_roles_it_tells(drawn, tmp_path):
     [
         (("--gold", "1.5"), ("--gold must be a number of cases",)),
         (("--gold", "no-such-file.txt"), ("--gold must be", "no-such-file.txt")),
+        (("--gold", "slices:0.02"), ("slices of training volumes, and there are none", "such as 0.02")),
         (("--test", "0.9", "--val", "0.2"), ("leave training cases",)),
     ],
 )

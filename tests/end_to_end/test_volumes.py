@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 from scipy.spatial.transform import Rotation
-from tests.end_to_end.tools import done, refused, train
+from tests.end_to_end.tools import TINY, done, refused, train
 
 from metadcseg.data.store import PreparedSet
 
@@ -185,6 +185,34 @@ def test_cutting_otherwise_is_recorded_and_repeated(folder, tmp_path):
     done("predict", tmp_path / "run", folder / "images/c0.nii.gz", "--out", tmp_path / "out")
     assert nibabel.load(tmp_path / "out/c0.nii.gz").shape == SHAPE
     refused("evaluate", tmp_path / "run", "--split", "train", says=("cannot be put together", "--empty keep"))
+
+
+def test_gold_counted_in_slices(run, tmp_path):
+    source = run.parent / "set"  # three volumes to draw from, of SHAPE[2] slices
+    told = done("split", source, "--out", tmp_path / "new", "--keep", "--gold", "slices:0.2", "--json").json
+    (numbers,) = told["gold_slices"].values()
+    prepared = PreparedSet.open(tmp_path / "new")
+    assert [case.slice for case in prepared.select("gold")] == numbers
+    assert len(numbers) == round(0.2 * 3 * SHAPE[2])
+    again = done("split", source, "--out", tmp_path / "again", "--keep", "--gold", "slices:0.2")
+    assert f"2 train, 1 gold, 1 val, 2 test (volumes); {len(numbers)} slices are gold" in again.out
+    done(*train(tmp_path / "new", tmp_path / "run", "--method", "supervised", "--supervised.gold", "mixed"))
+    assert done("evaluate", tmp_path / "run", "--json").json["summary"]["dsc"]["n"] == 2
+    refused("evaluate", tmp_path / "run", "--split", "gold", says=("cannot be put together",))
+    folds = ("--folds", "2", "--gold", "slices:0.1", "--epochs", "1", "--method", "supervised", *TINY)
+    done("cross-validate", source, "--out", tmp_path / "folds", *folds)
+    for fold in ("fold-1", "fold-2"):
+        held = PreparedSet.open(tmp_path / "folds" / fold / "set")
+        volumes = {case.volume for case in held.select("train")} | {
+            case.volume for case in held.select("gold")
+        }
+        assert len(held.select("gold")) == round(0.1 * len(volumes) * SHAPE[2])
+
+
+def test_gold_counted_in_slices_is_not_drawn_while_preparing(tmp_path):
+    words = ("--source", tmp_path, "--out", tmp_path / "set", "--gold", "slices:0.02")
+    refused("prepare", "msd-heart", *words, says=("--gold 0", "split SET --keep --gold slices:0.02"))
+    refused("prepare", "kvasir-seg", *words, says=("this source has none: give 0.02",))
 
 
 def test_the_same_volume_under_another_name_in_another_role_is_found(folder, tmp_path):

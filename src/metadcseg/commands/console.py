@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.data.store_layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError
 
@@ -118,16 +119,23 @@ def parse_regions(texts: Sequence[str]) -> dict[str, list[int]]:
     return regions
 
 
-def parse_gold(text: str) -> float | int | list[str]:
-    """Return a number of cases (written without a point), a share below one, or the ids in a text file, one a line.
+def parse_gold(text: str) -> float | int | GoldSlices | list[str]:
+    """Return how much gold is asked for.
+
+    Args:
+        text: a number of cases (written without a point), a share below one of the cases (0.02) or of the slices
+            (slices:0.02), or the name of a text file of ids, one a line.
 
     Raises:
         InputError: where it is none of these.
 
     Example:
-        >>> parse_gold("6"), parse_gold("0.02")
-        (6, 0.02)
+        >>> parse_gold("6"), parse_gold("0.02"), parse_gold("slices:0.02")
+        (6, 0.02, GoldSlices(share=0.02))
     """
+    slices = GoldSlices.read(text)
+    if slices is not None:
+        return slices
     try:
         gold = int(text) if text.isdecimal() else float(text)
     except ValueError:
@@ -138,7 +146,8 @@ def parse_gold(text: str) -> float | int | list[str]:
         lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise InputError(
-            f"--gold must be a number of cases, a share from 0 to below 1, or a text file of ids, got '{text}'"
+            "--gold must be a number of cases, a share from 0 to below 1, a share of slices such as slices:0.02, or a "
+            f"text file of ids, got '{text}'"
         ) from None
     return [line.strip() for line in lines if line.strip()]
 

@@ -22,6 +22,7 @@ from metadcseg.commands.console import (
 from metadcseg.config import RunConfig, add_run_options, run_config
 from metadcseg.data.corruption import corrupt_set
 from metadcseg.data.folds import Roles, fold_roles, units_of
+from metadcseg.data.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.resplit import resplit_set
 from metadcseg.data.store import PreparedSet
 from metadcseg.errors import InputError
@@ -46,7 +47,8 @@ def add_options(parser: ArgumentParser) -> None:
         "--gold",
         type=str,
         default="0.02",
-        help="training cases whose masks count as verified: a share (at least one), a number, or a text file of ids",
+        help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, or a "
+        "share of the slices of volumes such as slices:0.02",
     )
     parser.add_argument(
         "--rate", type=float, default=0.0, help="noise in the training masks, mean of 1 - DSC"
@@ -126,11 +128,13 @@ def _fold_set(
     if path.exists():
         return PreparedSet.open(path)
     told = {key: note[key] for key in ("fold", "folds", "seed", "val", "gold")}
+    gold = GoldSlices.read(note["gold"])
+    kept = {} if gold is None else kept_slices(clean, roles, gold, seed=note["seed"])
     if not note["rate"]:
-        return resplit_set(clean, path, roles, note=told)
+        return resplit_set(clean, path, roles, note=told, kept=kept)
     dealt = path.with_name("clean")
     if not dealt.exists():
-        resplit_set(clean, dealt, roles, note=told)
+        resplit_set(clean, dealt, roles, note=told, kept=kept)
     with progress_bar(console, "corrupting") as advance:
         source = PreparedSet.open(dealt)
         corrupt_set(source, path, note["rate"], note["seed"], progress=advance, model=note["model"])

@@ -17,6 +17,7 @@ from metadcseg.commands.console import (
     parse_remap,
     progress_bar,
 )
+from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.data.prepare import PrepareReport
 from metadcseg.data.prepare_volumes import limited, prepare_volumes
 from metadcseg.data.slicing import SliceOptions
@@ -131,6 +132,11 @@ def scan_source(what: str, options: Namespace) -> VolumeScan:
     own = {"acdc": ("labels",), "patterns": ("image", "label", "truth", "trust")}.get(what, ())
     refuse(options, what, *(name for name in PATTERN_OPTIONS if name not in own))
     gold = None if options.gold is None else parse_gold(options.gold)
+    if isinstance(gold, GoldSlices):
+        raise InputError(
+            f"--gold {gold} counts slices, which are drawn from a prepared set: prepare it with --gold 0, then "
+            f"'metadcseg split SET --keep --gold {gold} --out SET2'"
+        )
     draw = Draw(options.seed, gold, options.val, options.test)
     source = Path(options.source)
     if what != "patterns":
@@ -238,6 +244,10 @@ def drawn_gold(text: str | None) -> float | int | None:
     gold = None if text is None else parse_gold(text)
     if isinstance(gold, list):
         raise InputError(f"--gold {text} is a file, and this source draws its gold: give a number or a share")
+    if isinstance(gold, GoldSlices):
+        raise InputError(
+            f"--gold {text} counts slices of volumes, and this source has none: give {gold.share}"
+        )
     return gold
 
 

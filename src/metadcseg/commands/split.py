@@ -8,6 +8,7 @@ from rich.console import Console
 
 from metadcseg.commands.console import check_seed, parse_gold, plain_output, print_json
 from metadcseg.data.folds import gold_roles, hold_out_roles, units_of
+from metadcseg.data.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.resplit import resplit_set
 from metadcseg.data.store import ROLES, PreparedSet
 
@@ -27,7 +28,8 @@ def add_options(parser: ArgumentParser) -> None:
         "--gold",
         type=str,
         default="0.02",
-        help="training cases whose masks count as verified: a share (at least one), a number, or a text file of ids",
+        help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, or a "
+        "share of the slices of volumes such as slices:0.02",
     )
     parser.add_argument(
         "--keep", action="store_true", help="validation and test stay as they are: only gold is drawn anew"
@@ -50,12 +52,14 @@ def run(options: Namespace, console: Console) -> int:
     else:
         roles = hold_out_roles(units, seed=seed, val=options.val, test=options.test, gold=gold)
         note |= {"val": options.val, "test": options.test}
-    resplit_set(source, Path(options.out), roles, note=note)
+    kept = kept_slices(source, roles, gold, seed=seed) if isinstance(gold, GoldSlices) else {}
+    resplit_set(source, Path(options.out), roles, note=note, kept=kept)
     if options.json:
-        print_json({"path": options.out, "roles": roles})
+        print_json({"path": options.out, "roles": roles, **({"gold_slices": kept} if kept else {})})
         return 0
     counts = Counter(roles.values())
     what = "volumes" if source.volumes else "images"
     told = ", ".join(f"{counts[role]} {role}" for role in ROLES)
-    plain_output().print(f"{options.out}: {told} ({what})")
+    held = f"; {sum(map(len, kept.values()))} slices are gold" if kept else ""
+    plain_output().print(f"{options.out}: {told} ({what}){held}")
     return 0

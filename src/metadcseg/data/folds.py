@@ -13,12 +13,16 @@ from itertools import pairwise
 import numpy as np
 
 from metadcseg.data.findings import plural
+from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.data.splits import seeded_order, with_gold
 from metadcseg.data.store import Case, PreparedSet
 from metadcseg.errors import InputError
 
 Roles = dict[str, str]
 """Id of every unit (an image, or a volume with all its slices) -> its role."""
+
+Gold = float | int | GoldSlices | Collection[str]
+"""How much gold is drawn: a share or a number of units, a share of the slices, or the ids of units."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,14 @@ class Unit:
         group: what must stay together with it, such as the patient.
         images: sha256 of its images; units that share one hold the same picture.
         foreground: the share of its known pixels that are not background, 0 to 1.
+        slices: how many slices of the volume the set holds, None for a 2D image.
     """
 
     id: str
     group: str
     images: frozenset[str]
     foreground: float
+    slices: int | None = None
 
 
 def units_of(prepared: PreparedSet) -> list[Unit]:
@@ -61,7 +67,7 @@ def fold_roles(
     *,
     seed: int = 0,
     val: float = 0.1,
-    gold: float | int | Collection[str] = 0.02,
+    gold: Gold = 0.02,
 ) -> list[Roles]:
     """Return the roles of every fold: each unit is in the test role of exactly one.
 
@@ -71,7 +77,8 @@ def fold_roles(
         seed: another seed, another deal.
         val: share of the units that are not tested on which validate; at least one block where it is above 0.
         gold: share (float below 1, at least one unit), number (int) or ids of the training units whose labels count
-            as verified. Units named that a fold tests or validates on are not gold there.
+            as verified. Units named that a fold tests or validates on are not gold there. Of a share of the slices
+            these are the volumes, and :func:`~metadcseg.data.gold_slices.kept_slices` says which of their slices.
 
     Raises:
         InputError: where there are too few blocks, or the gold cannot be drawn.
@@ -92,7 +99,7 @@ def fold_roles(
         )
     tested = _deal(blocks, folds, seed)
     return [
-        with_gold(_held_out(blocks, {"test": names}, val, seed + fold), gold, seed)
+        _with_gold(_held_out(blocks, {"test": names}, val, seed + fold), gold, seed, _slices(units))
         for fold, names in enumerate(tested)
     ]
 
@@ -103,7 +110,7 @@ def hold_out_roles(
     seed: int = 0,
     val: float = 0.1,
     test: float = 0.1,
-    gold: float | int | Collection[str] = 0.02,
+    gold: Gold = 0.02,
 ) -> Roles:
     """Return the roles of a plain hold-out; shares count units, and no role with a share above 0 is empty.
 
@@ -130,10 +137,10 @@ def hold_out_roles(
     blocks = blocks_of(units)
     tested = _spread(blocks, test * len(units), seed, "test")
     beside = val / (1 - test) if test else val
-    return with_gold(_held_out(blocks, {"test": tested}, beside, seed), gold, seed)
+    return _with_gold(_held_out(blocks, {"test": tested}, beside, seed), gold, seed, _slices(units))
 
 
-def gold_roles(prepared: PreparedSet, *, seed: int = 0, gold: float | int | Collection[str] = 0.02) -> Roles:
+def gold_roles(prepared: PreparedSet, *, seed: int = 0, gold: Gold = 0.02) -> Roles:
     """Return the roles that a set has, but with gold drawn anew from its training and gold cases.
 
     Args:
@@ -145,7 +152,7 @@ def gold_roles(prepared: PreparedSet, *, seed: int = 0, gold: float | int | Coll
         InputError: where the gold cannot be drawn.
     """
     held = {unit_id(case): "train" if case.role == "gold" else case.role for case in prepared.cases}
-    return with_gold(held, gold, seed)
+    return _with_gold(held, gold, seed, {one.id: len(prepared.slices_of(one)) for one in prepared.volumes})
 
 
 def check_roles(units: Sequence[Unit], roles: Mapping[str, str]) -> None:
@@ -192,6 +199,17 @@ def blocks_of(units: Sequence[Unit]) -> dict[str, list[Unit]]:
     return {block[0].id: block for block in blocks.values()}
 
 
+def _slices(units: Sequence[Unit]) -> dict[str, int]:
+    return {unit.id: unit.slices for unit in units if unit.slices is not None}
+
+
+def _with_gold(roles: Roles, gold: Gold, seed: int, slices: Mapping[str, int]) -> Roles:
+    if isinstance(gold, GoldSlices):
+        training = {name: count for name, count in slices.items() if roles.get(name) == "train"}
+        gold = list(gold.draw(training, seed=seed))
+    return with_gold(roles, gold, seed)
+
+
 def _unit(prepared: PreparedSet, name: str, cases: Sequence[Case]) -> Unit:
     known = foreground = 0
     for case in cases:
@@ -202,7 +220,8 @@ def _unit(prepared: PreparedSet, name: str, cases: Sequence[Case]) -> Unit:
     images = frozenset(
         prepared.image_hash(case) for case in cases if len(cases) == 1 or _varies(prepared, case)
     )
-    return Unit(name, cases[0].group, images, foreground / max(known, 1))
+    slices = None if cases[0].volume is None else len(cases)
+    return Unit(name, cases[0].group, images, foreground / max(known, 1), slices)
 
 
 def _varies(prepared: PreparedSet, case: Case) -> bool:

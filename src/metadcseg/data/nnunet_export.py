@@ -143,7 +143,8 @@ def _cases(
     cases = prepared.slices_of(unit)
     if len(cases) != unit.placement.slices:
         raise InputError(
-            f"volume '{unit.id}' holds {len(cases)} of its {unit.placement.slices} slices: prepare it with --empty keep"
+            f"volume '{unit.id}' holds {len(cases)} of its {unit.placement.slices} slices: prepare it with --empty "
+            "keep, and count gold in volumes, not in slices"
         )
     return cases, unit.placement.axis, stored_affine(unit.placement)
 

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,12 @@ from metadcseg.files import sync_folder
 
 
 def resplit_set(
-    source: PreparedSet, out: Path | str, roles: Mapping[str, str], *, note: Mapping[str, Any]
+    source: PreparedSet,
+    out: Path | str,
+    roles: Mapping[str, str],
+    *,
+    note: Mapping[str, Any],
+    kept: Mapping[str, Collection[int]] | None = None,
 ) -> PreparedSet:
     """Write a set with the same images and masks in which every unit has the role given.
 
@@ -30,21 +35,23 @@ def resplit_set(
         out: folder of the new set; missing or empty.
         roles: id of every image, or of every volume, -> role; see :func:`~metadcseg.data.folds.fold_roles`.
         note: how the roles came about (JSON values), kept as ``split`` in the set's source.
+        kept: id of a gold volume -> numbers of the slices that stay in the set, see
+            :func:`~metadcseg.data.gold_slices.kept_slices`; all slices of the other volumes do.
 
     Raises:
         InputError: where the set is corrupted already, a role is missing or unknown, a group or an image would be
-            on both sides of training and evaluation, slices of a volume to be evaluated are missing, ``out`` is
-            occupied or the disk refuses.
+            on both sides of training and evaluation, slices of a volume to be evaluated are missing, slices are
+            left out of a volume that is not gold, ``out`` is occupied or the disk refuses.
     """
-    out = Path(out)
-    _check(source, roles)
+    out, kept = Path(out), kept or {}
+    _check(source, roles, kept)
     refuse_occupied(out)
     with DiskErrors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
         try:
             shutil.copytree(source.path / ARRAYS, folder / ARRAYS, copy_function=_link)
-            for name, data in _tables(source, roles, note).items():
+            for name, data in _tables(source, roles, note, kept).items():
                 with (folder / name).open("wb") as file:
                     file.write(data)
                     file.flush()
@@ -60,7 +67,7 @@ def resplit_set(
     return PreparedSet.open(out)
 
 
-def _check(source: PreparedSet, roles: Mapping[str, str]) -> None:
+def _check(source: PreparedSet, roles: Mapping[str, str], kept: Mapping[str, Collection[int]]) -> None:
     if source.noise is not None:
         raise InputError(
             f"{source.path} is corrupted already: give other roles to the clean set it was made from"
@@ -77,17 +84,30 @@ def _check(source: PreparedSet, roles: Mapping[str, str]) -> None:
         if roles.get(volume.id) in ("val", "test") and held < whole:
             raise InputError(
                 f"{source.path}: volume '{volume.id}' has {held} of {whole} slices and cannot be evaluated: prepare "
-                "the set again with --empty keep"
+                "the set again with --empty keep, or split the set that this one was split from"
+            )
+    for name in kept:
+        if roles.get(name) != "gold":
+            raise InputError(
+                f"slices of '{name}' would be left out, which is not a gold volume: keep them all"
             )
 
 
-def _tables(source: PreparedSet, roles: Mapping[str, str], note: Mapping[str, Any]) -> dict[str, bytes]:
+def _tables(
+    source: PreparedSet,
+    roles: Mapping[str, str],
+    note: Mapping[str, Any],
+    kept: Mapping[str, Collection[int]],
+) -> dict[str, bytes]:
     """Return the files beside the arrays: those of the source with other roles, and their checksums."""
-    rows = _rows(source.path / TABLE)
-    for row, case in zip(rows, source.cases, strict=True):
-        row["role"] = roles[unit_id(case)]
+    rows: list[dict[str, Any]] = []
+    for row, case in zip(_rows(source.path / TABLE), source.cases, strict=True):
+        if unit_id(case) in kept and case.slice not in kept[unit_id(case)]:
+            continue
+        row |= {"row": len(rows), "role": roles[unit_id(case)]}
         if row["role"] == "gold":
             _verify(row["arrays"])
+        rows.append(row)
     files = {TABLE: _lines(rows)}
     if source.volumes:
         volumes = _rows(source.path / VOLUMES)
@@ -97,6 +117,7 @@ def _tables(source: PreparedSet, roles: Mapping[str, str], note: Mapping[str, An
         files[VOLUMES] = _lines(volumes)
     manifest = json.loads((source.path / MANIFEST).read_bytes())
     manifest["source"] = {**manifest["source"], "split": dict(note)}
+    manifest["cases"] = len(rows)
     manifest["sha256"] = {name: digest(data) for name, data in files.items()}
     files[MANIFEST] = json.dumps(manifest, indent=1).encode()
     sums = {name: digest(data) for name, data in files.items()}

@@ -193,7 +193,7 @@ class PreparedSet:
         return self._read(case, "trust")
 
     def slices_of(self, volume: StoredVolume) -> tuple[Case, ...]:
-        """Return the slices of a volume in their order; empty ones may lack, of training and gold volumes only.
+        """Return the slices of a volume in their order; of training and gold volumes some may lack.
 
         Raises:
             InputError: for a volume of another set.

@@ -174,7 +174,7 @@ def whole_volumes(prepared: PreparedSet, role: str) -> tuple[StoredVolume, ...]:
         if len(prepared.slices_of(volume)) != volume.placement.slices:
             raise InputError(
                 f"network.spatial_dims 3 needs whole volumes, and {prepared.path} lacks slices of volume "
-                f"'{volume.id}': prepare the set with --empty keep"
+                f"'{volume.id}': prepare the set with --empty keep, and count gold in volumes, not in slices"
             )
     return volumes
 
