@@ -16,7 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from metadcseg.experiments.contract import breach
+from metadcseg.data.gold_slices import GoldSlices
+from metadcseg.experiments.contract import breach, repeated_gold
 from metadcseg.experiments.grid import Grid, Task
 from metadcseg.experiments.records import read_runs
 from metadcseg.experiments.runner import (
@@ -144,6 +145,8 @@ class Benchmark:
                         )
                         self.write()
                         changed()
+        for dealt, why in repeated_gold(self.tasks.values(), self.out / "sets").items():
+            self._give_up(dealt, why)
         ready = [
             task_job(self.grid, task, self.out, self._data)
             for name, task in self.tasks.items()
@@ -257,7 +260,7 @@ def _entry(task: Task) -> dict[str, Any]:
         "id": task.id,
         "set": task.set,
         "noise": asdict(task.noise),
-        "gold": task.gold,
+        "gold": str(task.gold) if isinstance(task.gold, GoldSlices) else task.gold,
         "folds": task.folds,
         "row": task.row,
         "seed": task.seed,
@@ -289,9 +292,7 @@ def _left_over(entries: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]
 
 
 def _needs(task: Task, made: str) -> bool:
-    return made in (task.data, f"{task.set}/set") or (
-        task.gold is not None and made == f"{task.set}/gold-{task.gold}/set-{task.seed}"
-    )
+    return made in (task.data, task.dealt, f"{task.set}/set")
 
 
 def _machine() -> dict[str, Any]:

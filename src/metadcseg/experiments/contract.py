@@ -1,8 +1,12 @@
 """The benchmark contract: what all runs of a grid must have in common, seen in what they wrote down."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from metadcseg.data.store import PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.experiments.grid import Task
 from metadcseg.experiments.records import RunRecord, mapping, number
 
 _COMPARED: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...] = (
@@ -60,6 +64,32 @@ def _breach(
     if len(mine.cases) < (number(dsc.get("n")) or 1):
         return "evaluation/test.csv does not hold the scores of all its test cases"
     return None
+
+
+def repeated_gold(tasks: Iterable[Task], sets: Path) -> dict[str, str]:
+    """Return the sets whose gold cases another amount of gold has drawn already, as of few volumes, and why that ends.
+
+    Args:
+        tasks: of a grid.
+        sets: the folder of its sets, in which those with gold drawn anew have been made.
+    """
+    drawn: dict[tuple[str, int, tuple[str, ...]], Task] = {}
+    found: dict[str, str] = {}
+    for task in {task.dealt: task for task in tasks if task.folds is None}.values():
+        if task.dealt is None or not (sets / task.dealt).exists():
+            continue
+        try:
+            gold = PreparedSet.open(sets / task.dealt).select("gold")
+        except InputError as error:
+            found[task.dealt] = str(error)
+            continue
+        first = drawn.setdefault((task.set, task.seed, tuple(case.id for case in gold)), task)
+        if first is not task:
+            found[task.dealt] = (
+                f"gold {task.gold} draws the same cases of '{task.set}' as gold {first.gold}: take one of the two "
+                "out of the grid, or count slices of volumes, as in slices:0.02"
+            )
+    return found
 
 
 def _source(run: Mapping[str, Any]) -> Any:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
+from metadcseg.data.gold_slices import GoldSlices
+
 HONEST: dict[str, dict[str, Any]] = {
     "noisy only": {"method": "supervised"},
     "noisy + gold": {"method": "supervised", "supervised": {"gold": "mixed"}},
@@ -51,7 +53,7 @@ class Task:
     Args:
         set: key of the data set.
         noise: of its training masks.
-        gold: share or number of gold cases drawn for it; None: those that the set has.
+        gold: share or number of gold cases, or share of the slices, drawn for it; None: those that the set has.
         row: name of the row.
         seed: of noise, split and training.
         folds: number of folds, None for the set's own split.
@@ -59,7 +61,7 @@ class Task:
 
     set: str
     noise: Noise
-    gold: float | int | None
+    gold: float | int | GoldSlices | None
     row: str
     seed: int
     folds: int | None = None
@@ -73,8 +75,18 @@ class Task:
             'la/gold-0.02/paper-0.4/seed-1'
         """
         folds = [] if self.folds is None else [f"folds-{self.folds}"]
-        gold = [] if self.gold is None else [f"gold-{self.gold}"]
+        gold = [] if self.gold is None else [_gold_folder(self.gold)]
         return "/".join([self.set, *folds, *gold, self.noise.name, f"seed-{self.seed}"])
+
+    @property
+    def dealt(self) -> str | None:
+        """The folder of the clean set with its gold, below ``sets``; None where the gold is the set's own.
+
+        Example:
+            >>> Task("la", Noise("paper", 0.4), GoldSlices(0.02), "noisy + gold", 1).dealt
+            'la/gold-slices-0.02/set-1'
+        """
+        return None if self.gold is None else f"{self.set}/{_gold_folder(self.gold)}/set-{self.seed}"
 
     @property
     def parts(self) -> list[str]:
@@ -107,7 +119,7 @@ class Grid:
         name: of the experiment.
         sets: key -> words of ``metadcseg prepare`` that make it, or the path of a clean prepared set.
         noise: of the training masks.
-        gold: shares or numbers of gold cases; (None,) leaves the sets' own.
+        gold: shares or numbers of gold cases, or shares of the slices; (None,) leaves the sets' own.
         rows: name -> method and its own options, as in a ``--config`` file.
         seeds: of noise, split and training.
         config: the preset or file that all rows start from.
@@ -122,7 +134,7 @@ class Grid:
     noise: tuple[Noise, ...]
     rows: Mapping[str, Mapping[str, Any]]
     seeds: tuple[int, ...] = (0, 1, 2)
-    gold: tuple[float | int | None, ...] = (None,)
+    gold: tuple[float | int | GoldSlices | None, ...] = (None,)
     config: str = "small"
     options: Mapping[str, Any] = field(default_factory=dict)
     folds: int | None = None
@@ -150,6 +162,10 @@ class Grid:
     def options_of(self, row: str) -> dict[str, Any]:
         """Return the content of a ``--config`` file for a row."""
         return merged(self.options, self.rows[row])
+
+
+def _gold_folder(gold: float | int | GoldSlices) -> str:
+    return f"gold-{folder_name(str(gold))}"
 
 
 def folder_name(row: str) -> str:

@@ -283,7 +283,7 @@ def condition_key(condition: Condition) -> list[str]:
         >>> condition_key(Condition("la", "over", 0.4, 0.02))
         ['la', 'over-0.4', 'gold-0.02']
     """
-    gold = [] if condition.gold is None else [f"gold-{condition.gold:g}"]
+    gold = [] if condition.gold is None else [f"gold-{condition.gold}"]
     folds = [] if condition.folds is None else [f"folds-{condition.folds}"]
     names = [condition.set, Noise(condition.model, condition.rate).name, *gold, *folds]
     return [folder_name(name) for name in names]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.errors import InputError
 from metadcseg.experiments.grid import MOST_FOLDS
 from metadcseg.experiments.records import mapping, number, read_object, read_runs
@@ -71,7 +72,7 @@ def _task(entry: Mapping[str, Any], home: Path) -> TaskRecord | None:
         entry["set"],
         str(noise.get("model") or "paper") if rate else "paper",
         rate,
-        int(gold) if whole and gold is not None else gold,
+        int(gold) if whole and gold is not None else GoldSlices.read(entry.get("gold")) or gold,
         int(folds) if folds else None,
     )
     status, error = str(entry.get("status")), entry.get("error")

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.experiments.grid import HONEST, MOST_FOLDS, Grid, Noise, folder_name, is_honest, merged
 
@@ -197,11 +198,16 @@ def _noise(entry: object, where: str) -> Noise:
     return Noise(model, float(rate))
 
 
-def _gold(entry: object, where: str) -> float | int | None:
+def _gold(entry: object, where: str) -> float | int | GoldSlices | None:
     number = isinstance(entry, int) and not isinstance(entry, bool) and entry >= 1
     if entry is None or number or (isinstance(entry, float) and 0 < entry < 1):
         return entry  # type: ignore[return-value]
-    raise InputError(f"{where}: gold is a list of shares below 1 or numbers of cases, got {entry!r}")
+    if (slices := GoldSlices.read(entry)) is not None:
+        return slices
+    raise InputError(
+        f"{where}: gold is a list of shares below 1, numbers of cases or shares of slices such as slices:0.02, got "
+        f"{entry!r}"
+    )
 
 
 def _seed(seed: object, where: str) -> int:

@@ -181,8 +181,7 @@ def set_jobs(grid: Grid, out: Path, data: str) -> list[list[Job]]:
         if task.folds is not None:
             continue  # cross-validate makes its own
         source = clean_path(grid, task.set, out, data)
-        if task.gold is not None:
-            name = f"{task.set}/gold-{task.gold}/set-{task.seed}"
+        if (name := task.dealt) is not None:
             words = ["split", source, "--keep", "--gold", str(task.gold), "--seed", str(task.seed)]
             dealt[name] = _set_job(name, words, out)
             source = str(out / "sets" / name)

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
+from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.experiments.records import RunRecord, mapping, number
 
 
@@ -17,14 +18,14 @@ class Condition:
         set: key of the data set.
         model: of the noise.
         rate: of the noise; 0 is clean.
-        gold: share or number of gold cases, None as the set has them.
+        gold: share or number of gold cases, or share of the slices, None as the set has them.
         folds: of a cross-validation, None for the set's own split.
     """
 
     set: str
     model: str = "paper"
     rate: float = 0.0
-    gold: float | int | None = None
+    gold: float | int | GoldSlices | None = None
     folds: int | None = None
 
     @property
@@ -54,9 +55,13 @@ class Condition:
         Example:
             >>> Condition("la", gold=0.02).gold_name, Condition("la", gold=6).gold_name
             ('gold 2 %', 'gold 6 cases')
+            >>> Condition("la", gold=GoldSlices(0.02)).gold_name
+            'gold 2 % of slices'
         """
         if self.gold is None:
             return ""
+        if isinstance(self.gold, GoldSlices):
+            return f"gold {100 * self.gold.share:g} % of slices"
         return f"gold {100 * self.gold:g} %" if self.gold < 1 else f"gold {self.gold:g} cases"
 
     @property

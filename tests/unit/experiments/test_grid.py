@@ -6,6 +6,7 @@ import pytest
 
 import metadcseg
 from metadcseg.commands.benchmark import check_names
+from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.errors import InputError
 from metadcseg.experiments.grid import HONEST, Noise, Task
 from metadcseg.experiments.read_grid import grid_of, read_grid
@@ -33,6 +34,15 @@ def test_rows_share_a_set_and_not_a_folder():
     assert (
         Task("la", Noise("paper", 0.4), 0.05, "a", 0).data != Task("la", Noise("paper", 0.4), 5, "a", 0).data
     )
+
+
+def test_gold_counted_in_slices_has_a_folder_that_every_disk_allows():
+    made = grid(noise=[0.4], gold=["slices:0.02", 0.02], seeds=[3])
+    assert made.gold == (GoldSlices(0.02), 0.02)
+    folders = {(task.data, task.dealt) for task in made.tasks()}
+    assert folders == {
+        (f"la/{gold}/paper-0.4/seed-3", f"la/{gold}/set-3") for gold in ("gold-slices-0.02", "gold-0.02")
+    }
 
 
 def test_the_papers_noise_by_its_other_reading_is_a_noise_of_its_own():
@@ -73,6 +83,8 @@ REFUSED = [
     ({"gold": [1.5]}, "gold is a list"),
     ({"gold": [float("inf")]}, "gold is a list"),
     ({"gold": [True]}, "gold is a list"),
+    ({"gold": ["slices:2"]}, "gold is a list of .* such as slices:0.02, got 'slices:2'"),
+    ({"gold": ["slices:0.1", "slices:0.10"]}, "two runs would be called la/gold-slices-0.1/"),
     ({"folds": 1, "gold": [0.1]}, "folds must be from 2"),
     ({"folds": 3}, "folds deal all roles anew, gold among them"),
     ({"sets": {"../la": "x"}}, "cannot name a set"),
@@ -122,6 +134,16 @@ def test_ready_grids_say_what_the_program_understands(file):
     check_names(grid, str(file))
     assert grid.config == "small" or (PRESETS / f"{grid.config}.yaml").exists()
     assert (file.parent.name == "paper") == grid.config.startswith("paper-")
+
+
+@pytest.mark.parametrize("file", READY, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_gold_of_the_papers_volumes_is_a_share_of_their_slices(file):
+    """Of its few volumes a share would be one whole volume, whatever the share."""
+    grid = read_grid(file)
+    volumes = {"msd-heart", "msd-brain", "promise12"} & set(grid.sets)
+    for gold in grid.gold if volumes else ():
+        assert isinstance(gold, GoldSlices)
+        assert all(grid.sets[name].endswith(" --gold 0") for name in volumes)
 
 
 def test_there_are_grids_for_every_table_of_the_paper():

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 import pytest
 from tests.unit.experiments.folders import METADCSEG, ROWS, Folder, made_scores, task
 
+from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.experiments.comparisons import compare_all, comparison_table
 from metadcseg.experiments.cost_tables import cost_tables
 from metadcseg.experiments.learned_figures import detection_table, distance_figures
@@ -283,6 +284,42 @@ def test_gold_and_cost_efficiency_by_hand(tmp_path):
     assert second["peak memory (GB)"].text == "1.20"
     assert paper_rows(table)["MetaDCSeg, gold 2 %"].cells[-1].paper == "3.70"
     assert any("eq. 14 gives 4.66 at 2 % where it prints 3.70" in note for note in table.notes)
+
+
+def test_gold_counted_in_slices_stands_in_table_6_like_a_share(tmp_path):
+    folder = Folder(tmp_path)
+    for share, iou, seconds, count in ((0.1, 0.66, 3.0, 160), (0.02, 0.60, 2.0, 32)):
+        folder.add(
+            task(gold=f"slices:{share}"),
+            scores=made_scores(0.7),
+            metrics={"iou": iou},
+            epoch_seconds=seconds,
+            gold_cases=count,
+        )
+    record = read(folder)
+    assert [condition.gold for condition in record.conditions()] == [GoldSlices(0.1), GoldSlices(0.02)]
+    (table,) = gold_tables(record)
+    names = ["metadcseg, gold 2 % of slices", "metadcseg, gold 10 % of slices"]
+    assert [row.name for row in table.rows if not row.paper] == names
+    shown = cells(table, names[1])
+    assert shown["gold cases"].text == "160"
+    assert shown["CE (eq. 14)"].value == pytest.approx(6 / 0.5)
+    assert ",slices:0.02,metadcseg,dsc," in render_values(record, [])
+    assert not any("Table 6" in line for line in build_report(record).missing)
+
+
+def test_one_amount_of_gold_makes_the_same_tables_as_the_sets_own(tmp_path):
+    tables = {}
+    for gold in (None, "slices:0.02"):
+        folder = Folder(tmp_path / str(gold))
+        for rate in (0.2, 0.4):
+            for row, mean in (("noisy + gold", 0.5), ("metadcseg", 0.6)):
+                folder.add(task("msd-heart", rate=rate, row=row, gold=gold), scores=made_scores(mean))
+        table, _ = main_table(read(folder))
+        tables[table.title] = [table.full_columns(), table.rows]
+        assert not gold_tables(read(folder))
+    assert list(tables) == ["msd-heart", "msd-heart, gold 2 % of slices"]
+    assert tables["msd-heart"] == tables["msd-heart, gold 2 % of slices"]
 
 
 def test_costs_are_relative_to_plain_supervision(tmp_path):

@@ -8,8 +8,10 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from metadcseg.data.store import SetWriter
 from metadcseg.errors import InputError
 from metadcseg.experiments import runner
 from metadcseg.experiments.benchmark import Benchmark
@@ -276,3 +278,38 @@ def test_gold_drawn_anew_is_of_another_clean_set_than_the_sets_own(tmp_path, gol
         write_records(tmp_path / "runs" / name, run, RECORD)
         benchmark._close(name, Outcome("done"))
     assert {entry["status"] for entry in benchmark.entries.values()} == {"done"}
+
+
+def test_gold_in_slices_is_handed_on_to_split_and_to_folds(tmp_path):
+    said = {"sets": {"a": "set"}, "rows": dict(HONEST), "gold": ["slices:0.02"], "noise": [0.4], "seeds": [1]}
+    plain = grid_of(said, "g.yaml")
+    _, (split,), (noise,) = set_jobs(plain, tmp_path, "data")
+    made = str(tmp_path / "sets/a/gold-slices-0.02/set-1")
+    assert split.commands[0][2:] == ["--keep", "--gold", "slices:0.02", "--seed", "1", "--out", made]
+    assert noise.commands[0][:2] == ["corrupt", made]
+    folds = grid_of({**said, "folds": 2}, "g.yaml")
+    words = task_job(folds, folds.tasks()[0], tmp_path, "data").commands[0]
+    assert words[words.index("--gold") + 1] == "slices:0.02"
+
+
+def test_two_amounts_of_gold_that_draw_the_same_cases_are_not_compared(tmp_path):
+    said = {"sets": {"a": "set"}, "rows": dict(HONEST), "gold": [0.01, 0.02, 2], "seeds": [0, 1]}
+    benchmark = Benchmark(grid_of(said, "g.yaml"), tmp_path, "data")
+    for seed in (0, 1):
+        for gold, count in (("0.01", 1), ("0.02", 2 if seed else 1), ("2", 2)):
+            with SetWriter(
+                tmp_path / f"sets/a/gold-{gold}/set-{seed}", name="a", classes=("background", "x"), channels=1
+            ) as writer:
+                for number in range(3):
+                    role, blank = "gold" if number < count else "train", np.zeros((4, 4), np.uint8)
+                    writer.add(id=f"c{number}", role=role, group="g", image=blank[..., None], label=blank)
+    benchmark._refuse_repeats()
+    failed = {name: held["error"] for name, held in benchmark.entries.items() if held["status"] == "failed"}
+    assert {name.partition("/")[2].partition("/")[0] + name[-1] for name in failed} == {
+        "gold-0.020",
+        "gold-21",
+    }
+    assert len(failed) == 2 * len(HONEST)
+    assert (
+        "gold 0.02 draws the same cases of 'a' as gold 0.01" in failed["a/gold-0.02/clean/noisy-only/seed-0"]
+    )
