@@ -1,8 +1,10 @@
 """Grids: what they stand for, and what the benchmark contract lets nobody write."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 
 import metadcseg
 from metadcseg.commands.benchmark import check_names
@@ -10,6 +12,7 @@ from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.errors import InputError
 from metadcseg.experiments.grid import HONEST, Noise, Task
 from metadcseg.experiments.read_grid import grid_of, read_grid
+from metadcseg.methods.metadcseg_options import MetaDCSegOptions
 
 READY = sorted((Path(__file__).parents[3] / "experiments").glob("*/*.yaml"))
 PRESETS = Path(metadcseg.__file__).parent / "configs"
@@ -144,6 +147,19 @@ def test_gold_of_the_papers_volumes_is_a_share_of_their_slices(file):
     for gold in grid.gold if volumes else ():
         assert isinstance(gold, GoldSlices)
         assert all(grid.sets[name].endswith(" --gold 0") for name in volumes)
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in READY if file.parent.name == "paper"], ids=lambda file: file.stem
+)
+def test_our_recipe_beside_the_papers_preset_is_our_default(file):
+    grid = read_grid(file)
+    preset = yaml.safe_load((PRESETS / f"{grid.config}.yaml").read_text())["metadcseg"]
+    used = MetaDCSegOptions(**preset | grid.options_of("MetaDCSeg, our recipe")["metadcseg"])
+    without_a_say = {"eta", "meta_scaling", "normalisation"}  # where weights are shared
+    of_the_set = {"warmup", "boundary_ratio", "lambda_boundary", "lambda_dice"}
+    for name, value in asdict(MetaDCSegOptions()).items():
+        assert name in without_a_say | of_the_set or getattr(used, name) == value, name
 
 
 def test_there_are_grids_for_every_table_of_the_paper():

@@ -15,7 +15,7 @@ from metadcseg.data.store import SetWriter
 from metadcseg.errors import InputError
 from metadcseg.experiments import runner
 from metadcseg.experiments.benchmark import Benchmark
-from metadcseg.experiments.contract import breach
+from metadcseg.experiments.contract import breach, repeated_gold
 from metadcseg.experiments.grid import HONEST
 from metadcseg.experiments.ray_executor import RayExecutor
 from metadcseg.experiments.read_grid import grid_of
@@ -294,7 +294,6 @@ def test_gold_in_slices_is_handed_on_to_split_and_to_folds(tmp_path):
 
 def test_two_amounts_of_gold_that_draw_the_same_cases_are_not_compared(tmp_path):
     said = {"sets": {"a": "set"}, "rows": dict(HONEST), "gold": [0.01, 0.02, 2], "seeds": [0, 1]}
-    benchmark = Benchmark(grid_of(said, "g.yaml"), tmp_path, "data")
     for seed in (0, 1):
         for gold, count in (("0.01", 1), ("0.02", 2 if seed else 1), ("2", 2)):
             with SetWriter(
@@ -303,13 +302,10 @@ def test_two_amounts_of_gold_that_draw_the_same_cases_are_not_compared(tmp_path)
                 for number in range(3):
                     role, blank = "gold" if number < count else "train", np.zeros((4, 4), np.uint8)
                     writer.add(id=f"c{number}", role=role, group="g", image=blank[..., None], label=blank)
-    benchmark._refuse_repeats()
-    failed = {name: held["error"] for name, held in benchmark.entries.items() if held["status"] == "failed"}
-    assert {name.partition("/")[2].partition("/")[0] + name[-1] for name in failed} == {
-        "gold-0.020",
-        "gold-21",
-    }
-    assert len(failed) == 2 * len(HONEST)
+    found = repeated_gold(grid_of(said, "g.yaml").tasks(), tmp_path / "sets")
+    assert set(found) == {"a/gold-0.02/set-0", "a/gold-2/set-1"}
+    assert "gold 0.02 draws the same cases of 'a' as gold 0.01" in found["a/gold-0.02/set-0"]
+    next((tmp_path / "sets/a/gold-0.01/set-0").glob("*.jsonl")).write_text("damaged")
     assert (
-        "gold 0.02 draws the same cases of 'a' as gold 0.01" in failed["a/gold-0.02/clean/noisy-only/seed-0"]
+        "gold-0.01" in repeated_gold(grid_of(said, "g.yaml").tasks(), tmp_path / "sets")["a/gold-0.01/set-0"]
     )
