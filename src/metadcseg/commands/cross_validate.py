@@ -162,7 +162,7 @@ def _fold_run(
     if result.interrupted:
         return None
     file = out / "evaluation" / "test.json"
-    if file.exists():
+    if file.exists() and file.with_suffix(".csv").exists():
         record: dict[str, Any] = json.loads(file.read_bytes())
         if (
             record["set"]["fingerprint"] == prepared.fingerprint

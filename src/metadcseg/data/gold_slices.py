@@ -19,12 +19,19 @@ class GoldSlices:
     Args:
         share: of the slices of all training volumes, above 0 and below 1.
 
+    Raises:
+        InputError: where the share is out of its range.
+
     Example:
         >>> str(GoldSlices(0.02))
         'slices:0.02'
     """
 
     share: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError(f"gold slices are a share above 0 and below 1, got {self.share}")
 
     @classmethod
     def read(cls, text: object) -> "GoldSlices | None":
@@ -68,6 +75,11 @@ class GoldSlices:
             raise InputError(
                 f"gold {self} is a share of the slices of training volumes, and there are none: give a share of the "
                 f"images, such as {self.share}"
+            )
+        if len(slices) == 1:
+            raise InputError(
+                "one volume is left to train on, and gold slices take one of their own: hold out less with --val and "
+                "--test, or pass --gold 0"
             )
         left = max(1, round(self.share * sum(slices.values())))
         drawn: dict[str, int] = {}

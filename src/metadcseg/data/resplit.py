@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.data.folds import check_roles, unit_id, units_of
+from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.data.store import PreparedSet, refuse_occupied
 from metadcseg.data.store_disk import DiskErrors, remove_folder
 from metadcseg.data.store_layout import ARRAYS, CHECKSUMS, MANIFEST, ROLES, TABLE, VOLUMES, digest
@@ -72,6 +73,11 @@ def _check(source: PreparedSet, roles: Mapping[str, str], kept: Mapping[str, Col
         raise InputError(
             f"{source.path} is corrupted already: give other roles to the clean set it was made from"
         )
+    split = source.source.get("split")
+    if isinstance(split, Mapping) and GoldSlices.read(split.get("gold")):
+        raise InputError(
+            f"{source.path} holds only the gold slices of its gold volumes: split the set that it was split from"
+        )
     for case in source.cases:
         if unit_id(case) not in roles:
             raise InputError(f"{source.path}: '{unit_id(case)}' has no role in the new split: give it one")
@@ -84,7 +90,7 @@ def _check(source: PreparedSet, roles: Mapping[str, str], kept: Mapping[str, Col
         if roles.get(volume.id) in ("val", "test") and held < whole:
             raise InputError(
                 f"{source.path}: volume '{volume.id}' has {held} of {whole} slices and cannot be evaluated: prepare "
-                "the set again with --empty keep, or split the set that this one was split from"
+                "the set again with --empty keep"
             )
     for name in kept:
         if roles.get(name) != "gold":

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from metadcseg.data.gold_slices import GoldSlices
 from metadcseg.experiments.contract import breach, repeated_gold
 from metadcseg.experiments.grid import Grid, Task
+from metadcseg.experiments.read_benchmark import BROKEN
 from metadcseg.experiments.records import read_runs
 from metadcseg.experiments.runner import (
     Children,
@@ -155,8 +156,11 @@ class Benchmark:
         self.write()
         changed()
 
+        began: dict[str, float] = {}
+
         def started(job: Job) -> None:
             if not is_done(job):
+                began[f"runs/{job.id}"] = time.monotonic()
                 self._set(job.id, status="running", attempts=self.entries[job.id]["attempts"] + 1)
                 self.write()
 
@@ -171,7 +175,8 @@ class Benchmark:
         finally:  # Ctrl-C: what was running has been stopped by its executor
             for entry in self.entries.values():
                 if entry["status"] == "running":
-                    entry["status"] = "waiting"
+                    lasted = time.monotonic() - began[entry["folder"]]
+                    entry.update(status="waiting", seconds=round(entry["seconds"] + lasted, 1))
             self.write()
         return not stopped
 
@@ -228,7 +233,7 @@ class Benchmark:
         one_source = task.gold is None and task.folds is None
         of_source = first(lambda other: other.set == task.set and other.gold is None) if one_source else None
         broken = breach(mine, on_set or mine.info, of_row or mine.info, of_source)
-        return None if broken is None else f"the benchmark contract is broken: {broken}"
+        return None if broken is None else f"{BROKEN}: {broken}"
 
     def _shared_options(self, task: Task) -> list[Any]:
         """Return what all rows have in common, unless ``vary`` multiplies them by it."""

@@ -7,6 +7,7 @@ from typing import Any
 from metadcseg.data.store import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.experiments.grid import Task
+from metadcseg.experiments.read_benchmark import BROKEN
 from metadcseg.experiments.records import RunRecord, mapping, number
 
 _COMPARED: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...] = (
@@ -86,8 +87,8 @@ def repeated_gold(tasks: Iterable[Task], sets: Path) -> dict[str, str]:
         first = drawn.setdefault((task.set, task.seed, tuple(case.id for case in gold)), task)
         if first is not task:
             found[task.dealt] = (
-                f"gold {task.gold} draws the same cases of '{task.set}' as gold {first.gold}: take one of the two "
-                "out of the grid, or count slices of volumes, as in slices:0.02"
+                f"{BROKEN}: gold {task.gold} draws the same cases of '{task.set}' as gold {first.gold}: take one of "
+                "the two out of the grid, or count slices of volumes, as in slices:0.02"
             )
     return found
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from metadcseg.experiments.grid import folder_name
-from metadcseg.experiments.main_tables import PAPERS, set_of_paper
+from metadcseg.experiments.main_tables import MEMORY, PAPERS, set_of_paper
 from metadcseg.experiments.paper_numbers import paper_numbers
 from metadcseg.experiments.part_tables import HEART
 from metadcseg.experiments.records import mapping, number
@@ -54,8 +54,7 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
         "FLOPs of an image: multiplications and additions of convolutions and matrix products in one pass through the "
         "network as it is evaluated, counted by torch; of training: that times the passes of a training step that the "
         "method declares (a backward pass counts as two). Time of an epoch is the median over epochs with their "
-        "validation; memory is the peak of what torch reserved on the GPU in training or, without one, of the process "
-        "that trains and scores, Python and its libraries included.",
+        f"validation. {MEMORY}",
         f"{measured}{_shared(record)}×: relative to '{base}'.",
     ]
     if beside:

@@ -123,14 +123,14 @@ def _sentence(title: str, curves: Sequence[Mapping[str, list[Any]]]) -> str:
         return f"{title}: too few pixels near or far from the outlines to say how γ goes with the distance."
     near, far = fmean(pair[0] for pair in known), fmean(pair[1] for pair in known)
     numbers = f"{near:.3f} within {_NEAR:g} px of the outline, {far:.3f} from {_FAR:g} px on"
+    alphas = [(_mean(c, "alpha", 0, _NEAR), _mean(c, "alpha", _FAR, np.inf)) for c in curves]
+    told = [(one, other) for one, other in alphas if one is not None and other is not None]
+    if told and max(abs(1 - one) for pair in [*known, *told] for one in pair) < _STILL:
+        return f"{title}: the weights did not move: α and γ are 1 near and far ({numbers})."
     if all(abs(one - other) < 1e-6 for one, other in known):
-        alphas = [(_mean(c, "alpha", 0, _NEAR), _mean(c, "alpha", _FAR, np.inf)) for c in curves]
-        told = [(one, other) for one, other in alphas if one is not None and other is not None]
         more = ""
         if told:
             low, high = fmean(pair[0] for pair in told), fmean(pair[1] for pair in told)
-            if max(abs(1 - one) for pair in told for one in pair) < _STILL:
-                return f"{title}: the weights did not move: α and γ are 1 near and far ({numbers})."
             more = f" What moves is α: {low:.3f} near, {high:.3f} far."
         return f"{title}: γ is the same near and far ({numbers}), as it is where α + β = 1 by construction.{more}"
     falling = sum(one < other for one, other in known)

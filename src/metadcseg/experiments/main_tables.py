@@ -37,6 +37,10 @@ PAPERS = (
     "and are no comparison."
 )
 
+MEMORY = (
+    "Memory is the peak of what torch reserved on the GPU in training or, without one, of the process that trains and "
+    "scores, Python and its libraries included."
+)
 
 _TOGETHER = 4
 """With more kinds of noise than this, each metric has its own table."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from metadcseg.experiments.grid import Noise, folder_name
-from metadcseg.experiments.main_tables import PAPERS, parts_of, seeds_of, set_of_paper, shown_metrics
+from metadcseg.experiments.main_tables import MEMORY, PAPERS, parts_of, seeds_of, set_of_paper, shown_metrics
 from metadcseg.experiments.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
 from metadcseg.experiments.records import mapping, number
 from metadcseg.experiments.sentences import signed
@@ -216,7 +216,7 @@ def _gold(record: BenchmarkRecord, bare: Condition, amounts: Sequence[Condition]
             "CE (eq. 14): gain in IoU over the same row with the least gold, in percent points, divided by (time of an "
             "epoch × peak memory, both relative to that row) − 1. – where the larger set did not cost more: the "
             "quotient then means nothing. Where the cost hardly grows it divides by almost nothing, so look "
-            "at the gain first.",
+            f"at the gain first. {MEMORY}",
             f"{PAPERS} They are of its table 6. Its CE does not follow from its own numbers: {_papers_efficiencies()}.",
         ],
     )

@@ -53,6 +53,11 @@ def read_benchmark(folder: Path) -> BenchmarkRecord:
         if task.status == "done":
             task = _read(task, record.missing)
         record.tasks.append(task)
+    on_gpu = [number(task.info.get("gpu_peak_bytes")) for task in record.tasks]
+    if any(on_gpu):  # never compared with the memory of processes
+        record.tasks = [
+            replace(task, peak=reserved) for task, reserved in zip(record.tasks, on_gpu, strict=True)
+        ]
     named = [str(row) for row in mapping(record.grid, "rows")]
     present = list(dict.fromkeys(task.row for task in record.tasks))
     record.rows = [row for row in named if row in present] + [row for row in present if row not in named]

@@ -223,7 +223,9 @@ def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
             *dealt,
             *training,
         ]
-        return Job(task.id, [words], f"{folder}.txt", [str(folder / "summary.json")])
+        homes = [folder / f"fold-{place}" / "run" for place in range(1, task.folds + 1)]
+        scores = [str(home / "evaluation" / "test.csv") for home in homes]
+        return Job(task.id, [words], f"{folder}.txt", [*scores, str(folder / "summary.json")])
     data = str(out / "sets" / task.data)
     train = ["train", "--data", data, "--out", str(folder), "--label", task.row, *training, "--resume"]
     evaluate = ["evaluate", str(folder), "--cost", "--weights"]

@@ -93,7 +93,8 @@ class TaskRecord:
         status: ``waiting``, ``running``, ``done``, ``failed`` or ``refused``.
         error: why it failed.
         seconds: wall clock.
-        peak: bytes, of its process; None where unknown. See also `memory`.
+        peak: bytes, of its process, or, where any run of the benchmark trained on a GPU, of its GPU; None where
+            unknown.
         folder: below the benchmark's folder; None where it would lie elsewhere.
         prepared: the noisy set that it was trained on, if it is still there.
         runs: its run, or one per fold, where it is done.
@@ -133,9 +134,8 @@ class TaskRecord:
 
     @property
     def memory(self) -> float | None:
-        """The peak in GB (1e9 bytes): of the GPU where it trained on one, else of its process; None where unknown."""
-        peak = number(self.info.get("gpu_peak_bytes")) or self.peak
-        return None if peak is None else peak / 1e9
+        """The peak in GB (1e9 bytes), None where unknown."""
+        return None if self.peak is None else self.peak / 1e9
 
     def score(self, metric: str) -> float | None:
         """Return the mean of a metric over the test cases, and with folds over these; None where any lacks it."""

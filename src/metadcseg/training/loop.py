@@ -19,7 +19,7 @@ from metadcseg.training.checkpoints import save_checkpoint
 from metadcseg.training.figures import PictureBook, draw
 from metadcseg.training.journal import Journal
 from metadcseg.training.means import Means, own_means, plain
-from metadcseg.training.memory import peak_memory
+from metadcseg.training.memory import forget_peak, peak_memory
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_maps import RunStorage, merge_states
 from metadcseg.training.position import Position, Record
@@ -105,6 +105,7 @@ class Loop:
                 f"no weights will be learned: training has {self._options.epochs} epochs, and the first {unweighted} "
                 f"do without ({self._method.name}.warmup); shorten that, or train longer"
             )
+        forget_peak(self._fabric.device)
         while self.position.epoch < self._options.epochs:
             if not (self._train_epoch(reporter, stop) and self._close_epoch(journal, reporter, stop)):
                 self._save()
@@ -119,7 +120,6 @@ class Loop:
     def write_info(self, status: str) -> None:
         """Write ``run.json``, on the first device."""
         place = self.position
-        place.note_memory(peak_memory(self._fabric.device))
         self._info |= {
             "status": status,
             "epochs_done": place.epoch,
@@ -305,6 +305,7 @@ class Loop:
     def _save(self) -> None:
         self._check_finite()
         self._count_seconds()
+        self.position.note_memory(peak_memory(self._fabric.device))
         state = self.joint_state_dict()
         if state is not None:
             save_checkpoint(self._folder.checkpoints, state)

@@ -54,6 +54,14 @@ def test_another_seed_draws_other_volumes_and_all_is_too_much():
     assert GoldSlices(0.1).draw(sizes, seed=0) != GoldSlices(0.1).draw(sizes, seed=1)
     with pytest.raises(InputError, match=r"slices:0.99 takes slices of every training volume \(2\)"):
         GoldSlices(0.99).draw({"a": 50, "b": 50})
+    with pytest.raises(InputError, match="one volume is left to train on"):
+        GoldSlices(0.02).draw({"a": 100})
+
+
+@pytest.mark.parametrize("share", [-3.0, 0.0, 1.0, float("nan")])
+def test_a_share_has_a_range(share: float):
+    with pytest.raises(InputError, match="a share above 0 and below 1"):
+        GoldSlices(share)
 
 
 @pytest.mark.parametrize(
@@ -140,10 +148,18 @@ def test_such_a_set_is_corrupted_and_trained_on_but_not_as_whole_volumes(source,
     assert len(VolumeView(noisy, "train", (16, 16, 16))) == 3
     with pytest.raises(InputError, match=r"lacks slices of volume 'v[0-3]'.* count gold in volumes"):
         VolumeView(noisy, "gold", (16, 16, 16))
-    (lacking,) = [volume.id for volume in clean.volumes if volume.role == "gold"]
-    roles = {volume.id: volume.role for volume in clean.volumes} | {lacking: "test"}
-    with pytest.raises(InputError, match=r"has 4 of 10 slices and cannot be evaluated.* was split from"):
-        resplit_set(clean, tmp_path / "tested", roles, note={})
+
+
+def test_a_set_of_gold_slices_is_not_split_again(source, tmp_path):
+    """Its gold volumes are remnants, which would be trained on as if they were whole."""
+    clean = anew(source, tmp_path / "clean", 0.1)
+    with pytest.raises(
+        InputError, match="only the gold slices of its gold volumes: split the set that it was split"
+    ):
+        anew(clean, tmp_path / "again", 0.1, seed=4)
+    with pytest.raises(InputError, match="only the gold slices"):
+        resplit_set(clean, tmp_path / "again", gold_roles(clean, gold=1), note={})
+    assert not (tmp_path / "again").exists()
 
 
 def test_slices_that_a_set_lacks_do_not_count(tmp_path):

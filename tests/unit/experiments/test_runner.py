@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -147,6 +148,28 @@ def test_a_run_in_parts_counts_all_its_seconds_and_the_larger_memory(tmp_path):
     assert benchmark.entries[name]["status"] == "waiting"
     benchmark._close(name, Outcome("failed", "scoring", 2.5, 300))
     assert (benchmark.entries[name]["seconds"], benchmark.entries[name]["peak_bytes"]) == (42.5, 900)
+
+
+def test_the_time_of_runs_that_ctrl_c_stops_counts(tmp_path):
+    class Stopped:
+        workers = 1
+
+        def run(self, jobs, started):
+            for job in jobs:
+                started(job)
+                if not job.id.startswith("set "):
+                    time.sleep(0.2)
+                    raise KeyboardInterrupt
+                yield job, Outcome("done")
+
+    grid = grid_of({"sets": {"la": "la-set"}, "rows": dict(HONEST), "seeds": [0]}, "g.yaml")
+    benchmark = Benchmark(grid, tmp_path, "data")
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.run(Stopped(), lambda: None)
+    first, *others = benchmark.entries.values()
+    assert (first["status"], first["attempts"]) == ("waiting", 1)
+    assert first["seconds"] >= 0.2
+    assert {entry["seconds"] for entry in others} == {0.0}
 
 
 def test_a_command_that_fails_is_told_by_its_last_line(tmp_path):

@@ -135,9 +135,10 @@ def test_a_stop_while_the_end_is_written_is_told_to_whoever_would_go_on(disks, t
 
 
 def test_of_a_run_in_parts_the_larger_memory_is_kept(disks, tmp_path, monkeypatch):
-    reserved = iter([*[7_000] * 4, *[5_000] * 4])
-    monkeypatch.setattr(loop, "peak_memory", lambda device: next(reserved))
-    run(disks, tmp_path / "run", changed={"epochs": 2})
+    monkeypatch.setattr(loop, "peak_memory", lambda device: 7_000)
+    stopped = run(disks, tmp_path / "run", stopping_at(2, gold=False), changed={"epochs": 2})
+    assert stopped.interrupted
+    monkeypatch.setattr(loop, "peak_memory", lambda device: 5_000)
     run(disks, tmp_path / "run", changed={"epochs": 3}, resume=True)
     assert read_run(tmp_path / "run")["gpu_peak_bytes"] == 7_000
 
