@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from metadcseg.experiments.comparisons import Compared
-from metadcseg.experiments.main_tables import paper_method, set_of_paper
+from metadcseg.experiments.main_tables import paper_method, set_of_paper, shown_metrics
 from metadcseg.experiments.paper_numbers import paper_score
 from metadcseg.experiments.summary import BenchmarkRecord, spread
 from metadcseg.experiments.tables import METRICS, Table
@@ -62,17 +62,19 @@ def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
     lines: list[list[object]] = []
     for condition in record.conditions():
         paper = set_of_paper(record, condition.set)
+        shown = shown_metrics(
+            record, [condition], paper=True
+        )  # the paper's numbers stand where the tables have them
         for row in record.rows:
             tasks = record.of(condition, row)
             method = paper_method(tasks) if tasks else None
-            in_mm = any(task.score("hd_mm") is not None for task in tasks)
             for metric in METRICS:
                 held = spread([task.score(metric) for task in tasks])
                 if held is None:
                     continue
-                papers = metric.removesuffix("_mm") if in_mm else metric  # as in the tables, which prefer mm
-                told = condition.papers and not (in_mm and metric == "hd")
-                beside = paper_score(paper, method, condition.rate, papers) if told else None
+                beside = None
+                if condition.papers and metric in shown:
+                    beside = paper_score(paper, method, condition.rate, metric.removesuffix("_mm"))
                 test = known.get((condition, row)) if metric == "dsc" else None
                 values = [
                     f"{task.seed}:{task.score(metric)}" for task in tasks if task.score(metric) is not None
