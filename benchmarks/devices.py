@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from metadcseg.data.phantom import PhantomOptions, phantom_cases
-from metadcseg.data.store import SetWriter
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
+from metadcseg.data.store.reader import SetWriter
 
 KEY = "throughput with 1 and 2 processes"
 SETTINGS = {

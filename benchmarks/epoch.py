@@ -23,11 +23,11 @@ from pathlib import Path
 
 import torch
 
-from metadcseg.config import read_config
-from metadcseg.data.store import PreparedSet
+from metadcseg.cli.config import read_config
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.methods import create_method
 from metadcseg.training import train
-from metadcseg.training.loop import Loop
+from metadcseg.training.trainer import Loop
 
 PARTS = {
     "forward passes": [("tap.py", "forward")],

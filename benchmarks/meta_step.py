@@ -30,7 +30,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from metadcseg.algorithm.logit_change import forward_with_change, trainable
+from metadcseg.forward_mode.jvp import forward_with_change, trainable
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
 from metadcseg.algorithm.meta_weights import (
     PixelGradients,
@@ -44,7 +44,7 @@ from metadcseg.methods import MetaDCSeg, MethodState, Supervised
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.tensors import Batch, WeightMaps
 from metadcseg.training import TrainingOptions
-from metadcseg.training.pixel_maps import RunStorage
+from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.updater import SgdUpdater
 from metadcseg.warp import Warp
 

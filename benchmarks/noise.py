@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from metadcseg.algorithm.noise import apply, corruption_rate, draws_for
-from metadcseg.algorithm.noise_calibration import calibrate
-from metadcseg.algorithm.noise_draw import PRESETS, NoiseDraw, NoiseLevel
-from metadcseg.algorithm.noise_model import PaperNoise
+from metadcseg.noise.paper import apply, corruption_rate, draws_for
+from metadcseg.noise.calibration import calibrate
+from metadcseg.noise.draws import PRESETS, NoiseDraw, NoiseLevel
+from metadcseg.noise.base import PaperNoise
 
 Mask = NDArray[np.uint8]
 RATE, SEED = 0.4, 0

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from meta_step import step_of
 
-from metadcseg.training.pixel_maps import RunStorage
+from metadcseg.training.pixel_store.pixel_maps import RunStorage
 
 Result = dict[str, Any]
 

@@ -26,8 +26,8 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, sobel
 from skimage.feature import canny
 from skimage.morphology import skeletonize
 
-from metadcseg.data.edges import EdgeDetector, edge_detector
-from metadcseg.data.frames import edges_to_frame
+from metadcseg.data.prepare.edges import EdgeDetector, edge_detector
+from metadcseg.data.loading.input_grid import edges_to_frame
 from metadcseg.methods import create_method
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"

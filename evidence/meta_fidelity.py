@@ -24,22 +24,22 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from metadcseg.algorithm.logit_change import LogitChange, Parameters, logit_change, trainable
+from metadcseg.forward_mode.jvp import LogitChange, Parameters, logit_change, trainable
 from metadcseg.algorithm.lookahead import gold_gradient, meta_gradients, pixel_gradients
 from metadcseg.algorithm.meta_weights import initial_weights, pseudo_labels
-from metadcseg.config import read_config
-from metadcseg.data.frames import label_to_frame
-from metadcseg.data.loading import epoch_batches
-from metadcseg.data.store import PreparedSet
-from metadcseg.data.training_view import TrainingView
+from metadcseg.cli.config import read_config
+from metadcseg.data.loading.input_grid import label_to_frame
+from metadcseg.data.loading.batches import epoch_batches
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.loading.dataset import TrainingView
 from metadcseg.methods import create_method
 from metadcseg.networks.contract import parameters_of
 from metadcseg.tensors import Batch
 from metadcseg.training import RunFolder, load_run, train
-from metadcseg.training.checkpoints import load_checkpoint
-from metadcseg.training.identity import settings_digest
-from metadcseg.training.pixel_maps import RunStorage
-from metadcseg.training.run_folder import read_run
+from metadcseg.training.run.checkpoints import load_checkpoint
+from metadcseg.training.run.identity import settings_digest
+from metadcseg.training.pixel_store.pixel_maps import RunStorage
+from metadcseg.training.run.folder import read_run
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SIZE, MOMENTUM = 64, 0.9

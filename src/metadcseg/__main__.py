@@ -2,6 +2,6 @@
 
 import sys
 
-from metadcseg.cli import main
+from metadcseg.cli.main import main
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""What every registered method promises (metadcseg.methods.contract), tried with its main options."""
+"""What every registered method promises (metadcseg.methods.base), tried with its main options."""
 
 import copy
 import io
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metadcseg.errors import InputError
 from metadcseg.methods import METHODS, MethodState, StepReport, Storage, create_method
-from metadcseg.methods.weight_models import PersistentWeights
+from metadcseg.methods.metadcseg.pixel_weights import PersistentWeights
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.tensors import IGNORE, Batch
 

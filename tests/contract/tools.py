@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metadcseg.networks import TappedNetwork
 from metadcseg.tensors import Batch
-from metadcseg.training.pixel_maps import RunStorage
+from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.warp import Warp
 
 CLASSES = 3

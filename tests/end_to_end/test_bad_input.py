@@ -21,7 +21,7 @@ from tests.end_to_end.tools import (
 )
 from tests.unit.data.folders import disc, make_folder, picture
 
-from metadcseg.data.store import PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.training import load_run, read_run
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from tests.end_to_end.tools import cli, done, refused
 
-from metadcseg.data.store import PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 
 SHAPE = (10, 8, 5)
 

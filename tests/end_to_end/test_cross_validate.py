@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.end_to_end.tools import COMMAND, TINY, cli, contents, done, refused
 
-from metadcseg.data.store import PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 
 FOLDS = ("--folds", "3", "--gold", "2", "--rate", "0.2", "--epochs", "1", "--method", "supervised", *TINY)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from metadcseg.cli import main
-from metadcseg.commands import demo
-from metadcseg.data.phantom import PhantomOptions
+from metadcseg.cli.main import main
+from metadcseg.cli.commands import demo
+from metadcseg.data.synthetic.phantom import PhantomOptions
 
 TINY = ["--epochs", "1", "--network.width", "2", "--training.size", "32", "--training.figure_every", "1"]
 

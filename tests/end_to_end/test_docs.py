@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from metadcseg.cli import main
-from metadcseg.data.phantom import PhantomOptions, draw_case
+from metadcseg.cli.main import main
+from metadcseg.data.synthetic.phantom import PhantomOptions, draw_case
 from metadcseg.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import pytest
 from tests.end_to_end.tools import COMMAND, contents, done, train
 
 from metadcseg.training import load_run, read_run
-from metadcseg.training.checkpoints import load_checkpoint
+from metadcseg.training.run.checkpoints import load_checkpoint
 
 EPOCHS = 7  # seconds: enough for a signal to arrive before the end
 METHODS = {"metadcseg": (), "supervised": ("--method", "supervised", "--supervised.gold", "mixed")}

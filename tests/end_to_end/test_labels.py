@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tests.end_to_end.tools import done, refused, save, train
 
-from metadcseg.data.store import PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 
 CLASSES = 6
 

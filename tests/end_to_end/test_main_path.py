@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.end_to_end.tools import cli, contents, done, gradient, pixels, save, train
 
-from metadcseg.data.store import PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.training import load_run, read_run
 
 VARIANTS = {

@@ -9,7 +9,7 @@ import sys
 import pytest
 from tests import browser as chromium
 from tests.end_to_end.tools import cli
-from tests.unit.experiments.folders import Folder, made_scores, task, write_full
+from tests.unit.report.folders import Folder, made_scores, task, write_full
 
 needs_browser = pytest.mark.skipif(
     chromium.find() is None or os.name != "posix",
@@ -71,7 +71,7 @@ def test_torch_is_not_imported(tmp_path):
     folder = Folder(tmp_path)
     folder.add(task(), scores=made_scores(0.5), weights={"gamma": [1.0] * 11})
     script = (
-        "import sys; from metadcseg.cli import main\n"
+        "import sys; from metadcseg.cli.main import main\n"
         f"status = main(['report', {str(folder.write())!r}, '--json'])\n"
         "found = [name for name in ('torch', 'monai', 'matplotlib.pyplot') if name in sys.modules]\n"
         "sys.exit(status or str(found) if found else status)"

@@ -13,13 +13,13 @@ import pytest
 import torch
 from tests.unit.training.helpers import make_set
 
-from metadcseg.data.store import PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions, load_run, read_run, train
-from metadcseg.training.checkpoints import load_checkpoint
-from metadcseg.training.map_file import MapLayout
+from metadcseg.training.run.checkpoints import load_checkpoint
+from metadcseg.training.pixel_store.map_file import MapLayout
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4

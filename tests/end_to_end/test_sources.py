@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from tests.end_to_end.tools import done, refused, save, train
-from tests.unit.data.test_download import Server
-from tests.unit.data.test_known_sources import decathlon, image, nifti, promise12
+from tests.unit.data.download.test_download import Server
+from tests.unit.data.sources.test_known_sources import decathlon, image, nifti, promise12
 
 from metadcseg.data.sources import fetch
 

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from tests.end_to_end.tools import TINY, done, refused, train
 
-from metadcseg.data.store import PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 
 SHAPE = (30, 26, 7)
 

@@ -66,8 +66,8 @@ import sys
 from pathlib import Path
 
 import metadcseg
-from metadcseg.cli import main
-from metadcseg.experiments.page import build_page
+from metadcseg.cli.main import main
+from metadcseg.report.page import build_page
 
 assert Path(metadcseg.__file__).is_relative_to(sys.argv[1]), metadcseg.__file__
 drawn = ["--count", "16", "--size", "32", "--gold", "3", "--out", "set"]

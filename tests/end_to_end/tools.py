@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from metadcseg.cli import main
+from metadcseg.cli.main import main
 
 COMMAND = str(Path(sys.executable).with_name("metadcseg"))
 """The installed console script."""

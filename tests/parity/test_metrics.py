@@ -12,7 +12,7 @@ import SimpleITK
 import torch
 from scipy import ndimage
 
-from metadcseg.evaluation.metrics import boundary, score_masks
+from metadcseg.metrics import boundary, score_masks
 
 CASES = range(6)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from metadcseg.data.edges import edge_detector
+from metadcseg.data.prepare.edges import edge_detector
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "pidinet"
 NAMES = ["100007", "100039", "100099", "10081", "101027", "101084"]

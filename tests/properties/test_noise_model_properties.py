@@ -8,9 +8,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from metadcseg.algorithm import noise
-from metadcseg.algorithm.noise_calibration import calibrate
-from metadcseg.algorithm.noise_model import corrupt, draw_mask
-from metadcseg.algorithm.noise_registry import MODELS, noise_model
+from metadcseg.noise.calibration import calibrate
+from metadcseg.noise.base import corrupt, draw_mask
+from metadcseg.noise.registry import MODELS, noise_model
 from metadcseg.errors import InputError
 
 quick = settings(deadline=None, max_examples=25, derandomize=True)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from metadcseg.algorithm import noise
-from metadcseg.algorithm.noise import PRESETS, NoiseDraw
+from metadcseg.noise.paper import PRESETS, NoiseDraw
 
 quick = settings(deadline=None, max_examples=40, derandomize=True)
 shapes = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metadcseg.data.geometry import Grid, Volume
-from metadcseg.data.placement import Placement
-from metadcseg.data.slicing import SliceOptions, cut, cut_labels
+from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
 from metadcseg.errors import InputError
 
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from metadcseg.errors import InputError
-from metadcseg.training.pixel_maps import FilePixelMaps, RunStorage
+from metadcseg.training.pixel_store.pixel_maps import FilePixelMaps, RunStorage
 
 IMAGES = st.integers(0, 2)
 VALUES = st.integers(1, 100)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from jsonargparse import ArgumentParser
 
-from metadcseg.commands import COMMANDS
-from metadcseg.config import read_config
+from metadcseg.cli.commands import COMMANDS
+from metadcseg.cli.config import read_config
 from metadcseg.methods import METHODS
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions

@@ -5,7 +5,7 @@ With v the gradient of the gold loss, the derivative with respect to the weight 
 in the direction v, carried along by a single forward pass; no graph of second order is ever built.
 
 Where v is known before the training pass (a linearised virtual step), the training pass itself can carry it, see
-:func:`metadcseg.algorithm.logit_change.forward_with_change`. Nothing here moves the network, also when it raises.
+:func:`metadcseg.forward_mode.jvp.forward_with_change`. Nothing here moves the network, also when it raises.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from metadcseg.algorithm.logit_change import (
+from metadcseg.forward_mode.jvp import (
     LogitChange,
     Parameters,
     call_with,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from metadcseg.training.run_folder import TrainedRun
+from metadcseg.training.run.folder import TrainedRun
 
 REPEATS = 9
 

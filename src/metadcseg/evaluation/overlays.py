@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from metadcseg.colours import class_colour
-from metadcseg.evaluation.metrics import boundary
+from metadcseg.colors import class_colour
+from metadcseg.metrics import boundary
 from metadcseg.tensors import IGNORE
 
 Labels = NDArray[np.uint8]

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from metadcseg.data.frames import to_frame
-from metadcseg.data.readers import SUFFIXES, image_files, read_image, with_channels
+from metadcseg.data.loading.input_grid import to_frame
+from metadcseg.data.formats.images import SUFFIXES, image_files, read_image, with_channels
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, overlay
 from metadcseg.files import cannot_write, write_bytes
-from metadcseg.training.run_folder import TrainedRun, load_run
+from metadcseg.training.run.folder import TrainedRun, load_run
 
 Image = NDArray[Any]
 Predict = Callable[[Tensor], Tensor]

@@ -13,7 +13,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from metadcseg.errors import InputError
-from metadcseg.evaluation.metrics import (
+from metadcseg.metrics import (
     METRICS,
     MM_METRICS,
     CaseScore,
@@ -49,7 +49,7 @@ def summarise(scores: Sequence[CaseScore]) -> dict[str, Any]:
 
     Example:
         >>> import numpy as np
-        >>> from metadcseg.evaluation.metrics import score_labels
+        >>> from metadcseg.metrics import score_labels
         >>> mask = np.eye(4, dtype=np.uint8)
         >>> pairs = [(mask, mask), (0 * mask, mask)]
         >>> cases = [

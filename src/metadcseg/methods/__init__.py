@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from metadcseg.errors import unknown_name
-from metadcseg.methods.contract import (
+from metadcseg.methods.base import (
     Declaration,
     Method,
     MethodState,
@@ -13,8 +13,8 @@ from metadcseg.methods.contract import (
     Storage,
     Updater,
 )
-from metadcseg.methods.l2b import L2B
-from metadcseg.methods.metadcseg import MetaDCSeg
+from metadcseg.methods.l2b.method import L2B
+from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.supervised import Supervised
 
 METHODS: dict[str, type[Any]] = {method.name: method for method in (MetaDCSeg, L2B, Supervised)}

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 from torch import Generator, Tensor, nn
 
 from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
-from metadcseg.methods.contract import Declaration, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.options import check_range, check_types
+from metadcseg.methods.base import Declaration, MethodState, StepReport, Storage, Updater
+from metadcseg.validation import check_range, check_types
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import Batch
 

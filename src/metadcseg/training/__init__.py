@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from metadcseg.training.options import TrainingOptions
-from metadcseg.training.run_folder import RunFolder, TrainedRun, load_run, prediction_state, read_run
+from metadcseg.training.run.folder import RunFolder, TrainedRun, load_run, prediction_state, read_run
 
 __all__ = [
     "RunFolder",
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from metadcseg.training.run import RunResult, train
+    from metadcseg.training.run.train import RunResult, train
 
 
 def __getattr__(name: str) -> Any:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from metadcseg.data.augmentation import AugmentOptions
+from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.errors import InputError
-from metadcseg.methods.options import check_range, check_types
+from metadcseg.validation import check_range, check_types
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]

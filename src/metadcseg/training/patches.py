@@ -4,7 +4,7 @@ from typing import cast
 
 from torch import Tensor
 
-from metadcseg.methods.contract import Method, MethodState
+from metadcseg.methods.base import Method, MethodState
 
 _OVERLAP = 0.5
 """Of neighbouring patches, along every axis."""

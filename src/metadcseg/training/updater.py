@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from metadcseg.training.options import TrainingOptions
-from metadcseg.training.team import Team
+from metadcseg.training.distributed.process_group import Team
 
 
 def lr_factor(epoch: int, *, epochs: int, warmup: int, decay: float) -> float:
@@ -33,7 +33,7 @@ def lr_factor(epoch: int, *, epochs: int, warmup: int, decay: float) -> float:
 
 
 class SgdUpdater:
-    """Owns optimiser, schedule, clipping and averaging; see :class:`metadcseg.methods.contract.Updater`.
+    """Owns optimiser, schedule, clipping and averaging; see :class:`metadcseg.methods.base.Updater`.
 
     The moving average starts without bias: after t steps its decay is min(average, (1 + t) / (10 + t)), so
     that it follows the weights closely at first and is not held back by the random start. Buffers (running

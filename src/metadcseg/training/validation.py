@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metadcseg.data.frames import FrameMemory, to_frame
-from metadcseg.data.store import Case, PreparedSet
-from metadcseg.evaluation.metrics import dice_from_counts, iou_from_counts
-from metadcseg.methods.contract import Method
+from metadcseg.data.loading.input_grid import FrameMemory, to_frame
+from metadcseg.data.store.reader import Case, PreparedSet
+from metadcseg.metrics import dice_from_counts, iou_from_counts
+from metadcseg.methods.base import Method
 from metadcseg.tensors import IGNORE
-from metadcseg.training.run_folder import prediction_state
-from metadcseg.training.team import Team
+from metadcseg.training.run.folder import prediction_state
+from metadcseg.training.distributed.process_group import Team
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metadcseg.data.frames import FrameMemory
-from metadcseg.data.store import PreparedSet, StoredVolume
-from metadcseg.data.volume_frames import frame_to_stack, stack_to_frame
-from metadcseg.data.volume_loading import Size, whole_volumes
-from metadcseg.methods.contract import Method
+from metadcseg.data.loading.input_grid import FrameMemory
+from metadcseg.data.store.reader import PreparedSet, StoredVolume
+from metadcseg.data.loading.volume_grid import frame_to_stack, stack_to_frame
+from metadcseg.data.loading.volume_dataset import Size, whole_volumes
+from metadcseg.methods.base import Method
 from metadcseg.training.patches import predict_whole
-from metadcseg.training.run_folder import prediction_state
-from metadcseg.training.team import Team
+from metadcseg.training.run.folder import prediction_state
+from metadcseg.training.distributed.process_group import Team
 from metadcseg.training.validation import Scores, counts, native_labels, scores_of
 
 

@@ -6,7 +6,7 @@ from tests.gradients.networks import Answer, Small, Tied, seeded
 from torch import nn
 from torch.nn import functional as F
 
-from metadcseg.algorithm.logit_change import logit_change, trainable
+from metadcseg.forward_mode.jvp import logit_change, trainable
 from metadcseg.algorithm.lookahead import (
     gold_gradient,
     gradient_of,

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from metadcseg.data.store import PreparedSet, SetWriter
+from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions, create_network
-from metadcseg.training.identity import describe
+from metadcseg.training.run.identity import describe
 from metadcseg.training.options import TrainingOptions
-from metadcseg.training.run_folder import RunFolder, write_run
-from metadcseg.training.weights import save_weights, weights_of
+from metadcseg.training.run.folder import RunFolder, write_run
+from metadcseg.training.run.model_file import save_weights, weights_of
 
 SIZE = 32
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tests.unit.evaluation.fakes import scene, write_fake_run, write_fake_set
 
-from metadcseg.data.store import PreparedSet, SetWriter
+from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
 from metadcseg.evaluation import evaluate
 from metadcseg.evaluation.evaluate import evaluate_run

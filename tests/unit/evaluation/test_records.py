@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metadcseg.errors import InputError
-from metadcseg.evaluation.metrics import METRICS, CaseScore, score_labels
+from metadcseg.metrics import METRICS, CaseScore, score_labels
 from metadcseg.evaluation.records import summarise, write_record
 
 CLASSES = ("background", "organ", "core")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from metadcseg.data.geometry import Grid
-from metadcseg.data.slicing import SliceOptions, place
-from metadcseg.data.store import PreparedSet, SetWriter
+from metadcseg.data.formats.geometry import Grid
+from metadcseg.data.slicing.cut import SliceOptions, place
+from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
 from metadcseg.evaluation.volumes import labels_of_stack, predict_stored, score_volume
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from tests.unit.training.helpers import Fake, make_set
 
-from metadcseg.data.store import PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.methods import METHODS
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from metadcseg.data.augmentation import AugmentOptions
-from metadcseg.data.store import PreparedSet, SetWriter
+from metadcseg.data.loading.augmentation import AugmentOptions
+from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
-from metadcseg.methods.contract import Declaration, MethodState, StepReport
+from metadcseg.methods.base import Declaration, MethodState, StepReport
 from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import WeightMaps
 from metadcseg.training import TrainingOptions, train

@@ -8,13 +8,13 @@ import torch
 from tests.unit.training.helpers import PlainNetwork, options
 from torch._dynamo.utils import counters
 
-from metadcseg.algorithm.logit_change import forward_with_change, trainable
-from metadcseg.data.store import PreparedSet
+from metadcseg.forward_mode.jvp import forward_with_change, trainable
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions, TappedNetwork
 from metadcseg.training import train
-from metadcseg.training.checkpoints import load_checkpoint
+from metadcseg.training.run.checkpoints import load_checkpoint
 
 NETWORK = NetworkOptions(class_path="tests.unit.training.helpers.PlainNetwork")
 

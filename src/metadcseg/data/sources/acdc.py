@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.dataset_json import twice
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
-from metadcseg.data.store_layout import UNKNOWN_LABEL
+from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError, unknown_name
 
 CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")

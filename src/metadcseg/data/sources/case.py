@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from metadcseg.data.findings import Finding
-from metadcseg.data.slicing import SliceOptions
+from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.slicing.cut import SliceOptions
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ none counts as verified unless gold cases are asked for.
 import re
 from pathlib import Path
 
-from metadcseg.data.findings import Finding
+from metadcseg.data.prepare.findings import Finding
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.dataset_json import (
     find_dataset_json,
@@ -25,8 +25,8 @@ from metadcseg.data.sources.dataset_json import (
     whole_number,
 )
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
-from metadcseg.data.store_layout import UNKNOWN_LABEL
-from metadcseg.data.volume_files import VOLUME_SUFFIXES
+from metadcseg.data.store.layout import UNKNOWN_LABEL
+from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
 from metadcseg.errors import InputError
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from metadcseg.data.findings import Finding
-from metadcseg.data.readers import SUFFIXES, image_files
+from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.formats.images import SUFFIXES, image_files
 
 
 def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:

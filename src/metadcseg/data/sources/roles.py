@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metadcseg.data.sources.case import RawVolume
-from metadcseg.data.splits import assign_roles, with_gold
+from metadcseg.data.splits.roles import assign_roles, with_gold
 
 Gold = float | int | Collection[str]
 

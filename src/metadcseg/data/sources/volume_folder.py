@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from metadcseg.data import volume_hdf5
-from metadcseg.data.findings import Finding
-from metadcseg.data.readers import SUFFIXES
+from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.formats.images import SUFFIXES
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.folder import gold_of, roles_of
 from metadcseg.data.sources.pairing import unmatched
-from metadcseg.data.sources.trust import trust_of
-from metadcseg.data.splits import SplitRow, read_splits
-from metadcseg.data.volume_files import is_volume_file, stem_of
+from metadcseg.data.sources.label_confidence import trust_of
+from metadcseg.data.splits.roles import SplitRow, read_splits
+from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.errors import InputError
 
 _PARTNERS = (".raw", ".zraw", ".gz")

@@ -1,0 +1,172 @@
+"""``metadcseg benchmark``: carry out a grid of runs, and say how far it is."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from metadcseg.cli.commands.console import INTERRUPTED, plain_output
+from metadcseg.data.prepare.findings import plural
+from metadcseg.errors import InputError
+from metadcseg.benchmark.run import Benchmark, Executor, LocalExecutor, remaining_seconds
+from metadcseg.results.grid import Grid
+from metadcseg.benchmark.read_grid import read_grid
+from metadcseg.files import lock_folder
+from metadcseg.cli.parsing import parse
+
+DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
+runs that are finished are not done again, interrupted ones go on where they were, and one that fails is reported while
+the others go on. All rows of a table get the same masks, gold, network and budget; validation chooses their epoch.
+`metadcseg report OUT` then makes tables and figures."""
+
+_SHOWN = 12
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("grid", type=str, help="a YAML file (docs/how-to/benchmark.md)")
+    parser.add_argument("--out", type=str, required=True, help="the folder of all runs")
+    parser.add_argument("--data", type=str, default="data", help="what {data} stands for in the grid")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time, each on one thread")
+    parser.add_argument(
+        "--executor", type=str, default="local", help="local, or ray (pip install 'metadcseg[ray]')"
+    )
+    parser.add_argument("--address", type=str, default=None, help="of a Ray cluster; this machine by default")
+    parser.add_argument("--cpus", type=float, default=1.0, help="Ray: processors of each run")
+    parser.add_argument("--gpus", type=float, default=0.0, help="Ray: GPUs of each run")
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Run the grid; the exit status is 2 where a run failed."""
+    grid, out = read_grid(Path(options.grid)), Path(options.out)
+    check_names(grid, options.grid)
+    busy = f"{out}: another benchmark is running there: wait for it, or give another --out"
+    with closing(_executor(options)) as executor, lock_folder(out, busy):
+        benchmark = Benchmark(grid, out, str(Path(options.data).absolute()))
+        whole = _follow(benchmark, executor, console)
+    if not whole:
+        return INTERRUPTED
+    failed = [entry for entry in benchmark.entries.values() if entry["status"] == "failed"]
+    for error in dict.fromkeys(entry["error"] for entry in failed):
+        first, *others = [entry["id"] for entry in failed if entry["error"] == error]
+        alike = f" and {plural(len(others), 'other')}" if others else ""
+        console.print(f"{first}{alike} failed: {error}", style="red", markup=False, soft_wrap=True)
+    done = len(benchmark.entries) - len(failed)
+    plain_output().print(f"{out}: {done} of {len(benchmark.entries)} runs are done; metadcseg report {out}")
+    return 2 if failed else 0
+
+
+def check_names(grid: Grid, where: str) -> None:
+    """Ask whether config, methods, their options and kinds of noise exist, before anything runs for hours.
+
+    Raises:
+        InputError: naming the file, and what in it does not.
+    """
+    # torch comes with these, for which `--help` need not wait
+    from metadcseg.noise.registry import noise_model
+    from metadcseg.cli.commands import train
+    from metadcseg.cli.config import run_config
+
+    parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
+    train.add_options(parser)
+    words = ["--data", "-", "--out", "-", "--config", grid.config]
+    with _blaming(f"{where}: noise"):
+        for noise in grid.noise:
+            noise_model(noise.model, noise.rate)
+    with _blaming(f"{where}: config"):
+        run_config(parse(parser, words))
+    parts = {"options": grid.options} if grid.options else {}
+    parts |= {f"row '{row}'": grid.options_of(row) for row in grid.rows}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "part.yaml"
+        for part, content in parts.items():
+            file.write_text(yaml.safe_dump(content), encoding="utf-8")
+            with _blaming(f"{where}: {part}", file):
+                run_config(parse(parser, [*words, "--config", str(file)]))
+
+
+@contextmanager
+def _blaming(place: str, file: Path | None = None) -> Iterator[None]:
+    """Say where in the grid something is wrong, in place of a file or option that its author never saw."""
+    try:
+        yield
+    except InputError as error:
+        sentence = str(error).replace(f"--config {file}: ", "").replace(f"--config {file}", "this part")
+        raise InputError(f"{place}: {sentence}") from error
+
+
+def _executor(options: Namespace) -> Executor:
+    if options.workers < 1:
+        raise InputError(f"--workers must be at least 1, got {options.workers}")
+    if options.executor == "local":
+        return LocalExecutor(options.workers)
+    if options.executor == "ray":
+        from metadcseg.benchmark.ray_executor import RayExecutor
+
+        return RayExecutor(options.workers, options.address, options.cpus, options.gpus)
+    raise InputError(f"--executor must be local or ray, got '{options.executor}'")
+
+
+def _follow(benchmark: Benchmark, executor: Executor, console: Console) -> bool:
+    """Run; show a table on a terminal, with failures above it, and elsewhere a line for every run that ends."""
+    news = _News(benchmark, console)
+    if console.is_terminal:
+        shown = _Shown(benchmark, executor.workers)
+        with Live(get_renderable=shown.table, console=console, refresh_per_second=1):
+            return benchmark.run(executor, lambda: news.tell("failed"))
+    return benchmark.run(executor, lambda: news.tell("done", "failed"))
+
+
+class _News:
+    """A line for every run that has ended, and why it failed unless an earlier line said the same."""
+
+    def __init__(self, benchmark: Benchmark, console: Console) -> None:
+        self._benchmark, self._console = benchmark, console
+        self._told: set[str] = set()
+
+    def tell(self, *statuses: str) -> None:
+        entries = self._benchmark.entries.values()
+        ended = sum(entry["status"] in ("done", "failed") for entry in entries)
+        for entry in entries:
+            if entry["status"] not in statuses or entry["id"] in self._told:
+                continue
+            line = f"{ended} of {len(entries)}: {entry['id']} {entry['status']} ({entry['seconds']:.0f} s)"
+            if entry["error"] and entry["error"] not in self._told:
+                line += f": {entry['error']}"
+            self._told |= {entry["id"], entry["error"]}
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Shown:
+    """The live table, made anew once a second: who runs is asked how far it is."""
+
+    def __init__(self, benchmark: Benchmark, workers: int) -> None:
+        self._benchmark, self._workers = benchmark, workers
+
+    def table(self) -> Table:
+        entries = list(self._benchmark.entries.values())
+        counts = {
+            status: sum(entry["status"] == status for entry in entries)
+            for status in ("done", "failed", "running")
+        }
+        left = remaining_seconds(entries, self._workers)
+        finish = (
+            ""
+            if left is None
+            else f", finished at about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
+        )
+        table = Table(title=f"{counts['done']} of {len(entries)} done, {counts['failed']} failed{finish}")
+        for column in ("run", "state", "epochs"):
+            table.add_column(column)
+        first = {"running": 0, "failed": 1, "done": 2, "waiting": 3}
+        for entry in sorted(entries, key=lambda entry: first[entry["status"]])[:_SHOWN]:
+            done, epochs = self._benchmark.progress(entry["id"]) if entry["status"] == "running" else (0, 0)
+            table.add_row(entry["id"], entry["status"], f"{done} / {epochs}" if epochs else "")
+        return table

@@ -1,0 +1,103 @@
+"""``metadcseg check``: what is wrong with a folder or a prepared set, found before hours are spent on it."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metadcseg.cli.commands.console import check_seed, plain_output, print_json, progress_bar
+from metadcseg.cli.commands.prepare_sources import (
+    NAMES,
+    add_source_options,
+    drawn_gold,
+    refuse,
+    refuse_misspelt,
+    remap_of,
+    scan_source,
+)
+from metadcseg.data.prepare.checks import CheckReport, check_cases, check_path, check_volumes
+from metadcseg.data.sources import scan_kvasir
+
+DESCRIPTION = """Find what is wrong with a folder of images and masks, with a data set in --source (named as for
+prepare), or with a prepared set, before training:
+missing or extra masks, sizes that differ, unreadable files, unexpected label values, empty masks, the same image in
+two roles, groups split across roles, a missing gold set, damaged arrays. Exit status 2 where something must be
+mended first."""
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+_SHOWN = 40
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument(
+        "path", type=str, help="a folder with images/ and masks/, a data set, or a prepared set"
+    )
+    add_source_options(parser)
+    parser.add_argument("--gold", type=str, default=None, help="gold of a data set, as for prepare")
+    parser.add_argument(
+        "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"
+    )
+    parser.add_argument("--ignore", type=str, default=None, help="mask values of unknown pixels: 9 or 9,200")
+    parser.add_argument("--seed", type=int, default=0, help="of the split, as for prepare")
+    parser.add_argument("--val", type=float, default=None, help="share for validation, as for prepare")
+    parser.add_argument("--test", type=float, default=None, help="share for the test, as for prepare")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, every finding in it")
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Check, print what was found, and return 2 where there are errors."""
+    remap = remap_of(options)
+    check_seed(options.seed)
+    with progress_bar(console, "checking") as advance:
+        if options.path in NAMES:
+            scan, place = scan_source(options.path, options), Path(options.source)
+            resample = options.resample_labels
+            report = check_volumes(place, scan, remap=remap, resample_labels=resample, progress=advance)
+        else:
+            refuse_misspelt(options.path, "kvasir-seg")
+            if options.path != "kvasir-seg":
+                refuse(options, f"check {options.path}", "source")
+            shares = {role: options[role] for role in ("val", "test") if options[role] is not None}
+            if options.source is not None:
+                refuse(options, "check kvasir-seg", "remap", "image_key", "label_key", "resample_labels")
+                gold = drawn_gold(options.gold)
+                chosen = shares if gold is None else {**shares, "gold": gold}
+                place = Path(options.source)
+                scanned = scan_kvasir(place, seed=options.seed, **chosen)
+                report = check_cases(place, scanned, progress=advance)
+            else:
+                report = check_path(
+                    Path(options.path),
+                    remap=remap,
+                    seed=options.seed,
+                    image_key=options.image_key,
+                    label_key=options.label_key,
+                    resample_labels=options.resample_labels,
+                    progress=advance,
+                    **shares,
+                )
+    if options.json:
+        print_json(report.to_dict())
+    else:
+        _print(report)
+    return 2 if report.errors else 0
+
+
+def _print(report: CheckReport) -> None:
+    out = plain_output()
+    if report.findings:
+        table = Table(title=Text(str(report.path)), title_justify="left")
+        for heading in ("", "where", "what"):
+            table.add_column(heading, overflow="fold")
+        ordered = sorted(report.findings, key=lambda finding: list(_STYLES).index(finding.severity))
+        for finding in ordered[:_SHOWN]:
+            style = _STYLES[finding.severity]
+            table.add_row(Text(finding.severity, style), Text(finding.where), Text(finding.sentence))
+        out.print(table)
+        if len(ordered) > _SHOWN:
+            out.print(f"... and {len(ordered) - _SHOWN} more (--json shows all)")
+    verdict = ("mend the errors first", "bold red") if report.errors else ("ready", "green")
+    out.print(Text.assemble(f"{report.summary}: ", verdict))

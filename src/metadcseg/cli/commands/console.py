@@ -1,0 +1,177 @@
+"""What several commands show: progress bars, JSON, and tables of scores."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from metadcseg.data.splits.gold_slices import GoldSlices
+from metadcseg.data.store.layout import UNKNOWN_LABEL
+from metadcseg.errors import InputError
+
+INTERRUPTED = 130
+"""The exit status of a command that Ctrl-C or SIGTERM stopped, after saving."""
+
+
+class Advance(Protocol):
+    """Called by long work: how much is done, of how much."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` pieces are done."""
+        ...
+
+
+def plain_output() -> Console:
+    """Return a console for results: paths are printed as they are, whatever brackets and colons they hold."""
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """Print a table on standard output, wide enough to be read where no window sets the width."""
+    console = Console(emoji=False)
+    (console if console.is_terminal else Console(emoji=False, width=120)).print(table)
+
+
+@contextmanager
+def progress_bar(console: Console, what: str) -> Iterator[Advance]:
+    """Show a bar with the time left while the block runs; on anything but a terminal show nothing."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print one JSON object on standard output: all that ``--json`` puts there."""
+    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def check_seed(seed: int) -> int:
+    """Return a seed that can be one.
+
+    Raises:
+        InputError: where it is negative or beyond 63 bits.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed must be a whole number from 0 to 2^63 - 1, got {seed}")
+    return seed
+
+
+def parse_remap(text: str) -> dict[int, int]:
+    """Return mask value -> class number from what ``--remap`` was given.
+
+    Raises:
+        InputError: where the text has another form.
+
+    Example:
+        >>> parse_remap("7:1,900:2")
+        {7: 1, 900: 2}
+    """
+    try:
+        pairs = [pair.split(":") for pair in text.split(",")]
+        return {int(value): int(label) for value, label in pairs}
+    except ValueError:
+        raise InputError(f"--remap must look like 7:1,900:2 (mask value:class), got '{text}'") from None
+
+
+def parse_ignore(text: str) -> dict[int, int]:
+    """Return a remap to "ignored" from the mask values that ``--ignore`` was given.
+
+    Raises:
+        InputError: where the text has another form.
+
+    Example:
+        >>> parse_ignore("9,200")
+        {9: 255, 200: 255}
+    """
+    try:
+        return {int(value): UNKNOWN_LABEL for value in text.split(",")}
+    except ValueError:
+        raise InputError(f"--ignore must be mask values such as 9 or 9,200, got '{text}'") from None
+
+
+def parse_regions(texts: Sequence[str]) -> dict[str, list[int]]:
+    """Return region -> classes from what ``--region`` was given, once for each.
+
+    Raises:
+        InputError: where a text has another form, or a name is given twice.
+
+    Example:
+        >>> parse_regions(["core:2,3", "whole:1,2,3"])
+        {'core': [2, 3], 'whole': [1, 2, 3]}
+    """
+    regions: dict[str, list[int]] = {}
+    for text in texts:
+        name, _, labels = text.rpartition(":")
+        try:
+            members = [int(label) for label in labels.split(",")]
+        except ValueError:
+            members = []
+        if not name or not members or name in regions:
+            raise InputError(f"--region must look like core:2,3 (a name of its own, classes), got '{text}'")
+        regions[name] = members
+    return regions
+
+
+def parse_gold(text: str) -> float | int | GoldSlices | list[str]:
+    """Return how much gold is asked for.
+
+    Args:
+        text: a number of cases (written without a point), a share below one of the cases (0.02) or of the slices
+            (slices:0.02), or the name of a text file of ids, one a line.
+
+    Raises:
+        InputError: where it is none of these.
+
+    Example:
+        >>> parse_gold("6"), parse_gold("0.02"), parse_gold("slices:0.02")
+        (6, 0.02, GoldSlices(share=0.02))
+    """
+    slices = GoldSlices.read(text)
+    if slices is not None:
+        return slices
+    try:
+        gold = int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        gold = -1.0
+    if isinstance(gold, int) or 0 <= gold < 1:
+        return gold
+    try:
+        lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            "--gold must be a number of cases, a share from 0 to below 1, a share of slices such as slices:0.02, or a "
+            f"text file of ids, got '{text}'"
+        ) from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:
+    """Return a table of mean +- sd of every metric, one row per summary; lengths in mm where all rows have them.
+
+    Args:
+        rows: display name and the record that ``evaluate`` wrote.
+        title: what stands above the table.
+    """
+    summaries = [record["summary"] for _, record in rows]
+    in_mm = all("hd_mm" in summary and summary["hd_mm"]["n"] == summary["dsc"]["n"] for summary in summaries)
+    end, unit = ("_mm", "mm") if in_mm else ("", "px")
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("DSC", "IoU", f"HD ({unit})", f"HD95 ({unit})", f"NSD{' (2 mm)' if in_mm else ''}"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("empty", justify="right")
+    for name, record in rows:
+        cells = []
+        for metric, digits in (("dsc", 3), ("iou", 3), (f"hd{end}", 1), (f"hd95{end}", 1), (f"nsd{end}", 3)):
+            value = record["summary"][metric]
+            spread = "" if value["sd"] is None else f" ± {value['sd']:.{digits}f}"
+            cells.append(f"{value['mean']:.{digits}f}{spread}")
+        table.add_row(name, *cells, str(record["empty_predictions"]))
+    return table

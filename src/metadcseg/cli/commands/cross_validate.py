@@ -1,0 +1,192 @@
+"""``metadcseg cross-validate``: k trainings, each tested on the part of the cases that it has not seen."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from metadcseg.cli.commands.console import (
+    INTERRUPTED,
+    check_seed,
+    parse_gold,
+    print_json,
+    print_table,
+    progress_bar,
+    score_table,
+)
+from metadcseg.cli.config import RunConfig, add_run_options, run_config
+from metadcseg.data.synthetic.corruption import corrupt_set
+from metadcseg.data.splits.folds import Roles, fold_roles, units_of
+from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
+from metadcseg.data.splits.resplit import resplit_set
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.files import write_bytes
+
+DESCRIPTION = """Cross-validate a method: deal the cases of a clean prepared set into folds (patients and equal images
+stay whole, foreground is spread evenly), and for each fold corrupt the training masks where --rate is given, train, and
+score the fold's own cases. Everything lies in --out: folds.json, fold-1/set, fold-1/run and so on. The same command
+goes on where it was stopped and repeats nothing that is done."""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("set", type=str, help="a clean prepared set; its roles are dealt anew")
+    parser.add_argument("--out", type=str, required=True, help="the folder of all folds")
+    parser.add_argument("--folds", type=int, default=5, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="of folds, gold, noise and trainings")
+    parser.add_argument(
+        "--val", type=float, default=0.1, help="share of the other cases that choose the epoch"
+    )
+    parser.add_argument(
+        "--gold",
+        type=str,
+        default="0.02",
+        help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, or a "
+        "share of the slices of volumes such as slices:0.02",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="noise in the training masks, mean of 1 - DSC"
+    )
+    parser.add_argument("--model", type=str, default="paper", help="kind of noise, as in corrupt")
+    parser.add_argument("--epochs", type=int, default=None, help="short for --training.epochs")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    add_run_options(parser)
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Do what is not done yet, fold by fold; print the scores of all folds."""
+    config = run_config(options)
+    if options.epochs is not None:
+        config = replace(config, training=replace(config.training, epochs=options.epochs))
+    seed = check_seed(options.seed)
+    clean, out = PreparedSet.open(Path(options.set)), Path(options.out)
+    plan = _plan(clean, out, options, seed, console)
+    records = []
+    for number, roles in enumerate(plan["roles"], start=1):
+        folder = out / f"fold-{number}"
+        _say(console, f"fold {number} of {len(plan['roles'])}")
+        prepared = _fold_set(clean, folder / "set", roles, {**plan, "fold": number}, console)
+        record = _fold_run(prepared, folder / "run", config, seed, console)
+        if record is None:
+            return INTERRUPTED
+        records.append(record)
+    summary = _summary(plan, records)
+    write_bytes(out / "summary.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
+    if options.json:
+        print_json(summary)
+        return 0
+    rows = [(f"fold {number}", record) for number, record in enumerate(records, start=1)]
+    print_table(score_table(rows, f"{records[0]['label']}: test cases of each fold"))
+    dsc = summary["folds"]["dsc"]
+    _say(console, f"over the folds: DSC {dsc['mean']:.3f} +- {dsc['sd']:.3f}; {out / 'summary.json'}")
+    return 0
+
+
+def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console: Console) -> dict[str, Any]:
+    """Return what ``folds.json`` says, dealing and writing the folds where it is not there."""
+    if clean.noise is not None:
+        raise InputError(
+            f"{clean.path} is corrupted already: give the clean set, and the noise as --rate, so that each fold has "
+            "verified masks to be tested on"
+        )
+    asked = {
+        "set": clean.fingerprint,
+        "folds": options.folds,
+        "seed": seed,
+        "val": options.val,
+        "gold": options.gold,
+        "rate": options.rate,
+        "model": options.model,
+    }
+    file = out / "folds.json"
+    if file.exists():
+        plan: dict[str, Any] = json.loads(file.read_bytes())
+        if other := [key for key, value in asked.items() if plan.get(key) != value]:
+            raise InputError(
+                f"--out {out} holds a cross-validation with another {', '.join(other)}: give the same, or another --out"
+            )
+        return plan
+    with console.status("reading every mask, to deal the folds"):
+        units = units_of(clean)
+    gold = parse_gold(options.gold)
+    plan = {**asked, "roles": fold_roles(units, options.folds, seed=seed, val=options.val, gold=gold)}
+    out.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, json.dumps(plan, indent=1).encode())
+    return plan
+
+
+def _fold_set(
+    clean: PreparedSet, path: Path, roles: Roles, note: Mapping[str, Any], console: Console
+) -> PreparedSet:
+    """Return the set of one fold: the same images under other roles, its training masks corrupted."""
+    if path.exists():
+        return PreparedSet.open(path)
+    told = {key: note[key] for key in ("fold", "folds", "seed", "val", "gold")}
+    gold = GoldSlices.read(note["gold"])
+    kept = {} if gold is None else kept_slices(clean, roles, gold, seed=note["seed"])
+    if not note["rate"]:
+        return resplit_set(clean, path, roles, note=told, kept=kept)
+    dealt = path.with_name("clean")
+    if not dealt.exists():
+        resplit_set(clean, dealt, roles, note=told, kept=kept)
+    with progress_bar(console, "corrupting") as advance:
+        source = PreparedSet.open(dealt)
+        corrupt_set(source, path, note["rate"], note["seed"], progress=advance, model=note["model"])
+    return PreparedSet.open(path)
+
+
+def _fold_run(
+    prepared: PreparedSet, out: Path, config: RunConfig, seed: int, console: Console
+) -> dict[str, Any] | None:
+    """Return the record of one fold's test, training and evaluating what is not done; None where stopped."""
+    from metadcseg.evaluation.evaluate import evaluate_run  # these wait for torch
+    from metadcseg.training import train
+
+    result = train(
+        prepared,
+        config.method,
+        config.network,
+        config.training,
+        out,
+        seed=seed,
+        resume=True,
+        config=config.to_dict(),
+        console=console,
+    )
+    if result.interrupted:
+        return None
+    file = out / "evaluation" / "test.json"
+    if file.exists() and file.with_suffix(".csv").exists():
+        record: dict[str, Any] = json.loads(file.read_bytes())
+        if (
+            record["set"]["fingerprint"] == prepared.fingerprint
+            and record["epochs_done"] == result.epochs_done
+        ):
+            return record
+    with progress_bar(console, "evaluating") as advance:
+        return evaluate_run(out, prepared, "test", progress=advance)
+
+
+def _summary(plan: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of every metric in every fold, and mean and spread over the folds."""
+    means = [{name: value["mean"] for name, value in record["summary"].items()} for record in records]
+    common = [name for name in means[0] if all(name in each for each in means)]
+    return {
+        **{key: value for key, value in plan.items() if key != "roles"},
+        "method": records[0]["method"],
+        "per_fold": means,
+        "folds": {
+            name: {"mean": fmean(each[name] for each in means), "sd": stdev(each[name] for each in means)}
+            for name in common
+        },
+    }
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,117 @@
+"""``metadcseg evaluate``: scores of a trained network against reference masks, at native resolution."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from metadcseg.cli.commands.console import print_json, print_table, progress_bar, score_table
+from metadcseg.data.store.reader import ROLES, PreparedSet
+from metadcseg.errors import InputError, unknown_name
+from metadcseg.files import write_bytes
+
+DESCRIPTION = """Score a run on one split of a set: DSC, IoU, HD, HD95 and NSD per case and class, in pixels and,
+where the spacing is known, in mm. Writes RUN/evaluation/SPLIT.json, SPLIT.csv (one row per case) and the predicted
+masks. An empty prediction counts as DSC 0 and as a distance of the whole image diagonal; how many there were is
+printed beside the means."""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("run", type=str, help="the folder that train wrote")
+    parser.add_argument(
+        "--data", type=str, default=None, help="a prepared set (default: the one it was trained on)"
+    )
+    parser.add_argument("--split", type=str, default="test", help=f"one of: {', '.join(ROLES)}")
+    parser.add_argument("--overlays", action="store_true", help="also write pictures with the outlines")
+    parser.add_argument(
+        "--weights",
+        action="store_true",
+        help="also say how well the method's weights tell wrong training pixels, in RUN/evaluation/weights.json",
+    )
+    parser.add_argument(
+        "--cost",
+        action="store_true",
+        help="also count and time what an image costs, in RUN/evaluation/cost.json",
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Evaluate and print the means."""
+    from metadcseg.evaluation.evaluate import evaluate_run
+    from metadcseg.training.run.folder import read_run
+
+    if options.split not in ROLES:
+        raise unknown_name("split", options.split, ROLES)
+    folder = Path(options.run)
+    info = read_run(folder)
+    prepared = PreparedSet.open(_data(options.data, info))
+    with progress_bar(console, "evaluating") as advance:
+        if options.weights:
+            _judge_weights(folder, prepared)
+        if options.cost:
+            _measure_cost(folder, info)
+        record = evaluate_run(folder, prepared, options.split, overlays=options.overlays, progress=advance)
+    if options.json:
+        print_json(record)
+        return 0
+    table = score_table(
+        [(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases"
+    )
+    print_table(table)
+    if len(record["per_class"]) > 1:
+        print_table(score_table(_parts(record), "classes"))
+    if "regions" in record:
+        print_table(score_table(_parts(record["regions"]), "regions (unions of classes)"))
+    for note in record["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _judge_weights(folder: Path, prepared: PreparedSet) -> None:
+    from metadcseg.cli.config import read_config
+    from metadcseg.evaluation.noise_detection import judge_weights
+
+    config = read_config(str(folder / "config.yaml"))
+    (folder / "evaluation").mkdir(exist_ok=True)
+    record = judge_weights(folder, prepared, config.method, config.network, config.training)
+    if record is not None:
+        _write(folder / "evaluation" / "weights.json", record)
+
+
+def _measure_cost(folder: Path, info: Mapping[str, Any]) -> None:
+    from metadcseg.evaluation.cost import measure_cost
+    from metadcseg.evaluation.predict import load_predictor
+
+    trained, _ = load_predictor(folder)
+    options = info["training"]
+    frame = (options["size"],) * 2
+    if info["network"]["spatial_dims"] == 3:
+        frame = tuple(options["patch"] or (options["depth"], *frame))
+    (folder / "evaluation").mkdir(exist_ok=True)
+    _write(folder / "evaluation" / "cost.json", measure_cost(trained, info["set"]["channels"], frame))
+
+
+def _write(file: Path, record: Mapping[str, Any]) -> None:
+    write_bytes(file, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _parts(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return one row per class, or per region, and their mean."""
+    rows = [
+        (name, {"summary": entry, "empty_predictions": entry["empty_predictions"]})
+        for name, entry in record["per_class"].items()
+    ]
+    return [*rows, ("mean", record)]
+
+
+def _data(given: str | None, info: Mapping[str, Any]) -> Path:
+    """Return the set to evaluate on: by default the one that the run was trained on, if it is still there."""
+    path = Path(given or info["set"]["path"])
+    if given is None and not path.exists():
+        raise InputError(f"the set that the run was trained on is not at {path} any more: give it as --data")
+    return path

@@ -1,0 +1,207 @@
+"""``metadcseg prepare``: from files of any kind to one prepared set."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.text import Text
+
+from metadcseg.cli.commands.console import (
+    Advance,
+    check_seed,
+    parse_regions,
+    plain_output,
+    print_json,
+    progress_bar,
+)
+from metadcseg.cli.commands.prepare_sources import (
+    NAMES,
+    PATTERN_OPTIONS,
+    add_volume_options,
+    download_source,
+    drawn_gold,
+    prepare_known,
+    prepare_volume_folder,
+    refuse,
+    refuse_misspelt,
+    refuse_volume_options,
+    remap_of,
+    whose,
+)
+from metadcseg.data.prepare.edges import DEFAULT
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
+from metadcseg.data.prepare.images import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
+from metadcseg.data.sources.kvasir import KVASIR_SEG
+from metadcseg.data.sources.volume_folder import holds_volumes
+from metadcseg.data.store.reader import refuse_occupied
+from metadcseg.errors import InputError
+
+DESCRIPTION = """Read images and masks once, check all of them, and write a prepared set: checksummed arrays and a
+table of cases. WHAT is a folder of your own (images/, masks/ matched by file name; gold/ with verified masks or
+gold.txt with their names; optionally splits.csv with id,role,group), of 2D images or of volumes, which become slices;
+or a data set that lies in --source: kvasir-seg, promise12, msd-heart, msd-brain, msd (any task of the Decathlon), acdc,
+nnunet (a raw folder), patterns (any layout, told by --image and --label); or phantom (images drawn by code). Nothing is
+written where something is wrong."""
+
+_SHOWN = 5
+_PHANTOM = {"count": "number of images", "size": "pixels per side", "classes": "classes, 2 to 4"}
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("what", type=str, metavar="WHAT", help="a folder, the name of a data set, or phantom")
+    parser.add_argument("--out", type=str, required=True, help="where the prepared set goes")
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch the data set from its official address to --source first (kvasir-seg, promise12, msd-heart, "
+        "msd-brain); goes on where it stopped",
+    )
+    parser.add_argument("--name", type=str, default=None, help="what the set is called in reports")
+    parser.add_argument("--seed", type=int, default=0, help="of splits, gold and phantom images")
+    parser.add_argument(
+        "--gold",
+        type=str,
+        default=None,
+        help="gold cases among the training cases of a data set or phantom: a number, a share such as 0.02, or a file "
+        "of ids (a folder of your own names its gold in gold/ or gold.txt)",
+    )
+    parser.add_argument("--limit", type=int, default=None, help="use only so many training cases")
+    for role, purpose in (("val", "validation"), ("test", "the test")):
+        by_default = "by default 0.1, of phantom images " + ("0.2" if role == "test" else "0.1")
+        parser.add_argument(
+            f"--{role}",
+            type=float,
+            default=None,
+            help=f"share of cases for {purpose} where none is given ({by_default})",
+        )
+    parser.add_argument(
+        "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"
+    )
+    parser.add_argument("--ignore", type=str, default=None, help="mask values of unknown pixels: 9 or 9,200")
+    parser.add_argument(
+        "--region",
+        type=str,
+        action="append",
+        default=None,
+        help="a union of classes that is scored beside them, such as core:2,3; once for each",
+    )
+    for name, what in _PHANTOM.items():
+        default = getattr(PhantomOptions, name)
+        parser.add_argument(
+            f"--{name}", type=int, default=None, help=f"phantom: {what} (by default {default})"
+        )
+    parser.add_argument(
+        "--spacing", type=str, default=None, help="a folder: size of a pixel in mm, ROW,COLUMN or one number"
+    )
+    add_volume_options(parser)
+    parser.add_argument(
+        "--edges",
+        type=str,
+        default=DEFAULT,
+        metavar="pidinet|none|FILE",
+        help="who finds the edges that join the boundary (eq. 8), once per image: the detector of the package, nobody, "
+        "or PiDiNet with the weights of a file, such as a published table5_pidinet.pth",
+    )
+    parser.add_argument("--json", action="store_true", help="print what was written as one JSON object")
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Prepare, and say what was written and what is worth knowing."""
+    refuse_occupied(Path(options.out))
+    if options.download:
+        download_source(options, console)
+    with progress_bar(console, "preparing") as advance:
+        report = _prepare(options, advance, console)
+    findings = [finding for finding in report.findings if finding.code != "estimate"]  # told before the work
+    for finding in findings[:_SHOWN]:
+        line = Text.assemble((finding.severity, "yellow"), f": {finding.sentence}")
+        console.print(line, soft_wrap=True)
+    if len(findings) > _SHOWN:
+        beside = "" if options.source is None else f" --source {options.source}"
+        more = f"... {len(findings) - _SHOWN} more: metadcseg check {options.what}{beside}"
+        console.print(more, markup=False, highlight=False, soft_wrap=True)
+    if options.json:
+        print_json(report.to_dict())
+        return 0
+    roles = ", ".join(f"{number} {role}" for role, number in report.cases.items())
+    size = f"{report.raw_bytes / 2**20:.0f} MiB of pixels"
+    edges = "no edges" if report.edges is None else f"edges by {report.edges['detector']}"
+    plain_output().print(f"{report.path}: {roles}; classes {', '.join(report.classes)}; {edges}; {size}")
+    return 0
+
+
+def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
+    out = Path(options.out)
+    seed = check_seed(options.seed)
+    shares = {"seed": seed, "limit": options.limit, "edges": options.edges}
+    shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
+    if options.what in NAMES:
+        return prepare_known(options, advance, console)
+    refuse_misspelt(options.what, "phantom", "kvasir-seg")
+    command = f"prepare {options.what}"
+    refuse(options, command, *PATTERN_OPTIONS)
+    if options.what in ("phantom", "kvasir-seg"):
+        refuse_volume_options(options)
+    if options.what == "phantom":
+        refuse(options, command, "source", "remap", "ignore", "region", "limit", "spacing")
+        changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
+        drawn = PhantomOptions(**changed, seed=seed)
+        gold = drawn_gold(options.gold)
+        counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
+        number = max(1, round(gold * drawn.count)) if isinstance(gold, float) else gold
+        return prepare_cases(
+            phantom_cases(drawn, gold=number, **counts),
+            out,
+            name=options.name or "phantom",
+            source={"source": "phantom", **asdict(drawn)},
+            edges=options.edges,
+            progress=advance,
+        )
+    if options.what == "kvasir-seg":
+        refuse(options, command, "remap", "ignore", "region", "spacing", *_PHANTOM)
+        if options.source is None:
+            raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
+        named = {"name": options.name} if options.name else {}
+        gold = drawn_gold(options.gold)
+        chosen = named if gold is None else {**named, "gold": gold}
+        if Path(options.source).is_dir() and not options.download:  # which has said so already
+            console.print(Text(whose(KVASIR_SEG)), soft_wrap=True)
+        return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
+    refuse(options, command, "source", "gold", *_PHANTOM)
+    if holds_volumes(Path(options.what)):
+        return prepare_volume_folder(options, advance, console)
+    refuse_volume_options(options)
+    return prepare_folder(
+        Path(options.what),
+        out,
+        name=options.name,
+        remap=remap_of(options),
+        regions=parse_regions(options.region or ()),
+        spacing=None if options.spacing is None else _spacing(options.spacing),
+        progress=advance,
+        **shares,
+    )
+
+
+def _spacing(text: str) -> tuple[float, float]:
+    """Return (row, column) in mm from one number for both, or two with a comma."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 < number < float("inf") for number in numbers):
+        raise InputError(
+            f"--spacing must be one or two numbers above 0 in mm, such as 0.5 or 0.5,0.7, got '{text}'"
+        )
+    return numbers[0], numbers[-1]
+
+
+def _part(role: str, share: float | None, count: int) -> int | None:
+    """Return how many of ``count`` cases a share is; None leaves it to the source."""
+    if share is None:
+        return None
+    if not 0 <= share < 1:
+        raise InputError(f"--{role} must be a share from 0 to below 1, got {share:g}")
+    return round(share * count)

@@ -1,0 +1,65 @@
+"""``metadcseg split``: the same prepared set under other roles."""
+
+from collections import Counter
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from metadcseg.cli.commands.console import check_seed, parse_gold, plain_output, print_json
+from metadcseg.data.splits.folds import gold_roles, hold_out_roles, units_of
+from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
+from metadcseg.data.splits.resplit import resplit_set
+from metadcseg.data.store.reader import ROLES, PreparedSet
+
+DESCRIPTION = """Draw new roles for a clean prepared set and write it under them (images and masks are linked, not
+copied). Patients, volumes and equal images stay whole; validation and test get their share of little and of much
+foreground. The same seed draws the same roles."""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("set", type=str, help="a clean prepared set")
+    parser.add_argument("--out", type=str, required=True, help="where the set with the new roles goes")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another draw")
+    parser.add_argument("--val", type=float, default=0.1, help="share for validation")
+    parser.add_argument("--test", type=float, default=0.1, help="share for the test")
+    parser.add_argument(
+        "--gold",
+        type=str,
+        default="0.02",
+        help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, or a "
+        "share of the slices of volumes such as slices:0.02",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="validation and test stay as they are: only gold is drawn anew"
+    )
+    parser.add_argument("--json", action="store_true", help="print the roles as one JSON object")
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Draw, write, and say how many there are of each."""
+    source, seed, gold = (
+        PreparedSet.open(Path(options.set)),
+        check_seed(options.seed),
+        parse_gold(options.gold),
+    )
+    with console.status("reading every mask"):
+        units = units_of(source)
+    note = {"seed": seed, "gold": options.gold}
+    if options.keep:
+        roles = gold_roles(source, seed=seed, gold=gold)
+    else:
+        roles = hold_out_roles(units, seed=seed, val=options.val, test=options.test, gold=gold)
+        note |= {"val": options.val, "test": options.test}
+    kept = kept_slices(source, roles, gold, seed=seed) if isinstance(gold, GoldSlices) else {}
+    resplit_set(source, Path(options.out), roles, note=note, kept=kept)
+    if options.json:
+        print_json({"path": options.out, "roles": roles, **({"gold_slices": kept} if kept else {})})
+        return 0
+    counts = Counter(roles.values())
+    what = "volumes" if source.volumes else "images"
+    told = ", ".join(f"{counts[role]} {role}" for role in ROLES)
+    held = f"; {sum(map(len, kept.values()))} slices are gold" if kept else ""
+    plain_output().print(f"{options.out}: {told} ({what}){held}")
+    return 0

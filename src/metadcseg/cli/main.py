@@ -1,0 +1,148 @@
+"""The command ``metadcseg``: reads the command line, runs one command, and turns failures into one sentence.
+
+Results go to standard output, everything else (progress, notes, errors) to standard error. Exit status: 0 done,
+1 a failure of ours, 2 something given was wrong, 130 stopped by Ctrl-C or SIGTERM after saving.
+"""
+
+import gc
+import io
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from types import FrameType, ModuleType
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+import metadcseg
+from metadcseg.cli.commands import COMMANDS
+from metadcseg.cli.commands.console import INTERRUPTED
+from metadcseg.errors import InputError, SaidByFirst, unknown_name
+from metadcseg.imports import without_collector
+from metadcseg.cli.parsing import parse
+
+_USAGE = f"""\
+metadcseg {metadcseg.__version__}: train medical segmentation networks on imperfect masks and a few verified ones
+
+usage: metadcseg COMMAND [OPTIONS]        (metadcseg COMMAND --help explains each)
+
+  demo       the whole story on built-in images, in a few minutes: ends with a page to look at
+  prepare    read a folder of images and masks (or a known data set) into a prepared set
+  check      find what is wrong with a folder or a prepared set before training on it
+  corrupt    inject label noise of a chosen rate into a set's training masks (for experiments)
+  split      give a prepared set other roles: which cases train, validate, test, and are verified
+  export-nnunet    write a set with its noisy labels as a raw folder of nnU-Net, to compare with
+  train      train a network
+  cross-validate   train and test on every fold of a set in turn
+  evaluate   score a trained network against reference masks
+  predict    segment new images
+  benchmark  carry out a grid of data sets, noise, methods and seeds
+  report     make tables and figures of a benchmark, beside the numbers of the paper
+
+on your own folder (images/, masks/ and gold/, matched by file name):
+  metadcseg check my_folder
+  metadcseg prepare my_folder --out my_set
+  metadcseg train --data my_set --out my_run --config small
+  metadcseg evaluate my_run
+  metadcseg predict my_run new_images --out new_masks
+"""
+
+
+_NO_MEMORY = (
+    "the memory does not suffice: lower training.batch, training.size or network.width, or end other programs"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words after ``metadcseg``; those of this process by default.
+
+    Returns:
+        The exit status: 0, 1, 2 or 130.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_USAGE)
+        return 0
+    if words[0] in ("-V", "--version"):
+        sys.stdout.write(f"metadcseg {metadcseg.__version__}\n")
+        return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
+        sys.stdout.reconfigure(errors="backslashreplace")
+    console = Console(stderr=True, emoji=False)
+    try:
+        with _sigterm_as_interrupt():
+            return _run(words[0], words[1:], console)
+    except SaidByFirst:  # this process is one of several, and another speaks
+        return 2
+    except InputError as error:
+        return _complain(console, str(error), 2, words)
+    except KeyboardInterrupt:
+        return _complain(console, "stopped", INTERRUPTED, words)
+    except SystemExit as stop:  # --help of a command
+        return stop.code if isinstance(stop.code, int) else 0
+    except Exception as error:
+        if isinstance(error, MemoryError) or re.search("out of memory|allocate memory", str(error)):
+            return _complain(console, _NO_MEMORY, 2, words)
+        what = f"an unexpected failure, which is our fault: {type(error).__name__}: {error}"
+        return _complain(console, f"{what} (--debug shows where)", 1, words)
+
+
+def _run(name: str, words: list[str], console: Console) -> int:
+    if name not in COMMANDS:
+        raise unknown_name("command", name, COMMANDS)
+    command = _load(COMMANDS[name])
+    parser = ArgumentParser(prog=f"metadcseg {name}", description=command.DESCRIPTION, exit_on_error=False)
+    command.add_options(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
+    options = parse(parser, words)
+    options["given"] = tuple(word.partition("=")[0] for word in words if word.startswith("--"))
+    status: int = command.run(options, console)
+    return status
+
+
+def _load(module: str) -> ModuleType:
+    """Import a command; what the libraries of a process's first one make stays: no garbage is looked for in it."""
+    if module in sys.modules or gc.get_freeze_count():
+        return import_module(module)
+    try:
+        with without_collector():
+            return import_module(module)
+    finally:
+        gc.freeze()
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM, and a lost terminal, do what Ctrl-C does, so that half-written files are cleared away."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heard = [number for number in asked if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores
+    before = {number: signal.signal(number, interrupt) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _complain(console: Console, sentence: str, status: int, words: Sequence[str]) -> int:
+    """Say what is wrong on one line, show where with ``--debug``, and return the status."""
+    line = " ".join(sentence.splitlines())
+    console.print(f"metadcseg: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if "--debug" in words:
+        traceback.print_exc()
+    return status

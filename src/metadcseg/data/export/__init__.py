@@ -1,0 +1,1 @@
+"""Prepared sets in the layouts of other tools."""

@@ -1,0 +1,204 @@
+"""Write a prepared set as a raw folder of nnU-Net (version 2), so that nnU-Net can be run on the same noisy labels.
+
+Images are written as the set has them (normalised, cropped and resampled as it was prepared), one NIfTI file per
+channel; 2D images are volumes of one slice. Labels are those given: of training cases noisy ones, of gold cases
+verified ones.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.data.formats.geometry import UNKNOWN_AFFINE
+from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
+from metadcseg.data.store.layout import UNKNOWN_LABEL
+from metadcseg.errors import InputError
+from metadcseg.files import cannot_write
+
+Progress = Callable[[int, int], object]
+"""Called with how many cases are written, of how many."""
+
+_ENDING = ".nii.gz"
+_README = """{folder}: {name} as metadcseg has it, for nnU-Net version 2.
+
+    export nnUNet_raw={parent}  nnUNet_preprocessed=...  nnUNet_results=...
+    nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity
+    cp {folder}/splits_final.json $nnUNet_preprocessed/{base}/
+    nnUNetv2_train {number} {configuration} 0
+    nnUNetv2_predict -i {folder}/imagesTs -o predictions -d {number} -c {configuration} -f 0
+    nnUNetv2_evaluate_simple {folder}/labelsTs predictions -l {labels}
+
+imagesTr, labelsTr: {train} training cases with the labels given, {gold} of them gold (verified), and {val} validation
+cases; splits_final.json has nnU-Net validate on those. imagesTs, labelsTs: {test} test cases and their references.
+{ignored}Images are normalised, cropped and resampled as in the set: scores are of that grid.
+"""
+
+
+def export_nnunet(
+    prepared: PreparedSet, out: Path, *, number: int = 500, progress: Progress | None = None
+) -> Path:
+    """Write a set as ``OUT/DatasetNNN_NAME``, whole or not at all.
+
+    Args:
+        prepared: the set, with noise or without.
+        out: the folder that nnU-Net calls ``nnUNet_raw``; made where missing.
+        number: of the data set for nnU-Net, 1 to 999.
+        progress: called after every case.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        InputError: where the number is taken or none, slices of a volume were dropped, there is nothing to train on,
+            stored bytes are damaged, or the disk is full.
+    """
+    if not 1 <= number <= 999:
+        raise InputError(f"--id must be a number from 1 to 999, got {number}")
+    base = f"Dataset{number:03d}_{_plain(prepared.name)}"
+    taken = sorted(out.glob(f"Dataset{number:03d}_*")) if out.is_dir() else []
+    if taken:
+        raise InputError(f"{taken[0]} has the number {number} already: choose another --id or --out")
+    units: Sequence[Case | StoredVolume] = prepared.volumes or prepared.cases
+    names = _names([unit.id for unit in units])
+    roles = {
+        role: [names[unit.id] for unit in units if unit.role == role]
+        for role in ("train", "gold", "val", "test")
+    }
+    if not roles["train"] + roles["gold"]:
+        raise InputError(f"{prepared.path} has no case to train on: prepare it with some")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{base}.partial-", dir=out))
+        try:
+            ignored = False
+            for done, unit in enumerate(units, start=1):
+                ignored |= _write(prepared, unit, work, names[unit.id])
+                if progress is not None:
+                    progress(done, len(units))
+            _describe(prepared, work, (out / base).resolve(), number, roles, ignored)
+            work.chmod(0o755)
+            work.rename(out / base)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    return out / base
+
+
+def stored_affine(placement: Placement) -> NDArray[np.float64]:
+    """Return where the voxels of a volume's stored stack lie in the world, 4 x 4, axes in the order of the file.
+
+    Example:
+        >>> from metadcseg.data.formats.geometry import Grid
+        >>> grid = Grid((8, 8, 4), ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 3, 0), (0, 0, 0, 1)))
+        >>> half = Placement(grid, axis=2, box=((0, 8), (0, 8), (1, 4)), height=4, width=8)
+        >>> stored_affine(half)[:3].tolist()
+        [[2.0, 0.0, 0.0, 0.5], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 3.0, 3.0]]
+    """
+    sizes = np.ones(3)
+    sizes[placement.axis] = placement.slices
+    sizes[list(placement.plane)] = placement.height, placement.width
+    to_file = np.eye(4)
+    for axis, (low, high) in enumerate(placement.box):
+        scale = (high - low) / sizes[axis]
+        to_file[axis, axis], to_file[axis, 3] = scale, low + 0.5 * scale - 0.5
+    affine: NDArray[np.float64] = np.array(placement.grid.affine, dtype=float) @ to_file
+    return affine
+
+
+def _write(prepared: PreparedSet, unit: Case | StoredVolume, work: Path, name: str) -> bool:
+    """Write images and label of a case; return whether pixels of it are unknown."""
+    cases, axis, affine = _cases(prepared, unit)
+    part = "Ts" if unit.role == "test" else "Tr"
+    for channel in range(prepared.channels):
+        planes = np.stack([prepared.image(case)[..., channel] for case in cases]).astype(np.float32)
+        _save(work / f"images{part}" / f"{name}_{channel:04d}{_ENDING}", np.moveaxis(planes, 0, axis), affine)
+    best = unit.role == "test"
+    read = [prepared.truth if best and case.has_truth else prepared.label for case in cases]
+    labels = np.stack([mask(case) for mask, case in zip(read, cases, strict=True)])
+    unknown = labels == UNKNOWN_LABEL
+    labels[unknown] = len(prepared.classes)  # nnU-Net wants its ignore label to be the one after the last
+    _save(work / f"labels{part}" / f"{name}{_ENDING}", np.moveaxis(labels, 0, axis), affine)
+    return bool(unknown.any())
+
+
+def _cases(
+    prepared: PreparedSet, unit: Case | StoredVolume
+) -> tuple[Sequence[Case], int, NDArray[np.float64]]:
+    """Return the slices, the axis that they are stacked along, and where they lie."""
+    if isinstance(unit, Case):
+        affine = np.array(UNKNOWN_AFFINE, dtype=float)
+        if unit.spacing is not None:
+            affine[0, 0], affine[1, 1] = unit.spacing
+        return (unit,), 2, affine
+    cases = prepared.slices_of(unit)
+    if len(cases) != unit.placement.slices:
+        raise InputError(
+            f"volume '{unit.id}' holds {len(cases)} of its {unit.placement.slices} slices: prepare it with --empty "
+            "keep, and count gold in volumes, not in slices"
+        )
+    return cases, unit.placement.axis, stored_affine(unit.placement)
+
+
+def _save(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, affine), path)
+
+
+def _describe(
+    prepared: PreparedSet, work: Path, folder: Path, number: int, roles: dict[str, list[str]], ignored: bool
+) -> None:
+    labels = {name: value for value, name in enumerate(prepared.classes)}
+    if ignored:
+        labels["ignore"] = len(labels)
+    training = roles["train"] + roles["gold"]
+    said = {
+        "channel_names": {str(channel): f"channel {channel}" for channel in range(prepared.channels)},
+        "labels": labels,
+        "numTraining": len(training) + len(roles["val"]),
+        "file_ending": _ENDING,
+        "name": prepared.name,
+        "description": f"exported by metadcseg from the set {prepared.fingerprint[:12]}",
+    }
+    (work / "dataset.json").write_text(json.dumps(said, indent=2) + "\n")
+    split = [{"train": sorted(training), "val": sorted(roles["val"] or training)}]
+    (work / "splits_final.json").write_text(json.dumps(split, indent=2) + "\n")
+    text = _README.format(
+        folder=folder,
+        base=folder.name,
+        parent=folder.parent,
+        name=prepared.name,
+        number=number,
+        configuration="3d_fullres" if prepared.volumes else "2d",
+        labels=" ".join(str(value) for value in range(1, len(prepared.classes))),
+        ignored="Unknown pixels have the label ignore.\n" if ignored else "",
+        **{role: len(names) if role != "train" else len(training) for role, names in roles.items()},
+    )
+    (work / "README.txt").write_text(text)
+
+
+def _names(ids: Sequence[str]) -> dict[str, str]:
+    """Return id -> name of its files, no two alike on any disk."""
+    taken: set[str] = set()
+    names = {}
+    for id in ids:
+        candidates: Iterator[str] = (
+            f"{_plain(id)}{end}" for end in ("", *(f"-{n}" for n in range(2, len(ids) + 2)))
+        )
+        name = next(candidate for candidate in candidates if candidate.casefold() not in taken)
+        taken.add(name.casefold())
+        names[id] = name
+    return names
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "set"

@@ -1,0 +1,243 @@
+"""Read 2D images and masks (PNG, JPEG, TIFF) into arrays, suspicious of every file.
+
+Conventions:
+
+- An image becomes (H, W, 1) where the file is grey and (H, W, 3) where it has colour. Transparency is
+  dropped, and said. CMYK, YCbCr and coloured palettes become RGB; 1-bit becomes 0 and 255; 32-bit integers
+  become uint16 where they fit and float32 where they do not. Pillow keeps 8 of the 16 bits of colour files;
+  that is said.
+- A mask becomes (H, W) integers as stored: *what they mean* is decided in `metadcseg.data.prepare.labels`. A mask in
+  colour is refused unless its channels agree. A palette in colour stands for its indices, a grey palette for
+  its grey levels.
+- An orientation tag (EXIF) is applied to images and masks alike: a mask is drawn on what a viewer shows.
+- The size is read from the header and capped before a pixel is decoded. Files of several frames are refused.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from metadcseg.errors import InputError
+
+SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
+"""Names of files that are read as images, in lower case."""
+
+MAX_PIXELS = 100_000_000
+"""No file of more pixels is decoded: a few bytes can claim to be an image that fills the memory."""
+
+_FORMATS = ("PNG", "JPEG", "TIFF")
+_LOSSY_TOLERANCE = 16  # grey saved as colour JPEG: the channels differ by rounding only
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded file.
+
+    Args:
+        array: (H, W, C) uint8, uint16 or float32 for an image; (H, W) integers for a mask.
+        lossy: whether the format changes pixel values (JPEG).
+        notes: sentences about what was changed while reading.
+    """
+
+    array: NDArray[Any]
+    lossy: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files in a folder, by name; hidden files are passed over.
+
+    Raises:
+        InputError: where the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder")
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+
+
+def read_image(path: Path) -> Picture:
+    """Read an image.
+
+    Args:
+        path: a PNG, JPEG or TIFF file.
+
+    Returns:
+        The picture, (H, W, C) uint8, uint16 or float32 with C = 1 or 3.
+
+    Raises:
+        InputError: where the file cannot be read, holds several frames, or NaN or infinite values.
+    """
+    with _opened(path) as image:
+        notes = _image_notes(path, image)
+        lossy = image.format in ("JPEG", "MPO")
+        upright = ImageOps.exif_transpose(image)
+        array = np.array(
+            upright.convert("L" if _is_grey(upright) else "RGB") if _needs_8_bit(upright) else upright
+        )
+    array = _supported(array)
+    if array.dtype == np.float32 and not np.isfinite(array).all():
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+        raise InputError(
+            f"{path}: {bad} of {array.size} values are NaN or infinite: replace them and save it again"
+        )
+    return Picture(np.atleast_3d(array), lossy, notes)
+
+
+def read_mask(path: Path) -> Picture:
+    """Read a mask as it is stored, without deciding what its values mean.
+
+    Args:
+        path: a PNG, JPEG or TIFF file.
+
+    Returns:
+        The picture, (H, W) uint8, uint16 or int32.
+
+    Raises:
+        InputError: where the file cannot be read, is in colour, or holds values that are no integers.
+    """
+    with _opened(path) as image:
+        lossy = image.format in ("JPEG", "MPO")
+        upright = ImageOps.exif_transpose(image)
+        notes: tuple[str, ...] = ()
+        if upright.mode == "P" and not _is_grey(upright):
+            notes = (f"{path}: a palette in colour, its indices are taken as labels",)
+            array = np.array(upright)
+        elif upright.mode in ("1", "P", "LA", "La", "PA"):
+            array = np.array(upright.convert("L"))
+        else:
+            array = np.array(upright)
+    if array.ndim == 3:
+        array = _one_channel(path, array[:, :, :3], lossy)
+    return Picture(_integers(path, array), lossy, notes)
+
+
+def with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Return an image with the set's number of channels: grey is repeated, colour stays.
+
+    Args:
+        image: (H, W, 1) or (H, W, channels).
+        channels: 1 or 3.
+
+    Example:
+        >>> with_channels(np.zeros((4, 5, 1), np.uint8), 3).shape
+        (4, 5, 3)
+    """
+    return image if image.shape[2] == channels else np.repeat(image, channels, axis=2)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open a file; whatever a damaged one raises, here or in the block, becomes one sentence."""
+    try:
+        # Pillow warns of large and odd files; our own limit and the decoder's errors decide here
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                _check_header(path, image)
+                yield image
+    except (InputError, KeyboardInterrupt):
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except UnidentifiedImageError as error:
+        what = (
+            "is empty"
+            if path.stat().st_size == 0
+            else "is not a PNG, JPEG or TIFF image, or its header is damaged"
+        )
+        raise InputError(f"{path} {what}: save it again in one of these formats") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "far more") from error
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory: make it smaller") from error
+    except Exception as error:  # decoders raise anything on hostile files
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise InputError(
+            f"{path} is damaged and cannot be read ({reason}): restore or export it again"
+        ) from error
+
+
+def _check_header(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise InputError(f"{path}: an image of {height} x {width} pixels has no content: export it again")
+    if width * height > MAX_PIXELS:
+        raise _too_large(path, f"{height} x {width}")
+    frames = getattr(image, "n_frames", 1)
+    if (
+        frames > 1 and image.format != "MPO"
+    ):  # phones add a preview to a JPEG; the first frame is the photograph
+        raise InputError(
+            f"{path} holds {frames} frames, a single one is allowed: save each as a file of its own"
+        )
+
+
+def _too_large(path: Path, got: str) -> InputError:
+    return InputError(
+        f"{path}: at most {MAX_PIXELS // 10**6} megapixels are read, got {got}: tile or shrink it"
+    )
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode in ("P", "PA"):
+        palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+        return bool((palette == palette[:, :1]).all())
+    return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+
+
+def _needs_8_bit(image: Image.Image) -> bool:
+    """Return whether Pillow has to convert a mode that is neither grey of full depth nor RGB."""
+    return not (image.mode in ("L", "F", "RGB") or image.mode.startswith("I"))
+
+
+def _image_notes(path: Path, image: Image.Image) -> tuple[str, ...]:
+    notes = []
+    if image.mode in ("RGBA", "LA", "La", "PA", "RGBa") or "transparency" in image.info:
+        notes.append(f"{path}: its transparency is dropped")
+    tiles = getattr(
+        image, "tile", []
+    )  # how the decoder will unpack the file: (codec, extents, offset, raw mode)
+    if image.mode.startswith("RGB") and tiles and ";16" in str(tiles[0][3]):
+        notes.append(f"{path}: of the 16 bits per colour only 8 are kept")
+    return tuple(notes)
+
+
+def _supported(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an image in one of the three types of a prepared set."""
+    if array.dtype == np.uint8 or array.dtype == np.uint16:
+        return array
+    if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= np.iinfo(np.uint16).max:
+        return array.astype(np.uint16)
+    return array.astype(np.float32)
+
+
+def _one_channel(path: Path, colours: NDArray[Any], lossy: bool) -> NDArray[Any]:
+    """Return the grey of a mask that was saved in colour though its channels agree."""
+    spread = int(np.ptp(colours.astype(np.int16), axis=2).max())
+    if spread > (_LOSSY_TOLERANCE if lossy else 0):
+        raise InputError(
+            f"{path} is in colour, a mask has one channel of class numbers: save it as a grey PNG"
+        )
+    return np.ascontiguousarray(colours[:, :, 1])
+
+
+def _integers(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind in "iu":
+        native: NDArray[Any] = array.astype(array.dtype.newbyteorder("="))
+        return native
+    if not np.isfinite(array).all():
+        raise InputError(f"{path}: a mask must not hold NaN or infinite values: save class numbers instead")
+    whole = np.rint(array)
+    if (whole != array).any() or np.abs(whole).max() > np.iinfo(np.int32).max:
+        raise InputError(
+            f"{path}: a mask holds whole class numbers, got fractions: threshold it and save it again"
+        )
+    return np.asarray(whole, np.int32)

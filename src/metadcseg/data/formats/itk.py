@@ -1,0 +1,136 @@
+"""MetaImage (.mha, .mhd with its data file) and NRRD (.nrrd, .nhdr), by SimpleITK.
+
+A header names the file that holds the voxels. It must lie beside the header and hold as many bytes as the header says:
+both are looked at before anything is decoded.
+"""
+
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from metadcseg.data.formats.geometry import Grid, as_affine
+from metadcseg.errors import InputError
+
+SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+_HEADER_BYTES = 65_536
+_DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*[=:]|data ?file:=?)\s*(.+?)\s*$", re.I | re.M)
+_DETACHED = (".mhd", ".nhdr")
+_BYTES = {
+    sitk.sitkInt8: 1, sitk.sitkUInt8: 1, sitk.sitkInt16: 2, sitk.sitkUInt16: 2, sitk.sitkInt32: 4,
+    sitk.sitkUInt32: 4, sitk.sitkInt64: 8, sitk.sitkUInt64: 8, sitk.sitkFloat32: 4, sitk.sitkFloat64: 8,
+    sitk.sitkVectorInt8: 1, sitk.sitkVectorUInt8: 1, sitk.sitkVectorInt16: 2, sitk.sitkVectorUInt16: 2,
+    sitk.sitkVectorInt32: 4, sitk.sitkVectorUInt32: 4, sitk.sitkVectorFloat32: 4, sitk.sitkVectorFloat64: 8,
+}  # fmt: skip
+
+
+def head(path: Path) -> tuple[Grid, int]:
+    """Return grid and number of channels, no voxel decoded."""
+    reader = _header(path)
+    size, direction = reader.GetSize(), np.array(reader.GetDirection())
+    dimensions = len(size)
+    turned = direction.reshape(dimensions, dimensions)[:3, :3] * np.array(reader.GetSpacing()[:3])
+    affine = np.eye(4)
+    affine[:3, :3] = _LPS_TO_RAS @ turned
+    affine[:3, 3] = _LPS_TO_RAS @ np.array(reader.GetOrigin()[:3])
+    channels = reader.GetNumberOfComponents() * (size[3] if dimensions == 4 else 1)
+    return Grid((size[0], size[1], size[2]), as_affine(affine)), channels
+
+
+def voxels(path: Path) -> NDArray[Any]:
+    """Return (X, Y, Z, C) as stored."""
+    reader = _header(path)
+    _check_data(path, reader)
+    array = sitk.GetArrayFromImage(reader.Execute())  # (Z, Y, X), (Z, Y, X, C) or (T, Z, Y, X)
+    if reader.GetDimension() == 4:
+        array = np.moveaxis(array, 0, -1)
+    ordered: NDArray[Any] = array.reshape(*array.shape[:3], -1).transpose(2, 1, 0, 3)
+    return ordered
+
+
+def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) -> None:
+    """Write labels on a grid, taken to the last bit from ``like`` where that is such a file."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
+    if like is not None and like.suffix.lower() in SUFFIXES:
+        reader = _header(like)
+        dimensions = reader.GetDimension()
+        direction = np.array(reader.GetDirection()).reshape(dimensions, dimensions)[:3, :3]
+        image.SetSpacing(reader.GetSpacing()[:3])
+        image.SetOrigin(reader.GetOrigin()[:3])
+    else:
+        affine = np.array(grid.affine)
+        spacing = grid.spacing()
+        direction = _LPS_TO_RAS @ affine[:3, :3] / np.array(spacing)
+        image.SetSpacing(spacing)
+        image.SetOrigin((_LPS_TO_RAS @ affine[:3, 3]).tolist())
+    image.SetDirection(direction.flatten().tolist())
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def _header(path: Path) -> sitk.ImageFileReader:
+    _beside(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    if reader.GetDimension() not in (3, 4):
+        raise InputError(
+            f"{path} has {reader.GetDimension()} dimensions, a volume has 3 (or 4, with channels)"
+        )
+    if reader.GetPixelIDValue() not in _BYTES:
+        raise InputError(f"{path} holds {reader.GetPixelID()} voxels: export it as plain numbers")
+    return reader
+
+
+def _beside(path: Path) -> Path | None:
+    """Return the file that a header names for its voxels, None where they follow the header itself."""
+    with path.open("rb") as file:
+        text = file.read(_HEADER_BYTES).decode("latin-1")
+    named = _DATA_FILE.findall(text)
+    if path.suffix.lower() in _DETACHED and len(named) != 1:
+        raise InputError(
+            f"{path} must name one file for its voxels in its first 64 KiB, got {len(named)}: export it again"
+        )
+    if not named or named[0].upper() == "LOCAL":
+        return None
+    name = named[0]
+    if Path(name).name != name or name.upper().startswith("LIST") or "%" in name:
+        raise InputError(
+            f"{path} names '{name}' for its voxels, which must be one file beside it: export it again"
+        )
+    data = path.with_name(name)
+    if not data.is_file():
+        raise InputError(f"{path} needs {name} beside it, which holds its voxels: copy that file as well")
+    return data
+
+
+def _check_data(path: Path, reader: sitk.ImageFileReader) -> None:
+    """Compare the bytes of a data file of its own with what the header says; ITK's readers do not always."""
+    data = _beside(path)
+    if data is None or not re.search(r"^\s*ElementDataFile", path.read_text("latin-1"), re.M):
+        return
+    wanted = (
+        int(np.prod(reader.GetSize())) * reader.GetNumberOfComponents() * _BYTES[reader.GetPixelIDValue()]
+    )
+    compressed = re.search(r"^\s*CompressedData\s*[=:]\s*True", path.read_text("latin-1"), re.I | re.M)
+    got = _inflated(data, wanted) if compressed else data.stat().st_size
+    if got < wanted or (compressed and got != wanted):
+        raise InputError(
+            f"{data} must hold {wanted} bytes of voxels for {path.name}, got {got}: copy it again"
+        )
+
+
+def _inflated(data: Path, most: int) -> int:
+    """Return how many bytes a zlib stream holds; stops soon after more than ``most``."""
+    stream, count = zlib.decompressobj(), 0
+    with data.open("rb") as file:
+        while count <= most and (piece := file.read(2**20)):
+            while piece and count <= most:
+                count += len(stream.decompress(piece, 2**24))
+                piece = stream.unconsumed_tail
+    return count

@@ -1,0 +1,64 @@
+"""NIfTI files (.nii, .nii.gz), by nibabel."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.data.formats.geometry import Grid, as_affine
+from metadcseg.errors import InputError
+
+SUFFIXES = (".nii", ".nii.gz")
+
+
+def head(path: Path) -> tuple[Grid, int]:
+    """Return grid and number of channels, no voxel decoded."""
+    shape, channels = _shape(path, _opened(path))
+    return Grid(shape, as_affine(_opened(path).affine)), channels
+
+
+def voxels(path: Path) -> NDArray[Any]:
+    """Return (X, Y, Z, C) as stored, slope and intercept applied."""
+    image = _opened(path)
+    shape, channels = _shape(path, image)
+    return np.asarray(image.dataobj).reshape(*shape, channels)
+
+
+def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) -> None:
+    """Write labels, with the codes and units of ``like`` where that is a NIfTI file."""
+    if like is None or not like.name.endswith(SUFFIXES):
+        image = nibabel.Nifti1Image(labels, np.array(grid.affine))
+        image.set_qform(image.affine, 1)
+        image.set_sform(image.affine, 1)
+    else:
+        original = _opened(like)
+        header = original.header.copy()
+        header.set_data_dtype(np.uint8)
+        header["cal_max"] = header["cal_min"] = 0
+        image = type(original)(labels, original.affine, header)
+    image.header.set_slope_inter(1, 0)
+    nibabel.save(image, path)
+
+
+def _opened(path: Path) -> Any:
+    image = nibabel.load(path)
+    if not isinstance(image, nibabel.Nifti1Pair):
+        raise InputError(f"{path} is not a NIfTI file: export it again")
+    return image
+
+
+def _shape(path: Path, image: Any) -> tuple[tuple[int, int, int], int]:
+    if image.get_data_dtype().kind not in "iuf":
+        raise InputError(
+            f"{path} holds colours or complex numbers: export it as one number per voxel and channel"
+        )
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 5 and shape[3] == 1:
+        shape = (*shape[:3], shape[4])
+    if len(shape) not in (3, 4):
+        raise InputError(f"{path} must hold a volume (X, Y, Z) or (X, Y, Z, channels), got {image.shape}")
+    return (shape[0], shape[1], shape[2]), shape[3] if len(shape) == 4 else 1

@@ -1,0 +1,304 @@
+"""Read and write volumes of any kind: NIfTI, MetaImage, NRRD, HDF5, and DICOM series.
+
+- The order of the axes is that of the file, (X, Y, Z); where a voxel lies is in the grid's affine, in mm, RAS+. What
+  comes as LPS (DICOM, MetaImage, NRRD) is turned into RAS+.
+- Channels are the fourth axis of a file, or files of their own on the same grid.
+- Sizes are read from headers and capped before a voxel is decoded.
+- HDF5 files say nothing about the world: their grid is not known, and no number in mm is computed.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.data import volume_dicom, volume_hdf5, volume_itk, volume_nifti
+from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.errors import InputError
+
+VOLUME_SUFFIXES = (*volume_nifti.SUFFIXES, *volume_itk.SUFFIXES, *volume_hdf5.SUFFIXES)
+"""Ends of the names of files that are read as volumes, in lower case."""
+
+MAX_VALUES = 2**31
+"""No file of more numbers is decoded: a few bytes can claim to be a volume that fills the memory."""
+
+_WHOLE = 1e-3  # labels stored as fractions may be off a whole number by so much
+_Result = TypeVar("_Result")
+
+
+def is_volume_file(path: Path) -> bool:
+    """Return whether a name is one of a volume file; a folder is where it holds DICOM slices.
+
+    Example:
+        >>> is_volume_file(Path("brain.nii.gz")), is_volume_file(Path("polyp.png"))
+        (True, False)
+    """
+    return path.name.lower().endswith(VOLUME_SUFFIXES) or (path.is_dir() and volume_dicom.is_series(path))
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without the suffix of its format, which may have two dots.
+
+    Example:
+        >>> stem_of(Path("images/la_005.nii.gz")), stem_of(Path("a.b.mhd"))
+        ('la_005', 'a.b')
+    """
+    return next(
+        (path.name[: -len(end)] for end in VOLUME_SUFFIXES if path.name.lower().endswith(end)), path.name
+    )
+
+
+def read_grid(path: Path, *, key: str | None = None) -> tuple[Grid, int]:
+    """Return the grid of a file and its number of channels, from its header.
+
+    Args:
+        path: a file, or the folder of a DICOM series.
+        key: of the dataset in an HDF5 file, by default ``image``.
+
+    Raises:
+        InputError: naming the file, where it cannot be read, is no volume, or is too large.
+    """
+    grid, channels = _said(path, lambda: _head(path, key or "image"))
+    return _capped(path, grid, channels), channels
+
+
+def read_stack(paths: Sequence[Path], *, key: str) -> Volume:
+    """Read slices that lie in HDF5 files of their own, one channel.
+
+    Args:
+        paths: of the slices, in their order along z.
+        key: of the two-dimensional dataset in each.
+
+    Returns:
+        The volume, (X, Y, Z, 1), integers as stored or float32, on a grid that is not known.
+
+    Raises:
+        InputError: naming the file that cannot be read, holds NaN or infinite values, or has another size.
+    """
+    grid = stack_grid(paths, key=key)
+    return Volume(
+        _finite(paths[0], _plain(_said(paths[0], lambda: volume_hdf5.stack_voxels(paths, key)))), grid
+    )
+
+
+def stack_grid(paths: Sequence[Path], *, key: str) -> Grid:
+    """Return the grid of such slices, from their headers.
+
+    Raises:
+        InputError: naming the file that is missing, cannot be read or has another size.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file")
+    return _capped(paths[0], _said(paths[0], lambda: volume_hdf5.stack_head(paths, key))[0], 1)
+
+
+def read_volume(paths: Path | Sequence[Path], *, key: str | None = None) -> Volume:
+    """Read an image.
+
+    Args:
+        paths: a file (its fourth axis holds the channels), a DICOM folder, or several, all on one grid: the channels.
+        key: of the dataset in an HDF5 file, by default ``image``.
+
+    Returns:
+        The volume, (X, Y, Z, C), integers as stored or float32.
+
+    Raises:
+        InputError: naming the file that cannot be read, holds NaN or infinite values, or lies on another grid.
+    """
+    files = [paths] if isinstance(paths, Path) else list(paths)
+    grid = read_grid(files[0], key=key)[0]
+    parts = []
+    for file in files:
+        check_same_grid(read_grid(file, key=key)[0], grid, file, files[0])
+        parts.append(_finite(file, _plain(_voxels(file, key or "image"))))
+    return Volume(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3), grid)
+
+
+def read_label_volume(path: Path, *, key: str | None = None) -> Volume:
+    """Read labels as they are stored; what their values mean is decided elsewhere.
+
+    Args:
+        path: a file with one channel.
+        key: of the dataset in an HDF5 file, by default ``label``.
+
+    Returns:
+        The volume, (X, Y, Z) integers. Fractions within 0.001 of whole numbers are rounded, and that is noted.
+
+    Raises:
+        InputError: naming the file that cannot be read or holds anything but one whole number per voxel.
+    """
+    grid, channels = read_grid(path, key=key or "label")
+    if channels != 1:
+        raise InputError(
+            f"{path} holds {channels} channels, labels are one class number per voxel: merge them"
+        )
+    return whole_labels(path, Volume(_finite(path, _voxels(path, key or "label"))[..., 0], grid))
+
+
+def whole_labels(path: Path, stored: Volume) -> Volume:
+    """Return labels, (X, Y, Z) of any type, as integers; what was rounded is noted.
+
+    Raises:
+        InputError: naming the file where they are no whole numbers.
+    """
+    array, grid = stored.array, stored.grid
+    notes: tuple[str, ...] = ()
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    if array.dtype.kind == "f":
+        whole = np.rint(array)
+        off = float(np.abs(array - whole).max())
+        if off > _WHOLE or np.abs(whole).max() > np.iinfo(np.int32).max:
+            raise InputError(
+                f"{path}: labels are whole class numbers, got fractions: threshold it and save it again"
+            )
+        if off:
+            notes = (f"{path}: its labels are rounded to whole numbers, which they miss by up to {off:.1g}",)
+        array = whole.astype(np.int32)
+    return Volume(array, grid, notes)
+
+
+def check_same_grid(grid: Grid, wanted: Grid, path: Path, beside: Path) -> None:
+    """Refuse two files on different grids.
+
+    Raises:
+        InputError: naming both files and both shapes.
+    """
+    if grid.shape != wanted.shape:
+        raise InputError(
+            f"{path} is {_shape(grid)} and {beside} is {_shape(wanted)}: they must lie on one grid"
+        )
+    if grid.known and wanted.known and not grid.same(wanted):
+        raise InputError(
+            f"{path} and {beside} lie at different places in the world: resample one onto the other"
+        )
+
+
+def write_label_volume(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None = None) -> None:
+    """Write labels on a grid, whole or not at all.
+
+    Args:
+        path: ends in .nii, .nii.gz, .mha or .nrrd.
+        labels: (X, Y, Z) uint8.
+        grid: where they lie.
+        like: the image; where it has the format of ``path``, its place in the world is taken to the last bit.
+
+    Raises:
+        InputError: where the shape is another, the format cannot be written, or the disk refuses.
+    """
+    if labels.shape != grid.shape:
+        raise InputError(f"{path}: labels of {labels.shape} do not fit the grid of {_shape(grid)}")
+    end = next((end for end in (".nii.gz", ".nii", ".mha", ".nrrd") if path.name.lower().endswith(end)), None)
+    if end is None:
+        raise InputError(f"{path}: labels are written as .nii, .nii.gz, .mha or .nrrd: choose another name")
+    write = volume_nifti.write if end.startswith(".nii") else volume_itk.write
+    try:
+        handle, name = tempfile.mkstemp(prefix=".", suffix=end, dir=path.parent)
+        os.close(handle)
+        try:
+            write(Path(name), labels, grid, like)
+            Path(name).chmod(0o644)
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{path} cannot be written ({_reason(error)}): make room or choose another place"
+        ) from error
+
+
+def output_suffix(path: Path) -> str:
+    """Return the suffix of labels for an image: its own format in one file, else NIfTI.
+
+    Example:
+        >>> [output_suffix(Path(name)) for name in ("a.nii.gz", "b.mhd", "c.nrrd", "d.h5")]
+        ['.nii.gz', '.mha', '.nrrd', '.nii.gz']
+    """
+    name = path.name.lower()
+    ends = {
+        ".nii.gz": ".nii.gz",
+        ".nii": ".nii",
+        ".mhd": ".mha",
+        ".mha": ".mha",
+        ".nrrd": ".nrrd",
+        ".nhdr": ".nrrd",
+    }
+    return next((ends[end] for end in ends if name.endswith(end)), ".nii.gz")
+
+
+def _capped(path: Path, grid: Grid, channels: int) -> Grid:
+    if min(*grid.shape, channels) < 1 or int(np.prod(grid.shape, dtype=object)) * channels > MAX_VALUES:
+        raise InputError(
+            f"{path}: a volume holds 1 to {MAX_VALUES} numbers, its header says {grid.shape} x {channels}: crop it"
+        )
+    return grid
+
+
+def _head(path: Path, key: str) -> tuple[Grid, int]:
+    name = path.name.lower()
+    if path.is_dir():
+        return volume_dicom.head(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    if name.endswith(volume_nifti.SUFFIXES):
+        return volume_nifti.head(path)
+    if name.endswith(volume_itk.SUFFIXES):
+        return volume_itk.head(path)
+    if name.endswith(volume_hdf5.SUFFIXES):
+        return volume_hdf5.head(path, key)
+    raise InputError(
+        f"{path} is no volume: {', '.join(VOLUME_SUFFIXES)} and folders of DICOM slices are read"
+    )
+
+
+def _voxels(path: Path, key: str) -> NDArray[Any]:
+    name = path.name.lower()
+    if path.is_dir():
+        return _said(path, lambda: volume_dicom.voxels(path))
+    if name.endswith(volume_nifti.SUFFIXES):
+        return _said(path, lambda: volume_nifti.voxels(path))
+    if name.endswith(volume_itk.SUFFIXES):
+        return _said(path, lambda: volume_itk.voxels(path))
+    return _said(path, lambda: volume_hdf5.voxels(path, key))
+
+
+def _said(path: Path, read: Callable[[], _Result]) -> _Result:
+    """Read; whatever a library raises on a damaged file becomes one sentence that names it."""
+    try:
+        return read()
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory: crop it") from error
+    except InputError as error:
+        named = str(path) in str(error) or path.parent.name in str(error)
+        raise error if named else InputError(f"{path}: {error}") from error
+    except Exception as error:  # decoders raise anything on hostile files
+        raise InputError(
+            f"{path} is damaged or of another format ({_reason(error)}): export it again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).rstrip(".")
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(np.float32) if array.dtype.kind == "f" or array.dtype.itemsize > 4 else array
+
+
+def _finite(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+        raise InputError(
+            f"{path}: {bad} of {array.size} voxels are NaN or infinite: replace them and save it again"
+        )
+    return array
+
+
+def _shape(grid: Grid) -> str:
+    return " x ".join(map(str, grid.shape))

@@ -1,0 +1,1 @@
+"""Cases of a prepared set as batches on the network's input grid."""

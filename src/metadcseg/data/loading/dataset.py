@@ -1,0 +1,242 @@
+"""The cases of one role as a method may see them: normalised, in the training frame, augmented, in random order.
+
+All randomness comes from a hash of what it is for (seed, role, epoch, repeat, id), so neither the order in which
+samples are made nor where an interrupted epoch starts again changes a bit of any of them.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from metadcseg.data.loading.augmentation import AugmentOptions, draw_warp
+from metadcseg.data.loading.input_grid import FrameMemory, edges_to_frame, label_to_frame, to_frame
+from metadcseg.data.store.reader import Case, PreparedSet
+from metadcseg.errors import InputError, unknown_name
+from metadcseg.tensors import IGNORE
+from metadcseg.warp import Warp
+
+Labels = Literal["given", "truth"]
+Frame = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""Image, label, edges and trust of a case in the training frame, before augmentation; the last two uint8."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image in the training frame.
+
+    Args:
+        image: (C, S, S) float32, normalised; a volume's maps have slices before rows.
+        label: (S, S) int64, class number or ``IGNORE``.
+        edges: (S, S) float32, the probability of an edge from 0 to 1, or None where the set has no edges.
+        index: the image's number within its role.
+        trust: (S, S) float32 from 0 to 1, or None where nothing is known of any case.
+        warp: (2, 3) float32, from the augmented frame to the image's own frame.
+    """
+
+    image: Tensor
+    label: Tensor
+    edges: Tensor | None
+    index: int
+    warp: Tensor
+    trust: Tensor | None = None
+
+
+def generator_for(*key: str | int) -> torch.Generator:
+    """Return a CPU generator whose numbers depend on the key alone, on every machine and in every process.
+
+    Example:
+        >>> draw = [torch.rand(1, generator=generator_for("a", 1)).item() for _ in range(2)]
+        >>> draw[0] == draw[1] != torch.rand(1, generator=generator_for("a", 2)).item()
+        True
+    """
+    hashed = hashlib.sha256(json.dumps(key).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(hashed[:8], "big") >> 1)
+
+
+class View(Protocol):
+    """The cases of one role as a method may see them.
+
+    Attributes:
+        role: one of ``ROLES``.
+        ids: the cases' names; their order defines ``Sample.index``.
+        channels: C of every image.
+        classes: L, the number of classes.
+        has_edges: whether batches come with edges.
+    """
+
+    role: str
+    ids: tuple[str, ...]
+    channels: int
+    classes: int
+    has_edges: bool
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """(H, W) of a case's own frame, in which its weights live."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many cases there are."""
+        ...
+
+    def sample(self, row_in_role: int, epoch: int, repeat: int = 0) -> Sample:
+        """Return one case as it is shown in one epoch; the same arguments give the same bits."""
+        ...
+
+    def order(self, epoch: int, repeat: int = 0, lanes: int = 1) -> list[int]:
+        """Return the rows of this role in the random order of one pass, see :func:`lane_order`."""
+        ...
+
+
+class TrainingView:
+    """The images of one role as a method may see them: images and one kind of label, in the training frame.
+
+    Unless ``labels="truth"`` is asked for (the upper bound), a view offers nothing of any reference mask.
+
+    Args:
+        prepared: where images and masks are read from.
+        role: one of ``ROLES``.
+        size: S, the side of the square training frame in pixels.
+        labels: ``"given"``, or ``"truth"`` to train on the reference masks.
+        augment: how far images may be moved, or None to leave them as they are.
+        seed: the run's seed.
+
+    Attributes:
+        ids, channels, classes, has_edges, frame: see :class:`View`.
+
+    Raises:
+        InputError: where the role has no cases, or an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedSet,
+        role: str,
+        size: int,
+        *,
+        labels: Labels = "given",
+        augment: AugmentOptions | None = None,
+        seed: int = 0,
+    ) -> None:
+        if size < 2:
+            raise InputError(f"size must be at least 2 pixels, got {size}; use the frame's side, such as 256")
+        self._cases = prepared.select(role)
+        if not self._cases:
+            raise InputError(f"{prepared.path} has no {role} cases; prepare the set again with some")
+        check_labels(prepared, role, labels)
+        self._read_image = prepared.image
+        self._read_label = prepared.label if labels == "given" else prepared.truth
+        self._read_edges = None if prepared.edge_detector is None else prepared.edges
+        self._normalised = prepared.preprocessing is not None
+        self._has_trust = uses_trust(self._cases, role, labels)
+        self._read_trust = prepared.trust
+        self._frames = FrameMemory[Frame]()
+        self.role, self.size, self.labels, self.augment, self.seed = role, size, labels, augment, seed
+        self.frame: tuple[int, ...] = (size, size)
+        self.ids = tuple(case.id for case in self._cases)
+        self.channels = prepared.channels
+        self.classes = len(prepared.classes)
+        self.has_edges = prepared.edge_detector is not None
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def sample(self, row_in_role: int, epoch: int, repeat: int = 0) -> Sample:
+        """Return one image as it is shown in one epoch; the same arguments give the same bits.
+
+        Args:
+            row_in_role: 0 .. len - 1.
+            epoch: the epoch, from 0.
+            repeat: how many times the image was shown before in this epoch.
+
+        Raises:
+            InputError: naming case and file where the stored bytes are damaged.
+        """
+        image, label, *levels = self._frame(row_in_role)
+        edges, trust = (None if level is None else level.float() / 255 for level in levels)
+        if self.augment is None:
+            return Sample(image.clone(), label.clone(), edges, row_in_role, torch.eye(2, 3), trust)
+        key = ("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
+        matrix = draw_warp(self.augment, self.size, generator_for(*key))
+        warp = Warp(matrix[None])
+        moved = warp.apply(image[None], "bilinear", fill=0.0)[0]
+        moved_label = warp.apply(label[None, None], "nearest", fill=float(IGNORE))[0, 0]
+        if edges is not None:  # as the label: an edge stays where the labels meet, and keeps its probability
+            edges = warp.apply(edges[None, None], "nearest", fill=0.0)[0, 0]
+        if trust is not None:
+            trust = warp.apply(trust[None, None], "nearest", fill=1.0)[0, 0]
+        return Sample(moved, moved_label, edges, row_in_role, matrix, trust)
+
+    def order(self, epoch: int, repeat: int = 0, lanes: int = 1) -> list[int]:
+        """Return the rows of this role in the random order of one pass, see :func:`lane_order`."""
+        return lane_order(len(self), lanes, generator_for("order", self.seed, self.role, epoch, repeat))
+
+    def _frame(self, row: int) -> Frame:
+        """Return image, label, edges and trust (uint8) before augmentation, from memory where they still fitted."""
+        return self._frames.get(row, lambda: self._made(row), frame_bytes)
+
+    def _made(self, row: int) -> Frame:
+        case = self._cases[row]
+        image = to_frame(self._read_image(case), self.size, normalised=self._normalised)
+        label = label_to_frame(self._read_label(case), self.size)
+        edges = None if self._read_edges is None else edges_to_frame(self._read_edges(case), self.size)
+        trust = None
+        if self._has_trust:
+            trust = torch.full((self.size, self.size), 255, dtype=torch.uint8)
+            if case.has_trust:
+                trust = label_to_frame(self._read_trust(case), self.size).byte()
+        return image, label, edges, trust
+
+
+def uses_trust(cases: Sequence[Case], role: str, labels: Labels) -> bool:
+    """Return whether trust in given labels counts: not in verified ones, and not where references are shown."""
+    return role != "gold" and labels == "given" and any(case.has_trust for case in cases)
+
+
+def check_labels(prepared: PreparedSet, role: str, labels: Labels) -> None:
+    """Refuse a kind of label that the cases of a role do not have.
+
+    Raises:
+        InputError: for an unknown kind, or a case without a reference mask where that is asked for.
+    """
+    if labels not in ("given", "truth"):
+        raise unknown_name("labels", labels, ("given", "truth"))
+    missing = [case.id for case in prepared.select(role) if labels == "truth" and not case.has_truth]
+    if missing:
+        raise InputError(
+            f"labels='truth' needs a reference mask for every {role} case of {prepared.path}, "
+            f"{len(missing)} have none, such as {missing[0]!r}; use labels='given'"
+        )
+
+
+def lane_order(count: int, lanes: int, generator: torch.Generator) -> list[int]:
+    """Return rows in the random order of one pass.
+
+    The rows are dealt into lanes, row modulo ``lanes``, and every lane is shuffled by itself; the first of
+    every lane come first, then the second of every lane, and so on. Where batches have ``lanes`` images,
+    each holds one of every lane (the last may lack some), so that a device which takes a fixed set of
+    lanes always draws the same images, and their weights need to live nowhere else. The price is small:
+    two images of one lane never meet in a batch. One lane is a plain shuffle.
+
+    Args:
+        count: of rows.
+        lanes: at least 1.
+        generator: the only source of randomness.
+
+    Returns:
+        Every row from 0 to ``count - 1`` once.
+    """
+    dealt = [list(range(lane, count, lanes)) for lane in range(min(lanes, count))]
+    shuffled = [[rows[i] for i in torch.randperm(len(rows), generator=generator).tolist()] for rows in dealt]
+    return [row for rank in zip_longest(*shuffled) for row in rank if row is not None]
+
+
+def frame_bytes(frame: Frame) -> int:
+    """Return how much memory a frame takes."""
+    return sum(part.nbytes for part in frame if part is not None)

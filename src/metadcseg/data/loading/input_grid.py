@@ -1,0 +1,128 @@
+"""From an image in its own size to the square training frame, and likewise its mask and its edges."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metadcseg.data.store.layout import Array
+
+FRAME_MEMORY = 256 * 2**20
+"""Bytes of finished frames that one view or validator keeps."""
+
+Frame = TypeVar("Frame")
+
+
+def normalise(image: Array) -> Array:
+    """Give each channel of one image zero mean and unit variance; a constant channel becomes zero.
+
+    Args:
+        image: (H, W, C), any real dtype, finite.
+
+    Returns:
+        (H, W, C) float32.
+
+    Example:
+        >>> normalise(np.array([[[3], [5]]], np.uint8)).flatten().tolist()
+        [-1.0, 1.0]
+    """
+    planes = np.moveaxis(image, 2, 0).astype(np.float64, order="C")  # channels first: several times faster
+    constant = np.ptp(planes, axis=(1, 2), keepdims=True) == 0
+    planes -= planes.mean(axis=(1, 2), keepdims=True)
+    planes /= np.where(constant, 1.0, planes.std(axis=(1, 2), keepdims=True))
+    return np.moveaxis(np.where(constant, 0.0, planes), 0, 2).astype(np.float32)
+
+
+def to_frame(image: Array, size: int, *, normalised: bool = False) -> Tensor:
+    """Normalise an image and stretch it to the square training frame (bilinear, antialiased when shrinking).
+
+    The aspect ratio of an image that is not square is not kept; its prediction has to be stretched back.
+
+    Args:
+        image: (H, W, C) uint8, uint16, float16 or float32.
+        size: S, the frame's side in pixels.
+        normalised: whether it is normalised already, as slices of volumes are: its values are then kept.
+
+    Returns:
+        (C, S, S) float32.
+    """
+    planes = torch.from_numpy(image.astype(np.float32) if normalised else normalise(image)).permute(2, 0, 1)[
+        None
+    ]
+    frame = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return frame[0].contiguous()
+
+
+def label_to_frame(label: Array, size: int) -> Tensor:
+    """Stretch a mask to the square training frame; each pixel takes the label nearest to its centre.
+
+    Args:
+        label: (H, W) uint8.
+        size: S, the frame's side in pixels.
+
+    Returns:
+        (S, S) int64.
+    """
+    plane = torch.from_numpy(np.array(label))[None, None]
+    return F.interpolate(plane, size=(size, size), mode="nearest-exact")[0, 0].long()
+
+
+def edges_to_frame(edges: Array, size: int) -> Tensor:
+    """Bring edges to the square training frame; each pixel takes the highest probability of those it covers.
+
+    A mean over the area would fade a line of one or two pixels away when the frame is smaller than the image,
+    and the nearest pixel would miss parts of it; with the highest every edge stays a closed line.
+
+    Args:
+        edges: (H, W) uint8, 255 times the probability.
+        size: S, the frame's side in pixels.
+
+    Returns:
+        (S, S) uint8, likewise.
+
+    Example:
+        >>> edges_to_frame(np.array([[0, 9, 0, 0], [0, 0, 0, 7]], np.uint8), 2).tolist()
+        [[9, 0], [0, 7]]
+    """
+    plane = torch.from_numpy(np.array(edges))[None, None].float()
+    return F.adaptive_max_pool2d(plane, (size, size))[0, 0].byte()
+
+
+class FrameMemory(Generic[Frame]):
+    """Finished frames that stay in memory while they fit: small sets are resized once, not once per epoch.
+
+    Args:
+        limit: how many bytes are kept; later frames are made anew each time; `FRAME_MEMORY` by default.
+
+    Example:
+        >>> memory = FrameMemory[str](4)
+        >>> memory.get(0, lambda: "made", len), memory.get(0, lambda: "again", len), memory.get(1, lambda: "new", len)
+        ('made', 'made', 'new')
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit, self._held = limit, 0
+        self._frames: dict[int, Frame] = {}
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def get(self, row: int, make: Callable[[], Frame], size: Callable[[Frame], int]) -> Frame:
+        """Return the frame of a row, made where it is not kept.
+
+        Args:
+            row: which frame.
+            make: makes it.
+            size: its bytes.
+        """
+        if row in self._frames:
+            return self._frames[row]
+        frame = make()
+        needed = size(frame)
+        if self._held + needed <= (FRAME_MEMORY if self._limit is None else self._limit):
+            self._frames[row] = frame
+            self._held += needed
+        return frame

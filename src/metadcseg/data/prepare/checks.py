@@ -1,0 +1,255 @@
+"""Find what is wrong with a folder or a prepared set, all of it, before hours are spent on training."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from metadcseg.data.prepare.findings import CheckReport, Finding, without_repeats
+from metadcseg.data.prepare.inspection import (
+    Progress,
+    constant_image,
+    duplicates,
+    inspect_cases,
+    is_constant,
+    set_findings,
+)
+from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
+from metadcseg.data.sources.case import VolumeScan
+from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
+from metadcseg.data.store.reader import ROLES, Case, PreparedSet, StoredVolume
+from metadcseg.data.store.layout import CHECKSUMS, MANIFEST, TABLE
+from metadcseg.data.prepare.volume_inspection import inspect_volumes
+from metadcseg.errors import InputError
+
+__all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_set", "check_volumes"]
+
+
+def check_path(
+    path: Path,
+    *,
+    remap: Mapping[int, int] | None = None,
+    seed: int = 0,
+    val: float = 0.1,
+    test: float = 0.1,
+    image_key: str | None = None,
+    label_key: str | None = None,
+    resample_labels: bool = False,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Check a folder or a prepared set, whichever it is.
+
+    Args:
+        path: a folder with ``images/`` and ``masks/``, or a set.
+        remap: as for `check_folder`, and so all the others; a set has its split and its labels already.
+        seed: of the split.
+        val: share held out for validation.
+        test: share held out for the test.
+        image_key: of the image in HDF5 files.
+        label_key: of the label in HDF5 files.
+        resample_labels: whether labels of volumes may lie on another grid.
+        progress: called after every case.
+
+    Raises:
+        InputError: where there is nothing of either kind.
+    """
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}: give a folder with images/ and masks/, or a prepared set")
+    if any((path / name).exists() for name in (MANIFEST, TABLE, CHECKSUMS)):
+        return check_set(path, progress=progress)
+    return check_folder(
+        path,
+        remap=remap,
+        seed=seed,
+        val=val,
+        test=test,
+        image_key=image_key,
+        label_key=label_key,
+        resample_labels=resample_labels,
+        progress=progress,
+    )
+
+
+def check_folder(
+    path: Path,
+    *,
+    remap: Mapping[int, int] | None = None,
+    seed: int = 0,
+    val: float = 0.1,
+    test: float = 0.1,
+    image_key: str | None = None,
+    label_key: str | None = None,
+    resample_labels: bool = False,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Check a plain folder, or one in a layout of Kvasir-SEG.
+
+    Args:
+        path: the folder.
+        remap: value in a mask file -> class number, as it will be given to ``prepare``.
+        seed: of the split, where ``splits.csv`` names no roles, as for ``prepare``.
+        val: share held out for validation likewise.
+        test: share held out for the test likewise.
+        image_key: of the image in HDF5 files, ``image`` by default.
+        label_key: of the label in HDF5 files, ``label`` by default.
+        resample_labels: whether labels of volumes may lie on another grid than their image.
+        progress: called after every case.
+
+    Returns:
+        Everything that was found; one bad file never hides another.
+
+    Raises:
+        InputError: where there is no such folder or it holds no ``images/``.
+    """
+    if holds_volumes(path):
+        found = scan_volume_folder(
+            path, seed=seed, val=val, test=test, image_key=image_key, label_key=label_key
+        )
+        return check_volumes(path, found, remap=remap, resample_labels=resample_labels, progress=progress)
+    known = is_split_layout(path)
+    scan = scan_kvasir(path) if known else scan_folder(path, seed=seed, val=val, test=test)
+    return check_cases(path, scan, remap=remap, progress=progress)
+
+
+def check_cases(
+    path: Path, scan: Scan, *, remap: Mapping[int, int] | None = None, progress: Progress | None = None
+) -> CheckReport:
+    """Check what a source of 2D images has found.
+
+    Args:
+        path: where the source lies.
+        scan: what it found.
+        remap: value in a mask -> class number; wins over what the masks say themselves.
+        progress: called after every case.
+    """
+    inspection = inspect_cases(scan.cases, remap=remap, progress=progress)
+    findings = without_repeats(scan.findings, inspection.findings)
+    return CheckReport(path, "folder", _by_role(case.role for case in scan.cases), findings)
+
+
+def check_volumes(
+    path: Path,
+    scan: VolumeScan,
+    *,
+    remap: Mapping[int, int] | None = None,
+    resample_labels: bool = False,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Check what a source of volumes has found.
+
+    Args:
+        path: where the source lies.
+        scan: what it found.
+        remap: value in a label file -> class number; wins over the scan's.
+        resample_labels: whether labels may lie on another grid than their image.
+        progress: called after every volume.
+    """
+    looked = inspect_volumes(
+        scan.volumes,
+        slices=scan.slices,
+        remap={**(scan.remap or {}), **(remap or {})},
+        classes=len(scan.classes or ()) or None,
+        declared=None if scan.values is None else (scan.values, scan.declared_by),
+        resample_labels=resample_labels,
+        progress=progress,
+    )
+    roles = _by_role(volume.role for volume in scan.volumes)
+    return CheckReport(path, "folder", roles, without_repeats(scan.findings, looked.findings))
+
+
+def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
+    """Check a prepared set: every array against its checksum, and everything that a folder is checked for.
+
+    Args:
+        path: the set.
+        progress: called after every case.
+
+    Returns:
+        Everything that was found; a set that cannot be opened is one error.
+    """
+    try:
+        prepared = PreparedSet.open(path)
+    except InputError as error:
+        return CheckReport(path, "set", {}, (Finding("error", "set-damaged", str(path), str(error)),))
+    findings: list[Finding] = []
+    seen: dict[str, _Seen] = {}
+    for number, case in enumerate(prepared.cases, start=1):
+        findings += _case_findings(prepared, case, seen)
+        if progress:
+            progress(number, len(prepared.cases))
+    findings += _volume_findings(prepared, seen)
+    plain = [case for case in prepared.cases if case.volume is None]
+    findings += duplicates((case.id, case.role, prepared.image_hash(case)) for case in plain)
+    units: tuple[Case | StoredVolume, ...] = prepared.volumes or prepared.cases
+    findings += set_findings([(unit.id, unit.role, unit.group) for unit in units])
+    return CheckReport(path, "set", _by_role(unit.role for unit in units), tuple(findings))
+
+
+@dataclass
+class _Seen:
+    """What the slices of one volume have shown: a volume is empty or constant only where all of them are."""
+
+    contents: dict[str, None] = field(default_factory=dict)
+    foreground: bool = False
+
+
+def _case_findings(prepared: PreparedSet, case: Case, seen: dict[str, _Seen]) -> list[Finding]:
+    findings = []
+    readers = {"image": prepared.image, "label": prepared.label}
+    for kind in ("truth", "edges", "trust"):
+        if getattr(case, f"has_{kind}"):
+            readers[kind] = getattr(prepared, kind)
+    for kind, read in readers.items():
+        try:
+            array = read(case)
+        except InputError as error:
+            findings.append(Finding("error", "checksum", case.id, str(error)))
+            continue
+        constant = kind == "image" and is_constant(array)
+        empty = kind == "label" and not np.any((array != 0) & (array != 255))
+        if case.volume is not None:
+            volume = seen.setdefault(case.volume, _Seen())
+            volume.foreground |= kind == "label" and not empty
+            if kind == "image" and not constant:
+                volume.contents[prepared.image_hash(case)] = None
+        elif constant:
+            findings.append(constant_image(case.id))
+        elif empty:
+            findings.append(_empty(case.id))
+    return findings
+
+
+def _volume_findings(prepared: PreparedSet, seen: Mapping[str, _Seen]) -> list[Finding]:
+    """Find what is wrong with whole volumes; two that share a slice with content show the same."""
+    findings = []
+    holders: dict[str, StoredVolume] = {}
+    for volume in prepared.volumes:
+        try:
+            prepared.reference(volume)
+        except InputError as error:
+            findings.append(Finding("error", "checksum", volume.id, str(error)))
+        found = seen.get(volume.id, _Seen())
+        if prepared.slices_of(volume) and not found.contents:
+            findings.append(constant_image(volume.id))
+        if not found.foreground:
+            findings.append(_empty(volume.id))
+        twins = dict.fromkeys(holders[content] for content in found.contents if content in holders)
+        for twin in twins:
+            if twin.group == volume.group and twin.placement == volume.placement:
+                continue  # another outline of the same image, which leaks nothing
+            findings += duplicates([(twin.id, twin.role, ""), (volume.id, volume.role, "")])
+        for content in found.contents:
+            holders.setdefault(content, volume)
+    return findings
+
+
+def _empty(where: str) -> Finding:
+    sentence = f"{where}: its mask is empty: right if nothing is there, otherwise draw it"
+    return Finding("warning", "mask-empty", where, sentence)
+
+
+def _by_role(roles: Iterable[str]) -> dict[str, int]:
+    held = list(roles)
+    return {role: held.count(role) for role in ROLES}

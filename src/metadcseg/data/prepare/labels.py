@@ -1,0 +1,268 @@
+"""What the values in mask files mean: class numbers, black and white, or soft edges of black and white.
+
+Nobody's masks look alike, so the meaning is settled once for all masks of a folder, from what is in them:
+
+====================================  ============================================================
+values in the files                   meaning
+====================================  ============================================================
+0 and 255 only                        255 is the foreground, class 1
+0, 255 and soft edges between them    black and white through JPEG or resampling: thresholded at 127, and said
+0 .. L-1, each used                   class numbers
+0 .. L-1 and 255                      class numbers, and 255 = ignored (unknown)
+anything else                         an error with a suggested remap
+====================================  ============================================================
+
+A file of 0 and 255 beside files that use several classes, or 255 beside classes, is ambiguous and refused.
+A remap (``{7: 1, 900: 2}``) is applied first and settles it: values that it does not name stay, and where it
+names 255 (``{255: 1}`` foreground, ``{255: 255}`` ignored) it decides.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, minimum_filter
+
+from metadcseg.data.prepare.findings import Finding, plural
+from metadcseg.data.formats.images import Picture
+from metadcseg.errors import InputError
+
+IGNORED = 255
+"""The label of unknown pixels; equal to ``metadcseg.tensors.IGNORE``, kept apart from torch."""
+
+THRESHOLD = 127
+"""Soft edges: values above are foreground."""
+
+_MOST_SUGGESTED = 16  # a remap of more values helps nobody
+_MOST_LEVELS = 256  # a mask with more different values is no mask
+_FEW_LEVELS = 3  # so few values between black and white in a lossless file are class numbers, not soft edges
+_EDGE = 15  # both black and white are found in a window of this side around a pixel of a soft edge
+_SOLID = (
+    3  # an in-between region of this many pixels squared elsewhere is a class; smaller ones are JPEG ringing
+)
+_BLACK, _WHITE = 32, 223  # weaker ringing than this is not looked at
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What is in one mask file.
+
+    Args:
+        where: the file or case.
+        levels: the different values in it, ascending (cut off where there are too many).
+        soft: whether it is black and white with soft edges.
+        lossy: whether the format changes values (JPEG).
+    """
+
+    where: str
+    levels: tuple[int, ...]
+    soft: bool = False
+    lossy: bool = False
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """How values of the files become class numbers.
+
+    Args:
+        classes: number of classes, background included.
+        remap: value in the file -> class number (or 255), as the user gave it.
+        white_is_foreground: whether 255 is class 1 rather than ignored.
+    """
+
+    classes: int
+    remap: Mapping[int, int] = field(default_factory=dict)
+    white_is_foreground: bool = True
+
+    def apply(self, mask: NDArray[Any], facts: MaskFacts) -> NDArray[np.uint8]:
+        """Return the labels of a mask.
+
+        Args:
+            mask: (H, W) integers as stored in the file.
+            facts: what `mask_facts` says about it.
+
+        Returns:
+            (H, W) uint8, 0 .. classes-1 and 255 (ignored).
+
+        Example:
+            >>> stored = np.array([[0, 900], [7, 0]])
+            >>> LabelScheme(3, {7: 1, 900: 2}).apply(stored, MaskFacts("a.png", (0, 7, 900))).tolist()
+            [[0, 2], [1, 0]]
+        """
+        if _thresholded(facts, self.remap):
+            mask = np.where(mask > THRESHOLD, IGNORED, 0)
+        remap = {value: self.remap.get(value, value) for value in np.unique(mask).tolist()}
+        if self.white_is_foreground and IGNORED not in self.remap and IGNORED in remap:
+            remap[IGNORED] = 1
+        labels = np.zeros(mask.shape, np.uint8)
+        for value, label in remap.items():
+            labels[mask == value] = label
+        return labels
+
+
+def mask_facts(where: str, mask: Picture) -> MaskFacts:
+    """Look at what is in a mask.
+
+    Args:
+        where: the file or case, for sentences.
+        mask: (H, W) integers.
+
+    Example:
+        >>> mask_facts("a.png", Picture(np.array([[0, 255], [255, 0]]))).levels
+        (0, 255)
+    """
+    levels = tuple(np.unique(mask.array).tolist())
+    soft = levels[0] >= 0 and THRESHOLD < levels[-1] <= IGNORED and _has_soft_edges(mask, levels)
+    return MaskFacts(where, levels[: _MOST_LEVELS + 1], soft, mask.lossy)
+
+
+def check_remap(remap: Mapping[int, int]) -> None:
+    """Refuse a remap to numbers that no class can have.
+
+    Raises:
+        InputError: where a class number is outside 0 .. 255.
+    """
+    for value, label in remap.items():
+        if not 0 <= label <= IGNORED:
+            raise InputError(
+                f"--remap {value}:{label}: a class lies between 0 and 254, or is 255 for ignored"
+            )
+
+
+def settle(
+    facts: Sequence[MaskFacts], remap: Mapping[int, int] | None = None, classes: int | None = None
+) -> tuple[LabelScheme | None, list[Finding]]:
+    """Settle what the values of all masks of a folder mean.
+
+    Args:
+        facts: of every mask that could be read.
+        remap: value in the file -> class number, applied first.
+        classes: number of classes with background where it is known; found from the masks otherwise.
+
+    Returns:
+        The scheme, None where there is an error, and what was found.
+    """
+    remap = dict(remap or {})
+    check_remap(remap)
+    findings = [_not_labels(entry) for entry in facts if _hopeless(entry, remap)]
+    usable = [entry for entry in facts if not _hopeless(entry, remap)]
+    white = [entry for entry in usable if _black_and_white(entry, remap)]
+    numbered = [entry for entry in usable if not _black_and_white(entry, remap)]
+    used = {remap.get(level, level) for entry in numbered for level in entry.levels}
+    findings += _unexpected(numbered, used, remap, classes)
+    scheme = None
+    if not findings:
+        most = max(1 if white else 0, *(used - {IGNORED}), 0)
+        as_stored = any(IGNORED in entry.levels for entry in numbered) and IGNORED not in remap
+        scheme = LabelScheme(max(2, classes or 0, most + 1), remap, not as_stored)
+        findings += _ambiguous(white, scheme)
+        if facts and most == 0:
+            where = facts[0].where
+            sentence = (
+                f"none of {plural(len(facts), 'mask')} shows any foreground: are these the right files?"
+            )
+            findings.append(Finding("error", "no-foreground", where, sentence))
+    findings += _grey_levels(usable, remap)
+    if any(finding.severity == "error" for finding in findings):
+        scheme = None
+    return scheme, findings
+
+
+def _has_soft_edges(mask: Picture, levels: Sequence[int]) -> bool:
+    """Return whether the values between black and white lie where black meets white."""
+    between = [level for level in levels if 0 < level < IGNORED]
+    if not between or (len(between) <= _FEW_LEVELS and not mask.lossy):
+        return False
+    array = mask.array
+    grey = (array >= _BLACK) & (array <= _WHITE)
+    edge = maximum_filter(array < _BLACK, _EDGE) & maximum_filter(array > _WHITE, _EDGE)
+    return not minimum_filter(grey & ~edge, _SOLID).any()
+
+
+def _thresholded(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
+    """Return whether a mask's soft edges are cut: not where the remap speaks of values in between."""
+    return facts.soft and not any(0 < level < IGNORED and level in remap for level in facts.levels)
+
+
+def _black_and_white(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
+    """Return whether 255 is the only class in a mask and the remap leaves open what it is."""
+    if IGNORED in remap:
+        return False
+    known = {level for level in facts.levels if remap.get(level) != IGNORED}
+    return _thresholded(facts, remap) or (IGNORED in known and known <= {0, IGNORED})
+
+
+def _hopeless(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
+    if _thresholded(facts, remap):
+        return False
+    damaged = facts.lossy and any(0 < level < IGNORED and level not in remap for level in facts.levels)
+    return damaged or len(facts.levels) > _MOST_LEVELS
+
+
+def _not_labels(facts: MaskFacts) -> Finding:
+    if facts.lossy:
+        what = "JPEG has blurred its class numbers: save it as PNG"
+    else:
+        what = (
+            f"over {_MOST_LEVELS} different values are no class numbers: save a mask, not a probability map"
+        )
+    return Finding("error", "mask-not-labels", facts.where, f"{facts.where}: {what}")
+
+
+def _unexpected(
+    numbered: Sequence[MaskFacts], used: set[int], remap: Mapping[int, int], classes: int | None
+) -> list[Finding]:
+    """Return an error for every mask that holds a value which is no class number."""
+    known = (classes or 1) - 1
+    if classes is None:
+        while known + 1 in used and known + 1 < IGNORED:
+            known += 1
+    wrong = sorted(value for value in used if not 0 <= value <= known and value != IGNORED)
+    if not wrong:
+        return []
+    if known == 0 and IGNORED in used and IGNORED not in remap:
+        wrong.append(IGNORED)  # 128 and 255: both are codes
+    suggestion = ",".join(f"{value}:{label}" for label, value in enumerate(wrong, start=known + 1))
+    if classes is not None:
+        suggestion = ",".join(f"{value}:0" for value in wrong)
+    advice = f"class numbers run from 0 on without gaps (255 = ignored), try --remap {suggestion}"
+    if len(wrong) > _MOST_SUGGESTED:
+        advice = "class numbers run from 0 on without gaps (255 = ignored): save a mask of class numbers"
+    findings = []
+    for entry in numbered:
+        held = [level for level in entry.levels if remap.get(level, level) in wrong]
+        if held and held != [IGNORED]:
+            values = ", ".join(str(level) for level in held[:8]) + (" ..." if len(held) > 8 else "")
+            noun = "value" if len(held) == 1 else "values"
+            sentence = f"{entry.where} holds the unexpected {noun} {values}: {advice}"
+            findings.append(Finding("error", "label-unexpected", entry.where, sentence))
+    return findings
+
+
+def _ambiguous(white: Sequence[MaskFacts], scheme: LabelScheme) -> list[Finding]:
+    """Return an error for every black and white mask beside masks with several classes or ignored pixels."""
+    if scheme.classes == 2 and scheme.white_is_foreground:
+        return []
+    advice = "pass --remap 255:1 if it is foreground, --remap 255:255 if it is ignored"
+    return [
+        Finding(
+            "error",
+            "label-ambiguous",
+            entry.where,
+            f"{entry.where} is black and white (0, 255) while other masks hold class numbers, too: {advice}",
+        )
+        for entry in white
+    ]
+
+
+def _grey_levels(usable: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[Finding]:
+    soft = [entry for entry in usable if _thresholded(entry, remap)]
+    if not soft:
+        return []
+    count = f"{plural(len(soft), 'mask')} with grey levels between black and white (JPEG or resampled)"
+    sentence = (
+        f"{count}, such as {soft[0].where} with {len(soft[0].levels)} levels: thresholded at {THRESHOLD}"
+    )
+    return [Finding("note", "mask-grey-levels", soft[0].where, sentence)]

@@ -1,0 +1,161 @@
+"""The files of one raw volume: read, compared with each other, and brought to one grid."""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.data import volume_files
+from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.data.sources.case import RawVolume
+from metadcseg.data.sources.label_confidence import as_trust
+from metadcseg.data.store.layout import UNKNOWN_LABEL
+from metadcseg.errors import InputError
+
+
+@dataclass(frozen=True)
+class LoadedLabels:
+    """What belongs to an image volume, on its grid.
+
+    Args:
+        label: (X, Y, Z) integers as in the file.
+        truth: likewise, or None.
+        notes: what was converted.
+    """
+
+    label: Volume
+    truth: Volume | None
+    notes: tuple[str, ...] = ()
+
+
+def head_of(raw: RawVolume) -> tuple[Grid, int]:
+    """Return the grid of the image and its number of channels, from headers.
+
+    Raises:
+        InputError: naming the file that cannot be read.
+    """
+    if raw.stacked:
+        return volume_files.stack_grid(raw.images, key=raw.image_key or "image"), 1
+    heads = [volume_files.read_grid(path, key=raw.image_key) for path in raw.images]
+    return heads[0][0], sum(channels for _, channels in heads)
+
+
+def load_image_volume(raw: RawVolume) -> Volume:
+    """Return the image, (X, Y, Z, C).
+
+    Raises:
+        InputError: naming the file that cannot be read.
+    """
+    if raw.stacked:
+        return volume_files.read_stack(raw.images, key=raw.image_key or "image")
+    paths = raw.images[0] if len(raw.images) == 1 else raw.images
+    volume: Volume = volume_files.read_volume(paths, key=raw.image_key)
+    return volume
+
+
+def load_label_volumes(raw: RawVolume, grid: Grid, *, resample: bool) -> LoadedLabels:
+    """Return label and truth of a volume on the grid of its image.
+
+    Args:
+        raw: whose.
+        grid: of the image.
+        resample: whether labels on another grid are resampled to it (nearest) rather than refused.
+
+    Raises:
+        InputError: naming the file that is missing, cannot be read, or lies on another grid.
+    """
+    if raw.label is None:
+        raise InputError(f"{raw.where} has no label: add one, or remove the volume")
+    label = _on_grid(raw.label, _labels(raw, raw.label, raw.label_key), raw, grid, resample)
+    truth = None
+    if raw.truth is not None:
+        truth = _on_grid(raw.truth, _labels(raw, raw.truth, raw.truth_key), raw, grid, resample)
+    return LoadedLabels(label, truth, label.notes + (truth.notes if truth else ()))
+
+
+def _labels(raw: RawVolume, path: Path, key: str | None) -> Volume:
+    if not raw.stacked:
+        return volume_files.read_label_volume(path, key=key)
+    stack = volume_files.read_stack(raw.images, key=key or "label")
+    return volume_files.whole_labels(path, Volume(stack.array[..., 0], stack.grid))
+
+
+def load_trust(raw: RawVolume, grid: Grid) -> NDArray[np.uint8] | None:
+    """Return how far the label is to be trusted, (X, Y, Z) uint8, or None where nothing is known.
+
+    Raises:
+        InputError: where numbers are out of range or the file lies on another grid.
+    """
+    if raw.trust is None:
+        return None
+    if isinstance(raw.trust, int | float):
+        values, where = np.full(grid.shape, float(raw.trust)), raw.where
+    else:
+        volume, where = volume_files.read_volume(raw.trust, key="trust"), str(raw.trust)
+        if volume.array.shape[3] != 1 or not _lies_on(volume.grid, grid):
+            raise InputError(
+                f"{where}: trust must be one channel on the grid of {raw.where}: export it again"
+            )
+        values = volume.array[..., 0]
+    return as_trust(values, where)
+
+
+def resample_labels(labels: NDArray[Any], source: Grid, target: Grid) -> NDArray[Any]:
+    """Return labels on another grid: each voxel takes the label nearest to its centre in the world.
+
+    Args:
+        labels: (X, Y, Z) on ``source``.
+        source: where they lie.
+        target: where they are wanted.
+
+    Returns:
+        of the shape of ``target``; 0 outside of ``source``.
+    """
+    to_source = np.linalg.inv(np.array(source.affine)) @ np.array(target.affine)
+    out = np.zeros(target.shape, labels.dtype)
+    y, z = np.meshgrid(np.arange(target.shape[1]), np.arange(target.shape[2]), indexing="ij")
+    for x in range(target.shape[0]):  # a plane at a time: coordinates take 24 times the memory of labels
+        places = np.stack([np.full(y.shape, x), y, z, np.ones(y.shape)], axis=-1) @ to_source[:3].T
+        index = np.floor(places + 0.5).astype(np.int64)
+        inside = ((index >= 0) & (index < np.array(source.shape))).all(axis=-1)
+        held = index[inside]
+        out[x][inside] = labels[held[:, 0], held[:, 1], held[:, 2]]
+    return out
+
+
+def _on_grid(path: Path, labels: Volume, raw: RawVolume, grid: Grid, resample: bool) -> Volume:
+    if _lies_on(labels.grid, grid):
+        return labels
+    if resample and labels.grid.known and grid.known:
+        note = f"{path} lies on another grid than {raw.where} and was resampled to it"
+        return Volume(resample_labels(labels.array, labels.grid, grid), grid, (*labels.notes, note))
+    if labels.grid.shape != grid.shape:
+        what = f"has {_size(labels.grid)} voxels, its image {raw.where} {_size(grid)}"
+    else:
+        what = f"lies elsewhere than its image {raw.where}, up to {_distance(labels.grid, grid):.3g} mm apart"
+    advice = "export it on the grid of the image, or pass --resample-labels"
+    raise InputError(f"{path} {what}: {advice}")
+
+
+def _lies_on(held: Grid, grid: Grid) -> bool:
+    """Return whether two grids agree, in shape alone where the world of one is not known."""
+    return held.same(grid) or (held.shape == grid.shape and not (held.known and grid.known))
+
+
+def _size(grid: Grid) -> str:
+    return " x ".join(str(side) for side in grid.shape)
+
+
+def _distance(first: Grid, second: Grid) -> float:
+    corners = np.array([(*corner, 1) for corner in product(*((0, side - 1) for side in first.shape))])
+    moved = (np.array(first.affine) - np.array(second.affine))[:3] @ corners.T
+    return float(np.linalg.norm(moved, axis=0).max())
+
+
+def foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where a class other than the background is known."""
+    held: NDArray[np.bool_] = (labels != 0) & (labels != UNKNOWN_LABEL)
+    return held

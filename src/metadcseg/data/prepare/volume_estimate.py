@@ -1,0 +1,82 @@
+"""How much room a set of volumes needs, from the headers alone, before the work starts."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.slicing.cut import SliceOptions, place
+from metadcseg.data.sources.case import VolumeScan
+from metadcseg.data.prepare.volume_cases import head_of
+from metadcseg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Upper bounds in bytes.
+
+    Args:
+        disk: of the set, before compression and crops.
+        memory: of preparing, where the largest case is in memory.
+        slices: how many slices there are.
+    """
+
+    disk: int
+    memory: int
+    slices: int
+
+    def finding(self, out: Path) -> Finding:
+        """Return the line that says it."""
+        sentence = (
+            f"{self.slices} slices take at most {_size(self.disk)} on disk (before compression); preparing needs "
+            f"about {_size(self.memory)} of memory"
+        )
+        return Finding("note", "estimate", str(out), sentence)
+
+
+def estimate(scan: VolumeScan, options: SliceOptions, *, edges: bool) -> Estimate:
+    """Return what the volumes of a scan will take; files whose header cannot be read are left out.
+
+    Args:
+        scan: the volumes.
+        options: how they are cut.
+        edges: whether edges are stored, too.
+    """
+    disk = memory = slices = 0
+    for raw in scan.volumes:
+        try:
+            grid, channels = head_of(raw)
+            placement = place(grid, options)
+        except InputError:
+            continue  # said by the inspection, with its reason
+        voxels = grid.shape[0] * grid.shape[1] * grid.shape[2]
+        pixels = placement.slices * placement.height * placement.width
+        reference = raw.verified or raw.truth is not None
+        kinds = 1 + edges + reference + (raw.trust is not None)
+        disk += pixels * (2 * channels + kinds) + voxels
+        memory = max(memory, voxels * (4 * channels + 16) + pixels * (2 * channels + kinds))
+        slices += placement.slices
+    return Estimate(disk, memory, slices)
+
+
+def refuse_too_little_room(out: Path, needed: int) -> None:
+    """Refuse a disk on which the set does not fit even if nothing can be compressed.
+
+    Raises:
+        InputError: saying how much is needed and how much is free.
+    """
+    folder = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(
+            f"{out}: the set takes up to {_size(needed)}, {_size(free)} are free: free some space, choose another "
+            "--out, or raise --pixel"
+        )
+
+
+def _size(number: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if number < 1024 or unit == "GiB":
+            return f"{number:.0f} {unit}" if unit in ("bytes", "KiB", "MiB") else f"{number:.1f} {unit}"
+        number /= 1024
+    raise AssertionError

@@ -1,0 +1,1 @@
+"""Volumes as slices, and back."""

@@ -1,0 +1,135 @@
+"""How far given labels are to be trusted: ``trust/`` (a map for a case) and ``trust.csv`` (a number for a case).
+
+Maps have the stem of their image and its size, from 0 to 1, or in integers from 0 to 255; integers of 0 and 1 alone
+mean not at all and fully. ``trust.csv`` has the columns ``id`` and ``trust``, from 0 to 1. Cases of which neither says
+anything are fully trusted.
+"""
+
+import csv
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.formats.images import read_image
+from metadcseg.data.sources.case import RawCase
+from metadcseg.errors import InputError
+
+
+def trust_of(
+    folder: Path,
+    images: Mapping[str, Path],
+    files_in: Callable[[Path], tuple[dict[str, Path], list[Finding]]],
+) -> tuple[dict[str, Path | float], list[Finding]]:
+    """Find what a folder says about trust.
+
+    Args:
+        folder: of the data set.
+        images: stem -> image file.
+        files_in: returns stem -> file of a folder, and what is wrong there.
+
+    Returns:
+        Stem -> file or number, and what is wrong.
+    """
+    files, findings = files_in(folder / "trust")
+    table, found = _table(folder / "trust.csv")
+    findings += found
+    for where, stem in [(str(path), stem) for stem, path in files.items()] + [
+        (str(folder / "trust.csv"), stem) for stem in table
+    ]:
+        if stem not in images:
+            near = get_close_matches(stem, list(images), n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else "rename it or add the image"
+            findings.append(
+                Finding("error", "trust-unknown", where, f"{where}: there is no image '{stem}': {hint}")
+            )
+    for stem in files.keys() & table.keys():
+        sentence = f"{files[stem]}: trust.csv has a number for '{stem}', too: remove one of the two"
+        findings.append(Finding("error", "trust-unknown", str(files[stem]), sentence))
+    known: dict[str, Path | float] = {**table, **files}
+    return {stem: value for stem, value in known.items() if stem in images}, findings
+
+
+def read_trust(case: RawCase, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """Return the trust in the mask of an image, (H, W) uint8, 255 is fully; None where nothing is known.
+
+    Args:
+        case: whose.
+        shape: (H, W) of its image.
+
+    Raises:
+        InputError: naming the file that cannot be read, has another size, or numbers out of range.
+    """
+    if case.trust is None:
+        return None
+    if not isinstance(case.trust, Path):
+        return as_trust(np.full(shape, float(case.trust)), case.where)
+    values = read_image(case.trust).array
+    if values.shape[2] == 3 and bool((values == values[:, :, :1]).all()):
+        values = values[:, :, :1]
+    if values.shape != (*shape, 1):
+        got = " x ".join(str(side) for side in values.shape)
+        raise InputError(
+            f"{case.trust}: trust must be one grey value for each of {shape[0]} x {shape[1]} pixels, got {got}: export "
+            "it again"
+        )
+    return as_trust(values[..., 0], str(case.trust))
+
+
+def as_trust(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    """Return trust as it is stored.
+
+    Args:
+        values: from 0 to 1, or integers from 0 to 255. Integers of 0 and 1 alone are a mask of good pixels: a trust
+            of 1 / 255 is nothing that anybody would draw.
+        where: the file or case, for sentences.
+
+    Returns:
+        Of the same shape, uint8 from 0 to 255.
+
+    Raises:
+        InputError: where a number is out of range.
+
+    Example:
+        >>> [as_trust(np.array(values), "x").tolist() for values in ([0.0, 0.2, 1.0], [7, 255], [0, 1])]
+        [[0, 51, 255], [7, 255], [0, 255]]
+    """
+    if values.dtype.kind in "iu" and values.max() > 1:
+        values = values / 255
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        raise InputError(f"{where}: trust must lie between 0 and 1 (integers: 0 and 255): correct it")
+    trust: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
+    return trust
+
+
+def _table(path: Path) -> tuple[dict[str, float], list[Finding]]:
+    if not path.exists():
+        return {}, []
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return {}, [_error(path, f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8")]
+    table: dict[str, float] = {}
+    findings = []
+    for number, row in enumerate(rows, start=2):
+        stem = (row.get("id") or "").strip()
+        try:
+            trust = float(row.get("trust") or "")
+        except ValueError:
+            trust = -1.0
+        if not stem or not 0 <= trust <= 1:
+            sentence = f"{path}, line {number}: columns are id and trust, a number from 0 to 1, got {row}: correct it"
+            findings.append(_error(path, sentence))
+            continue
+        if stem in table:
+            findings.append(_error(path, f"{path}, line {number}: '{stem}' stands twice: remove one line"))
+        table[stem] = trust
+    return table, findings
+
+
+def _error(path: Path, sentence: str) -> Finding:
+    return Finding("error", "trust-unknown", str(path), sentence)

@@ -1,0 +1,1 @@
+"""Which case has which role."""

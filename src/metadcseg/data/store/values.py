@@ -1,0 +1,94 @@
+"""What the values of a prepared set must be like; the writer refuses everything else."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.store.layout import IMAGE_DTYPES, MAX_SIDE, MAX_VALUES, UNKNOWN_LABEL, Array
+from metadcseg.errors import InputError
+
+
+def checked_image(id: str, image: Array, channels: int) -> Array:
+    """Refuse what is not (H, W, channels) of a type that can be stored, finite."""
+    if image.ndim != 3 or image.shape[2] != channels or image.dtype.name not in IMAGE_DTYPES:
+        raise InputError(
+            f"case {id!r}: image must be (H, W, {channels}) of {', '.join(IMAGE_DTYPES)}, "
+            f"got {image.shape} of {image.dtype.name}; convert it"
+        )
+    if min(image.shape) < 1 or max(image.shape) > MAX_SIDE or image.size > MAX_VALUES:
+        raise InputError(f"case {id!r}: an image of {image.shape} cannot be stored; crop or resample it")
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise InputError(f"case {id!r}: image holds NaN or infinite values; replace or leave out the case")
+    return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+
+
+def checked_mask(id: str, kind: str, mask: Array, image: Array, classes: int) -> Array:
+    """Refuse a mask of another size or with values that are no class."""
+    mask = checked_size(id, kind, mask, image)
+    _refuse_values(f"case {id!r}", kind, mask, classes)
+    return mask
+
+
+def checked_reference(id: str, reference: Array, placement: Placement, classes: int) -> Array:
+    """Refuse a label volume of another size than its file, or with values that are no class."""
+    shape = placement.grid.shape
+    if reference.shape != shape or reference.dtype.name != "uint8" or reference.size > MAX_VALUES:
+        raise InputError(
+            f"volume {id!r}: reference must be {shape} of uint8 like its file (at most {MAX_VALUES} voxels), "
+            f"got {reference.shape} of {reference.dtype.name}; check that they belong together"
+        )
+    _refuse_values(f"volume {id!r}", "reference", reference, classes)
+    return np.ascontiguousarray(reference)
+
+
+def checked_regions(regions: Mapping[str, Sequence[int]], classes: int) -> dict[str, list[int]]:
+    """Refuse regions that name labels which the set does not have."""
+    for name, labels in regions.items():
+        if not labels or not all(isinstance(label, int) and 0 < label < classes for label in labels):
+            raise InputError(
+                f"region {name!r} must name labels from 1 to {classes - 1}, got {list(labels)}; correct it"
+            )
+    return {str(name): [int(label) for label in labels] for name, labels in regions.items()}
+
+
+def _refuse_values(who: str, kind: str, mask: Array, classes: int) -> None:
+    known = mask[mask != UNKNOWN_LABEL]
+    if known.size and int(known.max()) >= classes:
+        raise InputError(
+            f"{who}: {kind} holds the value {int(known.max())}, allowed are 0 to "
+            f"{classes - 1} and {UNKNOWN_LABEL} (unknown); remap the label values"
+        )
+
+
+def checked_size(id: str, kind: str, array: Array, image: Array) -> Array:
+    """Refuse what is not (H, W) uint8 like its image."""
+    if array.shape != image.shape[:2] or array.dtype.name != "uint8":
+        raise InputError(
+            f"case {id!r}: {kind} must be {image.shape[:2]} of uint8 like its image, "
+            f"got {array.shape} of {array.dtype.name}; check that they belong together"
+        )
+    return np.ascontiguousarray(array)
+
+
+def checked_spacing(id: str, spacing: tuple[float, float] | None) -> list[float] | None:
+    """Refuse sizes of a pixel that are no sizes; return plain numbers."""
+    if spacing is None:
+        return None
+    values = [float(value) for value in spacing]
+    if len(values) != 2 or not all(np.isfinite(value) and value > 0 for value in values):
+        raise InputError(
+            f"case {id!r}: spacing must be two positive numbers (row, column) in mm, got {spacing}; "
+            "correct it or leave it out"
+        )
+    return values
+
+
+def json_bytes(name: str, value: Mapping[str, Any]) -> bytes:
+    """Return values as JSON; what is none is refused."""
+    try:
+        return json.dumps(value, indent=1, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must hold JSON values only, got {error}; convert them first") from error

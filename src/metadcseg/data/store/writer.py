@@ -1,0 +1,338 @@
+"""Write a prepared set: all of it, or nothing."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.store.disk import DiskErrors, Shelf, remove_folder
+from metadcseg.data.store.layout import (
+    ARRAYS,
+    CHECKSUMS,
+    FORMAT,
+    MANIFEST,
+    NOISE,
+    REFERENCE,
+    ROLES,
+    TABLE,
+    UNKNOWN_LABEL,
+    VERSION,
+    VOLUMES,
+    VOLUMES_VERSION,
+    Array,
+    array_digest,
+    digest,
+)
+from metadcseg.data.store.values import (
+    checked_image,
+    checked_mask,
+    checked_reference,
+    checked_regions,
+    checked_size,
+    checked_spacing,
+    json_bytes,
+)
+from metadcseg.errors import InputError, unknown_name
+from metadcseg.files import sync_folder
+
+
+class SetWriter:
+    """Context manager that builds a prepared set in a temporary sibling folder and renames it at the end.
+
+    When the block ends by an exception or Ctrl-C, nothing is left behind. (A writer that is killed outright
+    leaves ``.NAME.partial-*`` beside ``out``, never a half set at ``out``.)
+
+    Args:
+        out: where the set goes; missing or an empty folder.
+        name: what the set is called in reports.
+        classes: names of the classes, ``"background"`` (label 0) first.
+        channels: C of every image.
+        noise: how the labels were corrupted (JSON values), or None when they are as given.
+        source: where the data come from and under which licence (JSON values).
+        edge_detector: what made the edges (JSON values), or None where no case has any.
+        preprocessing: how volumes became slices (JSON values), or None where the cases are plain images. Images
+            of such a set are normalised already.
+        regions: named unions of labels that are scored beside the classes.
+
+    Raises:
+        InputError: where ``out`` holds something, or an argument is not as described.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from metadcseg.data import PreparedSet
+        >>> folder = Path(tempfile.mkdtemp()) / "set"
+        >>> image, label = np.zeros((4, 6, 1), np.uint8), np.eye(4, 6, dtype=np.uint8)
+        >>> with SetWriter(folder, name="tiny", classes=("background", "organ"), channels=1) as writer:
+        ...     writer.add(id="a", role="train", group="patient 1", image=image, label=label)
+        >>> PreparedSet.open(folder).cases[0].id
+        'a'
+    """
+
+    def __init__(
+        self,
+        out: Path | str,
+        *,
+        name: str,
+        classes: Sequence[str],
+        channels: int,
+        noise: Mapping[str, Any] | None = None,
+        source: Mapping[str, Any] | None = None,
+        edge_detector: Mapping[str, Any] | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+        regions: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        self.out = Path(out)
+        self._classes = tuple(classes)
+        self._channels = channels
+        if not 2 <= len(self._classes) <= UNKNOWN_LABEL:
+            raise InputError(
+                f"classes must name 2 to {UNKNOWN_LABEL} classes, background first, "
+                f"got {len(self._classes)}; name every label value from 0 on"
+            )
+        if channels < 1:
+            raise InputError(f"channels must be at least 1, got {channels}; give the images' channel count")
+        self._noise = None if noise is None else json_bytes("noise", dict(noise))
+        self._manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": name,
+            "classes": list(self._classes),
+            "channels": channels,
+            "source": json.loads(json_bytes("source", dict(source or {}))),
+        }
+        self._with_edges = edge_detector is not None
+        if edge_detector is not None:
+            self._manifest["edges"] = json.loads(json_bytes("edge_detector", dict(edge_detector)))
+        self._of_volumes = preprocessing is not None
+        if preprocessing is not None:
+            self._manifest["version"] = VOLUMES_VERSION
+            self._manifest["preprocessing"] = json.loads(json_bytes("preprocessing", dict(preprocessing)))
+        if regions:
+            self._manifest["regions"] = checked_regions(regions, len(self._classes))
+        self._volumes: dict[str, tuple[dict[str, Any], Placement]] = {}
+        self._slices: set[tuple[str, int]] = set()
+        self._rows: list[dict[str, Any]] = []
+        self._ids: set[str] = set()
+        self._folder = Path()
+        self._shelves: dict[tuple[str, tuple[int, ...], str], Shelf] = {}
+        refuse_occupied(self.out)
+
+    def __enter__(self) -> "SetWriter":
+        with DiskErrors(self.out):
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            prefix = f".{self.out.name}.partial-"
+            self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.out.parent))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            remove_folder(self._folder)
+
+    def add(
+        self,
+        *,
+        id: str,
+        role: str,
+        group: str,
+        image: Array,
+        label: Array,
+        truth: Array | None = None,
+        edges: Array | None = None,
+        spacing: tuple[float, float] | None = None,
+        trust: Array | None = None,
+        volume: str | None = None,
+        slice: int | None = None,
+    ) -> None:
+        """Write one case.
+
+        Args:
+            id: any text, unique in the set; never used as a path.
+            role: one of ``ROLES``.
+            group: what must not be split across roles, such as the patient; may be empty.
+            image: (H, W, C) uint8, uint16, or finite float16 or float32, in its native size.
+            label: (H, W) uint8, class number 0 .. L-1, or 255 for unknown pixels.
+            truth: (H, W) uint8 like ``label``: the reference, where one is known beside ``label``.
+            edges: (H, W) uint8, 255 times the probability of an edge (eq. 8): for every case, where the set
+                names an ``edge_detector``, else for none.
+            spacing: (row, column) distance of pixel centres in mm.
+            trust: (H, W) uint8, how far the given label is to be trusted; 255 is fully.
+            volume: id of the volume of which this is a slice, given to `add_volume` before.
+            slice: its number in the complete stack, from 0; every one at most once.
+
+        Raises:
+            InputError: naming the case and what is wrong with it, or saying why the disk refuses.
+        """
+        self._check_slice(id, role, group, image, volume, slice)
+        if id in self._ids:
+            raise InputError(f"case {id!r} is given twice; ids must be unique, rename one of the two")
+        if role not in ROLES:
+            raise unknown_name("role", role, ROLES)
+        arrays = {
+            "image": checked_image(id, image, self._channels),
+            "label": checked_mask(id, "label", label, image, len(self._classes)),
+        }
+        if truth is not None:
+            arrays["truth"] = checked_mask(id, "truth", truth, image, len(self._classes))
+        if (edges is not None) != self._with_edges:
+            has, wants = ("has no", "names an") if edges is None else ("has", "names no")
+            raise InputError(
+                f"case {id!r} {has} edges, but the set {wants} edge_detector: give both or neither, for every case"
+            )
+        if edges is not None:
+            arrays["edges"] = checked_size(id, "edges", edges, image)
+        if trust is not None:
+            arrays["trust"] = checked_size(id, "trust", trust, image)
+        row: dict[str, Any] = {
+            "row": len(self._rows),
+            "id": id,
+            "role": role,
+            "group": group,
+            "height": int(image.shape[0]),
+            "width": int(image.shape[1]),
+            "spacing": checked_spacing(id, spacing),
+            "dtype": arrays["image"].dtype.name,
+            "arrays": {},
+        }
+        if volume is not None and slice is not None:
+            row |= {"volume": volume, "slice": slice}
+            self._slices.add((volume, slice))
+        with DiskErrors(self.out):
+            for kind, array in arrays.items():
+                name, index = self._write(kind, array)
+                row["arrays"][kind] = {"array": name, "index": index, "sha256": array_digest(array)}
+        self._ids.add(id)
+        self._rows.append(row)
+
+    def add_volume(
+        self,
+        *,
+        id: str,
+        role: str,
+        group: str,
+        placement: Placement,
+        reference: Array,
+        verified: bool = False,
+    ) -> None:
+        """Write what belongs to a volume as a whole; its slices follow by `add`.
+
+        Args:
+            id: any text, unique among the volumes of the set.
+            role: of the volume and all of its slices.
+            group: likewise.
+            placement: where the slices lie in the volume.
+            reference: (X, Y, Z) uint8, the label that evaluation compares with, on the grid of the file: class
+                number, or 255 where unknown.
+            verified: whether the reference is beyond doubt.
+
+        Raises:
+            InputError: naming the volume and what is wrong with it, or saying why the disk refuses.
+        """
+        if not self._of_volumes:
+            raise InputError(f"volume {id!r}: the set has no preprocessing: give it to the writer")
+        if id in self._volumes:
+            raise InputError(f"volume {id!r} is given twice; ids must be unique, rename one of the two")
+        if role not in ROLES:
+            raise unknown_name("role", role, ROLES)
+        array = checked_reference(id, reference, placement, len(self._classes))
+        with DiskErrors(self.out):
+            name, index = self._write(REFERENCE, array)
+        row = {
+            "row": len(self._volumes),
+            "id": id,
+            "role": role,
+            "group": group,
+            "placement": placement.to_dict(),
+            "verified": verified,
+            "arrays": {REFERENCE: {"array": name, "index": index, "sha256": array_digest(array)}},
+        }
+        self._volumes[id] = (row, placement)
+
+    def _check_slice(
+        self, id: str, role: str, group: str, image: Array, volume: str | None, slice: int | None
+    ) -> None:
+        """Refuse a slice that does not fit its volume, and a plain image among slices."""
+        if volume is None and slice is None and not self._of_volumes:
+            return
+        if volume not in self._volumes or slice is None:
+            raise InputError(
+                f"case {id!r}: a slice needs its number and a volume that was added, got {volume!r}"
+            )
+        row, placement = self._volumes[volume]
+        size = (placement.height, placement.width)
+        fits = 0 <= slice < placement.slices and image.shape[:2] == size
+        if not fits or (row["role"], row["group"]) != (role, group) or (volume, slice) in self._slices:
+            raise InputError(
+                f"case {id!r}: slice {slice} of {image.shape[:2]}, role {role}, does not fit volume {volume!r} of "
+                f"{placement.slices} slices of {size}, role {row['role']}; give each slice once, role and group as its "
+                "volume"
+            )
+
+    def _write(self, kind: str, array: Array) -> tuple[str, int]:
+        key = (kind, array.shape, array.dtype.name)
+        if key not in self._shelves:
+            name = f"{kind}-{sum(other[0] == kind for other in self._shelves):05d}"
+            self._shelves[key] = Shelf(self._folder / ARRAYS / name, array)
+        shelf = self._shelves[key]
+        return shelf.path.name, shelf.append(array)
+
+    def _finish(self) -> None:
+        if not self._rows:
+            raise InputError(f"{self.out}: a prepared set needs at least one case, none was added")
+        with DiskErrors(self.out):
+            for shelf in self._shelves.values():
+                shelf.trim()
+            self._write_tables()
+            refuse_occupied(self.out)
+            if self.out.exists():
+                self.out.rmdir()
+            self._folder.chmod(0o755)  # temporary folders are private, a finished set is not
+            self._folder.rename(self.out)
+            sync_folder(self.out.parent)
+
+    def _write_tables(self) -> None:
+        table = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self._rows).encode()
+        files = {TABLE: table}
+        if self._noise is not None:
+            files[NOISE] = self._noise
+        if self._of_volumes:
+            rows = (json.dumps(row, allow_nan=False) + "\n" for row, _ in self._volumes.values())
+            files[VOLUMES] = "".join(rows).encode()
+            self._manifest["volumes"] = len(self._volumes)
+        self._manifest |= {
+            "cases": len(self._rows),
+            "sha256": {name: digest(data) for name, data in files.items()},
+        }
+        files[MANIFEST] = json_bytes("source", self._manifest)
+        sums = {name: digest(data) for name, data in files.items()}
+        for shelf in self._shelves.values():
+            metadata = shelf.path / "zarr.json"
+            sums[metadata.relative_to(self._folder).as_posix()] = digest(metadata.read_bytes())
+        files[CHECKSUMS] = "".join(f"{value}  {name}\n" for name, value in sorted(sums.items())).encode()
+        for name, data in files.items():
+            with (self._folder / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_folder(self._folder)
+
+
+def refuse_occupied(out: Path) -> None:
+    """Refuse a place for a set that holds something: before the work, and after it, when another was faster.
+
+    Raises:
+        InputError: where ``out`` is neither missing nor an empty folder.
+    """
+    if out.is_file():
+        raise InputError(f"{out} is a file; choose another --out or remove it")
+    if out.is_dir() and (held := sorted(entry.name for entry in out.iterdir())):
+        what = "a prepared set" if MANIFEST in held else repr(held[0]) + (" and more" if held[1:] else "")
+        raise InputError(f"{out} already holds {what}; choose another --out or remove it")

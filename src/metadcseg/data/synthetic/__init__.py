@@ -1,0 +1,1 @@
+"""Images drawn by code, and label noise injected into sets."""

@@ -1,0 +1,1 @@
+"""L2B (Zhou et al., CVPR 2024)."""

@@ -1,0 +1,162 @@
+"""L2B (Zhou et al., CVPR 2024): weights from zero at every step, for labels and averaged pseudo-labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from metadcseg.forward_mode.jvp import LogitChange, forward_with_change, trainable
+from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
+from metadcseg.algorithm.meta_weights import PixelGradients, update_weights, weighted_pixel_loss
+from metadcseg.errors import InputError
+from metadcseg.losses import mean_cross_entropy, mean_over_pixels
+from metadcseg.methods.common import class_probabilities, require_gold
+from metadcseg.methods.base import Declaration, MethodState, StepReport, Storage, Updater
+from metadcseg.validation import check_range, check_types
+from metadcseg.methods.l2b.views import View, averaged_pseudo_labels, draw_views, own_view, view_batch
+from metadcseg.tensors import IGNORE, Batch, Joint, WeightMaps
+
+_VIEWS = 5
+
+
+@dataclass(frozen=True)
+class L2B:
+    """Learning to bootstrap, as the paper and its published segmentation script have it.
+
+    Every step begins with weights of zero for the label and the pseudo-label of every pixel, asks a gold batch
+    which of them would help, keeps those, scales them to a weighted mean over the batch and takes one
+    optimiser step with it; a second, plainly supervised one on the gold batch follows. All of it is computed on
+    five views of every image. docs/explanation/l2b.md has each step and where we deviate.
+
+    Args:
+        views: True computes on five views; False on the image alone, with the network's own prediction as
+            pseudo-label, as in the paper's classification experiments: a fifth of the work.
+        zoom_least: least margin by which views are zoomed, as a share of the frame's side, at least 0.
+        zoom_most: largest such margin, from ``zoom_least`` to below 0.5.
+        clean_supervision: the second step, on the gold batch; False leaves it out.
+
+    Raises:
+        InputError: for an option with a value that is not allowed.
+    """
+
+    name: ClassVar[str] = "l2b"
+
+    views: bool = True
+    zoom_least: float = 0.03
+    zoom_most: float = 0.21
+    clean_supervision: bool = True
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(self, "zoom_least", at_least=0)
+        check_range(self, "zoom_most", at_least=0, below=0.5)
+        if self.zoom_most < self.zoom_least:
+            raise InputError(
+                f"l2b.zoom_most must be at least l2b.zoom_least ({self.zoom_least:g}), got {self.zoom_most:g}"
+            )
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the method needs and costs with these options."""
+        training, gold_direction, tangents = 3.0, 3.0, 2.0
+        gold_step = 3.0 if self.clean_supervision else 0.0
+        return Declaration(
+            needs_gold=True,
+            supervises_gold=self.clean_supervision,
+            passes=(_VIEWS if self.views else 1) * (training + gold_direction + tangents + gold_step),
+        )
+
+    def start(
+        self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
+    ) -> MethodState:
+        """Return the state before the first step; nothing is kept from step to step."""
+        return MethodState(network, updater, generator)
+
+    def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
+        """Weigh the pixels of the noisy batch, train with the weights, then on the gold batch."""
+        verified = require_gold(gold, self.name)
+        views = self._draw_views(state, noisy)
+        training = _seen(state, views, noisy)
+        trusted = _seen(state, self._draw_views(state, verified), verified)
+        # with weights of zero the virtual step leads nowhere: the gold gradient where the network stands is exact
+        _, v = gold_gradient(state.network, trainable(state.network), trusted)
+        output, change = forward_with_change(state.network, training.images, state.updater.mean(v))
+        pseudo = averaged_pseudo_labels(views, output.logits.softmax(dim=1), training.labels)
+        weights = _weights(state, training, pseudo, change)
+        loss = _mean(weighted_pixel_loss(output.logits, training.labels, pseudo, weights), training)
+        state.updater.backward(loss)
+        state.updater.step()
+        gold_loss = self._supervise_gold(state, trusted)
+        return _report(loss.detach(), gold_loss, weights, training, len(views))
+
+    def weights(self, state: MethodState, noisy: Batch) -> None:
+        """Return None: weights are found anew in every step, and none is kept."""
+
+    def predict(self, state: MethodState, images: Tensor) -> Tensor:
+        """Return (N, L, H, W) class probabilities for (N, C, H, W) images, each seen as it is."""
+        return class_probabilities(state.network, images)
+
+    def _draw_views(self, state: MethodState, batch: Batch) -> tuple[View, ...]:
+        if not self.views:
+            return (own_view(len(batch.images), batch.labels.ndim - 1),)
+        # an image's views follow from the step and its number, whoever shares its batch or device
+        seed = int(torch.randint(2**32, (), generator=state.generator))
+        generators = [Generator().manual_seed(seed + image) for image in batch.indices.tolist()]
+        return draw_views(generators, batch.labels.shape[1:], self.zoom_least, self.zoom_most)
+
+    def _supervise_gold(self, state: MethodState, trusted: Batch) -> Tensor | None:
+        """Take a second optimiser step, on the mean gold cross-entropy; return that loss."""
+        if not self.clean_supervision:
+            return None
+        loss = mean_cross_entropy(state.network(trusted.images).logits, trusted)
+        state.updater.backward(loss)
+        state.updater.step()
+        return loss.detach()
+
+
+def _seen(state: MethodState, views: Sequence[View], batch: Batch) -> Batch:
+    """Return a batch of all views, which knows how many pixels they have on all devices together."""
+    seen = view_batch(views, batch)
+    counted = (seen.labels != IGNORE).sum().float()
+    pixels = state.updater.mean({"pixels": counted})["pixels"]
+    pixels = torch.where(pixels > 0, pixels, 1.0)  # nothing counts anywhere: means are 0, not 0 / 0
+    return replace(seen, joint=Joint(pixels, len(views) * batch.whole.images))
+
+
+def _mean(maps: Tensor, seen: Batch) -> Tensor:
+    return mean_over_pixels(maps, seen.labels, seen.whole.pixels)
+
+
+def _weights(state: MethodState, training: Batch, pseudo: Tensor, change: LogitChange) -> WeightMaps:
+    """Return max(-gradient, 0) of the gold loss at weights of zero, scaled to average 1 over the whole batch.
+
+    The mean loss with these weights is the script's sum with weights that add up to 1. Where every weight is
+    zero, all stay zero.
+    """
+    # the learning rate would scale all weights alike, which is taken back below
+    pixels = training.whole.pixels
+    gradients = pixel_gradients(change, training.labels, pseudo, lr=1.0, pixels=pixels)
+    zero = WeightMaps(torch.zeros_like(gradients.alpha), torch.zeros_like(gradients.beta))
+    valid = training.labels != IGNORE
+    gradients = PixelGradients(training.trusted(gradients.alpha), gradients.beta)
+    rectified = update_weights(zero, gradients, eta=1.0, scaling="none", valid=valid)
+    size = state.updater.mean({"size": rectified.gamma.sum()})["size"] / pixels
+    divisor = torch.where(size > 0, size, 1.0)
+    return WeightMaps(rectified.alpha / divisor, rectified.beta / divisor)
+
+
+def _report(
+    pixel: Tensor, gold_loss: Tensor | None, weights: WeightMaps, training: Batch, views: int
+) -> StepReport:
+    scalars = {
+        "loss": pixel if gold_loss is None else pixel + gold_loss,
+        "pixel": pixel,
+        "alpha": _mean(weights.alpha, training),
+        "beta": _mean(weights.beta, training),
+    }
+    if gold_loss is not None:
+        scalars["gold"] = gold_loss
+    as_it_is = WeightMaps(weights.alpha[::views], weights.beta[::views])  # of the first view
+    return StepReport(scalars, as_it_is)

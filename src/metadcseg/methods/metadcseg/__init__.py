@@ -1,0 +1,1 @@
+"""MetaDCSeg, the method of the paper."""

@@ -1,0 +1,136 @@
+"""Every row against plain supervision with equal gold, case by case: which differences are more than luck."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from metadcseg.report.sentences import signed
+from metadcseg.results.significance import LEAST, LEVEL, PairedTest, holm, paired_test
+from metadcseg.results.summary import BenchmarkRecord, Condition, paired_cases
+from metadcseg.report.tables import BETTER, UNKNOWN, WORSE, Cell, Row, Table
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A row against the baseline under one condition.
+
+    Args:
+        condition: set, noise and gold.
+        row: which.
+        baseline: plain supervision with the same gold, network and training.
+        test: case by case.
+        seeds: over which each case was averaged.
+        adjusted: p after Holm's correction over the table; None where there was no test.
+    """
+
+    condition: Condition
+    row: str
+    baseline: str
+    test: PairedTest
+    seeds: int
+    adjusted: float | None = None
+
+    @property
+    def mark(self) -> str:
+        """What the table shows."""
+        if self.adjusted is None or self.adjusted >= LEVEL or not self.test.ranks:
+            return ""
+        return BETTER if self.test.ranks > 0 else WORSE
+
+    @property
+    def verdict(self) -> str:
+        """What it says, in words."""
+        if self.test.p is None:
+            return f"too few cases, {LEAST} are needed"
+        said = {BETTER: "better", WORSE: "worse", "": "no difference shown"}[self.mark]
+        outlying = self.mark and self.test.mean * self.test.ranks < 0
+        return f"{said}, though not on average: a few cases differ much the other way" if outlying else said
+
+
+def compare_all(record: BenchmarkRecord, conditions: Sequence[Condition]) -> list[Compared]:
+    """Test every row of a table against plain supervision with equal gold; Holm over all these tests."""
+    found = []
+    for condition in conditions:
+        for row in record.rows:
+            baseline = record.baseline(row)
+            against = [] if baseline is None else record.of(condition, baseline)
+            if baseline is None or row == baseline or not against or not record.of(condition, row):
+                continue
+            one, other, seeds = paired_cases(record.of(condition, row), against)
+            test = paired_test(one, other)
+            if test is not None:
+                found.append(Compared(condition, row, baseline, test, seeds))
+    tested = [each for each in found if each.test.p is not None]
+    adjusted = holm([each.test.p for each in tested if each.test.p is not None])
+    corrected = {id(each): p for each, p in zip(tested, adjusted, strict=True)}
+    return [replace(each, adjusted=corrected.get(id(each))) for each in found]
+
+
+def column_name(condition: Condition, gold: str) -> str:
+    """Return what a column of a condition is called: without the gold where the title of the table has it."""
+    parts = (condition.noise, "" if gold else condition.gold_name, condition.folds_name)
+    return ", ".join(part for part in parts if part)
+
+
+def _baselines(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
+    """Return what the rows were tested against."""
+    names = {each.baseline for each in tests} or {str(record.baseline())}
+    if len(names) == 1:
+        return f"'{names.pop()}'"
+    return "plain supervision with the same gold, network and training"
+
+
+def notes_of_tests(record: BenchmarkRecord, tests: Sequence[Compared]) -> list[str]:
+    """Return what the marks of a table mean, or why there are none."""
+    baseline = record.baseline()
+    if baseline is None:
+        return [
+            "No finished row is plainly supervised with the gold masks mixed in (supervised, gold = mixed), so there "
+            "is nothing to test against: nobody can tell what a method adds to the gold masks themselves."
+        ]
+    counted = sum(each.adjusted is not None for each in tests)
+    if not tests:
+        return [f"Nothing to test against {_baselines(record, tests)} yet."]
+    if not counted:
+        cases = max(each.test.count for each in tests)
+        return [
+            f"No significance is marked: {cases} paired cases are too few, a two-sided signed-rank test needs {LEAST} "
+            f"to be able to say anything at the level of {LEVEL}."
+        ]
+    return [
+        f"{BETTER} better, {WORSE} worse than {_baselines(record, tests)}: its DSC, case by case (each averaged over "
+        "the seeds that both rows have; images of one patient are one case), differs by a two-sided Wilcoxon "
+        f"signed-rank test with p < {LEVEL} after Holm's correction for all tests of the table. It says that the test "
+        "cases did not decide; whether another seed would is what the ± says."
+    ]
+
+
+def comparison_table(table: Table, record: BenchmarkRecord, tests: Sequence[Compared]) -> Table | None:
+    """Return every test of a main table in numbers, None where there is none."""
+    if not tests:
+        return None
+    rows = []
+    for each in tests:
+        test = each.test
+        p, adjusted = (UNKNOWN if value is None else _p(value) for value in (test.p, each.adjusted))
+        cells = [
+            Cell(column_name(each.condition, "")),
+            Cell(signed(test.mean), value=test.mean),
+            Cell(str(test.count), value=test.count),
+            Cell(f"{test.better} / {test.worse}"),
+            Cell(str(each.seeds), value=each.seeds),
+            Cell(p, value=test.p),
+            Cell(adjusted, value=each.adjusted),
+            Cell(each.verdict),
+        ]
+        rows.append(Row(each.row, cells))
+    headings = ("noise", "DSC, mean difference", "cases", "better / worse", "seeds", "p", "p, Holm", "says")
+    return Table(
+        key=table.key.replace("scores", "tests", 1).removesuffix("-dsc"),
+        title=f"{table.title.removesuffix(': DSC')}: each row minus {_baselines(record, tests)}, case by case",
+        columns=[(heading, "") for heading in headings],
+        rows=rows,
+    )
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

@@ -1,0 +1,220 @@
+"""Figure 3 and its kin: weights against the distance to the outline, as maps, and whether they find errors."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from metadcseg.report.gallery import Example, Picture
+from metadcseg.results.grid import folder_name
+from metadcseg.report.main_tables import seeds_of
+from metadcseg.report.part_tables import condition_key
+from metadcseg.report.pictures import DRAWN, REFERENCE, Labels, data_uri, outlined
+from metadcseg.report.plots import Band, Plot, distance_plot
+from metadcseg.results.records import mapping, number
+from metadcseg.report.sheets import Gallery
+from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread
+from metadcseg.report.tables import Cell, Row, Table, number_cell
+
+_NEAR, _FAR = 4.0, 8.0
+_STILL = 1e-4  # from 1: weights that have not moved
+_SIDE = 264
+_MOST_PIXELS = 2**24
+_LETTERS = (("gamma", "γ"), ("alpha", "α"), ("beta", "β"))
+MAPS = (
+    "Yellow: true outline, cyan: outline of the label given. Maps from black (0) over red to yellow (2 and more), as "
+    "in the paper's figure 3: bright pixels count, dark ones do not."
+)
+
+
+def weighted(record: BenchmarkRecord) -> list[tuple[Condition, str, list[TaskRecord]]]:
+    """Return condition, row and tasks wherever weights were judged."""
+    found = []
+    for condition in record.conditions():
+        for row in record.rows:
+            tasks = [task for task in record.of(condition, row) if task.weights]
+            if tasks:
+                found.append((condition, row, tasks))
+    return found
+
+
+def detection_table(record: BenchmarkRecord) -> Table | None:
+    """Return how well wrong training pixels were told, None where no row has weights."""
+    held = weighted(record)
+    if not held:
+        return None
+    names = [
+        name
+        for name in ("weight", "disagreement", "both")
+        if any(_auroc(task, name) is not None for _, _, tasks in held for task in tasks)
+    ]
+    rows = []
+    for condition, row, tasks in held:
+        seeds = seeds_of(record, condition, row)
+        cells = [
+            number_cell(spread([_auroc(task, name) for task in tasks]), 3, None, seeds) for name in names
+        ]
+        wrong = spread([number(task.weights.get("wrong_pixels")) for task in tasks])
+        rows.append(Row(row, [Cell(condition.name), *cells, number_cell(wrong, 3, None, seeds)]))
+    return Table(
+        key="detection",
+        title="Which training pixels are labelled wrongly: area under the ROC",
+        columns=[("under", ""), *((f"by {name}", "AUROC") for name in names), ("wrong pixels", "share")],
+        rows=rows,
+        notes=[
+            "0.5 is chance, 1 finds all. By weight: the share of a pixel's weight that the given label did not get; by "
+            "disagreement: how little the averaged network believes the given class, which needs no weights at all; "
+            "both: their sum. Where disagreement alone does as well, the weights add nothing to finding errors."
+        ],
+    )
+
+
+def _auroc(task: TaskRecord, name: str) -> float | None:
+    return number(mapping(task.weights, "auroc").get(name))
+
+
+def distance_figures(record: BenchmarkRecord, missing: list[str]) -> list[tuple[Plot, str]]:
+    """Return for every condition and row with weights the curves of figure 3, and what they say in a sentence."""
+    found = []
+    for condition, row, tasks in weighted(record):
+        curves = [held for task in tasks if (held := _curve(task)) is not None]
+        if not curves:
+            missing.append(
+                f"{row}, {condition.name}: no curve of weights against distance in evaluation/weights.json."
+            )
+            continue
+        edges = curves[0]["edges"]
+        same = [curve for curve in curves if curve["edges"] == edges]
+        bands = []
+        for name, letter in _LETTERS:
+            columns = list(zip(*(curve[name] for curve in same), strict=True))
+            spreads = [spread(column) for column in columns]
+            means = [None if held is None else held[0] for held in spreads]
+            bands.append(Band(letter, means, [0.0 if held is None else held[1] or 0.0 for held in spreads]))
+        title = f"{row}: {condition.name}"
+        key = "-".join(["distance", *condition_key(condition), _slug(record, row)])
+        found.append((distance_plot(key, title, edges, bands), _sentence(title, same)))
+    return found
+
+
+def _curve(task: TaskRecord) -> dict[str, list[Any]] | None:
+    """Return edges, pixels and means of a run; None where they do not fit together."""
+    held = mapping(task.weights, "distance")
+    lists = {name: held.get(name) for name in ("edges", "pixels", "gamma", "alpha", "beta")}
+    if not all(isinstance(value, list) and value for value in lists.values()):
+        return None
+    numbers = {name: [number(entry) for entry in value or []] for name, value in lists.items()}
+    if len({len(value) for value in numbers.values()}) != 1 or None in numbers["edges"]:
+        return None
+    return numbers
+
+
+def _sentence(title: str, curves: Sequence[Mapping[str, list[Any]]]) -> str:
+    """Say whether gamma falls towards the outline, as the paper's figure 3 shows it."""
+    pairs = [(_mean(curve, "gamma", 0, _NEAR), _mean(curve, "gamma", _FAR, np.inf)) for curve in curves]
+    known = [(near, far) for near, far in pairs if near is not None and far is not None]
+    if not known:
+        return f"{title}: too few pixels near or far from the outlines to say how γ goes with the distance."
+    near, far = fmean(pair[0] for pair in known), fmean(pair[1] for pair in known)
+    numbers = f"{near:.3f} within {_NEAR:g} px of the outline, {far:.3f} from {_FAR:g} px on"
+    alphas = [(_mean(c, "alpha", 0, _NEAR), _mean(c, "alpha", _FAR, np.inf)) for c in curves]
+    told = [(one, other) for one, other in alphas if one is not None and other is not None]
+    if told and max(abs(1 - one) for pair in [*known, *told] for one in pair) < _STILL:
+        return f"{title}: the weights did not move: α and γ are 1 near and far ({numbers})."
+    if all(abs(one - other) < 1e-6 for one, other in known):
+        more = ""
+        if told:
+            low, high = fmean(pair[0] for pair in told), fmean(pair[1] for pair in told)
+            more = f" What moves is α: {low:.3f} near, {high:.3f} far."
+        return f"{title}: γ is the same near and far ({numbers}), as it is where α + β = 1 by construction.{more}"
+    falling = sum(one < other for one, other in known)
+    seeds = f"in {falling} of {len(known)} {'seed' if len(known) == 1 else 'seeds'}"
+    verb = "falls" if near < far else "does not fall"
+    return f"{title}: γ {verb} towards the outline: {numbers}, lower near than far {seeds}."
+
+
+def _mean(curve: Mapping[str, list[Any]], name: str, low: float, high: float) -> float | None:
+    """Return the mean of a weight over all pixels of a range of distances."""
+    edges = [*curve["edges"], np.inf]
+    bins = [
+        place
+        for place, value in enumerate(curve[name])
+        if value is not None and curve["pixels"][place] and edges[place] >= low and edges[place + 1] <= high
+    ]
+    total = sum(curve["pixels"][place] for place in bins)
+    return sum(curve["pixels"][place] * curve[name][place] for place in bins) / total if total else None
+
+
+def map_galleries(record: BenchmarkRecord, count: int, missing: list[str]) -> list[Gallery]:
+    """Return weight maps of the first seed's first training cases, for every condition and row with weights."""
+    galleries = []
+    for condition, row, tasks in weighted(record):
+        task = min(tasks, key=lambda held: held.seed)
+        entries = task.weights.get("examples")
+        examples = []
+        for entry in (entries if isinstance(entries, list) else [])[:count]:
+            example = _example(task, entry, missing) if isinstance(entry, Mapping) else None
+            examples += [example] if example else []
+        if examples:
+            key = "-".join(["maps", *condition_key(condition), _slug(record, row)])
+            galleries.append(Gallery(key, f"{row}: {condition.name}, seed {task.seed}", examples, MAPS))
+    return galleries
+
+
+def _example(task: TaskRecord, entry: Mapping[str, Any], missing: list[str]) -> Example | None:
+    if task.folder is None:
+        return None
+    home = task.folder / "evaluation"
+    name = str(entry.get("id", "a case"))
+    image = read_grey(home, entry.get("image"), missing)
+    if image is None:
+        return None
+    drawn: list[tuple[Labels, tuple[int, int, int]]] = []
+    for kind, tint in (("truth", REFERENCE), ("label", DRAWN)):
+        mask = read_grey(home, entry.get(kind), missing) if entry.get(kind) else None
+        if mask is not None and mask.shape == image.shape:
+            drawn.append(((mask > 0).astype(np.uint8), tint))
+    alt = f"training case {name}: the image with the outline given in cyan and the true one in yellow"
+    pictures = [Picture(outlined(image[:, :, None], drawn), alt, "label given")]
+    for kind, letter in _LETTERS:
+        values = read_grey(home, entry.get(kind), missing) if entry.get(kind) else None
+        if values is not None:
+            note = f"mean {values.mean() / 127.5:.2f}"
+            pictures.append(Picture(_map(values), f"{kind} of training case {name}, {note}", letter, note))
+    return Example(name, "training case", pictures)
+
+
+def read_grey(home: Path, name: object, missing: list[str]) -> NDArray[np.uint8] | None:
+    """Return a grey PNG file below a folder as (H, W); None, with a sentence, where it cannot be read."""
+    try:
+        file = (home / str(name)).resolve()
+        if not file.is_relative_to(home.resolve()):
+            raise ValueError("it lies outside the run")
+        with Image.open(file, formats=["PNG"]) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                raise ValueError("it is too large for a page")
+            return np.array(picture.convert("L"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        missing.append(f"{home}: the picture {str(name)!r} cannot be read ({error}).")
+        return None
+
+
+def _map(values: NDArray[np.uint8]) -> str:
+    """Return a map in the colours of the paper's figure 3, as a link that carries it."""
+    colours = matplotlib.colormaps["inferno"](values)[:, :, :3]
+    shown = Image.fromarray(np.asarray(colours * 255, np.uint8))
+    factor = _SIDE / max(shown.size)
+    size = max(1, round(shown.width * factor)), max(1, round(shown.height * factor))
+    file = io.BytesIO()
+    shown.resize(size, Image.Resampling.NEAREST).save(file, format="PNG")
+    return data_uri(file.getvalue())
+
+
+def _slug(record: BenchmarkRecord, row: str) -> str:
+    return f"{record.rows.index(row)}-{folder_name(row)}"

@@ -1,0 +1,237 @@
+"""Tables 1 to 4: every row under every noise, beside the paper's numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from metadcseg.report.comparisons import Compared, column_name, notes_of_tests
+from metadcseg.results.grid import folder_name
+from metadcseg.results.paper_numbers import (
+    L2B,
+    METADCSEG,
+    paper_methods,
+    paper_score,
+    paper_set,
+    paper_title,
+)
+from metadcseg.results.records import mapping
+from metadcseg.results.summary import (
+    BenchmarkRecord,
+    Condition,
+    TaskRecord,
+    spread,
+)
+from metadcseg.report.tables import (
+    METRICS,
+    Cell,
+    Row,
+    Table,
+    lower_is_better,
+    mark_best,
+    number_cell,
+    paper_cell,
+)
+
+PAPERS = (
+    "In italics: the paper's own numbers, made with another size of network, another split, another number of "
+    "verified masks and, beside a left atrium that is not MSD Heart's, other images. They show the order of magnitude "
+    "and are no comparison."
+)
+
+MEMORY = (
+    "Memory is the peak of what torch reserved on the GPU in training or, without one, of the process that trains and "
+    "scores, Python and its libraries included."
+)
+
+_TOGETHER = 4
+"""With more kinds of noise than this, each metric has its own table."""
+
+
+def families(record: BenchmarkRecord) -> list[list[Condition]]:
+    """Return the conditions that share a table: those of one set, and where both vary, of one amount of gold."""
+    found: dict[tuple[str, object], list[Condition]] = {}
+    for condition in record.conditions():
+        alike = [each for each in record.conditions() if each.set == condition.set]
+        apart = len({(each.model, each.rate) for each in alike}) > 1
+        found.setdefault((condition.set, condition.gold if apart else None), []).append(condition)
+    return list(found.values())
+
+
+def score_tables(
+    record: BenchmarkRecord, conditions: Sequence[Condition], tests: Sequence[Compared]
+) -> list[Table]:
+    """Return the main table of one set: rows under each noise, mean and standard deviation over seeds.
+
+    Where there are many kinds of noise, each metric has a table of its own.
+
+    Args:
+        record: the benchmark.
+        conditions: the columns, of one set.
+        tests: see :func:`compare_all`.
+    """
+    first = conditions[0]
+    gold = first.gold_name if len({condition.gold for condition in conditions}) == 1 else ""
+    paper = set_of_paper(record, first.set)
+    metrics = shown_metrics(record, conditions, paper is not None)
+    title = ", ".join(part for part in (first.set, gold) if part)
+    key = "-".join(folder_name(part) for part in ("scores", first.set, gold) if part)
+    if len(conditions) <= _TOGETHER:
+        return [_score_table(record, conditions, tests, metrics, (key, title))]
+    return [
+        _score_table(record, conditions, tests, [metric], (f"{key}-{metric}", f"{title}: {_named(metric)}"))
+        for metric in metrics
+    ]
+
+
+def _named(metric: str) -> str:
+    name, unit, _ = METRICS[metric]
+    return f"{name} ({unit})" if unit else name
+
+
+def _score_table(
+    record: BenchmarkRecord,
+    conditions: Sequence[Condition],
+    tests: Sequence[Compared],
+    metrics: Sequence[str],
+    named: tuple[str, str],
+) -> Table:
+    first = conditions[0]
+    gold = first.gold_name if len({condition.gold for condition in conditions}) == 1 else ""
+    paper = set_of_paper(record, first.set)
+    marks = {(each.condition, each.row): each.mark for each in tests}
+    present = [
+        row for row in record.rows if any(t.row == row and t.condition in conditions for t in record.tasks)
+    ]
+    rows, beside = [], set()
+    for row in present:
+        cells: list[Cell] = []
+        for condition in conditions:
+            tasks = record.of(condition, row)
+            method = paper_method(tasks)
+            for metric in metrics:
+                number = None
+                if condition.papers:
+                    number = paper_score(paper, method, condition.rate, metric.removesuffix("_mm"))
+                if number is not None and method is not None:
+                    beside.add(method)
+                held = spread([task.score(metric) for task in tasks])
+                cell = number_cell(held, METRICS[metric][2], number, seeds_of(record, condition, row))
+                if metric == "dsc":
+                    cell = replace(cell, mark=marks.get((condition, row), ""))
+                cells.append(cell)
+        bound = record.upper_bound(row)
+        rows.append(Row(row, cells, "true masks: an upper bound" if bound else ""))
+    bounds = [row for row in present if record.upper_bound(row)]
+    budgets = {row: record.budget(row) for row in present}
+    for column, metric in enumerate([*metrics] * len(conditions)):
+        for budget in dict.fromkeys(budgets.values()):
+            others = [row for row in present if budgets[row] != budget]
+            rows = mark_best(rows, column, not lower_is_better(metric), but=[*bounds, *others])
+    rows += _paper_rows(paper, [name for name in paper_methods() if name not in beside], conditions, metrics)
+    return Table(
+        key=named[0],
+        title=named[1],
+        groups=[(column_name(condition, gold), len(metrics)) for condition in conditions]
+        if len(metrics) > 1
+        else [],
+        columns=[
+            METRICS[metric][:2] if len(metrics) > 1 else (column_name(condition, gold), "")
+            for condition in conditions
+            for metric in metrics
+        ],
+        rows=rows,
+        notes=_notes(record, conditions, tests, paper),
+    )
+
+
+def shown_metrics(record: BenchmarkRecord, conditions: Sequence[Condition], paper: bool) -> list[str]:
+    """Return the metrics that a table shows: distances in mm where every run has them; HD beside the paper's."""
+    tasks = [task for task in record.done() if task.condition in conditions]
+    in_mm = bool(tasks) and all(task.score("hd95_mm") is not None for task in tasks)
+    end = "_mm" if in_mm else ""
+    wanted = ["dsc", "iou", *(["hd" + end] if paper else []), "hd95" + end]
+    return [
+        metric
+        for metric in wanted
+        if metric == "dsc" or any(task.score(metric) is not None for task in tasks)
+    ]
+
+
+def set_of_paper(record: BenchmarkRecord, key: str) -> str | None:
+    """Return which of the paper's sets a set of the grid is, by its key or by the name that its runs recorded."""
+    runs = (task.info for task in record.done() if task.condition.set == key)
+    names = [key, *(str(mapping(info, "set").get("name", "")) for info in runs)]
+    return next((found for name in names if (found := paper_set(name)) is not None), None)
+
+
+def paper_method(tasks: Sequence[TaskRecord]) -> str | None:
+    """Return which method of the paper's tables a row is, by the options that its runs recorded."""
+    methods = {str(task.info.get("method")) for task in tasks}
+    if methods == {"l2b"}:
+        return L2B
+    whole = all(all(parts_of(task.options).values()) for task in tasks)
+    return METADCSEG if methods == {"metadcseg"} and whole else None
+
+
+def parts_of(options: Mapping[str, object]) -> dict[str, bool]:
+    """Return which of the three parts of metadcseg are on, as a run recorded its options.
+
+    Example:
+        >>> parts_of({"meta": True, "dcd": True, "lambda_boundary": 0.0, "lambda_dice": 0.1})
+        {'meta': True, 'dcd': False, 'dice': True}
+    """
+    return {
+        "meta": bool(options.get("meta", True)),
+        "dcd": bool(options.get("dcd", True)) and bool(options.get("lambda_boundary", 1.0)),
+        "dice": bool(options.get("lambda_dice", 1.0)),
+    }
+
+
+def seeds_of(record: BenchmarkRecord, condition: Condition, row: str) -> int:
+    """Return for how many seeds the grid has a row."""
+    return sum(task.row == row and task.condition == condition for task in record.tasks)
+
+
+def _paper_rows(
+    paper: str | None, methods: Sequence[str], conditions: Sequence[Condition], metrics: Sequence[str]
+) -> list[Row]:
+    if paper is None:
+        return []
+    rows = []
+    for method in methods:
+        cells = []
+        for condition in conditions:
+            rate = condition.rate if condition.papers else -1.0
+            for metric in metrics:
+                number = paper_score(paper, method, rate, metric.removesuffix("_mm"))
+                cells.append(paper_cell(number, METRICS[metric][2]))
+        if any(cell.paper for cell in cells):
+            rows.append(Row(method, cells, "the paper's", paper=True))
+    return rows
+
+
+def _notes(
+    record: BenchmarkRecord, conditions: Sequence[Condition], tests: Sequence[Compared], paper: str | None
+) -> list[str]:
+    several = len({record.budget(t.row) for t in record.done() if t.condition in conditions}) > 1
+    among = " of each network and training" if several else ""
+    notes = [
+        f"Mean ± standard deviation over seeds of the mean over the test cases. Best{among} in bold, upper bounds "
+        "apart; higher is better for DSC and IoU, lower for HD and HD95."
+    ]
+    seeds = {task.seed for task in record.done() if task.condition in conditions}
+    if len(seeds) == 1:
+        notes.append("One seed: there is no spread over seeds, and another seed may turn the order around.")
+    clean = [task for task in record.done() if task.condition in conditions and record.upper_bound(task.row)]
+    if len({task.folder for task in clean}) < len(clean):
+        notes.append(
+            "The true masks know no noise: that row was trained once, and its numbers stand in every column."
+        )
+    if any(condition.model == "paper-centred" for condition in conditions):
+        notes.append("paper-centred is the paper's noise, every class rotated about its own centre.")
+    notes += notes_of_tests(record, tests)
+    if paper is not None and any(c.papers and paper_score(paper, L2B, c.rate, "dsc") for c in conditions):
+        table = {"msd-heart": 1, "kvasir-seg": 2, "msd-brain": 3, "promise12": 4}[paper]
+        notes.append(
+            f"{PAPERS} They are of its table {table}, {paper_title(paper)}; it gives HD without a unit."
+        )
+    return notes

@@ -1,0 +1,289 @@
+"""Tables 5 and 6: what each part of the method adds, and what more verified masks bring."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from metadcseg.results.grid import Noise, folder_name
+from metadcseg.report.main_tables import MEMORY, PAPERS, parts_of, seeds_of, set_of_paper, shown_metrics
+from metadcseg.results.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
+from metadcseg.results.records import mapping, number
+from metadcseg.report.sentences import signed
+from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread
+from metadcseg.report.tables import (
+    METRICS,
+    NO,
+    UNKNOWN,
+    YES,
+    Cell,
+    Row,
+    Table,
+    lower_is_better,
+    mark_best,
+    number_cell,
+    paper_cell,
+    paper_only,
+    plain_cell,
+)
+
+_SWITCHES = ("meta", "dcd", "lambda_dice", "lambda_boundary")
+_PARTS = (("meta", "Meta"), ("dcd", "DCD"), ("dice", "Dice"))
+HEART = "the paper's, MSD Heart 40 %"
+
+
+def ablation_tables(record: BenchmarkRecord) -> list[Table]:
+    """Return table 5 for every condition with metadcseg rows that differ in what is switched on, and in nothing else.
+
+    What was on, and all other options, are those that the runs recorded.
+    """
+    tables: list[Table] = []
+    for condition in record.conditions():
+        alike: dict[str, dict[str, list[TaskRecord]]] = {}
+        for row in record.rows:
+            tasks = record.of(condition, row)
+            if tasks and all(task.info.get("method") == "metadcseg" for task in tasks):
+                others = {key: value for key, value in tasks[0].options.items() if key not in _SWITCHES}
+                alike.setdefault(json.dumps(others, sort_keys=True, default=str), {})[row] = tasks
+        for place, rows in enumerate(alike.values()):
+            parts = {row: parts_of(tasks[0].options) for row, tasks in rows.items()}
+            if len({tuple(on.values()) for on in parts.values()}) > 1:
+                beside = (
+                    not tables or set_of_paper(record, condition.set) == paper_numbers()["ablation"]["set"]
+                )
+                table = _ablation(record, condition, rows, parts, beside)
+                tables.append(replace(table, key=f"{table.key}-{place}") if place else table)
+    return tables
+
+
+def _ablation(
+    record: BenchmarkRecord,
+    condition: Condition,
+    rows: Mapping[str, list[TaskRecord]],
+    parts: Mapping[str, Mapping[str, bool]],
+    beside: bool,
+) -> Table:
+    metrics = shown_metrics(record, [condition], paper=True)
+    whole = next((row for row in rows if all(parts[row].values())), None)
+    full = None if whole is None else spread([task.score("dsc") for task in rows[whole]])
+    lines, notes = [], []
+    for row, tasks in rows.items():
+        cells = [Cell(YES if parts[row][part] else NO) for part, _ in _PARTS]
+        for metric in metrics:
+            held = spread([task.score(metric) for task in tasks])
+            cells.append(number_cell(held, METRICS[metric][2], None, seeds_of(record, condition, row)))
+        mean = spread([task.score("dsc") for task in tasks])
+        cells.append(_change(None if mean is None or full is None or row == whole else mean[0] - full[0]))
+        lines.append(Row(row, cells))
+        notes += _contradictions(row, tasks)
+    for place, metric in enumerate(metrics):
+        lines = mark_best(lines, len(_PARTS) + place, not lower_is_better(metric))
+    lines += _papers_ablation(metrics) if beside else []
+    said = "What is on (✓) is what each run recorded of the options that it really used, whatever its row is called."
+    if whole is None:
+        said += " No finished row has all three on, so there is no difference to it."
+    return Table(
+        key="-".join(["ablation", *condition_key(condition)]),
+        title=f"{condition.name}: parts of metadcseg",
+        columns=[
+            *((name, "") for _, name in _PARTS),
+            *(METRICS[m][:2] for m in metrics),
+            ("Δ DSC", "to all on"),
+        ],
+        rows=lines,
+        notes=[said, *notes, *([f"{PAPERS} They are of its table 5."] if beside else [])],
+    )
+
+
+def _change(value: float | None) -> Cell:
+    return Cell(UNKNOWN) if value is None else Cell(signed(value), value=value)
+
+
+def _papers_ablation(metrics: Sequence[str]) -> list[Row]:
+    held = paper_numbers()["ablation"]
+    full = held["rows"][0]
+    rows = []
+    for entry in held["rows"]:
+        cells = [Cell(YES if entry[part] else NO) for part, _ in _PARTS]
+        cells += [_paper(entry, metric, held["table"]) for metric in metrics]
+        change = in_our_unit("dsc", entry["dsc"] - full["dsc"])
+        cells.append(Cell("", paper=signed(change), paper_value=change) if entry is not full else Cell(""))
+        rows.append(Row(METADCSEG, cells, HEART, paper=True))
+    return rows
+
+
+def _paper(entry: Mapping[str, Any], metric: str, table: int) -> Cell:
+    name = metric.removesuffix("_mm")
+    if name not in entry:
+        return Cell("")
+    return paper_cell(PaperValue(in_our_unit(name, entry[name]), None, table), METRICS[metric][2])
+
+
+def _contradictions(row: str, tasks: Sequence[TaskRecord]) -> list[str]:
+    """Return a sentence where the log of a run shows another thing than its options say."""
+    on = parts_of(tasks[0].options)
+    sentences = []
+    alphas, terms = (_logged(tasks, name) for name in ("alpha", "boundary"))
+    moved, bounded = any(abs(value - 1) > 1e-9 for value in alphas), any(value != 0 for value in terms)
+    if alphas and on["meta"] and not moved:
+        sentences.append(
+            f"{row}: Meta is on, but alpha stayed 1 in its log: warmup lasted as long as the training."
+        )
+    if alphas and not on["meta"] and moved:
+        sentences.append(f"{row}: Meta is off by its options, but alpha changed in its log.")
+    if terms and bounded != on["dcd"]:
+        state, seen = ("on", "0 throughout") if on["dcd"] else ("off", "not 0")
+        sentences.append(f"{row}: DCD is {state} by its options, but the boundary term in its log is {seen}.")
+    return sentences
+
+
+def _logged(tasks: Sequence[TaskRecord], name: str) -> list[float]:
+    lines = (line for task in tasks for run in task.runs for line in run.epochs)
+    values = [number(mapping(line, "train").get(name)) for line in lines]
+    return [value for value in values if value is not None]
+
+
+def gold_tables(record: BenchmarkRecord) -> list[Table]:
+    """Return table 6 for every set and noise that was tried with several amounts of gold."""
+    found: dict[Condition, list[Condition]] = {}
+    for condition in record.conditions():
+        bare = replace(condition, gold=None)
+        found.setdefault(bare, []).append(condition)
+    return [_gold(record, bare, amounts) for bare, amounts in found.items() if len(amounts) > 1]
+
+
+def cost_efficiency(gain: float, time: float, memory: float) -> float | None:
+    """Return the cost efficiency of eq. 14: gained mIoU for what it costs more in time and memory.
+
+    Args:
+        gain: mIoU minus that of the smallest gold set, in percent points.
+        time: of an epoch, divided by that with the smallest gold set.
+        memory: likewise.
+
+    Returns:
+        The quotient; None where nothing was paid, where it means nothing (and would be infinite or negative).
+
+    Example:
+        >>> round(cost_efficiency(1.11, 3.2 / 2.8, 7.8 / 7.2), 2)
+        4.66
+    """
+    paid = time * memory - 1
+    return gain / paid if paid > 1e-9 else None
+
+
+def _gold(record: BenchmarkRecord, bare: Condition, amounts: Sequence[Condition]) -> Table:
+    lines: list[Row] = []
+    for row in record.rows:
+        held = [(condition, record.of(condition, row)) for condition in amounts]
+        done = sorted((_gold_cases(tasks), condition.name, tasks) for condition, tasks in held if tasks)
+        by_amount = [(tasks[0].condition, tasks) for _, _, tasks in done]
+        first = _resources(by_amount[0][1]) if by_amount else None
+        for condition, tasks in by_amount:
+            now = _resources(tasks)
+            scores = [spread([task.score(metric) for task in tasks]) for metric in ("iou", "dsc")]
+            seeds = seeds_of(record, condition, row)
+            efficiency = None
+            if first is not None and condition != by_amount[0][0]:
+                efficiency = _efficiency(first, now)
+            lines.append(
+                Row(
+                    f"{row}, {condition.gold_name or 'gold of the set'}",
+                    [
+                        Cell(f"{_gold_cases(tasks):g}", value=_gold_cases(tasks)),
+                        *(number_cell(score, 3, None, seeds) for score in scores),
+                        plain_cell(now["seconds"], 1),
+                        plain_cell(spread([task.training_seconds() for task in tasks]), 0),
+                        plain_cell(now["memory"], 2),
+                        Cell(UNKNOWN if efficiency is None else f"{efficiency:.2f}", value=efficiency),
+                    ],
+                )
+            )
+    lines += _papers_gold()
+    return Table(
+        key="-".join(["gold", *condition_key(bare)]),
+        title=f"{bare.name}: how many verified masks",
+        columns=[
+            ("gold cases", ""),
+            ("IoU", ""),
+            ("DSC", ""),
+            ("an epoch", "s"),
+            ("training", "s"),
+            ("peak memory", "GB"),
+            ("CE", "eq. 14"),
+        ],
+        rows=lines,
+        notes=[
+            "CE (eq. 14): gain in IoU over the same row with the least gold, in percent points, divided by (time of an "
+            "epoch × peak memory, both relative to that row) − 1. – where the larger set did not cost more: the "
+            "quotient then means nothing. Where the cost hardly grows it divides by almost nothing, so look "
+            f"at the gain first. {MEMORY}",
+            f"{PAPERS} They are of its table 6. Its CE does not follow from its own numbers: {_papers_efficiencies()}.",
+        ],
+    )
+
+
+def _resources(tasks: Sequence[TaskRecord]) -> dict[str, tuple[float, float | None, int] | None]:
+    return {
+        "iou": spread([task.score("iou") for task in tasks]),
+        "seconds": spread([task.epoch_seconds() for task in tasks]),
+        "memory": spread([task.memory for task in tasks]),
+    }
+
+
+def _efficiency(
+    first: Mapping[str, tuple[float, float | None, int] | None],
+    now: Mapping[str, tuple[float, float | None, int] | None],
+) -> float | None:
+    values = [(first[key], now[key]) for key in ("iou", "seconds", "memory")]
+    known = [(one[0], other[0]) for one, other in values if one is not None and other is not None]
+    if len(known) < 3 or not known[1][0] or not known[2][0]:
+        return None
+    (before, after), time, memory = known
+    return cost_efficiency(100 * (after - before), time[1] / time[0], memory[1] / memory[0])
+
+
+def _gold_cases(tasks: Sequence[TaskRecord]) -> float:
+    held = mapping(mapping(tasks[0].info, "set"), "cases")
+    return number(held.get("gold")) or 0.0
+
+
+def _papers_gold() -> list[Row]:
+    held = paper_numbers()["gold"]
+    rows = []
+    for entry in held["rows"]:
+        efficiency = entry["efficiency"]
+        cells = [
+            Cell(""),
+            _paper(entry, "iou", held["table"]),
+            _paper(entry, "dsc", held["table"]),
+            paper_only(f"{60 * entry['minutes_per_epoch']:g}", 60 * entry["minutes_per_epoch"]),
+            Cell(""),
+            paper_only(f"{entry['memory_gb']:g}", entry["memory_gb"]),
+            Cell("") if efficiency is None else paper_only(f"{efficiency:.2f}", efficiency),
+        ]
+        rows.append(Row(f"{METADCSEG}, gold {100 * entry['share']:g} %", cells, HEART, paper=True))
+    return rows
+
+
+def _papers_efficiencies() -> str:
+    rows = paper_numbers()["gold"]["rows"]
+    first = rows[0]
+    said = []
+    for entry in rows[1:]:
+        time, memory = (entry[key] / first[key] for key in ("minutes_per_epoch", "memory_gb"))
+        value = cost_efficiency(entry["iou"] - first["iou"], time, memory) or 0.0
+        said.append(f"{value:.2f} at {100 * entry['share']:g} % where it prints {entry['efficiency']:.2f}")
+    return "eq. 14 gives " + ", ".join(said)
+
+
+def condition_key(condition: Condition) -> list[str]:
+    """Return the parts of a file's name for a condition.
+
+    Example:
+        >>> condition_key(Condition("la", "over", 0.4, 0.02))
+        ['la', 'over-0.4', 'gold-0.02']
+    """
+    gold = [] if condition.gold is None else [f"gold-{condition.gold}"]
+    folds = [] if condition.folds is None else [f"folds-{condition.folds}"]
+    names = [condition.set, Noise(condition.model, condition.rate).name, *gold, *folds]
+    return [folder_name(name) for name in names]

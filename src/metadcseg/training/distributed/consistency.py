@@ -1,0 +1,89 @@
+"""What several devices must have in common before their first step: the run's folder, and all they start from."""
+
+import hashlib
+import json
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from metadcseg.errors import InputError
+from metadcseg.training.run.folder import RunFolder
+from metadcseg.training.distributed.process_group import Team
+
+_SECONDS = 10.0
+"""How long a new file may take to be seen from another node of a network file system."""
+
+
+def check_shared(team: Team, folder: RunFolder) -> None:
+    """Make sure that all devices see the same run folder.
+
+    Raises:
+        InputError: naming the machines that do not.
+    """
+    if team.size == 1:
+        return
+    # what ends so may be left by a kill: a new run takes the folder anyway
+    token = folder.path / ".shared.tmp"
+    text = team.tell(secrets.token_hex(16))
+    if team.first:
+        token.write_text(text)
+    deadline = time.monotonic() + _SECONDS
+    team.any(False)  # from here on it is there
+    seen = token.is_file() and token.read_text() == text
+    while not seen and time.monotonic() < deadline:
+        time.sleep(0.1)
+        seen = token.is_file() and token.read_text() == text
+    blind = team.gather("" if seen else socket.gethostname())
+    if blind is None:
+        return
+    token.unlink(missing_ok=True)
+    if any(blind):
+        where = ", ".join(sorted(set(filter(None, blind))))
+        raise InputError(
+            f"--out {folder.path} is another folder on {where} than on {socket.gethostname()}: all nodes must see the "
+            "same one, so give a folder on a file system that they share"
+        )
+
+
+def check_alike(team: Team, info: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Make sure that all devices begin with the same settings, versions, set, weights and position.
+
+    Raises:
+        InputError: where they do not, which would train as many networks as there are devices.
+    """
+    if team.size == 1:
+        return
+    told = {name: value for name, value in info.items() if name != "machine"}
+    told["set"] = {name: value for name, value in info["set"].items() if name != "path"}
+    position = {name: state["position"][name] for name in ("epoch", "step")}
+    text = json.dumps([told, position], sort_keys=True) + _digest([state["network"], state["updater"]])
+    if not team.alike(text):
+        raise InputError(
+            f"the {team.size} devices do not begin alike: run the same command with the same versions of metadcseg, "
+            "torch and Python, and the same prepared set, on every node"
+        )
+
+
+def _digest(tree: Any) -> str:
+    """Return a checksum of every tensor and value in nested dicts and lists."""
+    digest = hashlib.sha256()
+
+    def take(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, entry in value.items():
+                digest.update(str(key).encode())
+                take(entry)
+        elif isinstance(value, list | tuple):
+            for entry in value:
+                take(entry)
+        elif isinstance(value, Tensor):
+            digest.update(value.detach().cpu().contiguous().flatten().numpy().tobytes())
+        else:
+            digest.update(repr(value).encode())
+
+    take(tree)
+    return digest.hexdigest()

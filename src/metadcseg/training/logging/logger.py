@@ -1,0 +1,81 @@
+"""What a run writes down as it goes: one line per epoch, and curves for TensorBoard."""
+
+import json
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.files import cannot_write, write_bytes
+from metadcseg.training.run.state import Record
+from metadcseg.training.run.folder import RunFolder
+
+
+class Journal:
+    """Writes ``metrics.jsonl`` and the TensorBoard files.
+
+    Lines that an interrupted run wrote beyond its last checkpoint are dropped: those epochs are run again.
+
+    Args:
+        folder: of the run.
+        records: the epochs done so far, as the checkpoint has them.
+    """
+
+    def __init__(self, folder: RunFolder, records: Sequence[Record]) -> None:
+        # imported here because it takes half a second, which reading a run's folder need not wait for
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._folder = folder
+        write_bytes(folder.metrics, "".join(_line(record) for record in records).encode())
+        self._curves = SummaryWriter(str(folder.tensorboard), purge_step=len(records))
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._curves.close()
+        except OSError as failure:
+            if error is None:
+                raise cannot_write(self._folder.tensorboard, failure) from failure
+
+    def write(self, record: Record) -> None:
+        """Add one epoch.
+
+        Raises:
+            InputError: where the disk is full.
+        """
+        try:
+            with self._folder.metrics.open("a", encoding="utf-8") as file:
+                file.write(_line(record))
+        except OSError as error:
+            raise cannot_write(self._folder.metrics, error) from error
+        values = {f"train/{name}": value for name, value in record["train"].items()}
+        values |= {f"val/{name}": value for name, value in (record["val"] or {}).items() if name != "cases"}
+        self._add_curves({**values, "lr": record["lr"]}, record["epoch"])
+
+    def write_figure(self, epochs_done: int, png: bytes, pixels: NDArray[np.uint8]) -> None:
+        """Keep the figure drawn after so many epochs, as a file and in TensorBoard.
+
+        Raises:
+            InputError: where the disk is full.
+        """
+        self._folder.figures.mkdir(exist_ok=True)
+        write_bytes(self._folder.figures / f"epoch_{epochs_done:03d}.png", png)
+        self._curves.add_image("samples", pixels, epochs_done - 1, dataformats="HWC")
+
+    def _add_curves(self, values: Mapping[str, float | None], epoch: int) -> None:
+        try:
+            for name, value in values.items():
+                if value is not None:
+                    self._curves.add_scalar(name, value, epoch)
+            self._curves.flush()
+        except OSError as error:
+            raise cannot_write(self._folder.tensorboard, error) from error
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"

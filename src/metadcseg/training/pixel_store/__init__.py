@@ -1,0 +1,1 @@
+"""One number for every pixel of every training image, on disk."""

@@ -1,0 +1,199 @@
+"""The folder of a run: what lies where, whose run it is, and how its network is read back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metadcseg.errors import InputError
+from metadcseg.files import write_bytes
+from metadcseg.methods import create_method
+from metadcseg.methods.base import Method, MethodState
+from metadcseg.networks import NetworkOptions, create_network
+from metadcseg.training.patches import predict_whole
+from metadcseg.training.run.model_file import Weights, load_weights
+
+_FORMAT = 1
+_REQUIRED = ("method", "options", "label", "seed", "set", "network", "training", "status", "epochs_done")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the files of a run lie.
+
+    Args:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def info(self) -> Path:
+        """What the run is and how far it is."""
+        return self.path / "run.json"
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where ``last.pt`` and ``previous.pt`` lie."""
+        return self.path / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        """What a method keeps for every pixel of every training image, as the checkpoints refer to it."""
+        return self.path / "weights"
+
+    @property
+    def model(self) -> Path:
+        """The weights to use: best on validation."""
+        return self.path / "model.safetensors"
+
+    @property
+    def figures(self) -> Path:
+        """Pictures of sample predictions and weight maps."""
+        return self.path / "figures"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Curves for TensorBoard."""
+        return self.path / "tensorboard"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished (or so far trained) run, ready to predict.
+
+    Args:
+        folder: where it lies.
+        info: what ``run.json`` says.
+        method: the method with its options.
+        network: with the weights that did best on validation, in evaluation mode.
+        classes: names of the L classes, background first.
+        channels: C of the images.
+        size: side of the training frame, in pixels.
+        depth: slices of the training frame of a network of volumes, None for one of images.
+    """
+
+    folder: RunFolder
+    info: dict[str, Any]
+    method: Method
+    network: nn.Module
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    depth: int | None = None
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return (N, L, size, size) probabilities for (N, C, size, size) normalised images; of volumes likewise."""
+        patch = self.info["training"].get("patch")
+        state = prediction_state(self.network)
+        return predict_whole(self.method, state, images, None if patch is None else tuple(patch))
+
+
+def read_run(path: Path | str) -> dict[str, Any]:
+    """Return what ``run.json`` of a run's folder says.
+
+    Raises:
+        InputError: where the folder is no run or the file is damaged.
+    """
+    file = RunFolder(Path(path)).info
+    if not file.is_file():
+        raise InputError(
+            f"{path} is not the folder of a run (it has no {file.name}); give the --out of a training"
+        )
+    try:
+        info = json.loads(file.read_bytes())
+        missing = [key for key in _REQUIRED if key not in info]
+    except (ValueError, TypeError) as error:
+        raise _damaged(file, "it is not valid JSON") from error
+    if not isinstance(info, dict) or missing or info.get("format") != _FORMAT:
+        raise _damaged(file, f"it lacks {', '.join(missing)}" if missing else "it has another format")
+    return info
+
+
+def write_run(folder: RunFolder, info: Mapping[str, Any]) -> None:
+    """Write ``run.json``, whole or not at all.
+
+    Raises:
+        InputError: where the disk is full.
+    """
+    text = json.dumps({"format": _FORMAT, **info}, indent=2, allow_nan=False)
+    write_bytes(folder.info, text.encode() + b"\n")
+
+
+def load_run(path: Path | str, device: torch.device | str = "cpu") -> TrainedRun:
+    """Read a run's method and its network with the weights that did best on validation.
+
+    Args:
+        path: the run's folder.
+        device: where the network goes.
+
+    Raises:
+        InputError: where the folder is no run, or a file of it is missing or damaged.
+    """
+    info = read_run(path)
+    folder = RunFolder(Path(path))
+    try:
+        classes = tuple(info["set"]["classes"])
+        channels, size = int(info["set"]["channels"]), int(info["training"]["size"])
+        options = NetworkOptions(**info["network"])
+        method = create_method(info["method"], **info["options"])
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder.info, f"{type(error).__name__}: {error}") from error
+    network = create_network(options, channels, len(classes))
+    weights, _ = load_weights(folder.model)
+    _fill(network, weights, folder.model)
+    depth = int(info["training"]["depth"]) if options.spatial_dims == 3 else None
+    return TrainedRun(folder, info, method, network.to(device).eval(), classes, channels, size, depth)
+
+
+def _fill(network: nn.Module, weights: Weights, path: Path) -> None:
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: the weights are not those of the network that run.json names; train again"
+        ) from error
+
+
+def _damaged(file: Path, why: str) -> InputError:
+    return InputError(f"{file} is damaged ({why}); restore the file, or train again with another --out")
+
+
+class _NoUpdates:
+    """Stands where a method expects an updater while it only predicts."""
+
+    epoch = 0
+    epochs = 0
+    steps = 0
+    averaged: nn.Module | None = None
+    gold_images = 0
+    gold_batch = 0
+    lr = 0.0
+
+    def backward(self, loss: Tensor) -> None:
+        raise RuntimeError("predicting must not train: backward was called")
+
+    def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        raise RuntimeError("predicting must not train: mean was called")
+
+    def step(self) -> None:
+        raise RuntimeError("predicting must not train: step was called")
+
+
+def prediction_state(network: nn.Module) -> MethodState:
+    """Return a method state that is good for :meth:`Method.predict` and nothing else."""
+    return MethodState(network, _NoUpdates(), torch.Generator())

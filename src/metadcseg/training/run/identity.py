@@ -1,0 +1,195 @@
+"""Whose folder it is: a run goes on only as what it was begun, and nothing of another run is overwritten."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from metadcseg import __version__
+from metadcseg.data.synthetic.corruption import without_draws
+from metadcseg.data.store.reader import ROLES, PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.files import LOCK, lock_folder
+from metadcseg.methods.base import Method
+from metadcseg.networks import NetworkOptions
+from metadcseg.training.run.checkpoints import has_checkpoint
+from metadcseg.training.options import TrainingOptions
+from metadcseg.training.run.folder import RunFolder, read_run
+
+_MAY_CHANGE = ("epochs", "checkpoint_minutes", "figure_every", "threads", "devices", "nodes", "accelerator")
+"""Training options that decide where and how long a run goes, not what each of its steps does."""
+
+
+def describe(
+    prepared: PreparedSet,
+    method: Method,
+    network: NetworkOptions,
+    options: TrainingOptions,
+    *,
+    seed: int,
+    label: str,
+) -> dict[str, Any]:
+    """Return what ``run.json`` says about a run before its first step, as plain values."""
+    described = {
+        "method": method.name,
+        "label": label,
+        "options": asdict(method),  # type: ignore[call-overload]
+        "declaration": asdict(method.declaration),
+        "seed": seed,
+        "set": {
+            "path": str(prepared.path.resolve()),
+            "name": prepared.name,
+            "fingerprint": prepared.fingerprint,
+            "classes": list(prepared.classes),
+            "channels": prepared.channels,
+            "cases": {role: len(prepared.select(role)) for role in ROLES},
+            "volumes": _volumes(prepared),
+            "preprocessing": prepared.preprocessing,
+            "image_key": prepared.source.get("image_key"),
+        },
+        "noise": None if prepared.noise is None else without_draws(prepared.noise),
+        "network": asdict(network),
+        "training": asdict(options),
+        "versions": {
+            "metadcseg": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "status": "running",
+        "epochs_done": 0,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(described))
+    return plain
+
+
+def _volumes(prepared: PreparedSet) -> dict[str, int] | None:
+    """Return how many volumes the cases of each role are slices of, None for images."""
+    if not prepared.volumes:
+        return None
+    return {role: sum(volume.role == role for volume in prepared.volumes) for role in ROLES}
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what the run computes on; of a processor also torch's kind of vectors, since others round otherwise."""
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif device.type == "cpu":
+        name = f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+    return {
+        "system": platform.platform(),
+        "device": device.type,
+        "device_name": name,
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def settings_digest(info: Mapping[str, Any]) -> str:
+    """Return the sha256 of all settings that a resumed run must not change, as 64 hexadecimal digits.
+
+    Args:
+        info: what :func:`describe` returned.
+    """
+    return hashlib.sha256(json.dumps(_settings(info), sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def claimed(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> Iterator[dict[str, Any] | None]:
+    """Make sure that a folder may be used for this run, and hold it for this process alone.
+
+    Args:
+        folder: the run's folder; made where it is missing.
+        info: what :func:`describe` returned.
+        resume: an earlier part of the same run is welcome.
+
+    Yields:
+        What ``run.json`` says about the earlier part of the run, None for a new one or where an earlier one
+        failed before its first checkpoint.
+
+    Raises:
+        InputError: where the folder holds something else, a run with other settings, or this run without
+            ``resume``, or another process trains there.
+    """
+    path = folder.path
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--out {path} is a file; give a new folder")
+    if not folder.info.exists():
+        _take_empty(path)
+    busy = f"--out {path}: another process trains there: wait for it, or give another --out"
+    # a folder that may only be read is not held: all that can be said of it is that the run is finished
+    with lock_folder(path, busy) if os.access(path, os.W_OK) else nullcontext():
+        yield _earlier_part(folder, info, resume)
+
+
+def _earlier_part(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> dict[str, Any] | None:
+    path = folder.path
+    if not folder.info.exists():
+        return None
+    there = read_run(path)
+    if there["status"] == "failed" and not has_checkpoint(folder.checkpoints):
+        shutil.rmtree(folder.weights, ignore_errors=True)  # it came to nothing: there is nothing to keep
+        return None
+    if found := differences(there, info):
+        what = "--resume: the run there was begun otherwise" if resume else "it already holds a different run"
+        raise InputError(
+            f"--out {path}: {what} ({'; '.join(found)}); give the same settings or another --out"
+        )
+    if not resume:
+        done = f"{there['status']}, {there['epochs_done']} epochs done"
+        raise InputError(
+            f"--out {path} already holds this run ({done}); add --resume to go on, or give another --out"
+        )
+    return there
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return one phrase for every setting in which two runs differ and that a resumed run must not change.
+
+    The number of epochs may grow, never shrink.
+    """
+    before, after = _settings(there), _settings(now)
+    found = [
+        f"{name}: {_shown(before, name)} there, {_shown(after, name)} now"
+        for name in sorted(before | after)
+        if before.get(name, ...) != after.get(name, ...)
+    ]
+    epochs = there["training"].get("epochs", 0), now["training"]["epochs"]
+    if epochs[1] < epochs[0]:
+        found.append(f"training.epochs: {epochs[0]} there, {epochs[1]} now, and it may only grow")
+    return found
+
+
+def _settings(info: Mapping[str, Any]) -> dict[str, Any]:
+    training = {name: value for name, value in info["training"].items() if name not in _MAY_CHANGE}
+    groups = {info["method"]: info["options"], "network": info["network"], "training": training}
+    flat = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
+    return {"method": info["method"], "seed": info["seed"], "data": info["set"].get("fingerprint"), **flat}
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    value = settings.get(name, "nothing")
+    return f"content {str(value)[:12]}" if name == "data" else str(value)
+
+
+def _take_empty(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {path} cannot be made ({error.strerror}); give another --out") from error
+    left = [entry.name for entry in path.iterdir() if entry.name != LOCK and not entry.name.endswith(".tmp")]
+    if left:
+        raise InputError(
+            f"--out {path} holds files that are no run of metadcseg ({', '.join(sorted(left)[:3])}); "
+            "give another --out"
+        )

@@ -1,0 +1,69 @@
+"""How far a run is, and which weights it keeps."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from metadcseg.training.validation import Scores
+from metadcseg.training.run.model_file import Weights, save_weights, weights_of
+
+Record = dict[str, Any]
+"""One line of the journal."""
+
+
+@dataclass
+class Position:
+    """How far a run is, beside network, updater and method.
+
+    Args:
+        epoch: the epoch now running, from 0.
+        step: the next step of it.
+        seconds: spent on the epoch now running.
+        records: the journal's lines so far.
+        best: epoch, DSC and IoU of the best validation so far; None before the first.
+        best_weights: the weights that reached it, so that file and checkpoint cannot disagree after a kill.
+        gpu_peak_bytes: the most memory that any part of the run has reserved on its GPU; None without one.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    records: list[Record] = field(default_factory=list)
+    best: Record | None = None
+    best_weights: Weights | None = None
+    gpu_peak_bytes: int | None = None
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds spent on all epochs so far."""
+        return self.seconds + float(sum(record["seconds"] for record in self.records))
+
+    def note_memory(self, reserved: int | None) -> None:
+        """Remember what training takes of its GPU; of a run in parts the largest counts."""
+        if reserved is not None:
+            self.gpu_peak_bytes = max(reserved, self.gpu_peak_bytes or 0)
+
+    def offer(self, scores: Scores, network: nn.Module) -> bool:
+        """Keep the weights if they are the best so far, the earliest on ties; return whether they are."""
+        if self.best is not None and scores.dsc <= self.best["dsc"]:
+            return False
+        self.best = {"epoch": self.epoch, "dsc": scores.dsc, "iou": scores.iou}
+        self.best_weights = weights_of(network)
+        return True
+
+    def write_best(self, path: Path) -> None:
+        """Write the weights that did best, where there are any yet."""
+        if self.best is not None and self.best_weights is not None:
+            facts = {"epoch": str(self.best["epoch"]), "val_dsc": repr(self.best["dsc"])}
+            save_weights(path, self.best_weights, facts)
+
+    def close_epoch(self, record: Record) -> None:
+        """Add an epoch's line and go to the start of the next."""
+        self.records.append(record)
+        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+
+    def best_in_words(self) -> str:
+        """Return the best validation so far as a person wants to read it, empty before the first."""
+        return "" if self.best is None else f"best {self.best['dsc']:.4f} in epoch {self.best['epoch'] + 1}"

@@ -1,0 +1,228 @@
+"""Grids: what they stand for, and what the benchmark contract lets nobody write."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+import metadcseg
+from metadcseg.cli.commands.benchmark import check_names
+from metadcseg.data.splits.gold_slices import GoldSlices
+from metadcseg.errors import InputError
+from metadcseg.results.grid import HONEST, Noise, Task
+from metadcseg.benchmark.read_grid import grid_of, read_grid
+from metadcseg.methods.metadcseg.options import MetaDCSegOptions
+
+READY = sorted((Path(__file__).parents[3] / "experiments").glob("*/*.yaml"))
+PRESETS = Path(metadcseg.__file__).parent / "configs"
+ROWS = {**HONEST, "ours": {"method": "metadcseg", "metadcseg": {"dcd": False}}}
+
+
+def grid(**changes):
+    return grid_of({"sets": {"la": "la-set"}, "rows": ROWS, **changes}, "g.yaml")
+
+
+def test_every_combination_is_one_task_seed_by_seed():
+    made = grid(sets={"a": "x", "b": "y"}, noise=[0, 0.4, {"model": "over", "rate": 0.2}], seeds=[3, 4])
+    tasks = made.tasks()
+    assert len(tasks) == len({task.id for task in tasks}) == 2 * 3 * 2 * 4
+    assert [task.seed for task in tasks] == [3] * 24 + [4] * 24
+    assert {task.noise for task in tasks} == {Noise(), Noise("paper", 0.4), Noise("over", 0.2)}
+
+
+def test_rows_share_a_set_and_not_a_folder():
+    by_set = {task.data for task in grid(noise=[0.4], seeds=[0]).tasks()}
+    assert by_set == {"la/paper-0.4/seed-0"}
+    assert (
+        Task("la", Noise("paper", 0.4), 0.05, "a", 0).data != Task("la", Noise("paper", 0.4), 5, "a", 0).data
+    )
+
+
+def test_gold_counted_in_slices_has_a_folder_that_every_disk_allows():
+    made = grid(noise=[0.4], gold=["slices:0.02", 0.02], seeds=[3])
+    assert made.gold == (GoldSlices(0.02), 0.02)
+    folders = {(task.data, task.dealt) for task in made.tasks()}
+    assert folders == {
+        (f"la/{gold}/paper-0.4/seed-3", f"la/{gold}/set-3") for gold in ("gold-slices-0.02", "gold-0.02")
+    }
+
+
+def test_the_papers_noise_by_its_other_reading_is_a_noise_of_its_own():
+    made = grid(noise=[{"model": "paper-centred", "rate": 0.2}], seeds=[0])
+    assert {task.data for task in made.tasks()} == {"la/paper-centred-0.2/seed-0"}
+
+
+def test_options_of_a_row_outweigh_those_of_all():
+    made = grid(options={"training": {"size": 64}, "metadcseg": {"dcd": True, "eta": 0.1}})
+    assert made.options_of("ours") == {
+        "training": {"size": 64},
+        "metadcseg": {"dcd": False, "eta": 0.1},
+        "method": "metadcseg",
+    }
+
+
+def test_vary_multiplies_the_rows_that_have_the_option():
+    made = grid(vary={"metadcseg.eta": [0.1, 0.2]})
+    assert list(made.rows) == [*HONEST, "ours, eta 0.1", "ours, eta 0.2"]
+    assert made.options_of("ours, eta 0.2")["metadcseg"] == {"dcd": False, "eta": 0.2}
+    assert len(grid(vary={"training.size": [32, 64]}).rows) == 8
+
+
+REFUSED = [
+    ({"seed": [0]}, "unknown key in g.yaml 'seed'.*seeds"),
+    ({"rows": {}}, "rows is missing"),
+    ({"rows": {"ours": {"method": "metadcseg"}}}, "noisy only, noisy . gold, clean labels are missing"),
+    ({"rows": {**ROWS, "big": {"method": "l2b", "network": {"width": 64}}}}, "same network and budget"),
+    ({"rows": {**ROWS, "big": {"method": "l2b", "training": {"epochs": 900}}}}, "same network and budget"),
+    ({"rows": {**ROWS, "odd": {"method": "l2b", "metadcseg": {}}}}, "only method and l2b belong there"),
+    ({"rows": {**ROWS, "odd": "l2b"}}, "'odd' must have a method"),
+    ({"rows": {**ROWS, "Ours!": ROWS["ours"], "Ours": ROWS["ours"]}}, "two runs would be called"),
+    ({"noise": [1.2]}, "at least 0 and below 1, got 1.2"),
+    ({"noise": [{"modell": "over", "rate": 0.4}]}, "list of rates"),
+    ({"noise": 0.4}, "noise must be a list, got 0.4"),
+    ({"seeds": [-1]}, "whole numbers from 0 on"),
+    ({"gold": [0]}, "gold is a list"),
+    ({"gold": [1.5]}, "gold is a list"),
+    ({"gold": [float("inf")]}, "gold is a list"),
+    ({"gold": [True]}, "gold is a list"),
+    ({"gold": ["slices:2"]}, "gold is a list of .* such as slices:0.02, got 'slices:2'"),
+    ({"gold": ["slices:0.1", "slices:0.10"]}, "two runs would be called la/gold-slices-0.1/"),
+    ({"folds": 1, "gold": [0.1]}, "folds must be from 2"),
+    ({"folds": 3}, "folds deal all roles anew, gold among them"),
+    ({"sets": {"../la": "x"}}, "cannot name a set"),
+    ({"sets": {"la": {"path": "x"}}}, "must be the path of a prepared set"),
+    ({"vary": {"metadcseg.eta": 3}}, "must be a list of values"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), REFUSED)
+def test_what_cannot_be(changes, says):
+    with pytest.raises(InputError, match=says):
+        grid(**changes)
+
+
+def test_honest_rows_may_be_left_out_with_a_reason():
+    made = grid(rows={"ours": {"method": "metadcseg"}}, partial="ablation of one row")
+    assert made.partial == "ablation of one row"
+
+
+@pytest.mark.parametrize("content", ["- a\n", "a: [\n", "\x00"])
+def test_files_that_hold_no_grid(content, tmp_path):
+    file = tmp_path / "g.yaml"
+    file.write_text(content)
+    with pytest.raises(InputError, match=r"g.yaml"):
+        read_grid(file)
+    with pytest.raises(InputError, match=r"none.yaml cannot be read"):
+        read_grid(tmp_path / "none.yaml")
+
+
+def test_aliases_that_stand_for_billions_of_values(tmp_path):
+    bomb = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    bomb += [f"a{one}: &a{one} [{', '.join([f'*a{one - 1}'] * 10)}]" for one in range(1, 10)]
+    pairs = [
+        line.replace("[", "!!pairs [{k: ", 1).replace(", ", "}, {k: ").replace("]", "}]") for line in bomb
+    ]
+    for content in ("\n".join(bomb), "\n".join(pairs), "sets: &a {b: *a}"):
+        file = tmp_path / "g.yaml"
+        file.write_text(content)
+        with pytest.raises(InputError, match="fewer aliases"):
+            read_grid(file)
+
+
+@pytest.mark.parametrize("file", READY, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_ready_grids_say_what_the_program_understands(file):
+    grid = read_grid(file)
+    assert len(grid.tasks()) >= 5
+    check_names(grid, str(file))
+    assert grid.config == "small" or (PRESETS / f"{grid.config}.yaml").exists()
+    assert (file.parent.name == "paper") == grid.config.startswith("paper-")
+
+
+@pytest.mark.parametrize("file", READY, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_gold_of_the_papers_volumes_is_a_share_of_their_slices(file):
+    """Of its few volumes a share would be one whole volume, whatever the share."""
+    grid = read_grid(file)
+    volumes = {"msd-heart", "msd-brain", "promise12"} & set(grid.sets)
+    for gold in grid.gold if volumes else ():
+        assert isinstance(gold, GoldSlices)
+        assert all(grid.sets[name].endswith(" --gold 0") for name in volumes)
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in READY if file.parent.name == "paper"], ids=lambda file: file.stem
+)
+def test_our_recipe_beside_the_papers_preset_is_our_default(file):
+    grid = read_grid(file)
+    preset = yaml.safe_load((PRESETS / f"{grid.config}.yaml").read_text())["metadcseg"]
+    used = MetaDCSegOptions(**preset | grid.options_of("MetaDCSeg, our recipe")["metadcseg"])
+    without_a_say = {"eta", "meta_scaling", "normalisation"}  # where weights are shared
+    of_the_set = {"warmup", "boundary_ratio", "lambda_boundary", "lambda_dice"}
+    for name, value in asdict(MetaDCSegOptions()).items():
+        assert name in without_a_say | of_the_set or getattr(used, name) == value, name
+
+
+def test_there_are_grids_for_every_table_of_the_paper():
+    names = {file.stem.split("-")[1] for file in READY if file.stem.startswith("table")}
+    assert names == {"1", "2", "3", "4", "5", "6", "7"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"vary": {"metadsceg.meta_every": [1, 2]}}, "changes no row"),
+        ({"options": {"training": 3}}, "options: training must hold options, got 3"),
+        (
+            {"rows": {**ROWS, "x": {"method": "supervised", "supervised": "mixed"}}},
+            "supervised must hold options",
+        ),
+        ({"rows": {**ROWS, "x" * 81: {"method": "l2b"}}}, "at most 80 characters"),
+        ({"sets": {"a": {"prepare": "phantom 'x"}}}, "No closing quotation"),
+        ({"noise": [{"model": "../../x", "rate": 0.3}]}, "a noise model is one of those"),
+    ],
+)
+def test_clumsy_grids_are_told_what_is_wrong(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        grid(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"rows": {**ROWS, "x": {"method": "metadcsek"}}}, "row 'x': unknown method 'metadcsek'"),
+        (
+            {"rows": {**ROWS, "x": {"method": "l2b", "l2b": {"vews": True}}}},
+            "row 'x': unknown option 'l2b.vews': did you mean 'l2b.views'",
+        ),
+        (
+            {"rows": {**ROWS, "x": {"method": "metadcseg", "metadcseg": {"eta": -1}}}},
+            "row 'x': .*eta must be above 0",
+        ),
+        ({"options": {"training": {"epocs": 3}}}, "g.yaml: options: unknown option 'training.epocs'"),
+        ({"config": "smal"}, "g.yaml: config: unknown preset 'smal'"),
+        ({"noise": [{"model": "ovr", "rate": 0.3}]}, "g.yaml: noise: unknown noise model 'ovr'"),
+    ],
+)
+def test_names_that_nobody_knows_are_told_before_anything_runs(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        check_names(grid(**changes), "g.yaml")
+
+
+def test_a_config_may_say_what_train_understands(tmp_path):
+    (tmp_path / "mine.yaml").write_text("epochs: 5\naccelerator: cpu\nseed: 3\n")
+    check_names(grid(config=str(tmp_path / "mine.yaml")), "g.yaml")
+
+
+def test_names_that_are_dates_are_refused(tmp_path):
+    (tmp_path / "g.yaml").write_text("sets: {2020-01-01: x}\nrows: {a: {method: l2b}}\npartial: x\n")
+    with pytest.raises(InputError, match="put names into quotes"):
+        read_grid(tmp_path / "g.yaml")
+
+
+def test_what_is_the_default_may_be_written_out():
+    rows = {**ROWS, "noisy only": {"method": "supervised", "supervised": {"labels": "noisy", "gold": "none"}}}
+    assert len(grid(rows=rows).tasks()) == 12
+
+
+def test_folds_have_folders_of_their_own():
+    assert not {task.id for task in grid().tasks()} & {task.id for task in grid(folds=2, gold=[0.1]).tasks()}

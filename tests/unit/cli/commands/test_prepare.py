@@ -1,0 +1,86 @@
+import json
+
+import pytest
+
+from metadcseg.cli.main import main
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
+from metadcseg.data.prepare.images import prepare_cases
+from metadcseg.data.store.reader import PreparedSet
+
+
+def roles(path):
+    opened = PreparedSet.open(path)
+    return {role: len(opened.select(role)) for role in ("train", "gold", "val", "test")}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {"train": 24, "gold": 2, "val": 4, "test": 10}),
+        (["--gold", "7"], {"train": 19, "gold": 7, "val": 4, "test": 10}),
+        (["--gold", "0.1"], {"train": 22, "gold": 4, "val": 4, "test": 10}),
+        (["--gold", "0"], {"train": 26, "gold": 0, "val": 4, "test": 10}),
+        (["--val", "0.25", "--test", "0"], {"train": 28, "gold": 2, "val": 10, "test": 0}),
+    ],
+)
+def test_roles_of_phantoms(tmp_path, words, expected):
+    size = ["--size", "16", "--count", "50" if not words else "40", "--out", str(tmp_path / "set")]
+    expected = expected if words else {"train": 33, "gold": 2, "val": 5, "test": 10}
+    if words and "--test" not in words:
+        expected = {**expected, "train": expected["train"] + 2, "test": 8}
+    assert main(["prepare", "phantom", *size, *words]) == 0
+    assert roles(tmp_path / "set") == expected
+
+
+def test_phantoms_by_default_are_those_of_the_library(tmp_path, capsys):
+    words = ["--count", "20", "--size", "16", "--seed", "3", "--out", str(tmp_path / "one")]
+    assert main(["prepare", "phantom", *words]) == 0
+    drawn = PhantomOptions(count=20, size=16, seed=3)
+    prepare_cases(phantom_cases(drawn), tmp_path / "two", name="phantom")
+    one, two = PreparedSet.open(tmp_path / "one"), PreparedSet.open(tmp_path / "two")
+    assert [(case.id, case.role) for case in one.cases] == [(case.id, case.role) for case in two.cases]
+    assert all((one.image(case) == two.image(two.cases[case.row])).all() for case in one.cases)
+    assert one.source["seed"] == 3
+
+
+def test_seed_and_name(tmp_path):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        words = ["--count", "10", "--size", "16", "--seed", seed, "--name", "mine"]
+        assert main(["prepare", "phantom", *words, "--out", str(tmp_path / name)]) == 0
+    a, b, c = (PreparedSet.open(tmp_path / name) for name in "abc")
+    assert a.name == "mine"
+    assert a.fingerprint == b.fingerprint != c.fingerprint
+
+
+def test_findings_are_told_beside_the_result(tmp_path, capsys):
+    words = ["prepare", "phantom", "--count", "10", "--size", "16", "--gold", "1"]
+    assert main([*words, "--out", str(tmp_path / "a"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("warning: only 1 case of role gold")
+    assert json.loads(out)["findings"][0]["code"] == "gold-tiny"
+    assert main([*words, "--out", str(tmp_path / "b")]) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith(
+        f"{tmp_path / 'b'}: 6 train, 1 gold, 1 val, 2 test; classes background, foreground;"
+    )
+    assert len(out.splitlines()) == 1
+
+
+def test_options_that_do_not_belong(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "set")]
+    for what, option in (
+        ("phantom", ["--source", "x"]),
+        ("phantom", ["--remap", "1:1"]),
+        ("phantom", ["--limit", "3"]),
+        ("kvasir-seg", ["--remap", "1:1", "--source", "x"]),
+        ("kvasir-seg", ["--count", "3", "--source", "x"]),
+        ("mine", ["--source", "x"]),
+        ("mine", ["--gold", "3"]),
+        ("mine", ["--count", "3"]),
+        ("mine", ["--size", "96"]),
+        ("mine", ["--classes", "3"]),
+    ):
+        assert main(["prepare", what, *option, *out]) == 2
+        err = capsys.readouterr().err
+        assert err == f"metadcseg: {option[0]} does not belong to 'prepare {what}': leave it out\n"
+    assert not (tmp_path / "set").exists()

@@ -1,0 +1,190 @@
+import gc
+import os
+import signal
+import threading
+import weakref
+from types import SimpleNamespace
+
+import pytest
+
+import metadcseg
+from metadcseg import cli
+from metadcseg.cli.commands import COMMANDS
+from metadcseg.errors import InputError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """A command of the test's own: set ``act`` to what it does."""
+    module = SimpleNamespace(DESCRIPTION="does as it is told", act=lambda options: 0)
+
+    def add_options(parser):
+        parser.add_argument("--number", type=int, default=1)
+
+    module.add_options = add_options
+    module.run = lambda options, console: module.act(options)
+    monkeypatch.setattr(cli, "import_module", lambda name: module)
+    monkeypatch.setattr(cli, "COMMANDS", {"act": "a module"})
+    return module
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])
+def test_usage_names_every_command(capsys, words):
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert all(f"\n  {name} " in out for name in COMMANDS)
+
+
+def test_garbage_is_collected_again_whether_or_not_a_command_could_be_loaded(monkeypatch):
+    def broken(name):
+        assert not gc.isenabled()
+        raise ImportError(name)
+
+    monkeypatch.setattr(cli, "import_module", broken)
+    monkeypatch.setattr(cli, "COMMANDS", {"act": "a module"})
+    gc.unfreeze()  # as in a process of its own
+    assert cli.main(["act"]) == 1
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+
+
+def test_no_garbage_is_kept_by_a_second_command(command):
+    class Leaf:
+        pass
+
+    assert cli.main(["act"]) == 0
+    circle = Leaf()
+    circle.itself = circle
+    known = weakref.ref(circle)
+    del circle
+    assert cli.main(["act"]) == 0
+    gc.collect()
+    assert known() is None
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"metadcseg {metadcseg.__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_explains_every_command_and_option(capsys, name):
+    assert cli.main([name, "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"usage: metadcseg {name}")
+    own = [line for line in out.splitlines() if line.startswith("  --") and "debug" not in line]
+    assert len(own) >= 1
+    if name == "train":
+        assert all(f"--{option}" in out for option in ("training.lr", "network.width", "metadcseg.eta"))
+        assert "learning rate before schedule" in " ".join(out.split())  # from the docstrings
+        assert "paper-kvasir-seg" in " ".join(out.split())
+
+
+def test_status_of_the_command(command):
+    command.act = lambda options: 3
+    assert cli.main(["act"]) == 3
+
+
+def test_input_errors_are_one_line_and_status_2(command, capsys):
+    def act(options):
+        raise InputError("the file :smile: [bold]a\nb[/] is wrong: mend it")
+
+    command.act = act
+    assert cli.main(["act"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert (
+        err == "metadcseg: the file :smile: [bold]a b[/] is wrong: mend it\n"
+    )  # as it is: no markup, no emoji
+
+
+def test_unexpected_failures_are_ours_and_status_1(command, capsys):
+    command.act = lambda options: [][1]
+    assert cli.main(["act"]) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "our fault: IndexError: list index out of range (--debug shows where)" in err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 36000000000 bytes."),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+)
+def test_too_little_memory_is_told_with_what_to_lower(command, capsys, error):
+    def act(options):
+        raise error
+
+    command.act = act
+    assert cli.main(["act"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("metadcseg: the memory does not suffice: lower training.batch")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("error", [InputError("wrong"), IndexError("broken")])
+def test_debug_shows_where(command, capsys, error):
+    def act(options):
+        raise error
+
+    command.act = act
+    assert cli.main(["act", "--debug"]) in (1, 2)
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "in act" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_stop_a_command_with_status_130(command, capsys, number):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    cleaned = []
+
+    def act(options):
+        try:
+            os.kill(os.getpid(), number)
+            threading.Event().wait(5)
+        finally:
+            cleaned.append(True)
+
+    command.act = act
+    assert cli.main(["act"]) == 130
+    assert capsys.readouterr().err == "metadcseg: stopped\n"
+    assert cleaned == [True]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_a_command_in_another_thread(command):
+    statuses = []
+    thread = threading.Thread(target=lambda: statuses.append(cli.main(["act"])))
+    thread.start()
+    thread.join()
+    assert statuses == [0]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["acct"], "unknown command 'acct': did you mean 'act'? (known: act)"),
+        (
+            ["act", "--numbr", "1"],
+            "unknown option --numbr: did you mean --number? (see: metadcseg act --help)",
+        ),
+        (["act", "--zzz", "1"], "unknown option --zzz (see: metadcseg act --help)"),
+        (["act", "--number", "x"], "--number must be a whole number, got x (see: metadcseg act --help)"),
+        (["act", "--number"], "argument --number: expected one argument (see: metadcseg act --help)"),
+        (["act", "more"], "unrecognized arguments: more (see: metadcseg act --help)"),
+    ],
+)
+def test_sentences_about_the_command_line(command, capsys, words, sentence):
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"metadcseg: {sentence}\n"
+
+
+def test_a_file_without_a_name_is_refused(capsys):
+    assert cli.main(["train", "--data", "x", "--out", "y", "--config"]) == 2
+    assert "--config: expected one argument" in capsys.readouterr().err

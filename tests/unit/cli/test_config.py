@@ -1,0 +1,88 @@
+import pytest
+import yaml
+
+from metadcseg.cli.config import read_config
+from metadcseg.errors import InputError
+from metadcseg.methods import METHODS
+from metadcseg.methods.metadcseg.method import MetaDCSeg
+from metadcseg.methods.supervised import Supervised
+from metadcseg.cli.parsing import config_path, preset_names
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_is_what_it_writes_down(name, tmp_path):
+    config = read_config(name)
+    assert config.method.name == "metadcseg"
+    again = tmp_path / "again.yaml"
+    again.write_text(yaml.safe_dump(config.to_dict()))
+    assert read_config(str(again)).to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_give_every_method_its_options(name):
+    config = read_config(name)
+    assert config.methods.keys() == METHODS.keys()
+    written = yaml.safe_load(config_path(name).read_text())
+    for group in ("training", "network", *METHODS):
+        options = getattr(config, group, None) or config.methods[group]
+        for key, value in written.get(group, {}).items():
+            if not isinstance(value, dict):
+                assert getattr(options, key) == value, (group, key)
+
+
+def test_table_8_of_the_paper():
+    """Epochs, batch, learning rate, weight decay, lambda of boundary and Dice, temperature, boundary ratio."""
+    expected = {
+        "paper-msd-heart": (160, 1, 0.0040, 5e-4, 0.33, 0.12, 0.5, 0.11),
+        "paper-msd-brain": (180, 1, 0.0035, 4e-4, 0.28, 0.14, 0.5, 0.12),
+        "paper-promise12": (120, 1, 0.0050, 5e-4, 0.30, 0.10, 0.6, 0.10),
+        "paper-kvasir-seg": (140, 2, 0.0060, 5e-4, 0.35, 0.08, 0.9, 0.14),
+    }
+    assert {name for name in preset_names() if name.startswith("paper-")} == expected.keys()
+    for name, values in expected.items():
+        training, method = read_config(name).training, read_config(name).method
+        assert isinstance(method, MetaDCSeg)
+        got = (training.epochs, training.batch, training.lr, training.weight_decay)
+        got += (method.lambda_boundary, method.lambda_dice, method.temperature, method.boundary_ratio)
+        assert got == values, name
+
+
+def test_a_file_of_ones_own(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "method: supervised\nsupervised: {gold: mixed}\ntraining: {lr: 1e-3, augment: {flip: false}}"
+    )
+    config = read_config(str(file))
+    assert isinstance(config.method, Supervised)
+    assert (config.method.gold, config.training.lr, config.training.augment.flip) == ("mixed", 0.001, False)
+    assert config.training.augment.rotation == 10.0  # the rest by default
+
+
+def test_options_of_a_network_of_ones_own_are_free(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("network: {class_path: my.Network, init_args: {depth: 3, heads: {a: 1}}}")
+    assert read_config(str(file)).network.init_args == {"depth": 3, "heads": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("training: {lrr: 1}", "unknown option 'training.lrr': did you mean 'training.lr'"),
+        ("zzzzz: 1", "unknown option 'zzzzz': see metadcseg train --help"),
+        ("1: 2", "unknown option '1'"),
+        ("training: 5", "'training' of --config .* must hold options, .* got 5"),
+        ("training: {augment: []}", r"'training.augment' of --config .* got \[\]"),
+        ("", "must hold options, .* got None"),
+        ("a: [", "line 1: "),
+        ("a: b: c", "line 1: mapping values are not allowed here"),
+        ("method: supervized", "unknown method 'supervized': did you mean 'supervised'"),
+        ("training: {lr: -1}", "training.lr must be above 0"),
+        ("supervised: {gold: some}", "supervised.gold"),
+        ("method: supervised\nmetadcseg: {eta: -1}", "metadcseg.eta must be above 0"),  # whichever is chosen
+    ],
+)
+def test_what_is_wrong_in_a_file(tmp_path, text, says):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=says):
+        read_config(str(file))

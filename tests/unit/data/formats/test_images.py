@@ -1,0 +1,257 @@
+import struct
+import zlib
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.unit.data.folders import disc, picture, save
+
+from metadcseg.data.formats.images import image_files, read_image, read_mask, with_channels
+from metadcseg.errors import InputError
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.tiff", "a.PNG"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_images_keep_their_values_and_depth(tmp_path, name, dtype):
+    array = picture(1, channels=1).astype(dtype) * np.asarray(dtype(200) if dtype == np.uint16 else 1, dtype)
+    read = read_image(save(tmp_path / name, array))
+    assert read.array.dtype == dtype
+    np.testing.assert_array_equal(read.array, array[:, :, None])
+    assert not read.lossy
+
+
+def test_float_tiff_stays_float(tmp_path):
+    array = np.linspace(-3.5, 9.0, 480, dtype=np.float32).reshape(20, 24)
+    read = read_image(save(tmp_path / "a.tif", array))
+    assert read.array.dtype == np.float32
+    np.testing.assert_array_equal(read.array[:, :, 0], array)
+
+
+@pytest.mark.parametrize(("most", "dtype"), [(60_000, np.uint16), (1_000_000, np.float32)])
+def test_32_bit_integers_become_what_a_set_can_hold(tmp_path, most, dtype):
+    array = np.linspace(0, most, 480).astype(np.int32).reshape(20, 24)
+    read = read_image(save(tmp_path / "a.tif", array))
+    assert read.array.dtype == dtype
+    np.testing.assert_array_equal(read.array[:, :, 0], array)
+
+
+def test_colour_keeps_three_channels(tmp_path):
+    array = picture(2)
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", array)).array, array)
+    jpeg = save(tmp_path / "a.jpg", np.full((20, 24, 3), 90, np.uint8))
+    assert read_image(jpeg).array.shape == (20, 24, 3)
+    assert read_image(jpeg).lossy
+
+
+def test_transparency_is_dropped_and_said(tmp_path):
+    rgba = picture(3, channels=4)
+    read = read_image(save(tmp_path / "a.png", rgba))
+    np.testing.assert_array_equal(read.array, rgba[:, :, :3])
+    assert "transparency is dropped" in read.notes[0]
+    grey = Image.fromarray(picture(4, channels=1)).convert("LA")
+    grey.save(tmp_path / "b.png")
+    assert read_image(tmp_path / "b.png").array.shape == (20, 24, 1)
+    assert not read_image(save(tmp_path / "c.png", picture(3))).notes
+
+
+def test_other_modes_become_grey_or_rgb(tmp_path):
+    source = Image.fromarray(picture(5))
+    source.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    source.convert("P").save(tmp_path / "palette.png")
+    source.convert("1").save(tmp_path / "bits.png")
+    assert read_image(tmp_path / "cmyk.jpg").array.shape == (20, 24, 3)
+    assert read_image(tmp_path / "palette.png").array.shape == (20, 24, 3)
+    assert set(np.unique(read_image(tmp_path / "bits.png").array)) == {0, 255}
+
+
+def test_exif_orientation_turns_image_and_mask_alike(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to show
+    array = disc(20, 30)
+    array[0, :] = 255
+    save(tmp_path / "a.png", array, exif=exif)
+    image, mask = read_image(tmp_path / "a.png").array[:, :, 0], read_mask(tmp_path / "a.png").array
+    np.testing.assert_array_equal(image, np.rot90(array, -1))
+    np.testing.assert_array_equal(image, mask)
+    assert image.shape == (30, 20)
+
+
+def test_16_bit_colour_is_reduced_and_said(tmp_path):
+    rows = b"".join(b"\0" + struct.pack(">6H", *range(0, 60000, 10000)) for _ in range(2))
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in chunks:
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    (tmp_path / "a.png").write_bytes(data)
+    read = read_image(tmp_path / "a.png")
+    assert read.array.dtype == np.uint8
+    assert "only 8 are kept" in read.notes[0]
+
+
+# what must be refused, each with the file's name and one sentence
+
+
+def test_truncated_files_are_refused(tmp_path):
+    for name in ("a.png", "a.jpg", "a.tif"):
+        path = save(tmp_path / name, picture(6, 64, 64))
+        whole = path.read_bytes()
+        assert read_image(path).array.shape == (64, 64, 3)
+        for share in (0.02, 0.5, 0.9):
+            path.write_bytes(whole[: int(share * len(whole))])
+            with pytest.raises(InputError, match=name) as error:
+                read_image(path)
+            assert "\n" not in str(error.value)
+            with pytest.raises(InputError, match=name):
+                read_mask(path)
+
+
+def test_flipped_bytes_in_a_png_are_noticed(tmp_path):
+    path = save(tmp_path / "a.png", picture(7, 64, 64))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        read_image(path)
+
+
+def test_random_bytes_never_escape_as_another_error(tmp_path):
+    rng = np.random.default_rng(8)
+    path = tmp_path / "a.tif"
+    whole = save(path, picture(8)).read_bytes()
+    for _ in range(60):
+        data = bytearray(whole)
+        for position in rng.integers(4, len(data), 6):
+            data[position] = rng.integers(256)
+        path.write_bytes(data)
+        for read in (read_image, read_mask):
+            with suppress(InputError):
+                read(path)
+
+
+def test_text_and_empty_files_are_no_images(tmp_path):
+    (tmp_path / "a.png").write_text("hello")
+    with pytest.raises(InputError, match="not a PNG, JPEG or TIFF"):
+        read_image(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"")
+    with pytest.raises(InputError, match="is empty"):
+        read_image(tmp_path / "b.png")
+    with pytest.raises(InputError, match="no such file"):
+        read_image(tmp_path / "c.png")
+    Image.fromarray(picture(1)).save(tmp_path / "d.png", format="BMP")
+    with pytest.raises(InputError, match="not a PNG, JPEG or TIFF"):
+        read_image(tmp_path / "d.png")
+
+
+@pytest.mark.parametrize("side", [11_000, 60_000])
+def test_a_bomb_is_refused_from_its_header(tmp_path, side):
+    path = tmp_path / "a.png"
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    body = b"IHDR" + header
+    data = zlib.compress(b"\0" * 100)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+        + struct.pack(">I", len(data)) + b"IDAT" + data + struct.pack(">I", zlib.crc32(b"IDAT" + data))
+    )  # fmt: skip
+    with pytest.raises(InputError, match="100 megapixels"):
+        read_image(path)
+
+
+def test_zero_size_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    body = b"IHDR" + struct.pack(">IIBBBBB", 0, 5, 8, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    )
+    with pytest.raises(InputError, match=r"a\.png"):
+        read_image(path)
+
+
+def test_several_frames_are_refused(tmp_path):
+    pages = [Image.fromarray(picture(number, channels=1)) for number in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match="3 frames"):
+        read_image(tmp_path / "a.tif")
+    pages[0].save(tmp_path / "b.tif")
+    assert read_image(tmp_path / "b.tif").array.shape == (20, 24, 1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinite_values_are_refused(tmp_path, bad):
+    array = np.ones((20, 24), np.float32)
+    array[3, 4] = bad
+    with pytest.raises(InputError, match="1 of 480 values are NaN or infinite"):
+        read_image(save(tmp_path / "a.tif", array))
+    with pytest.raises(InputError, match="NaN or infinite"):
+        read_mask(tmp_path / "a.tif")
+
+
+# masks
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(255, np.uint8), (3, np.uint8), (900, np.uint16)])
+def test_masks_are_read_as_stored(tmp_path, value, dtype):
+    mask = disc(value=value, dtype=dtype)
+    read = read_mask(save(tmp_path / "a.png", mask))
+    np.testing.assert_array_equal(read.array, mask)
+    assert read.array.dtype.kind in "iu"
+
+
+def test_colour_masks_are_refused_unless_channels_agree(tmp_path):
+    grey = np.repeat(disc()[:, :, None], 3, axis=2)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", grey)).array, disc())
+    alpha = np.concatenate([grey, np.full((20, 24, 1), 255, np.uint8)], axis=2)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "b.png", alpha)).array, disc())
+    jpeg = read_mask(save(tmp_path / "c.jpg", grey)).array
+    assert jpeg.shape == (20, 24)
+    grey[5, 5] = (255, 0, 0)
+    with pytest.raises(InputError, match="is in colour"):
+        read_mask(save(tmp_path / "d.png", grey))
+
+
+def test_palette_masks(tmp_path):
+    labels = disc(value=2)
+    image = Image.fromarray(labels)
+    image.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0])
+    image.save(tmp_path / "colour.png")
+    read = read_mask(tmp_path / "colour.png")
+    np.testing.assert_array_equal(read.array, labels)
+    assert "indices are taken as labels" in read.notes[0]
+    swapped = Image.fromarray((disc() == 0).astype(np.uint8))
+    swapped.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white
+    swapped.save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "grey.png").array, disc())
+
+
+def test_one_bit_masks_are_black_and_white(tmp_path):
+    Image.fromarray(disc()).convert("1").save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png").array, disc())
+
+
+def test_float_masks_hold_whole_numbers(tmp_path):
+    whole = disc(value=2).astype(np.float32)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.tif", whole)).array, whole)
+    with pytest.raises(InputError, match="got fractions"):
+        read_mask(save(tmp_path / "b.tif", whole / 4))
+
+
+def test_image_files_are_found_by_suffix(tmp_path):
+    for name in ("b.PNG", "a.jpeg", "c.txt", ".hidden.png"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in image_files(tmp_path)] == ["a.jpeg", "b.PNG"]
+    with pytest.raises(InputError, match="no such folder"):
+        image_files(tmp_path / "missing")
+
+
+def test_with_channels_repeats_grey_only():
+    grey = picture(9, channels=1)[:, :, None]
+    tripled = with_channels(grey, 3)
+    assert all((tripled[:, :, [channel]] == grey).all() for channel in range(3))
+    assert with_channels(grey, 1) is grey
+    colour = picture(9)
+    assert with_channels(colour, 3) is colour

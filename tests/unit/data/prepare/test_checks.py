@@ -1,0 +1,268 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_folder, picture, save, write
+
+from metadcseg.data.prepare.checks import check_folder, check_path, check_set
+from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.errors import InputError
+
+CLEAN = {"error": set(), "warning": set(), "note": set()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A clean folder: 12 pairs, 5 of them gold, so that every finding below is new."""
+    return make_folder(tmp_path / "mine", gold=5)
+
+
+def found(report, code):
+    """Return the findings of one code; there must be some."""
+    held = [finding for finding in report.findings if finding.code == code]
+    assert held, report.findings
+    return held
+
+
+def test_a_clean_folder_has_no_findings(folder):
+    report = check_folder(folder)
+    assert codes(report) == CLEAN
+    assert report.ok
+    assert report.cases == {"train": 5, "gold": 5, "val": 1, "test": 1}
+    assert report.summary.endswith("12 cases (5 train, 5 gold, 1 val, 1 test), 0 errors, 0 warnings, 0 notes")
+    assert json.loads(json.dumps(report.to_dict()))["ok"] is True
+
+
+def test_missing_and_extra_masks(folder):
+    (folder / "masks" / "case08.png").rename(folder / "masks" / "other.png")
+    report = check_folder(folder)
+    assert "case08.png has no mask" in found(report, "mask-missing")[0].sentence
+    assert "other.png has no image" in found(report, "mask-extra")[0].sentence
+    assert not report.ok
+
+
+def test_no_masks_at_all(folder):
+    for mask in [*folder.glob("masks/*"), *folder.glob("gold/*")]:
+        mask.unlink()
+    report = check_folder(folder)
+    assert codes(report)["error"] == {"no-masks", "gold-empty"}
+
+
+def test_image_and_mask_of_different_size_name_both_files_and_shapes(folder):
+    save(folder / "masks" / "case08.png", disc(18, 24))
+    sentence = found(check_folder(folder), "size-mismatch")[0].sentence
+    for part in ("images/case08.png", "masks/case08.png", "20 x 24", "18 x 24"):
+        assert part in sentence
+
+
+def test_unreadable_files_do_not_hide_each_other(folder):
+    for name in ("images/case06.png", "masks/case07.png"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2])
+    write(folder / "images" / "case08.png", "no image")
+    save(folder / "masks" / "case09.png", picture(1))
+    report = check_folder(folder)
+    assert {Path(finding.where).name for finding in found(report, "image-unreadable")} == {
+        "case06.png",
+        "case08.png",
+    }
+    assert {Path(finding.where).name for finding in found(report, "mask-unreadable")} == {
+        "case07.png",
+        "case09.png",
+    }
+    assert len(report.errors) == 4
+
+
+def test_nan_and_infinite_values(folder):
+    array = picture(70, channels=1).astype(np.float32)
+    array[0, :2] = np.nan, np.inf
+    (folder / "images" / "case08.png").unlink()
+    save(folder / "images" / "case08.tif", array)
+    assert "2 of 480 values" in found(check_folder(folder), "image-unreadable")[0].sentence
+
+
+def test_constant_images(folder):
+    save(folder / "images" / "case08.png", np.full((20, 24, 3), (9, 8, 7), np.uint8))
+    report = check_folder(folder)
+    assert Path(found(report, "image-constant")[0].where).name == "case08.png"
+    assert codes(report) == CLEAN | {"warning": {"image-constant"}}
+
+
+def test_grey_levels_are_a_note(folder):
+    for number in (8, 9):
+        (folder / "masks" / f"case0{number}.png").unlink()
+        save(folder / "masks" / f"case0{number}.jpg", disc(), quality=60)
+    report = check_folder(folder)
+    assert codes(report) == CLEAN | {"note": {"mask-grey-levels"}}
+    assert report.findings[0].sentence.startswith("2 masks with grey levels")
+    assert "thresholded at 127" in report.findings[0].sentence
+
+
+def test_unexpected_values_come_with_a_remap(folder):
+    mask = disc(value=7, dtype=np.uint16)
+    mask[0, 0] = 900
+    for path in [*folder.glob("masks/*"), *folder.glob("gold/*")]:
+        save(path, mask)
+    report = check_folder(folder)
+    assert "--remap 7:1,900:2" in found(report, "label-unexpected")[0].sentence
+    assert codes(check_folder(folder, remap={7: 1, 900: 2})) == CLEAN
+
+
+def test_empty_masks_are_a_warning_and_nothing_but_empty_masks_an_error(folder):
+    save(folder / "masks" / "case08.png", disc(value=0))
+    report = check_folder(folder)
+    assert codes(report) == CLEAN | {"warning": {"mask-empty"}}
+    assert [Path(finding.where).name for finding in report.findings] == ["case08.png"]
+    for path in [*folder.glob("masks/*"), *folder.glob("gold/*")]:
+        save(path, disc(value=0))
+    assert "no-foreground" in codes(check_folder(folder))["error"]
+
+
+ROLES = ["gold"] * 5 + ["train"] * 4 + ["val"] * 2 + ["test"]
+
+
+def write_splits(folder, groups=None):
+    groups = groups or [f"P{number}" for number in range(12)]
+    rows = [f"case{number:02d},{ROLES[number]},{groups[number]}" for number in range(12)]
+    write(folder / "splits.csv", "\n".join(["id,role,group", *rows, ""]))
+
+
+def test_duplicates_by_content_across_roles_and_within(folder):
+    write_splits(folder)
+    assert codes(check_folder(folder)) == CLEAN
+    (folder / "images" / "case11.png").unlink()
+    save(folder / "images" / "case11.tif", picture(7))  # another file, the same picture as case07
+    report = check_folder(folder)
+    assert codes(report) == CLEAN | {"error": {"duplicate-across-roles"}}
+    sentence = report.findings[0].sentence
+    assert "case11.tif" in sentence
+    assert "case07.png" in sentence
+    assert "test" in sentence
+    (folder / "images" / "case11.tif").unlink()
+    save(folder / "images" / "case11.png", picture(11))
+    save(folder / "images" / "case08.png", picture(7))
+    assert codes(check_folder(folder)) == CLEAN | {"warning": {"duplicate"}}
+
+
+def test_grey_saved_in_colour_is_a_duplicate(folder):
+    write_splits(folder)
+    grey = picture(80, channels=1)
+    save(folder / "images" / "case07.png", grey)
+    save(folder / "images" / "case11.png", np.repeat(grey[:, :, None], 3, axis=2))
+    assert codes(check_folder(folder))["error"] == {"duplicate-across-roles"}
+
+
+def test_groups_across_roles_are_told_once_with_the_line(folder):
+    write_splits(folder, groups=["A"] * 9 + ["B", "C", "D"])
+    assert codes(check_folder(folder)) == CLEAN
+    write_splits(folder, groups=["A"] * 10 + ["C", "A"])
+    held = found(check_folder(folder), "group-split")
+    assert len(held) == 1
+    assert "splits.csv, line 11: group 'A'" in held[0].sentence
+
+
+def test_gold_missing_or_tiny(tmp_path):
+    assert codes(check_folder(make_folder(tmp_path / "none"))) == CLEAN | {"warning": {"gold-missing"}}
+    report = check_folder(make_folder(tmp_path / "few", gold=4))
+    assert codes(report) == CLEAN | {"warning": {"gold-tiny"}}
+    assert "only 4 cases" in report.findings[0].sentence
+    assert codes(check_folder(make_folder(tmp_path / "enough", gold=5))) == CLEAN
+
+
+def test_roles_without_a_case(folder):
+    rows = [f"case{number:02d},{'gold' if number < 5 else 'train'}" for number in range(12)]
+    write(folder / "splits.csv", "\n".join(["id,role", *rows]))
+    assert codes(check_folder(folder))["warning"] == {"no-val", "no-test"}
+    rows = [f"case{number:02d},{'gold' if number < 5 else 'val'}" for number in range(12)]
+    write(folder / "splits.csv", "\n".join(["id,role", *rows]))
+    assert codes(check_folder(folder))["error"] == {"no-train"}
+
+
+def test_progress_counts_cases(folder):
+    seen = []
+    check_folder(folder, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(number, 12) for number in range(1, 13)]
+
+
+# sets
+
+
+def make_set(path, change=None):
+    """Write a clean set, or one whose cases ``change(number, case)`` has altered; return its path."""
+    with SetWriter(path, name="s", classes=("background", "organ"), channels=3) as writer:
+        for number in range(12):
+            label = disc(value=1)
+            case = {
+                "id": f"c{number}",
+                "role": ROLES[number],
+                "group": f"g{number}",
+                "image": picture(number),
+            }
+            case |= {"label": label, "truth": label if number < 5 else None}
+            writer.add(**(change(number, case) if change else case))
+    return path
+
+
+def test_a_clean_set_has_no_findings(tmp_path):
+    report = check_set(make_set(tmp_path / "set"))
+    assert codes(report) == CLEAN
+    assert report.cases == {"train": 4, "gold": 5, "val": 2, "test": 1}
+
+
+def test_a_set_is_checked_for_what_a_folder_is_checked_for(tmp_path):
+    changes = {
+        6: {"image": np.full((20, 24, 3), 5, np.uint8)},
+        7: {"label": disc(value=0)},
+        8: {"image": picture(5)},
+        11: {"image": picture(9), "group": "g9"},
+    }
+    report = check_set(make_set(tmp_path / "set", lambda number, case: case | changes.get(number, {})))
+    assert codes(report) == {
+        "error": {"duplicate-across-roles", "group-split"},
+        "warning": {"image-constant", "mask-empty", "duplicate"},
+        "note": set(),
+    }
+
+
+def test_every_damaged_array_of_a_set_is_named(tmp_path):
+    path = make_set(tmp_path / "set")
+    chunks = sorted(
+        file for file in (path / "arrays").rglob("*") if file.is_file() and file.name != "zarr.json"
+    )
+    assert len(chunks) == 12 + 12 + 5
+    for chunk in (chunks[0], chunks[-1]):
+        data = bytearray(chunk.read_bytes())
+        data[len(data) // 2] ^= 0x10
+        chunk.write_bytes(data)
+    report = check_set(path)
+    assert len(found(report, "checksum")) == 2
+    assert len(report.errors) == 2
+    assert all(
+        finding.where in {case.id for case in PreparedSet.open(path).cases} for finding in report.errors
+    )
+
+
+def test_a_set_that_cannot_be_opened_is_one_error(tmp_path):
+    path = make_set(tmp_path / "set")
+    write(path / "cases.jsonl", "{}")
+    report = check_path(path)
+    assert codes(report) == CLEAN | {"error": {"set-damaged"}}
+    (path / "set.json").unlink()
+    assert codes(check_path(path)) == CLEAN | {"error": {"set-damaged"}}
+
+
+def test_check_path_tells_sets_from_folders(tmp_path, folder):
+    assert check_path(make_set(tmp_path / "set")).kind == "set"
+    assert check_path(folder).kind == "folder"
+    for wrong in (tmp_path / "missing", tmp_path, folder / "images" / "case00.png"):
+        with pytest.raises(InputError, match="images/"):
+            check_path(wrong)
+
+
+@pytest.mark.skipif(not KVASIR.is_dir(), reason="needs ../shared/data/kvasir-seg")
+def test_a_dozen_real_images_of_mixed_sizes_and_formats(tmp_path):
+    mixed_folder(tmp_path)
+    report = check_folder(tmp_path)
+    assert codes(report) == CLEAN | {"note": {"mask-grey-levels"}}
+    assert report.cases == {"train": 5, "gold": 5, "val": 1, "test": 1}

@@ -1,0 +1,109 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metadcseg.data.synthetic.corruption import corrupt_set
+from metadcseg.data.splits.folds import hold_out_roles, units_of
+from metadcseg.data.splits.resplit import resplit_set
+from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.errors import InputError
+
+
+def plain_set(path: Path, count: int = 8, twins: bool = False) -> PreparedSet:
+    with SetWriter(path, name="squares", classes=("background", "square"), channels=1) as writer:
+        for number in range(count):
+            label = np.zeros((12, 10), np.uint8)
+            label[2 : 5 + number % 4, 2:8] = 1
+            draw = np.random.default_rng(0 if twins and number < 2 else number)
+            image = draw.integers(0, 255, (12, 10, 1)).astype(np.uint8)
+            writer.add(id=f"c{number}", role="train", group=f"c{number}", image=image, label=label)
+    return PreparedSet.open(path)
+
+
+def test_the_same_arrays_under_other_roles(tmp_path: Path) -> None:
+    source = plain_set(tmp_path / "plain")
+    roles = hold_out_roles(units_of(source), seed=1, val=0.2, test=0.2, gold=2)
+    made = resplit_set(source, tmp_path / "made", roles, note={"seed": 1})
+    assert {case.id: case.role for case in made.cases} == roles
+    assert made.verify() == []
+    assert made.source["split"] == {"seed": 1}
+    assert made.fingerprint != source.fingerprint
+    for before, after in zip(source.cases, made.cases, strict=True):
+        assert np.array_equal(source.image(before), made.image(after))
+        assert after.has_truth == (after.role == "gold")
+        if after.has_truth:
+            assert np.array_equal(made.truth(after), made.label(after))
+    chunk = next((made.path / "arrays").glob("image-*/c.0.*"))
+    assert os.stat(chunk).st_nlink == 2  # linked, not copied
+
+
+def test_a_new_split_can_be_corrupted_and_then_not_split_again(tmp_path: Path) -> None:
+    source = plain_set(tmp_path / "plain")
+    roles = hold_out_roles(units_of(source), val=0.2, test=0.2, gold=1)
+    made = resplit_set(source, tmp_path / "made", roles, note={})
+    corrupt_set(made, tmp_path / "noisy", 0.3, 0)
+    with pytest.raises(InputError, match="corrupted already"):
+        resplit_set(PreparedSet.open(tmp_path / "noisy"), tmp_path / "again", roles, note={})
+    assert not (tmp_path / "again").exists()
+
+
+def test_one_picture_on_both_sides_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    source = plain_set(tmp_path / "plain", twins=True)
+    roles = {case.id: "train" for case in source.cases} | {"c1": "test"}
+    with pytest.raises(InputError, match=r"'c0' \(train\) and 'c1' \(test\) hold the same image"):
+        resplit_set(source, tmp_path / "made", roles, note={})
+    drawn = hold_out_roles(units_of(source), val=0.2, test=0.2, gold=1)
+    assert (drawn["c0"] in ("val", "test")) == (drawn["c1"] in ("val", "test"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [({"c3": "tset"}, "did you mean 'test'"), ({"c3": None}, "'c3' has no role in the new split")],
+)
+def test_roles_that_are_wrong_or_missing(
+    change: dict[str, str | None], sentence: str, tmp_path: Path
+) -> None:
+    source = plain_set(tmp_path / "plain")
+    wanted = {case.id: "train" for case in source.cases} | change
+    roles = {name: role for name, role in wanted.items() if role is not None}
+    with pytest.raises(InputError, match=sentence):
+        resplit_set(source, tmp_path / "made", roles, note={})
+
+
+def test_an_occupied_place_is_left_alone(tmp_path: Path) -> None:
+    source = plain_set(tmp_path / "plain")
+    with pytest.raises(InputError, match="already holds a prepared set"):
+        resplit_set(source, source.path, {case.id: "train" for case in source.cases}, note={})
+    assert source.verify() == []
+
+
+def test_a_case_that_becomes_gold_shows_its_truth(tmp_path: Path) -> None:
+    with SetWriter(
+        tmp_path / "crowd", name="squares", classes=("background", "square"), channels=1
+    ) as writer:
+        for number in range(8):
+            truth = np.zeros((12, 10), np.uint8)
+            truth[2 : 5 + number % 4, 2:8] = 1
+            image = np.random.default_rng(number).integers(0, 255, (12, 10, 1)).astype(np.uint8)
+            crowd, trust = np.zeros_like(truth), np.full_like(truth, 100)
+            writer.add(
+                id=f"c{number}",
+                role="train",
+                group=f"c{number}",
+                image=image,
+                label=crowd,
+                truth=truth,
+                trust=trust,
+            )
+    source = PreparedSet.open(tmp_path / "crowd")
+    roles = hold_out_roles(units_of(source), val=0.2, test=0.2, gold=2)
+    made = resplit_set(source, tmp_path / "made", roles, note={})
+    assert made.verify() == []
+    for before, after in zip(source.cases, made.cases, strict=True):
+        assert np.array_equal(made.truth(after), source.truth(before))
+        gold = after.role == "gold"
+        assert np.array_equal(made.label(after), source.truth(before) if gold else source.label(before))
+        assert after.has_trust == (not gold)

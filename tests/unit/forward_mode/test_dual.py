@@ -1,0 +1,432 @@
+"""Every rule, and what torch's own forward mode does for the rest, against torch.func.jvp on the same function."""
+
+import warnings
+
+import pytest
+import torch
+from tests.gradients.networks import Answer, seeded
+from torch import nn
+from torch.func import jvp
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from metadcseg.forward_mode.jvp import forward_with_change, logit_change, trainable
+from metadcseg.forward_mode.dual import Dual, NoForwardRule
+from metadcseg.errors import InputError
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def rand(*shape):
+    return torch.randn(*shape, generator=GENERATOR, dtype=torch.float64)
+
+
+X, DX = rand(2, 4, 6, 6), rand(2, 4, 6, 6)
+W, DW = rand(4, 4, 3, 3), rand(4, 4, 3, 3)
+B, DB = rand(4), rand(4)
+PLAIN = rand(2, 4, 6, 6)
+
+
+def derivative(function, values, tangents):
+    """What torch says, which at its first use warns about its own use of TorchScript."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return jvp(function, values, tangents)[1]
+
+
+def written_into(x):
+    y = x * 1.0
+    y[:, :2] = y[:, 2:] ** 2
+    y[:, 0].add_(x[:, 1]).mul_(3.0)
+    return y
+
+
+def changed_behind_a_view(x):
+    y = x + 0.0
+    part = y.reshape(2, 4, 36)[:, 1:3]
+    F.leaky_relu(part, 0.1, inplace=True)
+    part.mul_(2.0)
+    return y * part.sum()
+
+
+def turned(x):
+    return x.permute(0, 2, 3, 1) + x.movedim(1, -1).contiguous()
+
+
+ONE = {
+    "relu": F.relu,
+    "relu in place": lambda x: F.relu(x * 1.0, inplace=True),
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
+    "leaky_relu in place": lambda x: F.leaky_relu(x * 1.0, 0.2, inplace=True),
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "prelu": lambda x: F.prelu(x, torch.tensor([0.3], dtype=torch.float64)),
+    "elu in place": lambda x: F.elu(x * 1.0, inplace=True),
+    "pad": lambda x: F.pad(x, (1, 2, 0, 1)),
+    "pad with a number": lambda x: F.pad(x, (1, 2), value=3.0),
+    "pad by replication": lambda x: F.pad(x, (1, 1, 1, 1), "replicate"),
+    "interpolate": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True),
+    "max_pool": lambda x: F.max_pool2d(x, 2),
+    "max_pool, overlapping": lambda x: F.max_pool2d(x, 3, stride=2, padding=1, ceil_mode=True),
+    "max_pool with its indices": lambda x: F.max_pool2d(x, 2, return_indices=True)[0],
+    "dropout at rest": lambda x: F.dropout(F.dropout(x, 0.5, training=False), 0.0) * x,
+    "dropout in place at rest": lambda x: F.dropout(x * 1.0, 0.0, True, True),
+    "avg_pool": lambda x: F.avg_pool2d(x, 2),
+    "cat along an axis": lambda x: torch.cat([x, x], axis=1),
+    "scaled by a whole number": lambda x: x * int(x.sum() * 0 + 3),
+    "cat with a constant": lambda x: torch.cat([x, PLAIN, x * 2], 1),
+    "add a constant": lambda x: x + PLAIN,
+    "add to a number": lambda x: 1.0 + x,
+    "add twice": lambda x: torch.add(x, x, alpha=2),
+    "add in place": lambda x: (x * 1.0).add_(x),
+    "iadd": lambda x: x.__mul__(2.0).__iadd__(PLAIN),
+    "broadcast sum": lambda x: x[:1, :1] + PLAIN,
+    "subtract, divide": lambda x: (PLAIN - x) / (1 + x * x),
+    "softmax": lambda x: x.softmax(dim=1),
+    "squeeze and excite": lambda x: x * torch.sigmoid(x.mean(dim=(2, 3), keepdim=True)),
+    "max over channels": lambda x: x.max(dim=1).values,
+    "chunks": lambda x: torch.cat(list(x.chunk(2, dim=1))[::-1], dim=1),
+    "unpacked": lambda x: sum(x.unbind(0)),
+    "indexed": lambda x: x[:, [0, 2], ..., ::2],
+    "permuted": turned,
+    "transposed": lambda x: x.flatten(2).mT @ x.flatten(2),
+    "channels last": lambda x: F.relu(x.contiguous(memory_format=torch.channels_last)),
+    "instance_norm": lambda x: F.instance_norm(x),
+    "layer_norm": lambda x: F.layer_norm(x, (6, 6)),
+    "group_norm": lambda x: F.group_norm(x, 2),
+    "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "attention": lambda x: F.scaled_dot_product_attention(*[x.flatten(2).mT] * 3),
+    "written into": written_into,
+    "changed behind a view": changed_behind_a_view,
+    "to another dtype and back": lambda x: x.float().double(),
+    "constant part": lambda x: x * x.detach(),
+    "data dependent": lambda x: x * 2 if x.sum() > 0 else x * 3,
+}
+
+
+@pytest.mark.parametrize("function", ONE.values(), ids=ONE.keys())
+def test_a_tangent_is_the_derivative(function):
+    got = function(Dual(X, DX))
+    primal, expected = function(X), derivative(function, (X,), (DX,))
+    assert torch.equal(got.primal, primal)
+    torch.testing.assert_close(got.tangent, expected, rtol=1e-10, atol=1e-12)
+    assert got.shape == primal.shape
+    assert got.stride() == primal.stride() == got.tangent.stride()
+
+
+SEVERAL = {
+    "conv": lambda x, w, b: F.conv2d(x, w, b, padding=1),
+    "conv, stride, groups": lambda x, w, b: F.conv2d(x, w[:, :2], b, stride=2, groups=2),
+    "transposed conv": lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2),
+    "linear": lambda x, w, b: F.linear(x.movedim(1, -1), w[:, :, 0, 0], b),
+    "group_norm": lambda x, w, b: F.group_norm(x, 2, b, w[:, 0, 0, 0]),
+    "batch_norm": lambda x, w, b: F.batch_norm(x, None, None, b, w[:, 0, 0, 0], training=True),
+    "batch_norm at rest": lambda x, w, b: F.batch_norm(x, B, B.abs() + 1, b, w[:, 0, 0, 0]),
+    "instance_norm": lambda x, w, b: F.instance_norm(x, weight=b, bias=w[:, 0, 0, 0]),
+    "product": lambda x, w, b: x * b.view(1, -1, 1, 1) + w.sum(),
+}
+
+
+@pytest.mark.parametrize("moving", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize("function", SEVERAL.values(), ids=SEVERAL.keys())
+def test_every_argument_may_move(function, moving):
+    values, tangents = (X, W, B), (DX, DW, DB)
+    still = [i not in moving for i in range(3)]
+    got = function(*(v if s else Dual(v, t) for v, t, s in zip(values, tangents, still, strict=True)))
+    zeroed = tuple(torch.zeros_like(t) if s else t for t, s in zip(tangents, still, strict=True))
+    primal, expected = function(*values), derivative(function, values, zeroed)
+    assert torch.equal(getattr(got, "primal", got), primal)
+    tangent = getattr(got, "tangent", torch.zeros_like(primal))
+    torch.testing.assert_close(tangent, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("where", [torch.contiguous_format, torch.channels_last])
+def test_the_order_in_memory_stays_what_it_is(where):
+    x, dx = (value.contiguous(memory_format=where) for value in (X, DX))
+    out = F.leaky_relu(F.group_norm(F.conv2d(Dual(x, dx), Dual(W, DW), padding=1), 2))
+    expected = derivative(lambda *v: F.leaky_relu(F.group_norm(F.conv2d(*v, padding=1), 2)), (X, W), (DX, DW))
+    torch.testing.assert_close(out.tangent, expected, rtol=1e-10, atol=1e-12)
+    assert out.primal.is_contiguous(memory_format=where)
+    assert out.tangent.is_contiguous(memory_format=where)
+
+
+def test_the_graph_of_the_primal_is_the_usual_one():
+    x, w = X.clone().requires_grad_(), W.clone().requires_grad_()
+    out = F.group_norm(F.conv2d(Dual(x, DX), Dual(w, DW)), 2)
+    assert not out.tangent.requires_grad
+    assert not out.requires_grad or out.primal.requires_grad
+    got = torch.autograd.grad(out.primal.square().sum(), [x, w])
+    expected = torch.autograd.grad(F.group_norm(F.conv2d(x, w), 2).square().sum(), [x, w])
+    assert all(torch.equal(one, other) for one, other in zip(got, expected, strict=True))
+
+
+def test_what_a_network_computes_without_gradient_is_constant():
+    x = Dual(X, DX)
+    with torch.no_grad():
+        scale = x.sum()
+    assert type(scale) is torch.Tensor
+    torch.testing.assert_close((x * scale).tangent, DX * X.sum())
+
+
+def last(x):
+    return x.to(memory_format=torch.channels_last) * 1.0
+
+
+MASKED = {
+    "dropout": lambda x: F.dropout(x, 0.5),
+    "dropout, channels last": lambda x: F.dropout(last(x), 0.5),
+    "dropout of tokens": lambda x: F.dropout(x.flatten(2).transpose(1, 2), 0.5),
+    "dropout in place": lambda x: F.dropout(x * 1.0, 0.5, inplace=True),
+    "dropout2d in place": lambda x: F.dropout2d(x * 1.0, 0.5, inplace=True),
+    "alpha_dropout, channels last": lambda x: F.alpha_dropout(last(x), 0.5, True),
+    "rrelu": lambda x: F.rrelu(x, training=True),
+}
+
+
+@pytest.mark.parametrize("function", MASKED.values(), ids=MASKED.keys())
+def test_the_tangent_takes_the_random_numbers_of_the_primal(function):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        plain, state = function(X), torch.get_rng_state()
+        torch.manual_seed(1)
+        got = function(Dual(X, DX))
+        assert torch.equal(torch.get_rng_state(), state)
+        assert torch.equal(got.primal, plain)
+        step = 1e-6
+        ahead = []
+        for sign in (1, -1):
+            torch.manual_seed(1)
+            ahead.append(function(X + sign * step * DX))
+    torch.testing.assert_close(got.tangent, (ahead[0] - ahead[1]) / (2 * step), rtol=1e-6, atol=1e-7)
+
+
+def narrowed(x):
+    y = last(x)
+    y.narrow(1, 0, 2).mul_(2.0)
+    y.select(2, 1).add_(x[:, :, 0])
+    y.swapaxes(2, 3)[:, 1].mul_(3.0)
+    return y
+
+
+def test_views_in_any_order_of_memory_are_written_through():
+    got, expected = narrowed(Dual(X, DX)), derivative(narrowed, (X,), (DX,))
+    assert torch.equal(got.primal, narrowed(X))
+    torch.testing.assert_close(got.tangent, expected, rtol=1e-12, atol=1e-12)
+
+
+@torch.library.custom_op("metadcseg_tests::twice", mutates_args=())
+def twice(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
+
+
+twice.register_autograd(lambda context, gradient: 2 * gradient)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        twice,
+        lambda x: torch.fft.ifft2(torch.fft.fft2(x)).real,
+        lambda x: torch.view_as_complex(x.reshape(2, 4, 18, 2)).abs(),
+        lambda x: (x * 1.0).unsqueeze_(0),
+    ],
+    ids=["custom operation", "fft", "complex", "unsqueeze_"],
+)
+def test_what_would_lose_its_tangent_is_refused(function):
+    with pytest.raises(NoForwardRule):
+        function(Dual(X, DX))
+
+
+def test_a_direction_must_fit_the_parameters():
+    network, images = seeded(Noisy).eval(), rand(2, 2, 6, 6)
+    with pytest.raises(InputError, match=r"unknown parameter in a direction 'head\.wight'"):
+        logit_change(network, images, {"head.wight": W})
+    with pytest.raises(InputError, match=r"direction of head.bias must have the shape \(3\), got \(1,\)"):
+        logit_change(network, images, {"head.bias": rand(1)})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.zeros_like(X).copy_(x),
+        lambda x: torch.zeros(2, 4, 6, 6, dtype=X.dtype).__setitem__(0, x[0]),
+        lambda x: torch.add(x, 1.0, out=torch.empty_like(X)),
+    ],
+    ids=["copy_", "setitem", "out"],
+)
+def test_a_tensor_without_room_for_a_tangent_is_refused(function):
+    with pytest.raises(NoForwardRule):
+        function(Dual(X, DX))
+
+
+def test_numbers_are_never_read_behind_the_back():
+    with pytest.raises((NoForwardRule, RuntimeError)):
+        torch._C._nn.gelu(Dual(X, DX).as_subclass(torch.Tensor))
+
+
+class Noisy(nn.Module):
+    """Dropout of three kinds, of which each draws its own mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Conv2d(2, 6, 3, padding=1), nn.Conv2d(6, 3, 1)
+        self.norm, self.drop = nn.BatchNorm2d(6), nn.Dropout(0.5)
+
+    def forward(self, images):
+        features = F.dropout2d(F.alpha_dropout(self.drop(self.norm(self.first(images))), 0.3, True), 0.4)
+        return Answer(self.head(features), features)
+
+
+def direction(network):
+    generator = torch.Generator().manual_seed(3)
+    return {
+        name: torch.randn(value.shape, generator=generator, dtype=value.dtype)
+        for name, value in trainable(network).items()
+    }
+
+
+def test_a_training_pass_that_carries_tangents_is_the_training_pass():
+    images, one, other = rand(2, 2, 6, 6), seeded(Noisy), seeded(Noisy)
+    v = direction(one)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        plain, state = one(images), torch.get_rng_state()
+        torch.manual_seed(7)
+        output, found = forward_with_change(other, images, v)
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.manual_seed(7)
+        alone = logit_change(one, images, v)
+    assert type(output) is Answer
+    for got, expected in zip(output, plain, strict=True):
+        assert torch.equal(got, expected)
+        assert type(got) is torch.Tensor
+    assert torch.equal(found.logits, plain.logits)
+    torch.testing.assert_close(found.change, alone.change, rtol=1e-10, atol=1e-12)
+    output.logits.square().sum().backward()
+    plain.logits.square().sum().backward()
+    for mine, usual in zip(other.parameters(), one.parameters(), strict=True):
+        assert torch.equal(mine.grad, usual.grad)
+    for mine, usual in zip(other.buffers(), one.buffers(), strict=True):
+        assert torch.equal(mine, usual)
+
+
+def test_under_autocast_the_derivative_is_that_of_full_precision():
+    images, network = rand(2, 2, 6, 6).float(), seeded(Noisy, dtype=torch.float32).eval()
+    v = direction(network)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, found = forward_with_change(network, images, v)
+    assert output.logits.dtype == torch.bfloat16
+    assert torch.equal(found.change, logit_change(network, images, v).change)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 1), nn.Conv2d(1, 3, 1)
+
+    def forward(self, images, edges):
+        return Answer(self.first(images) * self.second(edges), images)
+
+
+def test_a_network_may_take_several_inputs():
+    network, inputs = seeded(TwoInputs), (rand(2, 2, 4, 4), rand(2, 1, 4, 4))
+    v, values = direction(network), {name: value.detach() for name, value in trainable(network).items()}
+    expected = derivative(
+        lambda parameters: torch.func.functional_call(network, parameters, inputs).logits, (values,), (v,)
+    )
+    for found in (forward_with_change(network, inputs, v)[1], logit_change(network, inputs, v)):
+        torch.testing.assert_close(found.change, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_parameters_left_out_stand_still():
+    network, images = seeded(Noisy).eval(), rand(2, 2, 6, 6)
+    v = direction(network)
+    head = {name: value for name, value in v.items() if name.startswith("head")}
+    still = {name: value if name in head else torch.zeros_like(value) for name, value in v.items()}
+    got, expected = (logit_change(network, images, vector).change for vector in (head, still))
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-14)
+    assert torch.equal(logit_change(network, images, {}).change, torch.zeros(2, 3, 6, 6, dtype=torch.float64))
+
+
+class Recomputed(nn.Module):
+    """Activations that are thrown away and computed again in the backward pass."""
+
+    def __init__(self, again=True):
+        super().__init__()
+        self.again = again
+        self.body = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.GroupNorm(2, 6), nn.SiLU())
+        self.head = nn.Conv2d(6, 3, 1)
+
+    def forward(self, images):
+        features = checkpoint(self.body, images, use_reentrant=False) if self.again else self.body(images)
+        return Answer(self.head(features), features)
+
+
+def test_recomputed_activations_change_nothing():
+    images, found, gradients = rand(2, 2, 6, 6), [], []
+    for again in (True, False):
+        network = seeded(lambda again=again: Recomputed(again))
+        output, change = forward_with_change(network, images, direction(network))
+        found.append(change.change)
+        gradients.append(torch.autograd.grad(output.logits.square().sum(), list(network.parameters())))
+    assert torch.equal(*found)
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
+class Sampled(nn.Module):
+    def forward(self, features):
+        grid = torch.zeros(len(features), 6, 6, 2, dtype=features.dtype)
+        return F.grid_sample(features, grid, align_corners=False)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside = nn.Sequential(nn.Conv2d(6, 6, 1))
+
+    def forward(self, features):
+        return checkpoint(self.inside, features, use_reentrant=True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "operation"),
+    [(Sampled, "grid_sampler_2d"), (Checkpointed, "autograd.Function CheckpointFunction")],
+)
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_the_layer_that_cannot_is_named(layer, operation):
+    def made():
+        network = Noisy()
+        network.norm = nn.Sequential(nn.BatchNorm2d(6), layer())
+        return network
+
+    network = seeded(made)
+    for look in (logit_change, forward_with_change):
+        with pytest.raises(InputError, match=f"{operation}.* in its layer 'norm.1"):
+            look(network, rand(2, 2, 6, 6), direction(network))
+    assert type(network.first.weight) is nn.Parameter
+
+
+class Counting(nn.Module):
+    """A layer without a rule of its own that keeps statistics of what it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Conv2d(2, 6, 3, padding=1), nn.Conv2d(6, 3, 1)
+        self.norm = nn.InstanceNorm2d(6, track_running_stats=True)
+
+    def forward(self, images):
+        features = self.norm(self.first(images))
+        return Answer(self.head(features), features)
+
+
+def test_running_statistics_move_once_with_tangents_too():
+    images, seen = rand(2, 2, 6, 6), []
+    for tangents in (False, True):
+        network = seeded(Counting)
+        if tangents:
+            forward_with_change(network, images, direction(network))
+        else:
+            network(images)
+        seen.append(network.norm.running_mean)
+    assert seen[0].any()
+    assert torch.equal(*seen)

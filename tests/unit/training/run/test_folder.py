@@ -1,0 +1,61 @@
+import subprocess
+import sys
+
+import pytest
+from tests.unit.training.helpers import Fake, TinyNetwork, run
+
+from metadcseg.errors import InputError
+from metadcseg.training import load_run, prediction_state, read_run
+
+
+@pytest.fixture
+def out(disks, tmp_path, registered):
+    run(disks, tmp_path / "run", changed={"epochs": 1})
+    return tmp_path / "run"
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(InputError, match="is not the folder of a run"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "null", '{"method": "fake"}', '{"format": 9}'])
+def test_a_damaged_record_is_one_sentence(out, content):
+    (out / "run.json").write_text(content)
+    with pytest.raises(InputError, match=r"run\.json is damaged"):
+        load_run(out)
+
+
+def test_weights_of_another_network(out):
+    from metadcseg.training.run.model_file import load_weights, save_weights
+
+    weights, facts = load_weights(out / "model.safetensors")
+    weights.pop(next(iter(weights)))
+    save_weights(out / "model.safetensors", weights, facts)
+    with pytest.raises(InputError, match="not those of the network"):
+        load_run(out)
+
+
+def test_predicting_cannot_train():
+    state = prediction_state(TinyNetwork())
+    with pytest.raises(RuntimeError):
+        state.updater.step()
+
+
+def test_weights_of_a_first_try_that_came_to_nothing_are_not_kept(disks, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="epoch 1, step 1"):
+        run(disks, out, Fake(poison=0))
+    (out / "weights").mkdir()
+    (out / "weights/alpha.map").write_bytes(b"of the first try")
+    run(disks, out)
+    assert not (out / "weights").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [("metadcseg.evaluation.evaluate", "lightning_fabric"), ("metadcseg.cli.commands.train", "matplotlib")],
+)
+def test_nobody_waits_for_libraries_that_are_not_used(module, library):
+    code = f"import sys, {module}; sys.exit('{library}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
