@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from metadcseg.cli.main import main
 from metadcseg.cli.commands import demo
+from metadcseg.cli.main import main
 from metadcseg.data.synthetic.phantom import PhantomOptions
 
 TINY = ["--epochs", "1", "--network.width", "2", "--training.size", "32", "--training.figure_every", "1"]

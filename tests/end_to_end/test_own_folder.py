@@ -8,8 +8,8 @@ from PIL import Image
 from tests.end_to_end.tools import cli, done, pixels, save, train
 from tests.unit.data.folders import KVASIR, mixed_folder
 
-from metadcseg.data.synthetic.phantom import PhantomOptions, draw_case
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.synthetic.phantom import PhantomOptions, draw_case
 
 
 def of_phantoms(root):

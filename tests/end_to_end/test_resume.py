@@ -18,8 +18,8 @@ from metadcseg.errors import InputError
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions, load_run, read_run, train
-from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.pixel_store.map_file import MapLayout
+from metadcseg.training.run.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4

@@ -13,7 +13,7 @@ from tests.end_to_end.tools import done, refused, save, train
 from tests.unit.data.download.test_download import Server
 from tests.unit.data.sources.test_known_sources import decathlon, image, nifti, promise12
 
-from metadcseg.data.sources import fetch
+from metadcseg.data.download import fetch
 
 DATA = Path(__file__).parents[3] / "shared/data"
 

@@ -52,8 +52,8 @@ def test_what_is_in_it(wheel):
     modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / "metadcseg").rglob("*.py")}
     presets = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("configs/*.yaml")}
     weights = "metadcseg/networks/weights/pidinet-tiny.safetensors"
-    needed = {"metadcseg/py.typed", "metadcseg/experiments/page.html.jinja", weights}
-    needed |= {f"metadcseg/experiments/{name}" for name in ("report.html.jinja", "paper_numbers.yaml")}
+    needed = {"metadcseg/py.typed", "metadcseg/report/page.html.jinja", weights}
+    needed |= {"metadcseg/report/report.html.jinja", "metadcseg/results/paper_numbers.yaml"}
     assert (ROOT / "src" / weights).stat().st_size < 1_000_000
     assert len(presets) >= 5
     assert modules | presets | needed <= set(names)

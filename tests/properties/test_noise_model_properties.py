@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from metadcseg.algorithm import noise
-from metadcseg.noise.calibration import calibrate
-from metadcseg.noise.base import corrupt, draw_mask
-from metadcseg.noise.registry import MODELS, noise_model
 from metadcseg.errors import InputError
+from metadcseg.noise import paper as noise
+from metadcseg.noise.base import corrupt, draw_mask
+from metadcseg.noise.calibration import calibrate
+from metadcseg.noise.registry import MODELS, noise_model
 
 quick = settings(deadline=None, max_examples=25, derandomize=True)
 shapes = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from metadcseg.algorithm import noise
+from metadcseg.noise import paper as noise
 from metadcseg.noise.paper import PRESETS, NoiseDraw
 
 quick = settings(deadline=None, max_examples=40, derandomize=True)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metadcseg.data.formats.geometry import Grid, Volume
-from metadcseg.data.slicing.geometry import Placement
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
+from metadcseg.data.slicing.geometry import Placement
 from metadcseg.errors import InputError
 
 

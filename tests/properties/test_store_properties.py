@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as arrays
 
 from metadcseg.data import ROLES, PreparedSet, SetWriter
 from metadcseg.data.loading.augmentation import AugmentOptions, draw_warp
-from metadcseg.data.loading.input_grid import normalise
 from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.data.loading.dataset import TrainingView
+from metadcseg.data.loading.input_grid import normalise
 from metadcseg.errors import InputError
 from metadcseg.warp import Warp
 

@@ -14,6 +14,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from metadcseg.algorithm.meta_weights import PixelGradients, weighted_pixel_loss
+from metadcseg.errors import InputError, unknown_name
 from metadcseg.forward_mode.jvp import (
     LogitChange,
     Parameters,
@@ -22,8 +24,6 @@ from metadcseg.forward_mode.jvp import (
     set_apart,
     trainable,
 )
-from metadcseg.algorithm.meta_weights import PixelGradients, weighted_pixel_loss
-from metadcseg.errors import InputError, unknown_name
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 

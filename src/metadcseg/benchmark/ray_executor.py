@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from metadcseg.errors import InputError
 from metadcseg.benchmark.runner import Job, Outcome, run_job
+from metadcseg.errors import InputError
 
 RETRIES = 2
 """How often a job is begun again whose machine or worker was lost; it then goes on from its checkpoint."""

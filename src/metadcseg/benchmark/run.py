@@ -16,23 +16,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.benchmark.contract import breach, repeated_gold
-from metadcseg.results.grid import Grid, Task
-from metadcseg.results.read_benchmark import BROKEN
-from metadcseg.results.records import read_runs
 from metadcseg.benchmark.runner import (
     Children,
     Job,
     Outcome,
     is_done,
-    read_json,
     run_job,
     set_jobs,
     task_job,
     write_rows,
 )
+from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.files import cannot_write, write_bytes
+from metadcseg.results.grid import Grid, Task
+from metadcseg.results.read_benchmark import BROKEN
+from metadcseg.results.records import read_json, read_runs
 
 Runs = Generator[tuple[Job, Outcome], None, None]
 

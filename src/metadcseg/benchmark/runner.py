@@ -21,9 +21,9 @@ from typing import Any
 import yaml
 
 from metadcseg.errors import InputError
-from metadcseg.results.grid import Grid, Task, folder_name
-from metadcseg.results.records import read_object
 from metadcseg.files import try_lock, write_bytes
+from metadcseg.results.grid import Grid, Task, folder_name
+from metadcseg.results.records import read_json
 
 INTERRUPTED = 130
 """The exit status of a command that saved and stopped because it was asked to."""
@@ -285,8 +285,3 @@ def _last_line(log: Path, status: int) -> str:
     lines = log.read_text("utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
     ended = f" (killed by signal {-status})" if status < 0 else ""
     return lines[-1][:500] + ended
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Return the object in a file, empty where there is none."""
-    return read_object(file, [])

@@ -1,4 +1,6 @@
-"""Several commands in one process, which loads its libraries once: ``python -m metadcseg.cli.chain '[["check", "x"]]'``.
+"""Several commands in one process, which loads its libraries once.
+
+Called as ``python -m metadcseg.cli.chain '[["check", "x"]]'``.
 
 So does a benchmark start what a run consists of (:mod:`metadcseg.benchmark.runner`): training and scoring.
 """

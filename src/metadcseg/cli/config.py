@@ -10,11 +10,11 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from metadcseg.cli.parsing import parse, preset_names
 from metadcseg.errors import unknown_name
 from metadcseg.methods import METHODS
 from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions
-from metadcseg.cli.parsing import parse, preset_names
 from metadcseg.training import TrainingOptions
 
 

@@ -22,9 +22,9 @@ from rich.console import Console
 import metadcseg
 from metadcseg.cli.commands import COMMANDS
 from metadcseg.cli.commands.console import INTERRUPTED
+from metadcseg.cli.parsing import parse
 from metadcseg.errors import InputError, SaidByFirst, unknown_name
 from metadcseg.imports import without_collector
-from metadcseg.cli.parsing import parse
 
 _USAGE = f"""\
 metadcseg {metadcseg.__version__}: train medical segmentation networks on imperfect masks and a few verified ones

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.data.formats.volumes import write_label_volume
+from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
-from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore, score_labels
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, mask_values, overlay
 from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, load_predictor
 from metadcseg.evaluation.records import summarise, write_record
 from metadcseg.evaluation.volumes import picture_of, predict_stored, score_regions, score_volume
 from metadcseg.files import cannot_write
+from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore, score_labels
 from metadcseg.training.run.folder import TrainedRun
 
 

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
-from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.loading.dataset import TrainingView
-from metadcseg.methods.common import evaluating
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.methods.base import Method, MethodState
+from metadcseg.methods.common import evaluating
 from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 from metadcseg.training.options import TrainingOptions
-from metadcseg.training.run.restore import restore_state
+from metadcseg.training.restore import restore_state
 
 EDGES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Where the bins of the distance to the outline of the given label begin, in pixels of the training frame."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from metadcseg.data.loading.input_grid import to_frame
 from metadcseg.data.formats.images import SUFFIXES, image_files, read_image, with_channels
+from metadcseg.data.loading.input_grid import to_frame
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, overlay
 from metadcseg.files import cannot_write, write_bytes

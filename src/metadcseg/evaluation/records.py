@@ -13,6 +13,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from metadcseg.errors import InputError
+from metadcseg.files import write_bytes
 from metadcseg.metrics import (
     METRICS,
     MM_METRICS,
@@ -21,7 +22,6 @@ from metadcseg.metrics import (
     dice_from_counts,
     iou_from_counts,
 )
-from metadcseg.files import write_bytes
 
 _COUNTS = ("overlap", "predicted", "reference")
 

@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from metadcseg.data.loading.input_grid import to_frame
 from metadcseg.data.formats.geometry import Volume
-from metadcseg.data.slicing.geometry import Placement
-from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
-from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.data.formats.volumes import (
     is_volume_file,
     output_suffix,
@@ -25,12 +21,16 @@ from metadcseg.data.formats.volumes import (
     stem_of,
     write_label_volume,
 )
+from metadcseg.data.loading.input_grid import to_frame
 from metadcseg.data.loading.volume_grid import frame_to_stack, stack_to_frame
+from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
+from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.errors import InputError
-from metadcseg.metrics import CaseScore, score_labels
 from metadcseg.evaluation.overlays import Labels, encode_picture, montage
 from metadcseg.evaluation.predict import Predict, Progress, left_out, load_predictor
 from metadcseg.files import cannot_write, write_bytes
+from metadcseg.metrics import CaseScore, score_labels
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 

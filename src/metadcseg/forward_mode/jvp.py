@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metadcseg.forward_mode.random_state import kept_random_state
-from metadcseg.forward_mode.dual import Dual, NoForwardRule
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.forward_mode.dual import Dual, NoForwardRule
+from metadcseg.forward_mode.random_state import kept_random_state
 from metadcseg.tensors import check_shape
 
 Parameters = dict[str, Tensor]

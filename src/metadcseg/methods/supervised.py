@@ -5,11 +5,11 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor, nn
 
-from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
 from metadcseg.methods.base import Declaration, MethodState, StepReport, Storage, Updater
-from metadcseg.validation import check_range, check_types
+from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import Batch
+from metadcseg.validation import check_range, check_types
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from metadcseg.errors import InputError
 from metadcseg.networks.pidinet import CHANNELS, PiDiNet, Size
 
 SHIPPED = "pidinet-tiny.safetensors"
-"""Trained by this project on drawn scenes (``evidence/train_edges.py``), Apache-2.0 like the rest."""
+"""Trained by this project on drawn scenes (``studies/train_edges.py``), Apache-2.0 like the rest."""
 
 _PREFIX = "module."  # torch's DataParallel puts it before every name
 _WANTED = "a PiDiNet of the arrangement carv4 with attention and dilation, not converted"

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.noise.paper import Mask, Region, check_labels, corrupt_rotated, paint, rotate_class
 from metadcseg.noise.draws import NoiseDraw, NoiseLevel, draw, generator_for
+from metadcseg.noise.paper import Mask, Region, check_labels, corrupt_rotated, paint, rotate_class
 
 Draw = dict[str, float]
 """What chance decided for one class of one mask: numbers and truth values by name, to be stored as JSON."""

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.noise.paper import Mask, check_labels, class_rates, paint
-from metadcseg.noise.base import Draw, NoiseModel, draw_mask
 from metadcseg.errors import InputError
+from metadcseg.noise.base import Draw, NoiseModel, draw_mask
+from metadcseg.noise.paper import Mask, check_labels, class_rates, paint
 
 Progress = Callable[[int, int], None]
 """Called with how much is done, of how much."""

@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 from scipy import ndimage
 
-from metadcseg.noise.paper import Mask, Region, morph
 from metadcseg.noise.base import Draw, Prepared
+from metadcseg.noise.paper import Mask, Region, morph
 from metadcseg.noise.polygon import fill, outlines
 from metadcseg.noise.systematic import EIGHT
 from metadcseg.tensors import IGNORE

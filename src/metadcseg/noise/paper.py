@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from metadcseg.errors import InputError
 from metadcseg.noise.draws import (
     PRESETS,
     NoiseDraw,
@@ -19,7 +20,6 @@ from metadcseg.noise.draws import (
     generator_for,
     nearest_preset,
 )
-from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE
 
 __all__ = [

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from metadcseg.noise.draws import nearest_preset
+from metadcseg.errors import unknown_name
 from metadcseg.noise.base import CentredPaperNoise, NoiseModel, PaperNoise
+from metadcseg.noise.draws import nearest_preset
 from metadcseg.noise.objects import Invented, Missing, Polygon
 from metadcseg.noise.systematic import Annotator, Over, Shift, Under
-from metadcseg.errors import unknown_name
 
 MODELS: dict[str, Callable[[float], NoiseModel]] = {
     "paper": lambda rate: PaperNoise(nearest_preset(rate)),

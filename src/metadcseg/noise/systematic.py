@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from metadcseg.noise.paper import Mask, Region
 from metadcseg.noise.base import Draw, Prepared
+from metadcseg.noise.paper import Mask, Region
 
 NEVER = np.iinfo(np.uint16).max
 """A distance that no reach comes to."""

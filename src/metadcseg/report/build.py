@@ -10,13 +10,13 @@ from jinja2 import Environment, StrictUndefined
 
 from metadcseg.report.output import as_bytes, write_output
 from metadcseg.report.pictures import data_uri
-from metadcseg.results.read_benchmark import read_benchmark
 from metadcseg.report.render_csv import render_csv, render_values
 from metadcseg.report.render_latex import render_latex
 from metadcseg.report.render_markdown import render_markdown
 from metadcseg.report.sections import Report, build_report
-from metadcseg.benchmark.runner import read_json
 from metadcseg.report.sheets import draw_sheet
+from metadcseg.results.read_benchmark import read_benchmark
+from metadcseg.results.records import read_json
 from metadcseg.results.summary import BenchmarkRecord
 
 LIST = "report.json"

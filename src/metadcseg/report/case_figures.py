@@ -6,9 +6,9 @@ from statistics import fmean
 import numpy as np
 
 from metadcseg.data.formats.geometry import Volume
+from metadcseg.data.formats.volumes import read_label_volume
 from metadcseg.data.slicing.cut import cut_labels
 from metadcseg.data.store.reader import PreparedSet, StoredVolume
-from metadcseg.data.formats.volumes import read_label_volume
 from metadcseg.errors import InputError
 from metadcseg.report.curves import Curve
 from metadcseg.report.gallery import (
@@ -22,8 +22,8 @@ from metadcseg.report.gallery import (
 from metadcseg.report.part_tables import condition_key
 from metadcseg.report.pictures import DRAWN, REFERENCE, Labels, outlined
 from metadcseg.report.plots import Plot, fold_plot, learning_plot
-from metadcseg.results.records import RunRecord, mapping, number
 from metadcseg.report.sheets import Gallery
+from metadcseg.results.records import RunRecord, mapping, number
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord
 
 OUTLINES = (

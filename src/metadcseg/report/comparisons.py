@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from metadcseg.report.sentences import signed
+from metadcseg.report.tables import BETTER, UNKNOWN, WORSE, Cell, Row, Table
 from metadcseg.results.significance import LEAST, LEVEL, PairedTest, holm, paired_test
 from metadcseg.results.summary import BenchmarkRecord, Condition, paired_cases
-from metadcseg.report.tables import BETTER, UNKNOWN, WORSE, Cell, Row, Table
 
 
 @dataclass(frozen=True)

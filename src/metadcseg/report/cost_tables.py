@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from metadcseg.results.grid import folder_name
 from metadcseg.report.main_tables import MEMORY, PAPERS, set_of_paper
-from metadcseg.results.paper_numbers import paper_numbers
 from metadcseg.report.part_tables import HEART
+from metadcseg.report.tables import Cell, Row, Table, paper_only, plain_cell
+from metadcseg.results.grid import folder_name
+from metadcseg.results.paper_numbers import paper_numbers
 from metadcseg.results.records import mapping, number
 from metadcseg.results.summary import BenchmarkRecord, TaskRecord, spread
-from metadcseg.report.tables import Cell, Row, Table, paper_only, plain_cell
 
 
 def cost_tables(record: BenchmarkRecord) -> list[Table]:

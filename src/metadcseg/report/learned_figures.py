@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metadcseg.report.gallery import Example, Picture
-from metadcseg.results.grid import folder_name
 from metadcseg.report.main_tables import seeds_of
 from metadcseg.report.part_tables import condition_key
 from metadcseg.report.pictures import DRAWN, REFERENCE, Labels, data_uri, outlined
 from metadcseg.report.plots import Band, Plot, distance_plot
-from metadcseg.results.records import mapping, number
 from metadcseg.report.sheets import Gallery
-from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread
 from metadcseg.report.tables import Cell, Row, Table, number_cell
+from metadcseg.results.grid import folder_name
+from metadcseg.results.records import mapping, number
+from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread
 
 _NEAR, _FAR = 4.0, 8.0
 _STILL = 1e-4  # from 1: weights that have not moved

@@ -4,6 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from metadcseg.report.comparisons import Compared, column_name, notes_of_tests
+from metadcseg.report.tables import (
+    METRICS,
+    Cell,
+    Row,
+    Table,
+    lower_is_better,
+    mark_best,
+    number_cell,
+    paper_cell,
+)
 from metadcseg.results.grid import folder_name
 from metadcseg.results.paper_numbers import (
     L2B,
@@ -19,16 +29,6 @@ from metadcseg.results.summary import (
     Condition,
     TaskRecord,
     spread,
-)
-from metadcseg.report.tables import (
-    METRICS,
-    Cell,
-    Row,
-    Table,
-    lower_is_better,
-    mark_best,
-    number_cell,
-    paper_cell,
 )
 
 PAPERS = (

@@ -17,8 +17,8 @@ from metadcseg.report.curves import Curve, colour, draw_curves
 from metadcseg.report.gallery import Picture, noise_examples, prediction_examples
 from metadcseg.report.output import as_bytes, write_output
 from metadcseg.report.pictures import data_uri, file_uri
-from metadcseg.results.records import RunRecord, mapping, number, paired_difference, read_runs
 from metadcseg.report.sentences import comparisons, headline, mismatches, ranking, seeds, signed
+from metadcseg.results.records import RunRecord, mapping, number, paired_difference, read_runs
 
 _METRICS = (
     ("dsc", "DSC", "", 3),

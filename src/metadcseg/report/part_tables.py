@@ -5,12 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from metadcseg.results.grid import Noise, folder_name
 from metadcseg.report.main_tables import MEMORY, PAPERS, parts_of, seeds_of, set_of_paper, shown_metrics
-from metadcseg.results.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
-from metadcseg.results.records import mapping, number
 from metadcseg.report.sentences import signed
-from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread
 from metadcseg.report.tables import (
     METRICS,
     NO,
@@ -26,6 +22,10 @@ from metadcseg.report.tables import (
     paper_only,
     plain_cell,
 )
+from metadcseg.results.grid import Noise, folder_name
+from metadcseg.results.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
+from metadcseg.results.records import mapping, number
+from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread
 
 _SWITCHES = ("meta", "dcd", "lambda_dice", "lambda_boundary")
 _PARTS = (("meta", "Meta"), ("dcd", "DCD"), ("dice", "Dice"))

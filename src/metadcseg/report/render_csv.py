@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from metadcseg.report.comparisons import Compared
 from metadcseg.report.main_tables import paper_method, set_of_paper, shown_metrics
+from metadcseg.report.tables import METRICS, Table
 from metadcseg.results.paper_numbers import paper_score
 from metadcseg.results.summary import BenchmarkRecord, spread
-from metadcseg.report.tables import METRICS, Table
 
 _COLUMNS = (
     *("set", "noise", "rate", "gold", "row", "metric", "mean", "sd", "seeds", "values"),

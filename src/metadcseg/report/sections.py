@@ -10,10 +10,10 @@ from metadcseg.report.learned_figures import detection_table, distance_figures, 
 from metadcseg.report.main_tables import families, score_tables
 from metadcseg.report.part_tables import ablation_tables, gold_tables
 from metadcseg.report.plots import Plot
-from metadcseg.results.records import mapping
 from metadcseg.report.sheets import Gallery
-from metadcseg.results.summary import BenchmarkRecord, Condition
 from metadcseg.report.tables import Table
+from metadcseg.results.records import mapping
+from metadcseg.results.summary import BenchmarkRecord, Condition
 
 
 @dataclass(frozen=True)

@@ -221,3 +221,8 @@ def number(value: object) -> float | None:
         return float(value) if isinstance(value, int | float) and isfinite(value) else None
     except OverflowError:
         return None  # a whole number beyond all floats
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Return the object in a file, empty where there is none."""
+    return read_object(file, [])

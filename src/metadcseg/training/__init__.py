@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from metadcseg.training.options import TrainingOptions
-from metadcseg.training.run.folder import RunFolder, TrainedRun, load_run, prediction_state, read_run
+from metadcseg.training.prediction import prediction_state
+from metadcseg.training.run.folder import RunFolder, TrainedRun, load_run, read_run
 
 __all__ = [
     "RunFolder",
@@ -17,13 +18,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from metadcseg.training.run.train import RunResult, train
+    from metadcseg.training.session import RunResult, train
 
 
 def __getattr__(name: str) -> Any:
     """Import what trains only for whoever trains: it takes seconds that a prediction need not wait for."""
     if name not in ("RunResult", "train"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from metadcseg.training import run
+    from metadcseg.training import session
 
-    return getattr(run, name)
+    return getattr(session, name)

@@ -12,15 +12,12 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.loading.dataset import Labels, TrainingView, View
 from metadcseg.data.loading.volume_dataset import VolumeView
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Declaration, Method, MethodState, Storage
 from metadcseg.networks import NetworkOptions, create_network
-from metadcseg.training.options import TrainingOptions
-from metadcseg.training.pixel_store.pixel_maps import RunStorage
-from metadcseg.training.randomness import derive_seed
 from metadcseg.training.distributed.launch import (
     seat_from_slurm,
     seat_from_torchrun,
@@ -29,6 +26,9 @@ from metadcseg.training.distributed.launch import (
     torchrun_processes,
 )
 from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.options import TrainingOptions
+from metadcseg.training.pixel_store.pixel_maps import RunStorage
+from metadcseg.training.randomness import derive_seed
 from metadcseg.training.updater import SgdUpdater
 from metadcseg.training.validation import Validator
 from metadcseg.training.volume_validation import VolumeValidator
@@ -106,7 +106,7 @@ def open_team(prepared: PreparedSet, options: TrainingOptions, job: Callable[[],
     Args:
         prepared: the set; every device needs a training case of its own.
         options: how many devices and nodes there shall be.
-        job: makes what a process that we start has to know, see :mod:`metadcseg.training.distributed.worker`.
+        job: makes what a process that we start has to know, see :mod:`metadcseg.training.worker`.
 
     Raises:
         InputError: where there are more devices than cases, the processes that a launcher started are not those

@@ -15,24 +15,25 @@ from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Method, MethodState
 from metadcseg.tensors import IGNORE, Batch, Joint
-from metadcseg.training.run.checkpoints import save_checkpoint
+from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.logging.averages import Means, own_means, plain
 from metadcseg.training.logging.figures import PictureBook, draw
 from metadcseg.training.logging.logger import Journal
-from metadcseg.training.logging.averages import Means, own_means, plain
 from metadcseg.training.logging.memory import forget_peak, peak_memory
+from metadcseg.training.logging.progress import Reporter
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage, merge_states
-from metadcseg.training.run.state import Position, Record
-from metadcseg.training.logging.progress import Reporter
+from metadcseg.training.prediction import prediction_state
 from metadcseg.training.randomness import derive_seed, seed_device
-from metadcseg.training.run.folder import RunFolder, prediction_state, write_run
+from metadcseg.training.run.checkpoints import save_checkpoint
+from metadcseg.training.run.folder import RunFolder, write_run
+from metadcseg.training.run.model_file import save_weights, weights_of
+from metadcseg.training.run.state import Position, Record, Scores
 from metadcseg.training.setup import Views, load_learned
 from metadcseg.training.stopping import StopRequest
-from metadcseg.training.distributed.process_group import Team
 from metadcseg.training.updater import SgdUpdater
-from metadcseg.training.validation import Scores, Validator
+from metadcseg.training.validation import Validator
 from metadcseg.training.volume_validation import VolumeValidator
-from metadcseg.training.run.model_file import save_weights, weights_of
 
 
 class Loop:

@@ -8,8 +8,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from metadcseg.training.options import TrainingOptions
 from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.options import TrainingOptions
 
 
 def lr_factor(epoch: int, *, epochs: int, warmup: int, decay: float) -> float:

@@ -1,7 +1,6 @@
 """Scores on the validation cases, by which the weights that a run keeps are chosen."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,26 +10,12 @@ from torch.nn import functional as F
 
 from metadcseg.data.loading.input_grid import FrameMemory, to_frame
 from metadcseg.data.store.reader import Case, PreparedSet
-from metadcseg.metrics import dice_from_counts, iou_from_counts
 from metadcseg.methods.base import Method
+from metadcseg.metrics import dice_from_counts, iou_from_counts
 from metadcseg.tensors import IGNORE
-from metadcseg.training.run.folder import prediction_state
 from metadcseg.training.distributed.process_group import Team
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Means over the validation cases.
-
-    Args:
-        dsc: mean over cases of the mean over foreground classes, 0 to 1.
-        iou: likewise.
-        cases: how many cases there were.
-    """
-
-    dsc: float
-    iou: float
-    cases: int
+from metadcseg.training.prediction import prediction_state
+from metadcseg.training.run.state import Scores
 
 
 class Validator:

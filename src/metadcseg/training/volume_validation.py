@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metadcseg.data.loading.input_grid import FrameMemory
-from metadcseg.data.store.reader import PreparedSet, StoredVolume
-from metadcseg.data.loading.volume_grid import frame_to_stack, stack_to_frame
 from metadcseg.data.loading.volume_dataset import Size, whole_volumes
+from metadcseg.data.loading.volume_grid import frame_to_stack, stack_to_frame
+from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.methods.base import Method
-from metadcseg.training.patches import predict_whole
-from metadcseg.training.run.folder import prediction_state
 from metadcseg.training.distributed.process_group import Team
-from metadcseg.training.validation import Scores, counts, native_labels, scores_of
+from metadcseg.training.prediction import predict_whole, prediction_state
+from metadcseg.training.run.state import Scores
+from metadcseg.training.validation import counts, native_labels, scores_of
 
 
 class VolumeValidator:

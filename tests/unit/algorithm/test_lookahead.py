@@ -6,7 +6,6 @@ from tests.gradients.networks import Answer, Small, Tied, seeded
 from torch import nn
 from torch.nn import functional as F
 
-from metadcseg.forward_mode.jvp import logit_change, trainable
 from metadcseg.algorithm.lookahead import (
     gold_gradient,
     gradient_of,
@@ -16,6 +15,7 @@ from metadcseg.algorithm.lookahead import (
 )
 from metadcseg.algorithm.meta_weights import initial_weights
 from metadcseg.errors import InputError
+from metadcseg.forward_mode.jvp import logit_change, trainable
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
 from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Warp

@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 import metadcseg
+from metadcseg.benchmark.read_grid import grid_of, read_grid
 from metadcseg.cli.commands.benchmark import check_names
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError
-from metadcseg.results.grid import HONEST, Noise, Task
-from metadcseg.benchmark.read_grid import grid_of, read_grid
 from metadcseg.methods.metadcseg.options import MetaDCSegOptions
+from metadcseg.results.grid import HONEST, Noise, Task
 
-READY = sorted((Path(__file__).parents[3] / "experiments").glob("*/*.yaml"))
+READY = sorted((Path(__file__).parents[3] / "studies" / "grids").glob("*/*.yaml"))
 PRESETS = Path(metadcseg.__file__).parent / "configs"
 ROWS = {**HONEST, "ours": {"method": "metadcseg", "metadcseg": {"dcd": False}}}
 

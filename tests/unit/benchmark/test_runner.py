@@ -12,15 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metadcseg.data.store.reader import SetWriter
-from metadcseg.errors import InputError
-from metadcseg.report import runner
-from metadcseg.benchmark.run import Benchmark
+from metadcseg.benchmark import runner
 from metadcseg.benchmark.contract import breach, repeated_gold
-from metadcseg.results.grid import HONEST
 from metadcseg.benchmark.ray_executor import RayExecutor
 from metadcseg.benchmark.read_grid import grid_of
-from metadcseg.results.records import CaseRecord, RunRecord
+from metadcseg.benchmark.run import Benchmark
 from metadcseg.benchmark.runner import (
     Children,
     Job,
@@ -32,6 +28,10 @@ from metadcseg.benchmark.runner import (
     task_job,
     write_rows,
 )
+from metadcseg.data.store.reader import SetWriter
+from metadcseg.errors import InputError
+from metadcseg.results.grid import HONEST
+from metadcseg.results.records import CaseRecord, RunRecord
 
 RUN = {
     "label": "noisy only",

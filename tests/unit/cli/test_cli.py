@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import metadcseg
-from metadcseg import cli
+from metadcseg.cli import main as cli
 from metadcseg.cli.commands import COMMANDS
 from metadcseg.errors import InputError
 

@@ -2,11 +2,11 @@ import pytest
 import yaml
 
 from metadcseg.cli.config import read_config
+from metadcseg.cli.parsing import config_path, preset_names
 from metadcseg.errors import InputError
 from metadcseg.methods import METHODS
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.supervised import Supervised
-from metadcseg.cli.parsing import config_path, preset_names
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -3,8 +3,8 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from metadcseg.cli.config import read_config
-from metadcseg.errors import InputError
 from metadcseg.cli.parsing import _sentence, config_path, parse
+from metadcseg.errors import InputError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions, create_network
-from metadcseg.training.run.identity import describe
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.run.folder import RunFolder, write_run
+from metadcseg.training.run.identity import describe
 from metadcseg.training.run.model_file import save_weights, weights_of
 
 SIZE = 32

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from metadcseg.errors import InputError
-from metadcseg.metrics import METRICS, CaseScore, score_labels
 from metadcseg.evaluation.records import summarise, write_record
+from metadcseg.metrics import METRICS, CaseScore, score_labels
 
 CLASSES = ("background", "organ", "core")
 

@@ -10,9 +10,9 @@ from torch.func import jvp
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from metadcseg.forward_mode.jvp import forward_with_change, logit_change, trainable
-from metadcseg.forward_mode.dual import Dual, NoForwardRule
 from metadcseg.errors import InputError
+from metadcseg.forward_mode.dual import Dual, NoForwardRule
+from metadcseg.forward_mode.jvp import forward_with_change, logit_change, trainable
 
 GENERATOR = torch.Generator().manual_seed(0)
 

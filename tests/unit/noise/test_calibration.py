@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metadcseg.algorithm import noise
-from metadcseg.noise.paper import PRESETS
-from metadcseg.noise.calibration import calibrate, compare, report
-from metadcseg.noise.base import PaperNoise
-from metadcseg.noise.registry import noise_model
 from metadcseg.errors import InputError
+from metadcseg.noise import paper as noise
+from metadcseg.noise.base import PaperNoise
+from metadcseg.noise.calibration import calibrate, compare, report
+from metadcseg.noise.paper import PRESETS
+from metadcseg.noise.registry import noise_model
 
 KVASIR = Path(__file__).resolve().parents[3] / "../shared/data/kvasir-seg/train/masks"
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from tests.reference import noise as reference
 
-from metadcseg.algorithm import noise
-from metadcseg.noise.paper import PRESETS, NoiseDraw, NoiseLevel
-from metadcseg.noise.base import corrupt
-from metadcseg.noise.registry import noise_model
 from metadcseg.errors import InputError
+from metadcseg.noise import paper as noise
+from metadcseg.noise.base import corrupt
+from metadcseg.noise.paper import PRESETS, NoiseDraw, NoiseLevel
+from metadcseg.noise.registry import noise_model
 
 STILL = NoiseDraw(angle=0.0, erode=True, kernel=1, rounding=0.0, r=0.9)
 

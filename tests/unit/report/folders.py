@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.results.grid import Noise, Task
 
 SUPERVISED = {"gold": "none", "labels": "given"}

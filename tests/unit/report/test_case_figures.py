@@ -7,9 +7,9 @@ import pytest
 from tests.unit.report.folders import Folder, made_scores, task, write_set
 
 from metadcseg.data.formats.geometry import Grid
+from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.store.reader import SetWriter
-from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.report.case_figures import case_galleries, learning_plots, validation_curve
 from metadcseg.results.read_benchmark import read_benchmark
 

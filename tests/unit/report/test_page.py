@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from tests.unit.report.html_page import Page
 
-from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
 from metadcseg.report.page import build_page
 from metadcseg.results.records import paired_difference, read_runs
@@ -369,6 +369,8 @@ def test_a_page_that_cannot_be_written_is_an_error(tmp_path):
 
 
 def test_torch_and_pyplot_are_not_imported():
-    code = "import sys, metadcseg.report.page; sys.exit(bool({'torch', 'matplotlib.pyplot'} & set(sys.modules)))"
+    code = (
+        "import sys, metadcseg.report.page; sys.exit(bool({'torch', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
     root = Path(__file__).resolve().parents[3]
     subprocess.run([sys.executable, "-c", code], cwd=root / "src", check=True)

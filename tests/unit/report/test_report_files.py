@@ -13,10 +13,10 @@ from tests.unit.report.folders import Folder, made_scores, task, write_full
 from tests.unit.report.html_page import Page
 
 from metadcseg.errors import InputError
+from metadcseg.report.build import write_report
 from metadcseg.report.render_csv import csv_text
 from metadcseg.report.render_latex import latex_text
 from metadcseg.report.render_markdown import markdown_text
-from metadcseg.report.build import write_report
 
 HOSTILE = "<script>alert('x')</script>\"onload=\"x|y & $\\frac$ %_{#}~^ [a](b) `c` *d* =1"
 

@@ -13,10 +13,10 @@ from metadcseg.report.cost_tables import cost_tables
 from metadcseg.report.learned_figures import detection_table, distance_figures
 from metadcseg.report.main_tables import families, score_tables
 from metadcseg.report.part_tables import ablation_tables, gold_tables
-from metadcseg.results.read_benchmark import read_benchmark
 from metadcseg.report.render_csv import render_values
 from metadcseg.report.sections import build_report
 from metadcseg.report.tables import BETTER, WORSE
+from metadcseg.results.read_benchmark import read_benchmark
 
 
 def read(folder):

@@ -8,9 +8,9 @@ import torch
 from tests.unit.training.helpers import PlainNetwork, options
 from torch._dynamo.utils import counters
 
-from metadcseg.forward_mode.jvp import forward_with_change, trainable
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.forward_mode.jvp import forward_with_change, trainable
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions, TappedNetwork
 from metadcseg.training import train

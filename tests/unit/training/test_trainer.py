@@ -10,16 +10,17 @@ import yaml
 from rich.console import Console
 from tests.unit.training.helpers import NETWORK, Fake, make_set, options, run
 
-from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.store.layout import chunk_file
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.files import lock_folder
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
-from metadcseg.training import load_run, loop, read_run, train
+from metadcseg.training import load_run, read_run, train
+from metadcseg.training import trainer as loop
 from metadcseg.training.run.checkpoints import load_checkpoint
-from metadcseg.training.trainer import Loop
 from metadcseg.training.run.model_file import load_weights
+from metadcseg.training.trainer import Loop
 
 
 def lines(out):

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from metadcseg.cli.commands.console import INTERRUPTED, plain_output
-from metadcseg.data.prepare.findings import plural
-from metadcseg.errors import InputError
-from metadcseg.benchmark.run import Benchmark, Executor, LocalExecutor, remaining_seconds
-from metadcseg.results.grid import Grid
 from metadcseg.benchmark.read_grid import read_grid
-from metadcseg.files import lock_folder
+from metadcseg.benchmark.run import Benchmark, Executor, LocalExecutor, remaining_seconds
+from metadcseg.cli.commands.console import INTERRUPTED, plain_output
 from metadcseg.cli.parsing import parse
+from metadcseg.data.findings import plural
+from metadcseg.errors import InputError
+from metadcseg.files import lock_folder
+from metadcseg.results.grid import Grid
 
 DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
 runs that are finished are not done again, interrupted ones go on where they were, and one that fails is reported while
@@ -70,9 +70,9 @@ def check_names(grid: Grid, where: str) -> None:
         InputError: naming the file, and what in it does not.
     """
     # torch comes with these, for which `--help` need not wait
-    from metadcseg.noise.registry import noise_model
     from metadcseg.cli.commands import train
     from metadcseg.cli.config import run_config
+    from metadcseg.noise.registry import noise_model
 
     parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
     train.add_options(parser)

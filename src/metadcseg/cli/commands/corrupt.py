@@ -5,11 +5,11 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.noise.registry import MODELS, noise_model
 from metadcseg.cli.commands.console import check_seed, plain_output, print_json, progress_bar
-from metadcseg.data.synthetic.corruption import corrupt_set
-from metadcseg.data.prepare.findings import plural
+from metadcseg.data.findings import plural
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.synthetic.corruption import corrupt_set
+from metadcseg.noise.registry import MODELS, noise_model
 
 DESCRIPTION = """Inject label noise into the training masks of a clean prepared set. The paper's: rotation, erosion or
 dilation, replacement by an ellipse; --model names others. Its strength is solved for until the mean of 1 - DSC is

@@ -20,11 +20,11 @@ from metadcseg.cli.commands.console import (
     score_table,
 )
 from metadcseg.cli.config import RunConfig, add_run_options, run_config
-from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.data.splits.folds import Roles, fold_roles, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
 

@@ -24,10 +24,10 @@ from metadcseg.cli.commands.console import (
     score_table,
 )
 from metadcseg.cli.config import read_config
-from metadcseg.data.synthetic.corruption import corrupt_set
-from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare.images import prepare_cases
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.synthetic.corruption import corrupt_set
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
 
 DESCRIPTION = """Draw a phantom set, inject 40 % label noise, train three networks on it (noisy masks only; noisy

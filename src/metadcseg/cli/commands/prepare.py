@@ -30,11 +30,11 @@ from metadcseg.cli.commands.prepare_sources import (
     whose,
 )
 from metadcseg.data.prepare.edges import DEFAULT
-from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare.images import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.data.sources.kvasir import KVASIR_SEG
 from metadcseg.data.sources.volume_folder import holds_volumes
 from metadcseg.data.store.reader import refuse_occupied
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
 
 DESCRIPTION = """Read images and masks once, check all of them, and write a prepared set: checksummed arrays and a

@@ -17,18 +17,18 @@ from metadcseg.cli.commands.console import (
     parse_remap,
     progress_bar,
 )
-from metadcseg.data.splits.gold_slices import GoldSlices
+from metadcseg.data.download.fetch import archives_of, fetch
 from metadcseg.data.prepare.images import PrepareReport
+from metadcseg.data.prepare.volume_estimate import estimate
 from metadcseg.data.prepare.volumes import limited, prepare_volumes
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.sources.case import VolumeScan
-from metadcseg.data.download.fetch import archives_of, fetch
 from metadcseg.data.sources.known import KNOWN, scan_known
 from metadcseg.data.sources.kvasir import KVASIR_SEG
 from metadcseg.data.sources.patterns import Patterns, scan_patterns
 from metadcseg.data.sources.roles import Draw
 from metadcseg.data.sources.volume_folder import scan_volume_folder
-from metadcseg.data.prepare.volume_estimate import estimate
+from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError, unknown_name
 
 NAMES = (*KNOWN, "patterns")

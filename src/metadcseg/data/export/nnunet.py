@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE
 from metadcseg.data.slicing.geometry import Placement
-from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.data.store.layout import UNKNOWN_LABEL
+from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.files import cannot_write
 

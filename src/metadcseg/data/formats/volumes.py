@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.data import volume_dicom, volume_hdf5, volume_itk, volume_nifti
+from metadcseg.data.formats import dicom, hdf5, itk, nifti
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.errors import InputError
 
-VOLUME_SUFFIXES = (*volume_nifti.SUFFIXES, *volume_itk.SUFFIXES, *volume_hdf5.SUFFIXES)
+VOLUME_SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES, *hdf5.SUFFIXES)
 """Ends of the names of files that are read as volumes, in lower case."""
 
 MAX_VALUES = 2**31
@@ -37,7 +37,7 @@ def is_volume_file(path: Path) -> bool:
         >>> is_volume_file(Path("brain.nii.gz")), is_volume_file(Path("polyp.png"))
         (True, False)
     """
-    return path.name.lower().endswith(VOLUME_SUFFIXES) or (path.is_dir() and volume_dicom.is_series(path))
+    return path.name.lower().endswith(VOLUME_SUFFIXES) or (path.is_dir() and dicom.is_series(path))
 
 
 def stem_of(path: Path) -> str:
@@ -80,9 +80,7 @@ def read_stack(paths: Sequence[Path], *, key: str) -> Volume:
         InputError: naming the file that cannot be read, holds NaN or infinite values, or has another size.
     """
     grid = stack_grid(paths, key=key)
-    return Volume(
-        _finite(paths[0], _plain(_said(paths[0], lambda: volume_hdf5.stack_voxels(paths, key)))), grid
-    )
+    return Volume(_finite(paths[0], _plain(_said(paths[0], lambda: hdf5.stack_voxels(paths, key)))), grid)
 
 
 def stack_grid(paths: Sequence[Path], *, key: str) -> Grid:
@@ -94,7 +92,7 @@ def stack_grid(paths: Sequence[Path], *, key: str) -> Grid:
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
-    return _capped(paths[0], _said(paths[0], lambda: volume_hdf5.stack_head(paths, key))[0], 1)
+    return _capped(paths[0], _said(paths[0], lambda: hdf5.stack_head(paths, key))[0], 1)
 
 
 def read_volume(paths: Path | Sequence[Path], *, key: str | None = None) -> Volume:
@@ -196,7 +194,7 @@ def write_label_volume(path: Path, labels: NDArray[np.uint8], grid: Grid, like: 
     end = next((end for end in (".nii.gz", ".nii", ".mha", ".nrrd") if path.name.lower().endswith(end)), None)
     if end is None:
         raise InputError(f"{path}: labels are written as .nii, .nii.gz, .mha or .nrrd: choose another name")
-    write = volume_nifti.write if end.startswith(".nii") else volume_itk.write
+    write = nifti.write if end.startswith(".nii") else itk.write
     try:
         handle, name = tempfile.mkstemp(prefix=".", suffix=end, dir=path.parent)
         os.close(handle)
@@ -242,15 +240,15 @@ def _capped(path: Path, grid: Grid, channels: int) -> Grid:
 def _head(path: Path, key: str) -> tuple[Grid, int]:
     name = path.name.lower()
     if path.is_dir():
-        return volume_dicom.head(path)
+        return dicom.head(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    if name.endswith(volume_nifti.SUFFIXES):
-        return volume_nifti.head(path)
-    if name.endswith(volume_itk.SUFFIXES):
-        return volume_itk.head(path)
-    if name.endswith(volume_hdf5.SUFFIXES):
-        return volume_hdf5.head(path, key)
+    if name.endswith(nifti.SUFFIXES):
+        return nifti.head(path)
+    if name.endswith(itk.SUFFIXES):
+        return itk.head(path)
+    if name.endswith(hdf5.SUFFIXES):
+        return hdf5.head(path, key)
     raise InputError(
         f"{path} is no volume: {', '.join(VOLUME_SUFFIXES)} and folders of DICOM slices are read"
     )
@@ -259,12 +257,12 @@ def _head(path: Path, key: str) -> tuple[Grid, int]:
 def _voxels(path: Path, key: str) -> NDArray[Any]:
     name = path.name.lower()
     if path.is_dir():
-        return _said(path, lambda: volume_dicom.voxels(path))
-    if name.endswith(volume_nifti.SUFFIXES):
-        return _said(path, lambda: volume_nifti.voxels(path))
-    if name.endswith(volume_itk.SUFFIXES):
-        return _said(path, lambda: volume_itk.voxels(path))
-    return _said(path, lambda: volume_hdf5.voxels(path, key))
+        return _said(path, lambda: dicom.voxels(path))
+    if name.endswith(nifti.SUFFIXES):
+        return _said(path, lambda: nifti.voxels(path))
+    if name.endswith(itk.SUFFIXES):
+        return _said(path, lambda: itk.voxels(path))
+    return _said(path, lambda: hdf5.voxels(path, key))
 
 
 def _said(path: Path, read: Callable[[], _Result]) -> _Result:

@@ -9,8 +9,6 @@ import torch
 from torch import Generator, Tensor
 
 from metadcseg.data.loading.augmentation import AugmentOptions, draw_warp
-from metadcseg.data.loading.input_grid import FrameMemory
-from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.data.loading.dataset import (
     Frame,
     Labels,
@@ -21,7 +19,9 @@ from metadcseg.data.loading.dataset import (
     lane_order,
     uses_trust,
 )
+from metadcseg.data.loading.input_grid import FrameMemory
 from metadcseg.data.loading.volume_grid import edge_stack_to_frame, label_stack_to_frame, stack_to_frame
+from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE
 from metadcseg.warp import Mode, Warp

@@ -1,7 +1,7 @@
 """From the slices of a volume to the training frame of networks in three dimensions, and back.
 
-Within a slice everything is as in two dimensions (:mod:`metadcseg.data.loading.input_grid`); then the stack itself is stretched to
-the frame's number of slices.
+Within a slice everything is as in two dimensions (:mod:`metadcseg.data.loading.input_grid`); then the stack itself is
+stretched to the frame's number of slices.
 """
 
 from collections.abc import Sequence

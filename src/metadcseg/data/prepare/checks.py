@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metadcseg.data.prepare.findings import CheckReport, Finding, without_repeats
+from metadcseg.data.findings import CheckReport, Finding, without_repeats
 from metadcseg.data.prepare.inspection import (
     Progress,
     constant_image,
@@ -15,12 +15,12 @@ from metadcseg.data.prepare.inspection import (
     is_constant,
     set_findings,
 )
+from metadcseg.data.prepare.volume_inspection import inspect_volumes
 from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
 from metadcseg.data.sources.case import VolumeScan
 from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
-from metadcseg.data.store.reader import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.data.store.layout import CHECKSUMS, MANIFEST, TABLE
-from metadcseg.data.prepare.volume_inspection import inspect_volumes
+from metadcseg.data.store.reader import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 
 __all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_set", "check_volumes"]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, edge_detector
-from metadcseg.data.prepare.findings import Finding, plural, without_repeats
-from metadcseg.data.prepare.inspection import Inspection, Progress, inspect_cases, load_image, load_mask
+from metadcseg.data.findings import Finding, plural, without_repeats
 from metadcseg.data.formats.images import with_channels
+from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, edge_detector
+from metadcseg.data.prepare.inspection import Inspection, Progress, inspect_cases, load_image, load_mask
 from metadcseg.data.sources import RawCase, Scan, scan_folder, scan_kvasir
 from metadcseg.data.sources.label_confidence import read_trust
 from metadcseg.data.store.reader import ROLES, SetWriter, refuse_occupied

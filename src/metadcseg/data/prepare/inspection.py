@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from metadcseg.data.prepare.findings import Finding, plural
-from metadcseg.data.prepare.labels import IGNORED, LabelScheme, MaskFacts, mask_facts, settle
+from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.images import Picture, read_image, read_mask
+from metadcseg.data.prepare.labels import IGNORED, LabelScheme, MaskFacts, mask_facts, settle
 from metadcseg.data.sources.case import RawCase
 from metadcseg.data.sources.label_confidence import read_trust
 from metadcseg.data.splits.roles import across_roles, split_groups
-from metadcseg.data.store.reader import ROLES
 from metadcseg.data.store.layout import array_digest
+from metadcseg.data.store.reader import ROLES
 from metadcseg.errors import InputError
 
 TINY_GOLD = 5

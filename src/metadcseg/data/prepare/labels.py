@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from metadcseg.data.prepare.findings import Finding, plural
+from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.images import Picture
 from metadcseg.errors import InputError
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.data import volume_files
+from metadcseg.data.formats import volumes as volume_files
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.sources.case import RawVolume
 from metadcseg.data.sources.label_confidence import as_trust

@@ -4,10 +4,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
+from metadcseg.data.prepare.volume_cases import head_of
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.sources.case import VolumeScan
-from metadcseg.data.prepare.volume_cases import head_of
 from metadcseg.errors import InputError
 
 

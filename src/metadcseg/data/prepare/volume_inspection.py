@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
 from metadcseg.data.formats.geometry import Volume
+from metadcseg.data.formats.images import Picture
 from metadcseg.data.prepare.inspection import Progress, constant_image, duplicates, is_constant, set_findings
 from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, mask_facts, settle
-from metadcseg.data.formats.images import Picture
+from metadcseg.data.prepare.volume_cases import load_image_volume, load_label_volumes, load_trust
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.sources.case import RawVolume
 from metadcseg.data.store.layout import array_digest
-from metadcseg.data.prepare.volume_cases import load_image_volume, load_label_volumes, load_trust
 from metadcseg.errors import InputError
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, edge_detector
-from metadcseg.data.prepare.findings import without_repeats
+from metadcseg.data.findings import without_repeats
 from metadcseg.data.formats.geometry import Volume
-from metadcseg.data.prepare.inspection import Progress
+from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, edge_detector
 from metadcseg.data.prepare.images import PrepareReport, class_names, refuse_errors
+from metadcseg.data.prepare.inspection import Progress
+from metadcseg.data.prepare.volume_cases import foreground, load_image_volume, load_label_volumes, load_trust
+from metadcseg.data.prepare.volume_estimate import estimate, refuse_too_little_room
+from metadcseg.data.prepare.volume_inspection import VolumeInspection, inspect_volumes, volume_facts
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.splits.roles import limit_training
 from metadcseg.data.store.reader import ROLES, SetWriter, refuse_occupied
-from metadcseg.data.prepare.volume_cases import foreground, load_image_volume, load_label_volumes, load_trust
-from metadcseg.data.prepare.volume_estimate import estimate, refuse_too_little_room
-from metadcseg.data.prepare.volume_inspection import VolumeInspection, inspect_volumes, volume_facts
 from metadcseg.errors import InputError
 
 _DROPPED_IN = ("train", "gold")  # validation and test predict whole volumes

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import Grid, Volume
-from metadcseg.data.slicing.intensities import background_of, check_normalise, normalise_volume
 from metadcseg.data.slicing.geometry import MAX_SIDE, Box, Placement
+from metadcseg.data.slicing.intensities import background_of, check_normalise, normalise_volume
 from metadcseg.data.slicing.resampling import nearest_index, resample_plane
 from metadcseg.errors import InputError, unknown_name
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
 from metadcseg.data.slicing.cut import SliceOptions
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.prepare.findings import Finding, plural
+from metadcseg.data.findings import Finding, plural
 from metadcseg.data.sources.case import RawVolume
 from metadcseg.errors import InputError
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
+from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.dataset_json import (
     file_inside,
@@ -30,7 +31,6 @@ from metadcseg.data.sources.dataset_json import (
     whole_number,
 )
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
-from metadcseg.data.formats.volumes import stem_of
 from metadcseg.errors import InputError
 
 

@@ -7,7 +7,7 @@
     FOLDER/gold/        verified masks, of the same stems (they win over masks/), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
     FOLDER/splits.csv   optional: id,role,group (either of role and group may be left out)
-    FOLDER/trust/, FOLDER/trust.csv     optional: how far masks are to be trusted (metadcseg.data.sources.label_confidence)
+    FOLDER/trust/, FOLDER/trust.csv     optional: how far masks are to be trusted (`label_confidence` here)
 
 Without roles in ``splits.csv``, validation and test cases are held out by seed from the cases that are not
 gold, whole groups at a time; groups with a gold case stay in training. Their masks are those given: an
@@ -19,10 +19,10 @@ from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
-from metadcseg.data.sources.pairing import by_stem, unmatched
 from metadcseg.data.sources.label_confidence import trust_of
+from metadcseg.data.sources.pairing import by_stem, unmatched
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
 

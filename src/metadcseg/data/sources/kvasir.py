@@ -10,7 +10,7 @@ label noise is injected afterwards, and gold cases are drawn by seed from the tr
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.pairing import by_stem, unmatched
 from metadcseg.data.splits.roles import assign_roles, draw_gold, limit_training

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
 from metadcseg.data.formats.images import read_image
 from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError

@@ -14,7 +14,8 @@ none counts as verified unless gold cases are asked for.
 import re
 from pathlib import Path
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
+from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.dataset_json import (
     find_dataset_json,
@@ -26,7 +27,6 @@ from metadcseg.data.sources.dataset_json import (
 )
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.data.store.layout import UNKNOWN_LABEL
-from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
 from metadcseg.errors import InputError
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")

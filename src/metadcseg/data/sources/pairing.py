@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
 from metadcseg.data.formats.images import SUFFIXES, image_files
 
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.data.splits.roles import assign_roles, with_gold

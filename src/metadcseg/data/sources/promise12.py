@@ -12,7 +12,7 @@ Volumes without a segmentation (the challenge's own test data) are not used. The
 from collections.abc import Sequence
 from pathlib import Path
 
-from metadcseg.data.prepare.findings import Finding, plural
+from metadcseg.data.findings import Finding, plural
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.errors import InputError

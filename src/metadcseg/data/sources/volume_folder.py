@@ -11,15 +11,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from metadcseg.data import volume_hdf5
-from metadcseg.data.prepare.findings import Finding
+from metadcseg.data.findings import Finding
+from metadcseg.data.formats import hdf5
 from metadcseg.data.formats.images import SUFFIXES
+from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.folder import gold_of, roles_of
-from metadcseg.data.sources.pairing import unmatched
 from metadcseg.data.sources.label_confidence import trust_of
+from metadcseg.data.sources.pairing import unmatched
 from metadcseg.data.splits.roles import SplitRow, read_splits
-from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.errors import InputError
 
 _PARTNERS = (".raw", ".zraw", ".gz")
@@ -137,10 +137,10 @@ def volumes_by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
 
 def _holds_label(path: Path, key: str) -> bool:
     """Return whether an HDF5 file holds its label; a damaged one is named when it is read."""
-    if not path.name.lower().endswith(volume_hdf5.SUFFIXES):
+    if not path.name.lower().endswith(hdf5.SUFFIXES):
         return False
     try:
-        return volume_hdf5.has(path, key)
+        return hdf5.has(path, key)
     except OSError:
         return True
 

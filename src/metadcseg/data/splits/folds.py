@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from metadcseg.data.prepare.findings import plural
+from metadcseg.data.findings import plural
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.splits.roles import seeded_order, with_gold
 from metadcseg.data.store.reader import Case, PreparedSet
@@ -78,7 +78,8 @@ def fold_roles(
         val: share of the units that are not tested on which validate; at least one block where it is above 0.
         gold: share (float below 1, at least one unit), number (int) or ids of the training units whose labels count
             as verified. Units named that a fold tests or validates on are not gold there. Of a share of the slices
-            these are the volumes, and :func:`~metadcseg.data.splits.gold_slices.kept_slices` says which of their slices.
+            these are the volumes, and :func:`~metadcseg.data.splits.gold_slices.kept_slices` says which of
+            their slices.
 
     Raises:
         InputError: where there are too few blocks, or the gold cannot be drawn.

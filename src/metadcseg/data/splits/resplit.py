@@ -10,9 +10,9 @@ from typing import Any
 
 from metadcseg.data.splits.folds import check_roles, unit_id, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.data.store.reader import PreparedSet, refuse_occupied
 from metadcseg.data.store.disk import DiskErrors, remove_folder
 from metadcseg.data.store.layout import ARRAYS, CHECKSUMS, MANIFEST, ROLES, TABLE, VOLUMES, digest
+from metadcseg.data.store.reader import PreparedSet, refuse_occupied
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.files import sync_folder
 

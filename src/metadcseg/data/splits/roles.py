@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from metadcseg.data.prepare.findings import Finding, plural
+from metadcseg.data.findings import Finding, plural
 from metadcseg.data.store.reader import ROLES
 from metadcseg.errors import InputError, unknown_name
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.noise.calibration import Progress, calibrate, compare, report
-from metadcseg.noise.base import Draw, NoiseModel, corrupt, draw_mask
-from metadcseg.noise.registry import noise_model
 from metadcseg.data.store.reader import Case, PreparedSet, SetWriter, refuse_occupied
 from metadcseg.errors import InputError
+from metadcseg.noise.base import Draw, NoiseModel, corrupt, draw_mask
+from metadcseg.noise.calibration import Progress, calibrate, compare, report
+from metadcseg.noise.registry import noise_model
 
 Label = NDArray[Any]
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.data.synthetic.phantom_paint import Contour, Map, Organ, Style, draw_contour, paint_scene
 from metadcseg.data.sources.case import RawCase
+from metadcseg.data.synthetic.phantom_paint import Contour, Map, Organ, Style, draw_contour, paint_scene
 from metadcseg.errors import InputError
 
 GROUP = 4

@@ -7,16 +7,16 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from metadcseg.forward_mode.jvp import LogitChange, forward_with_change, trainable
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
 from metadcseg.algorithm.meta_weights import PixelGradients, update_weights, weighted_pixel_loss
 from metadcseg.errors import InputError
+from metadcseg.forward_mode.jvp import LogitChange, forward_with_change, trainable
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels
-from metadcseg.methods.common import class_probabilities, require_gold
 from metadcseg.methods.base import Declaration, MethodState, StepReport, Storage, Updater
-from metadcseg.validation import check_range, check_types
+from metadcseg.methods.common import class_probabilities, require_gold
 from metadcseg.methods.l2b.views import View, averaged_pseudo_labels, draw_views, own_view, view_batch
 from metadcseg.tensors import IGNORE, Batch, Joint, WeightMaps
+from metadcseg.validation import check_range, check_types
 
 _VIEWS = 5
 

@@ -54,7 +54,7 @@ class SharedWeights:
             common with its mirror image (given class and rival exchanged) is taken back, times the pixels of the rarer
             cell over those of the more frequent one. Such mistakes cancel out in what a network learns.
 
-    What it is given as opinion is that against the given labels (:meth:`~metadcseg.methods.metadcseg.prediction.Opinion.against`).
+    What it is given as opinion is that against the given labels (:meth:`Opinion.against`).
     """
 
     def __init__(self, average: Average, doubt: float, pardon: bool) -> None:

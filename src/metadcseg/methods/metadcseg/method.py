@@ -6,13 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from metadcseg.algorithm.boundary import effective_pixels
-from metadcseg.forward_mode.jvp import (
-    LogitChange,
-    Parameters,
-    forward_with_change,
-    logit_change,
-    trainable,
-)
 from metadcseg.algorithm.lookahead import (
     gold_gradient,
     gradient_of,
@@ -27,16 +20,23 @@ from metadcseg.algorithm.meta_weights import (
 )
 from metadcseg.algorithm.objective import Objective, total_objective
 from metadcseg.errors import InputError
+from metadcseg.forward_mode.jvp import (
+    LogitChange,
+    Parameters,
+    forward_with_change,
+    logit_change,
+    trainable,
+)
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
-from metadcseg.methods.metadcseg.boundary_term import BoundaryTerm
-from metadcseg.methods.common import class_probabilities, evaluating, require_gold, supervised_loss
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
+from metadcseg.methods.common import class_probabilities, evaluating, require_gold, supervised_loss
+from metadcseg.methods.metadcseg.binned_weights import SharedWeights
+from metadcseg.methods.metadcseg.boundary_term import BoundaryTerm
 from metadcseg.methods.metadcseg.cross_fit import take_turns, turns_of
 from metadcseg.methods.metadcseg.gradient_average import RunningMean
 from metadcseg.methods.metadcseg.options import MetaDCSegOptions
-from metadcseg.methods.metadcseg.prediction import Opinion, opinion_of
-from metadcseg.methods.metadcseg.binned_weights import SharedWeights
 from metadcseg.methods.metadcseg.pixel_weights import NoMemory, PersistentWeights, WeightModel
+from metadcseg.methods.metadcseg.prediction import Opinion, opinion_of
 from metadcseg.networks.contract import Output, parameters_of
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 

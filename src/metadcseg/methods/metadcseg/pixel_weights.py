@@ -1,7 +1,7 @@
 """Where the weights alpha and beta live between two visits of an image.
 
 All models have one interface; the method sees maps in the batch's own (augmented) frame and nothing else. A
-model may use what the network says of the pixels; the two here do not (:mod:`metadcseg.methods.metadcseg.binned_weights` does).
+model may use what the network says of the pixels; the two here do not (``binned_weights`` does).
 """
 
 from collections.abc import Mapping

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from metadcseg.errors import InputError
-from metadcseg.training.run.folder import RunFolder
 from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.run.folder import RunFolder
 
 _SECONDS = 10.0
 """How long a new file may take to be seen from another node of a network file system."""

@@ -179,7 +179,7 @@ def start_helpers(size: int, job: Mapping[str, Any]) -> tuple[Seat, Store, Helpe
 
     Args:
         size: the number of devices.
-        job: plain values, see :mod:`metadcseg.training.distributed.worker`.
+        job: plain values, see :mod:`metadcseg.training.worker`.
     """
     listening = socket.create_server((_HOST, 0))  # this machine's own processes alone can reach it
     port = listening.getsockname()[1]
@@ -195,7 +195,7 @@ def start_helpers(size: int, job: Mapping[str, Any]) -> tuple[Seat, Store, Helpe
     processes = []
     for rank in range(1, size):
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "metadcseg.training.distributed.worker"],
+            [sys.executable, "-P", "-m", "metadcseg.training.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": found},

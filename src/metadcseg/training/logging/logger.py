@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.files import cannot_write, write_bytes
-from metadcseg.training.run.state import Record
 from metadcseg.training.run.folder import RunFolder
+from metadcseg.training.run.state import Record
 
 
 class Journal:

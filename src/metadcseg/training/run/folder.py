@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
-from metadcseg.methods.base import Method, MethodState
+from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions, create_network
-from metadcseg.training.patches import predict_whole
+from metadcseg.training.prediction import predict_whole, prediction_state
 from metadcseg.training.run.model_file import Weights, load_weights
 
 _FORMAT = 1
@@ -171,29 +171,3 @@ def _fill(network: nn.Module, weights: Weights, path: Path) -> None:
 
 def _damaged(file: Path, why: str) -> InputError:
     return InputError(f"{file} is damaged ({why}); restore the file, or train again with another --out")
-
-
-class _NoUpdates:
-    """Stands where a method expects an updater while it only predicts."""
-
-    epoch = 0
-    epochs = 0
-    steps = 0
-    averaged: nn.Module | None = None
-    gold_images = 0
-    gold_batch = 0
-    lr = 0.0
-
-    def backward(self, loss: Tensor) -> None:
-        raise RuntimeError("predicting must not train: backward was called")
-
-    def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        raise RuntimeError("predicting must not train: mean was called")
-
-    def step(self) -> None:
-        raise RuntimeError("predicting must not train: step was called")
-
-
-def prediction_state(network: nn.Module) -> MethodState:
-    """Return a method state that is good for :meth:`Method.predict` and nothing else."""
-    return MethodState(network, _NoUpdates(), torch.Generator())

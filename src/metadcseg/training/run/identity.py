@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from metadcseg import __version__
-from metadcseg.data.synthetic.corruption import without_draws
 from metadcseg.data.store.reader import ROLES, PreparedSet
+from metadcseg.data.synthetic.corruption import without_draws
 from metadcseg.errors import InputError
 from metadcseg.files import LOCK, lock_folder
 from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions
-from metadcseg.training.run.checkpoints import has_checkpoint
 from metadcseg.training.options import TrainingOptions
+from metadcseg.training.run.checkpoints import has_checkpoint
 from metadcseg.training.run.folder import RunFolder, read_run
 
 _MAY_CHANGE = ("epochs", "checkpoint_minutes", "figure_every", "threads", "devices", "nodes", "accelerator")

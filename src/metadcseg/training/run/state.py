@@ -6,11 +6,25 @@ from typing import Any
 
 from torch import nn
 
-from metadcseg.training.validation import Scores
 from metadcseg.training.run.model_file import Weights, save_weights, weights_of
 
 Record = dict[str, Any]
 """One line of the journal."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over the validation cases.
+
+    Args:
+        dsc: mean over cases of the mean over foreground classes, 0 to 1.
+        iou: likewise.
+        cases: how many cases there were.
+    """
+
+    dsc: float
+    iou: float
+    cases: int
 
 
 @dataclass

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from metadcseg.cli.main import main
-from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare.images import prepare_cases
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 
 
 def roles(path):

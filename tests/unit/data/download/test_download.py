@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from metadcseg.data import download as downloads
+from metadcseg.data.download import transfer as downloads
 from metadcseg.data.download.transfer import Archive, Patience, download
 from metadcseg.errors import InputError
 

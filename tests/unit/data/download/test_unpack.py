@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from metadcseg.data import unpack as unpacking
+from metadcseg.data.download import unpack as unpacking
 from metadcseg.data.download.unpack import unpack
 from metadcseg.errors import InputError
 

@@ -8,7 +8,6 @@ import pytest
 from tests.end_to_end.test_volumes import SHAPE, affine, ball
 from tests.unit.data.folders import make_folder
 
-from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.data.export.nnunet import export_nnunet, stored_affine
 from metadcseg.data.prepare.images import prepare_folder
 from metadcseg.data.prepare.volumes import prepare_volumes
@@ -17,6 +16,7 @@ from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.known import scan_known
 from metadcseg.data.sources.roles import Draw
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
 
 ROLES = ("train", "train", "gold", "val", "test")

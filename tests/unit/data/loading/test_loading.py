@@ -6,9 +6,9 @@ import torch
 
 from metadcseg.data import PreparedSet, SetWriter
 from metadcseg.data.loading.augmentation import AugmentOptions
-from metadcseg.data.loading.input_grid import edges_to_frame, label_to_frame, normalise, to_frame
 from metadcseg.data.loading.batches import Share, epoch_batches
 from metadcseg.data.loading.dataset import TrainingView, generator_for
+from metadcseg.data.loading.input_grid import edges_to_frame, label_to_frame, normalise, to_frame
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE, Batch
 

@@ -7,12 +7,12 @@ from nibabel import Nifti1Image, save
 
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
+from metadcseg.data.loading.volume_dataset import VolumeView
+from metadcseg.data.loading.volume_grid import frame_to_stack, label_stack_to_frame, stack_to_frame
 from metadcseg.data.prepare.volumes import prepare_volumes
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.data.loading.volume_grid import frame_to_stack, label_stack_to_frame, stack_to_frame
-from metadcseg.data.loading.volume_dataset import VolumeView
 from metadcseg.errors import InputError
 from metadcseg.warp import Warp
 

@@ -10,10 +10,10 @@ from tests.unit.data.folders import make_folder
 
 from metadcseg.data import PreparedSet, edges
 from metadcseg.data.prepare.checks import check_set
-from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.data.prepare.edges import EdgeDetector, edge_detector
-from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare.images import prepare_cases, prepare_folder
+from metadcseg.data.synthetic.corruption import corrupt_set
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
 from metadcseg.networks.pidinet import DEVIATION, MEAN, PiDiNet
 

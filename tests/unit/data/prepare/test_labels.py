@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 from tests.unit.data.folders import disc, save
 
-from metadcseg.data.prepare.labels import MaskFacts, mask_facts, settle
 from metadcseg.data.formats.images import Picture, read_mask
+from metadcseg.data.prepare.labels import MaskFacts, mask_facts, settle
 from metadcseg.errors import InputError
 
 

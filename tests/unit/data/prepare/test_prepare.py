@@ -8,10 +8,10 @@ from PIL import Image
 from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_folder, picture, save, write
 
 from metadcseg.data.prepare.checks import check_set
-from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.data.prepare.images import prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.data.sources import RawCase
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metadcseg.data.prepare.checks import check_set
-from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.data.prepare.checks import check_set
+from metadcseg.data.prepare.volume_cases import resample_labels
 from metadcseg.data.prepare.volumes import prepare_volumes
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.sources import RawVolume, VolumeScan
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.data.prepare.volume_cases import resample_labels
+from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
 
 GRID = Grid((12, 16, 5), ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 4, 0), (0, 0, 0, 1)))
@@ -45,7 +45,7 @@ class _Counted(np.ndarray):
 
 @pytest.fixture
 def reader(monkeypatch):
-    from metadcseg.data import volume_files
+    from metadcseg.data.formats import volumes as volume_files
 
     made = Reader()
     for name in ("read_volume", "read_label_volume", "read_grid"):

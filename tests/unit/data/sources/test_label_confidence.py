@@ -8,16 +8,16 @@ import torch
 from tests.unit.data.folders import codes, make_folder, save, write
 
 from metadcseg.data.loading.augmentation import AugmentOptions
-from metadcseg.data.prepare.checks import check_folder
 from metadcseg.data.loading.batches import epoch_batches
+from metadcseg.data.loading.dataset import TrainingView
+from metadcseg.data.loading.volume_dataset import VolumeView
+from metadcseg.data.prepare.checks import check_folder
 from metadcseg.data.prepare.images import prepare_folder
+from metadcseg.data.prepare.volume_cases import load_image_volume, load_trust
 from metadcseg.data.prepare.volumes import prepare_volumes
 from metadcseg.data.sources.case import RawVolume
 from metadcseg.data.sources.volume_folder import scan_volume_folder
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.data.loading.dataset import TrainingView
-from metadcseg.data.prepare.volume_cases import load_image_volume, load_trust
-from metadcseg.data.loading.volume_dataset import VolumeView
 from metadcseg.errors import InputError
 
 SIZE = 24

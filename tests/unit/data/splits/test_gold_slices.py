@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from nibabel import Nifti1Image, save
 
 from metadcseg.cli.commands.console import parse_gold
-from metadcseg.data.prepare.checks import check_set
-from metadcseg.data.synthetic.corruption import corrupt_set
-from metadcseg.data.splits.folds import fold_roles, gold_roles, hold_out_roles, units_of
-from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
-from metadcseg.data.prepare.volumes import prepare_volumes
-from metadcseg.data.splits.resplit import resplit_set
-from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources.case import RawVolume, VolumeScan
-from metadcseg.data.splits.roles import draw_gold
-from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.data.loading.dataset import TrainingView
 from metadcseg.data.loading.volume_dataset import VolumeView
+from metadcseg.data.prepare.checks import check_set
+from metadcseg.data.prepare.volumes import prepare_volumes
+from metadcseg.data.slicing.cut import SliceOptions
+from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.splits.folds import fold_roles, gold_roles, hold_out_roles, units_of
+from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
+from metadcseg.data.splits.resplit import resplit_set
+from metadcseg.data.splits.roles import draw_gold
+from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
 
 SIZES = st.dictionaries(st.text("abcdef", min_size=1), st.integers(1, 40), min_size=2, max_size=9)

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.data.splits.folds import hold_out_roles, units_of
 from metadcseg.data.splits.resplit import resplit_set
 from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
 
 

@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from metadcseg.noise.paper import NoiseDraw, apply, nearest_preset
-from metadcseg.noise.base import corrupt
-from metadcseg.noise.registry import MODELS, noise_model
-from metadcseg.data.synthetic.corruption import corrupt_set, reference, without_draws
 from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.data.synthetic.corruption import corrupt_set, reference, without_draws
 from metadcseg.errors import InputError
+from metadcseg.noise.base import corrupt
+from metadcseg.noise.paper import NoiseDraw, apply, nearest_preset
+from metadcseg.noise.registry import MODELS, noise_model
 
 CLASSES = ("background", "liver", "spleen")
 

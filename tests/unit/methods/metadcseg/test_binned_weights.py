@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from metadcseg.algorithm.meta_weights import PixelGradients
-from metadcseg.methods.metadcseg.prediction import Opinion
 from metadcseg.methods.metadcseg.binned_weights import (
     CHANCE,
     EVIDENCE,
@@ -19,6 +18,7 @@ from metadcseg.methods.metadcseg.binned_weights import (
     SharedWeights,
     outline_distance,
 )
+from metadcseg.methods.metadcseg.prediction import Opinion
 from metadcseg.tensors import IGNORE, Average, Batch
 from metadcseg.warp import Warp
 

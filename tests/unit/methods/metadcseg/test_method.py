@@ -8,10 +8,10 @@ import torch
 from tests.contract.tools import SIZE, PlainUpdater, batch, storage, tiny_network
 from torch import Tensor, nn
 
-from metadcseg.forward_mode.jvp import logit_change, trainable
 from metadcseg.algorithm.lookahead import gold_gradient, meta_gradients, pixel_gradients
 from metadcseg.algorithm.meta_weights import initial_weights, pseudo_labels
 from metadcseg.errors import InputError
+from metadcseg.forward_mode.jvp import logit_change, trainable
 from metadcseg.losses import pixel_cross_entropy, soft_dice_loss
 from metadcseg.methods import MetaDCSeg, MethodState, StepReport, Supervised, create_method
 from metadcseg.networks import TappedNetwork

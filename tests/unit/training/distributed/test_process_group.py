@@ -16,12 +16,12 @@ from metadcseg.algorithm.meta_weights import normalise_weights
 from metadcseg.errors import InputError, SaidByFirst
 from metadcseg.tensors import WeightMaps
 from metadcseg.training.distributed.consistency import check_alike, check_shared
+from metadcseg.training.distributed.launch import Helpers, Seat, seat_from_slurm, seat_from_torchrun
+from metadcseg.training.distributed.process_group import Team
 from metadcseg.training.logging.figures import PictureBook
 from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.folder import RunFolder
-from metadcseg.training.distributed.launch import Helpers, Seat, seat_from_slurm, seat_from_torchrun
 from metadcseg.training.setup import open_team
-from metadcseg.training.distributed.process_group import Team
 from metadcseg.training.updater import SgdUpdater
 
 

@@ -1,0 +1,53 @@
+"""The state of a method as a run left it, for whoever wants to ask it something."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.forward_mode.random_state import kept_random_state
+from metadcseg.methods.base import Method, MethodState
+from metadcseg.networks import NetworkOptions
+from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.options import TrainingOptions
+from metadcseg.training.pixel_store.pixel_maps import RunStorage
+from metadcseg.training.run.checkpoints import load_checkpoint
+from metadcseg.training.run.folder import RunFolder, read_run
+from metadcseg.training.run.identity import settings_digest
+from metadcseg.training.setup import build, load_learned, open_fabric, open_views
+
+
+@contextmanager
+def restore_state(
+    run: Path, prepared: PreparedSet, method: Method, network: NetworkOptions, options: TrainingOptions
+) -> Iterator[MethodState]:
+    """Yield the state of a method at the last checkpoint of a run, on the CPU.
+
+    Args:
+        run: its folder.
+        prepared: the set that it was trained on.
+        method: as it was trained.
+        network: likewise.
+        options: likewise, but for augmentation and devices.
+
+    Raises:
+        InputError: where there is no checkpoint, or it is damaged.
+    """
+    folder, team = RunFolder(run), Team()
+    saved = load_checkpoint(folder.checkpoints)
+    if saved is None:
+        raise InputError(f"{run} has no checkpoint: train it first")
+    told = read_run(run)
+    if told["set"]["fingerprint"] != prepared.fingerprint:
+        raise InputError(
+            f"{prepared.path} is not the set that {run} was trained on ({told['set']['path']}): give that"
+        )
+    views = open_views(prepared, method, network, options, told["seed"])
+    fabric = open_fabric(options, team)
+    with kept_random_state([fabric.device]):
+        kept = RunStorage(folder.weights, len(views.train), views.train.frame, settings_digest(told))
+        _, updater, state = build(views, method, network, options, fabric, told["seed"], kept, team)
+        load_learned(saved, state, updater, kept)
+        updater.begin_epoch(saved["position"]["epoch"])
+        yield state

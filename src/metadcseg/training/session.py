@@ -1,0 +1,320 @@
+"""One training run, from its arguments to its folder."""
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError, SaidByFirst
+from metadcseg.files import cannot_write, write_bytes
+from metadcseg.forward_mode.random_state import kept_random_state
+from metadcseg.methods.base import Method
+from metadcseg.networks import NetworkOptions
+from metadcseg.training.distributed.consistency import check_alike, check_shared
+from metadcseg.training.distributed.job import describe_job
+from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.logging.logger import Journal
+from metadcseg.training.logging.progress import Reporter
+from metadcseg.training.options import TrainingOptions
+from metadcseg.training.pixel_store.pixel_maps import RunStorage
+from metadcseg.training.randomness import processor_threads
+from metadcseg.training.run.checkpoints import load_checkpoint
+from metadcseg.training.run.folder import RunFolder, write_run
+from metadcseg.training.run.identity import claimed, describe, machine, settings_digest
+from metadcseg.training.run.state import Position
+from metadcseg.training.setup import build, open_fabric, open_team, open_validator, open_views
+from metadcseg.training.stopping import StopRequest
+from metadcseg.training.trainer import Loop
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a training ended.
+
+    Args:
+        out: the run's folder.
+        interrupted: it was asked to stop, and saved; with all epochs done where the last was at its end.
+        epochs_done: whole epochs done in all.
+        best_epoch: the epoch, from 0, whose weights were kept; None without validation.
+        best_dsc: its mean DSC on the validation cases.
+        seconds: spent in all, over every part of the run.
+        first: whether this process has the first of its devices, the one that wrote the folder.
+    """
+
+    out: Path
+    interrupted: bool
+    epochs_done: int
+    best_epoch: int | None
+    best_dsc: float | None
+    seconds: float
+    first: bool = True
+
+
+def train(
+    prepared: PreparedSet,
+    method: Method,
+    network: NetworkOptions,
+    options: TrainingOptions,
+    out: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    config: Mapping[str, Any] | None = None,
+    console: Console | None = None,
+    label: str | None = None,
+) -> RunResult:
+    """Train a network and leave everything about it in one folder.
+
+    The folder then holds ``run.json`` (what was run, and how far it is), ``config.yaml``, ``metrics.jsonl``
+    (one line per epoch), ``checkpoints/``, ``weights/`` (what the method keeps for every training pixel),
+    ``model.safetensors`` (the network that did best on ``val``), ``figures/`` and ``tensorboard/``. Ctrl-C or
+    SIGTERM finishes the step, saves, and returns; a second one stops at once. The role ``test`` is never read.
+
+    Where ``options`` ask for several devices on this machine, processes are started for them, which end with this
+    call; under torchrun or SLURM this call joins the processes that they started.
+
+    Args:
+        prepared: images and masks.
+        method: how to learn from them.
+        network: which network.
+        options: how to train it.
+        out: the run's folder: new, empty, or holding an earlier part of this run.
+        seed: all randomness follows from it.
+        resume: go on where an earlier part of this run stopped; on a new folder, start.
+        config: the configuration to record in ``config.yaml``; by default, what the arguments say.
+        console: where progress is shown; None shows nothing.
+        label: what the run is called in tables and figures; by default the method's name.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        InputError: where the set lacks what the method needs, the folder holds something else, a checkpoint
+            is damaged, the disk is full, the loss is no longer a finite number, or a device is missing or lost.
+    """
+
+    def job() -> dict[str, Any]:
+        return describe_job(prepared, method, network, options, Path(out), seed=seed, label=label)
+
+    with open_team(prepared, options, job) as team:
+        return train_in(
+            team,
+            prepared,
+            method,
+            network,
+            options,
+            Path(out),
+            seed=seed,
+            resume=resume,
+            config=config,
+            console=console,
+            label=label,
+        )
+
+
+def train_in(
+    team: Team,
+    prepared: PreparedSet,
+    method: Method,
+    network: NetworkOptions,
+    options: TrainingOptions,
+    out: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    config: Mapping[str, Any] | None = None,
+    console: Console | None = None,
+    label: str | None = None,
+) -> RunResult:
+    """Do :func:`train` as one device of a team; the first device alone decides on the folder and writes to it."""
+    folder = RunFolder(out)
+    views = open_views(prepared, method, network, options, seed)
+    info = describe(prepared, method, network, options, seed=seed, label=label or method.name)
+    with ExitStack() as stack:
+        stack.enter_context(processor_threads(options.threads, options.devices))
+        fabric = open_fabric(options, team)
+        stack.enter_context(kept_random_state([fabric.device]))
+        storage = RunStorage(
+            folder.weights,
+            len(views.train),
+            views.train.frame,
+            settings_digest(info),
+            rank=team.seat.rank,
+            world=team.size,
+        )
+        made, updater, state = build(views, method, network, options, fabric, seed, storage, team)
+        info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
+        there = stack.enter_context(claimed(folder, info, resume)) if team.first else None
+        team.join(fabric.device)
+        check_shared(team, folder)
+        there = json.loads(team.tell(json.dumps(there)))
+        validator = open_validator(prepared, network, options, fabric.device, team)
+        loop = Loop(
+            method=method,
+            state=state,
+            updater=updater,
+            storage=storage,
+            views=views,
+            validator=validator,
+            options=options,
+            fabric=fabric,
+            folder=folder,
+            info=info,
+            team=team,
+        )
+        return _Session(folder, info, loop, options, console if team.first else None, team).go(there, config)
+
+
+class _Session:
+    """One sitting of a run: read the checkpoint, say what will happen, train, record how it ended."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        info: dict[str, Any],
+        loop: Loop,
+        options: TrainingOptions,
+        console: Console | None,
+        team: Team,
+    ) -> None:
+        self._team = team
+        self._folder, self._info, self._loop, self._options = folder, info, loop, options
+        self._console = console or Console(quiet=True)
+
+    def go(self, there: Mapping[str, Any] | None, config: Mapping[str, Any] | None) -> RunResult:
+        loop = self._loop
+        saved = None if there is None else load_checkpoint(self._folder.checkpoints)
+        if there is not None and saved is not None:
+            loop.position = Position(**saved["position"])
+            if there["status"] == "finished" and loop.position.epoch >= self._options.epochs:
+                return self._leave_as_it_is()
+            loop.load_state_dict(saved)
+        check_alike(self._team, self._info, loop.state_dict())
+        if self._team.first:
+            self._begin(config)
+        self._say(self._opening(there))
+        return self._result(interrupted=not self._train())
+
+    def _begin(self, config: Mapping[str, Any] | None) -> None:
+        self._loop.write_info("running")
+        plain = json.loads(json.dumps(dict(config or self._default_config())))
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        write_bytes(self._folder.config, text.encode())
+        self._loop.position.write_best(self._folder.model)
+
+    def _leave_as_it_is(self) -> RunResult:
+        """Say that there is nothing left to do, which needs none of the large files."""
+        self._say(f"{self._folder.path} is finished: all {self._options.epochs} epochs are done")
+        return self._result(interrupted=False)
+
+    def _train(self) -> bool:
+        """Run the loop; return False where any device was asked to stop, be it too late to cut anything short."""
+        place, steps = self._loop.position, self._loop.steps
+        reporter = Reporter(
+            self._console, epochs=self._options.epochs, steps=steps, done=place.epoch * steps + place.step
+        )
+        try:
+            with ExitStack() as stack:
+                stop = stack.enter_context(StopRequest())
+                journal = None
+                if self._team.first:
+                    journal = stack.enter_context(Journal(self._folder, place.records))
+                stack.enter_context(reporter)
+                finished = self._loop.run(journal, reporter, stop)
+        except SaidByFirst:
+            raise
+        except InputError as error:
+            self._record_failure(error)
+            raise
+        except OSError as error:
+            self._record_failure(error)
+            raise cannot_write(Path(error.filename or self._folder.path), error) from error
+        except Exception as error:
+            self._record_failure(error)
+            raise
+        if finished:
+            self._say(self._closing())
+        else:
+            self._say(
+                f"stopped and saved in epoch {self._loop.position.epoch + 1}: the same command with --resume "
+                "goes on from here"
+            )
+        return finished and not self._team.any(stop.requested)
+
+    def _record_failure(self, error: Exception) -> None:
+        """Say in ``run.json`` why the run stopped; a disk that is full has no room for that, and so be it."""
+        if not self._team.first:
+            return
+        try:
+            write_run(self._folder, {**self._info, "status": "failed", "reason": str(error)})
+        except InputError:
+            return
+
+    def _opening(self, there: Mapping[str, Any] | None) -> str:
+        info, place, device = self._info, self._loop.position, self._info["machine"]
+        solid = info["network"]["spatial_dims"] == 3
+        cases = info["set"]["volumes" if solid else "cases"]
+        declared = info["declaration"]
+        gold = (
+            f", {cases['gold']} gold"
+            if declared["needs_gold"] or declared["supervises_gold"]
+            else ", no gold"
+        )
+        val = (
+            f"{cases['val']} for validation"
+            if cases["val"]
+            else "none for validation, so the last weights are kept"
+        )
+        where = "" if there is None else f"; going on after epoch {place.epoch} and {place.step} steps"
+        grown = "" if there is None else self._grown(there["training"]["epochs"])
+        many = f"{self._team.size} x " if self._team.size > 1 else ""
+        return (
+            f"{info['label']}: {cases['train']} training {'volumes' if solid else 'cases'}{gold}, {val}; network of "
+            f"{info['parameters'] / 1e6:.2f} million parameters on {many}{device['device']}{where}{grown}"
+        )
+
+    def _grown(self, before: int) -> str:
+        """Say where a longer run cannot be what it would have been, planned so from its start."""
+        if before >= min(self._options.warmup, self._options.epochs):
+            return ""
+        planned = self._options.epochs
+        return f"; its warm-up had been cut to {before} epochs, unlike in a run planned for {planned}"
+
+    def _closing(self) -> str:
+        best = self._loop.position.best
+        kept = (
+            "the last weights"
+            if best is None
+            else f"epoch {best['epoch'] + 1}, validation DSC {best['dsc']:.4f}"
+        )
+        return f"trained {self._options.epochs} epochs in {self._info['seconds']:.0f} s; kept: {kept}"
+
+    def _default_config(self) -> dict[str, Any]:
+        info = self._info
+        return {
+            "method": info["method"],
+            info["method"]: info["options"],
+            "network": info["network"],
+            "training": info["training"],
+        }
+
+    def _result(self, interrupted: bool) -> RunResult:
+        place, best = self._loop.position, self._loop.position.best or {}
+        return RunResult(
+            self._folder.path,
+            interrupted,
+            place.epoch,
+            best.get("epoch"),
+            best.get("dsc"),
+            place.total_seconds,
+            self._team.first,
+        )
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
