@@ -38,7 +38,7 @@ class PaperValue:
 @cache
 def paper_numbers() -> Mapping[str, Any]:
     """Return what ``paper_numbers.yaml`` holds: as printed, in percent."""
-    file = resources.files("metadcseg.report").joinpath("paper_numbers.yaml")
+    file = resources.files("metadcseg.results").joinpath("paper_numbers.yaml")
     held: Mapping[str, Any] = yaml.safe_load(file.read_text("utf-8"))
     return held
 

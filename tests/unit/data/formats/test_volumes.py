@@ -26,7 +26,7 @@ from metadcseg.data.formats.volumes import (
 )
 from metadcseg.errors import InputError
 
-SHARED = Path(__file__).resolve().parents[3] / "../shared/data"
+SHARED = Path(__file__).resolve().parents[4] / "../shared/data"
 SHAPE = (6, 5, 4)
 ARRAY = np.arange(120, dtype=np.int16).reshape(SHAPE)
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tests.unit.data.folders import make_folder
 
-from metadcseg.data import PreparedSet, edges
+from metadcseg.data import PreparedSet
+from metadcseg.data.prepare import edges
 from metadcseg.data.prepare.checks import check_set
 from metadcseg.data.prepare.edges import EdgeDetector, edge_detector
 from metadcseg.data.prepare.images import prepare_cases, prepare_folder

@@ -7,7 +7,7 @@ from tests.unit.data.folders import codes, disc, make_folder, picture, save, wri
 from metadcseg.data.sources import is_split_layout, scan_folder, scan_kvasir
 from metadcseg.errors import InputError
 
-KVASIR = Path(__file__).resolve().parents[3] / "../shared/data/kvasir-seg"
+KVASIR = Path(__file__).resolve().parents[4] / "../shared/data/kvasir-seg"
 
 
 def roles(scan):

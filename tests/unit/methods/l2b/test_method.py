@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metadcseg.errors import InputError
-from metadcseg.methods import L2B, MethodState, StepReport, create_method, l2b
+from metadcseg.methods import L2B, MethodState, StepReport, create_method
+from metadcseg.methods.l2b import method as l2b
 from metadcseg.methods.l2b.views import averaged_pseudo_labels, view_batch
 from metadcseg.networks import TappedNetwork
 from metadcseg.tensors import IGNORE, Batch, Joint, WeightMaps

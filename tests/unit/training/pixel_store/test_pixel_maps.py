@@ -16,7 +16,7 @@ from metadcseg.errors import InputError
 from metadcseg.training.pixel_store.pixel_maps import RunStorage, merge_states
 from metadcseg.training.run.checkpoints import load_checkpoint, save_checkpoint
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 IMAGES, FRAME = 6, (2, 3)
 
 
