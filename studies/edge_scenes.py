@@ -1,7 +1,7 @@
 """Procedurally drawn scenes whose edges are known exactly: what the edge detector is trained and measured on.
 
 Medical in spirit, not in content: overlapping organs with wavy outlines, ellipses, vessels, folds and polygons, each
-with its own brightness, hue and texture, under uneven light, with soft highlights, blur and noise; grey or coloured;
+with its own brightness, hue and texture, under uneven light, with soft highlights, blur and noise; gray or colored;
 some with little contrast. What is drawn later lies on top, and an edge is where the topmost region changes.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 VISIBLE = 0.04
-"""Regions whose brightness and colour differ by less (largest channel, of a range of 1) have no visible edge between
+"""Regions whose brightness and color differ by less (largest channel, of a range of 1) have no visible edge between
 them: such pixels are neither right nor wrong."""
 
 
@@ -20,7 +20,7 @@ class Scene:
     """One drawn picture.
 
     Args:
-        image: (H, W, 3) uint8; grey scenes have three equal channels.
+        image: (H, W, 3) uint8; gray scenes have three equal channels.
         edges: (H, W) bool, True on the pixels on both sides of a visible outline (two pixels wide).
         unclear: (H, W) bool, True where an outline is too faint to count either way.
     """
@@ -39,13 +39,13 @@ def draw_scene(seed: tuple[int, ...], size: int = 128) -> Scene:
     for number in range(1, count + 1):
         shape = rng.choice(["blob", "ellipse", "vessel", "fold", "polygon"], p=[0.35, 0.2, 0.2, 0.15, 0.1])
         regions[SHAPES[shape](rng, y, x, size)] = number
-    colours = _colours(rng, count + 1)  # (K, 3)
-    clean = colours[regions]
-    edges, unclear = _outlines(regions, colours)
+    colors = _colors(rng, count + 1)  # (K, 3)
+    clean = colors[regions]
+    edges, unclear = _outlines(regions, colors)
     return Scene(_photograph(rng, clean, regions, count + 1, size), edges, unclear)
 
 
-def _colours(rng: np.random.Generator, count: int) -> np.ndarray:
+def _colors(rng: np.random.Generator, count: int) -> np.ndarray:
     """(K, 3) from 0 to 1: around one brightness and hue, with a spread that may be small."""
     spread = rng.choice([0.08, 0.15, 0.3])
     brightness = np.clip(rng.uniform(0.15, 0.8) + spread * rng.normal(size=(count, 1)), 0.02, 0.98)
@@ -57,12 +57,12 @@ def _colours(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.clip(brightness * hue + 0.4 * spread * rng.normal(size=(count, 3)), 0.0, 1.0)
 
 
-def _outlines(regions: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _outlines(regions: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     edges, unclear = np.zeros(regions.shape, bool), np.zeros(regions.shape, bool)
     for axis in (0, 1):
         one, other = (np.delete(np.arange(regions.shape[axis]), end) for end in (-1, 0))
         here, there = np.take(regions, one, axis), np.take(regions, other, axis)
-        visible = np.abs(colours[here] - colours[there]).max(axis=2) >= VISIBLE
+        visible = np.abs(colors[here] - colors[there]).max(axis=2) >= VISIBLE
         for found, mask in ((visible & (here != there), edges), (~visible & (here != there), unclear)):
             for side in (slice(None, -1), slice(1, None)):
                 mask[(side, slice(None)) if axis == 0 else (slice(None), side)] |= found
@@ -90,8 +90,8 @@ def _photograph(
     level = rng.uniform(0.0, 0.06) ** 1.2
     shared = rng.normal(size=(size, size, 1))
     own = rng.normal(size=(size, size, 3))
-    grey = bool((clean.max(axis=2) == clean.min(axis=2)).all())
-    image += level * (shared if grey else 0.6 * shared + 0.8 * own)
+    gray = bool((clean.max(axis=2) == clean.min(axis=2)).all())
+    image += level * (shared if gray else 0.6 * shared + 0.8 * own)
     return np.rint(255 * image.clip(0, 1)).astype(np.uint8)
 
 
@@ -103,9 +103,9 @@ def _radius(rng: np.random.Generator, angle: np.ndarray, waves: int) -> np.ndarr
 
 
 def _round(rng: np.random.Generator, y: np.ndarray, x: np.ndarray, size: int, waves: int) -> np.ndarray:
-    centre_y, centre_x = rng.uniform(-0.1, 1.1, 2) * size
+    center_y, center_x = rng.uniform(-0.1, 1.1, 2) * size
     turn, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 2.0)
-    dy, dx = y - centre_y, x - centre_x
+    dy, dx = y - center_y, x - center_x
     along, across = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
     along, across = along / stretch**0.5, across * stretch**0.5
     mean = size * np.exp(rng.uniform(np.log(0.04), np.log(0.4)))
@@ -136,13 +136,13 @@ def _fold(rng: np.random.Generator, y: np.ndarray, x: np.ndarray, size: int) -> 
 
 
 def _polygon(rng: np.random.Generator, y: np.ndarray, x: np.ndarray, size: int) -> np.ndarray:
-    centre_y, centre_x = rng.uniform(0, 1, 2) * size
+    center_y, center_x = rng.uniform(0, 1, 2) * size
     inside = np.ones(y.shape, bool)
     corners = int(rng.integers(3, 7))
     for number in range(corners):
         turn = 2 * np.pi * (number + rng.uniform(0, 0.6)) / corners
         distance = rng.uniform(0.08, 0.3) * size
-        inside &= (x - centre_x) * np.cos(turn) + (y - centre_y) * np.sin(turn) < distance
+        inside &= (x - center_x) * np.cos(turn) + (y - center_y) * np.sin(turn) < distance
     return inside
 
 

@@ -26,7 +26,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, sobel
 from skimage.feature import canny
 from skimage.morphology import skeletonize
 
-from metadcseg.data.loading.input_grid import edges_to_frame
+from metadcseg.data.loading.input_grid import resize_edges_to_input
 from metadcseg.data.prepare.edges import EdgeDetector, edge_detector
 from metadcseg.methods import create_method
 
@@ -65,7 +65,7 @@ def over(scenes: Iterable[Scene], lines: Lines) -> tuple[float, float, float]:
     )
 
 
-def grey(image: np.ndarray) -> np.ndarray:
+def gray(image: np.ndarray) -> np.ndarray:
     """Luminance from 0 to 1."""
     return image.astype(float) @ (0.299, 0.587, 0.114) / 255
 
@@ -73,7 +73,7 @@ def grey(image: np.ndarray) -> np.ndarray:
 def planes(image: np.ndarray, of: str) -> list[np.ndarray]:
     """The luminance, or red, green and blue (one of them where they are equal), from 0 to 1."""
     if of == "luminance" or (image == image[:, :, :1]).all():
-        return [grey(image)]
+        return [gray(image)]
     return list(np.moveaxis(image / 255, 2, 0))
 
 
@@ -112,7 +112,7 @@ def candidates(detector: EdgeDetector) -> dict[str, list[tuple[dict, Lines]]]:
         ],
         "Canny": [
             ({"planes": p, "sigma": s, "high": t}, lambda image, p=p, s=s, t=t: canny_lines(image, p, s, t))
-            for p in ("luminance", "colour")
+            for p in ("luminance", "color")
             for s in SIGMAS
             for t in (0.02, 0.05, 0.08, 0.12, 0.16, 0.2, 0.3)
         ],
@@ -121,7 +121,7 @@ def candidates(detector: EdgeDetector) -> dict[str, list[tuple[dict, Lines]]]:
                 {"planes": p, "sigma": s, "threshold": t},
                 lambda image, p=p, s=s, t=t: sobel_lines(image, p, s, t),
             )
-            for p in ("luminance", "colour")
+            for p in ("luminance", "color")
             for s in SIGMAS
             for t in (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
         ],
@@ -154,7 +154,7 @@ def drawn(detector: EdgeDetector, seeds: list[int], count: int) -> tuple[list[di
 def real(
     detector: EdgeDetector, published: EdgeDetector, chosen: dict, images: list[Path], default: float
 ) -> dict:
-    """Agreement with the published detector on real images: per image, then averaged."""
+    """Agreement with the published detector on real images: per image, then ema_model."""
     rows: dict[str, list[float]] = {}
 
     def keep(name: str, value: float) -> None:
@@ -169,7 +169,7 @@ def real(
         keep("processor seconds per image, ours", between - started)
         keep("processor seconds per image, published", time.process_time() - between)
         keep("correlation", np.corrcoef(mine.ravel(), theirs.ravel())[0, 1])
-        keep("mean difference in grey levels", np.abs(mine.astype(int) - theirs).mean())
+        keep("mean difference in gray levels", np.abs(mine.astype(int) - theirs).mean())
         for threshold in (TABLE_8, default, 0.5):
             true = skeletonize(theirs >= 255 * threshold)
             for name, (_, lines) in chosen.items():
@@ -180,7 +180,7 @@ def real(
             for name, levels in (("ours", mine), ("published", theirs)):
                 keep(f"share of pixels at {threshold}, {name}", (levels >= 255 * threshold).mean())
                 for side in (96, 256):
-                    frame = edges_to_frame(levels, side).numpy()
+                    frame = resize_edges_to_input(levels, side).numpy()
                     share = (frame >= 255 * threshold).mean()
                     keep(f"share of a {side}x{side} frame at {threshold}, {name}", share)
     return {
@@ -200,7 +200,7 @@ def page(facts: dict, rows: list[dict], agreement: dict) -> str:
         f"## Drawn scenes with exact edges ({facts['scenes']} test scenes of {SIZE}x{SIZE} for each of "
         f"{len(facts['seeds'])} seeds)",
         "",
-        "The scenes are of the kind that the detector was trained on (others of them), which favours it. Maps are "
+        "The scenes are of the kind that the detector was trained on (others of them), which favors it. Maps are "
         "cut at a threshold and thinned; a pixel is right within 2 pixels of a true line, without one-to-one "
         "assignment. "
         "Thresholds and smoothing of all three were chosen on "
@@ -221,14 +221,14 @@ def page(facts: dict, rows: list[dict], agreement: dict) -> str:
         "",
         f"## Kvasir-SEG images ({facts['images']}, native size): agreement with the published full network",
         "",
-        "The published map is no truth, only another opinion, and one with the taste of photographs. "
+        "The published map is no truth, only another prediction, and one with the taste of photographs. "
         "Mean ± sd over images.",
         "",
         "| | |",
         "|---|---|",
     ]
     for name, value in agreement.items():
-        digits = 1 if "grey" in name else 3
+        digits = 1 if "gray" in name else 3
         lines.append(f"| {name} | {value['mean']:.{digits}f} ± {value['sd']:.{digits}f} |")
     return "\n".join([*lines, "", "## Commands", "", "```", *facts["commands"], "```", ""])
 

@@ -28,8 +28,8 @@ from metadcseg.algorithm.lookahead import gold_gradient, meta_gradients, pixel_g
 from metadcseg.algorithm.meta_weights import initial_weights, pseudo_labels
 from metadcseg.cli.config import read_config
 from metadcseg.data.loading.batches import epoch_batches
-from metadcseg.data.loading.dataset import TrainingView
-from metadcseg.data.loading.input_grid import label_to_frame
+from metadcseg.data.loading.dataset import SegmentationDataset
+from metadcseg.data.loading.input_grid import resize_label_to_input
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.forward_mode.jvp import LogitChange, Parameters, logit_change, trainable
 from metadcseg.methods import create_method
@@ -92,7 +92,7 @@ def fidelity(noisy_set: PreparedSet, run: Path, batches: int) -> dict[str, float
     network = load_run(run).network.train()
     lr = read_run(run)["training"]["lr"] / 2
     augment = read_config("small").training.augment
-    views = {role: TrainingView(noisy_set, role, SIZE, augment=augment) for role in ("train", "gold")}
+    views = {role: SegmentationDataset(noisy_set, role, SIZE, augment=augment) for role in ("train", "gold")}
     noisy_batches = epoch_batches(views["train"], epoch=90, batch=8)
     gold_batches = list(epoch_batches(views["gold"], epoch=90, batch=8, steps=batches + 20))
     all_gold = next(iter(epoch_batches(views["gold"], epoch=91, batch=16)))
@@ -115,7 +115,7 @@ def fidelity(noisy_set: PreparedSet, run: Path, batches: int) -> dict[str, float
         sizes = [whole[name].numel() for name in names]
         parts = running.split(sizes)
         mean = {name: part.view_as(whole[name]) for name, part in zip(names, parts, strict=True)}
-        forms = {"linearised": v, "running mean 0.9": mean}
+        forms = {"linearized": v, "running mean 0.9": mean}
         for part in ("decoder", "head"):
             counted = parameters_of(network, part)
             forms[part] = {name: value for name, value in v.items() if name in counted}
@@ -124,7 +124,7 @@ def fidelity(noisy_set: PreparedSet, run: Path, batches: int) -> dict[str, float
         seen.append(
             {name: cosine(form, wanted) for name, form in found.items()}
             | {
-                "one batch vs all gold": cosine(found["linearised"], for_all),
+                "one batch vs all gold": cosine(found["linearized"], for_all),
                 "running mean vs all gold": cosine(found["running mean 0.9"], for_all),
             }
         )
@@ -148,7 +148,10 @@ def wrong_pixels_found(noisy_set: PreparedSet, moved: Tensor) -> float:
     cases = noisy_set.select("train")
     wrong = np.stack(
         [
-            (label_to_frame(noisy_set.label(c), SIZE) != label_to_frame(noisy_set.truth(c), SIZE)).numpy()
+            (
+                resize_label_to_input(noisy_set.label(c), SIZE)
+                != resize_label_to_input(noisy_set.truth(c), SIZE)
+            ).numpy()
             for c in cases
         ]
     ).ravel()

@@ -84,7 +84,7 @@ SETS = {
             "brats2015-deepmedic/test/brats_2013_pat0001_1/Flair*",
             "brats2015-deepmedic/test/brats_2013_pat0001_1/T1c*",
         ),
-        "--normalise nonzero --crop content --empty drop",
+        "--normalize nonzero --crop content --empty drop",
         rate=0.75,  # objects of a few pixels: no smaller rate can be reached
         options="--training.validate_every 5",
     ),
@@ -95,7 +95,7 @@ SETS = {
             f"brain-tcga-4mod/TCGA-FG-6692/TCGA-FG-6692_{part}_bet.nii.gz"
             for part in ("t1", "t1c", "t2", "fla")
         ),
-        "--normalise nonzero --crop content --pixel 2 --empty drop",
+        "--normalize nonzero --crop content --pixel 2 --empty drop",
         rate=None,
     ),
     "acdc": RealSet("acdc --source {data}/acdc", 25, ("acdc/slices/patient081_frame01_slice_*.h5",)),

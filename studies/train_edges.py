@@ -87,17 +87,17 @@ def main() -> None:
         )
     generator = torch.Generator().manual_seed(options.seed)
     network = new_network(options.seed).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, options.lr, total_steps=options.steps, pct_start=0.1, cycle_momentum=False
+        optimizer, options.lr, total_steps=options.steps, pct_start=0.1, cycle_momentum=False
     )
     for step in range(options.steps):
         rows = torch.randint(options.scenes, (options.batch,), generator=generator)
         loss = loss_of(network, *crop(parts, rows, options.side, generator))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if (step + 1) % 100 == 0:
             with torch.no_grad():

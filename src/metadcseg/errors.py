@@ -12,7 +12,7 @@ class InputError(ValueError):
     """
 
 
-class SaidByFirst(InputError):
+class ReportedByRankZero(InputError):
     """What the first of several devices says already; raised on the others so that they end as well.
 
     The command line prints nothing for it.

@@ -32,13 +32,13 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def soft_dice_loss(
     probabilities: Tensor,
     labels: Tensor,
-    trust: Tensor | None = None,
+    label_confidence: Tensor | None = None,
     second: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Return one minus the soft Dice coefficient of every image (L_Dice of eq. 13).
 
     For each foreground class the coefficient is (2 sum p y + 1) / (sum p + sum y + 1), sums over the pixels
-    that are not ``IGNORE``; classes are averaged with equal weight. The one pixel added on both sides makes
+    that are not ``IGNORE``; classes are ema_model with equal weight. The one pixel added on both sides makes
     every case finite and gives these policies: a class that is absent from the labels costs nothing where it
     is not predicted either, and false pixels of it cost 1 - 1 / (sum p + 1); so an all-background image asks
     for an all-background prediction. An image without any valid pixel costs 0.
@@ -46,9 +46,9 @@ def soft_dice_loss(
     Args:
         probabilities: (N, L, H, W) float, from 0 to 1; index 0 of L is background.
         labels: (N, H, W) int64, class 0 .. L-1, or ``IGNORE``.
-        trust: (N, H, W) float, how much each pixel counts in all sums; fully by default.
+        label_confidence: (N, H, W) float, how much each pixel counts in all sums; fully by default.
         second: another label of every pixel, (N, H, W) int64, and how much it counts, (N, H, W) float, beside the
-            ``trust`` in the first: a pixel then counts as much as both together.
+            ``label_confidence`` in the first: a pixel then counts as much as both together.
 
     Returns:
         (N,), from 0 (exact agreement) to below 1; float32 at least.
@@ -72,8 +72,8 @@ def soft_dice_loss(
     foreground = probabilities[:, 1:].to(at_least_float).masked_fill(~valid, 0.0)
     counted: Tensor = labels.unsqueeze(1) == numbers  # (N, L-1, H, W)
     predicted = foreground
-    if trust is not None:
-        weight = trust.to(foreground.dtype).unsqueeze(1)
+    if label_confidence is not None:
+        weight = label_confidence.to(foreground.dtype).unsqueeze(1)
         counted, predicted = counted * weight, foreground * weight
     if second is not None:
         other, more = second[0].unsqueeze(1), second[1].to(foreground.dtype).unsqueeze(1)
@@ -92,7 +92,7 @@ def mean_over_pixels(maps: Tensor, labels: Tensor, pixels: Tensor | None = None)
         maps: (N, H, W) float.
         labels: (N, H, W) int64; pixels that are ``IGNORE`` do not count.
         pixels: what to divide by where the batch is one device's part of a larger one
-            (:attr:`metadcseg.tensors.Batch.whole`); by default the pixels that count.
+            (:attr:`metadcseg.tensors.Batch.global_batch_size`); by default the pixels that count.
 
     Returns:
         A scalar; 0, still part of the graph, where no pixel counts.
@@ -106,11 +106,14 @@ def mean_over_pixels(maps: Tensor, labels: Tensor, pixels: Tensor | None = None)
 
 
 def mean_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the cross-entropy times trust, averaged over the pixels that are not ignored; a scalar."""
-    pixels = batch.trusted(pixel_cross_entropy(logits, batch.labels))
-    return mean_over_pixels(pixels, batch.labels, batch.whole.pixels)
+    """Return the cross-entropy times trust, ema_model over the pixels that are not ignored; a scalar."""
+    pixels = batch.weigh_by_confidence(pixel_cross_entropy(logits, batch.labels))
+    return mean_over_pixels(pixels, batch.labels, batch.global_batch_size.pixels)
 
 
 def mean_soft_dice(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the soft Dice loss of the labels as they are trusted, averaged over images; a scalar."""
-    return soft_dice_loss(logits.softmax(dim=1), batch.labels, batch.trust).sum() / batch.whole.images
+    """Return the soft Dice loss of the labels as they are trusted, ema_model over images; a scalar."""
+    return (
+        soft_dice_loss(logits.softmax(dim=1), batch.labels, batch.label_confidence).sum()
+        / batch.global_batch_size.images
+    )

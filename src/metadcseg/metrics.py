@@ -2,15 +2,15 @@
 
 Conventions, the same in every number this package prints:
 
-- *Boundary*: the foreground pixels with a 4-neighbour (in a volume, the voxels with a 6-neighbour) in the background;
+- *Boundary*: the foreground pixels with a 4-neighbor (in a volume, the voxels with a 6-neighbor) in the background;
   outside the image is background. A volume is scored as a whole, not slice by slice; its lengths without a unit are in
   voxels, which means little where they are not cubes: read those in mm.
-  Distances are Euclidean, between pixel centres, in pixels and, where the spacing is known, in mm.
+  Distances are Euclidean, between pixel centers, in pixels and, where the spacing is known, in mm.
 - *HD* is the larger of the two directed maxima over boundary pixels (Huttenlocher et al., TPAMI 1993). *HD95*
   is the larger of the two directed 95th percentiles, linearly interpolated, as in MONAI and DeepMind's
   surface-distance. MedPy pools the two directions before it takes the percentile, so that a missed part of a
   large object can cost nothing.
-- *NSD*, the normalised surface Dice (Nikolov et al., JMIR 2021): the share of boundary pixels of both masks
+- *NSD*, the normalized surface Dice (Nikolov et al., JMIR 2021): the share of boundary pixels of both masks
   that lie within a tolerance of the other boundary. Every boundary pixel counts once (MONAI's default);
   DeepMind weighs pieces of contour by their length. ``nsd`` has a tolerance of 1 pixel, ``nsd_mm`` of 2 mm,
   unless told otherwise.
@@ -54,7 +54,7 @@ class ClassScore:
         iou: intersection over union (Jaccard), 0 to 1.
         hd: Hausdorff distance in pixels.
         hd95: its directed 95th percentile in pixels.
-        nsd: normalised surface Dice, 0 to 1, tolerance in pixels.
+        nsd: normalized surface Dice, 0 to 1, tolerance in pixels.
         hd_mm: ``hd`` in mm, or None where the spacing is unknown.
         hd95_mm: ``hd95`` in mm, or None.
         nsd_mm: ``nsd`` with the tolerance in mm, or None.

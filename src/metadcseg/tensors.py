@@ -16,7 +16,7 @@ from metadcseg.warp import Warp
 IGNORE = 255
 """The label value of a pixel that must not count anywhere (outside the image after a warp, or unknown)."""
 
-Average = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+AllReduceMean = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """Takes named tensors to their averages over the devices that share a batch; on one device, to themselves."""
 
 
@@ -38,7 +38,7 @@ def check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> 
 
 
 @dataclass(frozen=True)
-class Joint:
+class GlobalBatchSize:
     """How much there is of a batch that several devices share: what its means divide by.
 
     Each device divides the sum over its own part by these numbers; the average over the devices of what comes
@@ -48,12 +48,12 @@ class Joint:
         pixels: a scalar above 0, the pixels of the joint batch that are not ``IGNORE`` (at least one is
             counted), divided by the devices.
         images: the images of the joint batch, divided by the devices.
-        devices: how many share it.
+        world_size: how many share it.
     """
 
     pixels: Tensor
     images: float
-    devices: int = 1
+    world_size: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ class Batch:
     """Images with the labels that were given for them; never the reference masks.
 
     Args:
-        images: (N, C, H, W) float32, normalised.
+        images: (N, C, H, W) float32, normalized.
         labels: (N, H, W) int64, class 0 .. L-1, or ``IGNORE``.
         indices: (N,) int64, each image's own number within its role: the key of the per-pixel weights.
         warp: how the augmented frame relates to the image's own frame.
         edges: (N, H, W) float32, the probability from 0 to 1 that a pixel is on an edge (eq. 8), 0 beyond the
             image after a warp; or None where no edges are known.
-        trust: (N, H, W) float32 from 0 to 1, how far the given labels are to be trusted, or None: fully. It weighs
-            whatever is learned from them (:meth:`trusted`).
-        joint: the size of the whole batch where this is one device's part of it; by default, it is the whole.
+        label_confidence: (N, H, W) float32 from 0 to 1, how far the given labels are to be trusted, or None: fully.
+            It weighs whatever is learned from them (:meth:`trusted`).
+        shard_of: the size of the whole batch where this is one device's part of it; by default, it is the whole.
 
     Raises:
         InputError: where shapes do not fit together, labels are not int64, or edges or trust not float32.
@@ -80,8 +80,8 @@ class Batch:
     indices: Tensor
     warp: Warp
     edges: Tensor | None = None
-    trust: Tensor | None = None
-    joint: Joint | None = None
+    label_confidence: Tensor | None = None
+    shard_of: GlobalBatchSize | None = None
 
     def __post_init__(self) -> None:
         axes = 3 if self.images.ndim == 5 else 2
@@ -90,7 +90,7 @@ class Batch:
         check_shape("labels", self.labels, (count, *size))
         check_shape("indices", self.indices, (count,))
         check_shape("warp.matrix", self.warp.matrix, (count, axes, axes + 1))
-        for name, maps in (("edges", self.edges), ("trust", self.trust)):
+        for name, maps in (("edges", self.edges), ("label_confidence", self.label_confidence)):
             if maps is not None:
                 check_shape(name, maps, (count, *size))
                 if maps.dtype != torch.float32:
@@ -98,16 +98,16 @@ class Batch:
         if self.labels.dtype != torch.int64:
             raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
 
-    def trusted(self, maps: Tensor) -> Tensor:
+    def weigh_by_confidence(self, maps: Tensor) -> Tensor:
         """Return what concerns the given labels, (N, H, W), times the trust in them."""
-        return maps if self.trust is None else maps * self.trust
+        return maps if self.label_confidence is None else maps * self.label_confidence
 
     @property
-    def whole(self) -> Joint:
+    def global_batch_size(self) -> GlobalBatchSize:
         """What means over the whole batch divide by; at least 1 pixel, so that an empty mean is 0."""
-        if self.joint is not None:
-            return self.joint
-        return Joint((self.labels != IGNORE).sum().clamp(min=1), len(self.images))
+        if self.shard_of is not None:
+            return self.shard_of
+        return GlobalBatchSize((self.labels != IGNORE).sum().clamp(min=1), len(self.images))
 
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch with its maps on ``device``.
@@ -119,7 +119,9 @@ class Batch:
             images=self.images.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
             edges=None if self.edges is None else self.edges.to(device, non_blocking=True),
-            trust=None if self.trust is None else self.trust.to(device, non_blocking=True),
+            label_confidence=None
+            if self.label_confidence is None
+            else self.label_confidence.to(device, non_blocking=True),
         )
 
 

@@ -32,7 +32,7 @@ from metadcseg.training.trainer import Loop
 PARTS = {
     "forward passes": [("tap.py", "forward")],
     "backward passes": [("graph.py", "_engine_run_backward")],
-    "optimiser, clipping, average of weights": [("updater.py", "step")],
+    "optimizer, clipping, average of weights": [("updater.py", "step")],
     "per-pixel weights": [("weight_models.py", "update"), ("weight_models.py", "read")],
     "boundary weights": [("boundary_term.py", "weigh")],
     "waiting for data": [("_base.py", "result")],

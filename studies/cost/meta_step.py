@@ -3,7 +3,7 @@
     .venv/bin/python studies/cost/meta_step.py                       a table
     .venv/bin/python studies/cost/meta_step.py --json > step.json    the numbers behind it
 
-Every time is that of one whole training step (forward and backward passes, weights, objective, clipping, optimiser,
+Every time is that of one whole training step (forward and backward passes, weights, objective, clipping, optimizer,
 moving average) on 4 noisy and 4 gold images. In one case all steps take turns, round after round, and a ratio is the
 median over the rounds of the ratios within a round: what slows the machine down for a while slows both sides. Memory is
 the highest resident memory of a process of its own that takes three steps, less what it had before the first.
@@ -33,7 +33,7 @@ from torch import nn
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
 from metadcseg.algorithm.meta_weights import (
     PixelGradients,
-    normalise_weights,
+    normalize_weights,
     pseudo_labels,
     weighted_pixel_loss,
 )
@@ -126,8 +126,8 @@ def double_backward_step(
     pseudo = pseudo_labels(output.logits)
     gradients = double_backward(network, output.logits, noisy, pseudo, v, updater.lr)
     rectified = state.parts["weights"].update(noisy, output.features.detach(), gradients)
-    weights = normalise_weights(
-        rectified, method.normalisation, torch.ones_like(noisy.labels, dtype=torch.bool)
+    weights = normalize_weights(
+        rectified, method.normalization, torch.ones_like(noisy.labels, dtype=torch.bool)
     )
     if not lean:
         output = network(noisy.images)

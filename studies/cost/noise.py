@@ -54,8 +54,8 @@ def plain(mask: Mask, one: NoiseDraw, level: NoiseLevel, tools: str) -> Mask:
     if tools == "opencv":
         import cv2
 
-        centre = ((mask.shape[1] - 1) / 2, (mask.shape[0] - 1) / 2)
-        matrix = cv2.getRotationMatrix2D(centre, one.angle, 1.0)
+        center = ((mask.shape[1] - 1) / 2, (mask.shape[0] - 1) / 2)
+        matrix = cv2.getRotationMatrix2D(center, one.angle, 1.0)
         turned = cv2.warpAffine(mask, matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST)
         kernel = np.ones((size, size), np.uint8)
         changed = (cv2.erode if one.erode else cv2.dilate)(turned, kernel)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metadcseg.errors import InputError
 from metadcseg.methods import METHODS, MethodState, StepReport, Storage, create_method
-from metadcseg.methods.metadcseg.pixel_weights import PersistentWeights
+from metadcseg.methods.metadcseg.pixel_weights import PixelWeights
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.tensors import IGNORE, Batch
 
@@ -26,14 +26,14 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("supervised", {"labels": "clean", "dice": 0.0}),
     ("l2b", {}),
     ("l2b", {"clean_supervision": False}),
-    ("l2b", {"views": False}),
+    ("l2b", {"datasets": False}),
     ("metadcseg", {}),
     ("metadcseg", {"virtual_step": "exact"}),
     ("metadcseg", {"virtual_step": "exact", "clean_supervision": False, "meta_scaling": "none"}),
     ("metadcseg", {"clean_supervision": False}),
     ("metadcseg", {"memory": "none", "meta_every": 1}),
-    ("metadcseg", {"memory": "persistent", "normalisation": "batch"}),
-    ("metadcseg", {"memory": "persistent", "normalisation": "complementary"}),
+    ("metadcseg", {"memory": "persistent", "normalization": "batch"}),
+    ("metadcseg", {"memory": "persistent", "normalization": "complementary"}),
     (
         "metadcseg",
         {
@@ -44,8 +44,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
             "cross_fit": False,
         },
     ),
-    ("metadcseg", {"memory": "persistent", "meta_scaling": "none", "doubt": 0.5}),
-    ("metadcseg", {"pseudo_labels": "current", "doubt": 0.5}),
+    ("metadcseg", {"memory": "persistent", "meta_scaling": "none", "min_runner_up_probability": 0.5}),
+    ("metadcseg", {"pseudo_labels": "current", "min_runner_up_probability": 0.5}),
     ("metadcseg", {"regions": "per_class"}),
     ("metadcseg", {"tau": 0.7}),
     ("metadcseg", {"detach_boundary_weights": False}),
@@ -77,7 +77,7 @@ def run(method: Any, state: MethodState, steps: range) -> list[StepReport]:
     reports = []
     for number in steps:
         state.updater.epoch = number // 2
-        gold = batch(100 + number) if method.declaration.needs_gold else None
+        gold = batch(100 + number) if method.info.needs_gold else None
         reports.append(method.step(state, batch(number, first=2 * (number % 2)), gold))
     return reports
 
@@ -113,7 +113,7 @@ def test_volumes_are_trained_on_in_patches(name: str, options: dict[str, Any]) -
     method, state = start(name, options, network, kept)
     for number in range(3):
         state.updater.epoch = number // 2
-        gold = volume_batch(100 + number) if method.declaration.needs_gold else None
+        gold = volume_batch(100 + number) if method.info.needs_gold else None
         report = method.step(state, volume_batch(number), gold)
         assert all(value.isfinite() for value in report.scalars.values())
         if report.maps is not None:
@@ -121,7 +121,7 @@ def test_volumes_are_trained_on_in_patches(name: str, options: dict[str, Any]) -
     assert not same(network, tiny_network(axes=3))
     assert method.predict(state, volume_batch(9).images).shape == (2, CLASSES, SIZE // 2, SIZE, SIZE)
     maps = state.parts.get("weights")
-    if isinstance(maps, PersistentWeights) and options.get("meta", True):
+    if isinstance(maps, PixelWeights) and options.get("meta", True):
         moved = (kept.open("alpha").read([0])[0] != 0).flatten(1).any(dim=1)
         assert moved.tolist() == [False] * 6 + [True] * 8 + [False] * 2
 
@@ -133,10 +133,10 @@ def test_full_trust_changes_no_bit(name: str, options: dict[str, Any]) -> None:
         method, state = start(name, options, network)
         for number in range(3):
             state.updater.epoch = number // 2
-            gold = batch(100 + number) if method.declaration.needs_gold else None
+            gold = batch(100 + number) if method.info.needs_gold else None
             noisy = batch(number)
-            trust = torch.ones(noisy.labels.shape) if trusted else None
-            method.step(state, replace(noisy, trust=trust), gold)
+            label_confidence = torch.ones(noisy.labels.shape) if trusted else None
+            method.step(state, replace(noisy, label_confidence=label_confidence), gold)
     assert same(*twins)
 
 
@@ -146,15 +146,17 @@ def test_a_label_without_trust_changes_nothing(name: str, options: dict[str, Any
         pytest.skip("the upper bound trains on references, whose trust nobody asks for")
     twins = [tiny_network(), tiny_network()]
     other = tiny_network()
-    for network, value, trust in zip((*twins, other), (0, 2, 2), (0.0, 0.0, 1.0), strict=True):
+    for network, value, label_confidence in zip((*twins, other), (0, 2, 2), (0.0, 0.0, 1.0), strict=True):
         method, state = start(name, options, network)
         for number in range(2):
-            gold = batch(100 + number) if method.declaration.needs_gold else None
+            gold = batch(100 + number) if method.info.needs_gold else None
             noisy = batch(number)
             labels, known = noisy.labels.clone(), torch.ones(noisy.labels.shape)
-            known[:, 4:12, 4:12] = trust  # views shift labels by a few pixels: only the middle changes
+            known[:, 4:12, 4:12] = (
+                label_confidence  # datasets shift labels by a few pixels: only the middle changes
+            )
             labels[:, 7:9, 7:9] = value
-            method.step(state, replace(noisy, labels=labels, trust=known), gold)
+            method.step(state, replace(noisy, labels=labels, label_confidence=known), gold)
     assert same(*twins)
     assert not same(twins[0], other)
 
@@ -197,8 +199,8 @@ def test_saved_and_restored_mid_run_continues_identically(
             "method": state.state_dict(),
             "storage": kept.state_dict(),
             "network": network.state_dict(),
-            "averaged": updater.averaged.state_dict(),
-            "optimiser": updater.optimiser.state_dict(),
+            "ema_model": updater.ema_model.state_dict(),
+            "optimiser": updater.optimizer.state_dict(),
             "steps": updater.steps,
         },
         file,
@@ -212,8 +214,8 @@ def test_saved_and_restored_mid_run_continues_identically(
     again = storage(folder=tmp_path)
     _, resumed = start(name, options, other, again)
     again.load_state_dict(saved["storage"])
-    resumed.updater.averaged.load_state_dict(saved["averaged"])
-    resumed.updater.optimiser.load_state_dict(saved["optimiser"])
+    resumed.updater.ema_model.load_state_dict(saved["ema_model"])
+    resumed.updater.optimizer.load_state_dict(saved["optimiser"])
     resumed.load_state_dict(saved["method"])
     resumed.updater.steps = saved["steps"]
     run(method, resumed, range(3, 6))
@@ -232,7 +234,7 @@ def test_gold_is_read_only_where_it_is_declared(name: str, options: dict[str, An
     for gold in (Forbidden(), None):
         network = tiny_network()
         method, state = start(name, options, network)
-        if method.declaration.needs_gold:
+        if method.info.needs_gold:
             with pytest.raises(InputError if gold is None else AssertionError, match="gold"):
                 run_with(method, state, gold)
             return
@@ -260,7 +262,7 @@ def test_an_ignored_pixel_changes_nothing(name: str, options: dict[str, Any]) ->
                 one.labels[:, :4, 5:9] = IGNORE
                 one.images[:, :, :4, 5:9] = filler
                 one.edges[:, :4, 5:9] = float(filler > 0)
-            method.step(state, batches[0], batches[1] if method.declaration.needs_gold else None)
+            method.step(state, batches[0], batches[1] if method.info.needs_gold else None)
         networks.append(network)
     for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
@@ -276,9 +278,9 @@ def test_edges_may_be_missing_and_count_only_where_that_is_declared(
         method, state = start(name, options, network)
         for number in range(3):
             noisy = batch(number) if kept else replace(batch(number), edges=None)
-            method.step(state, noisy, batch(100 + number) if method.declaration.needs_gold else None)
+            method.step(state, noisy, batch(100 + number) if method.info.needs_gold else None)
         networks.append(network)
-    assert method.declaration.uses_edges or same(*networks)
+    assert method.info.uses_edges or same(*networks)
 
 
 @every_variant
@@ -291,7 +293,7 @@ def test_a_batch_without_foreground_gives_a_finite_loss(
     for number in range(2):
         noisy = batch(number)
         noisy.labels.fill_(label)
-        report = method.step(state, noisy, batch(100) if method.declaration.needs_gold else None)
+        report = method.step(state, noisy, batch(100) if method.info.needs_gold else None)
         assert report.scalars["loss"].isfinite()
     assert all(parameter.isfinite().all() for parameter in network.parameters())
 
@@ -300,7 +302,7 @@ def test_a_batch_without_foreground_gives_a_finite_loss(
 def test_a_batch_of_one_works(name: str, options: dict[str, Any]) -> None:
     network = tiny_network()
     method, state = start(name, options, network)
-    gold = batch(100, count=1) if method.declaration.needs_gold else None
+    gold = batch(100, count=1) if method.info.needs_gold else None
     assert method.step(state, batch(0, count=1), gold).scalars["loss"].isfinite()
     assert method.predict(state, batch(0, count=1).images).shape == (1, CLASSES, SIZE, SIZE)
 
@@ -324,7 +326,7 @@ def test_nobody_elses_state_moves(name: str, options: dict[str, Any]) -> None:
     method, state = start(name, options, network)
     network.module[1].eval()  # a part that its owner has frozen
     modes = [part.training for part in network.modules()]
-    averaged_modes = [part.training for part in state.updater.averaged.modules()]
+    averaged_modes = [part.training for part in state.updater.ema_model.modules()]
     before = world()
     run(method, state, range(2))
     with torch.no_grad():
@@ -332,7 +334,7 @@ def test_nobody_elses_state_moves(name: str, options: dict[str, Any]) -> None:
     probabilities = method.predict(state, batch(0).images)
     assert world() == before
     assert [part.training for part in network.modules()] == modes
-    assert [part.training for part in state.updater.averaged.modules()] == averaged_modes
+    assert [part.training for part in state.updater.ema_model.modules()] == averaged_modes
     assert torch.equal(probabilities, run_without_grad)
 
 
@@ -366,14 +368,14 @@ def test_declared_passes_are_the_work_done(name: str, options: dict[str, Any]) -
     network = tiny_network(depth=8)
     method, state = start(name, options, network)
     state.updater.epoch = 1  # after any warm-up
-    gold = batch(100) if method.declaration.needs_gold else None
+    gold = batch(100) if method.info.needs_gold else None
     measured = flops(network, method, state, batch(0), gold)
-    assert measured == pytest.approx(method.declaration.passes, rel=0.1)
+    assert measured == pytest.approx(method.info.passes, rel=0.1)
 
 
 @every_variant
 def test_declaration_and_options_agree(name: str, options: dict[str, Any]) -> None:
-    declaration = create_method(name, **options).declaration
+    declaration = create_method(name, **options).info
     assert declaration.needs_gold or not declaration.supervises_gold
     assert declaration.networks == 1
     assert declaration.labels == ("truth" if options.get("labels") == "clean" else "given")

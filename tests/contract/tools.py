@@ -36,8 +36,8 @@ class PlainUpdater:
         self.gold_images = 4
         self.gold_batch = 8
         self.network = network
-        self.averaged = copy.deepcopy(network)
-        self.optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+        self.ema_model = copy.deepcopy(network)
+        self.optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
 
     @property
     def lr(self) -> float:
@@ -50,11 +50,11 @@ class PlainUpdater:
         return dict(tensors)
 
     def step(self) -> None:
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         self.steps += 1
         with torch.no_grad():
-            for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+            for mean, value in zip(self.ema_model.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 0.5)
 
 

@@ -52,9 +52,9 @@ def other_size(folder):
     return "size-mismatch", ["case03.png is 20 x 24", "10 x 12", "export the mask"]
 
 
-def colour_mask(folder):
+def color_mask(folder):
     save(folder / "masks" / "case03.png", picture(3))
-    return "mask-unreadable", ["masks/case03.png is in colour", "save it as a grey PNG"]
+    return "mask-unreadable", ["masks/case03.png is in color", "save it as a gray PNG"]
 
 
 def deep_mask(folder):
@@ -80,7 +80,7 @@ def split_patient(folder):
     return "group-split", ["splits.csv, line 3", "group 'P0'", "give all its cases one role"]
 
 
-BROKEN = [no_masks, missing_mask, truncated_image, truncated_mask, other_size, colour_mask, deep_mask]
+BROKEN = [no_masks, missing_mask, truncated_image, truncated_mask, other_size, color_mask, deep_mask]
 BROKEN += [empty_gold, empty_gold_list, split_patient]
 
 

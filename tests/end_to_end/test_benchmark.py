@@ -139,7 +139,7 @@ def test_one_run_fails_and_the_others_go_on(sets, tmp_path):
         "wrong": {"method": "metadcseg"},  # wants the average network, of which there is none
         "right, too": ROWS["noisy + gold"],
     }
-    training = {"size": 32, "batch": 4, "gold_batch": 2, "epochs": 3, "figure_every": 0, "average": 0}
+    training = {"size": 32, "batch": 4, "gold_batch": 2, "epochs": 3, "figure_every": 0, "ema_decay": 0}
     options = {"network": {"width": 4}, "training": training}
     file = write_grid(
         tmp_path, sets.clean, rows=rows, seeds=[0], options=options, partial="failures are asked about"
@@ -149,7 +149,7 @@ def test_one_run_fails_and_the_others_go_on(sets, tmp_path):
     tasks = told(tmp_path / "out")
     failed = [task for task in tasks.values() if task["status"] == "failed"]
     assert [task["row"] for task in failed] == ["wrong"]
-    assert "training.average" in failed[0]["error"]
+    assert "training.ema_decay" in failed[0]["error"]
     assert "wrong/seed-0 failed: " in result.err
     (at_once,) = [line for line in result.err.splitlines() if "wrong/seed-0 failed (" in line]
     assert at_once.endswith(failed[0]["error"])  # not at the end of a long grid alone

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.end_to_end.tools import TINY, cli, refused
-from tests.unit.training.helpers import make_set, run
+from tests.unit.training.workers import make_set, run
 
 from metadcseg.data.store.layout import chunk_file
 from metadcseg.errors import InputError
@@ -25,11 +25,11 @@ from metadcseg.training.run.identity import settings_digest
 EVERY_STEP = ("--metadcseg.meta_every", "1", "--metadcseg.memory", "persistent")
 METHODS = {
     "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
-    "linearised": (
+    "linearized": (
         *EVERY_STEP,
         "--metadcseg.virtual_step",
-        "linearised",
-        "--metadcseg.normalisation",
+        "linearized",
+        "--metadcseg.normalization",
         "batch",
     ),
     "exact": (
@@ -109,7 +109,7 @@ def vector(state, part):
 
 def assert_close(one, two, part, bound):
     first, second = vector(one, part), vector(two, part)
-    assert first.isnan().equal(second.isnan())  # a centre of a region that was never seen
+    assert first.isnan().equal(second.isnan())  # a center of a region that was never seen
     first, second = first.nan_to_num(), second.nan_to_num()
     assert first.norm() > 0
     assert (first - second).norm() <= bound * first.norm(), (first - second).norm() / first.norm()
@@ -124,7 +124,7 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
         assert ("2 x cpu" in result.err) == (devices == 2)
     (one, journal), (two, other) = (ending(tmp_path / devices) for devices in ("1", "2"))
     assert_close(one, two, "/network", 1e-5)  # four steps in float32; measured 1e-7
-    assert_close(one, two, "/updater/averaged", 1e-5)
+    assert_close(one, two, "/updater/ema_model", 1e-5)
     if name == "shared":
         assert_close(one, two, "/method/parts/weights", 1e-3)
     elif name not in ("supervised", "l2b"):
@@ -260,7 +260,7 @@ def test_more_devices_than_the_machine_has(disks, tmp_path):
 def test_two_gpus_do_what_one_does(disks, tmp_path):
     for devices in (1, 2):
         out = tmp_path / str(devices)
-        words = command(disks, out, *METHODS["linearised"], "--devices", devices, "--accelerator", "cuda")
+        words = command(disks, out, *METHODS["linearized"], "--devices", devices, "--accelerator", "cuda")
         assert cli(*words).status == 0
     (one, _), (two, _) = (ending(tmp_path / devices) for devices in ("1", "2"))
     assert_close(one, two, "/network", 1e-3)

@@ -32,10 +32,10 @@ def folder(tmp_path_factory):
         save(root / f"images/{number:02d}.png", image)
         save(root / f"masks/{number:02d}.png", mask)
     (root / "gold.txt").write_text("00\n01\n")
-    trust = np.full((40, 40), 255, np.uint8)
-    trust[:20] = 60
-    save(root / "trust/07.png", trust)
-    (root / "trust.csv").write_text("id,trust\n08,0.5\n")
+    label_confidence = np.full((40, 40), 255, np.uint8)
+    label_confidence[:20] = 60
+    save(root / "label_confidence/07.png", label_confidence)
+    (root / "label_confidence.csv").write_text("id,label_confidence\n08,0.5\n")
     return root
 
 
@@ -74,9 +74,9 @@ def test_noise_leaves_ignored_pixels_and_trust_alone(run):
     clean, noisy = (PreparedSet.open(place / name) for name in ("set", "noisy"))
     for before, after in zip(clean.cases, noisy.cases, strict=True):
         assert np.array_equal(clean.label(before) == 255, noisy.label(after) == 255)
-        assert before.has_trust == after.has_trust
-        if before.has_trust:
-            assert np.array_equal(clean.trust(before), noisy.trust(after))
+        assert before.has_label_confidence == after.has_label_confidence
+        if before.has_label_confidence:
+            assert np.array_equal(clean.label_confidence(before), noisy.label_confidence(after))
     assert noisy.regions == {"low": [1, 2], "most": [1, 2, 3, 4]}
 
 

@@ -117,8 +117,8 @@ def test_evaluate_other_splits_and_sets(run, sets):
 def test_predict_new_images_of_any_size_and_format(run, tmp_path):
     new, out = tmp_path / "new", tmp_path / "masks"
     files = {
-        save(new / "grey.png", gradient(40, 28)): (40, 28),
-        save(new / "colour.jpg", gradient(33, 50, 3)): (33, 50),
+        save(new / "gray.png", gradient(40, 28)): (40, 28),
+        save(new / "color.jpg", gradient(33, 50, 3)): (33, 50),
         save(new / "deep.tif", gradient(61, 20, scale=200, dtype=np.uint16)): (61, 20),
         save(new / "tiny.png", gradient(7, 9, 3)): (7, 9),
     }
@@ -132,15 +132,15 @@ def test_predict_new_images_of_any_size_and_format(run, tmp_path):
         assert set(np.unique(mask)) <= {0, 255}
         assert pixels(out / "overlays" / f"{file.stem}.png").shape == (*size, 3)
     alone = tmp_path / "alone"
-    done("predict", run, new / "grey.png", "--out", alone)
-    assert (alone / "grey.png").read_bytes() == (out / "grey.png").read_bytes()
+    done("predict", run, new / "gray.png", "--out", alone)
+    assert (alone / "gray.png").read_bytes() == (out / "gray.png").read_bytes()
 
 
 def test_training_learns(sets, tmp_path):
     """Scores that a network which learns nothing, or answers with one class, does not reach."""
     folder = tmp_path / "run"
     words = ("--method", "supervised", "--supervised.labels", "clean", "--network.width", "4")
-    done(*train(sets.noisy, folder, *words, "--training.clip", "2", "--training.average", "0.8", epochs=20))
+    done(*train(sets.noisy, folder, *words, "--training.clip", "2", "--training.ema_decay", "0.8", epochs=20))
     record = done("evaluate", folder, "--json").json
     cases = PreparedSet.open(sets.clean).select("test")
     masks = [PreparedSet.open(sets.clean).label(case) for case in cases]

@@ -39,7 +39,7 @@ def of_kvasir(root):
     for number in (20, 21):
         shutil.copy(KVASIR / "train" / "images" / f"{number}.jpg", new)
     with Image.open(new / "20.jpg") as image:
-        image.resize((100, 77)).convert("L").save(new / "grey.png")
+        image.resize((100, 77)).convert("L").save(new / "gray.png")
 
 
 def test_kvasir_is_checked_where_it_is_prepared(tmp_path):
@@ -60,7 +60,7 @@ def test_from_a_folder_to_masks_of_new_images(tmp_path, made):
     checked = done("check", folder, "--json").json
     assert checked["ok"]
     assert sum(checked["cases"].values()) == 12
-    assert "mask-grey-levels" in {finding["code"] for finding in checked["findings"]}  # JPEG masks, and said
+    assert "mask-gray-levels" in {finding["code"] for finding in checked["findings"]}  # JPEG masks, and said
 
     report = done("prepare", folder, "--out", prepared, "--json").json
     assert report["cases"] == checked["cases"]

@@ -109,7 +109,7 @@ def test_the_page_in_a_browser(page, tmp_path):
 @needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_stands_out_from_its_background(page, tmp_path, dark):
-    """WCAG AA: 4.5 to 1 for every colour of text, against the nearest background that is painted."""
+    """WCAG AA: 4.5 to 1 for every color of text, against the nearest background that is painted."""
     script = """
     (() => {
       const parse = c => c.match(/[\\d.]+/g).map(Number);

@@ -131,7 +131,7 @@ def flat(tree, name=""):
 
 
 def bits(leaf):
-    """Return what can be compared: of a tensor its bytes, since a centre that was never seen is NaN."""
+    """Return what can be compared: of a tensor its bytes, since a center that was never seen is NaN."""
     if not isinstance(leaf, torch.Tensor):
         return leaf
     return leaf.dtype, leaf.shape, leaf.detach().contiguous().numpy().tobytes()

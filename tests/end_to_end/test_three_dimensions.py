@@ -20,7 +20,7 @@ SOLID = (
         "1",
         "--training.clip",
         "1",
-        "--training.average",
+        "--training.ema_decay",
         "0.5",
     ),
 )

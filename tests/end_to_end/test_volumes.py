@@ -138,7 +138,7 @@ def test_a_bad_volume_is_named_and_the_others_are_done(folder, run, tmp_path):
     [
         (("--axis", "w"), ("--axis", "'w'")),
         (("--pixel", "much"), ("--pixel must be a size",)),
-        (("--normalise", "zscor"), ("zscore",)),
+        (("--normalize", "zscor"), ("zscore",)),
         (("--spacing", "1"), ("--spacing does not belong",)),
     ],
 )
@@ -166,7 +166,7 @@ def test_cutting_otherwise_is_recorded_and_repeated(folder, tmp_path):
         "2",
         "--crop",
         "content",
-        "--normalise",
+        "--normalize",
         "percentile",
         "--empty",
         "drop",
@@ -277,8 +277,8 @@ def test_four_digits_may_be_the_number_of_a_patient(folder, run, tmp_path):
 
 def test_a_set_that_was_cut_otherwise_is_refused(folder, run, tmp_path):
     words = ("prepare", folder, "--edges", "none", "--out")
-    done(*words, tmp_path / "other", "--normalise", "percentile", "--empty", "drop")
-    says = ("normalise: zscore there, percentile here", "same options")
+    done(*words, tmp_path / "other", "--normalize", "percentile", "--empty", "drop")
+    says = ("normalize: zscore there, percentile here", "same options")
     refused("evaluate", run, "--data", tmp_path / "other", says=says)
     done(*words, tmp_path / "dropped", "--empty", "drop")  # which changes no slice of the test cases
     done("evaluate", run, "--data", tmp_path / "dropped")

@@ -118,8 +118,8 @@ def gradient(height, width, channels=1, scale=1, dtype=np.uint8):
     """Return an image that the network has never seen: a bright blob on a slope, (H, W[, 3])."""
     y, x = np.mgrid[:height, :width]
     blob = 120 * np.exp(-((y - height / 2) ** 2 + (x - width / 3) ** 2) / (height * width / 12))
-    grey = (scale * (40 + 80 * x / width + blob)).astype(dtype)
-    return grey if channels == 1 else np.stack([grey, grey // 2, 255 - grey], axis=2)
+    gray = (scale * (40 + 80 * x / width + blob)).astype(dtype)
+    return gray if channels == 1 else np.stack([gray, gray // 2, 255 - gray], axis=2)
 
 
 def save(path, array, **options):

@@ -50,7 +50,7 @@ def exact(network, noisy, gold, pseudo, weights, lr):
     return torch.autograd.grad(mean_loss(logits(network, ahead, gold.images), gold.labels), [alpha, beta])
 
 
-def linearised(network, noisy, gold, pseudo, weights, lr):
+def linearized(network, noisy, gold, pseudo, weights, lr):
     """The same with the gold gradient where the network stands."""
     alpha, beta = weights.alpha.clone().requires_grad_(), weights.beta.clone().requires_grad_()
     start = leaves(network)

@@ -13,7 +13,7 @@ class Answer(NamedTuple):
 
 
 class Small(nn.Module):
-    """Two convolutions with a normalisation between them, and a head."""
+    """Two convolutions with a normalization between them, and a head."""
 
     def __init__(self, norm="group", activation=F.leaky_relu, dropout=0.0, channels=2, classes=3):
         super().__init__()

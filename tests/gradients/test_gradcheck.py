@@ -6,9 +6,9 @@ from torch.autograd import gradcheck
 
 from metadcseg.algorithm.boundary import (
     boundary_weights,
-    decompose,
-    dynamic_centre_distance,
-    region_centres,
+    decompose_regions,
+    dynamic_center_distance,
+    region_centers,
 )
 from metadcseg.algorithm.meta_weights import pseudo_labels, weighted_pixel_loss
 from metadcseg.algorithm.objective import total_objective
@@ -21,7 +21,7 @@ LABELS = torch.randint(0, 3, (2, 4, 4), generator=GENERATOR)
 LABELS[0, 0, :3] = torch.tensor([0, 1, IGNORE])
 FEATURES = torch.randn(2, 3, 4, 4, generator=GENERATOR, dtype=torch.float64)
 GAMMA = torch.rand(2, 4, 4, generator=GENERATOR, dtype=torch.float64) + 0.1
-REGIONS = decompose(torch.rand(2, 4, 4, generator=GENERATOR, dtype=torch.float64), tau=0.7)
+REGIONS = decompose_regions(torch.rand(2, 4, 4, generator=GENERATOR, dtype=torch.float64), tau=0.7)
 
 
 def leaf(tensor):
@@ -29,8 +29,8 @@ def leaf(tensor):
 
 
 def weights(features, gamma=GAMMA):
-    centres = region_centres(features, gamma, REGIONS, None, min_pixels=1)
-    return boundary_weights(dynamic_centre_distance(features, centres), REGIONS.boundary, 0.9)
+    centers = region_centers(features, gamma, REGIONS, None, min_pixels=1)
+    return boundary_weights(dynamic_center_distance(features, centers), REGIONS.boundary, 0.9)
 
 
 def test_regions_of_the_example_are_all_there():
@@ -58,9 +58,9 @@ def test_weighted_loss_towards_logits_and_weights():
     )
 
 
-def test_distance_through_its_centres():
+def test_distance_through_its_centers():
     assert gradcheck(
-        lambda h: dynamic_centre_distance(h, region_centres(h, GAMMA, REGIONS, None, min_pixels=1)),
+        lambda h: dynamic_center_distance(h, region_centers(h, GAMMA, REGIONS, None, min_pixels=1)),
         (leaf(FEATURES),),
     )
 

@@ -45,7 +45,7 @@ def relative(got, expected):
 
 def compare(network, tolerance, **how):
     noisy, gold, pseudo, weights = task(network, **how)
-    for virtual, reference in (("exact", slow.exact), ("linearised", slow.linearised)):
+    for virtual, reference in (("exact", slow.exact), ("linearized", slow.linearized)):
         got = meta_gradients(network, noisy, gold, pseudo, weights, lr=LR, virtual=virtual)
         alpha, beta = reference(network, noisy, gold, pseudo, weights, LR)
         assert relative(got.gradients.alpha, alpha) <= tolerance
@@ -133,7 +133,7 @@ def test_flipped_views_work():
             pseudo,
             weights,
             lr=LR,
-            virtual="linearised",
+            virtual="linearized",
         ).gradients.alpha
         for images in (view, view.contiguous())
     )
@@ -162,7 +162,7 @@ def test_equal_to_finite_differences(norm):
     assert loss_at(ignored, 1.0, 1.0) == loss_at(ignored, 0.0, 0.0)
 
 
-@pytest.mark.parametrize("virtual", ["exact", "linearised"])
+@pytest.mark.parametrize("virtual", ["exact", "linearized"])
 def test_equal_to_the_closed_form_of_a_linear_model(virtual):
     network = seeded(Linear)
     noisy, gold, pseudo, weights = task(network, size=4)

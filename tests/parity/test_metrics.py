@@ -126,7 +126,7 @@ def test_deepmind_agrees_on_a_moved_square(deepmind):
 
 @pytest.mark.parametrize("seed", CASES)
 def test_deepmind_is_close_elsewhere(deepmind, seed):
-    """Its contour runs between pixel centres and is weighed by length: a pixel of difference, about."""
+    """Its contour runs between pixel centers and is weighed by length: a pixel of difference, about."""
     prediction, reference = blobs(seed, shape=(64, 64))
     score = score_masks(prediction, reference)
     hd, hd95, nsd = deepmind(prediction, reference, (1.0, 1.0), tolerance=1.0)

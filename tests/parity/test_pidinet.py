@@ -1,7 +1,7 @@
-"""Our PiDiNet with the published weights against the published edge maps, within 2 grey levels everywhere.
+"""Our PiDiNet with the published weights against the published edge maps, within 2 gray levels everywhere.
 
 The published maps were made from pictures decoded by the Independent JPEG Group's libjpeg 7 or newer, which stretches
-colour by the inverse cosine transform; libjpeg-turbo (Pillow) interpolates. The network is so sensitive to colour that
+color by the inverse cosine transform; libjpeg-turbo (Pillow) interpolates. The network is so sensitive to color that
 this alone moves single pixels by up to 64 levels. So the exact comparison decodes with jpeglib, which has both.
 """
 
@@ -42,7 +42,7 @@ def test_edge_maps_are_the_published_ones(detector, name):
     found, theirs = detector.find(image).astype(int), published(name)
     assert found.shape == theirs.shape
     assert theirs.max() > 200
-    assert np.abs(found - theirs).max() <= 1  # we round to grey levels, they cut off
+    assert np.abs(found - theirs).max() <= 1  # we round to gray levels, they cut off
     assert ((found - theirs) >= 0).mean() > 0.9999
 
 

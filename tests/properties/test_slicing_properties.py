@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
-from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.errors import InputError
 
 
@@ -36,7 +36,7 @@ def test_labels_come_back_exactly(shape, axis, seed):
     assert stack.shape == (*slices.shape, 2)
     assert stack.dtype == np.float16
     assert np.array_equal(placement.restore(_one_hot(slices)), labels.array)
-    assert Placement.from_dict(placement.to_dict()) == placement
+    assert SliceGeometry.from_dict(placement.to_dict()) == placement
 
 
 @given(st.sampled_from("xyz"), st.integers(0, 2**31))
@@ -71,7 +71,7 @@ def test_the_thickest_axis_is_cut_and_the_last_of_equals():
 
 
 @pytest.mark.parametrize("options", [{"pixel": 1.0}, {"axis": "axial"}])
-def test_millimetres_and_planes_need_a_known_grid(options):
+def test_millimeters_and_planes_need_a_known_grid(options):
     volume = Volume(np.ones((3, 4, 5, 1)), _grid((3, 4, 5), known=False))
     with pytest.raises(InputError, match="the file does not say"):
         cut(volume, SliceOptions(**options))
@@ -79,7 +79,7 @@ def test_millimetres_and_planes_need_a_known_grid(options):
 
 @pytest.mark.parametrize(
     "options",
-    [{"axis": "w"}, {"pixel": 0.0}, {"pixel": float("nan")}, {"normalise": "window:3,1"}, {"crop": "yes"}],
+    [{"axis": "w"}, {"pixel": 0.0}, {"pixel": float("nan")}, {"normalize": "window:3,1"}, {"crop": "yes"}],
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(InputError, match="--"):
@@ -93,21 +93,21 @@ def test_values_are_brought_to_one_scale():
     zscore = cut(volume, SliceOptions())[0].astype(np.float64)
     assert abs(zscore.mean()) < 1e-3
     assert abs(zscore.std() - 1) < 1e-3
-    nonzero = cut(volume, SliceOptions(normalise="nonzero"))[0].astype(np.float64)
+    nonzero = cut(volume, SliceOptions(normalize="nonzero"))[0].astype(np.float64)
     content = nonzero[2:4, 2:4, 2:4]
     assert nonzero[0].max() == 0
     assert abs(content.mean()) < 1e-3
     assert abs(content.std() - 1) < 1e-3
-    window = cut(volume, SliceOptions(normalise="window:50,103"))[0]
+    window = cut(volume, SliceOptions(normalize="window:50,103"))[0]
     assert window.min() == -1
     assert window.max() == 1
-    assert np.array_equal(np.moveaxis(image, 2, 0), cut(volume, SliceOptions(normalise="none"))[0])
+    assert np.array_equal(np.moveaxis(image, 2, 0), cut(volume, SliceOptions(normalize="none"))[0])
 
 
 @pytest.mark.parametrize(("value", "sentence"), [(np.nan, "NaN"), (1e6, "16 bits")])
 def test_values_that_cannot_be_stored_are_refused(value, sentence):
     with pytest.raises(InputError, match=sentence):
-        cut(Volume(np.full((2, 2, 2, 1), value), _grid((2, 2, 2))), SliceOptions(normalise="none"))
+        cut(Volume(np.full((2, 2, 2, 1), value), _grid((2, 2, 2))), SliceOptions(normalize="none"))
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as arrays
 from metadcseg.data import ROLES, PreparedSet, SetWriter
 from metadcseg.data.loading.augmentation import AugmentOptions, draw_warp
 from metadcseg.data.loading.batches import epoch_batches
-from metadcseg.data.loading.dataset import TrainingView
-from metadcseg.data.loading.input_grid import normalise
+from metadcseg.data.loading.dataset import SegmentationDataset
+from metadcseg.data.loading.input_grid import normalize
 from metadcseg.errors import InputError
 from metadcseg.warp import Warp
 
@@ -99,7 +99,9 @@ def test_batches_do_not_depend_on_where_one_starts(count, batch, start, steps, e
         rng = np.random.default_rng(0)
         images = rng.integers(0, 99, (count, 6, 6, 1)).astype(np.uint8)
         cases = {str(number): case | {"image": image} for number, image in enumerate(images)}
-        view = TrainingView(_write(Path(folder) / "set", cases), "gold", 8, augment=AugmentOptions(), seed=1)
+        view = SegmentationDataset(
+            _write(Path(folder) / "set", cases), "gold", 8, augment=AugmentOptions(), seed=1
+        )
         whole = list(epoch_batches(view, epoch=epoch, batch=batch, steps=steps))
         rest = list(epoch_batches(view, epoch=epoch, batch=batch, start=start, steps=steps))
     assert len(whole) == (-(-count // batch) if steps is None else steps)
@@ -114,8 +116,8 @@ def test_batches_do_not_depend_on_where_one_starts(count, batch, start, steps, e
 @given(
     image=arrays.arrays(np.float32, (4, 5, 2), elements=st.floats(-(2.0**99), 2.0**99, width=32)),
 )
-def test_a_normalised_image_is_always_finite(image):
-    values = normalise(image)
+def test_a_normalized_image_is_always_finite(image):
+    values = normalize(image)
     assert np.isfinite(values).all()
     assert np.abs(values.mean(axis=(0, 1), dtype=np.float64)).max() < 1e-5
 

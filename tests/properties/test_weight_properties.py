@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from metadcseg.algorithm.boundary import decompose
-from metadcseg.algorithm.meta_weights import PixelGradients, normalise_weights, update_weights
+from metadcseg.algorithm.boundary import decompose_regions
+from metadcseg.algorithm.meta_weights import PixelGradients, normalize_weights, update_weights
 from metadcseg.tensors import WeightMaps
 
 SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
@@ -40,9 +40,9 @@ def test_updated_weights_are_finite_and_not_negative(alpha, beta, down, up, vali
 
 @SETTINGS
 @given(TRUST, TRUST, MASKS, st.sampled_from(["image", "batch", "complementary"]))
-def test_normalised_weights_average_one_over_what_counts(alpha, beta, valid, mode):
+def test_normalized_weights_average_one_over_what_counts(alpha, beta, valid, mode):
     alpha, beta, valid = tensors(alpha, beta, valid)
-    got = normalise_weights(WeightMaps(alpha, beta), mode, valid)
+    got = normalize_weights(WeightMaps(alpha, beta), mode, valid)
     assert got.gamma.isfinite().all()
     assert (got.alpha >= 0).all()
     assert (got.beta >= 0).all()
@@ -68,13 +68,13 @@ def test_normalised_weights_average_one_over_what_counts(alpha, beta, valid, mod
 )
 def test_regions_cover_the_valid_pixels_and_overlap_in_edges_only(probability, edges, valid, threshold):
     probability, edges, valid = tensors(probability, edges, valid)
-    got = decompose(probability, edges=edges, valid=valid, **threshold)
+    got = decompose_regions(probability, edges=edges, valid=valid, **threshold)
     assert not (got.foreground & got.background).any()
     assert torch.equal(got.foreground | got.background | got.boundary, valid)
     assert not (got.boundary & (got.foreground | got.background) & ~edges).any()
     assert (got.boundary | ~(edges & valid)).all()
     if "ratio" in threshold:
-        band = decompose(probability, valid=valid, **threshold).boundary
+        band = decompose_regions(probability, valid=valid, **threshold).boundary
         allowed = (threshold["ratio"] * valid.sum(dim=(1, 2))).round()
         assert (band.sum(dim=(1, 2)) <= allowed).all()
         for i in range(len(band)):  # nothing outside is less certain than anything inside

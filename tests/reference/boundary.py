@@ -27,7 +27,7 @@ def most_uncertain(probability, count):
     return set(ranked[:count])
 
 
-def centre(features, gamma, region, default, minimum):
+def center(features, gamma, region, default, minimum):
     """Eq. 10 and 47: features (D, H, W), gamma (H, W), region a set of (h, w)."""
     if len(region) < minimum:
         return default
@@ -45,7 +45,7 @@ def norm(vector):
 
 
 def distance(feature, foreground, background, boundary, epsilon, maximum=math.inf):
-    """Eq. 11, clipped by eq. 46 where a maximum is given: one pixel's feature and three centres, all (D,)."""
+    """Eq. 11, clipped by eq. 46 where a maximum is given: one pixel's feature and three centers, all (D,)."""
     product = norm(feature - foreground) * norm(feature - background)
     return min(product / (norm(feature - boundary) + epsilon), maximum)
 

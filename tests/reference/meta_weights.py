@@ -109,7 +109,7 @@ def root_mean_square(gradient_alpha, gradient_beta, valid):
     return math.sqrt(sum(squares) / len(squares))
 
 
-def normalised(alpha, beta):
+def normalized(alpha, beta):
     """Eq. 24 as printed, one image: the weights sum to one."""
     z = 0.0
     for pixel in np.ndindex(alpha.shape):

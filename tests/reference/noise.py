@@ -53,7 +53,7 @@ def dilated(mask, size):
 
 
 def ellipse(mask):
-    """Eq. 19 in exact fractions; over an axis of length 0 only the centre fits."""
+    """Eq. 19 in exact fractions; over an axis of length 0 only the center fits."""
     ys = [h for h, row in enumerate(mask) for value in row if value]
     xs = [w for row in mask for w, value in enumerate(row) if value]
     y_c, x_c = Fraction(min(ys) + max(ys), 2), Fraction(min(xs) + max(xs), 2)

@@ -23,7 +23,7 @@ def components(mask):
 
 
 def square(mask, h, w, reach):
-    """The values of a centred square; pixels beyond the image are no values."""
+    """The values of a centerd square; pixels beyond the image are no values."""
     return [
         mask[i][j]
         for i in range(max(0, h - reach), min(len(mask), h + reach + 1))
@@ -122,7 +122,7 @@ def simplified(points, tolerance):
 
 
 def inside(polygon, h, w):
-    """Even-odd: how many sides lie to the left of a pixel's centre, in its row."""
+    """Even-odd: how many sides lie to the left of a pixel's center, in its row."""
     left = 0
     for k, (y, x) in enumerate(polygon):
         v, u = polygon[(k + 1) % len(polygon)]

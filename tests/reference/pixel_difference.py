@@ -23,7 +23,7 @@ def central(image, weights, row, column):
 
 
 def angular(image, weights, row, column):
-    """Each of the eight neighbours minus the next one, clockwise."""
+    """Each of the eight neighbors minus the next one, clockwise."""
     total = 0.0
     for number, (down, right) in enumerate(NEIGHBOURS):
         next_down, next_right = NEIGHBOURS[(number + 1) % 8]

@@ -20,7 +20,7 @@ def sources(y, x, height, width):
 
 
 def resized(image, height, width):
-    """Bilinear, pixel centres at halves."""
+    """Bilinear, pixel centers at halves."""
     rows, columns = image.shape
     out = np.zeros((height, width))
     for i in range(height):
@@ -72,7 +72,7 @@ def views(image, zoom_in, zoom_out, axes):
 
 
 def back_from_zoom_in(view, m):
-    """Shrunk to where it belongs; 0 for pixels whose centre the view does not show."""
+    """Shrunk to where it belongs; 0 for pixels whose center the view does not show."""
     height, width = view.shape
     out = np.zeros((height, width))
     for i in range(height):

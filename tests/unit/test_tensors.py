@@ -5,7 +5,7 @@ import torch
 
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_over_pixels
-from metadcseg.tensors import IGNORE, Batch, Joint, WeightMaps, check_shape
+from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize, WeightMaps, check_shape
 from metadcseg.warp import Warp
 
 
@@ -82,14 +82,18 @@ def test_check_shape_knows_any_and_exact_sizes(shape):
 def test_parts_of_a_batch_average_to_its_mean():
     labels = torch.tensor([[[0, 1, IGNORE]], [[1, IGNORE, IGNORE]]])
     maps = torch.tensor([[[1.0, 3.0, 9.0]], [[8.0, 9.0, 9.0]]])
-    joint = Joint(torch.tensor(3 / 2), 2 / 2)
+    shard_of = GlobalBatchSize(torch.tensor(3 / 2), 2 / 2)
     means = []
     for row in range(2):
         own = Batch(
-            torch.zeros(1, 1, 1, 3), labels[row : row + 1], torch.tensor([row]), Warp.identity(1), joint=joint
+            torch.zeros(1, 1, 1, 3),
+            labels[row : row + 1],
+            torch.tensor([row]),
+            Warp.identity(1),
+            shard_of=shard_of,
         )
-        means.append(mean_over_pixels(maps[row : row + 1], own.labels, own.whole.pixels))
-    whole = Batch(torch.zeros(2, 1, 1, 3), labels, torch.arange(2), Warp.identity(2)).whole
+        means.append(mean_over_pixels(maps[row : row + 1], own.labels, own.global_batch_size.pixels))
+    whole = Batch(torch.zeros(2, 1, 1, 3), labels, torch.arange(2), Warp.identity(2)).global_batch_size
     assert (whole.pixels, whole.images) == (3, 2)
     assert torch.stack(means).mean() == 4.0 == mean_over_pixels(maps, labels, whole.pixels)
 
@@ -97,4 +101,4 @@ def test_parts_of_a_batch_average_to_its_mean():
 def test_a_batch_without_valid_pixels_has_means_of_zero():
     nothing = torch.full((1, 1, 2), IGNORE)
     batch = Batch(torch.zeros(1, 1, 1, 2), nothing, torch.arange(1), Warp.identity(1))
-    assert mean_over_pixels(torch.ones(1, 1, 2), nothing, batch.whole.pixels) == 0
+    assert mean_over_pixels(torch.ones(1, 1, 2), nothing, batch.global_batch_size.pixels) == 0

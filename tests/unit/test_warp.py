@@ -96,11 +96,11 @@ def test_a_shift_by_whole_pixels_round_trips_where_it_is_seen():
 def test_per_pixel_maps_round_trip_through_a_rotation():
     angle = math.radians(10.0)
     turn = warp([[math.cos(angle), -math.sin(angle), 0.0], [math.sin(angle), math.cos(angle), 0.0]])
-    trust = torch.linspace(0, 1, 32).view(1, 1, 1, 32).expand(1, 1, 32, 32).contiguous()
-    back = turn.inverse().apply(turn.apply(trust, "nearest", fill=-1.0), "nearest", fill=-1.0)
+    label_confidence = torch.linspace(0, 1, 32).view(1, 1, 1, 32).expand(1, 1, 32, 32).contiguous()
+    back = turn.inverse().apply(turn.apply(label_confidence, "nearest", fill=-1.0), "nearest", fill=-1.0)
     known = back >= 0
     assert known.float().mean() > 0.85
-    assert (back - trust)[known].abs().max() <= math.sqrt(2) / 31 + 1e-6  # one pixel's diagonal
+    assert (back - label_confidence)[known].abs().max() <= math.sqrt(2) / 31 + 1e-6  # one pixel's diagonal
 
 
 def test_a_map_that_loses_a_dimension_has_no_inverse():

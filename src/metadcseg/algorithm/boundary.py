@@ -1,4 +1,4 @@
-"""The boundary and which of its pixels matter: regions, centres, distance, weights (eq. 5-12, 46-47).
+"""The boundary and which of its pixels matter: regions, centers, distance, weights (eq. 5-12, 46-47).
 
 Everything here knows one foreground. For several classes call it once per map of
 :func:`foreground_probability`; the features h (eq. 5) are what the network returns beside its logits.
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.tensors import Average, check_shape
+from metadcseg.tensors import AllReduceMean, check_shape
 
 ForegroundOf = Literal["foreground", "per_class"]
 
 _LEAST_TRUST = 1e-6
-"""A region whose pixels' mean gamma is not above this has no reliable centre (A.5.1, case 2)."""
+"""A region whose pixels' mean gamma is not above this has no reliable center (A.5.1, case 2)."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Regions:
     boundary: Tensor
 
     def stacked(self) -> Tensor:
-        """Return (N, 3, H, W) bool: foreground, background, boundary, the order of all centres."""
+        """Return (N, 3, H, W) bool: foreground, background, boundary, the order of all centers."""
         return torch.stack([self.foreground, self.background, self.boundary], dim=1)
 
 
 @dataclass(frozen=True)
-class Centres:
-    """The feature centres of every image (eq. 10).
+class Centers:
+    """The feature centers of every image (eq. 10).
 
     Args:
         values: (N, 3, D) float, of foreground, background and boundary.
@@ -74,7 +74,7 @@ def foreground_probability(probabilities: Tensor, regions: ForegroundOf) -> Tens
     return 1.0 - probabilities[:, :1] if regions == "foreground" else probabilities[:, 1:]
 
 
-def decompose(
+def decompose_regions(
     foreground_probability: Tensor,
     *,
     ratio: float | None = None,
@@ -102,9 +102,9 @@ def decompose(
 
     Example:
         >>> probability = torch.tensor([[[0.95, 0.6, 0.3, 0.02]]])
-        >>> decompose(probability, tau=0.9).boundary.int().tolist()
+        >>> decompose_regions(probability, tau=0.9).boundary.int().tolist()
         [[[0, 1, 1, 0]]]
-        >>> decompose(probability, ratio=0.25).boundary.int().tolist()
+        >>> decompose_regions(probability, ratio=0.25).boundary.int().tolist()
         [[[0, 1, 0, 0]]]
     """
     probability = foreground_probability.detach()
@@ -120,35 +120,35 @@ def decompose(
         band = _most_uncertain(probability, ratio, valid)
         foreground, background = ~band & (probability > 0.5), ~band & (probability <= 0.5)
     else:
-        raise InputError(f"decompose takes either ratio or tau, got ratio={ratio} and tau={tau}")
+        raise InputError(f"decompose_regions takes either ratio or tau, got ratio={ratio} and tau={tau}")
     boundary = ~foreground & ~background
     if edges is not None:
         boundary = boundary | edges
     return Regions(foreground & valid, background & valid, boundary & valid)
 
 
-def region_centres(
+def region_centers(
     features: Tensor, gamma: Tensor, regions: Regions, default: Tensor | None, min_pixels: int = 10
-) -> Centres:
-    """Return the feature centre of each region, every pixel counting as much as it is trusted (eq. 10, 47).
+) -> Centers:
+    """Return the feature center of each region, every pixel counting as much as it is trusted (eq. 10, 47).
 
     Args:
         features: (N, D, H, W) float (h of eq. 5); gradients flow to them.
-        gamma: (N, H, W) float, at least 0 (eq. 9, from rectified weights before normalisation).
-        regions: see :func:`decompose`.
+        gamma: (N, H, W) float, at least 0 (eq. 9, from rectified weights before normalization).
+        regions: see :func:`decompose_regions`.
         default: (3, D), what stands in for a region with fewer than ``min_pixels`` pixels or (nearly) no
-            trust. Where it is None, or a row of it NaN (not known yet, see :class:`RunningCentres`), the plain
+            trust. Where it is None, or a row of it NaN (not known yet, see :class:`RunningCenters`), the plain
             mean over all regions of the image stands in.
         min_pixels: tau_min of eq. 47.
 
     Returns:
-        Centres, float32 at least.
+        Centers, float32 at least.
 
     Example:
         >>> features = torch.tensor([[[[1.0, 3.0, 8.0]]]])
-        >>> regions = decompose(torch.tensor([[[0.9, 0.8, 0.1]]]), tau=0.7)
+        >>> regions = decompose_regions(torch.tensor([[[0.9, 0.8, 0.1]]]), tau=0.7)
         >>> trust = torch.tensor([[[3.0, 1.0, 1.0]]])
-        >>> region_centres(features, trust, regions, default=None, min_pixels=1).values.flatten().tolist()
+        >>> region_centers(features, trust, regions, default=None, min_pixels=1).values.flatten().tolist()
         [1.5, 8.0, 4.0]
     """
     check_shape("gamma", gamma, (features.shape[0], *features.shape[2:]))
@@ -165,14 +165,14 @@ def region_centres(
         check_shape("default", default, (3, features.shape[1]))
         default = default.to(features)
         stand_in = torch.where(default.isnan(), stand_in, default)
-    return Centres(torch.where(counted.unsqueeze(2), means, stand_in), counted)
+    return Centers(torch.where(counted.unsqueeze(2), means, stand_in), counted)
 
 
-class RunningCentres:
-    """The default centres of eq. 47: an exponential running mean of the centres seen in training.
+class RunningCenters:
+    """The default centers of eq. 47: an exponential running mean of the centers seen in training.
 
-    Features drift while the network learns, so old centres must fade: each update keeps ``decay`` of what was
-    there. The first centre seen of a region is taken as it is.
+    Features drift while the network learns, so old centers must fade: each update keeps ``decay`` of what was
+    there. The first center seen of a region is taken as it is.
 
     Args:
         decay: from 0 to below 1.
@@ -181,12 +181,12 @@ class RunningCentres:
         InputError: for a decay out of range.
 
     Example:
-        >>> running = RunningCentres(decay=0.5)
+        >>> running = RunningCenters(decay=0.5)
         >>> running.values is None
         True
         >>> seen = torch.tensor([[True, True, False]])
-        >>> running.update(Centres(torch.tensor([[[1.0], [2.0], [3.0]]]), seen))
-        >>> running.update(Centres(torch.tensor([[[2.0], [2.0], [3.0]]]), seen))
+        >>> running.update(Centers(torch.tensor([[[1.0], [2.0], [3.0]]]), seen))
+        >>> running.update(Centers(torch.tensor([[[2.0], [2.0], [3.0]]]), seen))
         >>> running.values.flatten().tolist()
         [1.5, 2.0, nan]
     """
@@ -202,16 +202,16 @@ class RunningCentres:
         """(3, D), the ``default`` to use; NaN rows for regions never seen; None before any update."""
         return self._values if self._values.shape[1] else None
 
-    def update(self, centres: Centres, average: Average = dict) -> None:
-        """Take in the centres of one batch; those that a default stands in for do not count.
+    def update(self, centers: Centers, all_reduce_mean: AllReduceMean = dict) -> None:
+        """Take in the centers of one batch; those that a default stands in for do not count.
 
         Args:
-            centres: of the images at hand.
-            average: over the devices that share the batch, where several do: each then learns of all images.
+            centers: of the images at hand.
+            all_reduce_mean: over the devices that share the batch, where several do: each then learns of all images.
         """
-        counted = centres.counted.unsqueeze(2)  # (N, 3, 1)
-        sums = centres.values.detach().masked_fill(~counted, 0.0).sum(dim=0)
-        batch = average({"sums": sums, "seen": counted.sum(dim=0).to(sums.dtype)})
+        counted = centers.counted.unsqueeze(2)  # (N, 3, 1)
+        sums = centers.values.detach().masked_fill(~counted, 0.0).sum(dim=0)
+        batch = all_reduce_mean({"sums": sums, "seen": counted.sum(dim=0).to(sums.dtype)})
         sums, seen = batch["sums"], batch["seen"]  # (3, D), (3, 1)
         means = sums / torch.where(seen > 0, seen, 1.0)
         old = self._values.to(means) if self._values.shape[1] else torch.full_like(means, torch.nan)
@@ -224,43 +224,43 @@ class RunningCentres:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        check_shape("running centres", state["values"], (3, None))
+        check_shape("running centers", state["values"], (3, None))
         self._values = state["values"].clone()
 
 
-def dynamic_centre_distance(
-    features: Tensor, centres: Centres, *, epsilon: float = 1e-8, maximum: float = 100.0
+def dynamic_center_distance(
+    features: Tensor, centers: Centers, *, epsilon: float = 1e-8, maximum: float = 100.0
 ) -> Tensor:
-    """Return the dynamic centre distance of every pixel, clipped (eq. 11, 46).
+    """Return the dynamic center distance of every pixel, clipped (eq. 11, 46).
 
-    Its bounds, with R the largest feature norm and centres that are means of features (A.4.2): eq. 37-40 hold
+    Its bounds, with R the largest feature norm and centers that are means of features (A.4.2): eq. 37-40 hold
     as printed. Eq. 41 is off in its last term: the derivative of the denominator is
     (h - c_bd) / ||h - c_bd||, where the paper divides by ||h - c_bd|| + epsilon. Eq. 42 (gradient at most
-    6 R / epsilon) does not hold near the boundary's centre, where that term reaches the order of
+    6 R / epsilon) does not hold near the boundary's center, where that term reaches the order of
     4 R^2 / epsilon^2. What holds, thanks to the clip, is (4 R + maximum) / epsilon.
 
     Args:
         features: (N, D, H, W) float.
-        centres: see :func:`region_centres`.
+        centers: see :func:`region_centers`.
         epsilon: keeps the denominator above 0.
         maximum: DCD_max of eq. 46; clipped pixels have no gradient.
 
     Returns:
         (N, H, W), from 0 to ``maximum``, float32 at least; its gradient is finite everywhere, also where a
-        feature meets a centre (a norm's derivative at 0 is taken as 0).
+        feature meets a center (a norm's derivative at 0 is taken as 0).
 
     Example:
-        >>> centres = Centres(torch.tensor([[[0.0], [4.0], [2.0]]]), torch.ones(1, 3, dtype=torch.bool))
-        >>> dynamic_centre_distance(torch.tensor([[[[1.0, 2.0]]]]), centres).tolist()
+        >>> centers = Centers(torch.tensor([[[0.0], [4.0], [2.0]]]), torch.ones(1, 3, dtype=torch.bool))
+        >>> dynamic_center_distance(torch.tensor([[[[1.0, 2.0]]]]), centers).tolist()
         [[[3.0, 100.0]]]
     """
     pixels = _at_least_float(features).movedim(1, -1).contiguous()  # a norm over strided values is slow
-    values = centres.values.to(pixels.dtype)
+    values = centers.values.to(pixels.dtype)
     everywhere = (1,) * (features.ndim - 2)
 
     def distance(region: int) -> Tensor:
-        centre = values[:, region].view(len(values), *everywhere, -1)
-        away: Tensor = torch.linalg.vector_norm(pixels - centre, dim=-1)
+        center = values[:, region].view(len(values), *everywhere, -1)
+        away: Tensor = torch.linalg.vector_norm(pixels - center, dim=-1)
         return away
 
     return (distance(0) * distance(1) / (distance(2) + epsilon)).clamp(max=maximum)
@@ -270,7 +270,7 @@ def boundary_weights(distance: Tensor, boundary: Tensor, temperature: float) -> 
     """Return how much each boundary pixel matters: a softmax over the boundary of each image (eq. 12).
 
     Args:
-        distance: (N, H, W) float, see :func:`dynamic_centre_distance`.
+        distance: (N, H, W) float, see :func:`dynamic_center_distance`.
         boundary: (N, H, W) bool.
         temperature: tau_dcd, above 0; smaller is sharper.
 

@@ -4,7 +4,7 @@ With v the gradient of the gold loss, the derivative with respect to the weight 
 -lr * <v, gradient of that pixel's loss> (eq. 29). For all pixels at once that is one derivative of the logits
 in the direction v, carried along by a single forward pass; no graph of second order is ever built.
 
-Where v is known before the training pass (a linearised virtual step), the training pass itself can carry it, see
+Where v is known before the training pass (a linearized virtual step), the training pass itself can carry it, see
 :func:`metadcseg.forward_mode.jvp.forward_with_change`. Nothing here moves the network, also when it raises.
 """
 
@@ -27,7 +27,7 @@ from metadcseg.forward_mode.jvp import (
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
-Virtual = Literal["exact", "linearised"]
+Virtual = Literal["exact", "linearized"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class MetaStep:
     Args:
         gradients: the derivative of the gold loss with respect to every pixel's weights.
         gold_loss: the mean gold cross-entropy where ``gold_gradient`` was taken, a scalar.
-        gold_gradient: v; in linearised steps that of the network as it is, ready for a supervised gold step.
+        gold_gradient: v; in linearized steps that of the network as it is, ready for a supervised gold step.
     """
 
     gradients: PixelGradients
@@ -121,7 +121,7 @@ def pixel_gradients(
         labels: (N, H, W) int64, what was given, or ``IGNORE``.
         pseudo: (N, H, W) int64.
         lr: the learning rate of the virtual step.
-        pixels: of the whole batch, where this is one device's part of it (:attr:`Batch.whole`).
+        pixels: of the whole batch, where this is one device's part of it (:attr:`Batch.global_batch_size`).
 
     Returns:
         Detached gradients, 0 where ``labels`` are ``IGNORE``.
@@ -155,7 +155,7 @@ def meta_gradients(
         pseudo: (N, H, W) int64, the pseudo-labels of the training batch.
         weights: alpha and beta with which the virtual step is taken.
         lr: the learning rate of the virtual step.
-        virtual: ``"exact"`` takes v at the virtually stepped parameters (eq. 21); ``"linearised"`` takes it
+        virtual: ``"exact"`` takes v at the virtually stepped parameters (eq. 21); ``"linearized"`` takes it
             at the parameters as they are, the limit of a small lr, which saves the training gradient and
             makes v serve a supervised gold step as well.
         training_gradient: the gradient of the mean weighted pixel loss (eq. 3) where it is known already; an
@@ -176,7 +176,9 @@ def meta_gradients(
         where = virtual_step(network, training_gradient, lr)
     gold_loss, v = gold_gradient(network, where, gold)
     found = logit_change(network, noisy.images, v)
-    return MetaStep(pixel_gradients(found, noisy.labels, pseudo, lr, noisy.whole.pixels), gold_loss, v)
+    return MetaStep(
+        pixel_gradients(found, noisy.labels, pseudo, lr, noisy.global_batch_size.pixels), gold_loss, v
+    )
 
 
 def _training_gradient(network: nn.Module, noisy: Batch, pseudo: Tensor, weights: WeightMaps) -> Parameters:
@@ -184,7 +186,7 @@ def _training_gradient(network: nn.Module, noisy: Batch, pseudo: Tensor, weights
     with torch.enable_grad(), set_apart(noisy.images):
         logits = call_with(network, leaves, noisy.images, apart=True).logits
         pixels = weighted_pixel_loss(logits, noisy.labels, pseudo, weights)
-        return _gradient(mean_over_pixels(pixels, noisy.labels, noisy.whole.pixels), leaves)
+        return _gradient(mean_over_pixels(pixels, noisy.labels, noisy.global_batch_size.pixels), leaves)
 
 
 def _gradient(loss: Tensor, parameters: Parameters, retain_graph: bool = False) -> Parameters:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from metadcseg.errors import unknown_name
 from metadcseg.losses import pixel_cross_entropy
-from metadcseg.tensors import IGNORE, Average, WeightMaps, check_shape
+from metadcseg.tensors import IGNORE, AllReduceMean, WeightMaps, check_shape
 
 Scaling = Literal["rms", "none"]
-Normalisation = Literal["image", "batch", "complementary"]
+Normalization = Literal["image", "batch", "complementary"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def update_weights(
     What comes back is the rectified pair, and it is what shall be kept for the pixel's next visit: projected
     gradient descent. (As printed, eq. 22 would go on from the unrectified values, so that a weight pushed
     below 0 many times could hardly ever return.) It is also what gamma is made of (eq. 9), before
-    :func:`normalise_weights`.
+    :func:`normalize_weights`.
 
     Args:
         weights: alpha and beta, (N, H, W).
@@ -134,8 +134,8 @@ def update_weights(
     return WeightMaps(move(weights.alpha, gradients.alpha), move(weights.beta, gradients.beta))
 
 
-def normalise_weights(
-    weights: WeightMaps, mode: Normalisation, valid: Tensor, average: Average = dict
+def normalize_weights(
+    weights: WeightMaps, mode: Normalization, valid: Tensor, all_reduce_mean: AllReduceMean = dict
 ) -> WeightMaps:
     """Scale rectified weights to a common size (eq. 24).
 
@@ -150,7 +150,7 @@ def normalise_weights(
             0. ``"complementary"``: alpha + beta = 1 in every pixel (3.2.3 of the paper); a pixel with both 0
             goes back to eq. 2.
         valid: (N, H, W) bool.
-        average: over the devices that share the batch, where several do; only ``"batch"`` needs it.
+        all_reduce_mean: over the devices that share the batch, where several do; only ``"batch"`` needs it.
 
     Returns:
         The scaled weights, 0 where pixels are not valid.
@@ -160,12 +160,12 @@ def normalise_weights(
 
     Example:
         >>> weights = WeightMaps(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[1.0, 0.0]]]))
-        >>> scaled = normalise_weights(weights, "image", torch.ones(1, 1, 2, dtype=torch.bool))
+        >>> scaled = normalize_weights(weights, "image", torch.ones(1, 1, 2, dtype=torch.bool))
         >>> [round(value, 3) for value in scaled.gamma.flatten().tolist()]
         [1.6, 0.4]
     """
-    if mode not in get_args(Normalisation):
-        raise unknown_name("normalisation", mode, get_args(Normalisation))
+    if mode not in get_args(Normalization):
+        raise unknown_name("normalization", mode, get_args(Normalization))
     gamma = weights.gamma.masked_fill(~valid, 0.0)
     if mode == "complementary":
         size = gamma
@@ -176,7 +176,7 @@ def normalise_weights(
             "pixels": valid.sum(dim=over, keepdim=True).float(),
         }
         if mode == "batch":
-            sums = dict(average(sums))
+            sums = dict(all_reduce_mean(sums))
         counted = torch.where(sums["pixels"] > 0, sums["pixels"], 1.0)
         size = sums["gamma"] / counted  # Z_i / (H W)
     empty = size <= 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from metadcseg.losses import mean_over_pixels
-from metadcseg.tensors import IGNORE, Joint, check_shape
+from metadcseg.tensors import IGNORE, GlobalBatchSize, check_shape
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Objective:
     Args:
         total: pixel + lambda_1 * boundary + lambda_2 * dice.
         pixel: the mean weighted loss of all pixels.
-        boundary: the weighted loss of the boundary, averaged over images.
-        dice: the Dice loss, averaged over images.
+        boundary: the weighted loss of the boundary, ema_model over images.
+        dice: the Dice loss, ema_model over images.
     """
 
     total: Tensor
@@ -32,13 +32,13 @@ def total_objective(
     labels: Tensor,
     lambda_boundary: float,
     lambda_dice: float,
-    whole: Joint | None = None,
+    global_batch_size: GlobalBatchSize | None = None,
 ) -> Objective:
     """Return the total loss of a batch (eq. 13).
 
     As printed, the first term sums over all pixels while the second is an average (boundary weights sum to
     one), so that their ratio depends on the image size. Here the first term is a mean over the valid pixels
-    of the batch, the second a sum over each image's boundary averaged over images (an image without boundary
+    of the batch, the second a sum over each image's boundary ema_model over images (an image without boundary
     counts as 0), and the third an average over images: all three are of the size of one pixel's loss.
 
     Args:
@@ -48,7 +48,7 @@ def total_objective(
         labels: (N, H, W) int64; pixels that are ``IGNORE`` count in no term.
         lambda_boundary: lambda_1, at least 0.
         lambda_dice: lambda_2, at least 0.
-        whole: what the means divide by where this is one device's part of a larger batch.
+        global_batch_size: what the means divide by where this is one device's part of a larger batch.
 
     Example:
         >>> import torch
@@ -59,7 +59,11 @@ def total_objective(
     """
     check_shape("weights_boundary", weights_boundary, tuple(pixel_loss.shape))
     check_shape("dice", dice, (pixel_loss.shape[0],))
-    pixels, images = (None, len(dice)) if whole is None else (whole.pixels, whole.images)
+    pixels, images = (
+        (None, len(dice))
+        if global_batch_size is None
+        else (global_batch_size.pixels, global_batch_size.images)
+    )
     pixel = mean_over_pixels(pixel_loss, labels, pixels)
     on_boundary = (weights_boundary * pixel_loss).masked_fill(labels == IGNORE, 0.0)
     boundary = on_boundary.sum() / images

@@ -23,7 +23,7 @@ import metadcseg
 from metadcseg.cli.commands import COMMANDS
 from metadcseg.cli.commands.console import INTERRUPTED
 from metadcseg.cli.parsing import parse
-from metadcseg.errors import InputError, SaidByFirst, unknown_name
+from metadcseg.errors import InputError, ReportedByRankZero, unknown_name
 from metadcseg.imports import without_collector
 
 _USAGE = f"""\
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _sigterm_as_interrupt():
             return _run(words[0], words[1:], console)
-    except SaidByFirst:  # this process is one of several, and another speaks
+    except ReportedByRankZero:  # this process is one of several, and another speaks
         return 2
     except InputError as error:
         return _complain(console, str(error), 2, words)

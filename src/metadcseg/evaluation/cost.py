@@ -12,21 +12,21 @@ from metadcseg.training.run.folder import TrainedRun
 REPEATS = 9
 
 
-def measure_cost(trained: TrainedRun, channels: int, frame: tuple[int, ...]) -> dict[str, Any]:
+def measure_cost(trained: TrainedRun, channels: int, grid: tuple[int, ...]) -> dict[str, Any]:
     """Return parameters, counted operations and the median time of a prediction.
 
     Args:
         trained: the run, on the device where it shall be timed.
         channels: C.
-        frame: (H, W) or (Z, H, W) that the network sees at once.
+        grid: (H, W) or (Z, H, W) that the network sees at once.
 
     Returns:
         ``parameters``; ``flops_per_image`` (multiplications and additions counted apart, of convolutions and matrix
-        products, as torch counts them); ``inference_ms_per_image`` (median of several, batch of one); ``frame``,
+        products, as torch counts them); ``inference_ms_per_image`` (median of several, batch of one); ``grid``,
         ``threads`` and ``device``.
     """
     device = next(trained.network.parameters()).device
-    image = torch.zeros(1, channels, *frame, device=device)
+    image = torch.zeros(1, channels, *grid, device=device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         trained.network(image)
     seconds = []
@@ -41,7 +41,7 @@ def measure_cost(trained: TrainedRun, channels: int, frame: tuple[int, ...]) -> 
         "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
         "flops_per_image": counter.get_total_flops(),
         "inference_ms_per_image": round(1000 * median(seconds), 3),
-        "frame": list(frame),
+        "frame": list(grid),
         "threads": torch.get_num_threads(),
         "device": str(device),
     }

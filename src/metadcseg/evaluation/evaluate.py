@@ -10,7 +10,7 @@ from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, mask_values, overlay
 from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, load_predictor
-from metadcseg.evaluation.records import summarise, write_record
+from metadcseg.evaluation.records import summarize, write_record
 from metadcseg.evaluation.volumes import picture_of, predict_stored, score_regions, score_volume
 from metadcseg.files import cannot_write
 from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore, score_labels
@@ -45,10 +45,10 @@ def evaluate_run(
         progress: called after every case.
 
     Returns:
-        The record, as in the JSON file: what :func:`~.records.summarise` returns, and ``split``, ``method``,
+        The record, as in the JSON file: what :func:`~.records.summarize` returns, and ``split``, ``method``,
         ``label``, ``seed``, ``noise`` (of the set trained on), ``set`` (evaluated on), ``declaration``,
         ``epochs_done``, ``tolerance`` of the NSD, ``predictions`` (id -> path beside the JSON file),
-        ``mask_values`` (class -> grey value there), and ``notes``: sentences that belong beside the scores.
+        ``mask_values`` (class -> gray value there), and ``notes``: sentences that belong beside the scores.
 
     Raises:
         InputError: where run and set do not fit together, the split has no cases, stored bytes are damaged,
@@ -81,7 +81,7 @@ def evaluate_run(
             predictions = writer.predictions
             record = _record(trained, prepared, split, scores, predictions)
             if regions:
-                record["regions"] = summarise(regions)
+                record["regions"] = summarize(regions)
             _replace(work, folder / split, Path(temporary) / "old")
     except OSError as error:
         raise cannot_write(folder, error) from error
@@ -134,8 +134,8 @@ def _score(
 ) -> tuple[CaseScore, CaseScore | None]:
     image = prepared.image(case)
     reference = prepared.truth(case) if case.has_truth else prepared.label(case)
-    normalised = prepared.preprocessing is not None
-    prediction = labels_at_native(predict, image, pictures.trained.size, normalised=normalised)
+    normalized = prepared.preprocessing is not None
+    prediction = labels_at_native(predict, image, pictures.trained.size, normalized=normalized)
     pictures.write(case, image, prediction, reference)
     classes = score_labels(prediction, reference, prepared.classes, case.spacing)
     kind = "truth" if case.has_truth else "label"
@@ -180,7 +180,7 @@ def _record(
     predictions: dict[str, str],
 ) -> dict[str, Any]:
     info = trained.info
-    summary = summarise(scores)
+    summary = summarize(scores)
     return {
         "split": split,
         "method": info["method"],

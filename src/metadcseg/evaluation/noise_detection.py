@@ -18,7 +18,7 @@ from torch import Tensor
 
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
-from metadcseg.data.loading.dataset import TrainingView
+from metadcseg.data.loading.dataset import SegmentationDataset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.methods.base import Method, MethodState
 from metadcseg.methods.common import evaluating
@@ -28,7 +28,7 @@ from metadcseg.training.options import TrainingOptions
 from metadcseg.training.restore import restore_state
 
 EDGES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-"""Where the bins of the distance to the outline of the given label begin, in pixels of the training frame."""
+"""Where the bins of the distance to the outline of the given label begin, in pixels of the input grid."""
 
 EXAMPLES = 4
 _BINS = 4096
@@ -48,7 +48,7 @@ def judge_weights(
 
     Returns:
         ``auroc`` (area under the ROC for telling wrong pixels by ``weight``: 1 - alpha / gamma; by
-        ``disagreement``: 1 - probability that the averaged network gives to the given class; by ``both``: their sum),
+        ``disagreement``: 1 - probability that the ema_model network gives to the given class; by ``both``: their sum),
         ``wrong_pixels`` (share), ``pixels``, ``distance`` (mean gamma, alpha and beta by distance to the outline of
         the given label) and ``examples``. None where the method keeps no weights, the set has no reference masks of
         its training cases, or the network is one of volumes.
@@ -77,17 +77,19 @@ def judge_weights(
 
 
 def _batches(prepared: PreparedSet, options: TrainingOptions, labels: Any) -> Iterator[Batch]:
-    view = TrainingView(prepared, "train", options.size, labels=labels, augment=options.augment, seed=0)
+    view = SegmentationDataset(
+        prepared, "train", options.size, labels=labels, augment=options.augment, seed=0
+    )
     return epoch_batches(view, epoch=0, batch=options.batch)
 
 
 def _look(method: Method, state: MethodState, batch: Batch) -> tuple[WeightMaps, Tensor] | None:
-    """Return the weights of a batch, and how little the averaged network believes the given labels."""
+    """Return the weights of a batch, and how little the ema_model network believes the given labels."""
     with torch.no_grad():
         weights = method.weights(state, batch)
         if weights is None:
             return None
-        network = state.updater.averaged or state.network
+        network = state.updater.ema_model or state.network
         with evaluating(network) as asked:
             probabilities = asked(batch.images).logits.softmax(dim=1)
     given = batch.labels.masked_fill(batch.labels == IGNORE, 0).unsqueeze(1)
@@ -119,7 +121,7 @@ class _Sums:
         for number, index in enumerate(batch.indices.tolist()):
             if index < EXAMPLES:
                 self._examples[index] = {
-                    "image": _grey(batch.images[number, 0].numpy()),
+                    "image": _gray(batch.images[number, 0].numpy()),
                     "label": np.where(batch.labels[number].numpy() == 0, 0, 255),
                     "truth": np.where(truth[number].numpy() == 0, 0, 255),
                     "gamma": weights.gamma[number].numpy() * 127.5,
@@ -139,7 +141,7 @@ class _Sums:
             "wrong_pixels": float(wrong / max(right + wrong, 1)),
             "pixels": int(right + wrong),
             "distance": {
-                "unit": "px of the training frame",
+                "unit": "px of the input grid",
                 "edges": list(EDGES),
                 "pixels": pixels.tolist(),
                 **means,
@@ -184,13 +186,13 @@ def _distance_bins(labels: NDArray[Any]) -> NDArray[np.intp]:
     return np.clip(np.searchsorted(EDGES, distance - 0.5, side="right") - 1, 0, len(EDGES) - 1)
 
 
-def _grey(image: NDArray[Any]) -> NDArray[Any]:
+def _gray(image: NDArray[Any]) -> NDArray[Any]:
     low, high = float(image.min()), float(image.max())
     return (image - low) / max(high - low, 1e-6) * 255
 
 
 def _save(folder: Path, index: int, maps: dict[str, NDArray[Any]]) -> dict[str, str]:
-    """Write maps as grey PNG files; of weights 2 is white. Return their paths beside ``evaluation``."""
+    """Write maps as gray PNG files; of weights 2 is white. Return their paths beside ``evaluation``."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {}
     for name, values in maps.items():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from metadcseg.colors import class_colour
+from metadcseg.colors import class_color
 from metadcseg.metrics import boundary
 from metadcseg.tensors import IGNORE
 
@@ -22,7 +22,7 @@ _WIDTH = 200  # the outline is one pixel wide for every so many pixels of the sh
 
 
 def mask_values(classes: Sequence[str]) -> dict[str, int]:
-    """Return the grey value of each class in the masks that this package writes.
+    """Return the gray value of each class in the masks that this package writes.
 
     Two classes are written as 0 and 255, which every viewer shows; more as their class numbers, which look
     black in a viewer (overlays show them) but are what every tool reads back as labels.
@@ -38,7 +38,7 @@ def mask_values(classes: Sequence[str]) -> dict[str, int]:
 
 
 def encode_mask(labels: Labels, classes: Sequence[str]) -> bytes:
-    """Return (H, W) uint8 class numbers as a grey PNG file with the values of :func:`mask_values`."""
+    """Return (H, W) uint8 class numbers as a gray PNG file with the values of :func:`mask_values`."""
     step = 255 if len(classes) == 2 else 1
     return _png(labels * np.uint8(step))
 
@@ -47,7 +47,7 @@ def overlay(image: NDArray[Any], prediction: Labels, reference: Labels | None = 
     """Draw masks on their image: a tint with an outline for each class, a white outline for the reference.
 
     Args:
-        image: (H, W, C) uint8, uint16 or float32; three channels are shown in colour, else the first in grey.
+        image: (H, W, C) uint8, uint16 or float32; three channels are shown in color, else the first in gray.
         prediction: (H, W) class numbers.
         reference: (H, W) class numbers; values that no class has (ignored pixels) are not drawn.
 
@@ -64,10 +64,10 @@ def overlay(image: NDArray[Any], prediction: Labels, reference: Labels | None = 
     width = max(1, min(prediction.shape) // _WIDTH)
     numbers = [int(number) for number in np.unique(prediction) if number > 0]
     for number in numbers:
-        colour = np.array(class_colour(number))
+        color = np.array(class_color(number))
         inside = prediction == number
-        canvas[inside] = (1 - _FILL) * canvas[inside] + _FILL * colour
-        canvas[_outline(inside, width)] = colour
+        canvas[inside] = (1 - _FILL) * canvas[inside] + _FILL * color
+        canvas[_outline(inside, width)] = color
     if reference is not None:
         for number in range(1, int(reference[reference != IGNORE].max(initial=0)) + 1):
             canvas[_outline(reference == number, width)] = _REFERENCE
@@ -100,10 +100,10 @@ def montage(stack: Sequence[NDArray[Any]], prediction: Labels, reference: Labels
         shown = np.arange(len(masks))
     chosen = shown[np.unique(np.linspace(0, len(shown) - 1, _SLICES).round().astype(int))]
     low, high = np.percentile(np.stack([stack[number] for number in chosen]).astype(np.float32), (1, 99))
-    grey = [np.clip((stack[n].astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255 for n in chosen]
+    gray = [np.clip((stack[n].astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255 for n in chosen]
     pictures = [
         overlay(image.astype(np.uint8), prediction[number], None if reference is None else reference[number])
-        for image, number in zip(grey, chosen, strict=True)
+        for image, number in zip(gray, chosen, strict=True)
     ]
     columns = min(_COLUMNS, len(pictures))
     blank = [np.zeros_like(pictures[0])] * (-len(pictures) % columns)

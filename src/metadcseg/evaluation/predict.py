@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metadcseg.data.formats.images import SUFFIXES, image_files, read_image, with_channels
-from metadcseg.data.loading.input_grid import to_frame
+from metadcseg.data.loading.input_grid import resize_to_input
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, overlay
 from metadcseg.files import cannot_write, write_bytes
@@ -21,27 +21,27 @@ from metadcseg.training.run.folder import TrainedRun, load_run
 
 Image = NDArray[Any]
 Predict = Callable[[Tensor], Tensor]
-"""(N, C, S, S) normalised images -> (N, L, S, S) class probabilities, S being the training frame's side."""
+"""(N, C, S, S) normalized images -> (N, L, S, S) class probabilities, S being the input grid's side."""
 
 Progress = Callable[[int, int], object]
 """Called with how many pieces are done, of how many."""
 
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's conversion to grey
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's conversion to gray
 _NAMED = 5  # so many bad files are named in the sentence at the end
 
 
-def probabilities_at_native(predict: Predict, image: Image, size: int, *, normalised: bool = False) -> Tensor:
+def probabilities_at_native(predict: Predict, image: Image, size: int, *, normalized: bool = False) -> Tensor:
     """Return class probabilities for every pixel of an image.
 
-    The image is normalised and brought to the training frame; the probabilities come back by bilinear
+    The image is normalized and brought to the input grid; the probabilities come back by bilinear
     resampling (as in validation), so that they still sum to one and outlines are finer than those of a
     resampled mask.
 
     Args:
         predict: the trained network.
         image: (H, W, C) uint8, uint16 or float32, any H and W.
-        size: side of the training frame in pixels.
-        normalised: whether the image is normalised already, as slices of volumes are.
+        size: side of the input grid in pixels.
+        normalized: whether the image is normalized already, as slices of volumes are.
 
     Returns:
         (L, H, W) float32 on the CPU.
@@ -50,21 +50,21 @@ def probabilities_at_native(predict: Predict, image: Image, size: int, *, normal
         InputError: where the network returns values that are not finite.
     """
     with torch.inference_mode():
-        frame = (
-            predict(to_frame(image, size, normalised=normalised).unsqueeze(0)).float().cpu()
+        grid = (
+            predict(resize_to_input(image, size, normalized=normalized).unsqueeze(0)).float().cpu()
         )  # (1, L, S, S)
-        if not bool(frame.isfinite().all()):
+        if not bool(grid.isfinite().all()):
             raise InputError(
                 "the network must return finite probabilities, got NaN or infinity: its training diverged, "
                 "so train again with a lower --training.lr"
             )
-        native = F.interpolate(frame, image.shape[:2], mode="bilinear", align_corners=False)
+        native = F.interpolate(grid, image.shape[:2], mode="bilinear", align_corners=False)
     return native[0]
 
 
-def labels_at_native(predict: Predict, image: Image, size: int, *, normalised: bool = False) -> Labels:
+def labels_at_native(predict: Predict, image: Image, size: int, *, normalized: bool = False) -> Labels:
     """Return the most probable class of every pixel, (H, W) uint8; see :func:`probabilities_at_native`."""
-    probabilities = probabilities_at_native(predict, image, size, normalised=normalised)
+    probabilities = probabilities_at_native(predict, image, size, normalized=normalized)
     labels: Labels = probabilities.max(dim=0).indices.to(torch.uint8).numpy()
     return labels
 
@@ -117,7 +117,7 @@ def output_names(files: Sequence[Path]) -> list[str]:
 def fit_channels(file: Path, image: Image, channels: int) -> Image:
     """Return an image with as many channels as the network was trained with.
 
-    Grey is repeated; colour becomes its luminance, float32, for a network of one channel.
+    Gray is repeated; color becomes its luminance, float32, for a network of one channel.
 
     Raises:
         InputError: where neither applies.
@@ -132,7 +132,7 @@ def fit_channels(file: Path, image: Image, channels: int) -> Image:
 
 
 def load_predictor(run: Path) -> tuple[TrainedRun, Predict]:
-    """Return a run, and its network as a function of normalised images, on a GPU where there is one.
+    """Return a run, and its network as a function of normalized images, on a GPU where there is one.
 
     Raises:
         InputError: where the folder is no run, or a file of it is missing or damaged.

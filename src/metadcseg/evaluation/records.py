@@ -26,7 +26,7 @@ from metadcseg.metrics import (
 _COUNTS = ("overlap", "predicted", "reference")
 
 
-def summarise(scores: Sequence[CaseScore]) -> dict[str, Any]:
+def summarize(scores: Sequence[CaseScore]) -> dict[str, Any]:
     """Return what a set of cases scores together.
 
     Args:
@@ -39,7 +39,7 @@ def summarise(scores: Sequence[CaseScore]) -> dict[str, Any]:
           ``median``, ``min``, ``max`` over cases, each case being the mean over its foreground classes. The
           metrics in mm are there where a case has a spacing, and ``n`` counts those cases.
         - ``per_class``: class -> the same, with ``pooled`` and the counts of empty masks of that class.
-        - ``pooled``: ``dsc`` and ``iou`` from pixel counts summed over all cases, averaged over classes.
+        - ``pooled``: ``dsc`` and ``iou`` from pixel counts summed over all cases, ema_model over classes.
         - ``empty_predictions``, ``empty_references``, ``both_empty``: how many pairs of a case and a class
           have an empty prediction, an empty reference, or both. (With one foreground class: how many cases.)
         - ``reference``: ``"truth"``, ``"label"``, or ``"mixed"`` where cases differ.
@@ -56,7 +56,7 @@ def summarise(scores: Sequence[CaseScore]) -> dict[str, Any]:
         ...     CaseScore(row, f"case {row}", "", "truth", score_labels(p, r, ["background", "organ"]))
         ...     for row, (p, r) in enumerate(pairs)
         ... ]
-        >>> result = summarise(cases)
+        >>> result = summarize(cases)
         >>> result["summary"]["dsc"]["mean"], result["pooled"]["dsc"], result["empty_predictions"]
         (0.5, 0.6666666666666666, 1)
     """

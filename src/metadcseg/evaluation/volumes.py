@@ -21,10 +21,10 @@ from metadcseg.data.formats.volumes import (
     stem_of,
     write_label_volume,
 )
-from metadcseg.data.loading.input_grid import to_frame
-from metadcseg.data.loading.volume_grid import frame_to_stack, stack_to_frame
+from metadcseg.data.loading.input_grid import resize_to_input
+from metadcseg.data.loading.volume_grid import input_to_stack, resize_stack_to_input
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
-from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels, encode_picture, montage
@@ -39,14 +39,14 @@ def labels_of_stack(
     predict: Predict,
     stack: Sequence[NDArray[Any]] | NDArray[Any],
     size: int,
-    placement: Placement,
+    placement: SliceGeometry,
     depth: int | None = None,
 ) -> Labels:
     """Return the labels of a volume from its slices.
 
     Args:
         predict: the trained network.
-        stack: every slice of the volume in order, (H, W, C), normalised as the network was trained.
+        stack: every slice of the volume in order, (H, W, C), normalized as the network was trained.
         size: side of the training frame in pixels.
         placement: where the slices lie in the volume.
         depth: slices of the training frame of a network of volumes; None for one that predicts slice by slice.
@@ -69,10 +69,12 @@ def labels_of_stack(
         return frame
 
     def planes() -> Iterator[NDArray[np.float32]]:
-        whole = None if depth is None else finite(stack_to_frame(stack, depth, size))
-        frames = None if whole is None else frame_to_stack(whole, len(stack))
+        whole = None if depth is None else finite(resize_stack_to_input(stack, depth, size))
+        frames = None if whole is None else input_to_stack(whole, len(stack))
         for number, plane in enumerate(stack):
-            frame = finite(to_frame(plane, size, normalised=True)) if frames is None else frames[number]
+            frame = (
+                finite(resize_to_input(plane, size, normalized=True)) if frames is None else frames[number]
+            )
             yield F.interpolate(frame[None], plane.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
 
     return placement.restore(planes())
@@ -97,7 +99,7 @@ def predict_stored(
 
 def picture_of(
     stack: Sequence[NDArray[Any]] | NDArray[Any],
-    placement: Placement,
+    placement: SliceGeometry,
     labels: Labels,
     reference: Labels | None = None,
 ) -> bytes:

@@ -7,7 +7,7 @@ than the activation it belongs to. Few operations make up a segmentation network
 little more than the operation. All others go through torch's own forward mode, one operation at a time.
 
 ``torch.func.jvp`` computes the same. It would run the network a second time, or, with a graph for the training
-step, would record one for the tangents as well; and its rule for group normalisation takes a dozen passes over
+step, would record one for the tangents as well; and its rule for group normalization takes a dozen passes over
 the data where two suffice.
 """
 

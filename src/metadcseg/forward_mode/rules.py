@@ -147,7 +147,7 @@ def _group_norm(
     with torch.no_grad():
         core = None
         if dx is not None:
-            # the derivative of a normalisation is symmetric: its backward kernel carries tangents forward, too
+            # the derivative of a normalization is symmetric: its backward kernel carries tangents forward, too
             core = torch.ops.aten.native_group_norm_backward(
                 dx.contiguous(memory_format=layout), x, mean, deviation, None, *sizes, [True, False, False]
             )[0]
@@ -157,7 +157,7 @@ def _group_norm(
 
 
 def _layout(x: Tensor) -> torch.memory_format:
-    """Return the order in memory that group normalisation keeps: channels last only on a CPU."""
+    """Return the order in memory that group normalization keeps: channels last only on a CPU."""
     last = x.dim() == 4 and x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
 

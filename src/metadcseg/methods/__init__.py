@@ -5,8 +5,8 @@ from typing import Any
 
 from metadcseg.errors import unknown_name
 from metadcseg.methods.base import (
-    Declaration,
     Method,
+    MethodInfo,
     MethodState,
     PixelMaps,
     StepReport,
@@ -28,7 +28,7 @@ def create_method(name: str, **options: Any) -> Method:
         InputError: for a method or an option that nobody knows, or a value that is not allowed.
 
     Example:
-        >>> create_method("supervised", gold="mixed").declaration.needs_gold
+        >>> create_method("supervised", gold="mixed").info.needs_gold
         True
     """
     if name not in METHODS:
@@ -44,9 +44,9 @@ def create_method(name: str, **options: Any) -> Method:
 __all__ = [
     "L2B",
     "METHODS",
-    "Declaration",
     "MetaDCSeg",
     "Method",
+    "MethodInfo",
     "MethodState",
     "PixelMaps",
     "StepReport",

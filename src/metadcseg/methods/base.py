@@ -11,7 +11,7 @@ from metadcseg.tensors import Batch, WeightMaps
 
 
 @dataclass(frozen=True)
-class Declaration:
+class MethodInfo:
     """What a method needs and costs; printed beside every score.
 
     Args:
@@ -48,19 +48,19 @@ class StepReport:
 
 
 class Updater(Protocol):
-    """How a method changes the network: the loop owns optimiser, clipping, schedule and averaging.
+    """How a method changes the network: the loop owns optimizer, clipping, schedule and averaging.
 
     Attributes:
         epoch: the epoch now running, from 0.
-        steps: the optimiser steps taken so far.
-        averaged: the moving average of the network, or None where averaging is off.
+        steps: the optimizer steps taken so far.
+        ema_model: the moving average of the network, or None where averaging is off.
         gold_images: how many verified images there are in all; 0 for a method that reads none.
         gold_batch: how many of them a step gets, over all devices.
     """
 
     epoch: int
     steps: int
-    averaged: nn.Module | None
+    ema_model: nn.Module | None
     gold_images: int
     gold_batch: int
 
@@ -78,7 +78,7 @@ class Updater(Protocol):
         ...
 
     def step(self) -> None:
-        """Average the gradients over the devices, clip, take one optimiser step, average, and clear them."""
+        """AllReduceMean the gradients over the devices, clip, take one optimizer step, average, and clear them."""
         ...
 
 
@@ -86,8 +86,8 @@ class PixelMaps(Protocol):
     """One number for every pixel of every training image, kept in half precision from visit to visit."""
 
     @property
-    def frame(self) -> tuple[int, ...]:
-        """(H, W) of every map: the training frame."""
+    def grid(self) -> tuple[int, ...]:
+        """(H, W) of every map: the input grid."""
         ...
 
     def read(self, images: Sequence[int]) -> Tensor:
@@ -118,7 +118,7 @@ class MethodState:
         network: the network being trained; called as ``network(images) -> Output(logits, features)``.
         updater: see :class:`Updater`.
         generator: the method's only source of randomness.
-        parts: named objects with ``state_dict`` and ``load_state_dict`` (weight models, running centres).
+        parts: named objects with ``state_dict`` and ``load_state_dict`` (weight models, running centers).
     """
 
     network: nn.Module
@@ -146,7 +146,7 @@ class Method(Protocol):
     name: ClassVar[str]
 
     @property
-    def declaration(self) -> Declaration:
+    def info(self) -> MethodInfo:
         """What the method needs and costs with these options."""
         ...
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor, nn
 
-from metadcseg.methods.base import Declaration, MethodState, StepReport, Storage, Updater
+from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import Batch
@@ -40,10 +40,10 @@ class Supervised:
         check_range(self, "dice", at_least=0)
 
     @property
-    def declaration(self) -> Declaration:
+    def info(self) -> MethodInfo:
         """What the method needs and costs with these options."""
         mixed = self.gold == "mixed"
-        return Declaration(
+        return MethodInfo(
             needs_gold=mixed,
             supervises_gold=mixed,
             labels="truth" if self.labels == "clean" else "given",

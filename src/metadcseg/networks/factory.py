@@ -23,7 +23,7 @@ class NetworkOptions:
     Args:
         name: a network that comes with the package: ``unetplusplus``.
         width: channels at full resolution; every level below has twice as many (the paper: 64).
-        norm: the normalisation layer; ``group`` does not depend on the batch, which suits batches of 1 or 2.
+        norm: the normalization layer; ``group`` does not depend on the batch, which suits batches of 1 or 2.
         spatial_dims: 2, or 3 for a network of whole volumes in place of their slices.
         class_path: your own network in place of ``name``: ``package.module.Class``, importable (its folder in
             PYTHONPATH); it maps (N, C, H, W) images to (N, classes, H, W) logits.
@@ -65,7 +65,7 @@ class NetworkOptions:
 def create_network(
     options: NetworkOptions, channels: int, classes: int, generator: torch.Generator | None = None
 ) -> TappedNetwork:
-    """Return a freshly initialised network, on the CPU and in training mode.
+    """Return a freshly initialized network, on the CPU and in training mode.
 
     The initial weights depend on the generator's state alone (one number is drawn from it; without a
     generator: on nothing), and no global random state moves. The same options give the same parameter names.

@@ -16,18 +16,18 @@ from metadcseg.errors import unknown_name
 
 Difference = Literal["central", "angular", "radial"]
 
-_CENTRE = 4  # positions in a 3x3 kernel are numbered row by row, 0 to 8
-_CLOCKWISE = (0, 1, 2, 5, 8, 7, 6, 3)  # the eight neighbours, from the upper left one
+_CENTER = 4  # positions in a 3x3 kernel are numbered row by row, 0 to 8
+_CLOCKWISE = (0, 1, 2, 5, 8, 7, 6, 3)  # the eight neighbors, from the upper left one
 _AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))  # row by row
 
 
 def plain_kernel(weight: Tensor, difference: Difference) -> Tensor:
     """Return the plain convolution kernel that equals a pixel-difference convolution.
 
-    With x the 3x3 (radial: 5x5) neighbourhood of a pixel and w the weights, both numbered row by row:
+    With x the 3x3 (radial: 5x5) neighborhood of a pixel and w the weights, both numbered row by row:
 
-    - central: sum of w_k (x_k - x_centre) over the 3x3 neighbourhood;
-    - angular: sum of w_k (x_k - x_next(k)) over the eight neighbours, next(k) following clockwise; the weight in
+    - central: sum of w_k (x_k - x_center) over the 3x3 neighborhood;
+    - angular: sum of w_k (x_k - x_next(k)) over the eight neighbors, next(k) following clockwise; the weight in
       the middle has no effect;
     - radial: sum of w_k (outer_k - inner_k) over eight directions, inner at distance one, outer at distance
       two. The eight weights are 1 to 8 of the 3x3 kernel, for the directions row by row; weight 0 has no effect
@@ -56,10 +56,10 @@ def plain_kernel(weight: Tensor, difference: Difference) -> Tensor:
         raise unknown_name("difference", difference, get_args(Difference))
     flat = weight.flatten(2)  # (O, I, 9)
     if difference == "central":
-        total = F.one_hot(torch.tensor(_CENTRE), 9).to(flat) * flat.sum(dim=2, keepdim=True)
+        total = F.one_hot(torch.tensor(_CENTER), 9).to(flat) * flat.sum(dim=2, keepdim=True)
         return (flat - total).view_as(weight)
     if difference == "angular":
-        # x_k comes with w_k as itself and with -w_before(k) as what the neighbour before it is compared with
+        # x_k comes with w_k as itself and with -w_before(k) as what the neighbor before it is compared with
         before = list(range(9))
         for position, following in zip(_CLOCKWISE, _CLOCKWISE[1:] + _CLOCKWISE[:1], strict=True):
             before[following] = position

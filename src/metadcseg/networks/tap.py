@@ -76,7 +76,7 @@ class TappedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         """Return logits and features for (N, C, H, W) images."""
-        _check_frame(images, self.axes, self.multiple, self.smallest)
+        _check_grid(images, self.axes, self.multiple, self.smallest)
         answer, tapped = self._run(images) if self._compiled is None else self._run_compiled(images)
         logits = self._logits(answer, images)
         return Output(logits, self._features(tapped, logits))
@@ -223,7 +223,7 @@ def _name(module: nn.Module) -> str:
     return type(module).__qualname__
 
 
-def _check_frame(images: Tensor, axes: int, multiple: int, smallest: int) -> None:
+def _check_grid(images: Tensor, axes: int, multiple: int, smallest: int) -> None:
     if images.dim() != 2 + axes:
         raise InputError(f"images must have the shape (N, C, {_SIDES[axes]}), got {tuple(images.shape)}")
     for axis, side in enumerate(images.shape[2:]):

@@ -18,7 +18,7 @@ def unetplusplus(
 
     The paper's width of 64 has 36.45 million parameters for three channels and two classes.
     The heads of deep supervision are left out, since nothing would train them. Image sides must be multiples
-    of 16 and at least 32 (at 16 the deepest maps would be a single pixel, which cannot be normalised).
+    of 16 and at least 32 (at 16 the deepest maps would be a single pixel, which cannot be normalized).
 
     Args:
         channels: C of the images.

@@ -290,5 +290,5 @@ def _unreachable(target: float, count: int, rates: list[float], model: str) -> s
         return f"{start}the nearest rates that can are {below:.3f} and {above:.3f}; ask for one of them"
     other = ""
     if model == "paper" and target < rates[0]:
-        other = "; the noise model paper-centred, which rotates every class about its own centre, often starts lower"
+        other = "; the noise model paper-centred, which rotates every class about its own center, often starts lower"
     return f"{start}rates from {rates[0]:.2f} to {rates[-1]:.2f} can; ask for one of those{other}"

@@ -93,20 +93,20 @@ class Invented:
         return drawn
 
     def prepare(self, mask: Mask, value: int, one: Draw) -> Prepared:
-        """Return the class, the pixels where a false object may lie, and its centre (none without such a pixel)."""
+        """Return the class, the pixels where a false object may lie, and its center (none without such a pixel)."""
         region = mask == value
         free = (mask == 0) & ~morph((mask != 0) & (mask != IGNORE), 3, erode=False)
         places = np.flatnonzero(free) if region.any() else np.zeros(0, np.intp)
-        centre = places[math.floor(one["place"] * len(places))] if len(places) else -1
-        return region, free, np.array(centre)
+        center = places[math.floor(one["place"] * len(places))] if len(places) else -1
+        return region, free, np.array(center)
 
     def apply(self, prepared: Prepared, one: Draw, strength: float) -> Region:
         """Return the class with an ellipse of the area that the strength gives it."""
-        region, free, centre = prepared
+        region, free, center = prepared
         grown: Region = region.copy()
-        if centre < 0 or strength == 0.0:
+        if center < 0 or strength == 0.0:
             return grown
-        row, column = divmod(int(centre), region.shape[1])
+        row, column = divmod(int(center), region.shape[1])
         squared = strength * one["size"] * np.count_nonzero(region) / math.pi  # of the disc of the same area
         reach = math.ceil(math.sqrt(squared * one["stretch"]))
         rows = slice(max(0, row - reach), row + reach + 1)

@@ -39,13 +39,13 @@ Region = NDArray[np.bool_]
 Mask = NDArray[np.integer]
 
 
-def rotate(region: Region, angle: float, centre: tuple[float, float] | None = None) -> Region:
-    """Rotate about a point, nearest neighbour, empty beyond the edges (eq. 15).
+def rotate(region: Region, angle: float, center: tuple[float, float] | None = None) -> Region:
+    """Rotate about a point, nearest neighbor, empty beyond the edges (eq. 15).
 
     Args:
         region: (H, W) bool.
         angle: degrees, anticlockwise as displayed (rows downwards).
-        centre: row and column of the point, in pixels; None is the centre of the image.
+        center: row and column of the point, in pixels; None is the center of the image.
 
     Returns:
         (H, W) bool.
@@ -56,7 +56,7 @@ def rotate(region: Region, angle: float, centre: tuple[float, float] | None = No
     """
     height, width = region.shape
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    middle_row, middle_column = centre or ((height - 1) / 2, (width - 1) / 2)
+    middle_row, middle_column = center or ((height - 1) / 2, (width - 1) / 2)
     down = np.arange(height)[:, None] - middle_row  # (H, 1)
     right = np.arange(width)[None, :] - middle_column  # (1, W)
     # source pixels, counted in the image with an empty frame around it, on which all that lies outside falls
@@ -81,11 +81,11 @@ def bounding_box(region: Region) -> tuple[int, int, int, int] | None:
     return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
 
 
-def box_centre(region: Region) -> tuple[float, float]:
-    """Return row and column of the middle of the bounding box, the centre of eq. 19; (0, 0) when empty.
+def box_center(region: Region) -> tuple[float, float]:
+    """Return row and column of the middle of the bounding box, the center of eq. 19; (0, 0) when empty.
 
     Example:
-        >>> box_centre(np.array([[0, 0, 0], [0, 1, 1]], bool))
+        >>> box_center(np.array([[0, 0, 0], [0, 1, 1]], bool))
         (1.0, 1.5)
     """
     top, bottom, left, right = bounding_box(region) or (0, 0, 0, 0)
@@ -96,7 +96,7 @@ def morph(region: Region, size: int, *, erode: bool) -> Region:
     """Erode (eq. 16) or dilate (eq. 17) by a filled square.
 
     The window of pixel i reaches from ``i - size // 2`` to ``i + (size - 1) // 2`` in rows and in columns,
-    for erosion and dilation alike, as in OpenCV: an even square cannot be centred and reaches a pixel further
+    for erosion and dilation alike, as in OpenCV: an even square cannot be centerd and reaches a pixel further
     up and left. What lies beyond the image does not count: the image's edge neither erodes nor dilates.
 
     Args:
@@ -132,7 +132,7 @@ def morph(region: Region, size: int, *, erode: bool) -> Region:
 def ellipse(region: Region) -> Region:
     """Return the filled ellipse that touches the bounding box of a region (eq. 19); empty stays empty.
 
-    Centre and semi-axes come from the first and last pixel, as printed; a box with an even number of rows or
+    Center and semi-axes come from the first and last pixel, as printed; a box with an even number of rows or
     columns has no pixel on that axis, and its ellipse ends a pixel short of the sides that the axis meets.
     Eq. 19 is evaluated times 16 r_x^2 r_y^2, in integers: exact, and a box one pixel wide stays a line.
 
@@ -171,14 +171,14 @@ def rotate_class(region: Region, one: NoiseDraw, level: NoiseLevel, *, about_its
         region: (H, W) bool.
         one: gives the angle.
         level: that it was drawn from.
-        about_itself: rotate about the middle of the region's bounding box in place of the image's centre.
+        about_itself: rotate about the middle of the region's bounding box in place of the image's center.
 
     Returns:
         (H, W) bool.
     """
     if np.count_nonzero(region) <= level.omit_below:
         return np.zeros_like(region)
-    return rotate(region, one.angle, box_centre(region) if about_itself else None)
+    return rotate(region, one.angle, box_center(region) if about_itself else None)
 
 
 def paint(regions: Sequence[Region], clean: Mask) -> Mask:

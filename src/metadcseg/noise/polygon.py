@@ -1,6 +1,6 @@
 """Outlines of objects, how much each of their points matters, and polygons filled.
 
-Coordinates are (row, column) with pixel centres at whole numbers.
+Coordinates are (row, column) with pixel centers at whole numbers.
 """
 
 import math
@@ -90,7 +90,7 @@ def _signed_area(points: Points) -> float:
 
 
 def fill(region: Region, corners: Points) -> None:
-    """Add the pixels whose centres lie in a polygon (even-odd rule) to a region, in place.
+    """Add the pixels whose centers lie in a polygon (even-odd rule) to a region, in place.
 
     Args:
         region: (H, W) bool.

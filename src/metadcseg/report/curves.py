@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-COLOURS = ("#2f86c9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
-"""Okabe and Ito's colours, told apart without seeing red or green; the blue lightened for dark pages."""
+COLORS = ("#2f86c9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
+"""Okabe and Ito's colors, told apart without seeing red or green; the blue lightened for dark pages."""
 
 _DASHES = ("-", "--", "-.", ":")
 INK = {"light": "#3d4852", "dark": "#b8c4ce"}
@@ -27,7 +27,7 @@ class Curve:
     """One line of a figure: what one run scored after each epoch.
 
     Args:
-        position: the run's place in the page, from 0: decides colour and dash.
+        position: the run's place in the page, from 0: decides color and dash.
         epochs: how many were done.
         values: one for each epoch.
     """
@@ -37,9 +37,9 @@ class Curve:
     values: Sequence[float]
 
 
-def colour(position: int) -> str:
-    """Return the colour of the run at a place of the page, such as ``"#e69f00"``."""
-    return COLOURS[position % len(COLOURS)]
+def color(position: int) -> str:
+    """Return the color of the run at a place of the page, such as ``"#e69f00"``."""
+    return COLORS[position % len(COLORS)]
 
 
 def draw_curves(curves: Sequence[Curve], heading: str, theme: str, names: Sequence[str] = ()) -> bytes:
@@ -58,12 +58,12 @@ def draw_curves(curves: Sequence[Curve], heading: str, theme: str, names: Sequen
     figure = Figure(figsize=(5.6, 3.3 + 0.2 * len(names) / 2), layout="constrained")
     axes = figure.add_subplot()
     for curve in curves:
-        dash = _DASHES[curve.position // len(COLOURS) % len(_DASHES)]
+        dash = _DASHES[curve.position // len(COLORS) % len(_DASHES)]
         axes.plot(
             curve.epochs,
             curve.values,
             dash,
-            color=colour(curve.position),
+            color=color(curve.position),
             linewidth=2,
             marker="o",
             markersize=5 if len(curve.epochs) == 1 else 2.5,

@@ -64,12 +64,12 @@ def detection_table(record: BenchmarkRecord) -> Table | None:
         rows.append(Row(row, [Cell(condition.name), *cells, number_cell(wrong, 3, None, seeds)]))
     return Table(
         key="detection",
-        title="Which training pixels are labelled wrongly: area under the ROC",
+        title="Which training pixels are labeled wrongly: area under the ROC",
         columns=[("under", ""), *((f"by {name}", "AUROC") for name in names), ("wrong pixels", "share")],
         rows=rows,
         notes=[
             "0.5 is chance, 1 finds all. By weight: the share of a pixel's weight that the given label did not get; by "
-            "disagreement: how little the averaged network believes the given class, which needs no weights at all; "
+            "disagreement: how little the ema_model network believes the given class, which needs no weights at all; "
             "both: their sum. Where disagreement alone does as well, the weights add nothing to finding errors."
         ],
     )
@@ -172,26 +172,26 @@ def _example(task: TaskRecord, entry: Mapping[str, Any], missing: list[str]) -> 
         return None
     home = task.folder / "evaluation"
     name = str(entry.get("id", "a case"))
-    image = read_grey(home, entry.get("image"), missing)
+    image = read_gray(home, entry.get("image"), missing)
     if image is None:
         return None
     drawn: list[tuple[Labels, tuple[int, int, int]]] = []
     for kind, tint in (("truth", REFERENCE), ("label", DRAWN)):
-        mask = read_grey(home, entry.get(kind), missing) if entry.get(kind) else None
+        mask = read_gray(home, entry.get(kind), missing) if entry.get(kind) else None
         if mask is not None and mask.shape == image.shape:
             drawn.append(((mask > 0).astype(np.uint8), tint))
     alt = f"training case {name}: the image with the outline given in cyan and the true one in yellow"
     pictures = [Picture(outlined(image[:, :, None], drawn), alt, "label given")]
     for kind, letter in _LETTERS:
-        values = read_grey(home, entry.get(kind), missing) if entry.get(kind) else None
+        values = read_gray(home, entry.get(kind), missing) if entry.get(kind) else None
         if values is not None:
             note = f"mean {values.mean() / 127.5:.2f}"
             pictures.append(Picture(_map(values), f"{kind} of training case {name}, {note}", letter, note))
     return Example(name, "training case", pictures)
 
 
-def read_grey(home: Path, name: object, missing: list[str]) -> NDArray[np.uint8] | None:
-    """Return a grey PNG file below a folder as (H, W); None, with a sentence, where it cannot be read."""
+def read_gray(home: Path, name: object, missing: list[str]) -> NDArray[np.uint8] | None:
+    """Return a gray PNG file below a folder as (H, W); None, with a sentence, where it cannot be read."""
     try:
         file = (home / str(name)).resolve()
         if not file.is_relative_to(home.resolve()):
@@ -206,9 +206,9 @@ def read_grey(home: Path, name: object, missing: list[str]) -> NDArray[np.uint8]
 
 
 def _map(values: NDArray[np.uint8]) -> str:
-    """Return a map in the colours of the paper's figure 3, as a link that carries it."""
-    colours = matplotlib.colormaps["inferno"](values)[:, :, :3]
-    shown = Image.fromarray(np.asarray(colours * 255, np.uint8))
+    """Return a map in the colors of the paper's figure 3, as a link that carries it."""
+    colors = matplotlib.colormaps["inferno"](values)[:, :, :3]
+    shown = Image.fromarray(np.asarray(colors * 255, np.uint8))
     factor = _SIDE / max(shown.size)
     size = max(1, round(shown.width * factor)), max(1, round(shown.height * factor))
     file = io.BytesIO()

@@ -227,7 +227,7 @@ def _notes(
             "The true masks know no noise: that row was trained once, and its numbers stand in every column."
         )
     if any(condition.model == "paper-centred" for condition in conditions):
-        notes.append("paper-centred is the paper's noise, every class rotated about its own centre.")
+        notes.append("paper-centred is the paper's noise, every class rotated about its own center.")
     notes += notes_of_tests(record, tests)
     if paper is not None and any(c.papers and paper_score(paper, L2B, c.rate, "dsc") for c in conditions):
         table = {"msd-heart": 1, "kvasir-seg": 2, "msd-brain": 3, "promise12": 4}[paper]

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.report.curves import Curve, colour, draw_curves
+from metadcseg.report.curves import Curve, color, draw_curves
 from metadcseg.report.gallery import Picture, noise_examples, prediction_examples
 from metadcseg.report.output import as_bytes, write_output
 from metadcseg.report.pictures import data_uri, file_uri
@@ -69,7 +69,7 @@ def build_page(
         **_table(records),
         "strips": _strips(records),
         "curves": _curves(records),
-        "legend": [(run.name, colour(place)) for place, run in enumerate(records)],
+        "legend": [(run.name, color(place)) for place, run in enumerate(records)],
         "noise": noise_examples(prepared, example_cases, missing) if prepared and prepared.noise else [],
         "examples": prediction_examples(prepared, records, example_cases, missing) if prepared else [],
         "figures": _figures(records, missing),
@@ -114,7 +114,7 @@ def _table(runs: Sequence[RunRecord]) -> dict[str, Any]:
     return {
         "several_networks": any(mapping(run.info, "declaration").get("networks", 1) != 1 for run in runs),
         "columns": [(heading, unit) for _, heading, unit, _ in shown],
-        "rows": [_row(run, colour(places[run.name]), shown, baseline) for run in ranked],
+        "rows": [_row(run, color(places[run.name]), shown, baseline) for run in ranked],
         "ranking": ranking(ranked),
         "comparisons": comparisons(runs, baseline),
         "seeds": seeds(runs),
@@ -157,7 +157,7 @@ def _strips(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     return [
         {
             "name": run.name,
-            "swatch": colour(place),
+            "swatch": color(place),
             "dots": [(case, record.dsc, 100 * record.dsc) for case, record in run.cases.items()],
             "mean": 100 * sum(record.dsc for record in run.cases.values()) / len(run.cases),
         }

@@ -13,10 +13,10 @@ from PIL import Image
 from metadcseg.errors import InputError
 
 Labels = NDArray[np.uint8]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-REFERENCE: Colour = (255, 214, 10)  # yellow
-DRAWN: Colour = (64, 224, 255)  # cyan: told apart from yellow with every kind of colour vision
+REFERENCE: Color = (255, 214, 10)  # yellow
+DRAWN: Color = (64, 224, 255)  # cyan: told apart from yellow with every kind of color vision
 
 _SIDE = 264  # pixels of the longer side as shown, about; twice what a narrow column needs
 _MAX_BYTES = 32 * 2**20
@@ -63,12 +63,12 @@ def read_mask(file: Path, shape: tuple[int, int], classes: int) -> Labels:
     return (values > 0).astype(np.uint8) if classes == 2 else values
 
 
-def outlined(image: NDArray[Any], outlines: Sequence[tuple[Labels, Colour]] = ()) -> str:
+def outlined(image: NDArray[Any], outlines: Sequence[tuple[Labels, Color]] = ()) -> str:
     """Draw the borders between the classes of masks on an image.
 
     Args:
-        image: (H, W, C) uint8, uint16 or float32; three channels are shown in colour, else the first in grey.
-        outlines: masks (H, W) with the colour of their border, the later over the earlier.
+        image: (H, W, C) uint8, uint16 or float32; three channels are shown in color, else the first in gray.
+        outlines: masks (H, W) with the color of their border, the later over the earlier.
 
     Returns:
         A link that carries the picture as JPEG.
@@ -76,15 +76,15 @@ def outlined(image: NDArray[Any], outlines: Sequence[tuple[Labels, Colour]] = ()
     height, width = image.shape[:2]
     factor = _SIDE / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    canvas = np.array(Image.fromarray(_grey_levels(image)).resize(size, Image.Resampling.BICUBIC))
-    for labels, colour in outlines:
-        canvas[_border(np.array(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)))] = colour
+    canvas = np.array(Image.fromarray(_gray_levels(image)).resize(size, Image.Resampling.BICUBIC))
+    for labels, color in outlines:
+        canvas[_border(np.array(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)))] = color
     file = io.BytesIO()
     Image.fromarray(canvas).save(file, format="JPEG", quality=88, subsampling=0)
     return data_uri(file.getvalue(), "image/jpeg")
 
 
-def _grey_levels(image: NDArray[Any]) -> NDArray[np.uint8]:
+def _gray_levels(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Return (H, W, 3) uint8, deeper images stretched between their 1st and 99th percentile."""
     shown = image if image.shape[2] == 3 else np.repeat(image[:, :, :1], 3, axis=2)
     if shown.dtype == np.uint8:

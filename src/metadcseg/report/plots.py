@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from metadcseg.report.curves import INK, Curve, colour, draw_curves, legend, plain_text, png, style
+from metadcseg.report.curves import INK, Curve, color, draw_curves, legend, plain_text, png, style
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def distance_plot(key: str, title: str, edges: Sequence[float], bands: Sequence[
             known = [index for index, mean in enumerate(band.means) if mean is not None]
             means = np.array([band.means[index] for index in known], float)
             spreads = np.array([band.spreads[index] for index in known])
-            shade = colour(place)
+            shade = color(place)
             dash = ("-", "--", ":")[place % 3]  # alpha lies on gamma where beta is 0
             axes.plot(known, means, dash, color=shade, linewidth=2, marker="o", markersize=4)
             axes.fill_between(known, means - spreads, means + spreads, color=shade, alpha=0.2, linewidth=0)
@@ -127,7 +127,7 @@ def fold_plot(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]])
         figure = Figure(figsize=(5.6, 0.9 + 0.42 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for place, (_, values) in enumerate(rows):
-            shade = colour(place)
+            shade = color(place)
             axes.plot(values, [place] * len(values), "o", color=shade, markersize=7, alpha=0.6)
             axes.plot([np.mean(values)] * 2, [place - 0.3, place + 0.3], color=ink, linewidth=2.5)
         axes.set_title("DSC of each fold", loc="left", color=ink, fontsize=11)

@@ -21,7 +21,7 @@ class Gallery:
         key: name of its file.
         title: what stands above it.
         examples: one for each case, all with the same columns.
-        legend: what the colours mean, in words.
+        legend: what the colors mean, in words.
     """
 
     key: str
@@ -44,8 +44,8 @@ def draw_sheet(gallery: Gallery) -> bytes:
             left = column * (_CELL + _GAP) + _GAP
             shown = _opened(picture)
             if shown is None:
-                pen.rectangle((left, top + _HEAD, left + _CELL, top + _HEAD + _CELL), outline="grey")
-                pen.text((left + 90, top + _HEAD + _CELL // 2), "no picture", "grey", font)
+                pen.rectangle((left, top + _HEAD, left + _CELL, top + _HEAD + _CELL), outline="gray")
+                pen.text((left + 90, top + _HEAD + _CELL // 2), "no picture", "gray", font)
             else:
                 sheet.paste(shown, (left, top + _HEAD))
             for number, text in enumerate((picture.name, picture.note)):

@@ -264,7 +264,7 @@ def spread(values: Sequence[float | None]) -> tuple[float, float | None, int] | 
 def paired_cases(
     first: Sequence[TaskRecord], second: Sequence[TaskRecord]
 ) -> tuple[dict[str, float], dict[str, float], int]:
-    """Return the DSC of every case of two rows, each averaged over the seeds that both rows have, and their number.
+    """Return the DSC of every case of two rows, each ema_model over the seeds that both rows have, and their number.
 
     Cases of one group, such as a patient's images, are one: they are no independent evidence. A case counts where all
     of these seeds scored it.
@@ -275,10 +275,10 @@ def paired_cases(
     common = [case for case in held[0] if all(case in each for each in held)] if held else []
     groups = one[0].groups() if one else {}
     first_held, second_held = held[: len(one)], held[len(one) :]
-    return _averaged(first_held, common, groups), _averaged(second_held, common, groups), len(seeds)
+    return _ema_model(first_held, common, groups), _ema_model(second_held, common, groups), len(seeds)
 
 
-def _averaged(
+def _ema_model(
     scores: Sequence[Mapping[str, float]], cases: Sequence[str], groups: Mapping[str, str]
 ) -> dict[str, float]:
     """Return the mean of every group over its cases, of which each is a mean over seeds."""

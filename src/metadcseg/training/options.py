@@ -19,17 +19,18 @@ class TrainingOptions:
         epochs: passes over the training cases.
         batch: training cases per step.
         gold_batch: gold cases per step, where the method reads gold.
-        size: side of the square training frame, in pixels.
-        depth: slices of the training frame of networks in three dimensions, to which every volume is stretched.
-        patch: (slices, rows, columns) of the parts of that frame that such networks train on and predict; by default
-            the whole frame.
+        size: side of the square input grid, in pixels.
+        depth: slices of the input grid of networks in three dimensions, to which every volume is stretched.
+        patch: (slices, rows, columns) of the parts of that grid that such networks train on and predict; by default
+            the whole grid.
         lr: learning rate before schedule and warm-up.
         momentum: of stochastic gradient descent.
         weight_decay: of stochastic gradient descent.
         decay: the learning rate falls as decay / (epoch + decay), in epochs.
         warmup: epochs over which the learning rate rises linearly; never more than ``epochs``.
         clip: largest norm of the whole gradient; 0 switches clipping off.
-        average: decay of the moving average of the weights, which is what gets validated and kept; 0: none.
+        ema_decay: of the exponential moving average (EMA) of the weights, which is what gets validated and kept; 0:
+            none.
         augment: how training images are moved.
         validate_every: epochs between two looks at the validation cases; the last epoch always is one.
         figure_every: epochs between two figures of sample predictions; 0: none.
@@ -71,7 +72,7 @@ class TrainingOptions:
     decay: float = 20.0
     warmup: int = 10
     clip: float = 0.2
-    average: float = 0.99
+    ema_decay: float = 0.99
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     validate_every: int = 1
     figure_every: int = 10
@@ -102,7 +103,7 @@ class TrainingOptions:
             check_range(self, name, at_least=0)
         for name in ("lr", "decay"):
             check_range(self, name, above=0)
-        for name in ("momentum", "average"):
+        for name in ("momentum", "ema_decay"):
             check_range(self, name, at_least=0, below=1)
         if self.patch is not None and min(self.patch) < 1:
             raise InputError(f"training.patch must be three whole numbers of at least 1, got {self.patch}")

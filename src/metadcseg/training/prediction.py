@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from metadcseg.methods.base import Method, MethodState
 
 _OVERLAP = 0.5
-"""Of neighbouring patches, along every axis."""
+"""Of neighboring patches, along every axis."""
 
 
 def predict_whole(
@@ -17,7 +17,7 @@ def predict_whole(
 ) -> Tensor:
     """Return class probabilities of images, or of volumes in patches that overlap by half.
 
-    Where patches overlap, their probabilities are averaged, and count less towards the edges of a patch (a Gaussian),
+    Where patches overlap, their probabilities are ema_model, and count less towards the edges of a patch (a Gaussian),
     where a network sees least around it: MONAI's sliding window.
 
     Args:
@@ -47,7 +47,7 @@ class _NoUpdates:
     epoch = 0
     epochs = 0
     steps = 0
-    averaged: nn.Module | None = None
+    ema_model: nn.Module | None = None
     gold_images = 0
     gold_batch = 0
     lr = 0.0

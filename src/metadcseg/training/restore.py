@@ -9,13 +9,13 @@ from metadcseg.errors import InputError
 from metadcseg.forward_mode.random_state import kept_random_state
 from metadcseg.methods.base import Method, MethodState
 from metadcseg.networks import NetworkOptions
-from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.folder import RunFolder, read_run
 from metadcseg.training.run.identity import settings_digest
-from metadcseg.training.setup import build, load_learned, open_fabric, open_views
+from metadcseg.training.setup import build, load_learned, open_datasets, open_fabric
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def restore_state(
     Raises:
         InputError: where there is no checkpoint, or it is damaged.
     """
-    folder, team = RunFolder(run), Team()
+    folder, process_group = RunFolder(run), ProcessGroup()
     saved = load_checkpoint(folder.checkpoints)
     if saved is None:
         raise InputError(f"{run} has no checkpoint: train it first")
@@ -43,11 +43,13 @@ def restore_state(
         raise InputError(
             f"{prepared.path} is not the set that {run} was trained on ({told['set']['path']}): give that"
         )
-    views = open_views(prepared, method, network, options, told["seed"])
-    fabric = open_fabric(options, team)
+    datasets = open_datasets(prepared, method, network, options, told["seed"])
+    fabric = open_fabric(options, process_group)
     with kept_random_state([fabric.device]):
-        kept = RunStorage(folder.weights, len(views.train), views.train.frame, settings_digest(told))
-        _, updater, state = build(views, method, network, options, fabric, told["seed"], kept, team)
+        kept = RunStorage(folder.weights, len(datasets.train), datasets.train.grid, settings_digest(told))
+        _, updater, state = build(
+            datasets, method, network, options, fabric, told["seed"], kept, process_group
+        )
         load_learned(saved, state, updater, kept)
         updater.begin_epoch(saved["position"]["epoch"])
         yield state

@@ -11,15 +11,15 @@ import yaml
 from rich.console import Console
 
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import InputError, SaidByFirst
+from metadcseg.errors import InputError, ReportedByRankZero
 from metadcseg.files import cannot_write, write_bytes
 from metadcseg.forward_mode.random_state import kept_random_state
 from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions
-from metadcseg.training.distributed.consistency import check_alike, check_shared
+from metadcseg.training.distributed.consistency import check_all_equal, check_shared
 from metadcseg.training.distributed.job import describe_job
-from metadcseg.training.distributed.process_group import Team
-from metadcseg.training.logging.logger import Journal
+from metadcseg.training.distributed.process_group import ProcessGroup
+from metadcseg.training.logging.logger import Logger
 from metadcseg.training.logging.progress import Reporter
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
@@ -27,10 +27,10 @@ from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
 from metadcseg.training.run.identity import claimed, describe, machine, settings_digest
-from metadcseg.training.run.state import Position
-from metadcseg.training.setup import build, open_fabric, open_team, open_validator, open_views
+from metadcseg.training.run.state import TrainerState
+from metadcseg.training.setup import build, open_datasets, open_fabric, open_process_group, open_validator
 from metadcseg.training.stopping import StopRequest
-from metadcseg.training.trainer import Loop
+from metadcseg.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RunResult:
         best_epoch: the epoch, from 0, whose weights were kept; None without validation.
         best_dsc: its mean DSC on the validation cases.
         seconds: spent in all, over every part of the run.
-        first: whether this process has the first of its devices, the one that wrote the folder.
+        is_rank_zero: whether this process has the first of its devices, the one that wrote the folder.
     """
 
     out: Path
@@ -53,7 +53,7 @@ class RunResult:
     best_epoch: int | None
     best_dsc: float | None
     seconds: float
-    first: bool = True
+    is_rank_zero: bool = True
 
 
 def train(
@@ -102,9 +102,9 @@ def train(
     def job() -> dict[str, Any]:
         return describe_job(prepared, method, network, options, Path(out), seed=seed, label=label)
 
-    with open_team(prepared, options, job) as team:
+    with open_process_group(prepared, options, job) as process_group:
         return train_in(
-            team,
+            process_group,
             prepared,
             method,
             network,
@@ -119,7 +119,7 @@ def train(
 
 
 def train_in(
-    team: Team,
+    process_group: ProcessGroup,
     prepared: PreparedSet,
     method: Method,
     network: NetworkOptions,
@@ -132,43 +132,45 @@ def train_in(
     console: Console | None = None,
     label: str | None = None,
 ) -> RunResult:
-    """Do :func:`train` as one device of a team; the first device alone decides on the folder and writes to it."""
+    """Do :func:`train` as one rank of a process group; rank zero alone decides on the folder and writes to it."""
     folder = RunFolder(out)
-    views = open_views(prepared, method, network, options, seed)
+    datasets = open_datasets(prepared, method, network, options, seed)
     info = describe(prepared, method, network, options, seed=seed, label=label or method.name)
     with ExitStack() as stack:
         stack.enter_context(processor_threads(options.threads, options.devices))
-        fabric = open_fabric(options, team)
+        fabric = open_fabric(options, process_group)
         stack.enter_context(kept_random_state([fabric.device]))
         storage = RunStorage(
             folder.weights,
-            len(views.train),
-            views.train.frame,
+            len(datasets.train),
+            datasets.train.grid,
             settings_digest(info),
-            rank=team.seat.rank,
-            world=team.size,
+            rank=process_group.rank,
+            world=process_group.world_size,
         )
-        made, updater, state = build(views, method, network, options, fabric, seed, storage, team)
+        made, updater, state = build(datasets, method, network, options, fabric, seed, storage, process_group)
         info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
-        there = stack.enter_context(claimed(folder, info, resume)) if team.first else None
-        team.join(fabric.device)
-        check_shared(team, folder)
-        there = json.loads(team.tell(json.dumps(there)))
-        validator = open_validator(prepared, network, options, fabric.device, team)
-        loop = Loop(
+        there = stack.enter_context(claimed(folder, info, resume)) if process_group.is_rank_zero else None
+        process_group.join(fabric.device)
+        check_shared(process_group, folder)
+        there = json.loads(process_group.broadcast(json.dumps(there)))
+        validator = open_validator(prepared, network, options, fabric.device, process_group)
+        trainer = Trainer(
             method=method,
             state=state,
             updater=updater,
             storage=storage,
-            views=views,
+            datasets=datasets,
             validator=validator,
             options=options,
             fabric=fabric,
             folder=folder,
             info=info,
-            team=team,
+            process_group=process_group,
         )
-        return _Session(folder, info, loop, options, console if team.first else None, team).go(there, config)
+        return _Session(
+            folder, info, trainer, options, console if process_group.is_rank_zero else None, process_group
+        ).go(there, config)
 
 
 class _Session:
@@ -178,35 +180,35 @@ class _Session:
         self,
         folder: RunFolder,
         info: dict[str, Any],
-        loop: Loop,
+        trainer: Trainer,
         options: TrainingOptions,
         console: Console | None,
-        team: Team,
+        process_group: ProcessGroup,
     ) -> None:
-        self._team = team
-        self._folder, self._info, self._loop, self._options = folder, info, loop, options
+        self._process_group = process_group
+        self._folder, self._info, self._trainer, self._options = folder, info, trainer, options
         self._console = console or Console(quiet=True)
 
     def go(self, there: Mapping[str, Any] | None, config: Mapping[str, Any] | None) -> RunResult:
-        loop = self._loop
+        trainer = self._trainer
         saved = None if there is None else load_checkpoint(self._folder.checkpoints)
         if there is not None and saved is not None:
-            loop.position = Position(**saved["position"])
-            if there["status"] == "finished" and loop.position.epoch >= self._options.epochs:
+            trainer.trainer_state = TrainerState(**saved["position"])
+            if there["status"] == "finished" and trainer.trainer_state.epoch >= self._options.epochs:
                 return self._leave_as_it_is()
-            loop.load_state_dict(saved)
-        check_alike(self._team, self._info, loop.state_dict())
-        if self._team.first:
+            trainer.load_state_dict(saved)
+        check_all_equal(self._process_group, self._info, trainer.state_dict())
+        if self._process_group.is_rank_zero:
             self._begin(config)
         self._say(self._opening(there))
         return self._result(interrupted=not self._train())
 
     def _begin(self, config: Mapping[str, Any] | None) -> None:
-        self._loop.write_info("running")
+        self._trainer.write_info("running")
         plain = json.loads(json.dumps(dict(config or self._default_config())))
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         write_bytes(self._folder.config, text.encode())
-        self._loop.position.write_best(self._folder.model)
+        self._trainer.trainer_state.write_best(self._folder.model)
 
     def _leave_as_it_is(self) -> RunResult:
         """Say that there is nothing left to do, which needs none of the large files."""
@@ -214,20 +216,20 @@ class _Session:
         return self._result(interrupted=False)
 
     def _train(self) -> bool:
-        """Run the loop; return False where any device was asked to stop, be it too late to cut anything short."""
-        place, steps = self._loop.position, self._loop.steps
+        """Run the trainer; return False where any device was asked to stop, be it too late to cut anything short."""
+        place, steps = self._trainer.trainer_state, self._trainer.steps
         reporter = Reporter(
             self._console, epochs=self._options.epochs, steps=steps, done=place.epoch * steps + place.step
         )
         try:
             with ExitStack() as stack:
                 stop = stack.enter_context(StopRequest())
-                journal = None
-                if self._team.first:
-                    journal = stack.enter_context(Journal(self._folder, place.records))
+                logger = None
+                if self._process_group.is_rank_zero:
+                    logger = stack.enter_context(Logger(self._folder, place.records))
                 stack.enter_context(reporter)
-                finished = self._loop.run(journal, reporter, stop)
-        except SaidByFirst:
+                finished = self._trainer.run(logger, reporter, stop)
+        except ReportedByRankZero:
             raise
         except InputError as error:
             self._record_failure(error)
@@ -242,14 +244,14 @@ class _Session:
             self._say(self._closing())
         else:
             self._say(
-                f"stopped and saved in epoch {self._loop.position.epoch + 1}: the same command with --resume "
+                f"stopped and saved in epoch {self._trainer.trainer_state.epoch + 1}: the same command with --resume "
                 "goes on from here"
             )
-        return finished and not self._team.any(stop.requested)
+        return finished and not self._process_group.any(stop.requested)
 
     def _record_failure(self, error: Exception) -> None:
         """Say in ``run.json`` why the run stopped; a disk that is full has no room for that, and so be it."""
-        if not self._team.first:
+        if not self._process_group.is_rank_zero:
             return
         try:
             write_run(self._folder, {**self._info, "status": "failed", "reason": str(error)})
@@ -257,7 +259,7 @@ class _Session:
             return
 
     def _opening(self, there: Mapping[str, Any] | None) -> str:
-        info, place, device = self._info, self._loop.position, self._info["machine"]
+        info, place, device = self._info, self._trainer.trainer_state, self._info["machine"]
         solid = info["network"]["spatial_dims"] == 3
         cases = info["set"]["volumes" if solid else "cases"]
         declared = info["declaration"]
@@ -273,7 +275,7 @@ class _Session:
         )
         where = "" if there is None else f"; going on after epoch {place.epoch} and {place.step} steps"
         grown = "" if there is None else self._grown(there["training"]["epochs"])
-        many = f"{self._team.size} x " if self._team.size > 1 else ""
+        many = f"{self._process_group.world_size} x " if self._process_group.world_size > 1 else ""
         return (
             f"{info['label']}: {cases['train']} training {'volumes' if solid else 'cases'}{gold}, {val}; network of "
             f"{info['parameters'] / 1e6:.2f} million parameters on {many}{device['device']}{where}{grown}"
@@ -287,7 +289,7 @@ class _Session:
         return f"; its warm-up had been cut to {before} epochs, unlike in a run planned for {planned}"
 
     def _closing(self) -> str:
-        best = self._loop.position.best
+        best = self._trainer.trainer_state.best
         kept = (
             "the last weights"
             if best is None
@@ -305,7 +307,7 @@ class _Session:
         }
 
     def _result(self, interrupted: bool) -> RunResult:
-        place, best = self._loop.position, self._loop.position.best or {}
+        place, best = self._trainer.trainer_state, self._trainer.trainer_state.best or {}
         return RunResult(
             self._folder.path,
             interrupted,
@@ -313,7 +315,7 @@ class _Session:
             best.get("epoch"),
             best.get("dsc"),
             place.total_seconds,
-            self._team.first,
+            self._process_group.is_rank_zero,
         )
 
     def _say(self, line: str) -> None:

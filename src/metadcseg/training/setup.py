@@ -12,20 +12,20 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from metadcseg.data.loading.dataset import Labels, TrainingView, View
-from metadcseg.data.loading.volume_dataset import VolumeView
+from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
+from metadcseg.data.loading.volume_dataset import VolumeDataset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.methods.base import Declaration, Method, MethodState, Storage
+from metadcseg.methods.base import Method, MethodInfo, MethodState, Storage
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.training.distributed.launch import (
-    seat_from_slurm,
-    seat_from_torchrun,
+    environment_from_slurm,
+    environment_from_torchrun,
     slurm_tasks,
-    start_helpers,
+    start_workers,
     torchrun_processes,
 )
-from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.randomness import derive_seed
@@ -35,7 +35,7 @@ from metadcseg.training.volume_validation import VolumeValidator
 
 
 @dataclass(frozen=True)
-class Views:
+class Datasets:
     """The cases a method gets to see.
 
     Args:
@@ -51,15 +51,15 @@ class Views:
         return ceil(len(self.train) / batch)
 
 
-def open_views(
+def open_datasets(
     prepared: PreparedSet, method: Method, network: NetworkOptions, options: TrainingOptions, seed: int
-) -> Views:
-    """Return views of the roles that a method declares, and of no other: of volumes for networks of volumes.
+) -> Datasets:
+    """Return datasets of the roles that a method declares, and of no other: of volumes for networks of volumes.
 
     Raises:
         InputError: where the set lacks what the method needs.
     """
-    declared = method.declaration
+    declared = method.info
     _check_cases(prepared, method.name, declared)
     if network.spatial_dims == 2 and options.patch is not None:
         raise InputError(
@@ -70,15 +70,15 @@ def open_views(
 
     def view(role: str, labels: Labels) -> View:
         if network.spatial_dims == 2:
-            return TrainingView(
+            return SegmentationDataset(
                 prepared, role, options.size, labels=labels, augment=options.augment, seed=seed
             )
-        frame = (options.depth, options.size, options.size)
-        return VolumeView(
-            prepared, role, frame, options.patch, labels=labels, augment=options.augment, seed=seed
+        grid = (options.depth, options.size, options.size)
+        return VolumeDataset(
+            prepared, role, grid, options.patch, labels=labels, augment=options.augment, seed=seed
         )
 
-    return Views(view("train", declared.labels), view("gold", "given") if reads_gold(declared) else None)
+    return Datasets(view("train", declared.labels), view("gold", "given") if reads_gold(declared) else None)
 
 
 def open_validator(
@@ -86,22 +86,24 @@ def open_validator(
     network: NetworkOptions,
     options: TrainingOptions,
     device: torch.device,
-    team: Team,
+    process_group: ProcessGroup,
 ) -> Validator | VolumeValidator:
     """Return what scores the network on the validation cases: volumes for networks of volumes."""
     if network.spatial_dims == 2:
-        return Validator(prepared, options.size, options.batch, device, team)
-    frame = (options.depth, options.size, options.size)
-    return VolumeValidator(prepared, frame, options.patch, device, team)
+        return Validator(prepared, options.size, options.batch, device, process_group)
+    grid = (options.depth, options.size, options.size)
+    return VolumeValidator(prepared, grid, options.patch, device, process_group)
 
 
-def reads_gold(declared: Declaration) -> bool:
+def reads_gold(declared: MethodInfo) -> bool:
     """Return whether a method gets gold batches."""
     return declared.needs_gold or declared.supervises_gold
 
 
-def open_team(prepared: PreparedSet, options: TrainingOptions, job: Callable[[], Mapping[str, Any]]) -> Team:
-    """Return the team that this process is a part of, starting the other processes where nobody else does.
+def open_process_group(
+    prepared: PreparedSet, options: TrainingOptions, job: Callable[[], Mapping[str, Any]]
+) -> ProcessGroup:
+    """Return the process group that this process is a part of, starting the other processes where nobody else does.
 
     Args:
         prepared: the set; every device needs a training case of its own.
@@ -119,11 +121,11 @@ def open_team(prepared: PreparedSet, options: TrainingOptions, job: Callable[[],
             "fewer devices"
         )
     if torchrun_processes() > 1:
-        return Team(*seat_from_torchrun(size))
+        return ProcessGroup(*environment_from_torchrun(size))
     if size == 1:
-        return Team()
+        return ProcessGroup()
     if slurm_tasks() > 1:
-        return Team(*seat_from_slurm(size))
+        return ProcessGroup(*environment_from_slurm(size))
     if options.nodes > 1:
         raise InputError(
             f"training.nodes {options.nodes} needs torchrun or srun to start this command on every node "
@@ -134,26 +136,29 @@ def open_team(prepared: PreparedSet, options: TrainingOptions, job: Callable[[],
             f"training.devices {options.devices} cannot be started from a notebook or an interactive session: put "
             "the call into a script, use the command metadcseg train, or take training.devices 1"
         )
-    return Team(*start_helpers(size, job()))
+    return ProcessGroup(*start_workers(size, job()))
 
 
-def open_fabric(options: TrainingOptions, team: Team) -> Fabric:
+def open_fabric(options: TrainingOptions, process_group: ProcessGroup) -> Fabric:
     """Return Fabric for this process' own device.
 
     Raises:
         InputError: where this machine has no such device, or not so many.
     """
     several: dict[str, Any] = {}
-    if team.size > 1:
+    if process_group.world_size > 1:
         # the strategy is only asked which device is ours: DDP's wrapper would break the meta step's derivative
-        several = {"strategy": DDPStrategy(cluster_environment=team.seat), "num_nodes": options.nodes}
+        several = {
+            "strategy": DDPStrategy(cluster_environment=process_group.environment),
+            "num_nodes": options.nodes,
+        }
     try:
         fabric = Fabric(
             accelerator=options.accelerator, devices=options.devices, precision=options.precision, **several
         )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         reason = " ".join(str(error).split())
-        if team.size > 1:
+        if process_group.world_size > 1:
             raise InputError(
                 f"training.devices: {options.devices} of accelerator {options.accelerator} are not to be had "
                 f"here ({reason}); give fewer, or --accelerator cpu"
@@ -162,29 +167,31 @@ def open_fabric(options: TrainingOptions, team: Team) -> Fabric:
             f"training.accelerator: {options.accelerator} is not to be had on this machine ({reason}); "
             "use auto or cpu"
         ) from error
-    if team.size > 1 and fabric.device.type == "cuda":
+    if process_group.world_size > 1 and fabric.device.type == "cuda":
         torch.cuda.set_device(fabric.device)  # collectives and random states go by the current device
     return fabric
 
 
 def build(
-    views: Views,
+    datasets: Datasets,
     method: Method,
     network: NetworkOptions,
     options: TrainingOptions,
     fabric: Fabric,
     seed: int,
     storage: Storage,
-    team: Team,
+    process_group: ProcessGroup,
 ) -> tuple[nn.Module, SgdUpdater, MethodState]:
     """Return network, updater and method state before the first step; all of it follows from the seed."""
     initial = torch.Generator().manual_seed(derive_seed(seed, "network"))
     made = (
-        create_network(network, views.train.channels, views.train.classes, initial).to(fabric.device).train()
+        create_network(network, datasets.train.channels, datasets.train.classes, initial)
+        .to(fabric.device)
+        .train()
     )
     if options.channels_last:
         made = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    updater = SgdUpdater(made, options, fabric, team, len(views.gold) if views.gold else 0)
+    updater = SgdUpdater(made, options, fabric, process_group, len(datasets.gold) if datasets.gold else 0)
     if options.compile:  # after the updater has made its copy, which predicts a few times and stays plain
         made.compile_passes()
     generator = torch.Generator().manual_seed(derive_seed(seed, "method"))
@@ -201,7 +208,7 @@ def load_learned(
     storage.load_state_dict(saved["storage"])
 
 
-def _check_cases(prepared: PreparedSet, name: str, declared: Declaration) -> None:
+def _check_cases(prepared: PreparedSet, name: str, declared: MethodInfo) -> None:
     if not prepared.select("train"):
         raise InputError(f"{prepared.path} has no train cases; prepare it again from a folder that has some")
     if reads_gold(declared) and not prepared.select("gold"):

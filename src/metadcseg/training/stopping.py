@@ -30,7 +30,7 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, grid: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

@@ -14,11 +14,11 @@ from torch import nn
 from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Method, MethodState
-from metadcseg.tensors import IGNORE, Batch, Joint
-from metadcseg.training.distributed.process_group import Team
-from metadcseg.training.logging.averages import Means, own_means, plain
-from metadcseg.training.logging.figures import PictureBook, draw
-from metadcseg.training.logging.logger import Journal
+from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
+from metadcseg.training.distributed.process_group import ProcessGroup
+from metadcseg.training.logging.averages import MetricAverages, own_averages, plain
+from metadcseg.training.logging.figures import SampleFigure, draw
+from metadcseg.training.logging.logger import Logger
 from metadcseg.training.logging.memory import forget_peak, peak_memory
 from metadcseg.training.logging.progress import Reporter
 from metadcseg.training.options import TrainingOptions
@@ -28,35 +28,35 @@ from metadcseg.training.randomness import derive_seed, seed_device
 from metadcseg.training.run.checkpoints import save_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
 from metadcseg.training.run.model_file import save_weights, weights_of
-from metadcseg.training.run.state import Position, Record, Scores
-from metadcseg.training.setup import Views, load_learned
+from metadcseg.training.run.state import Record, Scores, TrainerState
+from metadcseg.training.setup import Datasets, load_learned
 from metadcseg.training.stopping import StopRequest
 from metadcseg.training.updater import SgdUpdater
 from metadcseg.training.validation import Validator
 from metadcseg.training.volume_validation import VolumeValidator
 
 
-class Loop:
-    """Runs a method from a position to the end, or until it is asked to stop.
+class Trainer:
+    """Runs a method from a trainer_state to the end, or until it is asked to stop.
 
     Everything that a later step depends on is in the state that checkpoints hold, so that a run that goes on
     from one computes what an uninterrupted run computes, bit for bit on a CPU.
 
     Where several devices share the batches, each runs this loop, and all take the same turns: every decision
-    (to stop, to save) is made together. Only the first writes and has a journal.
+    (to stop, to save) is made together. Only the first writes and has a logger.
 
     Args:
         method: how to learn; the loop never asks which one it is.
         state: of the method, with the network.
         updater: the one that the method was started with.
         storage: likewise.
-        views: the cases the method may see.
+        datasets: the cases the method may see.
         validator: scores the network.
         options: of the training.
         fabric: where and in which precision to compute.
         folder: where everything is written.
         info: what ``run.json`` says so far; the loop adds how far the run is.
-        team: the devices that share every batch; by default this one alone.
+        process_group: the devices that share every batch; by default this one alone.
     """
 
     def __init__(
@@ -66,53 +66,53 @@ class Loop:
         state: MethodState,
         updater: SgdUpdater,
         storage: RunStorage,
-        views: Views,
+        datasets: Datasets,
         validator: Validator | VolumeValidator,
         options: TrainingOptions,
         fabric: Fabric,
         folder: RunFolder,
         info: dict[str, Any],
-        team: Team | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        self.position = Position()
-        self.steps = views.steps(options.batch)
+        self.trainer_state = TrainerState()
+        self.steps = datasets.steps(options.batch)
         self._method, self._state, self._updater, self._storage = method, state, updater, storage
-        self._views, self._validator, self._options = views, validator, options
+        self._datasets, self._validator, self._options = datasets, validator, options
         self._fabric, self._folder, self._info = fabric, folder, info
-        self._team = team or Team()
-        self._means = Means()
-        self._book = PictureBook(len(views.train))
+        self._process_group = process_group or ProcessGroup()
+        self._averages = MetricAverages()
+        self._sample_figure = SampleFigure(len(datasets.train))
         self._saved = self._counted = time.monotonic()
 
     @property
     def kept_network(self) -> nn.Module:
         """The network that is validated and kept: the moving average, where there is one."""
-        return self._updater.averaged or self._state.network
+        return self._updater.ema_model or self._state.network
 
-    def run(self, journal: Journal | None, reporter: Reporter, stop: StopRequest) -> bool:
+    def run(self, logger: Logger | None, reporter: Reporter, stop: StopRequest) -> bool:
         """Train up to the last epoch; return False where a stop was requested before, on any device.
 
         Raises:
             InputError: where the loss is no longer a finite number, the disk is full, or stored bytes are
                 damaged.
         """
-        if self._method.declaration.uses_edges and not self._views.train.has_edges:
+        if self._method.info.uses_edges and not self._datasets.train.has_edges:
             reporter.say(
                 "edges are off: the set has none, so the boundary (eq. 8) follows from probabilities alone; "
                 "prepare it again without --edges none to have them"
             )
-        if self._options.epochs <= (unweighted := self._method.declaration.warmup):
+        if self._options.epochs <= (unweighted := self._method.info.warmup):
             reporter.say(
                 f"no weights will be learned: training has {self._options.epochs} epochs, and the first {unweighted} "
                 f"do without ({self._method.name}.warmup); shorten that, or train longer"
             )
         forget_peak(self._fabric.device)
-        while self.position.epoch < self._options.epochs:
-            if not (self._train_epoch(reporter, stop) and self._close_epoch(journal, reporter, stop)):
+        while self.trainer_state.epoch < self._options.epochs:
+            if not (self._train_epoch(reporter, stop) and self._close_epoch(logger, reporter, stop)):
                 self._save()
                 self.write_info("interrupted")
                 return False
-            if self.position.epoch < self._options.epochs and self._team.any(stop.requested):
+            if self.trainer_state.epoch < self._options.epochs and self._process_group.any(stop.requested):
                 self.write_info("interrupted")
                 return False
         self.write_info("finished")
@@ -120,7 +120,7 @@ class Loop:
 
     def write_info(self, status: str) -> None:
         """Write ``run.json``, on the first device."""
-        place = self.position
+        place = self.trainer_state
         self._info |= {
             "status": status,
             "epochs_done": place.epoch,
@@ -129,59 +129,61 @@ class Loop:
             "seconds": round(place.total_seconds, 3),
             "gpu_peak_bytes": place.gpu_peak_bytes,
         }
-        if self._team.first:
+        if self._process_group.is_rank_zero:
             write_run(self._folder, self._info)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that this device needs to go on: tensors and plain values only."""
         return {
-            "position": {field.name: getattr(self.position, field.name) for field in fields(Position)},
+            "position": {
+                field.name: getattr(self.trainer_state, field.name) for field in fields(TrainerState)
+            },
             "network": dict(self._state.network.state_dict()),
             "updater": self._updater.state_dict(),
             "method": self._state.state_dict(),
             "storage": self._storage.state_dict(),
-            "means": [self._means.state_dict()],
-            "pictures": self._book.state_dict(),
+            "means": [self._averages.state_dict()],
+            "pictures": self._sample_figure.state_dict(),
         }
 
-    def joint_state_dict(self) -> dict[str, Any] | None:
+    def global_state_dict(self) -> dict[str, Any] | None:
         """Return what all devices need to go on, however many they will be; None on all but the first.
 
-        Network, updater, method and position are the same everywhere. The sums of the epoch's means stay apart, so that
-        as many devices as before go on to the very same numbers.
+        Network, updater, method and trainer_state are the same everywhere. The sums of the epoch's averages stay
+        apart, so that as many devices as before go on to the very same numbers.
         """
         own = self.state_dict()
-        if self._team.size == 1:
+        if self._process_group.world_size == 1:
             return own
-        states = self._team.gather({name: own[name] for name in ("storage", "means", "pictures")})
+        states = self._process_group.gather({name: own[name] for name in ("storage", "means", "pictures")})
         if states is None:
             return None
         return {
             **own,
             "storage": merge_states([state["storage"] for state in states]),
             "means": [state["means"][0] for state in states],
-            "pictures": self._book.merge([state["pictures"] for state in states]),
+            "pictures": self._sample_figure.merge([state["pictures"] for state in states]),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Restore what :meth:`joint_state_dict` returned."""
-        self.position = Position(**saved["position"])
+        """Restore what :meth:`global_state_dict` returned."""
+        self.trainer_state = TrainerState(**saved["position"])
         load_learned(saved, self._state, self._updater, self._storage)
-        means = own_means(saved["means"], self._team.seat.rank, self._team.size)
-        self._means.load_state_dict(means, self._fabric.device)
-        self._book.load_state_dict(saved["pictures"])
+        averages = own_averages(saved["means"], self._process_group.rank, self._process_group.world_size)
+        self._averages.load_state_dict(averages, self._fabric.device)
+        self._sample_figure.load_state_dict(saved["pictures"])
 
     def _train_epoch(self, reporter: Reporter, stop: StopRequest) -> bool:
         """Take the steps that are left of this epoch; return whether all were taken."""
-        place = self.position
+        place = self.trainer_state
         self._updater.begin_epoch(place.epoch)
         with closing(self._batches()) as batches:
             for noisy, gold in batches:
                 self._step(noisy, gold)
-                reporter.step(place.epoch, place.step, self._means)
+                reporter.step(place.epoch, place.step, self._averages)
                 place.step += 1
                 due = time.monotonic() - self._saved >= 60 * self._options.checkpoint_minutes
-                answers = self._team.each(stop.requested, due)
+                answers = self._process_group.all_gather(stop.requested, due)
                 if any(asked for asked, _ in answers):
                     return False
                 if answers[0][1]:  # the first device has the clock
@@ -190,127 +192,131 @@ class Loop:
 
     def _batches(self) -> Generator[tuple[Batch, Batch | None], None, None]:
         """Yield what is left of this epoch; gold is opened only for a method that declares it."""
-        place, options, views = self.position, self._options, self._views
+        place, options, datasets = self.trainer_state, self._options, self._datasets
         start, epoch = place.step, place.epoch
         with ExitStack() as stack:  # a batch may fail: the threads that make batches end here, not some day
 
             def opened(batches: Iterator[Batch]) -> Iterator[Batch]:
                 return stack.enter_context(closing(batches))  # type: ignore[type-var]
 
-            share = self._team.share
+            shard = self._process_group.shard
             train = opened(
-                epoch_batches(views.train, epoch=epoch, batch=options.batch, start=start, share=share)
+                epoch_batches(datasets.train, epoch=epoch, batch=options.batch, start=start, shard=shard)
             )
             gold: Iterable[Batch | None] = repeat(None, self.steps - start)
-            if views.gold is not None:
+            if datasets.gold is not None:
                 count, batch = self.steps, options.gold_batch
                 gold = opened(
-                    epoch_batches(views.gold, epoch=epoch, batch=batch, start=start, steps=count, share=share)
+                    epoch_batches(
+                        datasets.gold, epoch=epoch, batch=batch, start=start, steps=count, shard=shard
+                    )
                 )
             for noisy, verified in zip(train, gold, strict=True):
                 yield self._counted_together(noisy, verified)
 
     def _counted_together(self, noisy: Batch, gold: Batch | None) -> tuple[Batch, Batch | None]:
         """Tell each part of a batch how many valid pixels the whole has, before any of it goes to a device."""
-        if self._team.size == 1:
+        if self._process_group.world_size == 1:
             return noisy, gold
         parts = [noisy] if gold is None else [noisy, gold]
-        counts = self._team.each(*[float((part.labels != IGNORE).sum()) for part in parts])
+        counts = self._process_group.all_gather(*[float((part.labels != IGNORE).sum()) for part in parts])
         told = []
         for part, pixels in zip(parts, zip(*counts, strict=True), strict=True):
-            mean = torch.tensor(max(sum(pixels), 1.0) / self._team.size)
-            images = part.whole.images
-            told.append(replace(part, joint=Joint(mean, images, self._team.size)))
+            mean = torch.tensor(max(sum(pixels), 1.0) / self._process_group.world_size)
+            images = part.global_batch_size.images
+            told.append(replace(part, shard_of=GlobalBatchSize(mean, images, self._process_group.world_size)))
         return told[0], None if gold is None else told[1]
 
     def _step(self, noisy: Batch, gold: Batch | None) -> None:
-        place, device = self.position, self._fabric.device
-        rank = [self._team.seat.rank] if self._team.seat.rank else []  # devices must not drop out alike
+        place, device = self.trainer_state, self._fabric.device
+        rank = (
+            [self._process_group.rank] if self._process_group.rank else []
+        )  # devices must not drop out alike
         seed_device(device, derive_seed(self._info["seed"], "step", place.epoch, place.step, *rank))
         with self._fabric.autocast():
             verified = None if gold is None else gold.to(device)
             report = self._method.step(self._state, noisy.to(device), verified)
-        self._means.add(report.scalars, place.step)
+        self._averages.add(report.scalars, place.step)
         if self._is_due(self._options.figure_every):
-            self._book.watch(noisy, report)
+            self._sample_figure.watch(noisy, report)
 
-    def _close_epoch(self, journal: Journal | None, reporter: Reporter, stop: StopRequest) -> bool:
+    def _close_epoch(self, logger: Logger | None, reporter: Reporter, stop: StopRequest) -> bool:
         """Validate, keep the best weights, write all down; return False where a stop came before that."""
         self._check_finite()
         scores = None
         if len(self._validator) and self._is_due(self._options.validate_every):
             scores = self._validator.score(
-                self._method, self.kept_network, lambda: self._team.any(stop.requested)
+                self._method, self.kept_network, lambda: self._process_group.any(stop.requested)
             )
             if scores is None:
                 return False
         self._keep_weights(scores)
         if self._is_due(self._options.figure_every):
-            self._draw_figure(journal)
+            self._draw_figure(logger)
         self._count_seconds()
         record = self._record(scores)
-        self.position.close_epoch(record)
-        self._means = Means()
-        self._book.clear()
+        self.trainer_state.close_epoch(record)
+        self._averages = MetricAverages()
+        self._sample_figure.clear()
         self._save()
-        if journal is not None:
-            journal.write(record)
+        if logger is not None:
+            logger.write(record)
         self.write_info("running")
-        reporter.epoch(record, self.position.best_in_words())
+        reporter.epoch(record, self.trainer_state.best_in_words())
         return True
 
     def _is_due(self, every: int) -> bool:
-        done = self.position.epoch + 1
+        done = self.trainer_state.epoch + 1
         return bool(every) and (done % every == 0 or done == self._options.epochs)
 
     def _keep_weights(self, scores: Scores | None) -> None:
         """Keep the best weights on validation; without validation cases the newest."""
-        if scores is not None and self.position.offer(scores, self.kept_network):
-            if self._team.first:
-                self.position.write_best(self._folder.model)
-        elif self._team.first and not len(self._validator):
-            facts = {"epoch": str(self.position.epoch)}
+        if scores is not None and self.trainer_state.offer(scores, self.kept_network):
+            if self._process_group.is_rank_zero:
+                self.trainer_state.write_best(self._folder.model)
+        elif self._process_group.is_rank_zero and not len(self._validator):
+            facts = {"epoch": str(self.trainer_state.epoch)}
             save_weights(self._folder.model, weights_of(self.kept_network), facts)
 
-    def _draw_figure(self, journal: Journal | None) -> None:
-        caught = self._team.gather(self._book.state_dict())
-        if caught is None or journal is None:
+    def _draw_figure(self, logger: Logger | None) -> None:
+        caught = self._process_group.gather(self._sample_figure.state_dict())
+        if caught is None or logger is None:
             return
-        self._book.load_state_dict(self._book.merge(caught))
-        pictures = self._book.pictures()
+        self._sample_figure.load_state_dict(self._sample_figure.merge(caught))
+        pictures = self._sample_figure.pictures()
         if not pictures:
             return
         images = torch.stack([picture.image for picture in pictures]).to(self._fabric.device)
         probabilities = self._method.predict(prediction_state(self.kept_network), images)
-        done = self.position.epoch + 1
+        done = self.trainer_state.epoch + 1
         title = f"{self._info['label']}, {done} of {self._options.epochs} epochs"
-        journal.write_figure(done, *draw(pictures, probabilities, title))
+        logger.write_figure(done, *draw(pictures, probabilities, title))
 
     def _record(self, scores: Scores | None) -> Record:
-        place = self.position
+        place = self.trainer_state
         return {
             "kind": "epoch",
             "epoch": place.epoch,
             "step": (place.epoch + 1) * self.steps,
             "lr": self._updater.lr,
             "seconds": round(place.seconds, 3),
-            "train": plain(self._means.read(self._team.mean)),
+            "train": plain(self._averages.read(self._process_group.mean)),
             "val": None if scores is None else {"dsc": scores.dsc, "iou": scores.iou, "cases": scores.cases},
         }
 
     def _count_seconds(self) -> None:
         now = time.monotonic()
-        self.position.seconds += now - self._counted
+        self.trainer_state.seconds += now - self._counted
         self._counted = now
 
     def _save(self) -> None:
         self._check_finite()
         self._count_seconds()
-        self.position.note_memory(peak_memory(self._fabric.device))
-        state = self.joint_state_dict()
+        self.trainer_state.note_memory(peak_memory(self._fabric.device))
+        state = self.global_state_dict()
         if state is not None:
             save_checkpoint(self._folder.checkpoints, state)
-        self._team.any(
+        self._process_group.any(
             False
         )  # the checkpoint is whole before any device lets go of what an earlier one needs
         self._storage.saved()
@@ -318,7 +324,7 @@ class Loop:
 
     def _check_finite(self) -> None:
         """Stop before a good checkpoint is replaced by numbers that are none."""
-        place, step, what = self.position, self._first_bad_step(), "the loss"
+        place, step, what = self.trainer_state, self._first_bad_step(), "the loss"
         if step is None:
             sound = torch.stack([p.detach().isfinite().all() for p in self._state.network.parameters()])
             if bool(sound.all()):
@@ -332,6 +338,8 @@ class Loop:
 
     def _first_bad_step(self) -> int | None:
         """Return the first step in which the loss of any device was not a finite number."""
-        own = self._means.first_bad_step()
-        bad = [int(step) for (step,) in self._team.each(-1 if own is None else own) if step >= 0]
+        own = self._averages.first_bad_step()
+        bad = [
+            int(step) for (step,) in self._process_group.all_gather(-1 if own is None else own) if step >= 0
+        ]
         return min(bad, default=None)

@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
 
 
@@ -33,11 +33,11 @@ def lr_factor(epoch: int, *, epochs: int, warmup: int, decay: float) -> float:
 
 
 class SgdUpdater:
-    """Owns optimiser, schedule, clipping and averaging; see :class:`metadcseg.methods.base.Updater`.
+    """Owns optimizer, schedule, clipping and averaging; see :class:`metadcseg.methods.base.Updater`.
 
     The moving average starts without bias: after t steps its decay is min(average, (1 + t) / (10 + t)), so
     that it follows the weights closely at first and is not held back by the random start. Buffers (running
-    statistics) are copied, not averaged.
+    statistics) are copied, not ema_model.
 
     Where several devices share a batch, each step begins with the average of their gradients, taken by hand on
     the bare network, and with it of running statistics: so networks that began equal stay equal, bit for bit.
@@ -46,7 +46,7 @@ class SgdUpdater:
         network: the bare network, on its device.
         options: learning rate and all that goes with it.
         fabric: runs the backward pass in the precision chosen.
-        team: the devices that share every batch; by default this one alone.
+        process_group: the devices that share every batch; by default this one alone.
         gold_images: how many verified images there are in all.
     """
 
@@ -55,25 +55,25 @@ class SgdUpdater:
         network: nn.Module,
         options: TrainingOptions,
         fabric: Fabric,
-        team: Team | None = None,
+        process_group: ProcessGroup | None = None,
         gold_images: int = 0,
     ) -> None:
         self.epoch = 0
         self.gold_images = gold_images
         self.gold_batch = options.gold_batch
         self.epochs = options.epochs
-        self.averaged: nn.Module | None = None
+        self.ema_model: nn.Module | None = None
         self._network = network
         self._options = options
         self._fabric = fabric
-        self._team = team or Team()
+        self._process_group = process_group or ProcessGroup()
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         self.steps = 0
-        self._optimiser = torch.optim.SGD(
+        self._optimizer = torch.optim.SGD(
             self._parameters, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay
         )
-        if options.average:
-            self.averaged = deepcopy(network).eval().requires_grad_(False)
+        if options.ema_decay:
+            self.ema_model = deepcopy(network).eval().requires_grad_(False)
         self.begin_epoch(0)
 
     @property
@@ -87,7 +87,7 @@ class SgdUpdater:
     def begin_epoch(self, epoch: int) -> None:
         """Set the epoch (from 0) and with it the learning rate."""
         self.epoch = epoch
-        for group in self._optimiser.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = self.lr
 
     def backward(self, loss: Tensor) -> None:
@@ -96,25 +96,25 @@ class SgdUpdater:
 
     def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the average over the devices that share a batch; on one device, what was given."""
-        return self._team.mean(tensors)
+        return self._process_group.mean(tensors)
 
     def step(self) -> None:
-        """Average over the devices, clip the norm, take one optimiser step, clear the gradients, average."""
-        if self._team.size > 1:
-            self._share_gradients()
+        """AllReduceMean over the devices, clip the norm, take one optimizer step, clear the gradients, average."""
+        if self._process_group.world_size > 1:
+            self._all_reduce_gradients()
         if self._options.clip:
             nn.utils.clip_grad_norm_(self._parameters, self._options.clip)
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
         self.steps += 1
-        if self.averaged is not None:
-            self._average(self.averaged)
+        if self.ema_model is not None:
+            self._average(self.ema_model)
 
     @torch.no_grad()
-    def _share_gradients(self) -> None:
-        """Average gradients and running statistics over the devices, all as one flat tensor.
+    def _all_reduce_gradients(self) -> None:
+        """AllReduceMean gradients and running statistics over the devices, all as one flat tensor.
 
-        A gradient that this device lacks counts as zeros; one that all lack stays away, since to the optimiser
+        A gradient that this device lacks counts as zeros; one that all lack stays away, since to the optimizer
         (weight decay, momentum) none and zeros are not the same.
         """
         lacking = torch.tensor([float(parameter.grad is None) for parameter in self._parameters])
@@ -124,7 +124,7 @@ class SgdUpdater:
             mine[f"gradient {n}"] = torch.zeros_like(parameter) if gradient is None else gradient
         buffers = {n: b for n, b in enumerate(self._network.buffers()) if b.is_floating_point()}
         mine |= {f"buffer {n}": buffer for n, buffer in buffers.items()}
-        common = self._team.mean(mine)
+        common = self._process_group.mean(mine)
         if lacking.any():  # only then is it worth waiting for the device
             lacking = common["lacking"].cpu()
         for n, parameter in enumerate(self._parameters):
@@ -133,25 +133,25 @@ class SgdUpdater:
             buffer.copy_(common[f"buffer {n}"])
 
     @torch.no_grad()
-    def _average(self, averaged: nn.Module) -> None:
-        decay = min(self._options.average, (1 + self.steps) / (10 + self.steps))
-        for mean, current in zip(averaged.parameters(), self._network.parameters(), strict=True):
+    def _average(self, ema_model: nn.Module) -> None:
+        decay = min(self._options.ema_decay, (1 + self.steps) / (10 + self.steps))
+        for mean, current in zip(ema_model.parameters(), self._network.parameters(), strict=True):
             mean.lerp_(current, 1 - decay)
-        for kept, buffer in zip(averaged.buffers(), self._network.buffers(), strict=True):
+        for kept, buffer in zip(ema_model.buffers(), self._network.buffers(), strict=True):
             kept.copy_(buffer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values only; the network's own weights are not among them."""
         return {
             "steps": self.steps,
-            "optimiser": self._optimiser.state_dict(),
-            "averaged": None if self.averaged is None else dict(self.averaged.state_dict()),
+            "optimiser": self._optimizer.state_dict(),
+            "ema_model": None if self.ema_model is None else dict(self.ema_model.state_dict()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self.steps = int(state["steps"])
-        self._optimiser.load_state_dict(dict(state["optimiser"]))
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
+        self._optimizer.load_state_dict(dict(state["optimiser"]))
+        if self.ema_model is not None:
+            self.ema_model.load_state_dict(state["ema_model"])
         self.begin_epoch(self.epoch)

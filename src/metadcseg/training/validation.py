@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metadcseg.data.loading.input_grid import FrameMemory, to_frame
+from metadcseg.data.loading.input_grid import InputCache, resize_to_input
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.methods.base import Method
 from metadcseg.metrics import dice_from_counts, iou_from_counts
 from metadcseg.tensors import IGNORE
-from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.prediction import prediction_state
 from metadcseg.training.run.state import Scores
 
@@ -26,10 +26,10 @@ class Validator:
 
     Args:
         prepared: where the validation cases come from; their given labels are the reference.
-        size: side of the training frame in pixels.
+        size: side of the input grid in pixels.
         batch: images per forward pass.
         device: where the network is.
-        team: the devices among which the batches are dealt; the scores are those of one device.
+        process_group: the devices among which the batches are dealt; the scores are those of one device.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class Validator:
         size: int,
         batch: int,
         device: torch.device,
-        team: Team | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         self._prepared = prepared
-        self._team = team or Team()
+        self._process_group = process_group or ProcessGroup()
         self._cases = prepared.select("val")
         self._size, self._batch, self._device = size, batch, device
-        self._frames = FrameMemory[Tensor]()
+        self._grids = InputCache[Tensor]()
         numbers: dict[str, int] = {}  # of whatever is scored as one
         self._units = [numbers.setdefault(case.volume or case.id, len(numbers)) for case in self._cases]
 
@@ -68,20 +68,22 @@ class Validator:
         counted = np.zeros(
             (units, classes - 1, 3)
         )  # common, predicted and wanted pixels of every case and class
-        batches, devices = list(self._batches()), self._team.size
+        batches, devices = list(self._batches()), self._process_group.world_size
         for turn in range(0, len(batches), devices):
             if stop():
                 return None
-            numbers = batches[turn + self._team.seat.rank : turn + self._team.seat.rank + 1]
+            numbers = batches[turn + self._process_group.rank : turn + self._process_group.rank + 1]
             if not numbers:
                 continue
             cases = [self._cases[number] for number in numbers[0]]
-            frames = torch.stack([self._frame(case) for case in cases]).to(self._device)
-            predicted = method.predict(state, frames)
+            grids = torch.stack([self._grid(case) for case in cases]).to(self._device)
+            predicted = method.predict(state, grids)
             for number, case, probabilities in zip(numbers[0], cases, predicted, strict=True):
                 prediction = native_labels(probabilities, case.height, case.width)
                 counted[self._units[number]] += counts(prediction, self._prepared.label(case), classes)
-        every = np.sum(self._team.each(*counted.ravel().tolist()), axis=0)  # a case is counted on one device
+        every = np.sum(
+            self._process_group.all_gather(*counted.ravel().tolist()), axis=0
+        )  # a case is counted on one device
         return scores_of(every.reshape(counted.shape))
 
     def _batches(self) -> Iterator[range]:
@@ -89,12 +91,12 @@ class Validator:
         for start in range(0, len(self._cases), self._batch):
             yield range(start, min(start + self._batch, len(self._cases)))
 
-    def _frame(self, case: Case) -> Tensor:
-        normalised = self._prepared.preprocessing is not None
-        return self._frames.get(
+    def _grid(self, case: Case) -> Tensor:
+        normalized = self._prepared.preprocessing is not None
+        return self._grids.get(
             case.row,
-            lambda: to_frame(self._prepared.image(case), self._size, normalised=normalised),
-            lambda frame: frame.nbytes,
+            lambda: resize_to_input(self._prepared.image(case), self._size, normalized=normalized),
+            lambda grid: grid.nbytes,
         )
 
 
@@ -130,7 +132,7 @@ def counts(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes:
 
 
 def scores_of(counted: NDArray[np.float64]) -> Scores:
-    """Return the scores of cases, each averaged over the foreground classes.
+    """Return the scores of cases, each ema_model over the foreground classes.
 
     A class that neither mask has scores 1, one that only one of them has scores 0.
 

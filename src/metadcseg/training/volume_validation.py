@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metadcseg.data.loading.input_grid import FrameMemory
+from metadcseg.data.loading.input_grid import InputCache
 from metadcseg.data.loading.volume_dataset import Size, whole_volumes
-from metadcseg.data.loading.volume_grid import frame_to_stack, stack_to_frame
+from metadcseg.data.loading.volume_grid import input_to_stack, resize_stack_to_input
 from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.methods.base import Method
-from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.prediction import predict_whole, prediction_state
 from metadcseg.training.run.state import Scores
 from metadcseg.training.validation import counts, native_labels, scores_of
@@ -23,24 +23,24 @@ class VolumeValidator:
 
     Args:
         prepared: where the volumes come from; their given labels are the reference.
-        frame: (Z, S, S), the training frame in voxels.
-        patch: size of the patches that the network takes, None for whole frames.
+        grid: (Z, S, S), the input grid in voxels.
+        patch: size of the patches that the network takes, None for whole grids.
         device: where the network is.
-        team: the devices among which the volumes are dealt; the scores are those of one device.
+        process_group: the devices among which the volumes are dealt; the scores are those of one device.
     """
 
     def __init__(
         self,
         prepared: PreparedSet,
-        frame: Size,
+        grid: Size,
         patch: Size | None,
         device: torch.device,
-        team: Team | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        self._prepared, self._team, self._device = prepared, team or Team(), device
+        self._prepared, self._process_group, self._device = prepared, process_group or ProcessGroup(), device
         self._volumes = whole_volumes(prepared, "val") if prepared.select("val") else ()
-        self._frame, self._patch = frame, patch
-        self._memory = FrameMemory[Tensor]()
+        self._grid, self._patch = grid, patch
+        self._memory = InputCache[Tensor]()
 
     def __len__(self) -> int:
         return len(self._volumes)
@@ -57,23 +57,23 @@ class VolumeValidator:
             InputError: naming case and file where stored bytes are damaged.
         """
         counted = np.zeros((len(self), len(self._prepared.classes) - 1, 3))
-        devices, rank = self._team.size, self._team.seat.rank
+        devices, rank = self._process_group.world_size, self._process_group.rank
         for turn in range(0, len(self), devices):
             if stop():
                 return None
             if (row := turn + rank) < len(self):
                 counted[row] = self._count(method, network, row)
         every = np.sum(
-            self._team.each(*counted.ravel().tolist()), axis=0
+            self._process_group.all_gather(*counted.ravel().tolist()), axis=0
         )  # a volume is counted on one device
         return scores_of(every.reshape(counted.shape))
 
     def _count(self, method: Method, network: nn.Module, row: int) -> NDArray[np.float64]:
         cases = self._prepared.slices_of(self._volumes[row])
-        frame = self._memory.get(row, lambda: self._made(self._volumes[row]), lambda kept: kept.nbytes)
-        frames = frame.unsqueeze(0).to(self._device)
-        found = predict_whole(method, prediction_state(network), frames, self._patch)
-        stack = frame_to_stack(found[0].float(), len(cases))
+        grid = self._memory.get(row, lambda: self._made(self._volumes[row]), lambda kept: kept.nbytes)
+        grids = grid.unsqueeze(0).to(self._device)
+        found = predict_whole(method, prediction_state(network), grids, self._patch)
+        stack = input_to_stack(found[0].float(), len(cases))
         planes = zip(stack, cases, strict=True)
         predicted = np.stack([native_labels(plane, case.height, case.width) for plane, case in planes])
         given = np.stack([self._prepared.label(case) for case in cases])
@@ -81,4 +81,4 @@ class VolumeValidator:
 
     def _made(self, volume: StoredVolume) -> Tensor:
         stack = [self._prepared.image(case) for case in self._prepared.slices_of(volume)]
-        return stack_to_frame(stack, *self._frame[:2])
+        return resize_stack_to_input(stack, *self._grid[:2])

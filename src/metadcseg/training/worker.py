@@ -11,22 +11,22 @@ import threading
 from pathlib import Path
 
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import SaidByFirst
+from metadcseg.errors import ReportedByRankZero
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.distributed.job import job_method, training_options
-from metadcseg.training.distributed.launch import helper_seat
-from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.distributed.launch import worker_environment
+from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.session import train_in
 
 
 def main() -> int:
-    """Train as one device of a team; return the exit status."""
+    """Train as one device of a process group; return the exit status."""
     job = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        with Team(*helper_seat(job["rank"], job["size"], job["port"])) as team:
+        with ProcessGroup(*worker_environment(job["rank"], job["size"], job["port"])) as process_group:
             train_in(
-                team,
+                process_group,
                 PreparedSet.open(Path(job["set"])),
                 job_method(job["method"]),
                 NetworkOptions(**job["network"]),
@@ -35,7 +35,7 @@ def main() -> int:
                 seed=job["seed"],
                 label=job["label"],
             )
-    except SaidByFirst:
+    except ReportedByRankZero:
         return 2
     return 0
 

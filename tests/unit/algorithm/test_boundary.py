@@ -6,15 +6,15 @@ import torch
 from tests.reference import boundary as slow
 
 from metadcseg.algorithm.boundary import (
-    Centres,
+    Centers,
     Regions,
-    RunningCentres,
+    RunningCenters,
     boundary_weights,
-    decompose,
-    dynamic_centre_distance,
+    decompose_regions,
+    dynamic_center_distance,
     effective_pixels,
     foreground_probability,
-    region_centres,
+    region_centers,
 )
 from metadcseg.errors import InputError
 
@@ -34,7 +34,7 @@ def test_regions_equal_the_loop(tau):
     probability = rand(3, 6, 7)
     probability[0, 0, :3] = torch.tensor([tau, 1 - tau, 0.5])  # on the limits
     edges = rand(3, 6, 7, seed=1) > 0.9
-    got = decompose(probability, tau=tau, edges=edges)
+    got = decompose_regions(probability, tau=tau, edges=edges)
     for i in range(3):
         expected = slow.regions(probability[i].numpy(), tau, as_set(edges[i]))
         assert all(expected)
@@ -45,7 +45,7 @@ def test_regions_equal_the_loop(tau):
 @pytest.mark.parametrize("ratio", [0.1, 0.14, 0.5])
 def test_the_ratio_takes_the_most_uncertain_pixels(ratio):
     probability = rand(3, 10, 10)
-    got = decompose(probability, ratio=ratio)
+    got = decompose_regions(probability, ratio=ratio)
     for i in range(3):
         band = slow.most_uncertain(probability[i].numpy(), round(100 * ratio))
         assert as_set(got.boundary[i]) == band
@@ -58,7 +58,7 @@ def test_the_ratio_takes_the_most_uncertain_pixels(ratio):
 def test_the_ratio_counts_valid_pixels_of_each_image():
     probability, valid = rand(2, 10, 10), torch.ones(2, 10, 10, dtype=torch.bool)
     valid[0, :5] = False
-    got = decompose(probability, ratio=0.2, valid=valid, edges=torch.zeros_like(valid))
+    got = decompose_regions(probability, ratio=0.2, valid=valid, edges=torch.zeros_like(valid))
     assert got.boundary.sum(dim=(1, 2)).tolist() == [10, 20]
     assert not any((getattr(got, name) & ~valid).any() for name in NAMES)
     together = sum(getattr(got, name).int() for name in NAMES)
@@ -67,7 +67,7 @@ def test_the_ratio_counts_valid_pixels_of_each_image():
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_a_constant_network_has_no_band_rather_than_a_band_of_everything(value):
-    got = decompose(torch.full((1, 4, 4), value), ratio=0.1)
+    got = decompose_regions(torch.full((1, 4, 4), value), ratio=0.1)
     assert not got.boundary.any()
     assert (got.foreground | got.background).all()
 
@@ -75,21 +75,23 @@ def test_a_constant_network_has_no_band_rather_than_a_band_of_everything(value):
 def test_a_saturated_network_has_a_smaller_band():
     probability = torch.zeros(1, 10, 10)
     probability[0, 0, :4] = torch.tensor([0.4, 0.6, 0.9, 0.9])
-    got = decompose(probability, ratio=0.1)
+    got = decompose_regions(probability, ratio=0.1)
     assert got.boundary.sum().item() == 4
-    assert decompose(probability, ratio=0.03).boundary.sum().item() == 2  # two pixels tie for the third place
+    assert (
+        decompose_regions(probability, ratio=0.03).boundary.sum().item() == 2
+    )  # two pixels tie for the third place
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.0, 0), (1.0, 100)])
 def test_the_ends_of_the_ratio(ratio, expected):
-    assert decompose(rand(1, 10, 10), ratio=ratio).boundary.sum().item() == expected
+    assert decompose_regions(rand(1, 10, 10), ratio=ratio).boundary.sum().item() == expected
 
 
 def test_edges_join_the_boundary_and_stay_where_they_are():
     edges = torch.zeros(1, 1, 4, dtype=torch.bool)
     edges[0, 0, 0] = edges[0, 0, 3] = True
     valid = torch.tensor([[[True, True, True, False]]])
-    got = decompose(torch.tensor([[[0.99, 0.5, 0.01, 0.99]]]), tau=0.9, edges=edges, valid=valid)
+    got = decompose_regions(torch.tensor([[[0.99, 0.5, 0.01, 0.99]]]), tau=0.9, edges=edges, valid=valid)
     assert got.boundary.tolist() == [[[True, True, False, False]]]
     assert got.foreground.tolist() == [[[True, False, False, False]]]
 
@@ -99,7 +101,7 @@ def test_edges_join_the_boundary_and_stay_where_they_are():
 )
 def test_wrong_thresholds_are_refused(options):
     with pytest.raises(InputError):
-        decompose(rand(1, 4, 4), **options)
+        decompose_regions(rand(1, 4, 4), **options)
 
 
 def test_foreground_probability_of_several_classes():
@@ -115,27 +117,29 @@ def test_foreground_probability_of_several_classes():
 def scene(seed=0):
     features = rand(2, 5, 6, 6, seed=seed) * 4 - 2
     gamma = rand(2, 6, 6, seed=seed + 1)
-    regions = decompose(rand(2, 6, 6, seed=seed + 2), tau=0.75, edges=rand(2, 6, 6, seed=seed + 3) > 0.9)
+    regions = decompose_regions(
+        rand(2, 6, 6, seed=seed + 2), tau=0.75, edges=rand(2, 6, 6, seed=seed + 3) > 0.9
+    )
     return features, gamma, regions
 
 
-def loop_centres(features, gamma, regions, i, default, minimum):
+def loop_centers(features, gamma, regions, i, default, minimum):
     sets = [as_set(getattr(regions, name)[i]) for name in NAMES]
     return [
-        slow.centre(features[i].numpy(), gamma[i].numpy(), region, default[k].numpy(), minimum)
+        slow.center(features[i].numpy(), gamma[i].numpy(), region, default[k].numpy(), minimum)
         for k, region in enumerate(sets)
     ]
 
 
 @pytest.mark.parametrize("minimum", [1, 9, 10, 50])
-def test_centres_equal_the_loop(minimum):
+def test_centers_equal_the_loop(minimum):
     features, gamma, regions = scene()
     default = rand(3, 5, seed=9)
-    got = region_centres(features, gamma, regions, default, min_pixels=minimum)
+    got = region_centers(features, gamma, regions, default, min_pixels=minimum)
     sizes = regions.stacked().sum(dim=(2, 3))
     assert torch.equal(got.counted, sizes >= minimum)
     for i in range(2):
-        expected = np.stack(loop_centres(features, gamma, regions, i, default, minimum))
+        expected = np.stack(loop_centers(features, gamma, regions, i, default, minimum))
         np.testing.assert_allclose(got.values[i].numpy(), expected, rtol=1e-12)
 
 
@@ -144,14 +148,14 @@ def test_the_threshold_of_pixels_is_met_from_both_sides():
     mask = torch.zeros(2, 6, 6, dtype=torch.bool)
     mask[0].view(-1)[:10] = True
     mask[1].view(-1)[:9] = True
-    counted = region_centres(features, gamma, Regions(mask, mask, mask), None).counted
+    counted = region_centers(features, gamma, Regions(mask, mask, mask), None).counted
     assert counted.tolist() == [[True] * 3, [False] * 3]
 
 
 def test_a_region_nobody_trusts_takes_the_default():
     features, gamma, regions = scene()
     default = rand(3, 5, seed=9)
-    got = region_centres(features, gamma.masked_fill(regions.boundary, 0.0), regions, default, min_pixels=1)
+    got = region_centers(features, gamma.masked_fill(regions.boundary, 0.0), regions, default, min_pixels=1)
     assert not got.counted[:, 2].any()
     assert got.counted[:, :2].all()
     assert torch.equal(got.values[:, 2], default[2].expand(2, 5))
@@ -159,33 +163,33 @@ def test_a_region_nobody_trusts_takes_the_default():
 
 def test_without_a_default_the_whole_image_stands_in():
     features, gamma, regions = scene()
-    got = region_centres(features, gamma, regions, None, min_pixels=1000)
+    got = region_centers(features, gamma, regions, None, min_pixels=1000)
     torch.testing.assert_close(got.values, features.mean(dim=(2, 3)).unsqueeze(1).expand(2, 3, 5))
     default = torch.full((3, 5), torch.nan)
     default[1] = 7.0
-    partly = region_centres(features, gamma, regions, default, min_pixels=1000)
+    partly = region_centers(features, gamma, regions, default, min_pixels=1000)
     assert (partly.values[:, 1] == 7.0).all()
     torch.testing.assert_close(partly.values[:, 2], features.mean(dim=(2, 3)))
 
 
-def test_centres_are_computed_in_float32_under_autocast():
+def test_centers_are_computed_in_float32_under_autocast():
     features, gamma, regions = (scene()[0].float(), scene()[1].float(), scene()[2])
-    plain = region_centres(features, gamma, regions, None)
+    plain = region_centers(features, gamma, regions, None)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = region_centres(features, gamma, regions, None)
+        mixed = region_centers(features, gamma, regions, None)
     assert torch.equal(plain.values, mixed.values)
 
 
 def test_pixels_in_no_region_do_not_matter():
     features, gamma, _ = scene()
     valid = rand(2, 6, 6, seed=7) > 0.3
-    regions = decompose(rand(2, 6, 6, seed=2), tau=0.75, valid=valid)
+    regions = decompose_regions(rand(2, 6, 6, seed=2), tau=0.75, valid=valid)
     wild = features.masked_fill(~valid.unsqueeze(1), 1e9)
     for minimum in (1, 1000):
-        got, expected = (region_centres(h, gamma, regions, None, minimum).values for h in (wild, features))
+        got, expected = (region_centers(h, gamma, regions, None, minimum).values for h in (wild, features))
         assert torch.equal(got, expected)
-    nothing = decompose(rand(2, 6, 6), tau=0.75, valid=torch.zeros_like(valid))
-    empty = region_centres(features, gamma, nothing, None)
+    nothing = decompose_regions(rand(2, 6, 6), tau=0.75, valid=torch.zeros_like(valid))
+    empty = region_centers(features, gamma, nothing, None)
     assert (empty.values == 0).all()
     assert not empty.counted.any()
 
@@ -193,11 +197,11 @@ def test_pixels_in_no_region_do_not_matter():
 @pytest.mark.parametrize("maximum", [math.inf, 3.0])
 def test_distance_equals_the_loop(maximum):
     features, gamma, regions = scene()
-    centres = region_centres(features, gamma, regions, None, min_pixels=1)
-    got = dynamic_centre_distance(features, centres, maximum=maximum)
+    centers = region_centers(features, gamma, regions, None, min_pixels=1)
+    got = dynamic_center_distance(features, centers, maximum=maximum)
     for i, h, w in np.ndindex(2, 6, 6):
         expected = slow.distance(
-            features[i, :, h, w].numpy(), *centres.values[i].numpy(), epsilon=1e-8, maximum=maximum
+            features[i, :, h, w].numpy(), *centers.values[i].numpy(), epsilon=1e-8, maximum=maximum
         )
         assert got[i, h, w].item() == pytest.approx(expected, rel=1e-12)
     assert (got == maximum).any() == (maximum == 3.0)
@@ -205,14 +209,14 @@ def test_distance_equals_the_loop(maximum):
 
 @pytest.mark.parametrize("met", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_distance_and_gradient_are_finite_where_a_feature_meets_centres(met, dtype):
+def test_distance_and_gradient_are_finite_where_a_feature_meets_centers(met, dtype):
     values = torch.randn(1, 3, 4, dtype=dtype, generator=torch.Generator().manual_seed(0))
     meeting = torch.randn(4, dtype=dtype, generator=torch.Generator().manual_seed(1))
     for k in met:
         values[0, k] = meeting
     features = meeting.view(1, 4, 1, 1).clone().requires_grad_()
     values.requires_grad_()
-    got = dynamic_centre_distance(features, Centres(values, torch.ones(1, 3, dtype=torch.bool)))
+    got = dynamic_center_distance(features, Centers(values, torch.ones(1, 3, dtype=torch.bool)))
     got.sum().backward()
     assert 0 <= got.item() <= 100.0
     assert features.grad.isfinite().all()
@@ -221,8 +225,8 @@ def test_distance_and_gradient_are_finite_where_a_feature_meets_centres(met, dty
 
 def test_distance_of_half_precision_features_is_computed_in_float32():
     features, gamma, regions = scene()
-    centres = region_centres(features.half(), gamma.half(), regions, None)
-    got = dynamic_centre_distance(features.half(), centres)
+    centers = region_centers(features.half(), gamma.half(), regions, None)
+    got = dynamic_center_distance(features.half(), centers)
     assert got.dtype == torch.float32
     assert got.isfinite().all()
 
@@ -283,11 +287,11 @@ def test_effective_pixels_count_those_that_share():
 
 
 def one_batch(value, counted):
-    return Centres(torch.full((2, 3, 4), value, requires_grad=True), torch.tensor([counted, [False] * 3]))
+    return Centers(torch.full((2, 3, 4), value, requires_grad=True), torch.tensor([counted, [False] * 3]))
 
 
-def test_running_centres_start_at_the_first_and_fade():
-    running = RunningCentres(decay=0.9)
+def test_running_centers_start_at_the_first_and_fade():
+    running = RunningCenters(decay=0.9)
     running.update(one_batch(1.0, [True, False, False]))
     running.update(one_batch(2.0, [True, True, False]))
     assert running.values[0].tolist() == pytest.approx([1.1] * 4)
@@ -296,8 +300,8 @@ def test_running_centres_start_at_the_first_and_fade():
     assert not running.values.requires_grad
 
 
-def test_running_centres_do_not_learn_from_their_own_defaults():
-    running = RunningCentres()
+def test_running_centers_do_not_learn_from_their_own_defaults():
+    running = RunningCenters()
     running.update(one_batch(1.0, [True] * 3))
     before = running.values.clone()
     running.update(one_batch(50.0, [False] * 3))
@@ -305,8 +309,8 @@ def test_running_centres_do_not_learn_from_their_own_defaults():
 
 
 @pytest.mark.parametrize("updates", [0, 3])
-def test_running_centres_go_on_where_they_were(updates):
-    first, second = RunningCentres(), RunningCentres()
+def test_running_centers_go_on_where_they_were(updates):
+    first, second = RunningCenters(), RunningCenters()
     for step in range(updates):
         first.update(one_batch(float(step), [True, True, False]))
     second.load_state_dict(first.state_dict())
@@ -315,8 +319,8 @@ def test_running_centres_go_on_where_they_were(updates):
     assert torch.equal(first.values, second.values)
 
 
-def test_running_centres_refuse_what_is_not_theirs():
-    with pytest.raises(InputError, match="running centres"):
-        RunningCentres().load_state_dict({"values": torch.zeros(2, 4)})
+def test_running_centers_refuse_what_is_not_theirs():
+    with pytest.raises(InputError, match="running centers"):
+        RunningCenters().load_state_dict({"values": torch.zeros(2, 4)})
     with pytest.raises(InputError, match="decay"):
-        RunningCentres(decay=1.0)
+        RunningCenters(decay=1.0)

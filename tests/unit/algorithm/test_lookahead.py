@@ -121,7 +121,7 @@ def test_virtual_step_leaves_the_network_where_it_is():
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("norm", ["batch", "instance"])
-@pytest.mark.parametrize("virtual", ["exact", "linearised"])
+@pytest.mark.parametrize("virtual", ["exact", "linearized"])
 def test_nothing_of_the_network_moves(norm, training, virtual):
     network = seeded(lambda: Small(norm, dropout=0.5)).train(training)
     before, state = snapshot(network), torch.get_rng_state()
@@ -287,20 +287,20 @@ def test_a_training_gradient_that_is_known_is_used():
     )
     torch.testing.assert_close(known.gradients.alpha, own.gradients.alpha, rtol=1e-12, atol=0)
     zero = {name: torch.zeros_like(value) for name, value in trainable(network).items()}
-    still, linearised = (
+    still, linearized = (
         meta_gradients(
             network, noisy, gold, noisy.labels, weights, lr=0.5, virtual=virtual, training_gradient=zero
         )
-        for virtual in ("exact", "linearised")
+        for virtual in ("exact", "linearized")
     )
-    assert torch.equal(still.gradients.alpha, linearised.gradients.alpha)
+    assert torch.equal(still.gradients.alpha, linearized.gradients.alpha)
     assert not torch.equal(still.gradients.alpha, own.gradients.alpha)
 
 
-def test_the_linearised_gold_gradient_serves_a_supervised_step():
+def test_the_linearized_gold_gradient_serves_a_supervised_step():
     network, noisy, gold = seeded(Small), example(0), example(1)
     step = meta_gradients(
-        network, noisy, gold, noisy.labels, initial_weights((2, 6, 6)), lr=0.1, virtual="linearised"
+        network, noisy, gold, noisy.labels, initial_weights((2, 6, 6)), lr=0.1, virtual="linearized"
     )
     loss = mean_over_pixels(pixel_cross_entropy(network(gold.images).logits, gold.labels), gold.labels)
     assert torch.equal(step.gold_loss, loss.detach())
@@ -310,7 +310,7 @@ def test_the_linearised_gold_gradient_serves_a_supervised_step():
 
 def test_an_unknown_virtual_step_is_refused():
     noisy = example()
-    with pytest.raises(InputError, match="'linearised'"):
+    with pytest.raises(InputError, match="'linearized'"):
         meta_gradients(
             seeded(Small),
             noisy,

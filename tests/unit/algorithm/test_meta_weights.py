@@ -6,7 +6,7 @@ from tests.reference import meta_weights as slow
 from metadcseg.algorithm.meta_weights import (
     PixelGradients,
     initial_weights,
-    normalise_weights,
+    normalize_weights,
     pseudo_labels,
     update_weights,
     weighted_pixel_loss,
@@ -132,36 +132,36 @@ def test_a_weight_at_zero_can_return_at_once():
     assert update_weights(maps, back, eta=1.0, scaling="none", valid=every).alpha.item() == 5.0
 
 
-def test_image_normalisation_is_eq_24_times_the_number_of_pixels():
+def test_image_normalization_is_eq_24_times_the_number_of_pixels():
     maps = weights()
-    got = normalise_weights(maps, "image", EVERY)
+    got = normalize_weights(maps, "image", EVERY)
     for i in range(2):
-        alpha, beta = slow.normalised(maps.alpha[i].numpy(), maps.beta[i].numpy())
+        alpha, beta = slow.normalized(maps.alpha[i].numpy(), maps.beta[i].numpy())
         np.testing.assert_allclose(got.alpha[i].numpy(), alpha * 20, rtol=1e-12)
         np.testing.assert_allclose(got.beta[i].numpy(), beta * 20, rtol=1e-12)
 
 
-def test_image_normalisation_averages_one_over_valid_pixels():
+def test_image_normalization_averages_one_over_valid_pixels():
     valid = some_valid()
-    gamma = normalise_weights(weights(), "image", valid).gamma
+    gamma = normalize_weights(weights(), "image", valid).gamma
     assert (gamma[~valid] == 0).all()
     for i in range(2):
         assert gamma[i][valid[i]].mean().item() == pytest.approx(1.0, rel=1e-12)
 
 
-def test_batch_normalisation_averages_one_over_the_batch_and_keeps_the_order_of_images():
+def test_batch_normalization_averages_one_over_the_batch_and_keeps_the_order_of_images():
     maps, valid = weights(), some_valid()
     maps = WeightMaps(maps.alpha * torch.tensor([1.0, 3.0]).view(2, 1, 1), maps.beta)
-    gamma = normalise_weights(maps, "batch", valid).gamma
+    gamma = normalize_weights(maps, "batch", valid).gamma
     assert gamma[valid].mean().item() == pytest.approx(1.0, rel=1e-12)
     assert gamma[1][valid[1]].mean() > gamma[0][valid[0]].mean()
     assert (gamma[~valid] == 0).all()
 
 
-def test_complementary_normalisation_sums_to_one_in_every_valid_pixel():
+def test_complementary_normalization_sums_to_one_in_every_valid_pixel():
     maps, valid = weights(), some_valid()
     maps.alpha[1, 1, 1] = maps.beta[1, 1, 1] = 0.0
-    got = normalise_weights(maps, "complementary", valid)
+    got = normalize_weights(maps, "complementary", valid)
     torch.testing.assert_close(got.gamma, valid.double(), rtol=1e-12, atol=0)
     assert got.alpha[1, 1, 1].item() == 1.0  # both zero: eq. 2
 
@@ -170,7 +170,7 @@ def test_complementary_normalisation_sums_to_one_in_every_valid_pixel():
 def test_weights_that_are_all_zero_go_back_to_the_start(mode):
     valid = some_valid()
     zero = WeightMaps(torch.zeros(2, 4, 5), torch.zeros(2, 4, 5))
-    got = normalise_weights(zero, mode, valid)
+    got = normalize_weights(zero, mode, valid)
     assert torch.equal(got.alpha, valid.float())
     assert torch.equal(got.beta, torch.zeros(2, 4, 5))
 
@@ -178,18 +178,18 @@ def test_weights_that_are_all_zero_go_back_to_the_start(mode):
 def test_one_image_of_zeros_goes_back_alone():
     maps = weights()
     maps.alpha[0], maps.beta[0] = 0.0, 0.0
-    got = normalise_weights(maps, "image", EVERY)
+    got = normalize_weights(maps, "image", EVERY)
     assert (got.alpha[0] == 1).all()
     assert (got.beta[0] == 0).all()
-    torch.testing.assert_close(got.alpha[1], normalise_weights(weights(), "image", EVERY).alpha[1])
-    assert (normalise_weights(maps, "batch", EVERY).gamma[0] == 0).all()  # L2B: others take it all
+    torch.testing.assert_close(got.alpha[1], normalize_weights(weights(), "image", EVERY).alpha[1])
+    assert (normalize_weights(maps, "batch", EVERY).gamma[0] == 0).all()  # L2B: others take it all
 
 
 @pytest.mark.parametrize("mode", ["image", "batch", "complementary"])
 def test_an_image_without_valid_pixel_is_zero_and_finite(mode):
     valid = EVERY.clone()
     valid[0] = False
-    gamma = normalise_weights(weights(), mode, valid).gamma
+    gamma = normalize_weights(weights(), mode, valid).gamma
     assert (gamma[0] == 0).all()
     assert gamma[1].mean().item() == pytest.approx(1.0, rel=1e-12)
 
@@ -198,4 +198,4 @@ def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(InputError, match="'rms'"):
         update_weights(weights(), gradients(), eta=0.1, scaling="rmss", valid=EVERY)
     with pytest.raises(InputError, match="'image'"):
-        normalise_weights(weights(), "images", EVERY)
+        normalize_weights(weights(), "images", EVERY)

@@ -1,19 +1,19 @@
-"""The paper knows no neighbourhood: a volume gives what the image of all its voxels in one plane gives."""
+"""The paper knows no neighborhood: a volume gives what the image of all its voxels in one plane gives."""
 
 import pytest
 import torch
 
 from metadcseg.algorithm.boundary import (
     boundary_weights,
-    decompose,
-    dynamic_centre_distance,
+    decompose_regions,
+    dynamic_center_distance,
     effective_pixels,
-    region_centres,
+    region_centers,
 )
 from metadcseg.algorithm.meta_weights import (
     PixelGradients,
     initial_weights,
-    normalise_weights,
+    normalize_weights,
     update_weights,
     weighted_pixel_loss,
 )
@@ -37,9 +37,9 @@ def flat(maps):
 
 def boundary(logits, features, labels, gamma):
     foreground, valid = 1 - logits.softmax(dim=1)[:, 0], labels != IGNORE
-    regions = decompose(foreground, ratio=0.3, edges=gamma > 0.9, valid=valid)
-    centres = region_centres(features, gamma, regions, default=None, min_pixels=3)
-    weights = boundary_weights(dynamic_centre_distance(features, centres), regions.boundary, 2.0)
+    regions = decompose_regions(foreground, ratio=0.3, edges=gamma > 0.9, valid=valid)
+    centers = region_centers(features, gamma, regions, default=None, min_pixels=3)
+    weights = boundary_weights(dynamic_center_distance(features, centers), regions.boundary, 2.0)
     assert (weights > 0).any()
     return weights
 
@@ -63,7 +63,7 @@ def test_weights(mode, scaling):
         valid = labels != IGNORE
         gradients = PixelGradients(step, step.flip(0))
         after = update_weights(WeightMaps(alpha, beta), gradients, eta=0.3, scaling=scaling, valid=valid)
-        return normalise_weights(after, mode, valid)
+        return normalize_weights(after, mode, valid)
 
     whole = moved(ALPHA, BETA, STEP, LABELS)
     plane = moved(*(flat(maps) for maps in (ALPHA, BETA, STEP, LABELS)))

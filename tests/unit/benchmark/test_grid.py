@@ -156,7 +156,7 @@ def test_our_recipe_beside_the_papers_preset_is_our_default(file):
     grid = read_grid(file)
     preset = yaml.safe_load((PRESETS / f"{grid.config}.yaml").read_text())["metadcseg"]
     used = MetaDCSegOptions(**preset | grid.options_of("MetaDCSeg, our recipe")["metadcseg"])
-    without_a_say = {"eta", "meta_scaling", "normalisation"}  # where weights are shared
+    without_a_say = {"eta", "meta_scaling", "normalization"}  # where weights are shared
     of_the_set = {"warmup", "boundary_ratio", "lambda_boundary", "lambda_dice"}
     for name, value in asdict(MetaDCSegOptions()).items():
         assert name in without_a_say | of_the_set or getattr(used, name) == value, name

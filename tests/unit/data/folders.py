@@ -59,8 +59,8 @@ def mixed_folder(root):
         size = (90 + 7 * number, 120 - 3 * number)
         with Image.open(KVASIR / "train" / "images" / f"{number}.jpg") as image:
             resized = image.resize(size)
-            grey = number % 4 == 0
-            save(root / "images" / f"{name}{suffix}", np.array(resized.convert("L") if grey else resized))
+            gray = number % 4 == 0
+            save(root / "images" / f"{name}{suffix}", np.array(resized.convert("L") if gray else resized))
         with Image.open(KVASIR / "train" / "masks" / f"{number}.jpg") as mask:
             white = np.array(mask.resize(size, Image.Resampling.NEAREST)) > 127
         kinds = [

@@ -18,7 +18,7 @@ SIZE = 32
 
 
 class Brightness(nn.Module):
-    """Class 0 for dark, 1 for middling, 2 for bright normalised pixels, each nearest to its level."""
+    """Class 0 for dark, 1 for middling, 2 for bright normalized pixels, each nearest to its level."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ def test_overlay_draws_both_outlines_and_leaves_the_rest():
     assert decoded(encode_picture(picture))[1].shape == (40, 40, 3)
 
 
-def test_classes_have_colours_of_their_own():
+def test_classes_have_colors_of_their_own():
     prediction = np.repeat(np.arange(3, dtype=np.uint8), 30).reshape(9, 10)
     picture = overlay(np.zeros((9, 10, 3), np.uint8), prediction)
     assert len(np.unique(picture[[3, 6], 0], axis=0)) == 2

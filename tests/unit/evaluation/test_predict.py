@@ -26,12 +26,12 @@ def run(request, tmp_path):
 
 @pytest.fixture
 def images(tmp_path):
-    """Grey and colour, 8 and 16 bits, all formats and every size its own."""
+    """Gray and color, 8 and 16 bits, all formats and every size its own."""
     folder = tmp_path / "images"
     folder.mkdir()
     for name, channels, (height, width) in (
-        ("grey.png", 1, (30, 50)),
-        ("colour.png", 3, (64, 40)),
+        ("gray.png", 1, (30, 50)),
+        ("color.png", 3, (64, 40)),
         ("photo.jpeg", 3, (90, 91)),
         ("scan.TIF", 1, (17, 25)),
     ):
@@ -47,7 +47,7 @@ def test_mixed_files_get_masks_in_their_own_size(run, images, tmp_path):
     calls = []
     out = tmp_path / "deep" / "out"
     written = predict_images(run, images, out, progress=lambda done, total: calls.append((done, total)))
-    assert [path.name for path in written] == ["colour.png", "deep.png", "grey.png", "photo.png", "scan.png"]
+    assert [path.name for path in written] == ["color.png", "deep.png", "gray.png", "photo.png", "scan.png"]
     assert sorted(out.iterdir()) == sorted(written)
     assert calls[-1] == (5, 5)
     for path, shape in zip(written, [(64, 40), (33, 41), (30, 50), (90, 91), (17, 25)], strict=True):
@@ -65,11 +65,11 @@ def test_overlays_on_request(run, images, tmp_path):
     out = tmp_path / "out"
     predict_images(run, images, out, overlays=True)
     assert len(list((out / "overlays").iterdir())) == 5
-    assert np.array(Image.open(out / "overlays" / "grey.png")).shape == (30, 50, 3)
+    assert np.array(Image.open(out / "overlays" / "gray.png")).shape == (30, 50, 3)
 
 
 def test_bad_files_are_named_at_the_end_and_the_others_are_done(run, images, tmp_path):
-    (images / "cut.png").write_bytes((images / "grey.png").read_bytes()[:60])
+    (images / "cut.png").write_bytes((images / "gray.png").read_bytes()[:60])
     (images / "fake.jpg").write_text("no JPEG at all")
     with pytest.raises(InputError) as caught:
         predict_images(run, images, tmp_path / "out")
@@ -96,7 +96,7 @@ def test_the_same_again_is_fine_and_another_file_is_never_overwritten(run, image
     assert predict_images(run, images, out) == written
     assert {path: path.stat().st_mtime_ns for path in written} == times
     written[0].write_text("my own work")
-    with pytest.raises(InputError, match=r"4 of 5 masks .*colour\.png exists and holds something else"):
+    with pytest.raises(InputError, match=r"4 of 5 masks .*color\.png exists and holds something else"):
         predict_images(run, images, out)
     assert written[0].read_text() == "my own work"
 
@@ -128,8 +128,8 @@ def test_hostile_names_stay_in_the_folder(run, tmp_path):
 
 
 def test_find_images(images):
-    assert find_images(images / "grey.png") == [images / "grey.png"]
-    assert [path.name for path in find_images(images / "*o*.p*g")] == ["colour.png"]
+    assert find_images(images / "gray.png") == [images / "gray.png"]
+    assert [path.name for path in find_images(images / "*o*.p*g")] == ["color.png"]
     assert [path.name for path in find_images(images.parent / "**" / "ph*")] == ["photo.jpeg"]
     for nothing in (images / "none.png", images / "*.gif"):
         with pytest.raises(InputError, match="no such file or folder"):
@@ -141,7 +141,7 @@ def test_find_images(images):
 
 def test_a_file_whose_name_looks_like_a_pattern(images):
     odd = images / "a[1].png"
-    odd.write_bytes((images / "grey.png").read_bytes())
+    odd.write_bytes((images / "gray.png").read_bytes())
     assert find_images(odd) == [odd]
 
 
@@ -153,14 +153,14 @@ def test_output_names_are_unique_without_case():
 
 
 def test_fit_channels():
-    colour = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    grey = fit_channels(Path("x"), colour, 1)
-    assert grey.shape == (2, 4, 1)
-    assert grey[0, 0, 0] == pytest.approx(0.299 * 0 + 0.587 * 1 + 0.114 * 2)
-    assert fit_channels(Path("x"), grey, 3).shape == (2, 4, 3)
-    assert fit_channels(Path("x"), colour, 3) is colour
+    color = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    gray = fit_channels(Path("x"), color, 1)
+    assert gray.shape == (2, 4, 1)
+    assert gray[0, 0, 0] == pytest.approx(0.299 * 0 + 0.587 * 1 + 0.114 * 2)
+    assert fit_channels(Path("x"), gray, 3).shape == (2, 4, 3)
+    assert fit_channels(Path("x"), color, 3) is color
     with pytest.raises(InputError, match="x: the network was trained on 4 channels, got 3"):
-        fit_channels(Path("x"), colour, 4)
+        fit_channels(Path("x"), color, 4)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 70), (64, 64)])

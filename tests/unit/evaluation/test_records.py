@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metadcseg.errors import InputError
-from metadcseg.evaluation.records import summarise, write_record
+from metadcseg.evaluation.records import summarize, write_record
 from metadcseg.metrics import METRICS, CaseScore, score_labels
 
 CLASSES = ("background", "organ", "core")
@@ -28,7 +28,7 @@ def example():
 
 
 def test_means_and_spreads_over_cases():
-    result = summarise(example())
+    result = summarize(example())
     dsc = result["summary"]["dsc"]
     organ = [1.0, 0.5, 0.0]
     core = [1.0, 0.0, 1.0]
@@ -41,7 +41,7 @@ def test_means_and_spreads_over_cases():
 
 
 def test_pooled_is_another_number_than_the_mean():
-    result = summarise(example())
+    result = summarize(example())
     # organ: overlap 2 + 1 + 0, predicted 2 + 1 + 0, reference 2 + 3 + 2
     # core: overlap 1, predicted 1 + 1, reference 1
     assert result["per_class"]["organ"]["pooled"] == {
@@ -54,7 +54,7 @@ def test_pooled_is_another_number_than_the_mean():
 
 
 def test_empty_masks_are_counted_per_class_and_together():
-    result = summarise(example())
+    result = summarize(example())
     counts = ("empty_predictions", "empty_references", "both_empty")
     assert [result["per_class"]["organ"][name] for name in counts] == [1, 0, 0]
     assert [result["per_class"]["core"][name] for name in counts] == [1, 2, 1]
@@ -62,18 +62,18 @@ def test_empty_masks_are_counted_per_class_and_together():
 
 
 def test_mm_where_known_and_its_own_n():
-    result = summarise(example())
+    result = summarize(example())
     assert (result["summary"]["hd_mm"]["n"], result["summary"]["hd"]["n"]) == (1, 3)
-    assert set(summarise(example()[1:])["summary"]) == set(METRICS)
+    assert set(summarize(example()[1:])["summary"]) == set(METRICS)
 
 
 def test_a_single_case_has_no_spread():
-    assert summarise(example()[:1])["summary"]["dsc"]["sd"] is None
+    assert summarize(example()[:1])["summary"]["dsc"]["sd"] is None
 
 
 def test_reference_is_named():
     truth, label = example()[0], case(1, [1], [1], kind="label")
-    assert [summarise(cases)["reference"] for cases in ([truth], [label], [truth, label])] == [
+    assert [summarize(cases)["reference"] for cases in ([truth], [label], [truth, label])] == [
         "truth",
         "label",
         "mixed",
@@ -85,19 +85,19 @@ def test_a_miss_never_helps_the_mean():
     good = case(0, [1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0])
     badly = case(1, [0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0])
     missed = case(1, [0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0])
-    means = [summarise([good, other])["per_class"]["organ"]["hd95"]["mean"] for other in (badly, missed)]
+    means = [summarize([good, other])["per_class"]["organ"]["hd95"]["mean"] for other in (badly, missed)]
     assert means[1] > means[0] > 0
 
 
 def test_no_case_is_refused():
     with pytest.raises(InputError, match="at least one case"):
-        summarise([])
+        summarize([])
 
 
 def test_files_hold_every_case(tmp_path):
     hostile = 'a,"b"\n=1+1 \udcff'
     scores = [*example(), case(9, [1], [1], name=hostile)]
-    record = {"split": "test", **summarise(scores)}
+    record = {"split": "test", **summarize(scores)}
     write_record(tmp_path / "new", record, scores, {"case 0": "test/0000.png"})
     assert json.loads((tmp_path / "new" / "test.json").read_text()) == record
     with (tmp_path / "new" / "test.csv").open(newline="", encoding="utf-8") as file:

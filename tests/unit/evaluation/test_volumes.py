@@ -18,7 +18,7 @@ def prepared(tmp_path):
     """One volume of three slices along z; class 1 in a row, class 2 at its end, one voxel unknown."""
     reference = np.zeros(GRID.shape, np.uint8)
     reference[1, 1:3, 1], reference[1, 3, 1], reference[3, 4, 2] = 1, 2, 255
-    options = SliceOptions(axis="z", normalise="none")
+    options = SliceOptions(axis="z", normalize="none")
     placement = place(GRID, options)
     with SetWriter(
         tmp_path / "set",

@@ -53,8 +53,8 @@ def test_the_size_of_the_gold_batch_does_not_change_its_weight() -> None:
 
 
 def test_clean_labels_are_declared_as_an_upper_bound() -> None:
-    assert Supervised(labels="clean").declaration.labels == "truth"
-    assert Supervised().declaration.labels == "given"
+    assert Supervised(labels="clean").info.labels == "truth"
+    assert Supervised().info.labels == "given"
 
 
 @pytest.mark.parametrize(

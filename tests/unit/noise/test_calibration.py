@@ -135,8 +135,8 @@ def test_a_rate_that_rotation_alone_exceeds_is_pointed_to_the_reading_that_reach
         calibrate(masks, names(masks), paper(0.2), 0.2, seed=0)
     with pytest.raises(InputError, match=r"ask for one of those$"):
         calibrate(masks, names(masks), paper(0.2), 0.999, seed=0)
-    centred = noise_model("paper-centred", 0.2)
-    assert calibrate(masks, names(masks), centred, 0.2, seed=0).rate == pytest.approx(0.2, abs=0.01)
+    centerd = noise_model("paper-centred", 0.2)
+    assert calibrate(masks, names(masks), centerd, 0.2, seed=0).rate == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_rate_between_two_steps_is_an_error_that_names_both():

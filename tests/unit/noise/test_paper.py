@@ -14,7 +14,7 @@ STILL = NoiseDraw(angle=0.0, erode=True, kernel=1, rounding=0.0, r=0.9)
 
 
 def blobs(rng, classes=2, shape=(36, 41)):
-    """A mask of large blobs that holds every class, off centre and touching the border now and then."""
+    """A mask of large blobs that holds every class, off center and touching the border now and then."""
     mask = np.zeros(shape, np.uint8)
     for value in range(1, classes):
         top, left = rng.integers(0, 12, 2)
@@ -95,7 +95,7 @@ def test_the_border_of_the_image_does_not_erode():
     np.testing.assert_array_equal(noise.morph(full, 5, erode=True), full)
 
 
-def test_rotation_is_anticlockwise_about_the_centre_and_empty_beyond_the_edges():
+def test_rotation_is_anticlockwise_about_the_center_and_empty_beyond_the_edges():
     region = np.zeros((5, 5), bool)
     region[0, 4] = region[2, 2] = region[2, 3] = True
     turned = noise.rotate(region, 90.0)
@@ -117,7 +117,7 @@ def test_a_class_that_turns_about_itself_is_the_loop_version(angle):
     assert not noise.rotate_class(np.zeros((5, 7), bool), draw, PRESETS[0.4], about_itself=True).any()
 
 
-def test_a_disc_off_the_centre_stays_where_it_is_only_if_it_turns_about_itself():
+def test_a_disc_off_the_center_stays_where_it_is_only_if_it_turns_about_itself():
     mask = np.zeros((64, 64), np.uint8)
     mask[np.add.outer((np.arange(64) - 12) ** 2, (np.arange(64) - 50) ** 2) < 9**2] = 1
     one = asdict(replace(STILL, angle=20.0))

@@ -18,7 +18,7 @@ GRID = Grid((20, 16, 6), tuple(map(tuple, np.diag([1.0, 1.0, 3.0, 1.0]))))
 
 def write_volumes(folder, names):
     """A set of test volumes whose object is largest in slice 3."""
-    options = SliceOptions(axis="z", normalise="none")
+    options = SliceOptions(axis="z", normalize="none")
     placement = place(GRID, options)
     reference = np.zeros(GRID.shape, np.uint8)
     for number, half in ((2, 2), (3, 5), (4, 3)):

@@ -334,7 +334,7 @@ def test_the_same_records_give_the_same_page(story):
     assert again.read_bytes() == out.read_bytes()
 
 
-def test_several_classes_and_colours(tmp_path):
+def test_several_classes_and_colors(tmp_path):
     cases = list(phantom_cases(PhantomOptions(count=6, size=32, classes=3), gold=1, val=1, test=2))
     with SetWriter(tmp_path / "set", name="rgb", classes=("background", "a", "b"), channels=3) as writer:
         for case in cases:

@@ -141,7 +141,7 @@ def test_the_papers_numbers_stand_beside_the_same_method_set_and_noise(tmp_path)
     assert not any(cell.paper for row in ("without", "noisy + gold") for cell in cells(table, row).values())
     assert set(paper_rows(table)) == {"MAXFormer", "MADGNet", "ConDSeg", "HAMIL"}
     assert any("its table 2, Kvasir-SEG" in note for note in table.notes)
-    assert any("every class rotated about its own centre" in note for note in table.notes)
+    assert any("every class rotated about its own center" in note for note in table.notes)
     values = render_values(read(folder), []).splitlines()
     (beside,) = [line for line in values if line.startswith("kvasir,paper-centred,0.4,,metadcseg,dsc,")]
     assert "0.9072" in beside.split(",")

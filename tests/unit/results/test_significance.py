@@ -19,10 +19,10 @@ def against_zero(differences):
 def counted(differences):
     """The two-sided p by trying every pattern of signs."""
     ranks = stats.rankdata(np.abs(differences))
-    centre = ranks.sum() / 2
-    seen = abs(ranks[np.array(differences) > 0].sum() - centre)
+    center = ranks.sum() / 2
+    seen = abs(ranks[np.array(differences) > 0].sum() - center)
     sums = [ranks[list(signs)].sum() for signs in product((False, True), repeat=len(ranks))]
-    return float(np.mean(np.abs(np.array(sums) - centre) >= seen - 1e-9))
+    return float(np.mean(np.abs(np.array(sums) - center) >= seen - 1e-9))
 
 
 @pytest.mark.parametrize("seed", range(6))

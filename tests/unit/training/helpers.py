@@ -11,12 +11,12 @@ from torch import nn
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
-from metadcseg.methods.base import Declaration, MethodState, StepReport
+from metadcseg.methods.base import MethodInfo, MethodState, StepReport
 from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import WeightMaps
 from metadcseg.training import TrainingOptions, train
 
-NETWORK = NetworkOptions(class_path="tests.unit.training.helpers.TinyNetwork")
+NETWORK = NetworkOptions(class_path="tests.unit.training.workers.TinyNetwork")
 COUNTS = {"train": 7, "gold": 3, "val": 3, "test": 2}
 
 
@@ -29,8 +29,8 @@ def make_set(path: Path, truth: bool = False, edges: bool = False, **counts: int
         for role, count in (COUNTS | counts).items():
             for number in range(count):
                 rows, columns = np.mgrid[:24, :20]
-                centre = draw.uniform(8, 12, size=2)
-                label = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 36).astype(np.uint8)
+                center = draw.uniform(8, 12, size=2)
+                label = ((rows - center[0]) ** 2 + (columns - center[1]) ** 2 < 36).astype(np.uint8)
                 image = (80 * label + draw.normal(100, 20, label.shape)).clip(0, 255).astype(np.uint8)
                 writer.add(
                     id=f"{role}{number}",
@@ -87,8 +87,8 @@ class Fake:
         object.__setattr__(self, "log", [])  # what each step got; no option
 
     @property
-    def declaration(self) -> Declaration:
-        return Declaration(
+    def info(self) -> MethodInfo:
+        return MethodInfo(
             needs_gold=self.gold, supervises_gold=False, labels=self.labels, uses_edges=self.edges
         )
 

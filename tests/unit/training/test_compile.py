@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.unit.training.helpers import PlainNetwork, options
+from tests.unit.training.workers import PlainNetwork, options
 from torch._dynamo.utils import counters
 
 from metadcseg.data.store.reader import PreparedSet
@@ -16,7 +16,7 @@ from metadcseg.networks import NetworkOptions, TappedNetwork
 from metadcseg.training import train
 from metadcseg.training.run.checkpoints import load_checkpoint
 
-NETWORK = NetworkOptions(class_path="tests.unit.training.helpers.PlainNetwork")
+NETWORK = NetworkOptions(class_path="tests.unit.training.workers.PlainNetwork")
 
 pytestmark = [
     pytest.mark.skipif(
@@ -34,7 +34,7 @@ def network() -> TappedNetwork:
 
 
 def end_of(disks: PreparedSet, out: Path, method: str, **changed: bool) -> dict[str, torch.Tensor]:
-    train(disks, create_method(method), NETWORK, options(epochs=2, average=0.9, **changed), out)
+    train(disks, create_method(method), NETWORK, options(epochs=2, ema_decay=0.9, **changed), out)
     saved: dict[str, torch.Tensor] = load_checkpoint(out / "checkpoints")["network"]
     return saved
 

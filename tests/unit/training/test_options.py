@@ -55,5 +55,5 @@ def test_a_bad_choice_is_named_with_those_there_are(name, value, says):
 
 
 def test_zero_switches_off():
-    options = TrainingOptions(warmup=0, clip=0, average=0, figure_every=0, checkpoint_minutes=0, momentum=0)
+    options = TrainingOptions(warmup=0, clip=0, ema_decay=0, figure_every=0, checkpoint_minutes=0, momentum=0)
     assert options.clip == 0

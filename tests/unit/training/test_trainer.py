@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
-from tests.unit.training.helpers import NETWORK, Fake, make_set, options, run
+from tests.unit.training.workers import NETWORK, Fake, make_set, options, run
 
 from metadcseg.data.store.layout import chunk_file
 from metadcseg.data.store.reader import PreparedSet
@@ -20,7 +20,7 @@ from metadcseg.training import load_run, read_run, train
 from metadcseg.training import trainer as loop
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.model_file import load_weights
-from metadcseg.training.trainer import Loop
+from metadcseg.training.trainer import Trainer
 
 
 def lines(out):
@@ -86,7 +86,7 @@ def test_a_run_leaves_everything_in_its_folder(disks, tmp_path, registered):
 
 
 def test_it_learns(disks, tmp_path):
-    result = run(disks, tmp_path / "run", changed={"epochs": 25, "lr": 0.5, "average": 0.5})
+    result = run(disks, tmp_path / "run", changed={"epochs": 25, "lr": 0.5, "ema_decay": 0.5})
     assert lines(tmp_path / "run")[0]["val"]["dsc"] < result.best_dsc
     assert result.best_dsc > 0.8
 
@@ -121,14 +121,14 @@ def stopping_at(step, gold):
 
 
 def test_a_stop_while_the_end_is_written_is_told_to_whoever_would_go_on(disks, tmp_path, monkeypatch):
-    write_info = Loop.write_info
+    write_info = Trainer.write_info
 
     def stopped(loop, status):
         if status == "finished":
             signal.raise_signal(signal.SIGTERM)
         write_info(loop, status)
 
-    monkeypatch.setattr(Loop, "write_info", stopped)
+    monkeypatch.setattr(Trainer, "write_info", stopped)
     result = run(disks, tmp_path / "run")
     assert result.interrupted
     assert read_run(tmp_path / "run")["status"] == "finished"
@@ -164,8 +164,8 @@ def test_sigterm_saves_and_resume_goes_on_bit_for_bit(disks, tmp_path, step, who
     stopped = run(disks, out, stopping_at(step, gold), changed=changed)
     assert stopped.interrupted
     assert read_run(out)["status"] == "interrupted"
-    position = load_checkpoint(out / "checkpoints")["position"]
-    assert 4 * position["epoch"] + position["step"] == step
+    trainer_state = load_checkpoint(out / "checkpoints")["position"]
+    assert 4 * trainer_state["epoch"] + trainer_state["step"] == step
     done = run(disks, out, Fake(gold=gold), resume=True, changed=changed)
     assert not done.interrupted
     same_end(uninterrupted, out)
@@ -259,7 +259,7 @@ def test_a_run_that_the_disk_ends_is_recorded_as_failed(disks, tmp_path, monkeyp
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(Loop, "run", broken)
+    monkeypatch.setattr(Trainer, "run", broken)
     with pytest.raises(InputError, match="Input/output error"):
         run(disks, tmp_path / "run")
     assert read_run(tmp_path / "run")["status"] == "failed"
@@ -279,7 +279,7 @@ def test_a_training_that_ends_before_its_weights_begin_says_so(disks, tmp_path):
     for warmup, said in ((3, True), (2, False)):
         console = Console(file=StringIO(), width=300)
         method = create_method("metadcseg", warmup=warmup)
-        train(disks, method, NETWORK, options(average=0.9), tmp_path / str(warmup), console=console)
+        train(disks, method, NETWORK, options(ema_decay=0.9), tmp_path / str(warmup), console=console)
         assert ("no weights will be learned: training has 3 epochs" in console.file.getvalue()) == said
 
 
@@ -347,7 +347,7 @@ def test_what_the_method_needs_must_be_there(tmp_path):
 
 
 def test_without_validation_cases_the_last_weights_are_kept(tmp_path):
-    result = run(make_set(tmp_path / "set", val=0), tmp_path / "run", changed={"average": 0.0})
+    result = run(make_set(tmp_path / "set", val=0), tmp_path / "run", changed={"ema_decay": 0.0})
     assert (result.best_epoch, result.best_dsc) == (None, None)
     weights, facts = load_weights(tmp_path / "run/model.safetensors")
     assert facts == {"epoch": "2"}
@@ -368,8 +368,8 @@ def test_checkpoints_within_an_epoch(disks, tmp_path):
 
     with pytest.raises(RuntimeError, match="plug"):
         run(disks, tmp_path / "run", Dies(), changed={"checkpoint_minutes": 0.0})
-    position = load_checkpoint(tmp_path / "run/checkpoints")["position"]
-    assert (position["epoch"], position["step"]) == (1, 2)
+    trainer_state = load_checkpoint(tmp_path / "run/checkpoints")["position"]
+    assert (trainer_state["epoch"], trainer_state["step"]) == (1, 2)
     run(disks, tmp_path / "run", resume=True)
     run(disks, tmp_path / "whole")
     same_end(tmp_path / "whole", tmp_path / "run")

@@ -3,14 +3,16 @@ import copy
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.unit.training.helpers import TinyNetwork, options
+from tests.unit.training.workers import TinyNetwork, options
 from torch import nn
 
 from metadcseg.training.updater import SgdUpdater, lr_factor
 
 
 def make(network, **changed):
-    return SgdUpdater(network, options(**{"average": 0.0, "clip": 0.0, **changed}), Fabric(accelerator="cpu"))
+    return SgdUpdater(
+        network, options(**{"ema_decay": 0.0, "clip": 0.0, **changed}), Fabric(accelerator="cpu")
+    )
 
 
 def test_schedule_against_a_table_made_by_hand():
@@ -35,7 +37,7 @@ def test_warmup_is_cut_to_the_epochs_planned_and_can_be_off():
     assert lr_factor(0, epochs=9, warmup=0, decay=20.0) == 1.0
 
 
-def test_the_optimiser_uses_the_rate_of_the_epoch():
+def test_the_optimizer_uses_the_rate_of_the_epoch():
     network = nn.Linear(1, 1, bias=False)
     updater = make(network, lr=0.5, warmup=0, decay=10.0, momentum=0.0, weight_decay=0.0)
     updater.begin_epoch(10)  # factor one half
@@ -75,36 +77,36 @@ def test_clip_is_by_the_norm_of_the_whole_gradient(clip, length):
 
 def test_moving_average_by_hand_starts_without_bias():
     network = nn.Linear(1, 1, bias=False)
-    updater = make(network, lr=0.5, warmup=0, average=0.4)
+    updater = make(network, lr=0.5, warmup=0, ema_decay=0.4)
     mean = network.weight.item()
     for taken in range(1, 8):
         updater.backward(network(torch.ones(1, 1)).sum())
         updater.step()
         decay = min(0.4, (1 + taken) / (10 + taken))
         mean = decay * mean + (1 - decay) * network.weight.item()
-        assert updater.averaged.weight.item() == pytest.approx(mean, rel=1e-5)
+        assert updater.ema_model.weight.item() == pytest.approx(mean, rel=1e-5)
     assert decay == 0.4  # both branches were reached
 
 
 def test_buffers_are_copied_and_the_average_is_in_evaluation_mode():
     network = TinyNetwork()
-    updater = make(network, average=0.9)
+    updater = make(network, ema_decay=0.9)
     updater.backward(network(torch.randn(2, 1, 8, 8)).sum())
     updater.step()
-    assert not updater.averaged.training
-    assert not any(p.requires_grad for p in updater.averaged.parameters())
-    for kept, buffer in zip(updater.averaged.buffers(), network.buffers(), strict=True):
+    assert not updater.ema_model.training
+    assert not any(p.requires_grad for p in updater.ema_model.parameters())
+    for kept, buffer in zip(updater.ema_model.buffers(), network.buffers(), strict=True):
         assert torch.equal(kept, buffer)
 
 
 def test_averaging_can_be_off():
-    assert make(TinyNetwork(), average=0.0).averaged is None
+    assert make(TinyNetwork(), ema_decay=0.0).ema_model is None
 
 
 def test_state_goes_on_as_if_nothing_happened():
     torch.manual_seed(0)
     network, images = TinyNetwork().eval(), torch.randn(3, 1, 8, 8)
-    updater = make(network, average=0.9, clip=0.5)
+    updater = make(network, ema_decay=0.9, clip=0.5)
     updater.begin_epoch(1)
 
     def steps(who, of, count):
@@ -114,12 +116,12 @@ def test_state_goes_on_as_if_nothing_happened():
 
     steps(updater, network, 2)
     other = TinyNetwork().eval()
-    restored = make(other, average=0.9, clip=0.5)
+    restored = make(other, ema_decay=0.9, clip=0.5)
     other.load_state_dict(copy.deepcopy(network.state_dict()))
     restored.load_state_dict(copy.deepcopy(updater.state_dict()))
     restored.begin_epoch(1)
     steps(updater, network, 2)
     steps(restored, other, 2)
-    for one, two in ((network, other), (updater.averaged, restored.averaged)):
+    for one, two in ((network, other), (updater.ema_model, restored.ema_model)):
         for name, value in one.state_dict().items():
             assert torch.equal(value, two.state_dict()[name])

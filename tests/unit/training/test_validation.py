@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tests.unit.training.helpers import Fake
+from tests.unit.training.workers import Fake
 
 from metadcseg.training.validation import Validator, counts, native_labels, scores_of
 
@@ -52,7 +52,7 @@ def test_scores_are_those_of_the_native_size(disks):
     network = torch.nn.Identity()
     scores = validator.score(Perfect(), network, lambda: False)
     assert scores.cases == 3
-    assert scores.dsc > 0.9  # the frame is larger than the image, so little is lost on the way back
+    assert scores.dsc > 0.9  # the grid is larger than the image, so little is lost on the way back
     assert validator.score(Perfect(), network, lambda: False) == scores  # from memory
     assert validator.score(Perfect(), network, lambda: True) is None
 

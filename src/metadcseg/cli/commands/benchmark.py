@@ -129,18 +129,18 @@ class _News:
 
     def __init__(self, benchmark: Benchmark, console: Console) -> None:
         self._benchmark, self._console = benchmark, console
-        self._told: set[str] = set()
+        self._predicted_by: set[str] = set()
 
     def tell(self, *statuses: str) -> None:
         entries = self._benchmark.entries.values()
         ended = sum(entry["status"] in ("done", "failed") for entry in entries)
         for entry in entries:
-            if entry["status"] not in statuses or entry["id"] in self._told:
+            if entry["status"] not in statuses or entry["id"] in self._predicted_by:
                 continue
             line = f"{ended} of {len(entries)}: {entry['id']} {entry['status']} ({entry['seconds']:.0f} s)"
-            if entry["error"] and entry["error"] not in self._told:
+            if entry["error"] and entry["error"] not in self._predicted_by:
                 line += f": {entry['error']}"
-            self._told |= {entry["id"], entry["error"]}
+            self._predicted_by |= {entry["id"], entry["error"]}
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

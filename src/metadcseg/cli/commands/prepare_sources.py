@@ -34,7 +34,7 @@ from metadcseg.errors import InputError, unknown_name
 NAMES = (*KNOWN, "patterns")
 """Data sets of volumes that lie in ``--source``."""
 
-PATTERN_OPTIONS = ("image", "label", "truth", "trust", "labels")
+PATTERN_OPTIONS = ("image", "label", "truth", "label_confidence", "labels")
 
 _VOLUMES = (
     (
@@ -43,7 +43,7 @@ _VOLUMES = (
         "which axis is sliced: x, y, z, axial, coronal, sagittal; auto: that of the largest spacing",
     ),
     ("pixel", "as they are", "side of a pixel of the slices in mm, to which they are resampled"),
-    ("normalise", "zscore", "over each volume: zscore, nonzero, percentile, window:LOW,HIGH or none"),
+    ("normalize", "zscore", "over each volume: zscore, nonzero, percentile, window:LOW,HIGH or none"),
     ("crop", "none", "content: leave out the background around the content"),
     ("empty", "keep", "drop: leave out slices without foreground, of training and gold volumes only"),
 )
@@ -80,7 +80,7 @@ def add_source_options(parser: ArgumentParser) -> None:
     for name, what in (
         ("label", "where its label is"),
         ("truth", "where a reference beside the label is"),
-        ("trust", "where a volume of trust in the label is, from 0 to 1"),
+        ("label_confidence", "where a volume of trust in the label is, from 0 to 1"),
     ):
         parser.add_argument(f"--{name}", type=str, default=None, help=f"patterns: {what}")
     parser.add_argument("--labels", type=str, default=None, help="acdc: label (the default), or scribble")
@@ -129,7 +129,7 @@ def scan_source(what: str, options: Namespace) -> VolumeScan:
     """
     if options.source is None:
         raise InputError(f"{what} needs --source: the folder it lies in")
-    own = {"acdc": ("labels",), "patterns": ("image", "label", "truth", "trust")}.get(what, ())
+    own = {"acdc": ("labels",), "patterns": ("image", "label", "truth", "label_confidence")}.get(what, ())
     refuse(options, what, *(name for name in PATTERN_OPTIONS if name not in own))
     gold = None if options.gold is None else parse_gold(options.gold)
     if isinstance(gold, GoldSlices):
@@ -144,7 +144,7 @@ def scan_source(what: str, options: Namespace) -> VolumeScan:
         return scan_known(what, source, draw, **given)
     if options.label is None:
         raise InputError("patterns need --label 'PATTERN', such as 'train/{case}/label.nii.gz'")
-    patterns = Patterns(tuple(options.image or ()), options.label, options.truth, options.trust)
+    patterns = Patterns(tuple(options.image or ()), options.label, options.truth, options.label_confidence)
     keys = {"image_key": options.image_key, "label_key": options.label_key}
     return scan_patterns(source, patterns, draw, **keys)
 
@@ -227,7 +227,7 @@ def _prepare(
 
 def _slices(options: Namespace) -> SliceOptions:
     given = {
-        name: options[name] for name in ("axis", "normalise", "crop", "empty") if options[name] is not None
+        name: options[name] for name in ("axis", "normalize", "crop", "empty") if options[name] is not None
     }
     if options.pixel is not None:
         try:

@@ -68,7 +68,7 @@ def run(options: Namespace, console: Console) -> int:
     )
     if result.interrupted:
         return INTERRUPTED
-    if result.first:
+    if result.is_rank_zero:
         console.print(f"done: metadcseg evaluate {out}", highlight=False, markup=False, soft_wrap=True)
     return 0
 

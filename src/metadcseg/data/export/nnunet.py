@@ -1,6 +1,6 @@
 """Write a prepared set as a raw folder of nnU-Net (version 2), so that nnU-Net can be run on the same noisy labels.
 
-Images are written as the set has them (normalised, cropped and resampled as it was prepared), one NIfTI file per
+Images are written as the set has them (normalized, cropped and resampled as it was prepared), one NIfTI file per
 channel; 2D images are volumes of one slice. Labels are those given: of training cases noisy ones, of gold cases
 verified ones.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE
-from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
@@ -39,7 +39,7 @@ _README = """{folder}: {name} as metadcseg has it, for nnU-Net version 2.
 
 imagesTr, labelsTr: {train} training cases with the labels given, {gold} of them gold (verified), and {val} validation
 cases; splits_final.json has nnU-Net validate on those. imagesTs, labelsTs: {test} test cases and their references.
-{ignored}Images are normalised, cropped and resampled as in the set: scores are of that grid.
+{ignored}Images are normalized, cropped and resampled as in the set: scores are of that grid.
 """
 
 
@@ -94,13 +94,13 @@ def export_nnunet(
     return out / base
 
 
-def stored_affine(placement: Placement) -> NDArray[np.float64]:
+def stored_affine(placement: SliceGeometry) -> NDArray[np.float64]:
     """Return where the voxels of a volume's stored stack lie in the world, 4 x 4, axes in the order of the file.
 
     Example:
         >>> from metadcseg.data.formats.geometry import Grid
         >>> grid = Grid((8, 8, 4), ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 3, 0), (0, 0, 0, 1)))
-        >>> half = Placement(grid, axis=2, box=((0, 8), (0, 8), (1, 4)), height=4, width=8)
+        >>> half = SliceGeometry(grid, axis=2, box=((0, 8), (0, 8), (1, 4)), height=4, width=8)
         >>> stored_affine(half)[:3].tolist()
         [[2.0, 0.0, 0.0, 0.5], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 3.0, 3.0]]
     """

@@ -82,7 +82,7 @@ def _read_header(file: Path) -> Any:
                 f"{file} does not say its {name}: export the series with it, or convert it to NIfTI"
             )
     if header.get("SamplesPerPixel", 1) != 1 or int(header.get("NumberOfFrames", 1)) != 1:
-        raise InputError(f"{file} must hold one grey slice: export the series slice by slice")
+        raise InputError(f"{file} must hold one gray slice: export the series slice by slice")
     return header
 
 

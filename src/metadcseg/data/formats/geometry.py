@@ -42,7 +42,7 @@ class Grid:
             )
 
     def spacing(self) -> tuple[float, float, float]:
-        """Return the distance of voxel centres along each index axis in mm."""
+        """Return the distance of voxel centers along each index axis in mm."""
         x, y, z = np.linalg.norm(np.array(self.affine, np.float64)[:3, :3], axis=0).tolist()
         return x, y, z
 

@@ -2,13 +2,13 @@
 
 Conventions:
 
-- An image becomes (H, W, 1) where the file is grey and (H, W, 3) where it has colour. Transparency is
-  dropped, and said. CMYK, YCbCr and coloured palettes become RGB; 1-bit becomes 0 and 255; 32-bit integers
-  become uint16 where they fit and float32 where they do not. Pillow keeps 8 of the 16 bits of colour files;
+- An image becomes (H, W, 1) where the file is gray and (H, W, 3) where it has color. Transparency is
+  dropped, and said. CMYK, YCbCr and colored palettes become RGB; 1-bit becomes 0 and 255; 32-bit integers
+  become uint16 where they fit and float32 where they do not. Pillow keeps 8 of the 16 bits of color files;
   that is said.
 - A mask becomes (H, W) integers as stored: *what they mean* is decided in `metadcseg.data.prepare.labels`. A mask in
-  colour is refused unless its channels agree. A palette in colour stands for its indices, a grey palette for
-  its grey levels.
+  color is refused unless its channels agree. A palette in color stands for its indices, a gray palette for
+  its gray levels.
 - An orientation tag (EXIF) is applied to images and masks alike: a mask is drawn on what a viewer shows.
 - The size is read from the header and capped before a pixel is decoded. Files of several frames are refused.
 """
@@ -33,7 +33,7 @@ MAX_PIXELS = 100_000_000
 """No file of more pixels is decoded: a few bytes can claim to be an image that fills the memory."""
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
-_LOSSY_TOLERANCE = 16  # grey saved as colour JPEG: the channels differ by rounding only
+_LOSSY_TOLERANCE = 16  # gray saved as color JPEG: the channels differ by rounding only
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def read_image(path: Path) -> Picture:
         lossy = image.format in ("JPEG", "MPO")
         upright = ImageOps.exif_transpose(image)
         array = np.array(
-            upright.convert("L" if _is_grey(upright) else "RGB") if _needs_8_bit(upright) else upright
+            upright.convert("L" if _is_gray(upright) else "RGB") if _needs_8_bit(upright) else upright
         )
     array = _supported(array)
     if array.dtype == np.float32 and not np.isfinite(array).all():
@@ -101,14 +101,14 @@ def read_mask(path: Path) -> Picture:
         The picture, (H, W) uint8, uint16 or int32.
 
     Raises:
-        InputError: where the file cannot be read, is in colour, or holds values that are no integers.
+        InputError: where the file cannot be read, is in color, or holds values that are no integers.
     """
     with _opened(path) as image:
         lossy = image.format in ("JPEG", "MPO")
         upright = ImageOps.exif_transpose(image)
         notes: tuple[str, ...] = ()
-        if upright.mode == "P" and not _is_grey(upright):
-            notes = (f"{path}: a palette in colour, its indices are taken as labels",)
+        if upright.mode == "P" and not _is_gray(upright):
+            notes = (f"{path}: a palette in color, its indices are taken as labels",)
             array = np.array(upright)
         elif upright.mode in ("1", "P", "LA", "La", "PA"):
             array = np.array(upright.convert("L"))
@@ -120,7 +120,7 @@ def read_mask(path: Path) -> Picture:
 
 
 def with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
-    """Return an image with the set's number of channels: grey is repeated, colour stays.
+    """Return an image with the set's number of channels: gray is repeated, color stays.
 
     Args:
         image: (H, W, 1) or (H, W, channels).
@@ -186,7 +186,7 @@ def _too_large(path: Path, got: str) -> InputError:
     )
 
 
-def _is_grey(image: Image.Image) -> bool:
+def _is_gray(image: Image.Image) -> bool:
     if image.mode in ("P", "PA"):
         palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
@@ -194,7 +194,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def _needs_8_bit(image: Image.Image) -> bool:
-    """Return whether Pillow has to convert a mode that is neither grey of full depth nor RGB."""
+    """Return whether Pillow has to convert a mode that is neither gray of full depth nor RGB."""
     return not (image.mode in ("L", "F", "RGB") or image.mode.startswith("I"))
 
 
@@ -206,7 +206,7 @@ def _image_notes(path: Path, image: Image.Image) -> tuple[str, ...]:
         image, "tile", []
     )  # how the decoder will unpack the file: (codec, extents, offset, raw mode)
     if image.mode.startswith("RGB") and tiles and ";16" in str(tiles[0][3]):
-        notes.append(f"{path}: of the 16 bits per colour only 8 are kept")
+        notes.append(f"{path}: of the 16 bits per color only 8 are kept")
     return tuple(notes)
 
 
@@ -219,14 +219,14 @@ def _supported(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.float32)
 
 
-def _one_channel(path: Path, colours: NDArray[Any], lossy: bool) -> NDArray[Any]:
-    """Return the grey of a mask that was saved in colour though its channels agree."""
-    spread = int(np.ptp(colours.astype(np.int16), axis=2).max())
+def _one_channel(path: Path, colors: NDArray[Any], lossy: bool) -> NDArray[Any]:
+    """Return the gray of a mask that was saved in color though its channels agree."""
+    spread = int(np.ptp(colors.astype(np.int16), axis=2).max())
     if spread > (_LOSSY_TOLERANCE if lossy else 0):
         raise InputError(
-            f"{path} is in colour, a mask has one channel of class numbers: save it as a grey PNG"
+            f"{path} is in color, a mask has one channel of class numbers: save it as a gray PNG"
         )
-    return np.ascontiguousarray(colours[:, :, 1])
+    return np.ascontiguousarray(colors[:, :, 1])
 
 
 def _integers(path: Path, array: NDArray[Any]) -> NDArray[Any]:

@@ -52,7 +52,7 @@ def _opened(path: Path) -> Any:
 def _shape(path: Path, image: Any) -> tuple[tuple[int, int, int], int]:
     if image.get_data_dtype().kind not in "iuf":
         raise InputError(
-            f"{path} holds colours or complex numbers: export it as one number per voxel and channel"
+            f"{path} holds colors or complex numbers: export it as one number per voxel and channel"
         )
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:

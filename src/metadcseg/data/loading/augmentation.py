@@ -1,7 +1,7 @@
 """Draw the paper's augmentation (section 4.1): flips, a small rotation, and a zoom by a few pixels.
 
 Drawing is all that happens here: the result is one affine map, which ``metadcseg.warp.Warp`` applies to the
-image (filled with 0, the mean of a normalised image) and to the label (filled with ``IGNORE``), and inverts
+image (filled with 0, the mean of a normalized image) and to the label (filled with ``IGNORE``), and inverts
 for the per-pixel weights.
 """
 
@@ -21,7 +21,7 @@ class AugmentOptions:
     Args:
         flip: mirror left-right and top-bottom, each with probability one half.
         rotation: largest angle in degrees, 0 to 180; drawn evenly from -rotation to rotation.
-        zoom: least and largest change of the frame's side in pixels; drawn evenly, in or out by a fair coin.
+        zoom: least and largest change of the grid's side in pixels; drawn evenly, in or out by a fair coin.
             Less than half of the side is used whatever is asked for.
 
     Raises:
@@ -45,14 +45,14 @@ class AugmentOptions:
 
 
 def draw_warp(options: AugmentOptions, size: int, generator: Generator) -> Tensor:
-    """Draw one affine map about the image centre, from output to input coordinates.
+    """Draw one affine map about the image center, from output to input coordinates.
 
     Zooming in by z pixels shows the image as if its side were size + z, zooming out as if it were size - z.
     Every option draws its numbers even when it is off, so switching one off leaves the others as they were.
 
     Args:
         options: how far the image may be moved.
-        size: side of the square training frame in pixels.
+        size: side of the square input grid in pixels.
         generator: the only source of randomness.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The cases of one role as a method may see them: normalised, in the training frame, augmented, in random order.
+"""The cases of one role as a method may see them: normalized, in the input grid, augmented, in random order.
 
 All randomness comes from a hash of what it is for (seed, role, epoch, repeat, id), so neither the order in which
 samples are made nor where an interrupted epoch starts again changes a bit of any of them.
@@ -15,28 +15,33 @@ import torch
 from torch import Tensor
 
 from metadcseg.data.loading.augmentation import AugmentOptions, draw_warp
-from metadcseg.data.loading.input_grid import FrameMemory, edges_to_frame, label_to_frame, to_frame
+from metadcseg.data.loading.input_grid import (
+    InputCache,
+    resize_edges_to_input,
+    resize_label_to_input,
+    resize_to_input,
+)
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.tensors import IGNORE
 from metadcseg.warp import Warp
 
 Labels = Literal["given", "truth"]
-Frame = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
-"""Image, label, edges and trust of a case in the training frame, before augmentation; the last two uint8."""
+Grid = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""Image, label, edges and trust of a case in the input grid, before augmentation; the last two uint8."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image in the training frame.
+    """One image in the input grid.
 
     Args:
-        image: (C, S, S) float32, normalised; a volume's maps have slices before rows.
+        image: (C, S, S) float32, normalized; a volume's maps have slices before rows.
         label: (S, S) int64, class number or ``IGNORE``.
         edges: (S, S) float32, the probability of an edge from 0 to 1, or None where the set has no edges.
         index: the image's number within its role.
-        trust: (S, S) float32 from 0 to 1, or None where nothing is known of any case.
-        warp: (2, 3) float32, from the augmented frame to the image's own frame.
+        label_confidence: (S, S) float32 from 0 to 1, or None where nothing is known of any case.
+        warp: (2, 3) float32, from the augmented grid to the image's own grid.
     """
 
     image: Tensor
@@ -44,7 +49,7 @@ class Sample:
     edges: Tensor | None
     index: int
     warp: Tensor
-    trust: Tensor | None = None
+    label_confidence: Tensor | None = None
 
 
 def generator_for(*key: str | int) -> torch.Generator:
@@ -77,8 +82,8 @@ class View(Protocol):
     has_edges: bool
 
     @property
-    def frame(self) -> tuple[int, ...]:
-        """(H, W) of a case's own frame, in which its weights live."""
+    def grid(self) -> tuple[int, ...]:
+        """(H, W) of a case's own grid, in which its weights live."""
         ...
 
     def __len__(self) -> int:
@@ -94,21 +99,21 @@ class View(Protocol):
         ...
 
 
-class TrainingView:
-    """The images of one role as a method may see them: images and one kind of label, in the training frame.
+class SegmentationDataset:
+    """The images of one role as a method may see them: images and one kind of label, in the input grid.
 
     Unless ``labels="truth"`` is asked for (the upper bound), a view offers nothing of any reference mask.
 
     Args:
         prepared: where images and masks are read from.
         role: one of ``ROLES``.
-        size: S, the side of the square training frame in pixels.
+        size: S, the side of the square input grid in pixels.
         labels: ``"given"``, or ``"truth"`` to train on the reference masks.
         augment: how far images may be moved, or None to leave them as they are.
         seed: the run's seed.
 
     Attributes:
-        ids, channels, classes, has_edges, frame: see :class:`View`.
+        ids, channels, classes, has_edges, grid: see :class:`View`.
 
     Raises:
         InputError: where the role has no cases, or an argument is out of its range.
@@ -125,7 +130,7 @@ class TrainingView:
         seed: int = 0,
     ) -> None:
         if size < 2:
-            raise InputError(f"size must be at least 2 pixels, got {size}; use the frame's side, such as 256")
+            raise InputError(f"size must be at least 2 pixels, got {size}; use the grid's side, such as 256")
         self._cases = prepared.select(role)
         if not self._cases:
             raise InputError(f"{prepared.path} has no {role} cases; prepare the set again with some")
@@ -133,12 +138,12 @@ class TrainingView:
         self._read_image = prepared.image
         self._read_label = prepared.label if labels == "given" else prepared.truth
         self._read_edges = None if prepared.edge_detector is None else prepared.edges
-        self._normalised = prepared.preprocessing is not None
-        self._has_trust = uses_trust(self._cases, role, labels)
-        self._read_trust = prepared.trust
-        self._frames = FrameMemory[Frame]()
+        self._normalized = prepared.preprocessing is not None
+        self._has_label_confidence = uses_label_confidence(self._cases, role, labels)
+        self._read_label_confidence = prepared.label_confidence
+        self._grids = InputCache[Grid]()
         self.role, self.size, self.labels, self.augment, self.seed = role, size, labels, augment, seed
-        self.frame: tuple[int, ...] = (size, size)
+        self.grid: tuple[int, ...] = (size, size)
         self.ids = tuple(case.id for case in self._cases)
         self.channels = prepared.channels
         self.classes = len(prepared.classes)
@@ -158,10 +163,10 @@ class TrainingView:
         Raises:
             InputError: naming case and file where the stored bytes are damaged.
         """
-        image, label, *levels = self._frame(row_in_role)
-        edges, trust = (None if level is None else level.float() / 255 for level in levels)
+        image, label, *levels = self._grid(row_in_role)
+        edges, label_confidence = (None if level is None else level.float() / 255 for level in levels)
         if self.augment is None:
-            return Sample(image.clone(), label.clone(), edges, row_in_role, torch.eye(2, 3), trust)
+            return Sample(image.clone(), label.clone(), edges, row_in_role, torch.eye(2, 3), label_confidence)
         key = ("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
         matrix = draw_warp(self.augment, self.size, generator_for(*key))
         warp = Warp(matrix[None])
@@ -169,34 +174,34 @@ class TrainingView:
         moved_label = warp.apply(label[None, None], "nearest", fill=float(IGNORE))[0, 0]
         if edges is not None:  # as the label: an edge stays where the labels meet, and keeps its probability
             edges = warp.apply(edges[None, None], "nearest", fill=0.0)[0, 0]
-        if trust is not None:
-            trust = warp.apply(trust[None, None], "nearest", fill=1.0)[0, 0]
-        return Sample(moved, moved_label, edges, row_in_role, matrix, trust)
+        if label_confidence is not None:
+            label_confidence = warp.apply(label_confidence[None, None], "nearest", fill=1.0)[0, 0]
+        return Sample(moved, moved_label, edges, row_in_role, matrix, label_confidence)
 
     def order(self, epoch: int, repeat: int = 0, lanes: int = 1) -> list[int]:
         """Return the rows of this role in the random order of one pass, see :func:`lane_order`."""
         return lane_order(len(self), lanes, generator_for("order", self.seed, self.role, epoch, repeat))
 
-    def _frame(self, row: int) -> Frame:
+    def _grid(self, row: int) -> Grid:
         """Return image, label, edges and trust (uint8) before augmentation, from memory where they still fitted."""
-        return self._frames.get(row, lambda: self._made(row), frame_bytes)
+        return self._grids.get(row, lambda: self._made(row), input_bytes)
 
-    def _made(self, row: int) -> Frame:
+    def _made(self, row: int) -> Grid:
         case = self._cases[row]
-        image = to_frame(self._read_image(case), self.size, normalised=self._normalised)
-        label = label_to_frame(self._read_label(case), self.size)
-        edges = None if self._read_edges is None else edges_to_frame(self._read_edges(case), self.size)
-        trust = None
-        if self._has_trust:
-            trust = torch.full((self.size, self.size), 255, dtype=torch.uint8)
-            if case.has_trust:
-                trust = label_to_frame(self._read_trust(case), self.size).byte()
-        return image, label, edges, trust
+        image = resize_to_input(self._read_image(case), self.size, normalized=self._normalized)
+        label = resize_label_to_input(self._read_label(case), self.size)
+        edges = None if self._read_edges is None else resize_edges_to_input(self._read_edges(case), self.size)
+        label_confidence = None
+        if self._has_label_confidence:
+            label_confidence = torch.full((self.size, self.size), 255, dtype=torch.uint8)
+            if case.has_label_confidence:
+                label_confidence = resize_label_to_input(self._read_label_confidence(case), self.size).byte()
+        return image, label, edges, label_confidence
 
 
-def uses_trust(cases: Sequence[Case], role: str, labels: Labels) -> bool:
+def uses_label_confidence(cases: Sequence[Case], role: str, labels: Labels) -> bool:
     """Return whether trust in given labels counts: not in verified ones, and not where references are shown."""
-    return role != "gold" and labels == "given" and any(case.has_trust for case in cases)
+    return role != "gold" and labels == "given" and any(case.has_label_confidence for case in cases)
 
 
 def check_labels(prepared: PreparedSet, role: str, labels: Labels) -> None:
@@ -237,6 +242,6 @@ def lane_order(count: int, lanes: int, generator: torch.Generator) -> list[int]:
     return [row for rank in zip_longest(*shuffled) for row in rank if row is not None]
 
 
-def frame_bytes(frame: Frame) -> int:
-    """Return how much memory a frame takes."""
-    return sum(part.nbytes for part in frame if part is not None)
+def input_bytes(grid: Grid) -> int:
+    """Return how much memory a grid takes."""
+    return sum(part.nbytes for part in grid if part is not None)

@@ -1,4 +1,4 @@
-"""From an image in its own size to the square training frame, and likewise its mask and its edges."""
+"""From an image in its own size to the square input grid, and likewise its mask and its edges."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from metadcseg.data.store.layout import Array
 
-FRAME_MEMORY = 256 * 2**20
-"""Bytes of finished frames that one view or validator keeps."""
+INPUT_CACHE_BYTES = 256 * 2**20
+"""Bytes of finished grids that one view or validator keeps."""
 
-Frame = TypeVar("Frame")
+Grid = TypeVar("Grid")
 
 
-def normalise(image: Array) -> Array:
+def normalize(image: Array) -> Array:
     """Give each channel of one image zero mean and unit variance; a constant channel becomes zero.
 
     Args:
@@ -26,7 +26,7 @@ def normalise(image: Array) -> Array:
         (H, W, C) float32.
 
     Example:
-        >>> normalise(np.array([[[3], [5]]], np.uint8)).flatten().tolist()
+        >>> normalize(np.array([[[3], [5]]], np.uint8)).flatten().tolist()
         [-1.0, 1.0]
     """
     planes = np.moveaxis(image, 2, 0).astype(np.float64, order="C")  # channels first: several times faster
@@ -36,32 +36,32 @@ def normalise(image: Array) -> Array:
     return np.moveaxis(np.where(constant, 0.0, planes), 0, 2).astype(np.float32)
 
 
-def to_frame(image: Array, size: int, *, normalised: bool = False) -> Tensor:
-    """Normalise an image and stretch it to the square training frame (bilinear, antialiased when shrinking).
+def resize_to_input(image: Array, size: int, *, normalized: bool = False) -> Tensor:
+    """Normalize an image and stretch it to the square input grid (bilinear, antialiased when shrinking).
 
     The aspect ratio of an image that is not square is not kept; its prediction has to be stretched back.
 
     Args:
         image: (H, W, C) uint8, uint16, float16 or float32.
-        size: S, the frame's side in pixels.
-        normalised: whether it is normalised already, as slices of volumes are: its values are then kept.
+        size: S, the grid's side in pixels.
+        normalized: whether it is normalized already, as slices of volumes are: its values are then kept.
 
     Returns:
         (C, S, S) float32.
     """
-    planes = torch.from_numpy(image.astype(np.float32) if normalised else normalise(image)).permute(2, 0, 1)[
+    planes = torch.from_numpy(image.astype(np.float32) if normalized else normalize(image)).permute(2, 0, 1)[
         None
     ]
-    frame = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    return frame[0].contiguous()
+    grid = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return grid[0].contiguous()
 
 
-def label_to_frame(label: Array, size: int) -> Tensor:
-    """Stretch a mask to the square training frame; each pixel takes the label nearest to its centre.
+def resize_label_to_input(label: Array, size: int) -> Tensor:
+    """Stretch a mask to the square input grid; each pixel takes the label nearest to its center.
 
     Args:
         label: (H, W) uint8.
-        size: S, the frame's side in pixels.
+        size: S, the grid's side in pixels.
 
     Returns:
         (S, S) int64.
@@ -70,59 +70,59 @@ def label_to_frame(label: Array, size: int) -> Tensor:
     return F.interpolate(plane, size=(size, size), mode="nearest-exact")[0, 0].long()
 
 
-def edges_to_frame(edges: Array, size: int) -> Tensor:
-    """Bring edges to the square training frame; each pixel takes the highest probability of those it covers.
+def resize_edges_to_input(edges: Array, size: int) -> Tensor:
+    """Bring edges to the square input grid; each pixel takes the highest probability of those it covers.
 
-    A mean over the area would fade a line of one or two pixels away when the frame is smaller than the image,
+    A mean over the area would fade a line of one or two pixels away when the grid is smaller than the image,
     and the nearest pixel would miss parts of it; with the highest every edge stays a closed line.
 
     Args:
         edges: (H, W) uint8, 255 times the probability.
-        size: S, the frame's side in pixels.
+        size: S, the grid's side in pixels.
 
     Returns:
         (S, S) uint8, likewise.
 
     Example:
-        >>> edges_to_frame(np.array([[0, 9, 0, 0], [0, 0, 0, 7]], np.uint8), 2).tolist()
+        >>> resize_edges_to_input(np.array([[0, 9, 0, 0], [0, 0, 0, 7]], np.uint8), 2).tolist()
         [[9, 0], [0, 7]]
     """
     plane = torch.from_numpy(np.array(edges))[None, None].float()
     return F.adaptive_max_pool2d(plane, (size, size))[0, 0].byte()
 
 
-class FrameMemory(Generic[Frame]):
-    """Finished frames that stay in memory while they fit: small sets are resized once, not once per epoch.
+class InputCache(Generic[Grid]):
+    """Finished grids that stay in memory while they fit: small sets are resized once, not once per epoch.
 
     Args:
-        limit: how many bytes are kept; later frames are made anew each time; `FRAME_MEMORY` by default.
+        limit: how many bytes are kept; later grids are made anew each time; `INPUT_CACHE_BYTES` by default.
 
     Example:
-        >>> memory = FrameMemory[str](4)
+        >>> memory = InputCache[str](4)
         >>> memory.get(0, lambda: "made", len), memory.get(0, lambda: "again", len), memory.get(1, lambda: "new", len)
         ('made', 'made', 'new')
     """
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit, self._held = limit, 0
-        self._frames: dict[int, Frame] = {}
+        self._grids: dict[int, Grid] = {}
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._grids)
 
-    def get(self, row: int, make: Callable[[], Frame], size: Callable[[Frame], int]) -> Frame:
-        """Return the frame of a row, made where it is not kept.
+    def get(self, row: int, make: Callable[[], Grid], size: Callable[[Grid], int]) -> Grid:
+        """Return the grid of a row, made where it is not kept.
 
         Args:
-            row: which frame.
+            row: which grid.
             make: makes it.
             size: its bytes.
         """
-        if row in self._frames:
-            return self._frames[row]
-        frame = make()
-        needed = size(frame)
-        if self._held + needed <= (FRAME_MEMORY if self._limit is None else self._limit):
-            self._frames[row] = frame
+        if row in self._grids:
+            return self._grids[row]
+        grid = make()
+        needed = size(grid)
+        if self._held + needed <= (INPUT_CACHE_BYTES if self._limit is None else self._limit):
+            self._grids[row] = grid
             self._held += needed
-        return frame
+        return grid

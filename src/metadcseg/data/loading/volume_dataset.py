@@ -1,8 +1,8 @@
 """The volumes of a prepared set as networks in three dimensions see them: whole, or in patches.
 
-Every volume is brought to one frame of Z x S x S voxels, in which its weights live. A patch is a part of the augmented
-frame, and its warp leads from it to the volume's own frame, so that weights travel to patches and back as they do
-between augmented images and their own frames.
+Every volume is brought to one grid of Z x S x S voxels, in which its weights live. A patch is a part of the augmented
+grid, and its warp leads from it to the volume's own grid, so that weights travel to patches and back as they do
+between augmented images and their own grids.
 """
 
 import torch
@@ -10,17 +10,21 @@ from torch import Generator, Tensor
 
 from metadcseg.data.loading.augmentation import AugmentOptions, draw_warp
 from metadcseg.data.loading.dataset import (
-    Frame,
+    Grid,
     Labels,
     Sample,
     check_labels,
-    frame_bytes,
     generator_for,
+    input_bytes,
     lane_order,
-    uses_trust,
+    uses_label_confidence,
 )
-from metadcseg.data.loading.input_grid import FrameMemory
-from metadcseg.data.loading.volume_grid import edge_stack_to_frame, label_stack_to_frame, stack_to_frame
+from metadcseg.data.loading.input_grid import InputCache
+from metadcseg.data.loading.volume_grid import (
+    resize_edge_stack_to_input,
+    resize_label_stack_to_input,
+    resize_stack_to_input,
+)
 from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE
@@ -29,7 +33,7 @@ from metadcseg.warp import Mode, Warp
 Size = tuple[int, int, int]
 
 
-class VolumeView:
+class VolumeDataset:
     """The volumes of one role, with one kind of label; see :class:`metadcseg.data.loading.dataset.View`.
 
     Half of the patches, by a fair coin, are drawn about a voxel of the foreground of the label, the others anywhere.
@@ -37,38 +41,38 @@ class VolumeView:
     Args:
         prepared: where volumes and labels are read from.
         role: one of ``ROLES``.
-        frame: (Z, S, S), the training frame in voxels.
-        patch: size of the patches, None for the whole frame.
+        grid: (Z, S, S), the input grid in voxels.
+        patch: size of the patches, None for the whole grid.
         labels: ``"given"``, or ``"truth"`` to train on the reference masks.
         augment: how far volumes may be moved: as images, within their slices, and mirrored along the stack; or None.
         seed: the run's seed.
 
     Raises:
-        InputError: where the role has no volumes, slices of one were dropped, or a patch is larger than the frame.
+        InputError: where the role has no volumes, slices of one were dropped, or a patch is larger than the grid.
     """
 
     def __init__(
         self,
         prepared: PreparedSet,
         role: str,
-        frame: Size,
+        grid: Size,
         patch: Size | None = None,
         *,
         labels: Labels = "given",
         augment: AugmentOptions | None = None,
         seed: int = 0,
     ) -> None:
-        if patch is not None and any(part > side for part, side in zip(patch, frame, strict=True)):
+        if patch is not None and any(part > side for part, side in zip(patch, grid, strict=True)):
             raise InputError(
-                f"training.patch {_sides(patch)} must lie in the frame of {_sides(frame)} (training.depth, then "
-                "training.size twice): make the patch smaller or the frame larger"
+                f"training.patch {_sides(patch)} must lie in the grid of {_sides(grid)} (training.depth, then "
+                "training.size twice): make the patch smaller or the grid larger"
             )
         self._volumes = whole_volumes(prepared, role)
         check_labels(prepared, role, labels)
-        self._prepared, self._memory = prepared, FrameMemory[Frame]()
-        self.role, self.frame, self.patch = role, frame, patch or frame
+        self._prepared, self._memory = prepared, InputCache[Grid]()
+        self.role, self.grid, self.patch = role, grid, patch or grid
         self.labels, self.augment, self.seed = labels, augment, seed
-        self._has_trust = uses_trust(prepared.select(role), role, labels)
+        self._has_label_confidence = uses_label_confidence(prepared.select(role), role, labels)
         self.ids = tuple(volume.id for volume in self._volumes)
         self.channels = prepared.channels
         self.classes = len(prepared.classes)
@@ -86,17 +90,17 @@ class VolumeView:
             repeat: how many times the volume was shown before in this epoch.
 
         Returns:
-            Maps of (*patch); ``warp`` (3, 4) leads from the patch to the frame.
+            Maps of (*patch); ``warp`` (3, 4) leads from the patch to the grid.
 
         Raises:
             InputError: naming case and file where the stored bytes are damaged.
         """
-        image, label, edges, trust = self._memory.get(
-            row_in_role, lambda: self._made(row_in_role), frame_bytes
+        image, label, edges, label_confidence = self._memory.get(
+            row_in_role, lambda: self._made(row_in_role), input_bytes
         )
         generator = generator_for("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
         moved = self._augmentation(generator)
-        warp = moved.after(_placed(self._corner(generator, label, moved), self.patch, self.frame))
+        warp = moved.after(_placed(self._corner(generator, label, moved), self.patch, self.grid))
 
         def seen(maps: Tensor, fill: float) -> Tensor:
             return warp.apply(maps[None, None].float(), "nearest", fill, self.patch)[0, 0]
@@ -106,7 +110,7 @@ class VolumeView:
             image=warp.apply(image[None], mode, 0.0, self.patch)[0],
             label=seen(label, IGNORE).long(),
             edges=None if edges is None else seen(edges, 0.0) / 255,
-            trust=None if trust is None else seen(trust, 255) / 255,
+            label_confidence=None if label_confidence is None else seen(label_confidence, 255) / 255,
             index=row_in_role,
             warp=warp.matrix[0],
         )
@@ -115,44 +119,46 @@ class VolumeView:
         """Return the rows of this role in the random order of one pass, see :func:`lane_order`."""
         return lane_order(len(self), lanes, generator_for("order", self.seed, self.role, epoch, repeat))
 
-    def _made(self, row: int) -> Frame:
-        """Return image, label, edges and trust (these three uint8) of a volume in the frame."""
+    def _made(self, row: int) -> Grid:
+        """Return image, label, edges and trust (these three uint8) of a volume in the grid."""
         prepared, cases = self._prepared, self._prepared.slices_of(self._volumes[row])
         read = prepared.label if self.labels == "given" else prepared.truth
-        depth, size, _ = self.frame
-        image = stack_to_frame([prepared.image(case) for case in cases], depth, size)
-        label = label_stack_to_frame([read(case) for case in cases], depth, size)
+        depth, size, _ = self.grid
+        image = resize_stack_to_input([prepared.image(case) for case in cases], depth, size)
+        label = resize_label_stack_to_input([read(case) for case in cases], depth, size)
         edges = None
         if self.has_edges:
-            edges = edge_stack_to_frame([prepared.edges(case) for case in cases], depth, size)
-        trust = None
-        if self._has_trust:
-            trust = torch.full(self.frame, 255, dtype=torch.uint8)
-            if cases[0].has_trust:
-                trust = label_stack_to_frame([prepared.trust(case) for case in cases], depth, size)
-        return image, label, edges, trust
+            edges = resize_edge_stack_to_input([prepared.edges(case) for case in cases], depth, size)
+        label_confidence = None
+        if self._has_label_confidence:
+            label_confidence = torch.full(self.grid, 255, dtype=torch.uint8)
+            if cases[0].has_label_confidence:
+                label_confidence = resize_label_stack_to_input(
+                    [prepared.label_confidence(case) for case in cases], depth, size
+                )
+        return image, label, edges, label_confidence
 
     def _augmentation(self, generator: Generator) -> Warp:
         if self.augment is None:
             return Warp.identity(1, axes=3)
         matrix = torch.zeros(1, 3, 4)
-        matrix[0, :2, :2] = draw_warp(self.augment, self.frame[1], generator)[
+        matrix[0, :2, :2] = draw_warp(self.augment, self.grid[1], generator)[
             :, :2
-        ]  # about the centre: no shift
+        ]  # about the center: no shift
         mirrored = bool(torch.rand((), generator=generator) < 0.5) and self.augment.flip
         matrix[0, 2, 2] = -1.0 if mirrored else 1.0
         return Warp(matrix)
 
     def _corner(self, generator: Generator, label: Tensor, moved: Warp) -> list[int]:
-        """Return where in the augmented frame the patch begins: slice, row, column."""
+        """Return where in the augmented grid the patch begins: slice, row, column."""
         anywhere = torch.rand(3, generator=generator)
         about, chosen = torch.rand(2, generator=generator).tolist()
-        room = torch.tensor([side - part for part, side in zip(self.patch, self.frame, strict=True)])
+        room = torch.tensor([side - part for part, side in zip(self.patch, self.grid, strict=True)])
         corner = (anywhere * (room + 1)).long()
         foreground = ((label != 0) & (label != IGNORE)).nonzero()
         if about < 0.5 and len(foreground):
             voxel = foreground[int(chosen * len(foreground))]
-            sides = torch.tensor(self.frame)
+            sides = torch.tensor(self.grid)
             place = (2 * voxel + 1) / sides - 1  # as a warp counts, but z first
             back = moved.inverse().matrix[0]
             seen = (back[:, :3] @ place.flip(0)).flip(0)
@@ -179,9 +185,9 @@ def whole_volumes(prepared: PreparedSet, role: str) -> tuple[StoredVolume, ...]:
     return volumes
 
 
-def _placed(corner: list[int], patch: Size, frame: Size) -> Warp:
-    """Return the warp from a patch to the frame that it is a part of, to whole voxels."""
-    sides = list(zip(corner, patch, frame, strict=True))[::-1]  # x, y, z
+def _placed(corner: list[int], patch: Size, grid: Size) -> Warp:
+    """Return the warp from a patch to the grid that it is a part of, to whole voxels."""
+    sides = list(zip(corner, patch, grid, strict=True))[::-1]  # x, y, z
     linear = torch.diag(torch.tensor([part / side for _, part, side in sides]))
     shift = torch.tensor([[(2 * start + part) / side - 1] for start, part, side in sides])
     return Warp(torch.cat([linear, shift], dim=1)[None])

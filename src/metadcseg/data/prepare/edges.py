@@ -55,7 +55,7 @@ class EdgeDetector:
 
         8-bit images are taken as they are. The values of 16-bit and float images are stretched channel by channel
         from their 0.5th to 99.5th percentile to the range from black to white. One channel is shown to the network
-        as grey, three as red, green and blue; of any other number the mean is shown as grey.
+        as gray, three as red, green and blue; of any other number the mean is shown as gray.
 
         Args:
             image: (H, W, C) uint8, uint16 or float32, finite.

@@ -11,7 +11,7 @@ from metadcseg.data.formats.images import with_channels
 from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, edge_detector
 from metadcseg.data.prepare.inspection import Inspection, Progress, inspect_cases, load_image, load_mask
 from metadcseg.data.sources import RawCase, Scan, scan_folder, scan_kvasir
-from metadcseg.data.sources.label_confidence import read_trust
+from metadcseg.data.sources.label_confidence import read_label_confidence
 from metadcseg.data.store.reader import ROLES, SetWriter, refuse_occupied
 from metadcseg.errors import InputError
 
@@ -247,7 +247,7 @@ def _write(writer: SetWriter, case: RawCase, inspection: Inspection, detector: E
         label=label,
         truth=label if case.verified else None,
         edges=edges,
-        trust=read_trust(case, label.shape),
+        label_confidence=read_label_confidence(case, label.shape),
         spacing=case.spacing,
     )
     return 0 if edges is None else edges.nbytes

@@ -12,7 +12,7 @@ from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.images import Picture, read_image, read_mask
 from metadcseg.data.prepare.labels import IGNORED, LabelScheme, MaskFacts, mask_facts, settle
 from metadcseg.data.sources.case import RawCase
-from metadcseg.data.sources.label_confidence import read_trust
+from metadcseg.data.sources.label_confidence import read_label_confidence
 from metadcseg.data.splits.roles import across_roles, split_groups
 from metadcseg.data.store.layout import array_digest
 from metadcseg.data.store.reader import ROLES
@@ -36,7 +36,7 @@ class Inspection:
 
     Args:
         findings: what was found.
-        channels: 3 where any image has colour, else 1.
+        channels: 3 where any image has color, else 1.
         scheme: what the values in the masks mean; None where that is an error.
         facts: id -> what is in the mask.
         raw_bytes: size of all arrays before compression.
@@ -89,7 +89,7 @@ def inspect_cases(
             findings += [Finding("note", "mask-converted", case.id, note) for note in mask.notes]
             facts[case.id] = mask_facts(_name(case, "mask"), mask)
             raw_bytes += mask.array.size * (1 + case.verified)
-        findings += [] if image is None else _trust_findings(case, image)
+        findings += [] if image is None else _label_confidence_findings(case, image)
         if image is not None and mask is not None and image.array.shape[:2] != mask.array.shape:
             findings.append(_size_mismatch(case, image.array.shape[:2], mask.array.shape))
         if progress:
@@ -179,11 +179,11 @@ def _try(case: RawCase, what: str, findings: list[Finding]) -> Picture | None:
         return None
 
 
-def _trust_findings(case: RawCase, image: Picture) -> list[Finding]:
+def _label_confidence_findings(case: RawCase, image: Picture) -> list[Finding]:
     try:
-        read_trust(case, (image.array.shape[0], image.array.shape[1]))
+        read_label_confidence(case, (image.array.shape[0], image.array.shape[1]))
     except InputError as error:
-        return [Finding("error", "trust-unreadable", str(case.trust), str(error))]
+        return [Finding("error", "trust-unreadable", str(case.label_confidence), str(error))]
     return []
 
 
@@ -215,9 +215,9 @@ def constant_image(where: str) -> Finding:
 
 
 def _content(image: NDArray[Any]) -> str:
-    """Return a digest of what an image shows: grey saved in colour is the same as grey."""
-    grey = image.shape[2] == 3 and bool((image == image[:, :, :1]).all())
-    return array_digest(image[:, :, :1] if grey else image)
+    """Return a digest of what an image shows: gray saved in color is the same as gray."""
+    gray = image.shape[2] == 3 and bool((image == image[:, :, :1]).all())
+    return array_digest(image[:, :, :1] if gray else image)
 
 
 def _size_mismatch(case: RawCase, image: tuple[int, ...], mask: tuple[int, ...]) -> Finding:

@@ -164,7 +164,7 @@ def settle(
                 f"none of {plural(len(facts), 'mask')} shows any foreground: are these the right files?"
             )
             findings.append(Finding("error", "no-foreground", where, sentence))
-    findings += _grey_levels(usable, remap)
+    findings += _gray_levels(usable, remap)
     if any(finding.severity == "error" for finding in findings):
         scheme = None
     return scheme, findings
@@ -176,9 +176,9 @@ def _has_soft_edges(mask: Picture, levels: Sequence[int]) -> bool:
     if not between or (len(between) <= _FEW_LEVELS and not mask.lossy):
         return False
     array = mask.array
-    grey = (array >= _BLACK) & (array <= _WHITE)
+    gray = (array >= _BLACK) & (array <= _WHITE)
     edge = maximum_filter(array < _BLACK, _EDGE) & maximum_filter(array > _WHITE, _EDGE)
-    return not minimum_filter(grey & ~edge, _SOLID).any()
+    return not minimum_filter(gray & ~edge, _SOLID).any()
 
 
 def _thresholded(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
@@ -257,12 +257,12 @@ def _ambiguous(white: Sequence[MaskFacts], scheme: LabelScheme) -> list[Finding]
     ]
 
 
-def _grey_levels(usable: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[Finding]:
+def _gray_levels(usable: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[Finding]:
     soft = [entry for entry in usable if _thresholded(entry, remap)]
     if not soft:
         return []
-    count = f"{plural(len(soft), 'mask')} with grey levels between black and white (JPEG or resampled)"
+    count = f"{plural(len(soft), 'mask')} with gray levels between black and white (JPEG or resampled)"
     sentence = (
         f"{count}, such as {soft[0].where} with {len(soft[0].levels)} levels: thresholded at {THRESHOLD}"
     )
-    return [Finding("note", "mask-grey-levels", soft[0].where, sentence)]
+    return [Finding("note", "mask-gray-levels", soft[0].where, sentence)]

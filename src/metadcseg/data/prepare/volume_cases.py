@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from metadcseg.data.formats import volumes as volume_files
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.sources.case import RawVolume
-from metadcseg.data.sources.label_confidence import as_trust
+from metadcseg.data.sources.label_confidence import as_label_confidence
 from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError
 
@@ -83,28 +83,31 @@ def _labels(raw: RawVolume, path: Path, key: str | None) -> Volume:
     return volume_files.whole_labels(path, Volume(stack.array[..., 0], stack.grid))
 
 
-def load_trust(raw: RawVolume, grid: Grid) -> NDArray[np.uint8] | None:
+def load_label_confidence(raw: RawVolume, grid: Grid) -> NDArray[np.uint8] | None:
     """Return how far the label is to be trusted, (X, Y, Z) uint8, or None where nothing is known.
 
     Raises:
         InputError: where numbers are out of range or the file lies on another grid.
     """
-    if raw.trust is None:
+    if raw.label_confidence is None:
         return None
-    if isinstance(raw.trust, int | float):
-        values, where = np.full(grid.shape, float(raw.trust)), raw.where
+    if isinstance(raw.label_confidence, int | float):
+        values, where = np.full(grid.shape, float(raw.label_confidence)), raw.where
     else:
-        volume, where = volume_files.read_volume(raw.trust, key="trust"), str(raw.trust)
+        volume, where = (
+            volume_files.read_volume(raw.label_confidence, key="label_confidence"),
+            str(raw.label_confidence),
+        )
         if volume.array.shape[3] != 1 or not _lies_on(volume.grid, grid):
             raise InputError(
                 f"{where}: trust must be one channel on the grid of {raw.where}: export it again"
             )
         values = volume.array[..., 0]
-    return as_trust(values, where)
+    return as_label_confidence(values, where)
 
 
 def resample_labels(labels: NDArray[Any], source: Grid, target: Grid) -> NDArray[Any]:
-    """Return labels on another grid: each voxel takes the label nearest to its centre in the world.
+    """Return labels on another grid: each voxel takes the label nearest to its center in the world.
 
     Args:
         labels: (X, Y, Z) on ``source``.

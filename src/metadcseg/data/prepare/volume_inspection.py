@@ -11,7 +11,7 @@ from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.formats.images import Picture
 from metadcseg.data.prepare.inspection import Progress, constant_image, duplicates, is_constant, set_findings
 from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, mask_facts, settle
-from metadcseg.data.prepare.volume_cases import load_image_volume, load_label_volumes, load_trust
+from metadcseg.data.prepare.volume_cases import load_image_volume, load_label_confidence, load_label_volumes
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.sources.case import RawVolume
 from metadcseg.data.store.layout import array_digest
@@ -107,7 +107,7 @@ def _inspect(
     del image  # the labels come into the room that it took
     try:
         labels = load_label_volumes(raw, grid, resample=resample_labels)
-        load_trust(raw, grid)
+        load_label_confidence(raw, grid)
     except InputError as error:
         findings.append(Finding("error", "mask-unreadable", str(raw.label or raw.where), str(error)))
         return

@@ -12,7 +12,12 @@ from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, edge_detector
 from metadcseg.data.prepare.images import PrepareReport, class_names, refuse_errors
 from metadcseg.data.prepare.inspection import Progress
-from metadcseg.data.prepare.volume_cases import foreground, load_image_volume, load_label_volumes, load_trust
+from metadcseg.data.prepare.volume_cases import (
+    foreground,
+    load_image_volume,
+    load_label_confidence,
+    load_label_volumes,
+)
 from metadcseg.data.prepare.volume_estimate import estimate, refuse_too_little_room
 from metadcseg.data.prepare.volume_inspection import VolumeInspection, inspect_volumes, volume_facts
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
@@ -52,7 +57,7 @@ def prepare_volumes(
         limit: use only so many training volumes beside gold.
         seed: of the limit.
         edges: who finds the edges of eq. 8 in each slice: ``"pidinet"``, ``"none"``, or a file with weights. Three
-            channels are shown to it as red, green and blue, of any other number the mean as grey.
+            channels are shown to it as red, green and blue, of any other number the mean as gray.
         resample_labels: whether labels on another grid than their image are resampled to it (nearest).
         progress: called after every volume, which is looked at first and written then: twice.
 
@@ -161,8 +166,8 @@ def _write(
     )
     labels = cut_labels(Volume(given, grid), placement)
     truths = cut_labels(Volume(best, grid), placement) if verified else None
-    trusted = load_trust(raw, grid)
-    trust = None if trusted is None else cut_labels(Volume(trusted, grid), placement)
+    trusted = load_label_confidence(raw, grid)
+    label_confidence = None if trusted is None else cut_labels(Volume(trusted, grid), placement)
     written = size = 0
     for number, (plane, label) in enumerate(zip(stack, labels, strict=True)):
         if options.empty == "drop" and raw.role in _DROPPED_IN and not foreground(label).any():
@@ -173,7 +178,7 @@ def _write(
             "label": label,
             "truth": None if truths is None else truths[number],
             "edges": found,
-            "trust": None if trust is None else trust[number],
+            "trust": None if label_confidence is None else label_confidence[number],
         }
         writer.add(
             id=f"{raw.id}#{number:04d}",

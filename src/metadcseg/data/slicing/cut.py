@@ -1,8 +1,8 @@
 """From a volume to a stack of 2D slices.
 
 Nothing is flipped or turned: one of the three axes of the file is sliced, the other two, in the order of the
-file, are the rows and columns of every slice. Where they lie is a :class:`~metadcseg.data.slicing.geometry.Placement`,
-which leads back to the volume.
+file, are the rows and columns of every slice. Where they lie is a
+:class:`~metadcseg.data.slicing.geometry.SliceGeometry`, which leads back to the volume.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import Grid, Volume
-from metadcseg.data.slicing.geometry import MAX_SIDE, Box, Placement
-from metadcseg.data.slicing.intensities import background_of, check_normalise, normalise_volume
+from metadcseg.data.slicing.geometry import MAX_SIDE, Box, SliceGeometry
+from metadcseg.data.slicing.intensities import background_of, check_normalize, normalize_volume
 from metadcseg.data.slicing.resampling import nearest_index, resample_plane
 from metadcseg.errors import InputError, unknown_name
 
@@ -38,7 +38,7 @@ class SliceOptions:
         axis: which axis is sliced: ``x``, ``y`` or ``z`` of the file, or the plane that the slices show; ``auto``
             takes the axis with the largest spacing, the last of those that tie.
         pixel: side of a pixel of the slices in mm, to which they are resampled; None leaves them as they are.
-        normalise: over the whole volume, channel by channel: ``zscore`` (mean 0, variance 1), ``nonzero`` (the same,
+        normalize: over the whole volume, channel by channel: ``zscore`` (mean 0, variance 1), ``nonzero`` (the same,
             over voxels that are not background, which becomes 0), ``percentile`` (0.5th to 99.5th become -1 to 1),
             ``window:LOW,HIGH`` (these become -1 to 1; values outside are cut off), or ``none``.
         crop: ``content`` leaves out what is background around the content in all channels.
@@ -54,7 +54,7 @@ class SliceOptions:
 
     axis: Axis = "auto"
     pixel: float | None = None
-    normalise: str = "zscore"
+    normalize: str = "zscore"
     crop: Crop = "none"
     empty: Empty = "keep"
 
@@ -64,14 +64,14 @@ class SliceOptions:
                 raise unknown_name(f"--{name}", str(getattr(self, name)), get_args(allowed))
         if self.pixel is not None and not 0 < self.pixel < float("inf"):
             raise InputError(f"--pixel must be a size above 0 in mm, such as 1.5, got {self.pixel}")
-        check_normalise(self.normalise)
+        check_normalize(self.normalize)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         return {
             "axis": self.axis,
             "pixel": self.pixel,
-            "normalise": self.normalise,
+            "normalise": self.normalize,
             "crop": self.crop,
             "empty": self.empty,
         }
@@ -121,7 +121,7 @@ def slicing_axis(grid: Grid, axis: Axis) -> int:
     return int(cosines[_WORLD_AXES.index(axis)].argmax())
 
 
-def place(grid: Grid, options: SliceOptions, box: Box | None = None) -> Placement:
+def place(grid: Grid, options: SliceOptions, box: Box | None = None) -> SliceGeometry:
     """Return where the slices of a volume on this grid lie.
 
     Args:
@@ -149,11 +149,11 @@ def place(grid: Grid, options: SliceOptions, box: Box | None = None) -> Placemen
                 f"slices of {side} pixels a side are too large (at most {MAX_SIDE}): raise --pixel"
             )
         sides.append(side)
-    return Placement(grid, axis, kept, sides[0], sides[1])
+    return SliceGeometry(grid, axis, kept, sides[0], sides[1])
 
 
-def cut(volume: Volume, options: SliceOptions) -> tuple[NDArray[np.float16], Placement]:
-    """Cut the image of a volume into normalised slices.
+def cut(volume: Volume, options: SliceOptions) -> tuple[NDArray[np.float16], SliceGeometry]:
+    """Cut the image of a volume into normalized slices.
 
     Args:
         volume: (X, Y, Z, C), any real dtype, finite.
@@ -180,7 +180,7 @@ def cut(volume: Volume, options: SliceOptions) -> tuple[NDArray[np.float16], Pla
     inside = tuple(slice(*edge) for edge in placement.box)
     stack = np.empty((placement.slices, placement.height, placement.width, array.shape[3]), np.float16)
     for channel in range(array.shape[3]):  # one at a time: four channels in float32 are large
-        values = normalise_volume(array[..., channel], options.normalise)
+        values = normalize_volume(array[..., channel], options.normalize)
         planes = np.moveaxis(values[inside], axis, 0)
         for number, plane in enumerate(planes):
             stack[number, :, :, channel] = resample_plane(
@@ -189,8 +189,8 @@ def cut(volume: Volume, options: SliceOptions) -> tuple[NDArray[np.float16], Pla
     return stack, placement
 
 
-def cut_labels(labels: Volume, placement: Placement) -> NDArray[np.uint8]:
-    """Cut a label volume like its image; each pixel takes the label nearest to its centre.
+def cut_labels(labels: Volume, placement: SliceGeometry) -> NDArray[np.uint8]:
+    """Cut a label volume like its image; each pixel takes the label nearest to its center.
 
     Args:
         labels: (X, Y, Z) integers 0 to 255, on the grid of the image.

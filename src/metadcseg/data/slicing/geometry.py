@@ -18,7 +18,7 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Placement:
+class SliceGeometry:
     """Where the slices of one volume lie in it.
 
     Args:
@@ -66,7 +66,7 @@ class Placement:
 
     @property
     def slice_spacing(self) -> tuple[float, float] | None:
-        """(row, column) distance of pixel centres of the stored slices in mm, None where the file does not say."""
+        """(row, column) distance of pixel centers of the stored slices in mm, None where the file does not say."""
         if not self.grid.known:
             return None
         spacing = self.grid.spacing()
@@ -119,7 +119,7 @@ class Placement:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Placement":
+    def from_dict(cls, values: Mapping[str, Any]) -> "SliceGeometry":
         """Return the placement that `to_dict` wrote.
 
         Raises:

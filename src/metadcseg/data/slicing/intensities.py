@@ -13,14 +13,14 @@ _NAMED = ("zscore", "nonzero", "percentile", "none")
 _WINDOW = "window:"
 
 
-def check_normalise(text: str) -> tuple[float, float] | None:
-    """Refuse a normalisation that does not exist; return the window where it is one.
+def check_normalize(text: str) -> tuple[float, float] | None:
+    """Refuse a normalization that does not exist; return the window where it is one.
 
     Raises:
         InputError: naming what is allowed.
 
     Example:
-        >>> check_normalise("window:-160,240"), check_normalise("zscore")
+        >>> check_normalize("window:-160,240"), check_normalize("zscore")
         ((-160.0, 240.0), None)
     """
     if text in _NAMED:
@@ -33,7 +33,7 @@ def check_normalise(text: str) -> tuple[float, float] | None:
         if math.isfinite(low) and math.isfinite(high) and low < high:
             return low, high
     raise InputError(
-        f"--normalise must be {', '.join(_NAMED)} or {_WINDOW}LOW,HIGH with LOW below HIGH, such as "
+        f"--normalize must be {', '.join(_NAMED)} or {_WINDOW}LOW,HIGH with LOW below HIGH, such as "
         f"window:-160,240, got '{text}'"
     )
 
@@ -57,12 +57,12 @@ def background_of(channel: NDArray[Any]) -> float:
     return float(values[counts.argmax()])
 
 
-def normalise_volume(channel: NDArray[Any], how: str) -> NDArray[np.float32]:
+def normalize_volume(channel: NDArray[Any], how: str) -> NDArray[np.float32]:
     """Bring one channel of a whole volume to the common scale.
 
     Args:
         channel: (X, Y, Z), any real dtype.
-        how: as ``SliceOptions.normalise``.
+        how: as ``SliceOptions.normalize``.
 
     Returns:
         (X, Y, Z) float32 within the range of float16. A channel without contrast becomes 0 (but for ``none``).
@@ -71,10 +71,10 @@ def normalise_volume(channel: NDArray[Any], how: str) -> NDArray[np.float32]:
         InputError: where values are not finite, or ``none`` leaves them too large for 16 bits.
 
     Example:
-        >>> normalise_volume(np.array([[[0, 50, 900]]]), "window:0,100").tolist()
+        >>> normalize_volume(np.array([[[0, 50, 900]]]), "window:0,100").tolist()
         [[[-1.0, 0.0, 1.0]]]
     """
-    window = check_normalise(how)
+    window = check_normalize(how)
     values = channel.astype(np.float32)
     if channel.dtype.kind == "f" and not np.isfinite(values).all():
         bad = int(np.count_nonzero(~np.isfinite(values)))
@@ -83,7 +83,7 @@ def normalise_volume(channel: NDArray[Any], how: str) -> NDArray[np.float32]:
         largest = float(np.abs(values).max())
         if largest > float(np.finfo(np.float16).max):
             raise InputError(
-                f"values up to {largest:g} do not fit into 16 bits with --normalise none: use zscore or a window"
+                f"values up to {largest:g} do not fit into 16 bits with --normalize none: use zscore or a window"
             )
         return values
     if how in ("zscore", "nonzero"):

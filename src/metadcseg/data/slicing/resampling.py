@@ -1,4 +1,4 @@
-"""Linear and nearest resampling of planes, in numpy: pixel centres as in ``torch.nn.functional.interpolate``."""
+"""Linear and nearest resampling of planes, in numpy: pixel centers as in ``torch.nn.functional.interpolate``."""
 
 from functools import lru_cache
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def nearest_index(old: int, new: int) -> NDArray[np.intp]:
-    """Return, for each of ``new`` pixels, the one of ``old`` nearest to its centre.
+    """Return, for each of ``new`` pixels, the one of ``old`` nearest to its center.
 
     Example:
         >>> nearest_index(4, 2).tolist(), nearest_index(2, 4).tolist()
@@ -21,10 +21,10 @@ def nearest_index(old: int, new: int) -> NDArray[np.intp]:
 def _weights(old: int, new: int, smooth: bool) -> NDArray[np.float32]:
     """Return (new, old): how much every old pixel counts in every new one; the rows sum to 1."""
     width = max(1.0, old / new) if smooth else 1.0
-    centres = (np.arange(new) + 0.5) * old / new - 0.5
+    centers = (np.arange(new) + 0.5) * old / new - 0.5
     if not smooth:
-        centres = centres.clip(0, old - 1)  # beyond the last centre its value is repeated
-    distance = np.abs(np.arange(old)[None] - centres[:, None]) / width
+        centers = centers.clip(0, old - 1)  # beyond the last center its value is repeated
+    distance = np.abs(np.arange(old)[None] - centers[:, None]) / width
     weights = np.maximum(0.0, 1.0 - distance)
     weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     weights.setflags(write=False)

@@ -2,12 +2,13 @@
 
 ::
 
-    FOLDER/images/      PNG, JPEG, TIFF, grey or colour, any mixture of sizes
+    FOLDER/images/      PNG, JPEG, TIFF, gray or color, any mixture of sizes
     FOLDER/masks/       the masks as given, of the same stems: images/x.jpg belongs to masks/x.png
     FOLDER/gold/        verified masks, of the same stems (they win over masks/), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
     FOLDER/splits.csv   optional: id,role,group (either of role and group may be left out)
-    FOLDER/trust/, FOLDER/trust.csv     optional: how far masks are to be trusted (`label_confidence` here)
+    FOLDER/label_confidence/, FOLDER/label_confidence.csv     optional: how far masks are to be trusted
+    (`label_confidence` here)
 
 Without roles in ``splits.csv``, validation and test cases are held out by seed from the cases that are not
 gold, whole groups at a time; groups with a gold case stay in training. Their masks are those given: an
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
-from metadcseg.data.sources.label_confidence import trust_of
+from metadcseg.data.sources.label_confidence import label_confidence_of
 from metadcseg.data.sources.pairing import by_stem, unmatched
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
@@ -63,7 +64,7 @@ def scan_folder(
     groups = {stem: (rows[stem].group if stem in rows else None) or stem for stem in usable}
     roles, found = roles_of(folder, groups, rows, gold, (seed, val, test))
     findings += found
-    trust, found = trust_of(folder, images, by_stem)
+    label_confidence, found = label_confidence_of(folder, images, by_stem)
     findings += found
     cases = [
         RawCase(
@@ -73,7 +74,7 @@ def scan_folder(
             images[stem],
             masks[stem],
             stem in gold or role == "gold",
-            trust=trust.get(stem),
+            label_confidence=label_confidence.get(stem),
         )
         for stem, role in limit_training(roles, limit, seed=seed).items()
     ]

@@ -1,8 +1,9 @@
-"""How far given labels are to be trusted: ``trust/`` (a map for a case) and ``trust.csv`` (a number for a case).
+"""How far given labels are to be trusted: a map or a number for each case.
 
+The folder ``label_confidence/`` holds maps, ``label_confidence.csv`` numbers.
 Maps have the stem of their image and its size, from 0 to 1, or in integers from 0 to 255; integers of 0 and 1 alone
-mean not at all and fully. ``trust.csv`` has the columns ``id`` and ``trust``, from 0 to 1. Cases of which neither says
-anything are fully trusted.
+mean not at all and fully. ``label_confidence.csv`` has the columns ``id`` and ``label_confidence``, from 0 to 1.
+Cases of which neither says anything are fully trusted.
 """
 
 import csv
@@ -20,7 +21,7 @@ from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError
 
 
-def trust_of(
+def label_confidence_of(
     folder: Path,
     images: Mapping[str, Path],
     files_in: Callable[[Path], tuple[dict[str, Path], list[Finding]]],
@@ -35,11 +36,11 @@ def trust_of(
     Returns:
         Stem -> file or number, and what is wrong.
     """
-    files, findings = files_in(folder / "trust")
-    table, found = _table(folder / "trust.csv")
+    files, findings = files_in(folder / "label_confidence")
+    table, found = _table(folder / "label_confidence.csv")
     findings += found
     for where, stem in [(str(path), stem) for stem, path in files.items()] + [
-        (str(folder / "trust.csv"), stem) for stem in table
+        (str(folder / "label_confidence.csv"), stem) for stem in table
     ]:
         if stem not in images:
             near = get_close_matches(stem, list(images), n=1, cutoff=0.5)
@@ -48,13 +49,15 @@ def trust_of(
                 Finding("error", "trust-unknown", where, f"{where}: there is no image '{stem}': {hint}")
             )
     for stem in files.keys() & table.keys():
-        sentence = f"{files[stem]}: trust.csv has a number for '{stem}', too: remove one of the two"
+        sentence = (
+            f"{files[stem]}: label_confidence.csv has a number for '{stem}', too: remove one of the two"
+        )
         findings.append(Finding("error", "trust-unknown", str(files[stem]), sentence))
     known: dict[str, Path | float] = {**table, **files}
     return {stem: value for stem, value in known.items() if stem in images}, findings
 
 
-def read_trust(case: RawCase, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
+def read_label_confidence(case: RawCase, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
     """Return the trust in the mask of an image, (H, W) uint8, 255 is fully; None where nothing is known.
 
     Args:
@@ -64,23 +67,23 @@ def read_trust(case: RawCase, shape: tuple[int, int]) -> NDArray[np.uint8] | Non
     Raises:
         InputError: naming the file that cannot be read, has another size, or numbers out of range.
     """
-    if case.trust is None:
+    if case.label_confidence is None:
         return None
-    if not isinstance(case.trust, Path):
-        return as_trust(np.full(shape, float(case.trust)), case.where)
-    values = read_image(case.trust).array
+    if not isinstance(case.label_confidence, Path):
+        return as_label_confidence(np.full(shape, float(case.label_confidence)), case.where)
+    values = read_image(case.label_confidence).array
     if values.shape[2] == 3 and bool((values == values[:, :, :1]).all()):
         values = values[:, :, :1]
     if values.shape != (*shape, 1):
         got = " x ".join(str(side) for side in values.shape)
         raise InputError(
-            f"{case.trust}: trust must be one grey value for each of {shape[0]} x {shape[1]} pixels, got {got}: export "
-            "it again"
+            f"{case.label_confidence}: trust must be one gray value for each of {shape[0]} x {shape[1]} pixels, got "
+            f"{got}: export it again"
         )
-    return as_trust(values[..., 0], str(case.trust))
+    return as_label_confidence(values[..., 0], str(case.label_confidence))
 
 
-def as_trust(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
+def as_label_confidence(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     """Return trust as it is stored.
 
     Args:
@@ -95,15 +98,15 @@ def as_trust(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
         InputError: where a number is out of range.
 
     Example:
-        >>> [as_trust(np.array(values), "x").tolist() for values in ([0.0, 0.2, 1.0], [7, 255], [0, 1])]
+        >>> [as_label_confidence(np.array(values), "x").tolist() for values in ([0.0, 0.2, 1.0], [7, 255], [0, 1])]
         [[0, 51, 255], [7, 255], [0, 255]]
     """
     if values.dtype.kind in "iu" and values.max() > 1:
         values = values / 255
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
         raise InputError(f"{where}: trust must lie between 0 and 1 (integers: 0 and 255): correct it")
-    trust: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
-    return trust
+    label_confidence: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
+    return label_confidence
 
 
 def _table(path: Path) -> tuple[dict[str, float], list[Finding]]:
@@ -118,16 +121,19 @@ def _table(path: Path) -> tuple[dict[str, float], list[Finding]]:
     for number, row in enumerate(rows, start=2):
         stem = (row.get("id") or "").strip()
         try:
-            trust = float(row.get("trust") or "")
+            label_confidence = float(row.get("label_confidence") or "")
         except ValueError:
-            trust = -1.0
-        if not stem or not 0 <= trust <= 1:
-            sentence = f"{path}, line {number}: columns are id and trust, a number from 0 to 1, got {row}: correct it"
+            label_confidence = -1.0
+        if not stem or not 0 <= label_confidence <= 1:
+            sentence = (
+                f"{path}, line {number}: columns are id and label_confidence, a number from 0 to 1, got {row}: "
+                "correct it"
+            )
             findings.append(_error(path, sentence))
             continue
         if stem in table:
             findings.append(_error(path, f"{path}, line {number}: '{stem}' stands twice: remove one line"))
-        table[stem] = trust
+        table[stem] = label_confidence
     return table, findings
 
 

@@ -46,7 +46,7 @@ class Patterns:
         images: one for each channel.
         label: of the label as given.
         truth: of a reference beside it, or None.
-        trust: of volumes of trust, or None.
+        label_confidence: of volumes of trust, or None.
 
     Raises:
         InputError: where a pattern has no ``{case}``, an unknown placeholder, or leads out of the source.
@@ -55,7 +55,7 @@ class Patterns:
     images: tuple[str, ...]
     label: str
     truth: str | None = None
-    trust: str | None = None
+    label_confidence: str | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -73,7 +73,11 @@ class Patterns:
 
     def all(self) -> tuple[str, ...]:
         """Return every pattern that is given."""
-        return (*self.images, self.label, *(part for part in (self.truth, self.trust) if part is not None))
+        return (
+            *self.images,
+            self.label,
+            *(part for part in (self.truth, self.label_confidence) if part is not None),
+        )
 
 
 def scan_patterns(
@@ -116,7 +120,9 @@ def scan_patterns(
             return found[pattern].get(key) or found[pattern].get((*key[:2], ""))
 
         lacking = [
-            pattern for pattern in patterns.all() if file(pattern) is None and pattern != patterns.trust
+            pattern
+            for pattern in patterns.all()
+            if file(pattern) is None and pattern != patterns.label_confidence
         ]
         if lacking:
             findings.append(_lacking(source, _id(key), lacking[0], lacking[0] in patterns.images))
@@ -132,7 +138,7 @@ def scan_patterns(
                 label_key=label_key,
                 truth=file(patterns.truth) if patterns.truth else None,
                 truth_key=label_key if patterns.truth else None,
-                trust=file(patterns.trust) if patterns.trust else None,
+                label_confidence=file(patterns.label_confidence) if patterns.label_confidence else None,
             )
         )
     findings += _across(volumes)

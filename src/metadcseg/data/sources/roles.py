@@ -75,5 +75,5 @@ def with_role(raw: RawVolume, role: str) -> RawVolume:
         label_key=raw.truth_key,
         truth=None,
         truth_key=None,
-        trust=None,  # it was of the label before
+        label_confidence=None,  # it was of the label before
     )

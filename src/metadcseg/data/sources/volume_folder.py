@@ -5,7 +5,8 @@
     FOLDER/images/      NIfTI, MetaImage, NRRD or HDF5 files, or one folder of DICOM slices for each case
     FOLDER/masks/       label volumes of the same stems: images/x.nii.gz belongs to masks/x.mha. May be missing where
                         every image is an HDF5 file that holds its label as well
-    FOLDER/gold/, FOLDER/gold.txt, FOLDER/splits.csv, FOLDER/trust/, FOLDER/trust.csv     as in a folder of 2D images
+    FOLDER/gold/, FOLDER/gold.txt, FOLDER/splits.csv, FOLDER/label_confidence/, FOLDER/label_confidence.csv     as in
+    a folder of 2D images
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from metadcseg.data.formats.images import SUFFIXES
 from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.folder import gold_of, roles_of
-from metadcseg.data.sources.label_confidence import trust_of
+from metadcseg.data.sources.label_confidence import label_confidence_of
 from metadcseg.data.sources.pairing import unmatched
 from metadcseg.data.splits.roles import SplitRow, read_splits
 from metadcseg.errors import InputError
@@ -89,7 +90,7 @@ def scan_volume_folder(
     groups = {stem: (rows[stem].group if stem in rows else None) or stem for stem in usable}
     roles, found = roles_of(folder, groups, rows, gold, (seed, val, test))
     findings += found
-    trust, found = trust_of(folder, images, volumes_by_stem)
+    label_confidence, found = label_confidence_of(folder, images, volumes_by_stem)
     findings += found
     volumes = tuple(
         RawVolume(
@@ -101,7 +102,7 @@ def scan_volume_folder(
             image_key=image_key,
             label_key=label_key,
             verified=stem in gold or roles[stem] == "gold",
-            trust=trust.get(stem),
+            label_confidence=label_confidence.get(stem),
         )
         for stem in usable
     )

@@ -2,7 +2,7 @@
 
 What must stay together is one *block*: the cases of a group (a patient), the slices of a volume, and images that
 are equal to the last value, whatever they are called. Blocks of much and of little foreground are dealt out in
-turn, so that no fold gets all the large organs; which of two neighbours goes where, the seed decides.
+turn, so that no fold gets all the large organs; which of two neighbors goes where, the seed decides.
 """
 
 from collections import defaultdict

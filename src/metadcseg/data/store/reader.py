@@ -59,7 +59,7 @@ class PreparedSet:
         cases: all cases in the order of the table.
         volumes: the volumes whose slices the cases are; none where they are plain images.
         preprocessing: how volumes became slices (``SliceOptions.to_dict``), None for plain images; the images
-            of a set that has it are normalised already.
+            of a set that has it are normalized already.
         regions: named unions of labels that are scored beside the classes, or None.
 
     Example:
@@ -184,7 +184,7 @@ class PreparedSet:
         """
         return self._read(case, "edges")
 
-    def trust(self, case: Case) -> Array:
+    def label_confidence(self, case: Case) -> Array:
         """Return how far the given label is to be trusted, (H, W) uint8; 255 is fully.
 
         Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.layout import (
     ARRAY_NAME,
     FORMAT,
@@ -37,10 +37,10 @@ class Case:
         group: what must not be split across roles, such as the patient.
         height: native H in pixels.
         width: native W in pixels.
-        spacing: (row, column) distance of pixel centres in mm, or None where unknown.
+        spacing: (row, column) distance of pixel centers in mm, or None where unknown.
         has_truth: a reference mask is stored beside the label given.
         has_edges: the probability of edges is stored.
-        has_trust: how far the given label is to be trusted is stored.
+        has_label_confidence: how far the given label is to be trusted is stored.
         volume: id of the volume of which this is a slice, None for a plain image.
         slice: its number in the complete stack of slices, from 0.
     """
@@ -54,7 +54,7 @@ class Case:
     spacing: tuple[float, float] | None
     has_truth: bool
     has_edges: bool = False
-    has_trust: bool = False
+    has_label_confidence: bool = False
     volume: str | None = None
     slice: int | None = None
 
@@ -69,14 +69,14 @@ class StoredVolume:
         role: one of ``ROLES``, that of all of its slices.
         group: what must not be split across roles, such as the patient.
         placement: where its slices lie, and how predictions go back to the grid of the file.
-        verified: whether its reference is beyond doubt.
+        verified: whether its reference is beyond min_runner_up_probability.
     """
 
     row: int
     id: str
     role: str
     group: str
-    placement: Placement
+    placement: SliceGeometry
     verified: bool
 
 
@@ -162,7 +162,7 @@ def read_case(
             spacing=None if row["spacing"] is None else (float(row["spacing"][0]), float(row["spacing"][1])),
             has_truth="truth" in row["arrays"],
             has_edges="edges" in row["arrays"],
-            has_trust="trust" in row["arrays"],
+            has_label_confidence="trust" in row["arrays"],
             volume=None if row.get("volume") is None else str(row["volume"]),
             slice=None if row.get("slice") is None else int(row["slice"]),
         )
@@ -191,7 +191,7 @@ def read_stored_volume(file: Path, number: int, line: bytes) -> tuple[StoredVolu
             id=str(row["id"]),
             role=row["role"],
             group=str(row["group"]),
-            placement=Placement.from_dict(row["placement"]),
+            placement=SliceGeometry.from_dict(row["placement"]),
             verified=bool(row["verified"]),
         )
         place = Place(**row["arrays"][REFERENCE])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.layout import IMAGE_DTYPES, MAX_SIDE, MAX_VALUES, UNKNOWN_LABEL, Array
 from metadcseg.errors import InputError
 
@@ -32,7 +32,7 @@ def checked_mask(id: str, kind: str, mask: Array, image: Array, classes: int) ->
     return mask
 
 
-def checked_reference(id: str, reference: Array, placement: Placement, classes: int) -> Array:
+def checked_reference(id: str, reference: Array, placement: SliceGeometry, classes: int) -> Array:
     """Refuse a label volume of another size than its file, or with values that are no class."""
     shape = placement.grid.shape
     if reference.shape != shape or reference.dtype.name != "uint8" or reference.size > MAX_VALUES:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from metadcseg.data.slicing.geometry import Placement
+from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.disk import DiskErrors, Shelf, remove_folder
 from metadcseg.data.store.layout import (
     ARRAYS,
@@ -55,7 +55,7 @@ class SetWriter:
         source: where the data come from and under which licence (JSON values).
         edge_detector: what made the edges (JSON values), or None where no case has any.
         preprocessing: how volumes became slices (JSON values), or None where the cases are plain images. Images
-            of such a set are normalised already.
+            of such a set are normalized already.
         regions: named unions of labels that are scored beside the classes.
 
     Raises:
@@ -113,7 +113,7 @@ class SetWriter:
             self._manifest["preprocessing"] = json.loads(json_bytes("preprocessing", dict(preprocessing)))
         if regions:
             self._manifest["regions"] = checked_regions(regions, len(self._classes))
-        self._volumes: dict[str, tuple[dict[str, Any], Placement]] = {}
+        self._volumes: dict[str, tuple[dict[str, Any], SliceGeometry]] = {}
         self._slices: set[tuple[str, int]] = set()
         self._rows: list[dict[str, Any]] = []
         self._ids: set[str] = set()
@@ -148,7 +148,7 @@ class SetWriter:
         truth: Array | None = None,
         edges: Array | None = None,
         spacing: tuple[float, float] | None = None,
-        trust: Array | None = None,
+        label_confidence: Array | None = None,
         volume: str | None = None,
         slice: int | None = None,
     ) -> None:
@@ -163,8 +163,8 @@ class SetWriter:
             truth: (H, W) uint8 like ``label``: the reference, where one is known beside ``label``.
             edges: (H, W) uint8, 255 times the probability of an edge (eq. 8): for every case, where the set
                 names an ``edge_detector``, else for none.
-            spacing: (row, column) distance of pixel centres in mm.
-            trust: (H, W) uint8, how far the given label is to be trusted; 255 is fully.
+            spacing: (row, column) distance of pixel centers in mm.
+            label_confidence: (H, W) uint8, how far the given label is to be trusted; 255 is fully.
             volume: id of the volume of which this is a slice, given to `add_volume` before.
             slice: its number in the complete stack, from 0; every one at most once.
 
@@ -189,8 +189,8 @@ class SetWriter:
             )
         if edges is not None:
             arrays["edges"] = checked_size(id, "edges", edges, image)
-        if trust is not None:
-            arrays["trust"] = checked_size(id, "trust", trust, image)
+        if label_confidence is not None:
+            arrays["trust"] = checked_size(id, "trust", label_confidence, image)
         row: dict[str, Any] = {
             "row": len(self._rows),
             "id": id,
@@ -218,7 +218,7 @@ class SetWriter:
         id: str,
         role: str,
         group: str,
-        placement: Placement,
+        placement: SliceGeometry,
         reference: Array,
         verified: bool = False,
     ) -> None:
@@ -231,7 +231,7 @@ class SetWriter:
             placement: where the slices lie in the volume.
             reference: (X, Y, Z) uint8, the label that evaluation compares with, on the grid of the file: class
                 number, or 255 where unknown.
-            verified: whether the reference is beyond doubt.
+            verified: whether the reference is beyond min_runner_up_probability.
 
         Raises:
             InputError: naming the volume and what is wrong with it, or saying why the disk refuses.

@@ -174,7 +174,7 @@ def _write(
                 truth=truth,
                 edges=source.edges(case) if case.has_edges else None,
                 spacing=case.spacing,
-                trust=source.trust(case) if case.has_trust else None,
+                label_confidence=source.label_confidence(case) if case.has_label_confidence else None,
                 volume=case.volume,
                 slice=case.slice,
             )

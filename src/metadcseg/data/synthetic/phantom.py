@@ -1,13 +1,14 @@
 """A built-in phantom set: pictures of soft tissue drawn by code, with masks that are exact.
 
-The demo and the tests need images that nobody has to download, whose true outline is known without doubt, and
+The demo and the tests need images that nobody has to download, whose true outline is known without
+min_runner_up_probability, and
 that are neither trivially easy nor hopeless. Every picture is tissue with one or two textured organs whose
 outline is blurred and in part missing, beside bright blobs, vessels and specular dots that are no organ,
-under a bias field and speckle. Neighbouring numbers share a look, as the slices of one patient do.
+under a bias field and speckle. Neighboring numbers share a look, as the slices of one patient do.
 
-A scene lives in units of the image's shorter side, origin at the image centre, so it does not depend on the
+A scene lives in units of the image's shorter side, origin at the image center, so it does not depend on the
 pixel count: an image of three times the size shows the same scene, and the masks agree at common pixel
-centres.
+centers.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from metadcseg.data.synthetic.phantom_paint import Contour, Map, Organ, Style, d
 from metadcseg.errors import InputError
 
 GROUP = 4
-"""So many neighbouring indices form one pretended patient, with one look."""
+"""So many neighboring indices form one pretended patient, with one look."""
 
 _STYLE, _SCENE, _PIXELS = 1, 2, 3  # separate random streams: the scene must not depend on the pixel count
 
@@ -68,7 +69,7 @@ def draw_case(options: PhantomOptions, index: int) -> tuple[NDArray[np.uint8], N
 
     Returns:
         The image, (H, W, 1) uint8, and its mask, (H, W) uint8 with the classes 0 .. ``classes`` - 1: the
-        class of the shape that the pixel's centre lies in. Every class is there in every mask.
+        class of the shape that the pixel's center lies in. Every class is there in every mask.
 
     Example:
         >>> image, mask = draw_case(PhantomOptions(size=32, classes=3), 7)
@@ -103,7 +104,8 @@ def phantom_cases(
         test: number of test cases; 20 % by default.
 
     Yields:
-        ``count`` cases, every mask beyond doubt: noise for the training cases is injected afterwards.
+        ``count`` cases, every mask beyond min_runner_up_probability: noise for the training cases is injected
+        afterwards.
 
     Raises:
         InputError: where nothing is left to train on.
@@ -138,7 +140,7 @@ def _drawn(options: PhantomOptions, counts: dict[str, int]) -> Iterator[RawCase]
 
 
 def _grid(height: int, width: int) -> tuple[Map, Map]:
-    """Return the pixel centres (y, x), each (H, W), in shorter sides from the image centre."""
+    """Return the pixel centers (y, x), each (H, W), in shorter sides from the image center."""
     side = min(height, width)
     rows, columns = (np.arange(height) + 0.5 - height / 2) / side, (np.arange(width) + 0.5 - width / 2) / side
     return tuple(np.meshgrid(rows, columns, indexing="ij"))  # type: ignore[return-value]
@@ -169,8 +171,8 @@ def _organs(rng: np.random.Generator, style: Style, options: PhantomOptions) -> 
             rim=rng.uniform(0.0, 0.15),
         )
 
-    centre = (rng.uniform(-0.16, 0.16), rng.uniform(-0.16, 0.16))
-    main = draw_contour(rng, rng.uniform(0.13, 0.29), centre)
+    center = (rng.uniform(-0.16, 0.16), rng.uniform(-0.16, 0.16))
+    main = draw_contour(rng, rng.uniform(0.13, 0.29), center)
     beside = _beside(rng, main)
     organs = [organ(main, 1, 1.0)]
     if options.classes == 2 and rng.random() < 0.3:
@@ -185,11 +187,11 @@ def _organs(rng: np.random.Generator, style: Style, options: PhantomOptions) -> 
 def _beside(rng: np.random.Generator, main: Contour) -> Contour:
     """Draw a smaller outline on that side of another one where the image has more room."""
     radius = rng.uniform(0.07, 0.12)
-    direction = np.arctan2(-main.centre[0], -main.centre[1]) + rng.normal(0.0, 0.5)
+    direction = np.arctan2(-main.center[0], -main.center[1]) + rng.normal(0.0, 0.5)
     distance = 1.2 * (main.radius + radius)
     far = 0.5 - 0.7 * radius  # no farther out: most of it stays in the picture
-    y = np.clip(main.centre[0] + distance * np.sin(direction), -far, far)
-    x = np.clip(main.centre[1] + distance * np.cos(direction), -far, far)
+    y = np.clip(main.center[0] + distance * np.sin(direction), -far, far)
+    x = np.clip(main.center[1] + distance * np.cos(direction), -far, far)
     return draw_contour(rng, radius, (y, x))
 
 

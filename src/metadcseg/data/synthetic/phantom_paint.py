@@ -20,7 +20,7 @@ class Contour:
     """A closed smooth outline: an ellipse whose radius is a random Fourier series of the angle.
 
     Args:
-        centre: (y, x), in shorter sides of the image from its centre.
+        center: (y, x), in shorter sides of the image from its center.
         radius: the mean radius before stretching.
         stretch: the long axis is so many times longer, the short one shorter.
         angle: of the long axis, in radians.
@@ -28,7 +28,7 @@ class Contour:
         phases: (K,) in radians.
     """
 
-    centre: tuple[float, float]
+    center: tuple[float, float]
     radius: float
     stretch: float
     angle: float
@@ -36,11 +36,11 @@ class Contour:
     phases: Map
 
     def depth(self, y: Map, x: Map) -> tuple[Map, Map]:
-        """Return how deep points lie inside, measured along the ray from the centre, and that ray's angle.
+        """Return how deep points lie inside, measured along the ray from the center, and that ray's angle.
 
         The shape is where the depth is positive; negative depths are outside.
         """
-        dy, dx = y - self.centre[0], x - self.centre[1]
+        dy, dx = y - self.center[0], x - self.center[1]
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         along, across = (dx * cos + dy * sin) / self.stretch, (dy * cos - dx * sin) * self.stretch
         theta = np.arctan2(across, along)
@@ -99,7 +99,7 @@ def paint_scene(
         style: the look.
         difficulty: from 0 to 1.
         rngs: for the things in the scene, and for the textures and noise, which depend on the pixel count.
-        y: (H, W) of the pixel centres, from the image centre.
+        y: (H, W) of the pixel centers, from the image center.
         x: (H, W), likewise.
 
     Returns:
@@ -118,12 +118,12 @@ def paint_scene(
     return np.asarray(np.clip(np.rint(noisy * 255.0), 0, 255), np.uint8)[:, :, None]
 
 
-def draw_contour(rng: np.random.Generator, radius: float, centre: tuple[float, float]) -> Contour:
-    """Draw a random outline of a mean radius around a centre (y, x)."""
+def draw_contour(rng: np.random.Generator, radius: float, center: tuple[float, float]) -> Contour:
+    """Draw a random outline of a mean radius around a center (y, x)."""
     harmonics = np.arange(2, 7)
     amplitudes = rng.uniform(-0.3, 0.3, len(harmonics)) / (harmonics - 0.8)  # their sum stays below 0.61
     phases = rng.uniform(0, 2 * np.pi, len(harmonics))
-    return Contour(centre, radius, rng.uniform(1.0, 1.3), rng.uniform(0, np.pi), amplitudes, phases)
+    return Contour(center, radius, rng.uniform(1.0, 1.3), rng.uniform(0, np.pi), amplitudes, phases)
 
 
 def _field(rng: np.random.Generator, y: Map, spectrum: Spectrum) -> Map:
@@ -168,8 +168,8 @@ def _paint(tissue: Map, organ: Organ, style: Style, texture: Map, y: Map, x: Map
 def _distract(tissue: Map, style: Style, difficulty: float, rng: np.random.Generator, y: Map, x: Map) -> Map:
     """Return the tissue with things in it that are as bright as an organ and are none."""
     for _ in range(rng.integers(2, 4 + round(3 * difficulty))):  # smooth blobs, as bright as an organ
-        radius, centre = rng.uniform(0.03, 0.08), (rng.uniform(-0.45, 0.45), rng.uniform(-0.45, 0.45))
-        depth, _ = draw_contour(rng, radius, centre).depth(y, x)
+        radius, center = rng.uniform(0.03, 0.08), (rng.uniform(-0.45, 0.45), rng.uniform(-0.45, 0.45))
+        depth, _ = draw_contour(rng, radius, center).depth(y, x)
         tissue = tissue + style.contrast * rng.uniform(0.6, 1.3) * expit(depth / rng.uniform(0.008, 0.03))
     for _ in range(rng.integers(1, 4)):  # vessels: dark or bright, thin and curved
         angle, offset, phase = rng.uniform(0, np.pi), rng.uniform(-0.45, 0.45), rng.uniform(0, 2 * np.pi)

@@ -1,4 +1,4 @@
-"""L2B (Zhou et al., CVPR 2024): weights from zero at every step, for labels and averaged pseudo-labels."""
+"""L2B (Zhou et al., CVPR 2024): weights from zero at every step, for labels and ema_model pseudo-labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from metadcseg.algorithm.meta_weights import PixelGradients, update_weights, wei
 from metadcseg.errors import InputError
 from metadcseg.forward_mode.jvp import LogitChange, forward_with_change, trainable
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels
-from metadcseg.methods.base import Declaration, MethodState, StepReport, Storage, Updater
+from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, require_gold
 from metadcseg.methods.l2b.views import View, averaged_pseudo_labels, draw_views, own_view, view_batch
-from metadcseg.tensors import IGNORE, Batch, Joint, WeightMaps
+from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize, WeightMaps
 from metadcseg.validation import check_range, check_types
 
 _VIEWS = 5
@@ -27,13 +27,13 @@ class L2B:
 
     Every step begins with weights of zero for the label and the pseudo-label of every pixel, asks a gold batch
     which of them would help, keeps those, scales them to a weighted mean over the batch and takes one
-    optimiser step with it; a second, plainly supervised one on the gold batch follows. All of it is computed on
+    optimizer step with it; a second, plainly supervised one on the gold batch follows. All of it is computed on
     five views of every image. docs/explanation/l2b.md has each step and where we deviate.
 
     Args:
         views: True computes on five views; False on the image alone, with the network's own prediction as
             pseudo-label, as in the paper's classification experiments: a fifth of the work.
-        zoom_least: least margin by which views are zoomed, as a share of the frame's side, at least 0.
+        zoom_least: least margin by which views are zoomed, as a share of the grid's side, at least 0.
         zoom_most: largest such margin, from ``zoom_least`` to below 0.5.
         clean_supervision: the second step, on the gold batch; False leaves it out.
 
@@ -58,11 +58,11 @@ class L2B:
             )
 
     @property
-    def declaration(self) -> Declaration:
+    def info(self) -> MethodInfo:
         """What the method needs and costs with these options."""
         training, gold_direction, tangents = 3.0, 3.0, 2.0
         gold_step = 3.0 if self.clean_supervision else 0.0
-        return Declaration(
+        return MethodInfo(
             needs_gold=True,
             supervises_gold=self.clean_supervision,
             passes=(_VIEWS if self.views else 1) * (training + gold_direction + tangents + gold_step),
@@ -107,7 +107,7 @@ class L2B:
         return draw_views(generators, batch.labels.shape[1:], self.zoom_least, self.zoom_most)
 
     def _supervise_gold(self, state: MethodState, trusted: Batch) -> Tensor | None:
-        """Take a second optimiser step, on the mean gold cross-entropy; return that loss."""
+        """Take a second optimizer step, on the mean gold cross-entropy; return that loss."""
         if not self.clean_supervision:
             return None
         loss = mean_cross_entropy(state.network(trusted.images).logits, trusted)
@@ -122,11 +122,11 @@ def _seen(state: MethodState, views: Sequence[View], batch: Batch) -> Batch:
     counted = (seen.labels != IGNORE).sum().float()
     pixels = state.updater.mean({"pixels": counted})["pixels"]
     pixels = torch.where(pixels > 0, pixels, 1.0)  # nothing counts anywhere: means are 0, not 0 / 0
-    return replace(seen, joint=Joint(pixels, len(views) * batch.whole.images))
+    return replace(seen, shard_of=GlobalBatchSize(pixels, len(views) * batch.global_batch_size.images))
 
 
 def _mean(maps: Tensor, seen: Batch) -> Tensor:
-    return mean_over_pixels(maps, seen.labels, seen.whole.pixels)
+    return mean_over_pixels(maps, seen.labels, seen.global_batch_size.pixels)
 
 
 def _weights(state: MethodState, training: Batch, pseudo: Tensor, change: LogitChange) -> WeightMaps:
@@ -136,11 +136,11 @@ def _weights(state: MethodState, training: Batch, pseudo: Tensor, change: LogitC
     zero, all stay zero.
     """
     # the learning rate would scale all weights alike, which is taken back below
-    pixels = training.whole.pixels
+    pixels = training.global_batch_size.pixels
     gradients = pixel_gradients(change, training.labels, pseudo, lr=1.0, pixels=pixels)
     zero = WeightMaps(torch.zeros_like(gradients.alpha), torch.zeros_like(gradients.beta))
     valid = training.labels != IGNORE
-    gradients = PixelGradients(training.trusted(gradients.alpha), gradients.beta)
+    gradients = PixelGradients(training.weigh_by_confidence(gradients.alpha), gradients.beta)
     rectified = update_weights(zero, gradients, eta=1.0, scaling="none", valid=valid)
     size = state.updater.mean({"size": rectified.gamma.sum()})["size"] / pixels
     divisor = torch.where(size > 0, size, 1.0)

@@ -38,7 +38,7 @@ def draw_views(
 ) -> tuple[View, ...]:
     """Draw the five views of a batch: as it is, zoomed in, zoomed out twice, mirrored.
 
-    Zooming in by m pixels shows the centre of the image enlarged to height + 2 m by width + 2 m; zooming out
+    Zooming in by m pixels shows the center of the image enlarged to height + 2 m by width + 2 m; zooming out
     shows all of it shrunk to height - 2 m by width - 2 m. Each m is a whole number of pixels, drawn evenly from
     ``least`` to ``most`` of the shortest side, at least 1 and below half of that side; the two of zooming out
     differ wherever there are two such numbers. The mirror is left-right, top-bottom or both, and in volumes any
@@ -46,7 +46,7 @@ def draw_views(
 
     Args:
         generators: one for each image, so that its views do not depend on who else is in the batch.
-        size: (H, W) of the frame in pixels, each at least 3.
+        size: (H, W) of the grid in pixels, each at least 3.
         least: of the shortest side, at least 0.
         most: of the shortest side, at least ``least``.
 
@@ -71,7 +71,7 @@ def draw_views(
         zooms = [[length / (length + 2 * m) for length in reversed(size)] for m in margins]
         scales.append([*zooms, flip])
     zoomed_and_flipped = [
-        View(_about_the_centre([own[number] for own in scales]), "nearest" if number == 3 else "bilinear")
+        View(_about_the_center([own[number] for own in scales]), "nearest" if number == 3 else "bilinear")
         for number in range(4)
     ]
     return (own_view(len(generators), len(size)), *zoomed_and_flipped)
@@ -80,7 +80,7 @@ def draw_views(
 def view_batch(views: Sequence[View], batch: Batch) -> Batch:
     """Return a batch of every view of every image, the views of an image side by side.
 
-    Beyond the image's edge a view shows 0, the mean of a normalised image, labelled background. Elsewhere the
+    Beyond the image's edge a view shows 0, the mean of a normalized image, labeled background. Elsewhere the
     classes are resampled like the image, and the one with the largest share wins (of two classes, the
     foreground where it has more than half). A pixel that any ignored pixel has a share in is ignored, and all of an
     image that is ignored altogether.
@@ -103,14 +103,14 @@ def view_batch(views: Sequence[View], batch: Batch) -> Batch:
         _labels_in(views, batch.labels),
         batch.indices.repeat_interleave(len(views)),
         Warp(_stacked([batch.warp.after(view.warp).matrix for view in views])),
-        trust=_trust_in(views, batch.trust),
+        label_confidence=_label_confidence_in(views, batch.label_confidence),
     )
 
 
 def averaged_pseudo_labels(views: Sequence[View], probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the most probable class of every pixel by the average over an image's views.
 
-    Each view's probabilities are brought back to the image's frame, averaged there, and the average is seen
+    Each view's probabilities are brought back to the image's grid, ema_model there, and the average is seen
     through each view again. What a view does not show, since it is zoomed in, counts as background in it;
     where it shows an ignored pixel, it does not vote. Pixels beyond the image's edge become background.
 
@@ -161,13 +161,15 @@ def _labels_in(views: Sequence[View], labels: Tensor) -> Tensor:
     return _stacked([seen_in(view) for view in views])
 
 
-def _trust_in(views: Sequence[View], trust: Tensor | None) -> Tensor | None:
-    if trust is None:
+def _label_confidence_in(views: Sequence[View], label_confidence: Tensor | None) -> Tensor | None:
+    if label_confidence is None:
         return None
-    return _stacked([view.warp.apply(trust.unsqueeze(1), "nearest", fill=1.0)[:, 0] for view in views])
+    return _stacked(
+        [view.warp.apply(label_confidence.unsqueeze(1), "nearest", fill=1.0)[:, 0] for view in views]
+    )
 
 
-def _about_the_centre(scales: Sequence[Sequence[float]]) -> Warp:
+def _about_the_center(scales: Sequence[Sequence[float]]) -> Warp:
     linear = torch.diag_embed(torch.tensor(scales))
     return Warp(torch.cat([linear, torch.zeros_like(linear[:, :, :1])], dim=2))
 

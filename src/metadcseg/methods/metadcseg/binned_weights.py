@@ -1,9 +1,9 @@
 """Weights that pixels share which look alike: one number for each cell of a table, learned from all of them.
 
 One gold batch says little about one pixel, but much about, say, "foreground by the given label, background by the
-network, 3 pixels inside the outline". A cell is (given class, its rival, probability of the given class beside it,
-distance to the outline of the given label); the rival is the most probable other class. In every cell alpha + beta = 1
-(3.2.3 of the paper), and only pixels whose rival is probable enough are asked about.
+network, 3 pixels inside the outline". A cell is (given class, its runner_up, probability of the given class beside it,
+distance to the outline of the given label); the runner_up is the most probable other class. In every cell alpha +
+beta = 1 (3.2.3 of the paper), and only pixels whose runner_up is probable enough are asked about.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metadcseg.algorithm.meta_weights import PixelGradients
-from metadcseg.methods.metadcseg.prediction import Opinion
-from metadcseg.tensors import IGNORE, Average, Batch, WeightMaps
+from metadcseg.methods.metadcseg.prediction import Prediction
+from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
 
 PROBABILITIES = 10
-"""How many bins the probability of the given class beside its rival has."""
+"""How many bins the probability of the given class beside its runner_up has."""
 
 DISTANCES = (2.0, 3.0, 4.0, 6.0, 8.0)
-"""Where the bins of the distance to the outline end, in pixels of a frame of 64 pixels; larger frames in proportion."""
+"""Where the bins of the distance to the outline end, in pixels of a grid of 64 pixels; larger grids in proportion."""
 
 PRIOR = 2.0
 """What a cell says before anything is known: alpha = sigmoid(2) = 0.88, so that the label is believed at first."""
@@ -39,7 +39,7 @@ FORGET = 0.99
 """How much of a cell's sums stays at each update that finds pixels of it, and of its count at every update."""
 
 
-class SharedWeights:
+class BinnedWeights:
     """A table of one number z per cell; alpha = sigmoid(prior + evidence), beta = 1 - alpha.
 
     Evidence is z beyond ``CHANCE``, times ``EVIDENCE``. z is the running sum of the cell's mean meta-gradients, with
@@ -48,44 +48,48 @@ class SharedWeights:
     no meta-learning rate to choose.
 
     Args:
-        average: over the devices that share every batch; on one device ``dict``, which changes nothing.
-        doubt: least part that the rival has of the probability of both, where a pixel is asked about.
-        pardon: whether a label is believed where the opposite mistake is about as frequent: distrust that a cell has in
-            common with its mirror image (given class and rival exchanged) is taken back, times the pixels of the rarer
-            cell over those of the more frequent one. Such mistakes cancel out in what a network learns.
+        all_reduce_mean: over the devices that share every batch; on one device ``dict``, which changes nothing.
+        min_runner_up_probability: least part that the runner_up has of the probability of both, where a pixel is
+            asked about.
+        discount_symmetric_noise: whether a label is believed where the opposite mistake is about as frequent:
+            distrust that a cell has in
+            common with its mirror image (given class and runner_up exchanged) is taken back, times the pixels of the
+            rarer cell over those of the more frequent one. Such mistakes cancel out in what a network learns.
 
-    What it is given as opinion is that against the given labels (:meth:`Opinion.against`).
+    What it is given as prediction is that against the given labels (:meth:`Prediction.against`).
     """
 
-    def __init__(self, average: Average, doubt: float, pardon: bool) -> None:
-        self._average = average
-        self._doubt = doubt
-        self._pardon = pardon
+    def __init__(
+        self, all_reduce_mean: AllReduceMean, min_runner_up_probability: float, discount_symmetric_noise: bool
+    ) -> None:
+        self._all_reduce_mean = all_reduce_mean
+        self._min_runner_up_probability = min_runner_up_probability
+        self._discount_symmetric_noise = discount_symmetric_noise
         # until the first batch tells how many classes there are
         self.sums = self.squares = self.counts = torch.zeros(0)
 
     @property
     def table(self) -> Tensor:
-        """Alpha of every cell, (given class, rival, probability, distance); empty before the first batch."""
+        """Alpha of every cell, (given class, runner_up, probability, distance); empty before the first batch."""
         z = self.sums / self.squares.sqrt().clamp(min=torch.finfo(torch.float32).tiny)
         evidence = EVIDENCE * F.softshrink(z, CHANCE)
-        if self._pardon and len(z):
+        if self._discount_symmetric_noise and len(z):
             evidence = evidence - self._in_common(evidence)
         prior = torch.full((PROBABILITIES, 1), PRIOR)
         prior[PROBABILITIES // 2 :] = PRIOR_AGREED
         return torch.sigmoid(prior + evidence)
 
-    def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
-        """Return alpha and beta of every pixel: (1, 0) where the rival is too improbable or the label unknown."""
-        return self._look_up(*self._cells(batch, opinion))
+    def read(self, batch: Batch, prediction: Prediction) -> WeightMaps:
+        """Return alpha and beta of every pixel: (1, 0) where the runner_up is too improbable or the label unknown."""
+        return self._look_up(*self._cells(batch, prediction))
 
-    def update(self, batch: Batch, opinion: Opinion, gradients: PixelGradients) -> WeightMaps:
+    def update(self, batch: Batch, prediction: Prediction, gradients: PixelGradients) -> WeightMaps:
         """Let every cell that the batch holds take one step, and return the new weights."""
-        cells, asked = self._cells(batch, opinion)
+        cells, asked = self._cells(batch, prediction)
         chosen = cells[asked]
         wanted = (gradients.beta - gradients.alpha)[asked].float()  # what trust in the label is good for
         size, shape = self.sums.numel(), self.sums.shape
-        found = self._average(
+        found = self._all_reduce_mean(
             {
                 "sum": torch.zeros(size, device=cells.device).index_add_(0, chosen, wanted),
                 "count": torch.bincount(chosen, minlength=size).float(),
@@ -94,7 +98,9 @@ class SharedWeights:
         count = found["count"].view(shape).cpu()
         held = count > 0
         mean = found["sum"].view(shape).cpu() / count.clamp(min=torch.finfo(torch.float32).tiny)
-        self.counts = FORGET * self.counts + count * batch.whole.devices  # found is a mean over devices
+        self.counts = (
+            FORGET * self.counts + count * batch.global_batch_size.world_size
+        )  # found is a mean over devices
         # of any size: only ratios within a cell count, and squares of 1e-23 would be 0 in float32
         self.sums = torch.where(held, FORGET * self.sums + mean * _SCALE, self.sums)
         self.squares = torch.where(held, FORGET * self.squares + (mean * _SCALE).square(), self.squares)
@@ -119,23 +125,27 @@ class SharedWeights:
         alpha = self.table.to(cells.device).flatten()[cells].masked_fill(~asked, 1.0)
         return WeightMaps(alpha, 1.0 - alpha)
 
-    def _cells(self, batch: Batch, opinion: Opinion) -> tuple[Tensor, Tensor]:
+    def _cells(self, batch: Batch, prediction: Prediction) -> tuple[Tensor, Tensor]:
         """Return the cell of every pixel, (N, H, W) int64, and where the table is asked, bool."""
-        labels = batch.labels if batch.trust is None else batch.labels.masked_fill(batch.trust == 0, IGNORE)
+        labels = (
+            batch.labels
+            if batch.label_confidence is None
+            else batch.labels.masked_fill(batch.label_confidence == 0, IGNORE)
+        )
         valid = labels != IGNORE
         given = labels.masked_fill(~valid, 0)
-        trusted = opinion.probabilities.gather(1, given.unsqueeze(1)).squeeze(1).float()
-        rival = opinion.probabilities.gather(1, opinion.labels.unsqueeze(1)).squeeze(1).float()
-        trusted = trusted / (trusted + rival)
+        trusted = prediction.probabilities.gather(1, given.unsqueeze(1)).squeeze(1).float()
+        runner_up = prediction.probabilities.gather(1, prediction.labels.unsqueeze(1)).squeeze(1).float()
+        trusted = trusted / (trusted + runner_up)
         level = (trusted * PROBABILITIES).long().clamp(0, PROBABILITIES - 1)
-        classes = opinion.probabilities.shape[1]
+        classes = prediction.probabilities.shape[1]
         levels, distances = PROBABILITIES, len(DISTANCES) + 1
         if not len(self.sums):
             self.sums = torch.zeros(classes, classes, levels, distances)
             self.squares, self.counts = torch.zeros_like(self.sums), torch.zeros_like(self.sums)
-        cell = given * classes + opinion.labels
+        cell = given * classes + prediction.labels
         cell = (cell * levels + level) * distances + outline_distance(labels)
-        return cell, valid & (given != opinion.labels) & (trusted <= 1 - self._doubt)
+        return cell, valid & (given != prediction.labels) & (trusted <= 1 - self._min_runner_up_probability)
 
 
 _SCALE = 1e6  # gradients with respect to a pixel's weight are that much smaller than 1

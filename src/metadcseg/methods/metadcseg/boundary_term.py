@@ -9,24 +9,24 @@ from torch import Tensor
 
 from metadcseg.algorithm.boundary import (
     ForegroundOf,
-    RunningCentres,
+    RunningCenters,
     boundary_weights,
-    decompose,
-    dynamic_centre_distance,
+    decompose_regions,
+    dynamic_center_distance,
     foreground_probability,
-    region_centres,
+    region_centers,
 )
 from metadcseg.networks.contract import Output
-from metadcseg.tensors import IGNORE, Average, Batch
+from metadcseg.tensors import IGNORE, AllReduceMean, Batch
 
 
 @dataclass
 class BoundaryTerm:
-    """How much each boundary pixel matters; remembers the centres it has seen (eq. 47).
+    """How much each boundary pixel matters; remembers the centers it has seen (eq. 47).
 
     Args:
-        regions: one foreground (``"foreground"``), or every class with regions and centres of its own
-            (``"per_class"``), whose weights are then averaged over the classes that have a boundary.
+        regions: one foreground (``"foreground"``), or every class with regions and centers of its own
+            (``"per_class"``), whose weights are then ema_model over the classes that have a boundary.
         ratio: share of the pixels that a boundary may take, before edges join; unused where ``tau`` is given.
         tau: the confidence of eq. 6-8, or None.
         edge_threshold: the least probability of an edge that joins the boundary (eq. 8).
@@ -44,16 +44,18 @@ class BoundaryTerm:
     min_pixels: int
     maximum: float
     detach: bool
-    _running: list[RunningCentres] = field(default_factory=list)  # one for each foreground
+    _running: list[RunningCenters] = field(default_factory=list)  # one for each foreground
 
-    def weigh(self, output: Output, batch: Batch, gamma: Tensor, average: Average = dict) -> Tensor:
-        """Return w of eq. 12 and take the batch's centres into the running ones.
+    def weigh(
+        self, output: Output, batch: Batch, gamma: Tensor, all_reduce_mean: AllReduceMean = dict
+    ) -> Tensor:
+        """Return w of eq. 12 and take the batch's centers into the running ones.
 
         Args:
             output: the network's logits and features for the batch.
             batch: its labels tell which pixels count, its edges join the boundary (eq. 8).
             gamma: (N, H, W), the trust of eq. 9.
-            average: over the devices that share the batch, where several do: running centres are common.
+            all_reduce_mean: over the devices that share the batch, where several do: running centers are common.
 
         Returns:
             (N, H, W), at least 0; sums to 1 over each image's boundary, or to 0 where there is none.
@@ -63,7 +65,7 @@ class BoundaryTerm:
             output.logits.detach().softmax(dim=1), self.regions
         )  # (N, K, H, W)
         maps = [
-            self._weigh_one(foreground, features, batch, gamma, self._centres_of(number), average)
+            self._weigh_one(foreground, features, batch, gamma, self._centers_of(number), all_reduce_mean)
             for number, foreground in enumerate(foregrounds.unbind(dim=1))
         ]
         weights = torch.stack(maps, dim=1)  # (N, K, H, W)
@@ -78,14 +80,14 @@ class BoundaryTerm:
         return (batch.edges >= self.edge_threshold) & (batch.labels != IGNORE)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """Return the running centres of every foreground, by its number."""
+        """Return the running centers of every foreground, by its number."""
         return {str(number): running.state_dict() for number, running in enumerate(self._running)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self._running = []
         for number in range(len(state)):
-            self._centres_of(number).load_state_dict(state[str(number)])
+            self._centers_of(number).load_state_dict(state[str(number)])
 
     def _weigh_one(
         self,
@@ -93,22 +95,22 @@ class BoundaryTerm:
         features: Tensor,
         batch: Batch,
         gamma: Tensor,
-        running: RunningCentres,
-        average: Average,
+        running: RunningCenters,
+        all_reduce_mean: AllReduceMean,
     ) -> Tensor:
-        regions = decompose(  # eq. 6-8
+        regions = decompose_regions(  # eq. 6-8
             foreground,
             ratio=self.ratio if self.tau is None else None,
             tau=self.tau,
             edges=self.edges(batch),
             valid=batch.labels != IGNORE,
         )
-        centres = region_centres(features, gamma, regions, running.values, self.min_pixels)  # eq. 10, 47
-        running.update(centres, average)
-        distance = dynamic_centre_distance(features, centres, maximum=self.maximum)  # eq. 11, 46
+        centers = region_centers(features, gamma, regions, running.values, self.min_pixels)  # eq. 10, 47
+        running.update(centers, all_reduce_mean)
+        distance = dynamic_center_distance(features, centers, maximum=self.maximum)  # eq. 11, 46
         return boundary_weights(distance, regions.boundary, self.temperature)  # eq. 12
 
-    def _centres_of(self, number: int) -> RunningCentres:
+    def _centers_of(self, number: int) -> RunningCenters:
         while len(self._running) <= number:
-            self._running.append(RunningCentres())
+            self._running.append(RunningCenters())
         return self._running[number]

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from metadcseg.tensors import IGNORE, Average, Batch, Joint
+from metadcseg.tensors import IGNORE, AllReduceMean, Batch, GlobalBatchSize
 from metadcseg.warp import Warp
 
 ASKED = 4
@@ -42,14 +42,16 @@ def turns_of(images: int, batch: int) -> int:
     return max(min(images // ASKED, batch // 2, 4), 2)
 
 
-def take_turns(gold: Batch, epoch: int, turns: int, average: Average = dict) -> tuple[Batch, Batch]:
+def take_turns(
+    gold: Batch, epoch: int, turns: int, all_reduce_mean: AllReduceMean = dict
+) -> tuple[Batch, Batch]:
     """Return the part of a gold batch to train on, and the part to ask: each epoch another one.
 
     Args:
         gold: N verified images; which part an image belongs to is told by its index.
         epoch: from 0.
         turns: after how many epochs every image was asked once, at least 2.
-        average: over the devices that share the batch.
+        all_reduce_mean: over the devices that share the batch.
 
     Returns:
         Two batches. One without any image holds a single image, all of whose labels are ignored.
@@ -63,10 +65,10 @@ def take_turns(gold: Batch, epoch: int, turns: int, average: Average = dict) -> 
         [[1], [0, 2]]
     """
     asked = (gold.indices + epoch) % turns == turns - 1
-    return _part(gold, ~asked, average), _part(gold, asked, average)
+    return _part(gold, ~asked, all_reduce_mean), _part(gold, asked, all_reduce_mean)
 
 
-def _part(gold: Batch, kept: Tensor, average: Average) -> Batch:
+def _part(gold: Batch, kept: Tensor, all_reduce_mean: AllReduceMean) -> Batch:
     chosen = kept.nonzero().flatten()
     count = len(chosen)
     if not count:  # on several devices none may stay away
@@ -79,11 +81,13 @@ def _part(gold: Batch, kept: Tensor, average: Average) -> Batch:
         gold.indices[chosen],
         Warp(gold.warp.matrix[chosen]),
         None if gold.edges is None else gold.edges[place],
-        None if gold.trust is None else gold.trust[place],
+        None if gold.label_confidence is None else gold.label_confidence[place],
     )
-    if gold.joint is None:
+    if gold.shard_of is None:
         return part
     held = {"pixels": (labels != IGNORE).sum().float(), "images": labels.new_tensor(count).float()}
-    sizes = average(held)
+    sizes = all_reduce_mean(held)
     pixels = sizes["pixels"].clamp(min=1e-6)
-    return replace(part, joint=Joint(pixels, max(float(sizes["images"]), 1e-6), gold.joint.devices))
+    return replace(
+        part, shard_of=GlobalBatchSize(pixels, max(float(sizes["images"]), 1e-6), gold.shard_of.world_size)
+    )

@@ -1,4 +1,4 @@
-"""MetaDCSeg: pixel-wise meta-weights (eq. 1-4, 21-24), boundaries weighted by dynamic centres (eq. 5-13)."""
+"""MetaDCSeg: pixel-wise meta-weights (eq. 1-4, 21-24), boundaries weighted by dynamic centers (eq. 5-13)."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from metadcseg.algorithm.lookahead import (
 from metadcseg.algorithm.meta_weights import (
     PixelGradients,
     initial_weights,
-    normalise_weights,
+    normalize_weights,
     weighted_pixel_loss,
 )
 from metadcseg.algorithm.objective import Objective, total_objective
@@ -30,13 +30,13 @@ from metadcseg.forward_mode.jvp import (
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, evaluating, require_gold, supervised_loss
-from metadcseg.methods.metadcseg.binned_weights import SharedWeights
+from metadcseg.methods.metadcseg.binned_weights import BinnedWeights
 from metadcseg.methods.metadcseg.boundary_term import BoundaryTerm
 from metadcseg.methods.metadcseg.cross_fit import take_turns, turns_of
 from metadcseg.methods.metadcseg.gradient_average import RunningMean
 from metadcseg.methods.metadcseg.options import MetaDCSegOptions
-from metadcseg.methods.metadcseg.pixel_weights import NoMemory, PersistentWeights, WeightModel
-from metadcseg.methods.metadcseg.prediction import Opinion, opinion_of
+from metadcseg.methods.metadcseg.pixel_weights import PixelWeights, StatelessWeights, WeightModel
+from metadcseg.methods.metadcseg.prediction import Prediction, prediction_of
 from metadcseg.networks.contract import Output, parameters_of
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
@@ -48,16 +48,16 @@ class MetaDCSeg(MetaDCSegOptions):
     def start(
         self, network: nn.Module, updater: Updater, generator: torch.Generator, storage: Storage
     ) -> MethodState:
-        """Return the state before the first step: no pixel and no centre seen.
+        """Return the state before the first step: no pixel and no center seen.
 
         Raises:
             InputError: where the pseudo-labels shall come from a moving average that is switched off, or the
                 network does not tell which parameters its decoder or head has.
         """
-        if self.pseudo_labels == "average" and updater.averaged is None:
+        if self.pseudo_labels == "ema" and updater.ema_model is None:
             raise InputError(
-                "metadcseg.pseudo_labels 'average' needs the moving average of the network: switch it on "
-                "with training.average, or take 'current'"
+                "metadcseg.pseudo_labels 'ema' needs the moving average of the network: switch it on "
+                "with training.ema_decay, or take 'current'"
             )
         boundary = BoundaryTerm(
             regions=self.regions,
@@ -83,23 +83,23 @@ class MetaDCSeg(MetaDCSegOptions):
         supervising, asked = self._gold_parts(state, gold)
         known = self._gold_gradient_before(state, asked)
         output, change = self._forward(state, noisy, known)  # p of eq. 1, h of eq. 5
-        opinion = self._opinion(state, output, noisy)  # eq. 1
+        prediction = self._prediction(state, output, noisy)  # eq. 1
         if self._asks_gold(state) and change is None:
-            change = self._change_after(state, output, opinion, noisy, asked)
-        rectified = self._weights(state, noisy, opinion, change)  # eq. 22-23
-        weights = normalise_weights(  # eq. 24
-            rectified, self.normalisation, noisy.labels != IGNORE, state.updater.mean
+            change = self._change_after(state, output, prediction, noisy, asked)
+        rectified = self._weights(state, noisy, prediction, change)  # eq. 22-23
+        weights = normalize_weights(  # eq. 24
+            rectified, self.normalization, noisy.labels != IGNORE, state.updater.mean
         )
         rectified, weights = _trusted(rectified, noisy), _trusted(weights, noisy)
         boundary = self._boundary_weights(state, output, noisy, rectified.gamma)  # eq. 5-12
         objective = total_objective(  # eq. 13
-            weighted_pixel_loss(output.logits, noisy.labels, opinion.labels, weights),
+            weighted_pixel_loss(output.logits, noisy.labels, prediction.labels, weights),
             boundary,
-            self._dice(output, noisy, opinion, weights),
+            self._dice(output, noisy, prediction, weights),
             noisy.labels,
             self.lambda_boundary,
             self.lambda_dice,
-            noisy.whole,
+            noisy.global_batch_size,
         )
         state.updater.backward(objective.total)
         gold_loss = self._supervise_gold(state, supervising, known if supervising is asked else None)
@@ -111,9 +111,9 @@ class MetaDCSeg(MetaDCSegOptions):
         """Return what is kept of a batch's pixels; None where nothing is."""
         if not self.meta or self.memory == "none":
             return None
-        average = state.updater.averaged if self.pseudo_labels == "average" else None
-        opinion = self._asked(average or state.network, noisy)
-        kept: WeightMaps = state.parts["weights"].read(noisy, opinion)
+        average = state.updater.ema_model if self.pseudo_labels == "ema" else None
+        prediction = self._teacher_prediction(average or state.network, noisy)
+        kept: WeightMaps = state.parts["weights"].read(noisy, prediction)
         return kept
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
@@ -122,28 +122,28 @@ class MetaDCSeg(MetaDCSegOptions):
 
     def _weight_model(self, updater: Updater, storage: Storage) -> WeightModel:
         if self.memory == "shared":
-            return SharedWeights(updater.mean, self.doubt, self.pardon)
+            return BinnedWeights(updater.mean, self.min_runner_up_probability, self.discount_symmetric_noise)
         if self.memory == "none":
-            return NoMemory(self.eta, self.meta_scaling)
-        return PersistentWeights(self.eta, self.meta_scaling, storage)
+            return StatelessWeights(self.eta, self.meta_scaling)
+        return PixelWeights(self.eta, self.meta_scaling, storage)
 
     def _learns_weights(self, state: MethodState) -> bool:
         return self.meta and state.updater.epoch >= self.warmup
 
-    def _opinion(self, state: MethodState, output: Output, noisy: Batch) -> Opinion:
-        average = state.updater.averaged
+    def _prediction(self, state: MethodState, output: Output, noisy: Batch) -> Prediction:
+        average = state.updater.ema_model
         if self.pseudo_labels == "current" or average is None or not self._learns_weights(state):
-            return self._told(output, noisy)
-        return self._asked(average, noisy)
+            return self._predicted_by(output, noisy)
+        return self._teacher_prediction(average, noisy)
 
-    def _asked(self, network: nn.Module, noisy: Batch) -> Opinion:
+    def _teacher_prediction(self, network: nn.Module, noisy: Batch) -> Prediction:
         with evaluating(network) as still:
-            return self._told(still(noisy.images), noisy)
+            return self._predicted_by(still(noisy.images), noisy)
 
-    def _told(self, output: Output, noisy: Batch) -> Opinion:
+    def _predicted_by(self, output: Output, noisy: Batch) -> Prediction:
         """Return what a network's output says; where weights are shared, against the given labels."""
-        opinion = opinion_of(output.logits)
-        return opinion.against(noisy.labels) if self.memory == "shared" else opinion
+        prediction = prediction_of(output.logits)
+        return prediction.against(noisy.labels) if self.memory == "shared" else prediction
 
     def _asks_gold(self, state: MethodState) -> bool:
         """Return whether this step is a meta step."""
@@ -176,12 +176,12 @@ class MetaDCSeg(MetaDCSegOptions):
         return forward_with_change(state.network, noisy.images, self._direction(state, known[1]))
 
     def _change_after(
-        self, state: MethodState, output: Output, opinion: Opinion, noisy: Batch, gold: Batch | None
+        self, state: MethodState, output: Output, prediction: Prediction, noisy: Batch, gold: Batch | None
     ) -> LogitChange:
         """Take the virtual step (eq. 21) on the graph that training goes on to use, and v where it leads."""
-        weights = _trusted(state.parts["weights"].read(noisy, opinion), noisy)
-        pixel_loss = weighted_pixel_loss(output.logits, noisy.labels, opinion.labels, weights)
-        training_loss = mean_over_pixels(pixel_loss, noisy.labels, noisy.whole.pixels)
+        weights = _trusted(state.parts["weights"].read(noisy, prediction), noisy)
+        pixel_loss = weighted_pixel_loss(output.logits, noisy.labels, prediction.labels, weights)
+        training_loss = mean_over_pixels(pixel_loss, noisy.labels, noisy.global_batch_size.pixels)
         gradient = gradient_of(training_loss, state.network, retain_graph=True)
         ahead = virtual_step(state.network, state.updater.mean(gradient), state.updater.lr)
         _, v = gold_gradient(state.network, ahead, require_gold(gold, self.name), self._gold_dice)
@@ -197,18 +197,20 @@ class MetaDCSeg(MetaDCSegOptions):
         return {name: value for name, value in mean.items() if name in counted}
 
     def _weights(
-        self, state: MethodState, noisy: Batch, opinion: Opinion, change: LogitChange | None
+        self, state: MethodState, noisy: Batch, prediction: Prediction, change: LogitChange | None
     ) -> WeightMaps:
         """Return the rectified weights to train with, moved by the meta-gradients of a meta step."""
         if not self._learns_weights(state):
             return initial_weights(noisy.labels.shape, noisy.labels.device)
         model: WeightModel = state.parts["weights"]
         if change is None:
-            return model.read(noisy, opinion)
+            return model.read(noisy, prediction)
         # a weight is of one pixel among those of all devices
-        pixels = noisy.whole.pixels * noisy.whole.devices
-        found = pixel_gradients(change, noisy.labels, opinion.labels, state.updater.lr, pixels)
-        return model.update(noisy, opinion, PixelGradients(noisy.trusted(found.alpha), found.beta))
+        pixels = noisy.global_batch_size.pixels * noisy.global_batch_size.world_size
+        found = pixel_gradients(change, noisy.labels, prediction.labels, state.updater.lr, pixels)
+        return model.update(
+            noisy, prediction, PixelGradients(noisy.weigh_by_confidence(found.alpha), found.beta)
+        )
 
     def _boundary_weights(self, state: MethodState, output: Output, noisy: Batch, gamma: Tensor) -> Tensor:
         if not self.dcd:
@@ -216,18 +218,18 @@ class MetaDCSeg(MetaDCSegOptions):
         weights: Tensor = state.parts["boundary"].weigh(output, noisy, gamma, state.updater.mean)
         return weights
 
-    def _dice(self, output: Output, noisy: Batch, opinion: Opinion, weights: WeightMaps) -> Tensor:
+    def _dice(self, output: Output, noisy: Batch, prediction: Prediction, weights: WeightMaps) -> Tensor:
         probabilities = output.logits.softmax(dim=1)
         if self.dice == "given":
-            return soft_dice_loss(probabilities, noisy.labels, noisy.trust)
-        return soft_dice_loss(probabilities, noisy.labels, weights.alpha, (opinion.labels, weights.beta))
+            return soft_dice_loss(probabilities, noisy.labels, noisy.label_confidence)
+        return soft_dice_loss(probabilities, noisy.labels, weights.alpha, (prediction.labels, weights.beta))
 
     def _with_edges(self, report: StepReport, state: MethodState, noisy: Batch) -> StepReport:
         """Add the share of pixels that are edges, where the boundary has some."""
         edges: Tensor | None = state.parts["boundary"].edges(noisy) if self.dcd else None
         if edges is None:
             return report
-        share = mean_over_pixels(edges.float(), noisy.labels, noisy.whole.pixels)
+        share = mean_over_pixels(edges.float(), noisy.labels, noisy.global_batch_size.pixels)
         return StepReport({**report.scalars, "edge_pixels": share}, report.maps)
 
     def _supervise_gold(
@@ -251,7 +253,7 @@ class MetaDCSeg(MetaDCSegOptions):
 
 def _trusted(weights: WeightMaps, noisy: Batch) -> WeightMaps:
     """Return weights whose alpha is that of the loss: times the trust that the label came with."""
-    return WeightMaps(noisy.trusted(weights.alpha), weights.beta)
+    return WeightMaps(noisy.weigh_by_confidence(weights.alpha), weights.beta)
 
 
 def _linear_in(network: nn.Module, gradient: Parameters) -> Tensor:
@@ -263,7 +265,7 @@ def _linear_in(network: nn.Module, gradient: Parameters) -> Tensor:
 def _report(
     objective: Objective, gold_loss: Tensor | None, boundary: Tensor, weights: WeightMaps, noisy: Batch
 ) -> StepReport:
-    whole = noisy.whole
+    whole = noisy.global_batch_size
     loss = objective.total if gold_loss is None else objective.total + gold_loss
     scalars = {
         "loss": loss,

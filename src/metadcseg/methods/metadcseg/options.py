@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 
 from metadcseg.algorithm.boundary import ForegroundOf
 from metadcseg.algorithm.lookahead import Virtual
-from metadcseg.algorithm.meta_weights import Normalisation, Scaling
+from metadcseg.algorithm.meta_weights import Normalization, Scaling
 from metadcseg.errors import InputError
-from metadcseg.methods.base import Declaration
+from metadcseg.methods.base import MethodInfo
 from metadcseg.validation import check_range, check_types
 
 
@@ -22,19 +22,20 @@ class MetaDCSegOptions:
         eta: meta-learning rate of eq. 22, above 0.
         meta_scaling: ``"rms"`` divides the meta-gradient of every image by its root mean square, so that
             ``eta`` does not depend on learning rate, image size and network; ``"none"`` is eq. 22 as printed.
-        normalisation: eq. 24 per image (``"image"``) or over the batch (``"batch"``), both scaled to mean
+        normalization: eq. 24 per image (``"image"``) or over the batch (``"batch"``), both scaled to mean
             one, or alpha + beta = 1 in every pixel (``"complementary"``, section 3.2.3).
         memory: ``"shared"`` lets pixels that look alike share their weights: alpha + beta = 1
-            (section 3.2.3), and ``eta``, ``meta_scaling`` and ``normalisation`` have no say. ``"persistent"`` keeps a
+            (section 3.2.3), and ``eta``, ``meta_scaling`` and ``normalization`` have no say. ``"persistent"`` keeps a
             pair for every training pixel, ``"none"`` always starts from eq. 2.
-        doubt: with shared weights, pixels are asked about where the most probable other class has at least this
+        min_runner_up_probability: with shared weights, pixels are asked about where the most probable other class
+            has at least this
             part of the probability of both, above 0 and at most 0.5 (only where it is the more probable one).
-        pardon: with shared weights, a label is believed where the opposite mistake (too little in place of too much)
-            is about as frequent; without, only evidence counts.
+        discount_symmetric_noise: with shared weights, a label is believed where the opposite mistake (too little in
+            place of too much) is about as frequent; without, only evidence counts.
         pseudo_labels: arg max of the network as it stands (``"current"``, eq. 1) or of its moving average; with
             shared weights not the given class, where that is the arg max.
         virtual_step: ``"exact"`` takes the gold gradient after the virtual step (eq. 21-22),
-            ``"linearised"`` before it, which saves the virtual step, a second gold pass and a second noisy pass.
+            ``"linearized"`` before it, which saves the virtual step, a second gold pass and a second noisy pass.
         meta_every: steps from one meta step to the next; the weights rest in between (1: eq. 22 at every step).
             Above 1 not with ``memory="none"``, whose weights would be (1, 0) in between.
         tangents: the parameters whose part in the derivative counts: ``"all"`` (exact), or those of the network's
@@ -61,7 +62,7 @@ class MetaDCSegOptions:
         lambda_boundary: lambda_1 of eq. 13, at least 0.
         lambda_dice: lambda_2 of eq. 13, at least 0; 0 takes Dice out.
         detach_boundary_weights: keeps the gradient from flowing through w of eq. 12 (eq. 44 lets it).
-        min_region_pixels: tau_min of eq. 47; a smaller region takes the running centre.
+        min_region_pixels: tau_min of eq. 47; a smaller region takes the running center.
         dcd_maximum: DCD_max of eq. 46, above 0.
         meta: False leaves the weights at (1, 0): table 5 "without meta".
         dcd: False takes the boundary term out: table 5 "without DCD".
@@ -74,12 +75,12 @@ class MetaDCSegOptions:
 
     eta: float = 0.01
     meta_scaling: Scaling = "rms"
-    normalisation: Normalisation = "image"
+    normalization: Normalization = "image"
     memory: Literal["shared", "persistent", "none"] = "shared"
-    doubt: float = 0.1
-    pardon: bool = True
-    pseudo_labels: Literal["current", "average"] = "average"
-    virtual_step: Virtual = "linearised"
+    min_runner_up_probability: float = 0.1
+    discount_symmetric_noise: bool = True
+    pseudo_labels: Literal["current", "ema"] = "ema"
+    virtual_step: Virtual = "linearized"
     meta_every: int = 2
     tangents: Literal["all", "decoder", "head"] = "all"
     gold_momentum: float = 0.9
@@ -108,7 +109,7 @@ class MetaDCSegOptions:
             check_range(self, option, at_least=0)
         check_range(self, "boundary_ratio", above=0, below=1)
         check_range(self, "tau", above=0.5, below=1)
-        check_range(self, "doubt", above=0, at_most=0.5)
+        check_range(self, "min_runner_up_probability", above=0, at_most=0.5)
         check_range(self, "gold_momentum", at_least=0, below=1)
         for option in ("min_region_pixels", "meta_every"):
             check_range(self, option, at_least=1)
@@ -120,9 +121,9 @@ class MetaDCSegOptions:
         check_range(self, "edge_threshold", above=0, at_most=1)
 
     @property
-    def declaration(self) -> Declaration:
+    def info(self) -> MethodInfo:
         """What the method needs and costs with these options, after the warm-up."""
-        return Declaration(
+        return MethodInfo(
             needs_gold=self.meta or self.clean_supervision,
             supervises_gold=self.clean_supervision,
             passes=self._passes(),
@@ -144,6 +145,6 @@ class MetaDCSegOptions:
             # a backward pass, and a forward pass for the tangents, which otherwise ride along
             meta_step += 3.0
         passes += meta_step / self.meta_every
-        passes += 1.0 if self.pseudo_labels == "average" else 0.0
-        shared = 1 / self.meta_every if self.virtual_step == "linearised" and not apart else 0.0
+        passes += 1.0 if self.pseudo_labels == "ema" else 0.0
+        shared = 1 / self.meta_every if self.virtual_step == "linearized" and not apart else 0.0
         return passes + (gold_pass * (1 - shared) if self.clean_supervision else 0.0)

@@ -1,6 +1,6 @@
 """Where the weights alpha and beta live between two visits of an image.
 
-All models have one interface; the method sees maps in the batch's own (augmented) frame and nothing else. A
+All models have one interface; the method sees maps in the batch's own (augmented) grid and nothing else. A
 model may use what the network says of the pixels; the two here do not (``binned_weights`` does).
 """
 
@@ -13,18 +13,18 @@ from torch import Tensor
 from metadcseg.algorithm.meta_weights import PixelGradients, Scaling, initial_weights, update_weights
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Storage
-from metadcseg.methods.metadcseg.prediction import Opinion
+from metadcseg.methods.metadcseg.prediction import Prediction
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
 
 class WeightModel(Protocol):
     """What holds the weights; its state is saved in checkpoints, unless it lies in the storage."""
 
-    def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
+    def read(self, batch: Batch, prediction: Prediction) -> WeightMaps:
         """Return the weights of the batch's pixels as they stand, (N, H, W) each, on the labels' device."""
         ...
 
-    def update(self, batch: Batch, opinion: Opinion, gradients: PixelGradients) -> WeightMaps:
+    def update(self, batch: Batch, prediction: Prediction, gradients: PixelGradients) -> WeightMaps:
         """Descend the meta-gradients (eq. 22-23), keep what is to be kept, and return the new weights."""
         ...
 
@@ -37,7 +37,7 @@ class WeightModel(Protocol):
         ...
 
 
-class NoMemory:
+class StatelessWeights:
     """Nothing is kept: every step starts from eq. 2, as L2B does from zero.
 
     One update then moves a weight by about ``eta``: this model wants a far larger ``eta`` than a lasting one.
@@ -51,14 +51,14 @@ class NoMemory:
         self.eta = eta
         self.scaling = scaling
 
-    def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
+    def read(self, batch: Batch, prediction: Prediction) -> WeightMaps:
         """Return alpha = 1 and beta = 0 (eq. 2)."""
         return initial_weights(batch.labels.shape, batch.labels.device)
 
-    def update(self, batch: Batch, opinion: Opinion, gradients: PixelGradients) -> WeightMaps:
+    def update(self, batch: Batch, prediction: Prediction, gradients: PixelGradients) -> WeightMaps:
         """Return the weights one update away from eq. 2."""
         valid = batch.labels != IGNORE
-        before = self.read(batch, opinion)
+        before = self.read(batch, prediction)
         return update_weights(before, gradients, eta=self.eta, scaling=self.scaling, valid=valid)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -69,12 +69,12 @@ class NoMemory:
         """Restore nothing."""
 
 
-class PersistentWeights:
+class PixelWeights:
     """A pair (alpha, beta) for every pixel of every training image, kept from visit to visit (A.5.2).
 
-    The pairs live in the image's own frame. A batch reads them through its warp, nearest neighbour, and the
+    The pairs live in the image's own grid. A batch reads them through its warp, nearest neighbor, and the
     *change* of an update goes back through the inverse warp, so that a pixel which the augmentation moved out
-    of view keeps its pair, and one which it repeated or skipped takes its neighbour's change. Images not seen
+    of view keeps its pair, and one which it repeated or skipped takes its neighbor's change. Images not seen
     yet, and ignored pixels, have the pair (1, 0) of eq. 2.
 
     What is stored is how far the pair is from (1, 0): half precision is finest near 0, so that the first small
@@ -92,29 +92,29 @@ class PersistentWeights:
         self.scaling = scaling
         self._alpha, self._beta = storage.open("alpha"), storage.open("beta")
 
-    def read(self, batch: Batch, opinion: Opinion) -> WeightMaps:
-        """Return the weights in the batch's frame; beyond the image's edge they are (1, 0).
+    def read(self, batch: Batch, prediction: Prediction) -> WeightMaps:
+        """Return the weights in the batch's grid; beyond the image's edge they are (1, 0).
 
         Raises:
-            InputError: where the maps that are kept are no frame of the batch.
+            InputError: where the maps that are kept are no grid of the batch.
         """
-        self._check_frame(batch)
+        self._check_grid(batch)
         images, device = batch.indices.tolist(), batch.labels.device
         moved = torch.stack([self._alpha.read(images), self._beta.read(images)], dim=1)  # from (1, 0)
         moved = batch.warp.apply(moved, "nearest", fill=0.0, size=batch.labels.shape[1:]).to(device)
         return WeightMaps(1 + moved[:, 0], moved[:, 1])
 
-    def update(self, batch: Batch, opinion: Opinion, gradients: PixelGradients) -> WeightMaps:
-        """Return the updated weights in the batch's frame and keep the change in the images' own frames.
+    def update(self, batch: Batch, prediction: Prediction, gradients: PixelGradients) -> WeightMaps:
+        """Return the updated weights in the batch's grid and keep the change in the images' own grids.
 
         Raises:
-            InputError: where the maps that are kept are no frame of the batch, or the disk is full.
+            InputError: where the maps that are kept are no grid of the batch, or the disk is full.
         """
         valid = batch.labels != IGNORE
-        before = self.read(batch, opinion)
+        before = self.read(batch, prediction)
         after = update_weights(before, gradients, eta=self.eta, scaling=self.scaling, valid=valid)
         change = torch.stack([after.alpha - before.alpha, after.beta - before.beta], dim=1).detach().cpu()
-        own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0, size=self._alpha.frame)
+        own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0, size=self._alpha.grid)
         for image, step in zip(batch.indices.tolist(), own_change.unsqueeze(2), strict=True):
             for maps, moved, least in ((self._alpha, step[0], -1), (self._beta, step[1], 0)):
                 maps.write([image], (maps.read([image]) + moved).clamp_min(least))  # alpha, beta >= 0
@@ -127,11 +127,11 @@ class PersistentWeights:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore nothing: the storage is restored by its owner."""
 
-    def _check_frame(self, batch: Batch) -> None:
-        frame = tuple(batch.labels.shape[1:])
-        patch_of = len(frame) == 3 == len(self._alpha.frame)  # the warp says where in the volume it lies
-        if frame != self._alpha.frame and not patch_of:
+    def _check_grid(self, batch: Batch) -> None:
+        grid = tuple(batch.labels.shape[1:])
+        patch_of = len(grid) == 3 == len(self._alpha.grid)  # the warp says where in the volume it lies
+        if grid != self._alpha.grid and not patch_of:
             raise InputError(
-                f"the weights kept for the training images have {self._alpha.frame} pixels, but this batch has "
-                f"{frame}: continue with the frame size that the storage was opened with"
+                f"the weights kept for the training images have {self._alpha.grid} pixels, but this batch has "
+                f"{grid}: continue with the grid size that the storage was opened with"
             )

@@ -9,7 +9,7 @@ from metadcseg.algorithm.meta_weights import pseudo_labels
 
 
 @dataclass(frozen=True)
-class Opinion:
+class Prediction:
     """What a network says of every pixel.
 
     Args:
@@ -20,28 +20,28 @@ class Opinion:
     probabilities: Tensor
     labels: Tensor
 
-    def against(self, given: Tensor) -> "Opinion":
-        """Return the opinion whose label is the most probable class but the given one.
+    def against(self, given: Tensor) -> "Prediction":
+        """Return the prediction whose label is the most probable class but the given one.
 
         Example:
             >>> import torch
-            >>> opinion = opinion_of(torch.tensor([[[[0.0, 0.0]], [[2.0, 2.0]]]]))
-            >>> opinion.against(torch.tensor([[[0, 1]]])).labels.tolist()
+            >>> prediction = prediction_of(torch.tensor([[[[0.0, 0.0]], [[2.0, 2.0]]]]))
+            >>> prediction.against(torch.tensor([[[0, 1]]])).labels.tolist()
             [[[1, 0]]]
         """
         classes = torch.arange(self.probabilities.shape[1], device=given.device)
         own = given.unsqueeze(1) == classes.view(1, -1, *(1 for _ in given.shape[1:]))
-        return Opinion(self.probabilities, self.probabilities.masked_fill(own, -1.0).max(dim=1).indices)
+        return Prediction(self.probabilities, self.probabilities.masked_fill(own, -1.0).max(dim=1).indices)
 
 
-def opinion_of(logits: Tensor) -> Opinion:
+def prediction_of(logits: Tensor) -> Prediction:
     """Return what logits (N, L, H, W) say.
 
     Example:
         >>> import torch
-        >>> opinion = opinion_of(torch.tensor([[[[0.0]], [[2.0]]]]))
-        >>> opinion.labels.tolist(), round(opinion.probabilities[0, 1, 0, 0].item(), 2)
+        >>> prediction = prediction_of(torch.tensor([[[[0.0]], [[2.0]]]]))
+        >>> prediction.labels.tolist(), round(prediction.probabilities[0, 1, 0, 0].item(), 2)
         ([[[1]]], 0.88)
     """
     logits = logits.detach()
-    return Opinion(logits.float().softmax(dim=1), pseudo_labels(logits))
+    return Prediction(logits.float().softmax(dim=1), pseudo_labels(logits))

@@ -11,33 +11,33 @@ from typing import Any
 from torch import Tensor
 
 from metadcseg.errors import InputError
-from metadcseg.training.distributed.process_group import Team
+from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.run.folder import RunFolder
 
 _SECONDS = 10.0
 """How long a new file may take to be seen from another node of a network file system."""
 
 
-def check_shared(team: Team, folder: RunFolder) -> None:
+def check_shared(process_group: ProcessGroup, folder: RunFolder) -> None:
     """Make sure that all devices see the same run folder.
 
     Raises:
         InputError: naming the machines that do not.
     """
-    if team.size == 1:
+    if process_group.world_size == 1:
         return
     # what ends so may be left by a kill: a new run takes the folder anyway
     token = folder.path / ".shared.tmp"
-    text = team.tell(secrets.token_hex(16))
-    if team.first:
+    text = process_group.broadcast(secrets.token_hex(16))
+    if process_group.is_rank_zero:
         token.write_text(text)
     deadline = time.monotonic() + _SECONDS
-    team.any(False)  # from here on it is there
+    process_group.any(False)  # from here on it is there
     seen = token.is_file() and token.read_text() == text
     while not seen and time.monotonic() < deadline:
         time.sleep(0.1)
         seen = token.is_file() and token.read_text() == text
-    blind = team.gather("" if seen else socket.gethostname())
+    blind = process_group.gather("" if seen else socket.gethostname())
     if blind is None:
         return
     token.unlink(missing_ok=True)
@@ -49,22 +49,22 @@ def check_shared(team: Team, folder: RunFolder) -> None:
         )
 
 
-def check_alike(team: Team, info: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Make sure that all devices begin with the same settings, versions, set, weights and position.
+def check_all_equal(process_group: ProcessGroup, info: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Make sure that all devices begin with the same settings, versions, set, weights and trainer_state.
 
     Raises:
         InputError: where they do not, which would train as many networks as there are devices.
     """
-    if team.size == 1:
+    if process_group.world_size == 1:
         return
     told = {name: value for name, value in info.items() if name != "machine"}
     told["set"] = {name: value for name, value in info["set"].items() if name != "path"}
-    position = {name: state["position"][name] for name in ("epoch", "step")}
-    text = json.dumps([told, position], sort_keys=True) + _digest([state["network"], state["updater"]])
-    if not team.alike(text):
+    trainer_state = {name: state["position"][name] for name in ("epoch", "step")}
+    text = json.dumps([told, trainer_state], sort_keys=True) + _digest([state["network"], state["updater"]])
+    if not process_group.all_equal(text):
         raise InputError(
-            f"the {team.size} devices do not begin alike: run the same command with the same versions of metadcseg, "
-            "torch and Python, and the same prepared set, on every node"
+            f"the {process_group.world_size} devices do not begin alike: run the same command with the same versions "
+            "of metadcseg, torch and Python, and the same prepared set, on every node"
         )
 
 

@@ -24,7 +24,7 @@ _HOST = "127.0.0.1"
 _PAGE = "docs/how-to/many-devices.md"
 
 
-class Seat(ClusterEnvironment):
+class RankEnvironment(ClusterEnvironment):
     """The place of this process among those that train together, in the form in which Fabric asks for it.
 
     Args:
@@ -64,14 +64,14 @@ class Seat(ClusterEnvironment):
         return self.size
 
     def set_world_size(self, size: int) -> None:
-        """Do nothing: a seat is what it is."""
+        """Do nothing: a environment is what it is."""
 
     def global_rank(self) -> int:
         """The device's number over all nodes."""
         return self.rank
 
     def set_global_rank(self, rank: int) -> None:
-        """Do nothing: a seat is what it is."""
+        """Do nothing: a environment is what it is."""
 
     def local_rank(self) -> int:
         """The device's number on its own node."""
@@ -82,7 +82,7 @@ class Seat(ClusterEnvironment):
         return self._node
 
 
-class Helpers:
+class Workers:
     """Processes that this one started for the other devices; they end when it ends.
 
     Args:
@@ -121,8 +121,8 @@ class Helpers:
                     process.stdin.close()
 
 
-def seat_from_torchrun(size: int) -> tuple[Seat, Store]:
-    """Return the seat that torchrun gave this process.
+def environment_from_torchrun(size: int) -> tuple[RankEnvironment, Store]:
+    """Return the environment that torchrun gave this process.
 
     Raises:
         InputError: where torchrun started another number of processes than there shall be devices.
@@ -135,11 +135,11 @@ def seat_from_torchrun(size: int) -> tuple[Seat, Store]:
         )
     store, rank, _ = next(rendezvous("env://", timeout=_CONNECT))
     local, node = int(os.environ["LOCAL_RANK"]), int(os.environ.get("GROUP_RANK", "0"))
-    return Seat(rank, size, local, node), store
+    return RankEnvironment(rank, size, local, node), store
 
 
-def seat_from_slurm(size: int) -> tuple[Seat, Store]:
-    """Return the seat that srun gave this process.
+def environment_from_slurm(size: int) -> tuple[RankEnvironment, Store]:
+    """Return the environment that srun gave this process.
 
     Raises:
         InputError: where srun started another number of tasks than there shall be devices.
@@ -154,10 +154,10 @@ def seat_from_slurm(size: int) -> tuple[Seat, Store]:
         slurm = SLURMEnvironment()
     except RuntimeError as error:
         raise InputError(f"SLURM: {str(error).splitlines()[0]} ({_PAGE} has a script)") from error
-    seat = Seat(slurm.global_rank(), size, slurm.local_rank(), slurm.node_rank())
-    address = f"tcp://{slurm.main_address}:{slurm.main_port}?rank={seat.rank}&world_size={size}"
+    environment = RankEnvironment(slurm.global_rank(), size, slurm.local_rank(), slurm.node_rank())
+    address = f"tcp://{slurm.main_address}:{slurm.main_port}?rank={environment.rank}&world_size={size}"
     store, _, _ = next(rendezvous(address, timeout=_CONNECT))
-    return seat, store
+    return environment, store
 
 
 def slurm_tasks() -> int:
@@ -171,10 +171,10 @@ def torchrun_processes() -> int:
     return int(os.environ["WORLD_SIZE"]) if launched else 1
 
 
-def start_helpers(size: int, job: Mapping[str, Any]) -> tuple[Seat, Store, Helpers]:
+def start_workers(size: int, job: Mapping[str, Any]) -> tuple[RankEnvironment, Store, Workers]:
     """Start one process for every other device of this machine; this one takes the first.
 
-    Helpers do not run the caller's script again: they are told what to do, on their standard input, whose end
+    Workers do not run the caller's script again: they are told what to do, on their standard input, whose end
     tells them that this process has ended. Ctrl-C on a terminal does not reach them; the loop passes it on.
 
     Args:
@@ -207,13 +207,13 @@ def start_helpers(size: int, job: Mapping[str, Any]) -> tuple[Seat, Store, Helpe
                 json.dumps({**job, "rank": rank, "size": size, "port": port}).encode() + b"\n"
             )
             process.stdin.flush()
-    return Seat(0, size), store, Helpers(processes)
+    return RankEnvironment(0, size), store, Workers(processes)
 
 
-def helper_seat(rank: int, size: int, port: int) -> tuple[Seat, Store]:
-    """Return the seat of a process that :func:`start_helpers` started."""
+def worker_environment(rank: int, size: int, port: int) -> tuple[RankEnvironment, Store]:
+    """Return the environment of a process that :func:`start_workers` started."""
     store = TCPStore(_HOST, port, is_master=False, wait_for_workers=False, timeout=_CONNECT)
-    return Seat(rank, size, rank), store
+    return RankEnvironment(rank, size, rank), store
 
 
 @contextmanager

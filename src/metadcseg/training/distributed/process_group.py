@@ -1,6 +1,6 @@
 """The devices that train one network together: who they are, what they tell each other, and how they end.
 
-Every device runs one process with a whole copy of network, optimiser and data; what is shared are batches. All
+Every device runs one process with a whole copy of network, optimizer and data; what is shared are batches. All
 that has to be common goes through here: averages of gradients, small numbers, and the states that a checkpoint
 gathers. A failure on one device ends all of them, and only the first device speaks of it.
 """
@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from metadcseg.data.loading.batches import Share
-from metadcseg.errors import InputError, SaidByFirst
-from metadcseg.training.distributed.launch import Helpers, Seat, on_loopback
+from metadcseg.data.loading.batches import Shard
+from metadcseg.errors import InputError, ReportedByRankZero
+from metadcseg.training.distributed.launch import RankEnvironment, Workers, on_loopback
 
 _PATIENCE = timedelta(minutes=30)
 """How long one device waits for another that is alive: for a checkpoint to be written, say, on a slow disk."""
@@ -32,48 +32,53 @@ _ARRIVAL_SECONDS = 300.0
 _FAREWELL_SECONDS = 5.0
 
 
-class Team:
+class ProcessGroup:
     """The devices that share every batch; by default one, alone, for which everything is as it is.
 
     Used as a context: leaving it with an error ends the other devices too. Whoever is not the first then raises
-    :class:`~metadcseg.errors.SaidByFirst`, so that one sentence is printed and not one per device.
+    :class:`~metadcseg.errors.ReportedByRankZero`, so that one sentence is printed and not one per device.
 
     Args:
-        seat: which device this process has.
-        store: what every process of the team can reach; None for one device.
-        helpers: processes that this one started for the other devices.
+        environment: which device this process has.
+        store: what every process of the group can reach; None for one device.
+        workers: processes that this one started for the other devices.
 
     Example:
-        >>> with Team() as alone:
-        ...     alone.any(True), alone.each(1.0, 2.0), alone.gather({"a": 1})
+        >>> with ProcessGroup() as alone:
+        ...     alone.any(True), alone.all_gather(1.0, 2.0), alone.gather({"a": 1})
         (True, [[1.0, 2.0]], [{'a': 1}])
     """
 
     def __init__(
         self,
-        seat: Seat | None = None,
+        environment: RankEnvironment | None = None,
         store: Store | None = None,
-        helpers: Helpers | None = None,
+        workers: Workers | None = None,
     ) -> None:
-        self.seat = seat or Seat()
+        self.environment = environment or RankEnvironment()
         self._store = store
-        self._helpers = helpers or Helpers(())
+        self._workers = workers or Workers(())
         self._joined = False
 
     @property
-    def size(self) -> int:
+    def world_size(self) -> int:
         """The number of devices."""
-        return self.seat.size
+        return self.environment.size
 
     @property
-    def first(self) -> bool:
+    def rank(self) -> int:
+        """The number of this process's device over all nodes, from 0."""
+        return self.environment.rank
+
+    @property
+    def is_rank_zero(self) -> bool:
         """Whether this is the device that writes and speaks."""
-        return self.seat.rank == 0
+        return self.rank == 0
 
     @property
-    def share(self) -> Share:
+    def shard(self) -> Shard:
         """This device's part of every batch."""
-        return Share(self.seat.rank, self.size)
+        return Shard(self.rank, self.world_size)
 
     def join(self, device: torch.device) -> None:
         """Wait for the others and connect; everything below needs it where there are several devices.
@@ -87,15 +92,15 @@ class Team:
         if self._store is None:
             return
         with self._talking():
-            self._store.set(f"here/{self.seat.rank}", "")
+            self._store.set(f"here/{self.rank}", "")
             self._wait_for_all(self._store)
-            with on_loopback(bool(self._helpers)):
+            with on_loopback(bool(self._workers)):
                 distributed.init_process_group(
                     # small numbers go by gloo also between GPUs, so that they wait for no kernel
                     "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
                     store=PrefixStore("group", self._store),
-                    rank=self.seat.rank,
-                    world_size=self.size,
+                    rank=self.rank,
+                    world_size=self.world_size,
                     timeout=_PATIENCE,
                 )
         self._joined = True
@@ -108,45 +113,45 @@ class Team:
         Args:
             tensors: floats of the same shapes under the same names on every device, all on its own device.
         """
-        if self.size == 1 or not tensors:
+        if self.world_size == 1 or not tensors:
             return dict(tensors)
         kinds = [tensor.dtype for tensor in tensors.values()]
         kind = reduce(torch.promote_types, kinds, torch.float32)  # never sum in half precision
         flat = torch.cat([tensor.detach().reshape(-1).to(kind) for tensor in tensors.values()])
         with self._talking():
             distributed.all_reduce(flat)
-        parts = torch.split(flat / self.size, [tensor.numel() for tensor in tensors.values()])
+        parts = torch.split(flat / self.world_size, [tensor.numel() for tensor in tensors.values()])
         return {
             name: part.view(tensor.shape).to(tensor.dtype)
             for (name, tensor), part in zip(tensors.items(), parts, strict=True)
         }
 
-    def each(self, *numbers: float) -> list[list[float]]:
+    def all_gather(self, *numbers: float) -> list[list[float]]:
         """Return the numbers that every device gave, the first device's first; as many on each, at least one."""
-        if self.size == 1:
+        if self.world_size == 1:
             return [list(numbers)]
         own = torch.tensor(numbers, dtype=torch.float64)
-        every = [torch.empty_like(own) for _ in range(self.size)]
+        every = [torch.empty_like(own) for _ in range(self.world_size)]
         with self._talking():
             distributed.all_gather(every, own)
         return [values.tolist() for values in every]
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any device: the same answer on all of them."""
-        return any(values[0] for values in self.each(flag))
+        return any(values[0] for values in self.all_gather(flag))
 
-    def alike(self, text: str) -> bool:
+    def all_equal(self, text: str) -> bool:
         """Return whether every device gave the same text."""
         number = float(int.from_bytes(sha256(text.encode()).digest()[:6], "big"))  # exact in 53 bits
-        return len({values[0] for values in self.each(number)}) == 1
+        return len({values[0] for values in self.all_gather(number)}) == 1
 
-    def tell(self, text: str) -> str:
+    def broadcast(self, text: str) -> str:
         """Return the first device's text on all of them."""
-        if self.size == 1:
+        if self.world_size == 1:
             return text
         content = torch.tensor(list(text.encode()), dtype=torch.uint8)
-        length = int(self.each(len(content))[0][0])
-        if not self.first:
+        length = int(self.all_gather(len(content))[0][0])
+        if not self.is_rank_zero:
             content = torch.empty(length, dtype=torch.uint8)
         with self._talking():
             distributed.broadcast(content, src=0)
@@ -158,25 +163,25 @@ class Team:
         Args:
             state: nested dicts, lists and tuples of tensors and plain values; read without running code.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return [state]
         content = io.BytesIO()
-        if not self.first:
+        if not self.is_rank_zero:
             torch.save(state, content)
-        lengths = self.each(content.tell())
-        if not self.first:
+        lengths = self.all_gather(content.tell())
+        if not self.is_rank_zero:
             with self._talking():
                 distributed.send(torch.frombuffer(content.getbuffer(), dtype=torch.uint8), dst=0)
             return None
         states = [state]
-        for rank in range(1, self.size):
+        for rank in range(1, self.world_size):
             received = torch.empty(int(lengths[rank][0]), dtype=torch.uint8)
             with self._talking():
                 distributed.recv(received, src=rank)
             states.append(torch.load(io.BytesIO(received.numpy().data), weights_only=True))
         return states
 
-    def __enter__(self) -> "Team":
+    def __enter__(self) -> "ProcessGroup":
         return self
 
     def __exit__(
@@ -187,12 +192,12 @@ class Team:
         try:
             if error is None and self._joined:
                 self.any(False)  # nobody leaves while another still has something to ask
-            elif error is not None and not isinstance(error, SaidByFirst):
+            elif error is not None and not isinstance(error, ReportedByRankZero):
                 self._publish(self._store, error)
         finally:
             self._part(self._store)
-        if error is not None and not self.first and not isinstance(error, SaidByFirst):
-            raise SaidByFirst(str(error)) from error
+        if error is not None and not self.is_rank_zero and not isinstance(error, ReportedByRankZero):
+            raise ReportedByRankZero(str(error)) from error
 
     def _publish(self, store: Store, error: BaseException) -> None:
         """Leave word of what went wrong here, before the others notice that we are gone."""
@@ -202,7 +207,7 @@ class Team:
         if kind == "ours":
             failure["sentence"] = f"{type(error).__name__}: {error}"
         try:
-            store.compare_set("failure", "", json.dumps({"rank": self.seat.rank, **failure}))
+            store.compare_set("failure", "", json.dumps({"rank": self.rank, **failure}))
         except RuntimeError:  # the store lives with the first device, which is gone: nobody is left to tell
             return
 
@@ -212,12 +217,12 @@ class Team:
         if self._joined:
             distributed.destroy_process_group()
             self._joined = False
-        if self._helpers:
-            self._helpers.end(patience)
+        if self._workers:
+            self._workers.end(patience)
             return
         try:
-            store.set(f"gone/{self.seat.rank}", "")
-            if self.first:
+            store.set(f"gone/{self.rank}", "")
+            if self.is_rank_zero:
                 _until(lambda: self._all_say(store, "gone"), _FAREWELL_SECONDS)
         except RuntimeError:
             return
@@ -236,27 +241,27 @@ class Team:
         def known() -> bool:
             nonlocal failure
             failure = self._failure()
-            return failure is not None or self._helpers.dead() is not None
+            return failure is not None or self._workers.dead() is not None
 
         try:
             _until(known, 2.0)
         except RuntimeError:
-            return SaidByFirst("the first device is gone")
+            return ReportedByRankZero("the first device is gone")
         if failure is None:
-            dead = self._helpers.dead()
-            who = "another device" if dead is None else f"device {dead + 1} of {self.size}"
+            dead = self._workers.dead()
+            who = "another device" if dead is None else f"device {dead + 1} of {self.world_size}"
             sentence = (
                 f"{who} ended without a word (killed, or out of memory?): the same command with --resume goes on "
                 "from the last checkpoint"
             )
-            return InputError(sentence) if self.first else SaidByFirst(sentence)
-        if not self.first:
-            return SaidByFirst(failure["sentence"])
+            return InputError(sentence) if self.is_rank_zero else ReportedByRankZero(sentence)
+        if not self.is_rank_zero:
+            return ReportedByRankZero(failure["sentence"])
         if failure["kind"] == "stopped":
             return KeyboardInterrupt()
         if failure["kind"] == "input":
             return InputError(failure["sentence"])
-        ours = RuntimeError(f"on device {failure['rank'] + 1} of {self.size}: {failure['sentence']}")
+        ours = RuntimeError(f"on device {failure['rank'] + 1} of {self.world_size}: {failure['sentence']}")
         ours.add_note(failure["trace"])
         return ours
 
@@ -268,7 +273,7 @@ class Team:
 
     def _wait_for_all(self, store: Store) -> None:
         def settled() -> bool:
-            lost = self._failure() is not None or self._helpers.dead() is not None
+            lost = self._failure() is not None or self._workers.dead() is not None
             return lost or self._all_say(store, "here")
 
         came = _until(settled, _ARRIVAL_SECONDS)
@@ -276,13 +281,13 @@ class Team:
             return
         if not came:
             raise InputError(
-                f"not all of the {self.size} devices came within {_ARRIVAL_SECONDS:.0f} seconds; see that the "
+                f"not all of the {self.world_size} devices came within {_ARRIVAL_SECONDS:.0f} seconds; see that the "
                 "same command was started on every node, with as many processes as --devices says"
             )
         raise RuntimeError("a device was lost before it came")
 
     def _all_say(self, store: Store, word: str) -> bool:
-        said: bool = store.check([f"{word}/{rank}" for rank in range(self.size)])
+        said: bool = store.check([f"{word}/{rank}" for rank in range(self.world_size)])
         return said
 
 

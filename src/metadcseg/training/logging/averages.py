@@ -1,4 +1,4 @@
-"""Means of a method's scalars over an epoch, without waiting for the device at every step."""
+"""MetricAverages of a method's scalars over an epoch, without waiting for the device at every step."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metadcseg.tensors import Average
+from metadcseg.tensors import AllReduceMean
 
 
-class Means:
+class MetricAverages:
     """Sums of scalars on the device, read once per epoch (and now and then by the progress bar).
 
     Example:
-        >>> means = Means()
-        >>> means.add({"loss": torch.tensor(1.0)}, step=0)
-        >>> means.add({"loss": torch.tensor(3.0)}, step=1)
-        >>> means.read()
+        >>> averages = MetricAverages()
+        >>> averages.add({"loss": torch.tensor(1.0)}, step=0)
+        >>> averages.add({"loss": torch.tensor(3.0)}, step=1)
+        >>> averages.read()
         {'loss': 2.0}
     """
 
@@ -38,13 +38,15 @@ class Means:
             bad = torch.full_like(loss, -1.0) if self._bad is None else self._bad
             self._bad = torch.where((bad < 0) & ~torch.isfinite(loss), torch.full_like(bad, step), bad)
 
-    def read(self, average: Average = dict) -> dict[str, float]:
+    def read(self, all_reduce_mean: AllReduceMean = dict) -> dict[str, float]:
         """Return name -> mean over the steps that reported it.
 
         Args:
-            average: over the devices, where several share the batches.
+            all_reduce_mean: over the devices, where several share the batches.
         """
-        return {name: float(total) / self._counts[name] for name, total in average(self._sums).items()}
+        return {
+            name: float(total) / self._counts[name] for name, total in all_reduce_mean(self._sums).items()
+        }
 
     def latest(self, name: str) -> float | None:
         """Return the newest value of one scalar, None where it was never reported."""
@@ -65,17 +67,17 @@ class Means:
         self._counts = {name: int(count) for name, count in state["counts"].items()}
 
 
-def own_means(states: Sequence[Mapping[str, Any]], rank: int, size: int) -> Mapping[str, Any]:
+def own_averages(states: Sequence[Mapping[str, Any]], rank: int, size: int) -> Mapping[str, Any]:
     """Return what one device goes on from, of the sums that all devices had when they were saved.
 
     Args:
-        states: of :meth:`Means.state_dict`, in the order of the devices that were.
+        states: of :meth:`MetricAverages.state_dict`, in the order of the devices that were.
         rank: the device now.
         size: how many there are now; if they are as many as before, each goes on from its own.
 
     Example:
         >>> saved = [{"sums": {"loss": torch.tensor(value)}, "counts": {"loss": 1}} for value in (1.0, 3.0)]
-        >>> [float(own_means(saved, 1, size)["sums"]["loss"]) for size in (2, 4)]
+        >>> [float(own_averages(saved, 1, size)["sums"]["loss"]) for size in (2, 4)]
         [3.0, 2.0]
     """
     if len(states) == size:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metadcseg.colors import class_colour
+from metadcseg.colors import class_color
 from metadcseg.methods.base import StepReport
 from metadcseg.tensors import IGNORE, Batch
 
@@ -28,7 +28,7 @@ class Picture:
 
     Args:
         image: (C, H, W) float32.
-        label: (H, W) int64, the label given, in the same augmented frame.
+        label: (H, W) int64, the label given, in the same augmented grid.
         alpha: (H, W) trust in the label, or None where the method has no weights.
         beta: (H, W) trust in the pseudo-label, or None.
     """
@@ -39,7 +39,7 @@ class Picture:
     beta: Tensor | None = None
 
 
-class PictureBook:
+class SampleFigure:
     """Catches a few fixed training samples as they pass by.
 
     Args:
@@ -152,13 +152,13 @@ def _draw_row(figure: "Figure", row: Sequence["Axes"], picture: Picture, probabi
     for axis, values in zip(
         row[2:], (picture.alpha, picture.beta, picture.alpha + picture.beta), strict=True
     ):
-        shown_values = values.masked_fill(outside, torch.nan).numpy()  # zeros there would spread the colours
+        shown_values = values.masked_fill(outside, torch.nan).numpy()  # zeros there would spread the colors
         drawn = axis.imshow(shown_values, cmap="viridis", interpolation="nearest")
         figure.colorbar(drawn, ax=axis, shrink=0.8).ax.tick_params(labelsize=7)
 
 
 def _as_shown(image: Tensor) -> NDArray[np.float32]:
-    """Return (H, W) or (H, W, 3) from 0 to 1: three channels as colours, otherwise the first in grey."""
+    """Return (H, W) or (H, W, 3) from 0 to 1: three channels as colors, otherwise the first in gray."""
     kept = image if len(image) == 3 else image[:1]
     low, high = kept.amin(), kept.amax()
     scaled = (kept - low) / (high - low).clamp(min=1e-6)
@@ -169,6 +169,6 @@ def _as_shown(image: Tensor) -> NDArray[np.float32]:
 def _outline(axis: "Axes", labels: NDArray[np.int64], classes: int) -> None:
     for number in range(1, classes):
         mask = (labels == number) & (labels != IGNORE)
-        colour = tuple(value / 255 for value in class_colour(number))
+        color = tuple(value / 255 for value in class_color(number))
         if mask.any() and not mask.all():  # matplotlib warns about a level that no pixel crosses
-            axis.contour(mask, levels=[0.5], colors=[colour], linewidths=1.2)
+            axis.contour(mask, levels=[0.5], colors=[color], linewidths=1.2)

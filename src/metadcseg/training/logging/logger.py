@@ -12,7 +12,7 @@ from metadcseg.training.run.folder import RunFolder
 from metadcseg.training.run.state import Record
 
 
-class Journal:
+class Logger:
     """Writes ``metrics.jsonl`` and the TensorBoard files.
 
     Lines that an interrupted run wrote beyond its last checkpoint are dropped: those epochs are run again.
@@ -30,7 +30,7 @@ class Journal:
         write_bytes(folder.metrics, "".join(_line(record) for record in records).encode())
         self._curves = SummaryWriter(str(folder.tensorboard), purge_step=len(records))
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "Logger":
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from metadcseg.training.logging.averages import Means
+from metadcseg.training.logging.averages import MetricAverages
 
 _REFRESH_SECONDS = 0.5
 
@@ -53,13 +53,13 @@ class Reporter:
         """Show one line that stays."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def step(self, epoch: int, step: int, means: Means) -> None:
+    def step(self, epoch: int, step: int, averages: MetricAverages) -> None:
         """Show that a step is done; looks at the loss at most twice a second."""
         now = time.monotonic()
         if self._bar.disable or now - self._shown < _REFRESH_SECONDS:
             return
         self._shown = now
-        loss = means.latest("loss")
+        loss = averages.latest("loss")
         self._bar.update(
             self._task,
             completed=epoch * self._steps + step + 1,
@@ -71,7 +71,7 @@ class Reporter:
         """Show that an epoch is done.
 
         Args:
-            record: the epoch's line of the journal.
+            record: the epoch's line of the logger.
             best: the best validation score so far, in words.
         """
         done = (record["epoch"] + 1) * self._steps

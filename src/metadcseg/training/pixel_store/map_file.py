@@ -55,10 +55,10 @@ class MapLayout:
         name: what the numbers are, such as ``"alpha"``.
         run: identifies the run that the maps belong to.
         images: the number of images.
-        frame: (H, W) of every map.
+        grid: (H, W) of every map.
 
     Example:
-        >>> layout = MapLayout("alpha", "run", images=10, frame=(64, 64))
+        >>> layout = MapLayout("alpha", "run", images=10, grid=(64, 64))
         >>> layout.stride, layout.place(0, 1), layout.place(2, 3)
         (12288, 4096, 274432)
     """
@@ -66,12 +66,12 @@ class MapLayout:
     name: str
     run: str
     images: int
-    frame: tuple[int, ...]
+    grid: tuple[int, ...]
 
     @property
     def bytes_per_map(self) -> int:
         """The bytes of one map's numbers."""
-        return prod(self.frame) * _VALUE.itemsize
+        return prod(self.grid) * _VALUE.itemsize
 
     @property
     def stride(self) -> int:
@@ -109,7 +109,7 @@ class MapFile:
 
     Example:
         >>> import tempfile
-        >>> layout = MapLayout("alpha", "run", images=2, frame=(2, 2))
+        >>> layout = MapLayout("alpha", "run", images=2, grid=(2, 2))
         >>> folder = tempfile.TemporaryDirectory()
         >>> file = MapFile(Path(folder.name, "alpha.map"), layout, new=True)
         >>> checksum = file.write(1, 2, np.float32([[0.1, 0.25], [-0.5, 7e4]]))
@@ -199,8 +199,8 @@ class MapFile:
                 content = window[begin - start :]  # a copy: nothing may point into a window that is closed
         except (ValueError, OSError) as error:  # ValueError: it would reach beyond the end of the file
             raise InputError(f"{self.path} cannot be read at image {image} ({error}); {_WAY_OUT}") from error
-        frame = self.layout.frame
-        values = np.frombuffer(content, _VALUE, count=prod(frame)).reshape(frame)
+        grid = self.layout.grid
+        values = np.frombuffer(content, _VALUE, count=prod(grid)).reshape(grid)
         return values.astype(np.float32), _TRAILER.unpack_from(content, self.layout.bytes_per_map)
 
     def _write_at(self, place: int, content: bytes) -> None:

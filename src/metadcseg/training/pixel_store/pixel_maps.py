@@ -40,7 +40,7 @@ class FilePixelMaps:
     Example:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
-        >>> maps = FilePixelMaps(Path(folder.name, "a.map"), MapLayout("a", "run", 3, frame=(1, 2)))
+        >>> maps = FilePixelMaps(Path(folder.name, "a.map"), MapLayout("a", "run", 3, grid=(1, 2)))
         >>> maps.write([2], torch.tensor([[[0.25, -1.0]]]))
         >>> maps.read([0, 2]).tolist()
         [[[0.0, 0.0]], [[0.25, -1.0]]]
@@ -62,9 +62,9 @@ class FilePixelMaps:
         self._last = self._before = self._pending = self._slots.copy()  # what checkpoints refer to
 
     @property
-    def frame(self) -> tuple[int, ...]:
+    def grid(self) -> tuple[int, ...]:
         """(H, W) of every map."""
-        return self._layout.frame
+        return self._layout.grid
 
     def read(self, images: Sequence[int]) -> Tensor:
         """Return (K, H, W) float32 on the CPU; 0 for an image that was never written.
@@ -72,7 +72,7 @@ class FilePixelMaps:
         Raises:
             InputError: for an image that is none of the run's, or a file that was cut short.
         """
-        values = torch.zeros(len(images), *self.frame)
+        values = torch.zeros(len(images), *self.grid)
         for number, image in enumerate(images):
             self._check_own(image)
             if self._slots[image]:
@@ -89,7 +89,7 @@ class FilePixelMaps:
         Raises:
             InputError: for an image that is none of the run's, or where the disk is full.
         """
-        check_shape("the maps to keep", values, (len(images), *self.frame))
+        check_shape("the maps to keep", values, (len(images), *self.grid))
         for image, value in zip(images, values.detach().float().cpu().numpy(), strict=True):
             self._check_own(image)
             slot = self._free_slot(image)
@@ -177,7 +177,7 @@ class RunStorage:
     Args:
         folder: of the maps; made with the first map that is written.
         images: the number of training images.
-        frame: (H, W) of the training frame.
+        grid: (H, W) of the input grid.
         run: identifies the run: files that belong to another one are refused.
         rank: the number of this process among those that train together.
         world: the number of those processes.
@@ -185,10 +185,10 @@ class RunStorage:
     Example:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
-        >>> storage = RunStorage(Path(folder.name), images=2, frame=(1, 1))
+        >>> storage = RunStorage(Path(folder.name), images=2, grid=(1, 1))
         >>> storage.open("alpha").write([1], torch.full((1, 1, 1), 0.5))
         >>> state = storage.state_dict()
-        >>> resumed = RunStorage(Path(folder.name), images=2, frame=(1, 1))
+        >>> resumed = RunStorage(Path(folder.name), images=2, grid=(1, 1))
         >>> resumed.load_state_dict(state)
         >>> resumed.open("alpha").read([1]).item()
         0.5
@@ -199,20 +199,20 @@ class RunStorage:
         self,
         folder: Path,
         images: int,
-        frame: tuple[int, ...],
+        grid: tuple[int, ...],
         run: str = "",
         *,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self._folder, self._images, self._frame, self._run = folder, images, frame, run
+        self._folder, self._images, self._grid, self._run = folder, images, grid, run
         self._rank, self._world = rank, world
         self._maps: dict[str, FilePixelMaps] = {}
 
     def open(self, name: str) -> FilePixelMaps:
         """Return the maps of this name, always the same object; nothing is written before the first map."""
         if name not in self._maps:
-            layout = MapLayout(name, self._run, self._images, self._frame)
+            layout = MapLayout(name, self._run, self._images, self._grid)
             self._maps[name] = FilePixelMaps(
                 self._folder / f"{name}.map", layout, rank=self._rank, world=self._world
             )

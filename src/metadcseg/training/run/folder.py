@@ -83,8 +83,8 @@ class TrainedRun:
         network: with the weights that did best on validation, in evaluation mode.
         classes: names of the L classes, background first.
         channels: C of the images.
-        size: side of the training frame, in pixels.
-        depth: slices of the training frame of a network of volumes, None for one of images.
+        size: side of the input grid, in pixels.
+        depth: slices of the input grid of a network of volumes, None for one of images.
     """
 
     folder: RunFolder
@@ -97,7 +97,7 @@ class TrainedRun:
     depth: int | None = None
 
     def predict(self, images: Tensor) -> Tensor:
-        """Return (N, L, size, size) probabilities for (N, C, size, size) normalised images; of volumes likewise."""
+        """Return (N, L, size, size) probabilities for (N, C, size, size) normalized images; of volumes likewise."""
         patch = self.info["training"].get("patch")
         state = prediction_state(self.network)
         return predict_whole(self.method, state, images, None if patch is None else tuple(patch))

@@ -43,7 +43,7 @@ def describe(
         "method": method.name,
         "label": label,
         "options": asdict(method),  # type: ignore[call-overload]
-        "declaration": asdict(method.declaration),
+        "declaration": asdict(method.info),
         "seed": seed,
         "set": {
             "path": str(prepared.path.resolve()),

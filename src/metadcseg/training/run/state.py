@@ -9,12 +9,12 @@ from torch import nn
 from metadcseg.training.run.model_file import Weights, save_weights, weights_of
 
 Record = dict[str, Any]
-"""One line of the journal."""
+"""One line of the logger."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over the validation cases.
+    """MetricAverages over the validation cases.
 
     Args:
         dsc: mean over cases of the mean over foreground classes, 0 to 1.
@@ -28,14 +28,14 @@ class Scores:
 
 
 @dataclass
-class Position:
+class TrainerState:
     """How far a run is, beside network, updater and method.
 
     Args:
         epoch: the epoch now running, from 0.
         step: the next step of it.
         seconds: spent on the epoch now running.
-        records: the journal's lines so far.
+        records: the logger's lines so far.
         best: epoch, DSC and IoU of the best validation so far; None before the first.
         best_weights: the weights that reached it, so that file and checkpoint cannot disagree after a kill.
         gpu_peak_bytes: the most memory that any part of the run has reserved on its GPU; None without one.

@@ -92,7 +92,7 @@ def test_a_crop_moves_the_origin(tmp_path):
     nibabel.save(nibabel.Nifti1Image(image, affine(1)), tmp_path / "i.nii.gz")
     nibabel.save(nibabel.Nifti1Image((image > 0).astype(np.uint8), affine(1)), tmp_path / "l.nii.gz")
     raw = RawVolume("c", "train", "c", (tmp_path / "i.nii.gz",), tmp_path / "l.nii.gz")
-    scan = VolumeScan((raw,), source={}, slices=SliceOptions(crop="content", normalise="none"))
+    scan = VolumeScan((raw,), source={}, slices=SliceOptions(crop="content", normalize="none"))
     prepare_volumes(scan, tmp_path / "set", name="c", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
     placement = prepared.volumes[0].placement

@@ -13,7 +13,7 @@ from metadcseg.errors import InputError
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.tiff", "a.PNG"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_grey_images_keep_their_values_and_depth(tmp_path, name, dtype):
+def test_gray_images_keep_their_values_and_depth(tmp_path, name, dtype):
     array = picture(1, channels=1).astype(dtype) * np.asarray(dtype(200) if dtype == np.uint16 else 1, dtype)
     read = read_image(save(tmp_path / name, array))
     assert read.array.dtype == dtype
@@ -36,7 +36,7 @@ def test_32_bit_integers_become_what_a_set_can_hold(tmp_path, most, dtype):
     np.testing.assert_array_equal(read.array[:, :, 0], array)
 
 
-def test_colour_keeps_three_channels(tmp_path):
+def test_color_keeps_three_channels(tmp_path):
     array = picture(2)
     np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", array)).array, array)
     jpeg = save(tmp_path / "a.jpg", np.full((20, 24, 3), 90, np.uint8))
@@ -49,13 +49,13 @@ def test_transparency_is_dropped_and_said(tmp_path):
     read = read_image(save(tmp_path / "a.png", rgba))
     np.testing.assert_array_equal(read.array, rgba[:, :, :3])
     assert "transparency is dropped" in read.notes[0]
-    grey = Image.fromarray(picture(4, channels=1)).convert("LA")
-    grey.save(tmp_path / "b.png")
+    gray = Image.fromarray(picture(4, channels=1)).convert("LA")
+    gray.save(tmp_path / "b.png")
     assert read_image(tmp_path / "b.png").array.shape == (20, 24, 1)
     assert not read_image(save(tmp_path / "c.png", picture(3))).notes
 
 
-def test_other_modes_become_grey_or_rgb(tmp_path):
+def test_other_modes_become_gray_or_rgb(tmp_path):
     source = Image.fromarray(picture(5))
     source.convert("CMYK").save(tmp_path / "cmyk.jpg")
     source.convert("P").save(tmp_path / "palette.png")
@@ -77,7 +77,7 @@ def test_exif_orientation_turns_image_and_mask_alike(tmp_path):
     assert image.shape == (30, 20)
 
 
-def test_16_bit_colour_is_reduced_and_said(tmp_path):
+def test_16_bit_color_is_reduced_and_said(tmp_path):
     rows = b"".join(b"\0" + struct.pack(">6H", *range(0, 60000, 10000)) for _ in range(2))
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)),
@@ -201,30 +201,30 @@ def test_masks_are_read_as_stored(tmp_path, value, dtype):
     assert read.array.dtype.kind in "iu"
 
 
-def test_colour_masks_are_refused_unless_channels_agree(tmp_path):
-    grey = np.repeat(disc()[:, :, None], 3, axis=2)
-    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", grey)).array, disc())
-    alpha = np.concatenate([grey, np.full((20, 24, 1), 255, np.uint8)], axis=2)
+def test_color_masks_are_refused_unless_channels_agree(tmp_path):
+    gray = np.repeat(disc()[:, :, None], 3, axis=2)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", gray)).array, disc())
+    alpha = np.concatenate([gray, np.full((20, 24, 1), 255, np.uint8)], axis=2)
     np.testing.assert_array_equal(read_mask(save(tmp_path / "b.png", alpha)).array, disc())
-    jpeg = read_mask(save(tmp_path / "c.jpg", grey)).array
+    jpeg = read_mask(save(tmp_path / "c.jpg", gray)).array
     assert jpeg.shape == (20, 24)
-    grey[5, 5] = (255, 0, 0)
-    with pytest.raises(InputError, match="is in colour"):
-        read_mask(save(tmp_path / "d.png", grey))
+    gray[5, 5] = (255, 0, 0)
+    with pytest.raises(InputError, match="is in color"):
+        read_mask(save(tmp_path / "d.png", gray))
 
 
 def test_palette_masks(tmp_path):
     labels = disc(value=2)
     image = Image.fromarray(labels)
     image.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0])
-    image.save(tmp_path / "colour.png")
-    read = read_mask(tmp_path / "colour.png")
+    image.save(tmp_path / "color.png")
+    read = read_mask(tmp_path / "color.png")
     np.testing.assert_array_equal(read.array, labels)
     assert "indices are taken as labels" in read.notes[0]
     swapped = Image.fromarray((disc() == 0).astype(np.uint8))
     swapped.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white
-    swapped.save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "grey.png").array, disc())
+    swapped.save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "gray.png").array, disc())
 
 
 def test_one_bit_masks_are_black_and_white(tmp_path):
@@ -248,10 +248,10 @@ def test_image_files_are_found_by_suffix(tmp_path):
         image_files(tmp_path / "missing")
 
 
-def test_with_channels_repeats_grey_only():
-    grey = picture(9, channels=1)[:, :, None]
-    tripled = with_channels(grey, 3)
-    assert all((tripled[:, :, [channel]] == grey).all() for channel in range(3))
-    assert with_channels(grey, 1) is grey
-    colour = picture(9)
-    assert with_channels(colour, 3) is colour
+def test_with_channels_repeats_gray_only():
+    gray = picture(9, channels=1)[:, :, None]
+    tripled = with_channels(gray, 3)
+    assert all((tripled[:, :, [channel]] == gray).all() for channel in range(3))
+    assert with_channels(gray, 1) is gray
+    color = picture(9)
+    assert with_channels(color, 3) is color

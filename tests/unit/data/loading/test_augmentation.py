@@ -73,7 +73,7 @@ def test_zooms_stay_below_half_of_a_small_frame(size):
     assert (size / scale < 1.5 * size).all()
 
 
-def test_every_warp_is_about_the_centre():
+def test_every_warp_is_about_the_center():
     assert (_draws(AugmentOptions())[:, :, 2] == 0).all()
 
 
@@ -85,7 +85,7 @@ def test_turning_one_option_off_leaves_the_others_as_they_were():
 
 
 def test_a_rotation_turns_the_picture_by_its_angle():
-    """A point right of the centre must end on the circle through it, turned by the drawn angle."""
+    """A point right of the center must end on the circle through it, turned by the drawn angle."""
     size = 65
     image = torch.zeros(1, 1, size, size)
     image[0, 0, 32, 52] = 1

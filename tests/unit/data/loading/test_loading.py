@@ -6,9 +6,14 @@ import torch
 
 from metadcseg.data import PreparedSet, SetWriter
 from metadcseg.data.loading.augmentation import AugmentOptions
-from metadcseg.data.loading.batches import Share, epoch_batches
-from metadcseg.data.loading.dataset import TrainingView, generator_for
-from metadcseg.data.loading.input_grid import edges_to_frame, label_to_frame, normalise, to_frame
+from metadcseg.data.loading.batches import Shard, epoch_batches
+from metadcseg.data.loading.dataset import SegmentationDataset, generator_for
+from metadcseg.data.loading.input_grid import (
+    normalize,
+    resize_edges_to_input,
+    resize_label_to_input,
+    resize_to_input,
+)
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE, Batch
 
@@ -56,15 +61,15 @@ def _same(one: Batch, other: Batch) -> bool:
 
 
 def _view(prepared, role="train", augment=_MOVED, seed=5, **options):
-    return TrainingView(prepared, role, SIZE, augment=augment, seed=seed, **options)
+    return SegmentationDataset(prepared, role, SIZE, augment=augment, seed=seed, **options)
 
 
-def test_normalise_gives_zero_mean_and_unit_variance_per_channel():
+def test_normalize_gives_zero_mean_and_unit_variance_per_channel():
     rng = np.random.default_rng(1)
     image = (rng.random((20, 30, 3)) * (1, 50, 2000) + (0, 7, 60_000)).astype(np.float32)
     for given in (image, image.astype(np.uint16)[:, :, 1:]):
-        values = normalise(given).astype(np.float64)
-        assert normalise(given).dtype == np.float32
+        values = normalize(given).astype(np.float64)
+        assert normalize(given).dtype == np.float32
         assert np.abs(values.mean(axis=(0, 1))).max() < 1e-5
         assert np.abs(values.std(axis=(0, 1)) - 1).max() < 1e-5
 
@@ -73,44 +78,44 @@ def test_normalise_gives_zero_mean_and_unit_variance_per_channel():
 def test_a_constant_channel_becomes_zero(value):
     image = np.full((7, 9, 2), value, np.float32)
     image[3, 3, 1] = 7
-    values = normalise(image)
+    values = normalize(image)
     assert (values[:, :, 0] == 0).all()
     assert np.isfinite(values).all()
     assert values[:, :, 1].std() > 0.5
 
 
-def test_normalise_leaves_its_input_alone():
+def test_normalize_leaves_its_input_alone():
     image = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
-    normalise(image)
+    normalize(image)
     assert image.flatten().tolist() == list(range(24))
 
 
 def test_to_frame_averages_when_it_shrinks():
     checkers = (np.indices((64, 64)).sum(axis=0) % 2).astype(np.uint8)[..., None]
-    frame = to_frame(checkers, 16)
-    assert frame.shape == (1, 16, 16)
-    assert frame.dtype == torch.float32
-    assert frame.abs().max() < 0.1  # without antialiasing single pixels of -1 or 1 would remain
+    grid = resize_to_input(checkers, 16)
+    assert grid.shape == (1, 16, 16)
+    assert grid.dtype == torch.float32
+    assert grid.abs().max() < 0.1  # without antialiasing single pixels of -1 or 1 would remain
 
 
 def test_to_frame_stretches_an_image_that_is_not_square():
     image = np.zeros((8, 32, 1), np.uint8)
     image[:, 16:] = 100
-    frame = to_frame(image, 16)[0]
-    assert (frame[:, :7] < -0.9).all()
-    assert (frame[:, 9:] > 0.9).all()
+    grid = resize_to_input(image, 16)[0]
+    assert (grid[:, :7] < -0.9).all()
+    assert (grid[:, 9:] > 0.9).all()
 
 
 def test_label_to_frame_is_nearest_and_lies_where_the_image_lies():
     label = np.zeros((6, 9), np.uint8)
     label[1:4, 2:7] = 1
     label[5, 8] = IGNORE
-    assert label_to_frame(label, 6).dtype == torch.int64
-    assert set(label_to_frame(label, 24).unique().tolist()) == {0, 1, IGNORE}
-    large = label_to_frame(label, 36).numpy()
+    assert resize_label_to_input(label, 6).dtype == torch.int64
+    assert set(resize_label_to_input(label, 24).unique().tolist()) == {0, 1, IGNORE}
+    large = resize_label_to_input(label, 36).numpy()
     assert np.array_equal(large, np.kron(label, np.ones((6, 4), np.int64)))
     label.flags.writeable = False
-    assert np.array_equal(label_to_frame(np.ascontiguousarray(label[:, :6]), 6), label[:, :6])
+    assert np.array_equal(resize_label_to_input(np.ascontiguousarray(label[:, :6]), 6), label[:, :6])
 
 
 def test_generators_depend_on_the_whole_key_and_nothing_else():
@@ -156,8 +161,8 @@ def test_without_augmentation_a_sample_is_the_frame_itself(prepared):
     view = _view(prepared, augment=None)
     case = prepared.select("train")[3]
     sample = view.sample(3, 0)
-    assert torch.equal(sample.image, to_frame(prepared.image(case), SIZE))
-    assert torch.equal(sample.label, label_to_frame(prepared.label(case), SIZE))
+    assert torch.equal(sample.image, resize_to_input(prepared.image(case), SIZE))
+    assert torch.equal(sample.label, resize_label_to_input(prepared.label(case), SIZE))
     assert torch.equal(sample.warp, torch.eye(2, 3))
     sample.image.zero_()
     assert view.sample(3, 0).image.abs().max() > 0  # a user's own change does not reach the next epoch
@@ -166,11 +171,11 @@ def test_without_augmentation_a_sample_is_the_frame_itself(prepared):
 def test_frames_kept_in_memory_change_nothing(prepared, monkeypatch):
     kept, none = _view(prepared), _view(prepared)
     first = [batch for epoch in range(2) for batch in epoch_batches(kept, epoch=epoch, batch=3)]
-    monkeypatch.setattr("metadcseg.data.loading.input_grid.FRAME_MEMORY", 0)
+    monkeypatch.setattr("metadcseg.data.loading.input_grid.INPUT_CACHE_BYTES", 0)
     second = [batch for epoch in range(2) for batch in epoch_batches(none, epoch=epoch, batch=3)]
     assert all(_same(one, other) for one, other in zip(first, second, strict=True))
-    assert len(kept._frames) == 7
-    assert not none._frames
+    assert len(kept._grids) == 7
+    assert not none._grids
 
 
 def test_one_pass_shows_every_case_once_and_keeps_the_rest(prepared):
@@ -236,18 +241,18 @@ def test_true_labels_that_are_missing_are_named_at_once(tmp_path):
         image, label = np.ones((4, 4, 1), np.uint8), np.eye(4, dtype=np.uint8)
         writer.add(id="poor", role="train", group="", image=image, label=label)
     with pytest.raises(InputError, match="such as 'poor'; use labels='given'"):
-        TrainingView(PreparedSet.open(tmp_path / "set"), "train", 8, labels="truth")
+        SegmentationDataset(PreparedSet.open(tmp_path / "set"), "train", 8, labels="truth")
 
 
 def test_wrong_arguments_are_said_in_a_sentence(prepared):
     with pytest.raises(InputError, match="has no val cases"):
-        TrainingView(prepared, "val", SIZE)
+        SegmentationDataset(prepared, "val", SIZE)
     with pytest.raises(InputError, match="did you mean 'gold'"):
-        TrainingView(prepared, "golden", SIZE)
+        SegmentationDataset(prepared, "golden", SIZE)
     with pytest.raises(InputError, match="did you mean 'truth'"):
-        TrainingView(prepared, "train", SIZE, labels="thruth")
+        SegmentationDataset(prepared, "train", SIZE, labels="thruth")
     with pytest.raises(InputError, match="size must be at least 2"):
-        TrainingView(prepared, "train", 0)
+        SegmentationDataset(prepared, "train", 0)
     for options in ({"batch": 0}, {"batch": 1, "start": -1}, {"batch": 1, "steps": -1}):
         with pytest.raises(InputError, match="batch must be at least 1"):
             epoch_batches(_view(prepared), epoch=0, **options)
@@ -262,7 +267,7 @@ def test_a_damaged_case_is_named_by_the_batch_that_needs_it(tmp_path):
             writer.add(id=f"case {number}", role="train", group="", image=image, label=label)
     file = tmp_path / "set/arrays/image-00000/c.2.0.0.0"
     file.write_bytes(file.read_bytes()[:-1] + b"\x00\x00")
-    view = TrainingView(PreparedSet.open(tmp_path / "set"), "train", 8)
+    view = SegmentationDataset(PreparedSet.open(tmp_path / "set"), "train", 8)
     position = view.order(0).index(2)
     batches = epoch_batches(view, epoch=0, batch=1)
     for _ in range(position):
@@ -285,10 +290,10 @@ def test_an_epoch_that_is_left_early_leaves_no_thread(prepared):
 def test_no_edge_is_lost_on_the_way_to_the_frame(size):
     edges = np.zeros((40, 40), np.uint8)
     edges[17] = np.arange(40) + 1
-    frame = edges_to_frame(edges, size)
-    assert (frame.shape, frame.dtype) == ((size, size), torch.uint8)
-    assert (frame > 0).sum(dim=0).tolist() == [1] * size  # one closed line, and the strongest of each stretch
-    assert frame.max(dim=0).values.tolist() == [-(-40 * (column + 1) // size) for column in range(size)]
+    grid = resize_edges_to_input(edges, size)
+    assert (grid.shape, grid.dtype) == ((size, size), torch.uint8)
+    assert (grid > 0).sum(dim=0).tolist() == [1] * size  # one closed line, and the strongest of each stretch
+    assert grid.max(dim=0).values.tolist() == [-(-40 * (column + 1) // size) for column in range(size)]
 
 
 def test_edges_come_with_the_batch_as_probabilities(with_edges):
@@ -322,7 +327,7 @@ def test_edges_travel_through_the_warp_of_the_label(with_edges):
 
 def test_kept_frames_with_edges_change_no_bit(with_edges, monkeypatch):
     kept = [batch for epoch in range(2) for batch in epoch_batches(_view(with_edges), epoch=epoch, batch=1)]
-    monkeypatch.setattr("metadcseg.data.loading.input_grid.FRAME_MEMORY", 0)
+    monkeypatch.setattr("metadcseg.data.loading.input_grid.INPUT_CACHE_BYTES", 0)
     read = [batch for epoch in range(2) for batch in epoch_batches(_view(with_edges), epoch=epoch, batch=1)]
     assert all(torch.equal(one.edges, other.edges) for one, other in zip(kept, read, strict=True))
 
@@ -342,16 +347,16 @@ def test_every_lane_is_shuffled_by_itself_and_gives_one_image_to_each_batch(prep
 @pytest.mark.parametrize("devices", [2, 4])
 def test_the_parts_of_devices_make_the_same_batches_as_one_device(prepared, devices, steps):
     whole = list(epoch_batches(_view(prepared), epoch=1, batch=4, steps=steps))
-    shares = [Share(number, devices) for number in range(devices)]
-    parts = [list(epoch_batches(_view(prepared), epoch=1, batch=4, steps=steps, share=s)) for s in shares]
+    shares = [Shard(number, devices) for number in range(devices)]
+    parts = [list(epoch_batches(_view(prepared), epoch=1, batch=4, steps=steps, shard=s)) for s in shares]
     for batch, *pieces in zip(whole, *parts, strict=True):
         together = {}
         for piece in pieces:
-            assert piece.joint.images == len(batch.images) / devices
-            assert piece.joint.pixels == (piece.labels != IGNORE).sum()
+            assert piece.shard_of.images == len(batch.images) / devices
+            assert piece.shard_of.pixels == (piece.labels != IGNORE).sum()
             rows = zip(piece.indices.tolist(), piece.images, piece.labels, strict=True)
             together |= {i: (image, label) for i, image, label in rows if (label != IGNORE).any()}
-        assert sum(piece.joint.pixels for piece in pieces) == (batch.labels != IGNORE).sum()
+        assert sum(piece.shard_of.pixels for piece in pieces) == (batch.labels != IGNORE).sum()
         for index, image, label in zip(batch.indices.tolist(), batch.images, batch.labels, strict=True):
             assert (
                 torch.equal(together[index][0], image) or steps is not None
@@ -360,20 +365,20 @@ def test_the_parts_of_devices_make_the_same_batches_as_one_device(prepared, devi
         assert together.keys() == set(batch.indices.tolist())
 
 
-def test_an_image_belongs_to_one_device_and_one_without_any_shows_its_own_unlabelled(prepared):
+def test_an_image_belongs_to_one_device_and_one_without_any_shows_its_own_unlabeled(prepared):
     for number in range(4):
-        batches = list(epoch_batches(_view(prepared), epoch=2, batch=4, share=Share(number, 4)))
+        batches = list(epoch_batches(_view(prepared), epoch=2, batch=4, shard=Shard(number, 4)))
         assert len(batches) == 2
         assert all((batch.indices % 4 == number).all() for batch in batches)
     assert (batches[1].labels == IGNORE).all()  # seven images: the fourth device has none of the last three
     assert batches[1].indices.tolist() == [3]
-    assert (batches[1].joint.images, batches[1].joint.pixels) == (3 / 4, 0)
+    assert (batches[1].shard_of.images, batches[1].shard_of.pixels) == (3 / 4, 0)
 
 
 def test_shares_that_cannot_be_are_refused(prepared):
     with pytest.raises(InputError, match="cannot be shared by 3 devices"):
-        epoch_batches(_view(prepared), epoch=0, batch=4, share=Share(0, 3))
+        epoch_batches(_view(prepared), epoch=0, batch=4, shard=Shard(0, 3))
     with pytest.raises(InputError, match="not exceed the cases"):
-        epoch_batches(_view(prepared), epoch=0, batch=8, share=Share(0, 8))
+        epoch_batches(_view(prepared), epoch=0, batch=8, shard=Shard(0, 8))
     with pytest.raises(InputError, match="a number from 0 to 1, got 2"):
-        Share(2, 2)
+        Shard(2, 2)

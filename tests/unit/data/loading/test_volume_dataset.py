@@ -1,4 +1,4 @@
-"""Patches of volumes: parts of the frame, the same at every call, and weights that find back."""
+"""Patches of volumes: parts of the grid, the same at every call, and weights that find back."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,12 @@ from nibabel import Nifti1Image, save
 
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
-from metadcseg.data.loading.volume_dataset import VolumeView
-from metadcseg.data.loading.volume_grid import frame_to_stack, label_stack_to_frame, stack_to_frame
+from metadcseg.data.loading.volume_dataset import VolumeDataset
+from metadcseg.data.loading.volume_grid import (
+    input_to_stack,
+    resize_label_stack_to_input,
+    resize_stack_to_input,
+)
 from metadcseg.data.prepare.volumes import prepare_volumes
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.sources.case import RawVolume, VolumeScan
@@ -41,10 +45,10 @@ def prepared(tmp_path_factory):
 
 
 def whole(prepared, row):
-    """Image and label of a volume in the frame, as it is."""
+    """Image and label of a volume in the grid, as it is."""
     cases = prepared.slices_of(prepared.volumes[row])
-    image = stack_to_frame([prepared.image(case) for case in cases], *FRAME[:2])
-    return image, label_stack_to_frame([prepared.label(case) for case in cases], *FRAME[:2])
+    image = resize_stack_to_input([prepared.image(case) for case in cases], *FRAME[:2])
+    return image, resize_label_stack_to_input([prepared.label(case) for case in cases], *FRAME[:2])
 
 
 def test_a_frame_of_the_volumes_own_size_changes_nothing(prepared):
@@ -53,7 +57,7 @@ def test_a_frame_of_the_volumes_own_size_changes_nothing(prepared):
     stored = np.stack([prepared.image(case) for case in cases]).astype(np.float32)
     np.testing.assert_array_equal(image.numpy()[0], stored[..., 0])
     np.testing.assert_array_equal(label.numpy(), np.stack([prepared.label(case) for case in cases]))
-    sample = VolumeView(prepared, "train", FRAME).sample(0, epoch=0)
+    sample = VolumeDataset(prepared, "train", FRAME).sample(0, epoch=0)
     assert torch.equal(sample.image, image)
     assert torch.equal(sample.label, label.long())
     assert torch.equal(sample.warp, torch.eye(3, 4))
@@ -61,16 +65,16 @@ def test_a_frame_of_the_volumes_own_size_changes_nothing(prepared):
 
 def test_frames_and_stacks_of_other_sizes():
     ramp = np.linspace(0, 1, 16, dtype=np.float32)[:, None, None, None] * np.ones((16, 8, 8, 2), np.float32)
-    frame = stack_to_frame(ramp, depth=8, size=4)
-    assert frame.shape == (2, 8, 4, 4)
-    assert (frame[:, 1:] > frame[:, :-1]).all()
-    back = frame_to_stack(frame, 16)
+    grid = resize_stack_to_input(ramp, depth=8, size=4)
+    assert grid.shape == (2, 8, 4, 4)
+    assert (grid[:, 1:] > grid[:, :-1]).all()
+    back = input_to_stack(grid, 16)
     assert back.shape == (16, 2, 4, 4)
     torch.testing.assert_close(back[2:-2, 0, 0, 0], torch.from_numpy(ramp[2:-2, 0, 0, 0]), atol=0.01, rtol=0)
 
 
 def test_a_patch_is_a_part_of_the_frame_and_its_warp_says_which(prepared):
-    view = VolumeView(prepared, "train", FRAME, PATCH)
+    view = VolumeDataset(prepared, "train", FRAME, PATCH)
     corners = set()
     for epoch in range(30):
         sample = view.sample(1, epoch)
@@ -89,14 +93,15 @@ def test_a_patch_is_a_part_of_the_frame_and_its_warp_says_which(prepared):
 
 
 def test_half_of_the_patches_hold_the_foreground(prepared):
-    view = VolumeView(prepared, "train", FRAME, (2, 2, 2), augment=AugmentOptions(rotation=0, zoom=(0, 0)))
+    view = VolumeDataset(prepared, "train", FRAME, (2, 2, 2), augment=AugmentOptions(rotation=0, zoom=(0, 0)))
     shown = [bool((view.sample(0, epoch).label == 1).any()) for epoch in range(200)]
     assert 0.4 < np.mean(shown) < 0.6  # one voxel of 1152: by chance next to never
 
 
 def test_the_same_arguments_give_the_same_bits(prepared):
     made = [
-        VolumeView(prepared, "train", FRAME, PATCH, augment=AugmentOptions(zoom=(1, 2)), seed=3) for _ in "ab"
+        VolumeDataset(prepared, "train", FRAME, PATCH, augment=AugmentOptions(zoom=(1, 2)), seed=3)
+        for _ in "ab"
     ]
     for epoch in range(3):
         one, other = (view.sample(0, epoch) for view in made)
@@ -109,11 +114,11 @@ def test_the_same_arguments_give_the_same_bits(prepared):
 
 
 def test_what_does_not_fit_is_refused(prepared, tmp_path):
-    with pytest.raises(InputError, match=r"training\.patch 4 x 8 x 6 must lie in the frame of 2 x 12 x 12"):
-        VolumeView(prepared, "train", (2, 12, 12), PATCH)
+    with pytest.raises(InputError, match=r"training\.patch 4 x 8 x 6 must lie in the grid of 2 x 12 x 12"):
+        VolumeDataset(prepared, "train", (2, 12, 12), PATCH)
     with pytest.raises(InputError, match="no val volumes"):
-        VolumeView(prepared, "val", FRAME)
+        VolumeDataset(prepared, "val", FRAME)
     with pytest.raises(InputError, match="needs a reference mask"):
-        VolumeView(prepared, "train", FRAME, labels="truth")
+        VolumeDataset(prepared, "train", FRAME, labels="truth")
     with pytest.raises(InputError, match=r"lacks slices of volume '0'.*--empty keep"):
-        VolumeView(prepare(tmp_path, empty="drop"), "train", FRAME)
+        VolumeDataset(prepare(tmp_path, empty="drop"), "train", FRAME)

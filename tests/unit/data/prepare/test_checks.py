@@ -89,13 +89,13 @@ def test_constant_images(folder):
     assert codes(report) == CLEAN | {"warning": {"image-constant"}}
 
 
-def test_grey_levels_are_a_note(folder):
+def test_gray_levels_are_a_note(folder):
     for number in (8, 9):
         (folder / "masks" / f"case0{number}.png").unlink()
         save(folder / "masks" / f"case0{number}.jpg", disc(), quality=60)
     report = check_folder(folder)
-    assert codes(report) == CLEAN | {"note": {"mask-grey-levels"}}
-    assert report.findings[0].sentence.startswith("2 masks with grey levels")
+    assert codes(report) == CLEAN | {"note": {"mask-gray-levels"}}
+    assert report.findings[0].sentence.startswith("2 masks with gray levels")
     assert "thresholded at 127" in report.findings[0].sentence
 
 
@@ -145,11 +145,11 @@ def test_duplicates_by_content_across_roles_and_within(folder):
     assert codes(check_folder(folder)) == CLEAN | {"warning": {"duplicate"}}
 
 
-def test_grey_saved_in_colour_is_a_duplicate(folder):
+def test_gray_saved_in_color_is_a_duplicate(folder):
     write_splits(folder)
-    grey = picture(80, channels=1)
-    save(folder / "images" / "case07.png", grey)
-    save(folder / "images" / "case11.png", np.repeat(grey[:, :, None], 3, axis=2))
+    gray = picture(80, channels=1)
+    save(folder / "images" / "case07.png", gray)
+    save(folder / "images" / "case11.png", np.repeat(gray[:, :, None], 3, axis=2))
     assert codes(check_folder(folder))["error"] == {"duplicate-across-roles"}
 
 
@@ -264,5 +264,5 @@ def test_check_path_tells_sets_from_folders(tmp_path, folder):
 def test_a_dozen_real_images_of_mixed_sizes_and_formats(tmp_path):
     mixed_folder(tmp_path)
     report = check_folder(tmp_path)
-    assert codes(report) == CLEAN | {"note": {"mask-grey-levels"}}
+    assert codes(report) == CLEAN | {"note": {"mask-gray-levels"}}
     assert report.cases == {"train": 5, "gold": 5, "val": 1, "test": 1}

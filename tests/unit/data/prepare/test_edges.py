@@ -69,10 +69,10 @@ def test_eight_bits_are_shown_as_they_are():
     torch.testing.assert_close(shown(image), torch.from_numpy(image).permute(2, 0, 1) / 255)
 
 
-def test_one_channel_is_grey_and_of_other_numbers_the_mean_is():
-    grey = shown(picture(channels=1))
-    assert torch.allclose(grey[0], grey[1], atol=1e-6)
-    assert torch.allclose(grey[0], grey[2], atol=1e-6)
+def test_one_channel_is_gray_and_of_other_numbers_the_mean_is():
+    gray = shown(picture(channels=1))
+    assert torch.allclose(gray[0], gray[1], atol=1e-6)
+    assert torch.allclose(gray[0], gray[2], atol=1e-6)
     four = picture(channels=4)
     torch.testing.assert_close(shown(four)[1], torch.from_numpy(four).float().mean(dim=2) / 255)
 

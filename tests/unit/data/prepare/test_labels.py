@@ -106,10 +106,10 @@ def test_no_foreground_anywhere_is_an_error():
 def test_jpeg_masks_are_thresholded_and_said(tmp_path, quality):
     mask = disc(40, 44)
     read = read_mask(save(tmp_path / "a.jpg", mask, quality=quality))
-    assert len(np.unique(read.array)) > 4, "the test needs grey levels"
+    assert len(np.unique(read.array)) > 4, "the test needs gray levels"
     found = mask_facts("a.jpg", read)
     scheme, findings = settle([found])
-    assert [(finding.severity, finding.code) for finding in findings] == [("note", "mask-grey-levels")]
+    assert [(finding.severity, finding.code) for finding in findings] == [("note", "mask-gray-levels")]
     np.testing.assert_array_equal(scheme.apply(read.array, found), read.array > 127)
     assert np.mean((read.array > 127) != (mask > 127)) < 0.01
 
@@ -121,7 +121,7 @@ def test_soft_edges_of_resampling_are_thresholded_too():
     assert not mask_facts("a.png", Picture(disc())).soft
 
 
-def test_grey_regions_are_classes_not_edges(tmp_path):
+def test_gray_regions_are_classes_not_edges(tmp_path):
     cup = disc(60, 60, value=128)
     cup[25:35, 25:35] = 255
     assert not mask_facts("a.png", Picture(cup)).soft
@@ -141,7 +141,7 @@ def test_a_photograph_is_no_mask():
     assert settle([mask_facts("a.png", Picture(ramp))])[1][0].code == "mask-not-labels"
 
 
-def test_a_remap_may_speak_of_grey_levels():
+def test_a_remap_may_speak_of_gray_levels():
     soft = np.array(Image.fromarray(disc(40, 44)).resize((20, 22), Image.Resampling.BILINEAR))
     picture = Picture(soft)
     found = mask_facts("a.png", picture)

@@ -50,7 +50,7 @@ def test_the_same_folder_gives_the_same_set(tmp_path):
     assert len(prints) == 2
 
 
-def test_grey_and_colour_depth_and_size_may_mix(tmp_path):
+def test_gray_and_color_depth_and_size_may_mix(tmp_path):
     folder = make_folder(tmp_path / "mine", gold=5)
     deep = picture(60, 30, 17, channels=1).astype(np.uint16) * 200
     save(folder / "images" / "case05.png", deep)
@@ -63,7 +63,7 @@ def test_grey_and_colour_depth_and_size_may_mix(tmp_path):
     assert (image == deep[:, :, None]).all()
 
 
-def test_a_grey_folder_has_one_channel(tmp_path):
+def test_a_gray_folder_has_one_channel(tmp_path):
     folder = make_folder(tmp_path / "mine", gold=5)
     for number in range(12):
         save(folder / "images" / f"case{number:02d}.png", picture(number, channels=1))
@@ -184,7 +184,7 @@ def test_kvasir_masks_are_thresholded_truth_everywhere(tmp_path):
         save(tmp_path / "k" / "images" / f"cju{number:02d}.jpg", picture(number))
         save(tmp_path / "k" / "masks" / f"cju{number:02d}.jpg", disc(), quality=70)
     report = prepare_kvasir(tmp_path / "k", tmp_path / "set", gold=5)
-    assert codes(report) == {"error": set(), "warning": set(), "note": {"mask-grey-levels"}}
+    assert codes(report) == {"error": set(), "warning": set(), "note": {"mask-gray-levels"}}
     prepared = PreparedSet.open(tmp_path / "set")
     assert prepared.classes == ("background", "polyp")
     assert prepared.source["licence"]

@@ -155,20 +155,20 @@ def test_truth_and_trust_are_kept_and_corruption_leaves_them(reader, tmp_path):
     scan = _scan(reader, tmp_path)
     reader.arrays["t"] = np.roll(reader.arrays["l0"], 1, axis=0)
     first = RawVolume(
-        "v0", "train", "p0", (tmp_path / "i0",), tmp_path / "l0", truth=tmp_path / "t", trust=0.6
+        "v0", "train", "p0", (tmp_path / "i0",), tmp_path / "l0", truth=tmp_path / "t", label_confidence=0.6
     )
     prepare_volumes(VolumeScan((first, *scan.volumes[1:])), tmp_path / "set", name="set", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
     case = prepared.slices_of(prepared.volumes[0])[2]
     assert np.array_equal(prepared.label(case), reader.arrays["l0"][:, :, 2])
     assert np.array_equal(prepared.truth(case), reader.arrays["t"][:, :, 2])
-    assert np.unique(prepared.trust(case)).tolist() == [153]
+    assert np.unique(prepared.label_confidence(case)).tolist() == [153]
     corrupt_set(prepared, tmp_path / "noisy", 0.2, 0)
     noisy = PreparedSet.open(tmp_path / "noisy")
     assert noisy.volumes == tuple(replace(volume, verified=True) for volume in prepared.volumes)
     assert noisy.preprocessing == prepared.preprocessing
     assert np.array_equal(noisy.reference(noisy.volumes[0]), reader.arrays["t"])
-    assert np.array_equal(noisy.trust(noisy.cases[case.row]), prepared.trust(case))
+    assert np.array_equal(noisy.label_confidence(noisy.cases[case.row]), prepared.label_confidence(case))
 
 
 def test_a_full_disk_is_found_before_the_work(reader, tmp_path, monkeypatch):
@@ -187,7 +187,7 @@ def test_a_check_of_a_set_looks_at_volumes_as_a_whole(reader, tmp_path):
     scan = _scan(reader, tmp_path, roles=("train", "gold", "val", "test", "test"))
     for number in range(5):
         reader.arrays[f"i{number}"][:, :, 0] = 0  # a slice without content, alike in all, is no duplicate
-    options = SliceOptions(normalise="none")
+    options = SliceOptions(normalize="none")
     prepare_volumes(scan, tmp_path / "set", name="set", slices=options, edges="none")
     report = check_set(tmp_path / "set")
     assert {finding.code for finding in report.findings} == {"gold-tiny"}

@@ -9,11 +9,11 @@ from tests.unit.data.folders import codes, make_folder, save, write
 
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
-from metadcseg.data.loading.dataset import TrainingView
-from metadcseg.data.loading.volume_dataset import VolumeView
+from metadcseg.data.loading.dataset import SegmentationDataset
+from metadcseg.data.loading.volume_dataset import VolumeDataset
 from metadcseg.data.prepare.checks import check_folder
 from metadcseg.data.prepare.images import prepare_folder
-from metadcseg.data.prepare.volume_cases import load_image_volume, load_trust
+from metadcseg.data.prepare.volume_cases import load_image_volume, load_label_confidence
 from metadcseg.data.prepare.volumes import prepare_volumes
 from metadcseg.data.sources.case import RawVolume
 from metadcseg.data.sources.volume_folder import scan_volume_folder
@@ -25,9 +25,9 @@ SIZE = 24
 
 def halves(height=20, width=24, dtype=np.uint8):
     """Return trust of 0 on the left, full on the right."""
-    trust = np.zeros((height, width), dtype)
-    trust[:, width // 2 :] = 255
-    return trust
+    label_confidence = np.zeros((height, width), dtype)
+    label_confidence[:, width // 2 :] = 255
+    return label_confidence
 
 
 @pytest.fixture
@@ -37,58 +37,76 @@ def folder(tmp_path):
         root / "splits.csv",
         "id,role\n" + "".join(f"case{n:02d},{'gold' if not n else 'train'}\n" for n in range(12)),
     )
-    save(root / "trust/case01.png", halves())
-    save(root / "trust/case00.png", halves())  # a gold case: verified, whatever this says
-    write(root / "trust.csv", "id,trust\ncase02,0.2\n")
+    save(root / "label_confidence/case01.png", halves())
+    save(root / "label_confidence/case00.png", halves())  # a gold case: verified, whatever this says
+    write(root / "label_confidence.csv", "id,label_confidence\ncase02,0.2\n")
     return root
 
 
 def test_trust_reaches_the_batches(folder, tmp_path):
     prepare_folder(folder, tmp_path / "set", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
-    assert [case.id for case in prepared.cases if case.has_trust] == ["case00", "case01", "case02"]
-    view = TrainingView(prepared, "train", SIZE)
-    trust = {view.ids[row]: view.sample(row, 0).trust for row in range(len(view))}
-    assert trust["case01"][:, : SIZE // 2].eq(0).all()
-    assert trust["case01"][:, SIZE // 2 :].eq(1).all()
-    assert torch.allclose(trust["case02"], torch.full((SIZE, SIZE), 0.2))
-    assert trust["case03"].eq(1).all()
+    assert [case.id for case in prepared.cases if case.has_label_confidence] == ["case00", "case01", "case02"]
+    view = SegmentationDataset(prepared, "train", SIZE)
+    label_confidence = {view.ids[row]: view.sample(row, 0).label_confidence for row in range(len(view))}
+    assert label_confidence["case01"][:, : SIZE // 2].eq(0).all()
+    assert label_confidence["case01"][:, SIZE // 2 :].eq(1).all()
+    assert torch.allclose(label_confidence["case02"], torch.full((SIZE, SIZE), 0.2))
+    assert label_confidence["case03"].eq(1).all()
     (batch,) = epoch_batches(view, epoch=0, batch=11)
-    assert batch.trust.shape == batch.labels.shape
-    (gold,) = epoch_batches(TrainingView(prepared, "gold", SIZE), epoch=0, batch=1)
-    assert gold.trust is None
-    moved = TrainingView(prepared, "train", SIZE, augment=AugmentOptions(rotation=0, zoom=(0, 0)))
+    assert batch.label_confidence.shape == batch.labels.shape
+    (gold,) = epoch_batches(SegmentationDataset(prepared, "gold", SIZE), epoch=0, batch=1)
+    assert gold.label_confidence is None
+    moved = SegmentationDataset(prepared, "train", SIZE, augment=AugmentOptions(rotation=0, zoom=(0, 0)))
     row = view.ids.index("case01")
-    shown = {bool(moved.sample(row, epoch).trust[0, 0]) for epoch in range(8)}
+    shown = {bool(moved.sample(row, epoch).label_confidence[0, 0]) for epoch in range(8)}
     assert shown == {False, True}  # mirrored with the image
 
 
 def test_zero_and_one_are_not_at_all_and_fully(folder, tmp_path):
-    save(folder / "trust/case01.png", halves() // 255)  # a mask of good pixels, as any tool exports it
+    save(
+        folder / "label_confidence/case01.png", halves() // 255
+    )  # a mask of good pixels, as any tool exports it
     prepare_folder(folder, tmp_path / "set", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
     case = next(case for case in prepared.cases if case.id == "case01")
-    assert np.array_equal(prepared.trust(case), halves())
+    assert np.array_equal(prepared.label_confidence(case), halves())
 
 
 def test_a_set_without_trust_has_none(tmp_path):
     prepare_folder(make_folder(tmp_path / "mine"), tmp_path / "set", edges="none")
     (batch, *_) = epoch_batches(
-        TrainingView(PreparedSet.open(tmp_path / "set"), "train", SIZE), epoch=0, batch=4
+        SegmentationDataset(PreparedSet.open(tmp_path / "set"), "train", SIZE), epoch=0, batch=4
     )
-    assert batch.trust is None
+    assert batch.label_confidence is None
 
 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("trust/case03.png", halves(30), "for each of 20 x 24 pixels, got 30 x 24 x 1"),
-        ("trust/case99.png", halves(), "there is no image 'case99'"),
-        ("trust/case02.png", halves(), "trust.csv has a number for 'case02', too"),
-        ("trust.csv", "id,trust\ncase02,1.5\n", "line 2: columns are id and trust, a number from 0 to 1"),
-        ("trust.csv", "id,trust\ncase02,much\n", "line 2: columns are id and trust"),
-        ("trust.csv", "id,trust\ncase02,1\ncase02,0\n", "line 3: 'case02' stands twice"),
-        ("trust.csv", "id,trust\ncas02,1\n", "there is no image 'cas02': did you mean 'case02'?"),
+        ("label_confidence/case03.png", halves(30), "for each of 20 x 24 pixels, got 30 x 24 x 1"),
+        ("label_confidence/case99.png", halves(), "there is no image 'case99'"),
+        ("label_confidence/case02.png", halves(), "label_confidence.csv has a number for 'case02', too"),
+        (
+            "label_confidence.csv",
+            "id,label_confidence\ncase02,1.5\n",
+            "line 2: columns are id and label_confidence, a number from 0 to 1",
+        ),
+        (
+            "label_confidence.csv",
+            "id,label_confidence\ncase02,much\n",
+            "line 2: columns are id and label_confidence",
+        ),
+        (
+            "label_confidence.csv",
+            "id,label_confidence\ncase02,1\ncase02,0\n",
+            "line 3: 'case02' stands twice",
+        ),
+        (
+            "label_confidence.csv",
+            "id,label_confidence\ncas02,1\n",
+            "there is no image 'cas02': did you mean 'case02'?",
+        ),
     ],
 )
 def test_what_is_wrong_with_trust_is_named(name, content, says, folder, tmp_path):
@@ -104,15 +122,15 @@ def volumes(root):
         array = np.random.default_rng(number).normal(size=(12, 12, 8)).astype(np.float32)
         label = np.zeros((12, 12, 8), np.uint8)
         label[4:8, 4:8, 2:6] = 1
-        trust = np.ones((12, 12, 8), np.float32)
-        trust[:6] = 0.4
-        for kind, values in (("images", array), ("masks", label), ("trust", trust)):
+        label_confidence = np.ones((12, 12, 8), np.float32)
+        label_confidence[:6] = 0.4
+        for kind, values in (("images", array), ("masks", label), ("label_confidence", label_confidence)):
             (root / kind).mkdir(parents=True, exist_ok=True)
-            if kind != "trust" or number == 1:
+            if kind != "label_confidence" or number == 1:
                 nibabel.save(
                     nibabel.Nifti1Image(values, np.diag([1, 1, 2, 1])), root / kind / f"c{number}.nii.gz"
                 )
-    write(root / "trust.csv", "id,trust\nc2,0\n")
+    write(root / "label_confidence.csv", "id,label_confidence\nc2,0\n")
     return root
 
 
@@ -120,22 +138,24 @@ def test_trust_of_volumes(tmp_path):
     scan = scan_volume_folder(volumes(tmp_path / "mine"), val=0, test=0)
     prepare_volumes(scan, tmp_path / "set", name="x", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
-    view = VolumeView(prepared, "train", (8, 12, 12))
-    trust = [view.sample(row, 0).trust for row in range(4)]
-    assert trust[0].eq(1).all()
-    assert torch.allclose(trust[1][:, :6], torch.tensor(0.4))
-    assert trust[1][:, 6:].eq(1).all()
-    assert trust[2].eq(0).all()
-    slices = TrainingView(prepared, "train", 12)
-    assert torch.equal(slices.sample(8, 0).trust, trust[1][0])
+    view = VolumeDataset(prepared, "train", (8, 12, 12))
+    label_confidence = [view.sample(row, 0).label_confidence for row in range(4)]
+    assert label_confidence[0].eq(1).all()
+    assert torch.allclose(label_confidence[1][:, :6], torch.tensor(0.4))
+    assert label_confidence[1][:, 6:].eq(1).all()
+    assert label_confidence[2].eq(0).all()
+    slices = SegmentationDataset(prepared, "train", 12)
+    assert torch.equal(slices.sample(8, 0).label_confidence, label_confidence[1][0])
 
 
 def test_trust_of_volumes_on_another_grid(tmp_path):
     root = volumes(tmp_path / "mine")
-    nibabel.save(nibabel.Nifti1Image(np.ones((6, 6, 8), np.float32), np.eye(4)), root / "trust/c1.nii.gz")
+    nibabel.save(
+        nibabel.Nifti1Image(np.ones((6, 6, 8), np.float32), np.eye(4)), root / "label_confidence/c1.nii.gz"
+    )
     scan = scan_volume_folder(root, val=0, test=0)
     with pytest.raises(
-        InputError, match=r"trust/c1.nii.gz: trust must be one channel on the grid of .*c1.nii.gz"
+        InputError, match=r"label_confidence/c1.nii.gz: trust must be one channel on the grid of .*c1.nii.gz"
     ):
         prepare_volumes(scan, tmp_path / "set", name="x", edges="none")
 
@@ -149,17 +169,21 @@ def hdf5(path, **arrays):
 
 def test_trust_beside_the_image_in_one_file_is_not_the_image(tmp_path):
     image = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
-    file = hdf5(tmp_path / "a.h5", image=image, label=image // 12, trust=np.full(image.shape, 51, np.uint8))
-    raw = RawVolume("a", "train", "a", (file,), file, trust=file)
-    assert np.unique(load_trust(raw, load_image_volume(raw).grid)).tolist() == [51]
+    file = hdf5(
+        tmp_path / "a.h5", image=image, label=image // 12, label_confidence=np.full(image.shape, 51, np.uint8)
+    )
+    raw = RawVolume("a", "train", "a", (file,), file, label_confidence=file)
+    assert np.unique(load_label_confidence(raw, load_image_volume(raw).grid)).tolist() == [51]
     bare = hdf5(tmp_path / "b.h5", image=image, label=image // 12)
     with pytest.raises(InputError, match=r"b.h5.*trust"):
-        load_trust(RawVolume("b", "train", "b", (bare,), bare, trust=bare), load_image_volume(raw).grid)
+        load_label_confidence(
+            RawVolume("b", "train", "b", (bare,), bare, label_confidence=bare), load_image_volume(raw).grid
+        )
 
 
 def test_trust_may_know_where_it_lies_beside_an_image_that_does_not(tmp_path):
     file = hdf5(tmp_path / "a.h5", image=np.arange(24, dtype=np.uint8).reshape(4, 3, 2))
     where = tmp_path / "trust.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.full((4, 3, 2), 0.2, np.float32), np.diag([2, 2, 3, 1])), where)
-    raw = RawVolume("a", "train", "a", (file,), file, trust=where)
-    assert np.unique(load_trust(raw, load_image_volume(raw).grid)).tolist() == [51]
+    raw = RawVolume("a", "train", "a", (file,), file, label_confidence=where)
+    assert np.unique(load_label_confidence(raw, load_image_volume(raw).grid)).tolist() == [51]

@@ -88,7 +88,7 @@ def test_a_case_that_becomes_gold_shows_its_truth(tmp_path: Path) -> None:
             truth = np.zeros((12, 10), np.uint8)
             truth[2 : 5 + number % 4, 2:8] = 1
             image = np.random.default_rng(number).integers(0, 255, (12, 10, 1)).astype(np.uint8)
-            crowd, trust = np.zeros_like(truth), np.full_like(truth, 100)
+            crowd, label_confidence = np.zeros_like(truth), np.full_like(truth, 100)
             writer.add(
                 id=f"c{number}",
                 role="train",
@@ -96,7 +96,7 @@ def test_a_case_that_becomes_gold_shows_its_truth(tmp_path: Path) -> None:
                 image=image,
                 label=crowd,
                 truth=truth,
-                trust=trust,
+                label_confidence=label_confidence,
             )
     source = PreparedSet.open(tmp_path / "crowd")
     roles = hold_out_roles(units_of(source), val=0.2, test=0.2, gold=2)
@@ -106,4 +106,4 @@ def test_a_case_that_becomes_gold_shows_its_truth(tmp_path: Path) -> None:
         assert np.array_equal(made.truth(after), source.truth(before))
         gold = after.role == "gold"
         assert np.array_equal(made.label(after), source.truth(before) if gold else source.label(before))
-        assert after.has_trust == (not gold)
+        assert after.has_label_confidence == (not gold)

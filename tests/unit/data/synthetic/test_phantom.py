@@ -58,8 +58,8 @@ def test_foreground_is_between_four_and_thirty_five_percent_in_most_images():
     assert shares.std() > 0.03
 
 
-def test_the_mask_is_exact_at_pixel_centres():
-    """An image three times as fine has the coarse pixels' centres among its own."""
+def test_the_mask_is_exact_at_pixel_centers():
+    """An image three times as fine has the coarse pixels' centers among its own."""
     for index in range(10):
         _, coarse = draw_case(SMALL, index)
         _, fine = draw_case(replace(SMALL, size=144), index)

@@ -17,7 +17,7 @@ from metadcseg.methods import L2B, MethodState, StepReport, create_method
 from metadcseg.methods.l2b import method as l2b
 from metadcseg.methods.l2b.views import averaged_pseudo_labels, view_batch
 from metadcseg.networks import TappedNetwork
-from metadcseg.tensors import IGNORE, Batch, Joint, WeightMaps
+from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize, WeightMaps
 from metadcseg.warp import Warp
 
 
@@ -68,14 +68,14 @@ def test_a_step_is_the_one_of_the_definition(method: L2B, monkeypatch: pytest.Mo
     guessed = F.cross_entropy(logits, pseudo, reduction="none")
     loss = (alpha * given + beta * guessed).sum()
     torch.testing.assert_close(report.scalars["pixel"], loss.detach())
-    optimiser = torch.optim.SGD(fresh.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(fresh.parameters(), lr=0.1, momentum=0.9)
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     if method.clean_supervision:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         gold_loss = slow.mean_loss(fresh(trusted.images).logits, trusted.labels)
         gold_loss.backward()
-        optimiser.step()
+        optimizer.step()
         torch.testing.assert_close(report.scalars["gold"], gold_loss.detach())
     assert ("gold" in report.scalars) == method.clean_supervision
     for trained, expected in zip(network.parameters(), fresh.parameters(), strict=True):
@@ -112,7 +112,7 @@ def test_where_nothing_helps_the_weights_stay_zero() -> None:
     before = copy.deepcopy(network)
     gold = batch(100)
     gold.labels.fill_(IGNORE)
-    method = L2B(views=False)  # beyond the image's edge, views are labelled
+    method = L2B(views=False)  # beyond the image's edge, views are labeled
     report = method.step(start(method, network), batch(0), gold)
     assert (report.maps.gamma == 0).all()
     for name in ("loss", "pixel", "alpha", "beta", "gold"):
@@ -197,9 +197,9 @@ class Shared(PlainUpdater):
 
 
 def part(one: Batch, rows: slice) -> Batch:
-    joint = Joint((one.labels != IGNORE).sum() / 2, len(one.images) / 2)
+    shard_of = GlobalBatchSize((one.labels != IGNORE).sum() / 2, len(one.images) / 2)
     return Batch(
-        one.images[rows], one.labels[rows], one.indices[rows], Warp(one.warp.matrix[rows]), joint=joint
+        one.images[rows], one.labels[rows], one.indices[rows], Warp(one.warp.matrix[rows]), shard_of=shard_of
     )
 
 
@@ -259,7 +259,7 @@ def test_bad_options(options: dict[str, Any], sentence: str) -> None:
 
 
 def test_the_declaration_follows_the_options() -> None:
-    assert L2B().declaration.supervises_gold
-    assert not L2B(clean_supervision=False).declaration.supervises_gold
-    assert L2B(clean_supervision=False).declaration.needs_gold
-    assert L2B().declaration.passes == 5 * L2B(views=False).declaration.passes
+    assert L2B().info.supervises_gold
+    assert not L2B(clean_supervision=False).info.supervises_gold
+    assert L2B(clean_supervision=False).info.needs_gold
+    assert L2B().info.passes == 5 * L2B(views=False).info.passes

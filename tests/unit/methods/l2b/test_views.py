@@ -1,4 +1,4 @@
-"""The five views and the pseudo-labels averaged over them, against loops over pixels."""
+"""The five views and the pseudo-labels ema_model over them, against loops over pixels."""
 
 import numpy as np
 import pytest
@@ -172,13 +172,13 @@ def test_what_lies_under_ignored_pixels_is_seen_in_no_pixel_that_counts() -> Non
 def test_a_batch_of_views_knows_where_each_comes_from() -> None:
     views = views_of(DRAWN)
     turned = Warp(torch.tensor([[[0.0, -1.0, 0.25], [1.0, 0.0, 0.0]], [[0.5, 0.0, 0.0], [0.0, 1.0, -0.5]]]))
-    frame = Batch(
+    grid = Batch(
         smooth(2, 1, HEIGHT, WIDTH).float(),
         torch.zeros(2, HEIGHT, WIDTH).long(),
         torch.tensor([8, 5]),
         turned,
     )
-    seen = view_batch(views, frame)
+    seen = view_batch(views, grid)
     assert seen.indices.tolist() == [8] * 5 + [5] * 5
     own = torch.tensor([0.3, -0.7, 1.0])  # x, y and 1 of a point in a view
     for number, matrix in enumerate(seen.warp.matrix):

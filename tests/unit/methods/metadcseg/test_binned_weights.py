@@ -15,11 +15,11 @@ from metadcseg.methods.metadcseg.binned_weights import (
     PRIOR,
     PRIOR_AGREED,
     PROBABILITIES,
-    SharedWeights,
+    BinnedWeights,
     outline_distance,
 )
-from metadcseg.methods.metadcseg.prediction import Opinion
-from metadcseg.tensors import IGNORE, Average, Batch
+from metadcseg.methods.metadcseg.prediction import Prediction
+from metadcseg.tensors import IGNORE, AllReduceMean, Batch
 from metadcseg.warp import Warp
 
 
@@ -30,14 +30,16 @@ def batch(labels: Tensor) -> Batch:
     )
 
 
-def opinion(labels: Tensor, sure: float = 0.9, classes: int = 2) -> Opinion:
+def prediction(labels: Tensor, sure: float = 0.9, classes: int = 2) -> Prediction:
     one_hot = torch.nn.functional.one_hot(labels, classes).movedim(-1, 1).float()
     rest = (1 - sure) / (classes - 1)
-    return Opinion(one_hot * (sure - rest) + rest, labels)
+    return Prediction(one_hot * (sure - rest) + rest, labels)
 
 
-def table_of(average: Average = dict, pardon: bool = False) -> SharedWeights:
-    return SharedWeights(average, doubt=0.5, pardon=pardon)
+def table_of(all_reduce_mean: AllReduceMean = dict, discount_symmetric_noise: bool = False) -> BinnedWeights:
+    return BinnedWeights(
+        all_reduce_mean, min_runner_up_probability=0.5, discount_symmetric_noise=discount_symmetric_noise
+    )
 
 
 BELIEVED = torch.sigmoid(torch.tensor(PRIOR)).item()
@@ -52,7 +54,7 @@ def constant(alpha: float, beta: float) -> PixelGradients:
 
 
 def test_before_anything_is_known_labels_are_believed() -> None:
-    weights = table_of().read(batch(GIVEN), opinion(SAID))
+    weights = table_of().read(batch(GIVEN), prediction(SAID))
     differ = GIVEN != SAID
     assert torch.equal(weights.alpha[~differ], torch.ones(int((~differ).sum())))
     assert weights.alpha[differ].unique().tolist() == pytest.approx([BELIEVED])
@@ -66,7 +68,7 @@ def test_a_cell_descends_at_a_pace_that_knows_no_size(alpha: float, beta: float,
     model = table_of()
     z = sums = squares = 0.0
     for step in range(15):
-        weights = model.update(batch(GIVEN), opinion(SAID), constant(alpha, beta))
+        weights = model.update(batch(GIVEN), prediction(SAID), constant(alpha, beta))
         sums, squares = FORGET * sums + (1 if rises else -1), FORGET * squares + 1
         z = sums / squares**0.5
         if step == 8:  # |z| is just below 3: chance
@@ -78,11 +80,13 @@ def test_a_cell_descends_at_a_pace_that_knows_no_size(alpha: float, beta: float,
 def test_what_one_image_teaches_holds_for_another_that_looks_alike() -> None:
     model = table_of()
     for _ in range(20):
-        model.update(batch(GIVEN), opinion(SAID), constant(1.0, -1.0))
+        model.update(batch(GIVEN), prediction(SAID), constant(1.0, -1.0))
     moved = [torch.roll(maps, (5, -3), (1, 2)) for maps in (GIVEN, SAID)]
-    weights = model.read(batch(moved[0]), opinion(moved[1]))
+    weights = model.read(batch(moved[0]), prediction(moved[1]))
     assert weights.alpha[moved[0] != moved[1]].max() < 0.2
-    missed = model.read(batch(moved[1]), opinion(moved[0]))  # too small in place of too large: another cell
+    missed = model.read(
+        batch(moved[1]), prediction(moved[0])
+    )  # too small in place of too large: another cell
     assert missed.alpha[moved[0] != moved[1]].min() > 0.8
 
 
@@ -92,8 +96,8 @@ def test_a_cell_takes_the_mean_of_its_pixels() -> None:
     gradients[ring] = torch.linspace(-1, 3, int(ring.sum()))  # mean 1: do not believe
     model, even = table_of(), table_of()
     for _ in range(15):
-        weights = model.update(batch(GIVEN), opinion(SAID), PixelGradients(gradients, -gradients))
-        expected = even.update(batch(GIVEN), opinion(SAID), constant(1.0, -1.0))
+        weights = model.update(batch(GIVEN), prediction(SAID), PixelGradients(gradients, -gradients))
+        expected = even.update(batch(GIVEN), prediction(SAID), constant(1.0, -1.0))
     assert weights.alpha[ring].max() < BELIEVED - 0.1
     torch.testing.assert_close(weights.alpha[ring], expected.alpha[ring])
     others = (GIVEN != SAID) & ~ring
@@ -108,8 +112,8 @@ def test_a_cell_takes_the_mean_of_its_pixels() -> None:
 )
 def test_distrust_that_opposite_mistakes_share_is_taken_back(missed: float, pardoned: bool) -> None:
     """Half of the images are outlined too large, half too small; gold speaks against the former each time."""
-    plain, lenient = table_of(), table_of(pardon=True)
-    large, small = (batch(GIVEN), opinion(SAID)), (batch(SAID), opinion(GIVEN))
+    plain, lenient = table_of(), table_of(discount_symmetric_noise=True)
+    large, small = (batch(GIVEN), prediction(SAID)), (batch(SAID), prediction(GIVEN))
     for model in (plain, lenient):
         for _ in range(20):
             model.update(*large, constant(1.0, -1.0))
@@ -129,16 +133,16 @@ def test_a_rare_opposite_pardons_in_proportion() -> None:
     given[:, 15, 20:30] = 1  # ten pixels beyond
     missed = GIVEN.clone()
     missed[:, 15, 20:21] = 1  # one pixel left out
-    plain, lenient = table_of(), table_of(pardon=True)
+    plain, lenient = table_of(), table_of(discount_symmetric_noise=True)
     for model in (plain, lenient):
         for _ in range(15):
-            model.update(batch(given), opinion(said), constant(1.0, -1.0))
+            model.update(batch(given), prediction(said), constant(1.0, -1.0))
         for _ in range(15):
-            model.update(batch(GIVEN), opinion(missed), constant(1.0, -1.0))
+            model.update(batch(GIVEN), prediction(missed), constant(1.0, -1.0))
     kept = FORGET**15  # the former were met fifteen updates ago, ten at a time
     place = (given != said) & (outline_distance(given) == 0)
     evidence, after = (
-        torch.logit(model.read(batch(given), opinion(said)).alpha[place][0].double()) - PRIOR
+        torch.logit(model.read(batch(given), prediction(said)).alpha[place][0].double()) - PRIOR
         for model in (plain, lenient)
     )
     assert evidence < -2
@@ -149,7 +153,7 @@ def test_several_classes_have_cells_of_their_own() -> None:
     given, said = GIVEN * 2, SAID.clone()
     model = table_of()
     for _ in range(12):
-        model.update(batch(given), opinion(said, classes=3), constant(1.0, -1.0))
+        model.update(batch(given), prediction(said, classes=3), constant(1.0, -1.0))
     alpha = model.table
     assert alpha.shape[:2] == (3, 3)
     fresh = torch.full((PROBABILITIES, 1), PRIOR)
@@ -162,11 +166,11 @@ def test_ignored_pixels_teach_nothing_and_make_no_outline() -> None:
     given = GIVEN.clone()
     given[:, :, 32:] = IGNORE
     model = table_of()
-    before = model.read(batch(given), opinion(SAID)).alpha
+    before = model.read(batch(given), prediction(SAID)).alpha
     assert torch.equal(before[given == IGNORE], torch.ones(int((given == IGNORE).sum())))
     gradients = torch.where(given == IGNORE, 5.0, 0.0)
     for _ in range(15):
-        after = model.update(batch(given), opinion(SAID), PixelGradients(gradients, -gradients)).alpha
+        after = model.update(batch(given), prediction(SAID), PixelGradients(gradients, -gradients)).alpha
     assert torch.equal(before, after)
     middle = torch.full((1, 64, 64), 1)
     middle[:, :, 32:] = IGNORE
@@ -174,18 +178,18 @@ def test_ignored_pixels_teach_nothing_and_make_no_outline() -> None:
 
 
 def test_state_comes_back_and_goes_on_alike() -> None:
-    one, two = table_of(pardon=True), table_of(pardon=True)
-    fresh = one.read(batch(GIVEN), opinion(SAID))
+    one, two = table_of(discount_symmetric_noise=True), table_of(discount_symmetric_noise=True)
+    fresh = one.read(batch(GIVEN), prediction(SAID))
     for _ in range(15):
-        one.update(batch(GIVEN), opinion(SAID), constant(1.0, 0.0))
+        one.update(batch(GIVEN), prediction(SAID), constant(1.0, 0.0))
     two.load_state_dict(one.state_dict())
     few = SAID.clone()
     few[:, :, :32] = GIVEN[:, :, :32]
     for model in (one, two):
         for _ in range(15):
-            model.update(batch(few), opinion(GIVEN), constant(0.3, 0.1))
+            model.update(batch(few), prediction(GIVEN), constant(0.3, 0.1))
     assert torch.equal(one.table, two.table)
-    assert one.read(batch(GIVEN), opinion(SAID)).alpha.min() < fresh.alpha.min() - 0.1
+    assert one.read(batch(GIVEN), prediction(SAID)).alpha.min() < fresh.alpha.min() - 0.1
 
 
 def test_two_devices_learn_what_one_would() -> None:
@@ -203,18 +207,18 @@ def test_two_devices_learn_what_one_would() -> None:
             barrier.wait(timeout=60)
             return found
 
-        model, (given, said) = table_of(mean, pardon=True), parts[rank]
+        model, (given, said) = table_of(mean, discount_symmetric_noise=True), parts[rank]
         for _ in range(20):
-            model.update(batch(given), opinion(said), constant(1.0, -0.5))
+            model.update(batch(given), prediction(said), constant(1.0, -0.5))
         return model.table
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(device, range(2))
-    alone = table_of(pardon=True)
+    alone = table_of(discount_symmetric_noise=True)
     given, said = (torch.cat(maps) for maps in zip(*parts, strict=True))
     both = PixelGradients(torch.ones(given.shape), torch.full(given.shape, -0.5))
     for _ in range(20):
-        alone.update(batch(given), opinion(said), both)
+        alone.update(batch(given), prediction(said), both)
     assert torch.equal(first, second)
     torch.testing.assert_close(first, alone.table)
 

@@ -111,7 +111,7 @@ def test_gradient_flows_through_the_weights_only_on_request(detach: bool) -> Non
         assert features.grad.abs().sum() > 0
 
 
-def test_default_centres_come_back_from_a_checkpoint() -> None:
+def test_default_centers_come_back_from_a_checkpoint() -> None:
     term = _term(regions="per_class")
     for seed in range(3):
         term.weigh(_output(3, seed), batch(seed), GAMMA)
@@ -127,7 +127,7 @@ def test_default_centres_come_back_from_a_checkpoint() -> None:
     assert not torch.equal(ours, new)
 
 
-def test_pixels_under_ignore_have_no_say_in_a_stand_in_centre() -> None:
+def test_pixels_under_ignore_have_no_say_in_a_stand_in_center() -> None:
     noisy: Batch = batch(0)
     noisy.labels[:, :5] = IGNORE
     weights = []

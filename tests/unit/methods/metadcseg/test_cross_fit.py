@@ -10,7 +10,7 @@ from torch import Tensor
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
 from metadcseg.methods import MetaDCSeg
 from metadcseg.methods.metadcseg.cross_fit import take_turns
-from metadcseg.tensors import IGNORE, Batch, Joint
+from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
 
 
 def gold_of(indices: list[int]) -> Batch:
@@ -87,7 +87,7 @@ def test_devices_divide_by_what_all_of_them_hold(turns: int, trained: int) -> No
     parts = []
     for place in ([0, 1], [2, 3]):
         part = gold_of(whole.indices[place].tolist())
-        parts.append(replace(part, joint=Joint(torch.tensor(1.0), 2.0)))
+        parts.append(replace(part, shard_of=GlobalBatchSize(torch.tensor(1.0), 2.0)))
 
     def counted(part: Batch) -> dict[str, float]:
         seen: dict[str, float] = {}
@@ -99,8 +99,8 @@ def test_devices_divide_by_what_all_of_them_hold(turns: int, trained: int) -> No
         take_turns(part, 0, turns, spy)  # the part that is asked is counted last
         return seen
 
-    first = [take_turns(part, 0, turns)[0].whole for part in parts]
-    alone = take_turns(whole, 0, turns)[0].whole
+    first = [take_turns(part, 0, turns)[0].global_batch_size for part in parts]
+    alone = take_turns(whole, 0, turns)[0].global_batch_size
     assert float(sum(size.pixels for size in first)) == float(alone.pixels)
     assert sum(size.images for size in first) == alone.images == trained
     assert counted(parts[1])["images"] == 0

@@ -40,7 +40,7 @@ def start(method: Any, network: nn.Module | None = None) -> MethodState:
 
 def run(method: Any, steps: int = 3) -> tuple[MethodState, list[StepReport]]:
     state = start(method)
-    gold = method.declaration.needs_gold
+    gold = method.info.needs_gold
     return state, [
         method.step(state, batch(number), batch(100 + number) if gold else None) for number in range(steps)
     ]
@@ -117,8 +117,8 @@ def test_the_share_of_edges_is_reported_where_there_are_some() -> None:
     assert 0 < share < 0.1
     assert run(MetaDCSeg(edge_threshold=0.6))[1][0].scalars["edge_pixels"] == 0
     assert "edge_pixels" not in run(MetaDCSeg(dcd=False))[1][0].scalars
-    assert MetaDCSeg().declaration.uses_edges
-    assert not MetaDCSeg(dcd=False).declaration.uses_edges
+    assert MetaDCSeg().info.uses_edges
+    assert not MetaDCSeg(dcd=False).info.uses_edges
 
 
 @pytest.mark.parametrize("threshold", [0, 1.01])
@@ -175,12 +175,12 @@ def test_shared_gold_gradient_is_the_gradient_of_the_gold_loss(dice: str) -> Non
         torch.testing.assert_close(noisy - both, 0.1 * fresh.grad, rtol=1e-4, atol=1e-7)
 
 
-def test_exact_and_linearised_steps_agree_for_a_small_learning_rate() -> None:
+def test_exact_and_linearized_steps_agree_for_a_small_learning_rate() -> None:
     class Slow(PlainUpdater):
         lr = 1e-5
 
     maps = []
-    for virtual_step in ("exact", "linearised"):
+    for virtual_step in ("exact", "linearized"):
         method = pixelwise(virtual_step=virtual_step, eta=0.3, meta_every=1)
         network = tiny_network()
         state = method.start(network, Slow(network), torch.Generator(), storage())
@@ -217,7 +217,7 @@ def test_weights_travel_with_a_mirrored_image() -> None:
     assert not torch.allclose((kept.alpha / size)[0], report.maps.alpha[0], **half)
 
 
-def test_centres_are_weighted_before_normalisation() -> None:
+def test_centers_are_weighted_before_normalization() -> None:
     method = pixelwise(eta=0.3)
     state = start(method)
     term = state.parts["boundary"]
@@ -294,7 +294,7 @@ def test_tangents_of_a_part_are_that_part_of_the_derivative() -> None:
     assert not torch.equal(found["decoder"], found["head"])
 
 
-@pytest.mark.parametrize("virtual", ["exact", "linearised"])
+@pytest.mark.parametrize("virtual", ["exact", "linearized"])
 def test_a_step_moves_its_weights_by_the_meta_gradients_that_double_backward_confirms(virtual: Any) -> None:
     method = pixelwise(virtual_step=virtual, meta_scaling="none", eta=1000.0, meta_every=1)
     state = start(method)
@@ -321,25 +321,27 @@ def test_a_running_mean_of_gold_gradients_carries_on() -> None:
 
 
 def test_average_pseudo_labels_come_from_the_moving_average() -> None:
-    method = pixelwise(pseudo_labels="average", eta=0.3)
+    method = pixelwise(pseudo_labels="ema", eta=0.3)
     images = []
     for constant in (0.0, 100.0):
         state = start(method)
         with torch.no_grad():
-            state.updater.averaged.module[-1].bias[2] += constant  # an average that sees class 2 everywhere
+            state.updater.ema_model.module[-1].bias[2] += constant  # an average that sees class 2 everywhere
         images.append(method.step(state, batch(0), batch(100)).maps.beta)
     assert not torch.equal(images[0], images[1])
 
 
 def test_average_pseudo_labels_need_an_average() -> None:
     made = start(MetaDCSeg())
-    made.updater.averaged = None
+    made.updater.ema_model = None
     with pytest.raises(InputError, match=r"switch it on with training\.average"):
-        MetaDCSeg(pseudo_labels="average").start(made.network, made.updater, made.generator, storage())
+        MetaDCSeg(pseudo_labels="ema").start(made.network, made.updater, made.generator, storage())
 
 
 @pytest.mark.parametrize(
-    "method", [pixelwise(eta=0.05), MetaDCSeg(meta_every=1, pardon=False)], ids=["pixelwise", "shared"]
+    "method",
+    [pixelwise(eta=0.05), MetaDCSeg(meta_every=1, discount_symmetric_noise=False)],
+    ids=["pixelwise", "shared"],
 )
 def test_it_learns_to_distrust_wrong_labels(method: MetaDCSeg) -> None:
     """Pixels are separable by their value; a fixed third of the training labels is flipped, gold is right."""
@@ -382,9 +384,13 @@ def test_it_learns_to_distrust_wrong_labels(method: MetaDCSeg) -> None:
         ("lambda_boundary", -0.1, "metadcseg.lambda_boundary must be at least 0"),
         ("lambda_dice", float("nan"), "metadcseg.lambda_dice must be at least 0, got nan"),
         ("min_region_pixels", 0, "metadcseg.min_region_pixels must be at least 1"),
-        ("normalisation", "imge", "unknown value of metadcseg.normalisation 'imge': did you mean 'image'"),
+        ("normalization", "imge", "unknown value of metadcseg.normalization 'imge': did you mean 'image'"),
         ("memory", "persistant", "did you mean 'persistent'"),
-        ("doubt", 0.6, "metadcseg.doubt must be above 0 and at most 0.5, got 0.6"),
+        (
+            "min_runner_up_probability",
+            0.6,
+            "metadcseg.min_runner_up_probability must be above 0 and at most 0.5, got 0.6",
+        ),
         ("virtual_step", "exct", "did you mean 'exact'"),
     ],
 )
@@ -409,7 +415,7 @@ def test_options_are_values() -> None:
 
 
 def test_without_meta_no_weights_have_to_last() -> None:
-    assert MetaDCSeg(meta=False, memory="none").declaration.warmup == 0
+    assert MetaDCSeg(meta=False, memory="none").info.warmup == 0
 
 
 @pytest.mark.parametrize("option", ["eta", "temperature", "lambda_dice"])

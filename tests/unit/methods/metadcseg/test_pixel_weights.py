@@ -1,4 +1,4 @@
-"""Weight models: what they keep, in which frame, and what a checkpoint brings back."""
+"""Weight models: what they keep, in which grid, and what a checkpoint brings back."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from metadcseg.algorithm.meta_weights import PixelGradients
 from metadcseg.errors import InputError
-from metadcseg.methods.metadcseg.pixel_weights import NoMemory, PersistentWeights
+from metadcseg.methods.metadcseg.pixel_weights import PixelWeights, StatelessWeights
 from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Warp
 
 
-def _lasting(eta: float, scaling: str, size: int = 4, folder: Path | None = None) -> PersistentWeights:
-    return PersistentWeights(eta, scaling, storage(size=size, folder=folder))
+def _lasting(eta: float, scaling: str, size: int = 4, folder: Path | None = None) -> PixelWeights:
+    return PixelWeights(eta, scaling, storage(size=size, folder=folder))
 
 
 def assert_near(got: Tensor, expected: Tensor) -> None:
@@ -45,7 +45,7 @@ def _gradients(*values: Tensor) -> PixelGradients:
 RAMP = torch.arange(16.0).reshape(4, 4) / 16 + 0.1
 
 
-@pytest.mark.parametrize("model", [_lasting, NoMemory])
+@pytest.mark.parametrize("model", [_lasting, StatelessWeights])
 def test_unseen_images_start_from_eq_2(model: Any) -> None:
     weights = model(0.1, "none").read(_batch((3, 8)), FEATURES)
     assert torch.equal(weights.alpha, torch.ones(2, 4, 4))
@@ -96,7 +96,7 @@ def test_beyond_the_edge_the_pair_is_that_of_eq_2() -> None:
     assert (seen.alpha[0, 1:3, 1:3] < 1).all()
 
 
-@pytest.mark.parametrize("model", [_lasting, NoMemory])
+@pytest.mark.parametrize("model", [_lasting, StatelessWeights])
 @pytest.mark.parametrize("scaling", ["rms", "none"])
 def test_ignored_pixels_do_not_move(model: Any, scaling: str) -> None:
     batch = _batch()
@@ -116,7 +116,7 @@ def test_weights_never_fall_below_zero() -> None:
 
 
 def test_no_memory_forgets() -> None:
-    model = NoMemory(0.5, "none")
+    model = StatelessWeights(0.5, "none")
     after = model.update(_batch(), FEATURES, _gradients(RAMP))
     assert (after.alpha < 1).all()
     assert torch.equal(model.read(_batch(), FEATURES).alpha, torch.ones(1, 4, 4))
@@ -125,11 +125,11 @@ def test_no_memory_forgets() -> None:
 
 def test_another_process_goes_on_from_what_the_storage_holds(tmp_path: Path) -> None:
     kept = storage(size=4, folder=tmp_path)
-    model = PersistentWeights(0.3, "rms", kept)
+    model = PixelWeights(0.3, "rms", kept)
     model.update(_batch((9, 2), matrix=FLIP), FEATURES, _gradients(RAMP, RAMP.T))
     assert model.state_dict() == {}
     resumed = storage(size=4, folder=tmp_path)
-    restored = PersistentWeights(0.3, "rms", resumed)
+    restored = PixelWeights(0.3, "rms", resumed)
     resumed.load_state_dict(kept.state_dict())
     for index in (2, 9, 3):
         ours, theirs = (one.read(_batch((index,)), FEATURES) for one in (model, restored))

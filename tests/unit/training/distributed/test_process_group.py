@@ -8,20 +8,25 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.unit.training.helpers import Fake, TinyNetwork, options, run
+from tests.unit.training.workers import Fake, TinyNetwork, options, run
 from torch.distributed import PrefixStore, TCPStore
 
-from metadcseg.algorithm.boundary import Centres, RunningCentres
-from metadcseg.algorithm.meta_weights import normalise_weights
-from metadcseg.errors import InputError, SaidByFirst
+from metadcseg.algorithm.boundary import Centers, RunningCenters
+from metadcseg.algorithm.meta_weights import normalize_weights
+from metadcseg.errors import InputError, ReportedByRankZero
 from metadcseg.tensors import WeightMaps
-from metadcseg.training.distributed.consistency import check_alike, check_shared
-from metadcseg.training.distributed.launch import Helpers, Seat, seat_from_slurm, seat_from_torchrun
-from metadcseg.training.distributed.process_group import Team
-from metadcseg.training.logging.figures import PictureBook
+from metadcseg.training.distributed.consistency import check_all_equal, check_shared
+from metadcseg.training.distributed.launch import (
+    RankEnvironment,
+    Workers,
+    environment_from_slurm,
+    environment_from_torchrun,
+)
+from metadcseg.training.distributed.process_group import ProcessGroup
+from metadcseg.training.logging.figures import SampleFigure
 from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.folder import RunFolder
-from metadcseg.training.setup import open_team
+from metadcseg.training.setup import open_process_group
 from metadcseg.training.updater import SgdUpdater
 
 
@@ -33,38 +38,38 @@ def connected(rank, port, results):
     )
     found = {}
     try:
-        with Team(Seat(rank, 2, rank), store) as team:
-            team.join(torch.device("cpu"))
-            found["mean"] = team.mean(
+        with ProcessGroup(RankEnvironment(rank, 2, rank), store) as process_group:
+            process_group.join(torch.device("cpu"))
+            found["mean"] = process_group.mean(
                 {"a": torch.full((2, 2), float(rank)), "b": torch.tensor(4.0 * rank, dtype=torch.float64)}
             )
             found["mean"] = {
                 name: (value.tolist(), str(value.dtype)) for name, value in found["mean"].items()
             }
-            found["each"] = team.each(rank, 7)
-            found["any"] = [team.any(False), team.any(rank == 1), team.any(True)]
-            found["alike"] = [team.alike("same"), team.alike(f"rank {rank}")]
-            found["tell"] = team.tell("µ first" if rank == 0 else "")
-            gathered = team.gather({"own": torch.arange(3) + rank, "plain": [rank, None]})
+            found["each"] = process_group.all_gather(rank, 7)
+            found["any"] = [process_group.any(False), process_group.any(rank == 1), process_group.any(True)]
+            found["alike"] = [process_group.all_equal("same"), process_group.all_equal(f"rank {rank}")]
+            found["tell"] = process_group.broadcast("µ first" if rank == 0 else "")
+            gathered = process_group.gather({"own": torch.arange(3) + rank, "plain": [rank, None]})
             found["gather"] = gathered and [(g["own"].tolist(), g["plain"]) for g in gathered]
-            found["weights"] = trained(team)
+            found["weights"] = trained(process_group)
             if rank == 1:
                 raise InputError("file x is damaged")
-            team.any(False)
+            process_group.any(False)
     except InputError as error:
         found["error"] = (type(error).__name__, str(error))
     results.put((rank, found))
 
 
-def trained(team):
+def trained(process_group):
     """Take steps with other gradients on either device, one parameter of which only one has."""
     torch.manual_seed(0)
     network = TinyNetwork().eval()
-    updater = SgdUpdater(network, options(clip=0.5), Fabric(accelerator="cpu"), team)
+    updater = SgdUpdater(network, options(clip=0.5), Fabric(accelerator="cpu"), process_group)
     for step in range(3):
-        images = torch.full((1, 1, 8, 8), 1.0 + step + team.seat.rank)
+        images = torch.full((1, 1, 8, 8), 1.0 + step + process_group.rank)
         logits = network(images)
-        part = network.layers[0].weight if team.first else network.layers[0].bias
+        part = network.layers[0].weight if process_group.is_rank_zero else network.layers[0].bias
         updater.backward(logits.square().sum() if step else part.sum())
         updater.step()
     return torch.cat([value.flatten().float() for value in network.state_dict().values()]).tolist()
@@ -108,36 +113,36 @@ def test_networks_that_began_equal_stay_equal_bit_for_bit(two):
 
 def test_the_first_device_says_what_went_wrong_on_the_second(two):
     assert two[0]["error"] == ("InputError", "file x is damaged")
-    assert two[1]["error"] == ("SaidByFirst", "file x is damaged")
-    assert issubclass(SaidByFirst, InputError)
+    assert two[1]["error"] == ("ReportedByRankZero", "file x is damaged")
+    assert issubclass(ReportedByRankZero, InputError)
 
 
 def test_pictures_of_all_devices_come_together():
-    assert PictureBook.merge([{"1": "a"}, {"0": "b"}]) == {"1": "a", "0": "b"}
+    assert SampleFigure.merge([{"1": "a"}, {"0": "b"}]) == {"1": "a", "0": "b"}
 
 
 def test_averages_over_devices_are_those_of_the_joint_batch():
     draw = torch.Generator().manual_seed(0)
     alpha, beta = (torch.rand(2, 4, 4, generator=draw) for _ in range(2))
     valid = torch.rand(2, 4, 4, generator=draw) < 0.7
-    whole = normalise_weights(WeightMaps(alpha, beta), "batch", valid)
+    whole = normalize_weights(WeightMaps(alpha, beta), "batch", valid)
     sums = {
         "gamma": ((alpha + beta) * valid).sum().view(1, 1, 1) / 2,
         "pixels": valid.sum().view(1, 1, 1) / 2,
     }
     for n in range(2):
         part = WeightMaps(alpha[n : n + 1], beta[n : n + 1])
-        got = normalise_weights(part, "batch", valid[n : n + 1], lambda own: sums)
+        got = normalize_weights(part, "batch", valid[n : n + 1], lambda own: sums)
         torch.testing.assert_close(got.alpha, whole.alpha[n : n + 1])
-    centres = Centres(
+    centers = Centers(
         torch.rand(3, 3, 2, generator=draw), torch.tensor([[True, False, False]] * 2 + [[True, True, False]])
     )
-    joint, device = RunningCentres(), RunningCentres()
-    joint.update(centres)
-    counted = centres.counted.unsqueeze(2)
-    both = {"sums": (centres.values * counted).sum(dim=0) / 2, "seen": counted.sum(dim=0) / 2}
-    device.update(Centres(centres.values[:1], centres.counted[:1]), lambda own: both)
-    torch.testing.assert_close(device.values, joint.values, equal_nan=True)
+    shard_of, device = RunningCenters(), RunningCenters()
+    shard_of.update(centers)
+    counted = centers.counted.unsqueeze(2)
+    both = {"sums": (centers.values * counted).sum(dim=0) / 2, "seen": counted.sum(dim=0) / 2}
+    device.update(Centers(centers.values[:1], centers.counted[:1]), lambda own: both)
+    torch.testing.assert_close(device.values, shard_of.values, equal_nan=True)
 
 
 def test_processors_are_divided_among_processes(monkeypatch):
@@ -156,22 +161,22 @@ def test_processors_are_divided_among_processes(monkeypatch):
 def test_launchers_that_started_something_else_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(InputError, match=r"torchrun started 3 processes, but .* is 2: give --devices"):
-        seat_from_torchrun(2)
+        environment_from_torchrun(2)
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
     with pytest.raises(InputError, match=r"srun started 3 tasks, but .* is 2: give --devices"):
-        seat_from_slurm(2)
+        environment_from_slurm(2)
     monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
     with pytest.raises(InputError, match="--ntasks-per-node"):
-        seat_from_slurm(2)
+        environment_from_slurm(2)
 
 
 def test_a_torchrun_that_starts_several_for_one_device_is_refused(monkeypatch, disks):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="torchrun started 2 processes"):
-        open_team(disks, options(), dict)
+        open_process_group(disks, options(), dict)
 
 
 def test_a_notebook_and_a_method_that_cannot_be_imported_are_refused_before_anything_starts(
@@ -192,24 +197,26 @@ def other_folder(rank, port, path, results):
     """One of two devices of which the second sees another folder, or begins with another seed."""
     store = TCPStore("127.0.0.1", port, is_master=rank == 0, wait_for_workers=False)
     said = []
-    for check in (shared, alike):
+    for check in (shared, all_equal):
         try:
-            with Team(Seat(rank, 2, rank), PrefixStore(check.__name__, store)) as team:
-                team.join(torch.device("cpu"))
-                check(team, Path(path) / str(rank))
+            with ProcessGroup(
+                RankEnvironment(rank, 2, rank), PrefixStore(check.__name__, store)
+            ) as process_group:
+                process_group.join(torch.device("cpu"))
+                check(process_group, Path(path) / str(rank))
         except InputError as error:
             said.append((type(error).__name__, str(error)))
     results.put((rank, said))
 
 
-def shared(team, path):
+def shared(process_group, path):
     path.mkdir()
-    check_shared(team, RunFolder(path))
+    check_shared(process_group, RunFolder(path))
 
 
-def alike(team, path):
-    info = {"seed": team.seat.rank, "set": {"path": str(path)}}
-    check_alike(team, info, {"position": {"epoch": 0, "step": 0}, "network": {}, "updater": {}})
+def all_equal(process_group, path):
+    info = {"seed": process_group.rank, "set": {"path": str(path)}}
+    check_all_equal(process_group, info, {"position": {"epoch": 0, "step": 0}, "network": {}, "updater": {}})
 
 
 def test_another_folder_and_another_start_are_said_by_the_first(tmp_path, monkeypatch):
@@ -217,12 +224,16 @@ def test_another_folder_and_another_start_are_said_by_the_first(tmp_path, monkey
     assert [kind for kind, _ in found[0]] == ["InputError"] * 2
     assert "is another folder on" in found[0][0][1]
     assert "the 2 devices do not begin alike" in found[0][1][1]
-    assert [kind for kind, _ in found[1]] == ["SaidByFirst"] * 2
+    assert [kind for kind, _ in found[1]] == ["ReportedByRankZero"] * 2
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_one_device_needs_nobody(monkeypatch, disks):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # four trainings of one device each are fine
-    with open_team(disks, options(), dict) as team:
-        assert (team.size, team.first, team.share.devices) == (1, True, 1)
-    assert Helpers(()).dead() is None
+    with open_process_group(disks, options(), dict) as process_group:
+        assert (process_group.world_size, process_group.is_rank_zero, process_group.shard.world_size) == (
+            1,
+            True,
+            1,
+        )
+    assert Workers(()).dead() is None

@@ -13,7 +13,7 @@ import pytest
 from metadcseg.errors import InputError
 from metadcseg.training.pixel_store.map_file import PAGE, SLOTS, MapFile, MapLayout
 
-LAYOUT = MapLayout("alpha", "0123456789abcdef", images=5, frame=(3, 7))
+LAYOUT = MapLayout("alpha", "0123456789abcdef", images=5, grid=(3, 7))
 
 
 def ramp(factor=1.0):
@@ -42,7 +42,7 @@ def test_every_place_keeps_its_own_map(made, path):
 
 def test_places_begin_on_pages_of_their_own():
     for width in (1, 7, 2048, 2049, 4000):
-        layout = replace(LAYOUT, frame=(3, width))
+        layout = replace(LAYOUT, grid=(3, width))
         begins = [layout.place(image, slot) for slot in range(1, SLOTS + 1) for image in range(5)]
         assert all(begin % PAGE == 0 for begin in begins)
         gaps = np.diff([*begins, layout.size])
@@ -51,7 +51,7 @@ def test_places_begin_on_pages_of_their_own():
 
 
 def test_places_never_written_take_no_room_on_the_disk(path):
-    large = replace(LAYOUT, images=100_000, frame=(64, 64))
+    large = replace(LAYOUT, images=100_000, grid=(64, 64))
     MapFile(path, large, new=True).write(99_999, 3, np.ones((64, 64), np.float32))
     assert path.stat().st_size == large.size > 4e9
     assert path.stat().st_blocks * 512 < 2**20
@@ -91,7 +91,7 @@ def test_a_file_that_is_missing_is_refused(path):
         ({"run": "fedcba"}, "run: 0123456789ab there, fedcba in this run"),
         ({"name": "beta"}, "name: alpha there, beta in this run"),
         ({"images": 6}, "images: 5 there, 6 in this run"),
-        ({"frame": (7, 3)}, "frame: [3, 7] there, [7, 3] in this run"),
+        ({"frame": (7, 3)}, "grid: [3, 7] there, [7, 3] in this run"),
     ],
 )
 def test_a_file_of_another_run_or_shape_is_refused(made, path, other, said):
@@ -191,7 +191,7 @@ from pathlib import Path
 import numpy as np
 from metadcseg.errors import InputError
 from metadcseg.training.pixel_store.map_file import MapFile, MapLayout
-layout = MapLayout("alpha", "run", images=1000, frame=(64, 64))
+layout = MapLayout("alpha", "run", images=1000, grid=(64, 64))
 file = MapFile(Path(sys.argv[1]), layout, new=True)
 done = {}
 try:

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[4]
 IMAGES, FRAME = 6, (2, 3)
 
 
-def storage(folder, run="run", images=IMAGES, frame=FRAME, **processes):
-    return RunStorage(folder / "weights", images, frame, run, **processes)
+def storage(folder, run="run", images=IMAGES, grid=FRAME, **processes):
+    return RunStorage(folder / "weights", images, grid, run, **processes)
 
 
 def filled(value, count=1):
@@ -55,7 +55,7 @@ def test_nothing_is_on_the_disk_before_the_first_map(tmp_path):
 
 
 def test_state_is_small_and_maps_are_no_part_of_it(tmp_path):
-    kept = storage(tmp_path, images=1000, frame=(64, 64))
+    kept = storage(tmp_path, images=1000, grid=(64, 64))
     kept.open("alpha").write([999], torch.ones(1, 64, 64))
     state = kept.state_dict()["alpha"]
     assert {name: part.shape for name, part in state.items()} == {
@@ -230,7 +230,7 @@ def test_other_files_than_the_checkpoint_knows_are_refused(tmp_path):
     file.write_bytes(content)
     storage(tmp_path).load_state_dict(state)
     refused("run: run there, other in this run", run="other")
-    refused(r"frame: \[2, 3\] there, \[3, 2\] in this run", frame=(3, 2))
+    refused(r"grid: \[2, 3\] there, \[3, 2\] in this run", grid=(3, 2))
     refused(r"must have the shape \(7\), got \(6,\)", images=7)
     file.write_bytes(content[:-1])
     refused("is damaged: it has")
@@ -295,8 +295,8 @@ def test_processes_that_share_the_file_need_no_lock(tmp_path):
     states = [torch.load(tmp_path / f"state{rank}.pt", weights_only=True) for rank in range(world)]
     alone = RunStorage(tmp_path / "weights", 300, FRAME, "run")  # going on with another number of processes
     alone.load_state_dict(merge_states(states))
-    means = alone.open("alpha").read(range(300)).mean(dim=(1, 2))
-    assert torch.equal(means, torch.arange(2, 302).float())
+    averages = alone.open("alpha").read(range(300)).mean(dim=(1, 2))
+    assert torch.equal(averages, torch.arange(2, 302).float())
 
 
 def test_a_process_keeps_to_its_own_images(tmp_path):
