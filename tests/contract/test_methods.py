@@ -26,7 +26,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("supervised", {"labels": "clean", "dice": 0.0}),
     ("l2b", {}),
     ("l2b", {"clean_supervision": False}),
-    ("l2b", {"datasets": False}),
+    ("l2b", {"views": False}),
     ("metadcseg", {}),
     ("metadcseg", {"virtual_step": "exact"}),
     ("metadcseg", {"virtual_step": "exact", "clean_supervision": False, "meta_scaling": "none"}),
@@ -153,7 +153,7 @@ def test_a_label_without_trust_changes_nothing(name: str, options: dict[str, Any
             noisy = batch(number)
             labels, known = noisy.labels.clone(), torch.ones(noisy.labels.shape)
             known[:, 4:12, 4:12] = (
-                label_confidence  # datasets shift labels by a few pixels: only the middle changes
+                label_confidence  # views shift labels by a few pixels: only the middle changes
             )
             labels[:, 7:9, 7:9] = value
             method.step(state, replace(noisy, labels=labels, label_confidence=known), gold)

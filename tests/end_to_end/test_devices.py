@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.end_to_end.tools import TINY, cli, refused
-from tests.unit.training.workers import make_set, run
+from tests.unit.training.helpers import make_set, run
 
 from metadcseg.data.store.layout import chunk_file
 from metadcseg.errors import InputError

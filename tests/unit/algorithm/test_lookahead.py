@@ -318,5 +318,5 @@ def test_an_unknown_virtual_step_is_refused():
             noisy.labels,
             initial_weights((2, 6, 6)),
             lr=0.1,
-            virtual="linearized",
+            virtual="linearised",
         )

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.training.workers import Fake, make_set
+from tests.unit.training.helpers import Fake, make_set
 
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.methods import METHODS

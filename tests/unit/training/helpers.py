@@ -16,7 +16,7 @@ from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import WeightMaps
 from metadcseg.training import TrainingOptions, train
 
-NETWORK = NetworkOptions(class_path="tests.unit.training.workers.TinyNetwork")
+NETWORK = NetworkOptions(class_path="tests.unit.training.helpers.TinyNetwork")
 COUNTS = {"train": 7, "gold": 3, "val": 3, "test": 2}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.unit.training.workers import PlainNetwork, options
+from tests.unit.training.helpers import PlainNetwork, options
 from torch._dynamo.utils import counters
 
 from metadcseg.data.store.reader import PreparedSet
@@ -16,7 +16,7 @@ from metadcseg.networks import NetworkOptions, TappedNetwork
 from metadcseg.training import train
 from metadcseg.training.run.checkpoints import load_checkpoint
 
-NETWORK = NetworkOptions(class_path="tests.unit.training.workers.PlainNetwork")
+NETWORK = NetworkOptions(class_path="tests.unit.training.helpers.PlainNetwork")
 
 pytestmark = [
     pytest.mark.skipif(

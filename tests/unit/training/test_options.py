@@ -19,7 +19,7 @@ from metadcseg.training import TrainingOptions
         ("decay", 0.0),
         ("warmup", -1),
         ("clip", -1.0),
-        ("average", 1.0),
+        ("ema_decay", 1.0),
         ("validate_every", 0),
         ("figure_every", -1),
         ("checkpoint_minutes", -1.0),

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
-from tests.unit.training.workers import NETWORK, Fake, make_set, options, run
+from tests.unit.training.helpers import NETWORK, Fake, make_set, options, run
 
 from metadcseg.data.store.layout import chunk_file
 from metadcseg.data.store.reader import PreparedSet

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.unit.training.workers import TinyNetwork, options
+from tests.unit.training.helpers import TinyNetwork, options
 from torch import nn
 
 from metadcseg.training.updater import SgdUpdater, lr_factor

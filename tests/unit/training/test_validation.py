@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tests.unit.training.workers import Fake
+from tests.unit.training.helpers import Fake
 
 from metadcseg.training.validation import Validator, counts, native_labels, scores_of
 

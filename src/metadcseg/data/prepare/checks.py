@@ -198,7 +198,7 @@ class _Seen:
 def _case_findings(prepared: PreparedSet, case: Case, seen: dict[str, _Seen]) -> list[Finding]:
     findings = []
     readers = {"image": prepared.image, "label": prepared.label}
-    for kind in ("truth", "edges", "trust"):
+    for kind in ("truth", "edges", "label_confidence"):
         if getattr(case, f"has_{kind}"):
             readers[kind] = getattr(prepared, kind)
     for kind, read in readers.items():

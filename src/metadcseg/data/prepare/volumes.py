@@ -178,7 +178,7 @@ def _write(
             "label": label,
             "truth": None if truths is None else truths[number],
             "edges": found,
-            "trust": None if label_confidence is None else label_confidence[number],
+            "label_confidence": None if label_confidence is None else label_confidence[number],
         }
         writer.add(
             id=f"{raw.id}#{number:04d}",

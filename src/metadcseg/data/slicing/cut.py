@@ -84,8 +84,9 @@ class SliceOptions:
             InputError: where a key is missing or unknown, or a value is out of its range.
         """
         try:
-            pixel = values["pixel"]
-            options = cls(**{**values, "pixel": None if pixel is None else float(pixel)})
+            told = dict(values)
+            pixel, normalize = told.pop("pixel"), told.pop("normalise")
+            options = cls(**told, pixel=None if pixel is None else float(pixel), normalize=normalize)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"how volumes were cut is not readable ({error!r}): prepare the set again"

@@ -89,7 +89,8 @@ class MapLayout:
 
     def header(self) -> bytes:
         """Return the first page of the file."""
-        facts = {"version": _VERSION, **asdict(self), "dtype": _VALUE.name, "slots": SLOTS}
+        whose = {"frame" if name == "grid" else name: value for name, value in asdict(self).items()}
+        facts = {"version": _VERSION, **whose, "dtype": _VALUE.name, "slots": SLOTS}
         text = json.dumps(facts).encode().ljust(PAGE - len(_MAGIC) - _CHECKSUM.size)
         return _MAGIC + _CHECKSUM.pack(zlib.crc32(text)) + text
 

@@ -380,5 +380,5 @@ def test_shares_that_cannot_be_are_refused(prepared):
         epoch_batches(_view(prepared), epoch=0, batch=4, shard=Shard(0, 3))
     with pytest.raises(InputError, match="not exceed the cases"):
         epoch_batches(_view(prepared), epoch=0, batch=8, shard=Shard(0, 8))
-    with pytest.raises(InputError, match="a number from 0 to 1, got 2"):
+    with pytest.raises(InputError, match="a rank from 0 to 1, got 2"):
         Shard(2, 2)

@@ -175,7 +175,7 @@ def test_trust_beside_the_image_in_one_file_is_not_the_image(tmp_path):
     raw = RawVolume("a", "train", "a", (file,), file, label_confidence=file)
     assert np.unique(load_label_confidence(raw, load_image_volume(raw).grid)).tolist() == [51]
     bare = hdf5(tmp_path / "b.h5", image=image, label=image // 12)
-    with pytest.raises(InputError, match=r"b.h5.*trust"):
+    with pytest.raises(InputError, match=r"b.h5.*label_confidence"):
         load_label_confidence(
             RawVolume("b", "train", "b", (bare,), bare, label_confidence=bare), load_image_volume(raw).grid
         )

@@ -334,7 +334,7 @@ def test_average_pseudo_labels_come_from_the_moving_average() -> None:
 def test_average_pseudo_labels_need_an_average() -> None:
     made = start(MetaDCSeg())
     made.updater.ema_model = None
-    with pytest.raises(InputError, match=r"switch it on with training\.average"):
+    with pytest.raises(InputError, match=r"switch it on with training\.ema_decay"):
         MetaDCSeg(pseudo_labels="ema").start(made.network, made.updater, made.generator, storage())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.unit.training.workers import Fake, TinyNetwork, options, run
+from tests.unit.training.helpers import Fake, TinyNetwork, options, run
 from torch.distributed import PrefixStore, TCPStore
 
 from metadcseg.algorithm.boundary import Centers, RunningCenters

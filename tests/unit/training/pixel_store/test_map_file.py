@@ -91,7 +91,7 @@ def test_a_file_that_is_missing_is_refused(path):
         ({"run": "fedcba"}, "run: 0123456789ab there, fedcba in this run"),
         ({"name": "beta"}, "name: alpha there, beta in this run"),
         ({"images": 6}, "images: 5 there, 6 in this run"),
-        ({"frame": (7, 3)}, "grid: [3, 7] there, [7, 3] in this run"),
+        ({"grid": (7, 3)}, "frame: [3, 7] there, [7, 3] in this run"),
     ],
 )
 def test_a_file_of_another_run_or_shape_is_refused(made, path, other, said):

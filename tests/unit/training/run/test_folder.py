@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.unit.training.workers import Fake, TinyNetwork, run
+from tests.unit.training.helpers import Fake, TinyNetwork, run
 
 from metadcseg.errors import InputError
 from metadcseg.training import load_run, prediction_state, read_run
