@@ -230,7 +230,7 @@ def test_other_files_than_the_checkpoint_knows_are_refused(tmp_path):
     file.write_bytes(content)
     storage(tmp_path).load_state_dict(state)
     refused("run: run there, other in this run", run="other")
-    refused(r"grid: \[2, 3\] there, \[3, 2\] in this run", grid=(3, 2))
+    refused(r"frame: \[2, 3\] there, \[3, 2\] in this run", grid=(3, 2))
     refused(r"must have the shape \(7\), got \(6,\)", images=7)
     file.write_bytes(content[:-1])
     refused("is damaged: it has")
