@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -29,8 +29,6 @@ from metadcseg.forward_mode.rules import RULES, Tangents
 
 __all__ = ["Dual", "NoForwardRule"]
 
-_OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
-_APPLY = autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
 _VIEWS_OF_A_GETTER = ("T", "mT", "H", "mH")
 _IN_PLACE = (
     "__setitem__",
@@ -83,7 +81,7 @@ class Dual(Tensor):
         if not torch.is_grad_enabled():  # what the network computes without gradient is a constant to it
             _refuse_custom_function()
             return func(*_primals(args), **_primals(kwargs))
-        if isinstance(func, _OPERATIONS) and not str(func).startswith("aten."):
+        if type(func).__module__ == "torch._ops" and not str(func).startswith("aten."):
             # its derivative is out of forward mode's sight
             raise NoForwardRule(f"the custom operation {func}")
         if kwargs.get("out") is not None:
@@ -231,15 +229,33 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def _refuse_custom_function() -> None:
     """Raise inside a torch.autograd.Function: it switches gradients off, yet its result is no constant."""
     frame: FrameType | None = sys._getframe(2)
+    known = {code: kind for kind in _kinds_of(autograd.Function) for code in _codes_of(kind)}
     while frame is not None:
-        if frame.f_code is _APPLY:
-            raise NoForwardRule(f"autograd.Function {frame.f_locals['cls'].__name__}")
+        if frame.f_code in known:
+            raise NoForwardRule(f"autograd.Function {known[frame.f_code].__name__}")
         frame = frame.f_back
+
+
+def _kinds_of(base: type[Any]) -> Iterator[type[Any]]:
+    kinds: list[type[Any]] = base.__subclasses__()
+    for kind in kinds:
+        yield kind
+        yield from _kinds_of(kind)
+
+
+def _codes_of(function: type[Any]) -> Iterator[CodeType]:
+    """Yield the code that runs first when a custom function is applied; decorators keep what they wrap."""
+    forward = getattr(function, "forward", None)
+    while forward is not None:
+        if isinstance(code := getattr(forward, "__code__", None), CodeType):
+            yield code
+        forward = getattr(forward, "__wrapped__", None)
 
 
 @cache
 def _load_rules_of_torch() -> None:
     """Let torch load its forward-mode rules: at the first use it warns about its own use of TorchScript."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for kind in (DeprecationWarning, FutureWarning):  # by its release
+            warnings.simplefilter("ignore", kind)
         torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))

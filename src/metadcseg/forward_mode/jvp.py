@@ -167,10 +167,10 @@ def _places(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     leaves the stand-in behind in the network.
     """
     for prefix, module in network.named_modules():
-        for held in (module._parameters, module._buffers):  # named_parameters takes ten times as long
-            for name, own in held.items():
-                if own is not None:
-                    yield f"{prefix}.{name}" if prefix else name, own
+        prefix = f"{prefix}." if prefix else ""
+        for held in (module.named_parameters, module.named_buffers):
+            for name, own in held(recurse=False, remove_duplicate=False):
+                yield prefix + name, own
 
 
 @contextmanager

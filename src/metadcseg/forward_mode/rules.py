@@ -93,17 +93,23 @@ def _add(input: Any, other: Any, **options: Any) -> Any:
         return primal, (dy if dx is None else dx).expand_as(primal).clone()  # type: ignore[union-attr]
 
 
-def _leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> tuple[Tensor, Tangents]:
+def _leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     x, dx = split(input)
+    backward = _kernel("leaky_relu_backward")
+    if backward is None:
+        return NotImplemented
     with torch.no_grad():  # before an operation in place overwrites x
-        tangent = torch.ops.aten.leaky_relu_backward(dx, x, negative_slope, False)
+        tangent = backward(dx, x, negative_slope, False)
     return F.leaky_relu(x, negative_slope, inplace), tangent
 
 
-def _relu(input: Any, inplace: bool = False) -> tuple[Tensor, Tangents]:
+def _relu(input: Any, inplace: bool = False) -> Any:
     x, dx = split(input)
+    backward = _kernel("threshold_backward")
+    if backward is None:
+        return NotImplemented
     with torch.no_grad():
-        tangent = torch.ops.aten.threshold_backward(dx, x, 0)
+        tangent = backward(dx, x, 0)
     return F.relu(x, inplace), tangent
 
 
@@ -112,8 +118,13 @@ def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = 
     return NotImplemented if training and p > 0 else (x, dx)  # nothing happens, as in most networks
 
 
+def _kernel(name: str) -> Any:
+    """Return one of torch's own kernels, None in a release that has no such one: torch's forward mode serves then."""
+    return getattr(torch.ops.aten, name, None)
+
+
 def _max_pool(operation: Callable[..., Any], axes: int) -> Rule:
-    """Return the rule of pooling over so many axes; ``operation`` tells which values it chose."""
+    """Return the rule of pooling over so many axes; ``operation`` can tell which values it chose."""
 
     def rule(
         input: Any,
@@ -127,28 +138,29 @@ def _max_pool(operation: Callable[..., Any], axes: int) -> Rule:
         x, dx = split(input)
         if return_indices or x.dim() != 2 + axes or dx is None:
             return NotImplemented
-        primal, chosen = operation(x, kernel_size, stride, padding, dilation, ceil_mode)
+        primal, chosen = operation(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
         with torch.no_grad():
             return primal, dx.flatten(2).gather(2, chosen.flatten(2)).view(primal.shape)
 
     return rule
 
 
-def _group_norm(
-    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> tuple[Tensor, Tangents]:
+def _group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     (x, dx), (w, dw), (b, db) = split(input), split(weight), split(bias)
+    forward, backward = _kernel("native_group_norm"), _kernel("native_group_norm_backward")
+    if forward is None or backward is None:
+        return NotImplemented
     layout = _layout(x)
     x = x.contiguous(memory_format=layout)
     w, b = (None if value is None else value.contiguous() for value in (w, b))  # as its kernel wants them
     count, channels = x.shape[:2]
     sizes = (count, channels, x[0, 0].numel(), num_groups)
-    primal, mean, deviation = torch.native_group_norm(x, w, b, *sizes, eps)
+    primal, mean, deviation = forward(x, w, b, *sizes, eps)
     with torch.no_grad():
         core = None
         if dx is not None:
             # the derivative of a normalization is symmetric: its backward kernel carries tangents forward, too
-            core = torch.ops.aten.native_group_norm_backward(
+            core = backward(
                 dx.contiguous(memory_format=layout), x, mean, deviation, None, *sizes, [True, False, False]
             )[0]
         each = channels // num_groups
@@ -173,7 +185,8 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     (x, dx), (w, dw), (b, db) = split(input), split(weight), split(bias)
-    if not training and running_mean is None:
+    backward = _kernel("native_batch_norm_backward")
+    if backward is None or (not training and running_mean is None):
         return NotImplemented
     primal = F.batch_norm(x, running_mean, running_var, w, b, training, momentum, eps)
     with torch.no_grad():
@@ -185,7 +198,7 @@ def _batch_norm(
         deviation = (variance + eps).rsqrt()
         core = None
         if dx is not None:
-            core = torch.ops.aten.native_batch_norm_backward(
+            core = backward(
                 dx.contiguous(),
                 x.contiguous(),
                 None,
@@ -268,8 +281,8 @@ RULES: dict[Any, Rule] = {
     Tensor.relu: _relu,
     F.leaky_relu: _leaky_relu,
     F.dropout: _dropout,
-    **{pool: _max_pool(F.max_pool2d_with_indices, 2) for pool in (F.max_pool2d, torch.max_pool2d)},
-    **{pool: _max_pool(F.max_pool3d_with_indices, 3) for pool in (F.max_pool3d, torch.max_pool3d)},
+    **{pool: _max_pool(F.max_pool2d, 2) for pool in (F.max_pool2d, torch.max_pool2d)},
+    **{pool: _max_pool(F.max_pool3d, 3) for pool in (F.max_pool3d, torch.max_pool3d)},
     F.group_norm: _group_norm,
     F.batch_norm: _batch_norm,
 }

@@ -30,7 +30,8 @@ PLAIN = rand(2, 4, 6, 6)
 def derivative(function, values, tangents):
     """What torch says, which at its first use warns about its own use of TorchScript."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for kind in (DeprecationWarning, FutureWarning):  # by torch's release
+            warnings.simplefilter("ignore", kind)
         return jvp(function, values, tangents)[1]
 
 
