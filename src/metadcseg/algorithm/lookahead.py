@@ -5,7 +5,7 @@ With v the gradient of the gold loss, the derivative with respect to the weight 
 in the direction v, carried along by a single forward pass; no graph of second order is ever built.
 
 Where v is known before the training pass (a linearized virtual step), the training pass itself can carry it, see
-:func:`metadcseg.forward_mode.jvp.forward_with_change`. Nothing here moves the network, also when it raises.
+:func:`metadcseg.forward_mode.jvp.jvp`. Nothing here moves the network, also when it raises.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,8 @@ from torch import Tensor, nn
 
 from metadcseg.algorithm.meta_weights import PixelGradients, weighted_pixel_loss
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.forward_mode.jvp import (
-    LogitChange,
-    Parameters,
-    call_with,
-    logit_change,
-    set_apart,
-    trainable,
-)
+from metadcseg.forward_mode.call import Parameters, call_with, set_apart, trainable
+from metadcseg.forward_mode.jvp import ForwardMode, LogitChange, jvp
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
@@ -145,6 +139,7 @@ def meta_gradients(
     lr: float,
     virtual: Virtual,
     training_gradient: Parameters | None = None,
+    forward_mode: ForwardMode = "auto",
 ) -> MetaStep:
     """Return how the gold loss after a virtual step depends on every noisy pixel's weights (eq. 21, 28-30).
 
@@ -160,12 +155,13 @@ def meta_gradients(
             makes v serve a supervised gold step as well.
         training_gradient: the gradient of the mean weighted pixel loss (eq. 3) where it is known already; an
             exact step computes it where it is None.
+        forward_mode: how the derivative of the logits is computed.
 
     Returns:
         The meta-gradients with the gold loss and gradient that they come from.
 
     Raises:
-        InputError: for an unknown kind of virtual step, and see :func:`logit_change`.
+        InputError: for an unknown kind of virtual step, and see :func:`~metadcseg.forward_mode.jvp.jvp`.
     """
     if virtual not in get_args(Virtual):
         raise unknown_name("virtual", virtual, get_args(Virtual))
@@ -175,7 +171,7 @@ def meta_gradients(
             training_gradient = _training_gradient(network, noisy, pseudo, weights)
         where = virtual_step(network, training_gradient, lr)
     gold_loss, v = gold_gradient(network, where, gold)
-    found = logit_change(network, noisy.images, v)
+    _, found = jvp(network, noisy.images, v, mode=forward_mode)
     return MetaStep(
         pixel_gradients(found, noisy.labels, pseudo, lr, noisy.global_batch_size.pixels), gold_loss, v
     )

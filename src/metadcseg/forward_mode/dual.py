@@ -198,7 +198,7 @@ def _torch_duals() -> Iterator[Callable[..., Any]]:
             primal, tangent = primal.contiguous(), tangent.contiguous()
         return forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
 
-    _load_rules_of_torch()
+    load_rules_of_torch()
     # fused attention has no forward-mode rule, the MATH backend has
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
         yield lambda value: _mapped(value, of_torch)
@@ -274,7 +274,7 @@ def _code_of(function: Any) -> CodeType | None:
 
 
 @cache
-def _load_rules_of_torch() -> None:
+def load_rules_of_torch() -> None:
     """Let torch load its forward-mode rules: at the first use it warns about its own use of TorchScript."""
     with warnings.catch_warnings():
         for kind in (DeprecationWarning, FutureWarning):  # by its release

@@ -1,34 +1,38 @@
-"""A network called with other parameters, and how its logits change when the parameters move in one direction.
+"""How a network's logits change when its parameters move in one direction: a Jacobian-vector product, three ways.
 
-Where the direction is known before the training pass, that pass itself carries it: :func:`forward_with_change`.
-All else here leaves the network as it was: its parameters, buffers, training mode, the grad mode and the random
-state, also when it raises. The derivative is computed in the parameters' own precision with autocast off
-(tangents under autocast were measured to be off by 14-19 %).
+For logits z(theta) and a direction v the derivative is  d/de z(theta + e v)  at e = 0. It is computed in the
+parameters' own precision with autocast off (tangents under autocast were measured to be off by 14-19 %).
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any
+from typing import Any, Literal, get_args
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from metadcseg.errors import InputError, unknown_name
-from metadcseg.forward_mode.dual import Dual, NoForwardRule
-from metadcseg.forward_mode.random_state import kept_random_state
+from metadcseg.errors import unknown_name
+from metadcseg.forward_mode.call import Inputs, Parameters, as_tuple, call_with, set_apart, trainable
+from metadcseg.forward_mode.dual import load_rules_of_torch
+from metadcseg.forward_mode.engine import CannotFollow, follow, missing_rule
+from metadcseg.forward_mode.random_state import random_state
 from metadcseg.tensors import check_shape
 
-Parameters = dict[str, Tensor]
-"""One tensor for every trainable parameter, by its name in the network (values, gradients or a direction)."""
+ForwardMode = Literal["auto", "engine", "torch", "differences"]
 
-Inputs = Tensor | tuple[Tensor, ...]
-"""What a network is called with: (N, C, H, W) images, or images and whatever else it takes."""
+RELATIVE_STEP = 1e-3
+"""Length of a step of finite differences, as a part of the length of the parameters that move."""
 
-_SIGNS_OF_A_MISSING_RULE = ("forward AD", "forward mode AD", "forward-mode", "functorch", "TorchScript")
-"""What torch's messages hold where an operation has no forward-mode rule."""
+_without_rule: WeakSet[nn.Module] = WeakSet()
+"""Networks in which the engine met an operation without forward-mode rule."""
+
+
+class ForwardModeWarning(UserWarning):
+    """A network has an operation without forward-mode rule, so finite differences are taken."""
 
 
 @dataclass(frozen=True)
@@ -44,173 +48,149 @@ class LogitChange:
     change: Tensor
 
 
-def trainable(network: nn.Module) -> Parameters:
-    """Return the network's own trainable parameters; one that is shared appears once.
-
-    Raises:
-        InputError: where every parameter is frozen.
-
-    Example:
-        >>> list(trainable(nn.Conv2d(1, 2, 1)))
-        ['weight', 'bias']
-    """
-    found: Parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
-    if not found:
-        raise InputError(
-            f"network {type(network).__name__} has no trainable parameter, so there is nothing to learn: "
-            f"set requires_grad on those that shall be trained"
-        )
-    return found
-
-
-def forward_with_change(network: nn.Module, inputs: Inputs, direction: Parameters) -> tuple[Any, LogitChange]:
-    """Run a training pass and return what the network says, with the derivative of its logits beside it.
-
-    The pass is the training pass: its graph is recorded, its buffers move, its dropout masks are the ones drawn.
-    The tangents cost about two forward passes by their operations, and no graph is kept of them. Under autocast
-    the derivative takes a pass of its own in full precision, see :func:`logit_change`.
+def jvp(
+    network: nn.Module,
+    inputs: Inputs,
+    direction: Parameters,
+    *,
+    mode: ForwardMode = "auto",
+    training_pass: bool = False,
+) -> tuple[Any, LogitChange]:
+    """Call a network and return the derivative of its logits in one direction of its parameters.
 
     Args:
-        network: returns a named tuple with ``.logits``.
-        inputs: the images.
+        network: returns a named tuple with ``.logits``. Frozen parameters are constants; shared ones count once.
+        inputs: (N, C, H, W) images, or a tuple of all that the network takes.
         direction: by parameter name; parameters that are left out do not move, which saves their tangents.
+        mode: ``"engine"``, our own, rides along on the pass and costs about two forward passes more.
+            ``"torch"`` is ``torch.func.jvp``. ``"differences"`` are central finite differences,
+            (z(theta + h v) - z(theta - h v)) / 2 h  with  h = 0.001 |theta| / |v|: two passes without graph, for any
+            operation. ``"auto"`` is the engine, and finite differences where it meets an operation without rule.
+        training_pass: the call is the training pass: its graph is recorded, its buffers move, its random numbers are
+            drawn. Otherwise nothing of the network moves, nor the random state, also when this raises.
 
     Returns:
-        What the network returned, and the change of the logits.
+        What the network returned (without graph where it is no training pass), and the change of its logits.
 
     Raises:
-        InputError: where the network uses an operation without a forward-mode rule, naming its layer.
+        InputError: for an unknown mode, a direction that fits no parameter, or an operation without forward-mode
+            rule, naming its layer (``"engine"`` and ``"torch"`` alone).
+
+    Example:
+        >>> from metadcseg.networks.contract import Output
+        >>> class Line(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.slope = nn.Parameter(torch.tensor(2.0))
+        ...     def forward(self, x):
+        ...         return Output(self.slope * x, x)
+        >>> _, found = jvp(Line(), torch.full((1, 1, 1, 1), 3.0), {"slope": torch.tensor(1.0)})
+        >>> found.logits.item(), found.change.item()
+        (6.0, 3.0)
     """
-    if torch.is_autocast_enabled(_tuple(inputs)[0].device.type):
-        return network(*_tuple(inputs)), logit_change(network, inputs, direction)
-    duals = _duals(trainable(network), direction)
-    with torch.enable_grad():
-        output = _follow(network, duals, inputs, apart=False)
-    plain = type(output)(*(getattr(value, "primal", value) for value in output))
-    return plain, _change(output.logits)
-
-
-def logit_change(network: nn.Module, inputs: Inputs, direction: Parameters) -> LogitChange:
-    """Return the derivative of the logits in one direction, without touching the network.
-
-    Cost: one forward pass that carries a tangent, by its operations three forward passes.
-
-    Dropout: masks are drawn from the random state as it is, and that state is put back. They are not those of
-    a training pass that came before.
-
-    Args:
-        network: returns a named tuple with ``.logits``. Frozen parameters are constants; shared parameters
-            count once; the mode (training or evaluation) is taken as it is.
-        inputs: the images.
-        direction: by parameter name; parameters that are left out do not move.
-
-    Raises:
-        InputError: where the network uses an operation without a forward-mode rule, naming its layer.
-    """
+    if mode not in get_args(ForwardMode):
+        raise unknown_name("forward_mode", mode, get_args(ForwardMode))
+    device = as_tuple(inputs)[0].device
+    if mode == "auto":
+        if network not in _without_rule:
+            try:
+                with _undone_where_it_fails(network, device):
+                    return jvp(network, inputs, direction, mode="engine", training_pass=training_pass)
+            except CannotFollow as error:
+                _without_rule.add(network)
+                warnings.warn(f"{error.what}: finite differences are taken", ForwardModeWarning, stacklevel=2)
+        mode = "differences"
+    if training_pass and mode == "engine" and not torch.is_autocast_enabled(device.type):
+        with torch.enable_grad():
+            return _by_engine(network, trainable(network), inputs, direction, apart=False)
+    put_back = random_state([device])
+    output = network(*as_tuple(inputs)) if training_pass else None
     values = {name: value.detach() for name, value in trainable(network).items()}
     # grad mode is on so that a part which the network itself computes without gradients stays a constant
     with torch.enable_grad(), set_apart(inputs):
-        return _change(_follow(network, _duals(values, direction), inputs, apart=True).logits)
+        if training_pass and mode != "engine":
+            put_back()  # to draw the dropout masks of the pass once more
+        seen, change = _WAYS[mode](network, values, inputs, direction)
+    return (output if training_pass else seen), change
 
 
-def _duals(values: Parameters, direction: Parameters) -> Parameters:
+def _by_engine(
+    network: nn.Module, values: Parameters, inputs: Inputs, direction: Parameters, apart: bool = True
+) -> tuple[Any, LogitChange]:
+    output, tangent = follow(network, values, _fitting(direction, values), inputs, apart=apart)
+    logits = output.logits.detach()
+    return output, LogitChange(logits, torch.zeros_like(logits) if tangent is None else tangent)
+
+
+def _by_torch(
+    network: nn.Module, values: Parameters, inputs: Inputs, direction: Parameters
+) -> tuple[Any, LogitChange]:
+    moving = {name: values[name] for name in _fitting(direction, values)}
+    load_rules_of_torch()
+
+    def call(parameters: Parameters) -> tuple[Tensor, Any]:
+        output = call_with(network, parameters, inputs, apart=True)
+        return output.logits, output
+
+    try:
+        # fused attention has no forward-mode rule, the MATH backend has
+        with sdpa_kernel(SDPBackend.MATH):
+            logits, change, output = torch.func.jvp(call, (moving,), (direction,), has_aux=True)  # type: ignore[misc]
+    except RuntimeError as error:  # NotImplementedError is one
+        if (lacking := missing_rule(network, error)) is None:
+            raise
+        raise lacking from error
+    return output, LogitChange(logits.detach(), change.detach())
+
+
+def _by_differences(
+    network: nn.Module, values: Parameters, inputs: Inputs, direction: Parameters
+) -> tuple[Any, LogitChange]:
+    moving = {name: values[name] for name in _fitting(direction, values)}
+    length, reach = _length(moving), _length(direction)
+    step = RELATIVE_STEP * length.clamp(min=1e-12) / reach.clamp(min=torch.finfo(reach.dtype).tiny)
+    put_back, ends = random_state([as_tuple(inputs)[0].device]), []
+    for sign in (1, -1):
+        put_back()
+        moved = {name: value + sign * step * direction[name] for name, value in moving.items()}
+        with torch.no_grad():
+            ends.append(call_with(network, moved, inputs, apart=True))
+    ahead, behind = (end.logits for end in ends)
+    # the logits in the middle are those at theta up to the square of the step
+    return ends[0], LogitChange((ahead + behind) / 2, (ahead - behind) / (2 * step))
+
+
+_WAYS: dict[str, Callable[..., tuple[Any, LogitChange]]] = {
+    "engine": _by_engine,
+    "torch": _by_torch,
+    "differences": _by_differences,
+}
+
+
+def _fitting(direction: Parameters, values: Parameters) -> Parameters:
+    """Return a direction whose every entry belongs to a parameter and has its shape."""
     for name, tangent in direction.items():
         if name not in values:
             raise unknown_name("parameter in a direction", name, values)
         check_shape(f"direction of {name}", tangent, tuple(values[name].shape))
-    return {
-        name: Dual(value, direction[name].detach()) if name in direction else value
-        for name, value in values.items()
-    }
+    return direction
 
 
-def _change(logits: Tensor) -> LogitChange:
-    if isinstance(logits, Dual):
-        return LogitChange(logits.primal.detach(), logits.tangent)
-    # no parameter that moves has a part in them
-    return LogitChange(logits.detach(), torch.zeros_like(logits))
-
-
-def call_with(network: nn.Module, parameters: Parameters, inputs: Inputs, *, apart: bool) -> Any:
-    """Call a network with other parameters.
-
-    Args:
-        network: the network; it keeps its own.
-        parameters: the values to use by name; those left out stay the network's own.
-        inputs: the images.
-        apart: give it copies of its buffers, which it may write to.
-    """
-    named = dict(network.named_parameters())
-    stand_ins = {id(named[name]): value for name, value in parameters.items()}
-    if apart:
-        stand_ins |= {id(own): own.clone() for own in network.buffers()}
-    replaced = {place: stand_ins[id(own)] for place, own in _places(network) if id(own) in stand_ins}
-    return functional_call(network, replaced, _tuple(inputs), tie_weights=False)
-
-
-def _follow(network: nn.Module, parameters: Parameters, inputs: Inputs, *, apart: bool) -> Any:
-    """Call the network with duals among its parameters; say which layer cannot take them."""
-    try:
-        return call_with(network, parameters, inputs, apart=apart)
-    except NoForwardRule as error:
-        raise _no_forward_rule(network, str(error), error) from error
-    except RuntimeError as error:
-        if not any(sign in str(error) for sign in _SIGNS_OF_A_MISSING_RULE):
-            raise
-        raise _no_forward_rule(network, str(error).split("\n")[0].split(". ")[0], error) from error
-
-
-def _places(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield every place that holds a parameter or buffer, once; a shared tensor has several places.
-
-    functional_call can find shared tensors itself, but visits a module that has two names twice, and then
-    leaves the stand-in behind in the network.
-    """
-    for prefix, module in network.named_modules():
-        for name, own in _own(module):
-            if own is not None:
-                yield f"{prefix}.{name}" if prefix else name, own
-
-
-def _own(module: nn.Module) -> Iterator[tuple[str, Tensor | None]]:
-    """Yield the parameters and buffers of a module itself."""
-    parameters, buffers = vars(module).get("_parameters"), vars(module).get("_buffers")
-    if isinstance(parameters, dict) and isinstance(buffers, dict):
-        yield from parameters.items()  # what torch documents takes ten times as long
-        yield from buffers.items()
-    else:
-        yield from module.named_parameters(recurse=False, remove_duplicate=False)
-        yield from module.named_buffers(recurse=False, remove_duplicate=False)
+def _length(tensors: Parameters) -> Tensor:
+    """Return the Euclidean length of tensors as one vector; 0 for none."""
+    lengths = [torch.linalg.vector_norm(tensor) for tensor in tensors.values()]
+    return torch.linalg.vector_norm(torch.stack(lengths)) if lengths else torch.zeros(())
 
 
 @contextmanager
-def set_apart(inputs: Inputs) -> Iterator[None]:
-    """Put the random state back afterwards, and compute without autocast."""
-    device = _tuple(inputs)[0].device
-    with kept_random_state([device]), torch.autocast(device.type, enabled=False):
+def _undone_where_it_fails(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Put buffers and random state back to what they were, where the block raises."""
+    put_back, buffers = random_state([device]), [buffer.clone() for buffer in network.buffers()]
+    try:
         yield
-
-
-def _no_forward_rule(network: nn.Module, operation: str, error: Exception) -> InputError:
-    network = getattr(network, "module", network)  # as its author knows it
-    layer = _layer_in(error.__traceback__, network)
-    where = f" in its layer '{layer}'" if layer else ""
-    return InputError(
-        f"network {type(network).__name__} cannot take a meta step, which needs a forward-mode rule of "
-        f"every operation, and {operation}{where} has none: write it out in plain operations, or choose a "
-        f"method without meta step"
-    )
-
-
-def _layer_in(trace: TracebackType | None, network: nn.Module) -> str:
-    """Return the name of the innermost layer that an error came through, empty for the network itself."""
-    names = {id(module): name for name, module in network.named_modules()}
-    found = ""
-    while trace is not None:
-        found = names.get(id(trace.tb_frame.f_locals.get("self")), found)
-        trace = trace.tb_next
-    return found
-
-
-def _tuple(inputs: Inputs) -> tuple[Tensor, ...]:
-    return inputs if isinstance(inputs, tuple) else (inputs,)
+    except BaseException:
+        put_back()
+        with torch.no_grad():
+            for buffer, before in zip(network.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+        raise
