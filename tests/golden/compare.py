@@ -1,0 +1,42 @@
+"""What counts as the same: every bit on a machine like the one of the record, elsewhere scalars to within little."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.golden import cases
+
+GOLDEN = json.loads((Path(__file__).resolve().parent / "golden.json").read_text())
+
+ALIKE = cases.machine() == GOLDEN["machine"]
+"""Whether this machine rounds as that of the record does."""
+
+TOLERANCE = {"rel": 1e-3, "abs": 1e-3}
+
+
+def assert_same_run(found, wanted):
+    """Compare what :func:`cases.look_at_run` says with the record."""
+    if ALIKE:
+        assert found == wanted
+        return
+    assert len(found["epochs"]) == len(wanted["epochs"])
+    for epoch, before in zip(found["epochs"], wanted["epochs"], strict=True):
+        assert epoch["train"] == pytest.approx(before["train"], **TOLERANCE)
+        assert epoch["val"] == pytest.approx(before["val"], **TOLERANCE)
+    not_in_bits()
+
+
+def assert_same_set(found, wanted):
+    """Compare what :func:`cases.look_at_set` says with the record; hashes are equal or say nothing."""
+    if ALIKE:
+        assert found == wanted
+        return
+    assert found.keys() == wanted.keys()
+    not_in_bits()
+
+
+def not_in_bits():
+    """Say that the bits were not compared."""
+    pytest.skip(
+        f"compared roughly, not in bits: the record is of {GOLDEN['machine']}, this is {cases.machine()}"
+    )
