@@ -1,7 +1,7 @@
 """Write the golden values. Only ever run this on purpose, with code whose results are known to be the right ones:
 
     python -m tests.golden.record values     # golden.json: sets, noise and trainings
-    python -m tests.golden.record old        # old/before.tar.gz and the part "old" of golden.json
+    python -m tests.golden.record old        # old/before.tar.xz and the part "old" of golden.json
 
 from the root of the repository, with PYTHONPATH=src. A test that fails after a change of code is no reason to run it:
 the same seed and options gave other bits than before. ``old`` is what the code before the rename left behind; code of
@@ -24,7 +24,7 @@ import torch
 from tests.golden import cases
 
 HERE = Path(__file__).resolve().parent
-GOLDEN, OLD = HERE / "golden.json", HERE / "old" / "before.tar.gz"
+GOLDEN, OLD = HERE / "golden.json", HERE / "old" / "before.tar.xz"
 NOT_NEEDED = ("lock", "tensorboard", "previous.pt")
 """What a run goes on without."""
 
@@ -80,11 +80,12 @@ def old(folder: Path) -> dict:
             shutil.copytree(whole, out)
             ends["score"] = score(out, kept / "images")
             shutil.rmtree(out / "evaluation")
+            shutil.rmtree(out / "checkpoints")  # large, and of a finished run nobody asks for them
         else:
             stop_within_an_epoch(out, cases.train_words(kept / "images", out, options))
         for path in [path for path in out.rglob("*") if path.name in NOT_NEEDED]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with tarfile.open(OLD, "w:gz") as archive:
+    with tarfile.open(OLD, "w:xz") as archive:
         archive.add(kept, ".")
     return ends
 

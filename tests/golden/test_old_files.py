@@ -39,13 +39,6 @@ def test_an_old_run_has_its_score(before):
     not_in_bits()
 
 
-def test_an_old_finished_run_is_left_alone(before):
-    run, options = before / "finished", cases.OLD_RUNS["finished"]
-    journal = (run / cases.JOURNAL).read_bytes()
-    cases.run(cases.resume_words(before / "images", run, options))
-    assert (run / cases.JOURNAL).read_bytes() == journal
-
-
 @pytest.mark.parametrize("name", STOPPED)
 def test_an_old_run_goes_on_to_the_end_it_would_have_had(name, before):
     wanted = GOLDEN["old"]["runs"][name]
