@@ -17,7 +17,7 @@ from metadcseg.algorithm.meta_weights import initial_weights
 from metadcseg.errors import InputError
 from metadcseg.forward_mode.jvp import logit_change, trainable
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
-from metadcseg.tensors import IGNORE, Batch
+from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
 from metadcseg.warp import Warp
 
 
@@ -275,26 +275,52 @@ def test_other_errors_of_the_network_stay_what_they_are():
     assert not isinstance(caught.value, InputError)
 
 
-def test_a_training_gradient_that_is_known_is_used():
+def test_a_training_pass_that_was_made_is_used_and_its_graph_kept():
     network, noisy, gold = seeded(Small), example(0), example(1)
     weights = initial_weights((2, 6, 6))
-    loss = mean_over_pixels(pixel_cross_entropy(network(noisy.images).logits, noisy.labels), noisy.labels)
+    logits = network(noisy.images).logits
+    calls = []
+    network.register_forward_pre_hook(lambda *_: calls.append(1))
     known, own = (
-        meta_gradients(
-            network, noisy, gold, noisy.labels, weights, lr=0.5, virtual="exact", training_gradient=gradient
-        )
-        for gradient in (gradient_of(loss, network), None)
+        meta_gradients(network, noisy, gold, noisy.labels, weights, lr=0.5, logits=given)
+        for given in (logits, None)
     )
     torch.testing.assert_close(known.gradients.alpha, own.gradients.alpha, rtol=1e-12, atol=0)
-    zero = {name: torch.zeros_like(value) for name, value in trainable(network).items()}
-    still, linearized = (
-        meta_gradients(
-            network, noisy, gold, noisy.labels, weights, lr=0.5, virtual=virtual, training_gradient=zero
-        )
-        for virtual in ("exact", "linearized")
+    assert len(calls) == 2 + 3  # gold and tangents; without the pass also the noisy images
+    logits.sum().backward()
+    assert network.first.weight.grad is not None
+
+
+def test_an_exact_step_looks_where_the_virtual_step_leads():
+    network, noisy, gold = seeded(Small), example(0), example(1)
+    weights = initial_weights((2, 6, 6))
+
+    def found(lr, virtual):
+        return meta_gradients(network, noisy, gold, noisy.labels, weights, lr=lr, virtual=virtual)
+
+    assert not torch.equal(found(0.5, "exact").gradients.alpha, found(0.5, "linearized").gradients.alpha)
+    near, limit = (found(1e-6, virtual).gradients.alpha for virtual in ("exact", "linearized"))
+    torch.testing.assert_close(near, limit, rtol=1e-4, atol=0)
+
+
+def test_devices_share_both_gradients_and_the_pixels_of_the_mean():
+    network, noisy, gold = seeded(Small), example(0), example(1)
+    weights = initial_weights((2, 6, 6))
+    whole = noisy.global_batch_size
+    share = replace(noisy, shard_of=GlobalBatchSize(whole.pixels / 2.0, whole.images / 2, 2))
+    asked = []
+
+    def all_reduce_mean(tensors):
+        asked.append(sorted(tensors))
+        return {name: 0.5 * value for name, value in tensors.items()}
+
+    alone = meta_gradients(network, noisy, gold, noisy.labels, weights, lr=0.1)
+    shared = meta_gradients(
+        network, share, gold, noisy.labels, weights, lr=0.1, all_reduce_mean=all_reduce_mean
     )
-    assert torch.equal(still.gradients.alpha, linearized.gradients.alpha)
-    assert not torch.equal(still.gradients.alpha, own.gradients.alpha)
+    # half the pixels double the training gradient, which the mean halves; the gold gradient is halved alone
+    torch.testing.assert_close(shared.gradients.alpha, 0.5 * alone.gradients.alpha, rtol=1e-10, atol=0)
+    assert asked == [sorted(trainable(network))] * 2
 
 
 def test_the_linearized_gold_gradient_serves_a_supervised_step():
