@@ -39,7 +39,6 @@ from metadcseg.training import RunFolder, load_run, train
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.folder import read_run
-from metadcseg.training.run.identity import settings_digest
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SIZE, MOMENTUM = 64, 0.9
@@ -136,7 +135,7 @@ def weights_of(noisy_set: PreparedSet, run: Path) -> Tensor:
     folder, info = RunFolder(run), read_run(run)
     saved = load_checkpoint(folder.checkpoints)
     count = len(noisy_set.select("train"))
-    storage = RunStorage(folder.weights, count, (SIZE, SIZE), settings_digest(info))
+    storage = RunStorage(folder.weights, count, (SIZE, SIZE), info["settings_digest"])
     names = ("alpha", "beta")
     opened = [storage.open(name) for name in names]
     storage.load_state_dict((saved or {})["storage"])
