@@ -50,8 +50,7 @@ def main() -> None:
                     "seconds_per_step": round(lines[-1]["seconds"] / steps, 2),
                 }
             )
-            if not as_json:
-                print(rows[-1], flush=True)
+            print(rows[-1], file=sys.stderr if as_json else sys.stdout, flush=True)
     if as_json:
         machine = {"processor": platform.machine(), "processors": os.cpu_count(), "threads": 1}
         print(json.dumps({"machine": machine, "method": "the default", "cases": rows}, indent=1))
@@ -59,9 +58,8 @@ def main() -> None:
 
 def run(*words: object) -> int:
     """Run a command and return the most bytes it held."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "metadcseg", *(str(word) for word in words)], stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "metadcseg", *(str(word) for word in words)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"metadcseg {' '.join(str(word) for word in words)} ended with status {status}")

@@ -9,9 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MOST = 35
-BEGINS = re.compile(
-    r"\s*(?:[-*+]|\d+\.)\s"
-)  # a list item is a sentence of its own, with or without a full stop
+BEGINS = re.compile(r"^\s*(?:[-*+]|\d+\.)\s")
+"""How a list item begins: it is a sentence of its own, with or without a full stop."""
 
 
 def blocks(text: str) -> Iterator[str]:
