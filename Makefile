@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint setup test-newest test-oldest clean
+.PHONY: demo test lint docs setup test-newest test-oldest clean
 
 demo: $(VENV)/.ready
 	$(BIN)/metadcseg demo --out demo
@@ -16,6 +16,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup  # the site, into site/; every warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 setup: $(VENV)/.ready-dev
 
@@ -42,4 +45,4 @@ test-newest test-oldest: test-%:
 	.venv-$*/bin/python -m pytest tests/gradients tests/contract tests/unit tests/end_to_end/test_main_path.py --numprocesses auto --maxprocesses 4 --dist loadfile
 
 clean:
-	rm -rf $(VENV) .venv-newest .venv-oldest build dist demo
+	rm -rf $(VENV) .venv-newest .venv-oldest build dist demo site

@@ -31,7 +31,8 @@ from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.data.loading.dataset import SegmentationDataset
 from metadcseg.data.loading.input_grid import resize_label_to_input
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.forward_mode.jvp import LogitChange, Parameters, logit_change, trainable
+from metadcseg.forward_mode.call import Parameters, trainable
+from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.methods import create_method
 from metadcseg.networks.contract import parameters_of
 from metadcseg.tensors import Batch
@@ -39,7 +40,6 @@ from metadcseg.training import RunFolder, load_run, train
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.folder import read_run
-from metadcseg.training.run.identity import settings_digest
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SIZE, MOMENTUM = 64, 0.9
@@ -82,7 +82,7 @@ def cosine(one: Tensor, other: Tensor) -> float:
 
 
 def maps(network: nn.Module, noisy: Batch, direction: Parameters, pseudo: Tensor, lr: float) -> Tensor:
-    found: LogitChange = logit_change(network, noisy.images, direction)
+    found: LogitChange = jvp(network, noisy.images, direction)[1]
     gradients = pixel_gradients(found, noisy.labels, pseudo, lr)
     return torch.stack([gradients.alpha, gradients.beta])
 
@@ -136,7 +136,7 @@ def weights_of(noisy_set: PreparedSet, run: Path) -> Tensor:
     folder, info = RunFolder(run), read_run(run)
     saved = load_checkpoint(folder.checkpoints)
     count = len(noisy_set.select("train"))
-    storage = RunStorage(folder.weights, count, (SIZE, SIZE), settings_digest(info))
+    storage = RunStorage(folder.weights, count, (SIZE, SIZE), info["settings_digest"])
     names = ("alpha", "beta")
     opened = [storage.open(name) for name in names]
     storage.load_state_dict((saved or {})["storage"])

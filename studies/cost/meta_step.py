@@ -38,7 +38,8 @@ from metadcseg.algorithm.meta_weights import (
     weighted_pixel_loss,
 )
 from metadcseg.algorithm.objective import total_objective
-from metadcseg.forward_mode.jvp import forward_with_change, trainable
+from metadcseg.forward_mode.call import trainable
+from metadcseg.forward_mode.jvp import jvp
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy, soft_dice_loss
 from metadcseg.methods import MetaDCSeg, MethodState, Supervised
 from metadcseg.networks import NetworkOptions, create_network
@@ -160,7 +161,7 @@ def error(width: int, size: int, dtype: torch.dtype) -> float:
     network = create_network(NetworkOptions(width=width), 3, 2, torch.Generator().manual_seed(1)).to(dtype)
     noisy, gold = batch(size, 0, dtype), batch(size, 1, dtype)
     _, v = gold_gradient(network, trainable(network), gold)
-    output, change = forward_with_change(network, noisy.images, v)
+    output, change = jvp(network, noisy.images, v, training_pass=True)
     pseudo = pseudo_labels(output.logits)
     got = pixel_gradients(change, noisy.labels, pseudo, 0.1)
     wanted = double_backward(network, network(noisy.images).logits, noisy, pseudo, list(v.values()), 0.1)

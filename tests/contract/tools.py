@@ -67,7 +67,7 @@ def tiny_network(seed: int = 0, kernel: int = 3, depth: int = 1, axes: int = 2) 
         for inputs in [2] + [6] * depth:
             layers += [convolution(inputs, 6, kernel, padding=kernel // 2), nn.ReLU()]
         network = nn.Sequential(*layers, convolution(6, CLASSES, 1))
-    return TappedNetwork(network, str(len(layers)), classes=CLASSES, axes=axes, encoder=("0",))
+    return TappedNetwork(network, str(len(layers)), classes=CLASSES, axes=axes)
 
 
 def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:

@@ -20,7 +20,7 @@ from metadcseg.methods import MetaDCSeg
 from metadcseg.training import read_run
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.run.checkpoints import load_checkpoint
-from metadcseg.training.run.identity import settings_digest
+from metadcseg.training.run.settings import settings_digest
 
 EVERY_STEP = ("--metadcseg.meta_every", "1", "--metadcseg.memory", "persistent")
 METHODS = {

@@ -17,7 +17,8 @@ from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 PRESETS = ("demo", "small", "paper-kvasir-seg")
 NOT_OURS = {
     "--logdir",  # TensorBoard's
@@ -119,7 +120,7 @@ def options_of_commands() -> set[str]:
         parser = ArgumentParser(exit_on_error=False)
         importlib.import_module(module).add_options(parser)
         known |= {name for name in parser._option_string_actions if name.startswith("--")}
-    return known | {"--debug", "--version"}
+    return known | {"--debug", "--version", "--help-all"}
 
 
 @every_page

@@ -19,7 +19,7 @@ from metadcseg.errors import InputError, unknown_name
 from metadcseg.forward_mode.call import Parameters, call_with, set_apart, trainable
 from metadcseg.forward_mode.jvp import ForwardMode, LogitChange, jvp
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
-from metadcseg.tensors import IGNORE, Batch, WeightMaps
+from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
 
 Virtual = Literal["exact", "linearized"]
 
@@ -137,8 +137,9 @@ def meta_gradients(
     weights: WeightMaps,
     *,
     lr: float,
-    virtual: Virtual,
-    training_gradient: Parameters | None = None,
+    virtual: Virtual = "exact",
+    logits: Tensor | None = None,
+    all_reduce_mean: AllReduceMean = dict,
     forward_mode: ForwardMode = "auto",
 ) -> MetaStep:
     """Return how the gold loss after a virtual step depends on every noisy pixel's weights (eq. 21, 28-30).
@@ -153,9 +154,10 @@ def meta_gradients(
         virtual: ``"exact"`` takes v at the virtually stepped parameters (eq. 21); ``"linearized"`` takes it
             at the parameters as they are, the limit of a small lr, which saves the training gradient and
             makes v serve a supervised gold step as well.
-        training_gradient: the gradient of the mean weighted pixel loss (eq. 3) where it is known already; an
-            exact step computes it where it is None.
-        forward_mode: how the derivative of the logits is computed.
+        logits: (N, L, H, W), what the network says of the noisy batch, with its graph, which is kept, where the
+            training pass was made already; an exact step makes a pass of its own where it is None.
+        all_reduce_mean: over the devices that share the batches, where several do.
+        forward_mode: how the derivative of the logits is computed (:func:`~metadcseg.forward_mode.jvp.jvp`).
 
     Returns:
         The meta-gradients with the gold loss and gradient that they come from.
@@ -167,22 +169,32 @@ def meta_gradients(
         raise unknown_name("virtual", virtual, get_args(Virtual))
     where = trainable(network)
     if virtual == "exact":
-        if training_gradient is None:
-            training_gradient = _training_gradient(network, noisy, pseudo, weights)
-        where = virtual_step(network, training_gradient, lr)
+        gradient = _training_gradient(network, noisy, pseudo, weights, logits)
+        where = virtual_step(network, dict(all_reduce_mean(gradient)), lr)
     gold_loss, v = gold_gradient(network, where, gold)
+    v = dict(all_reduce_mean(v))
     _, found = jvp(network, noisy.images, v, mode=forward_mode)
-    return MetaStep(
-        pixel_gradients(found, noisy.labels, pseudo, lr, noisy.global_batch_size.pixels), gold_loss, v
-    )
+    whole = noisy.global_batch_size
+    pixels = whole.pixels * whole.world_size  # a weight is of one pixel among those of all devices
+    return MetaStep(pixel_gradients(found, noisy.labels, pseudo, lr, pixels), gold_loss, v)
 
 
-def _training_gradient(network: nn.Module, noisy: Batch, pseudo: Tensor, weights: WeightMaps) -> Parameters:
-    leaves = {name: value.detach().requires_grad_() for name, value in trainable(network).items()}
-    with torch.enable_grad(), set_apart(noisy.images):
-        logits = call_with(network, leaves, noisy.images, apart=True).logits
+def _training_gradient(
+    network: nn.Module, noisy: Batch, pseudo: Tensor, weights: WeightMaps, logits: Tensor | None
+) -> Parameters:
+    """Return the gradient of the mean weighted pixel loss (eq. 3), on the graph of ``logits`` where they are given."""
+    parameters = trainable(network)
+
+    def gradient(logits: Tensor, parameters: Parameters, retain_graph: bool) -> Parameters:
         pixels = weighted_pixel_loss(logits, noisy.labels, pseudo, weights)
-        return _gradient(mean_over_pixels(pixels, noisy.labels, noisy.global_batch_size.pixels), leaves)
+        loss = mean_over_pixels(pixels, noisy.labels, noisy.global_batch_size.pixels)
+        return _gradient(loss, parameters, retain_graph)
+
+    if logits is not None:
+        return gradient(logits, parameters, retain_graph=True)
+    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    with torch.enable_grad(), set_apart(noisy.images):
+        return gradient(call_with(network, leaves, noisy.images, apart=True).logits, leaves, False)
 
 
 def _gradient(loss: Tensor, parameters: Parameters, retain_graph: bool = False) -> Parameters:

@@ -1,5 +1,6 @@
 """Our own engine: the training pass itself carries the tangents, operation by operation (:mod:`.dual`)."""
 
+import re
 from types import TracebackType
 from typing import Any
 
@@ -64,7 +65,8 @@ def missing_rule(network: nn.Module, error: Exception) -> CannotFollow | None:
     if isinstance(error, NoForwardRule):
         operation = str(error)
     elif any(sign in str(error) for sign in _SIGNS_OF_A_MISSING_RULE):
-        operation = str(error).split("\n")[0].split(". ")[0]
+        named = re.search(r"forward AD with (\w+)", str(error))
+        operation = named[1] if named else str(error).split("\n")[0].split(". ")[0]
     else:
         return None
     network = getattr(network, "module", network)  # as its author knows it

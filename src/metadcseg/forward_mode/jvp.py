@@ -126,6 +126,10 @@ def _by_torch(
     network: nn.Module, values: Parameters, inputs: Inputs, direction: Parameters
 ) -> tuple[Any, LogitChange]:
     moving = {name: values[name] for name in _fitting(direction, values)}
+    if not moving:
+        with torch.no_grad():
+            still = call_with(network, {}, inputs, apart=True)
+        return still, LogitChange(still.logits, torch.zeros_like(still.logits))
     load_rules_of_torch()
 
     def call(parameters: Parameters) -> tuple[Tensor, Any]:

@@ -1,4 +1,7 @@
-"""The methods: one file each, and the registry that makes them known by name."""
+"""The methods, and the registry that makes them known by name.
+
+``metadcseg`` is the paper's, ``binned`` ours and the default; ``l2b`` and ``supervised`` are what to compare them with.
+"""
 
 from dataclasses import fields
 from typing import Any
@@ -13,11 +16,12 @@ from metadcseg.methods.base import (
     Storage,
     Updater,
 )
+from metadcseg.methods.binned.method import Binned
 from metadcseg.methods.l2b.method import L2B
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.supervised import Supervised
 
-METHODS: dict[str, type[Any]] = {method.name: method for method in (MetaDCSeg, L2B, Supervised)}
+METHODS: dict[str, type[Any]] = {method.name: method for method in (Binned, MetaDCSeg, L2B, Supervised)}
 """Every method by its name."""
 
 
@@ -44,6 +48,7 @@ def create_method(name: str, **options: Any) -> Method:
 __all__ = [
     "L2B",
     "METHODS",
+    "Binned",
     "MetaDCSeg",
     "Method",
     "MethodInfo",

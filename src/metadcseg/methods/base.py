@@ -118,7 +118,8 @@ class MethodState:
         network: the network being trained; called as ``network(images) -> Output(logits, features)``.
         updater: see :class:`Updater`.
         generator: the method's only source of randomness.
-        parts: named objects with ``state_dict`` and ``load_state_dict`` (weight models, running centers).
+        parts: what lives between steps, by name (weight models, running centers): modules with buffers, or whatever
+            else has ``state_dict`` and ``load_state_dict``.
     """
 
     network: nn.Module
@@ -130,7 +131,7 @@ class MethodState:
         """Return tensors and plain values only, so that it can be read back without pickle."""
         return {
             "generator": self.generator.get_state(),
-            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "parts": {name: dict(part.state_dict()) for name, part in self.parts.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What every method's step needs: the mean loss of a batch, the gold batch it asked for, and predictions."""
+"""What the steps of methods have in common: losses, the gold batch asked for, predictions, and the report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,9 +6,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from metadcseg.algorithm.boundary import effective_pixels
+from metadcseg.algorithm.objective import Objective
 from metadcseg.errors import InputError
-from metadcseg.losses import mean_cross_entropy, mean_soft_dice
-from metadcseg.tensors import Batch
+from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
+from metadcseg.methods.base import StepReport
+from metadcseg.tensors import Batch, WeightMaps
 
 
 def supervised_loss(logits: Tensor, batch: Batch, dice: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -47,3 +50,47 @@ def class_probabilities(network: nn.Module, images: Tensor) -> Tensor:
     with evaluating(network):
         probabilities: Tensor = network(images).logits.softmax(dim=1)
         return probabilities
+
+
+def believed(weights: WeightMaps, noisy: Batch) -> WeightMaps:
+    """Return weights whose alpha is that of the loss: times the confidence that the given label came with."""
+    return WeightMaps(noisy.weigh_by_confidence(weights.alpha), weights.beta)
+
+
+def report(
+    objective: Objective,
+    gold_loss: Tensor | None,
+    boundary: Tensor,
+    weights: WeightMaps,
+    edges: Tensor | None,
+    noisy: Batch,
+) -> StepReport:
+    """Return what happened in a step that descended eq. 13.
+
+    Args:
+        objective: what was descended.
+        gold_loss: what was descended beside it, a scalar, or None.
+        boundary: (N, H, W), the boundary weights.
+        weights: those that the step trained with.
+        edges: (N, H, W) bool, the edges that joined the boundary, or None.
+        noisy: the batch.
+    """
+    whole = noisy.global_batch_size
+
+    def mean(maps: Tensor) -> Tensor:
+        return mean_over_pixels(maps, noisy.labels, whole.pixels)
+
+    scalars = {
+        "loss": objective.total if gold_loss is None else objective.total + gold_loss,
+        "pixel": objective.pixel,
+        "boundary": objective.boundary,
+        "dice": objective.dice,
+        "effective_boundary_pixels": effective_pixels(boundary).sum() / whole.images,
+        "alpha": mean(weights.alpha),
+        "beta": mean(weights.beta),
+    }
+    if gold_loss is not None:
+        scalars["gold"] = gold_loss
+    if edges is not None:
+        scalars["edge_pixels"] = mean(edges.float())
+    return StepReport({name: value.detach() for name, value in scalars.items()}, weights)

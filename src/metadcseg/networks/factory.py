@@ -30,8 +30,6 @@ class NetworkOptions:
         init_args: what your own class is created with (nothing is added: name channels and classes here).
         head: the name of your own network's last layer, whose input are the features of eq. 5; found where
             left out.
-        encoder: names of your own network's parts that come before its decoder; only
-            ``metadcseg.tangents decoder`` asks for them.
 
     Raises:
         InputError: for an unknown name or norm, a width below 1, or options that do not belong together.
@@ -44,7 +42,6 @@ class NetworkOptions:
     class_path: str | None = None
     init_args: dict[str, Any] = field(default_factory=dict)
     head: str | None = None
-    encoder: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.name not in NETWORKS:
@@ -55,10 +52,9 @@ class NetworkOptions:
             raise InputError(f"network.spatial_dims must be 2 or 3, got {self.spatial_dims}")
         if self.width < 1:
             raise InputError(f"network.width must be at least 1, got {self.width}")
-        if self.class_path is None and (self.init_args or self.head or self.encoder):
+        if self.class_path is None and (self.init_args or self.head):
             raise InputError(
-                "network.init_args, network.head and network.encoder belong to a network of your own: name it "
-                "in network.class_path"
+                "network.init_args and network.head belong to a network of your own: name it in network.class_path"
             )
 
 
@@ -93,9 +89,7 @@ def create_network(
         if options.class_path is not None:
             own = _create_own(options.class_path, options.init_args)
             head = find_head(own, classes) if options.head is None else options.head
-            return TappedNetwork(
-                own, head, classes=classes, axes=options.spatial_dims, encoder=options.encoder
-            )
+            return TappedNetwork(own, head, classes=classes, axes=options.spatial_dims)
         with without_collector():  # MONAI takes seconds: only when used
             from metadcseg.networks.unetplusplus import unetplusplus
 

@@ -1,6 +1,6 @@
 """Reading the features in front of a network's last layer (eq. 5) without leaving a hook behind."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.overrides import has_torch_function
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.networks.contract import Output, Part
+from metadcseg.networks.contract import Output
 
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
 _SIDES = {2: "H, W", 3: "Z, H, W"}
@@ -32,10 +32,9 @@ class TappedNetwork(nn.Module):
         multiple: every side of an image must be a multiple of this.
         smallest: and at least this.
         axes: 2, or 3 for networks of volumes.
-        encoder: the names of the parts of ``module`` that come before its decoder; see :meth:`names_of`.
 
     Raises:
-        InputError: for a head or part of the encoder that does not exist; in ``forward`` for an image size that
+        InputError: for a head that does not exist; in ``forward`` for an image size that
             does not fit, and for logits or features of another shape than described here.
 
     Example:
@@ -55,22 +54,17 @@ class TappedNetwork(nn.Module):
         multiple: int = 1,
         smallest: int = 1,
         axes: int = 2,
-        encoder: Sequence[str] = (),
     ) -> None:
         super().__init__()
         names = [name for name, _ in module.named_modules() if name]
         if head not in names:
             raise unknown_name("network.head", head, names)
-        for part in encoder:
-            if part not in names:
-                raise unknown_name("part in network.encoder", part, names)
         self.module = module
         self.head = head
         self.classes = classes
         self.multiple = multiple
         self.smallest = smallest
         self.axes = axes
-        self.encoder = tuple(encoder)
         self._tapped: list[Tensor] = []  # holds tensors during a pass only
         self._compiled: Callable[[Tensor], tuple[Any, list[Tensor]]] | None = None
 
@@ -93,27 +87,6 @@ class TappedNetwork(nn.Module):
         """
         self._head().register_forward_pre_hook(self._read, with_kwargs=True)
         self._compiled = torch.compile(self._through)  # batches differ in size: a second one makes it general
-
-    def names_of(self, part: Part) -> frozenset[str]:
-        """Return the names of this network's parameters in its head, or in all that comes after its encoder.
-
-        Raises:
-            InputError: where the encoder is not known.
-
-        Example:
-            >>> layers = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
-            >>> sorted(TappedNetwork(layers, "2", encoder=("0",)).names_of("decoder"))
-            ['module.1.bias', 'module.1.weight', 'module.2.bias', 'module.2.weight']
-        """
-        if part == "decoder" and not self.encoder:
-            raise InputError(
-                f"the network {_name(self.module)} has an unknown encoder: name its parts in network.encoder"
-            )
-        inside = (self.head,) if part == "head" else self.encoder
-        prefixes = tuple(f"module.{name}." for name in inside)
-        return frozenset(
-            name for name, _ in self.named_parameters() if name.startswith(prefixes) == (part == "head")
-        )
 
     def _head(self) -> nn.Module:
         return self.module.get_submodule(self.head)

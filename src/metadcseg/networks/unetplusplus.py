@@ -45,10 +45,7 @@ def unetplusplus(
     for part in network.modules():
         if isinstance(part, UpCat):
             part.__class__ = _Joining
-    encoder = [f"conv_{level}_0" for level in range(5)]
-    return TappedNetwork(
-        network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, axes=axes, encoder=encoder
-    )
+    return TappedNetwork(network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, axes=axes)
 
 
 class _Joining(UpCat):  # type: ignore[misc]  # MONAI comes without types

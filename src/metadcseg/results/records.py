@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from metadcseg.results.upgrade import upgraded
+
 
 @dataclass(frozen=True)
 class CaseRecord:
@@ -32,7 +34,7 @@ class RunRecord:
     Args:
         folder: the run's folder.
         name: what the page calls it; unique among the runs compared.
-        info: ``run.json``, empty where it cannot be read.
+        info: ``run.json`` in the words of today, empty where it cannot be read.
         epochs: the epoch lines of ``metrics.jsonl``.
         evaluation: ``evaluation/test.json``, empty where there is none.
         cases: case id -> its scores, in the order of the table.
@@ -125,7 +127,7 @@ def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
 
 def _read_run(folder: Path) -> RunRecord:
     run = RunRecord(folder)
-    run.info = read_object(folder / "run.json", run.missing)
+    run.info = upgraded(read_object(folder / "run.json", run.missing))
     run.epochs = _read_epochs(folder / "metrics.jsonl", run.missing)
     run.evaluation = read_object(folder / "evaluation" / "test.json", run.missing)
     if run.evaluation:

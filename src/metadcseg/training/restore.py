@@ -14,7 +14,6 @@ from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.folder import RunFolder, read_run
-from metadcseg.training.run.identity import settings_digest
 from metadcseg.training.setup import build, load_learned, open_datasets, open_fabric
 
 
@@ -46,7 +45,7 @@ def restore_state(
     datasets = open_datasets(prepared, method, network, options, told["seed"])
     fabric = open_fabric(options, process_group)
     with kept_random_state([fabric.device]):
-        kept = RunStorage(folder.weights, len(datasets.train), datasets.train.grid, settings_digest(told))
+        kept = RunStorage(folder.weights, len(datasets.train), datasets.train.grid, told["settings_digest"])
         _, updater, state = build(
             datasets, method, network, options, fabric, told["seed"], kept, process_group
         )

@@ -26,7 +26,7 @@ from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
-from metadcseg.training.run.identity import claimed, describe, machine, settings_digest
+from metadcseg.training.run.identity import claimed, describe, digest_of, machine
 from metadcseg.training.run.state import TrainerState
 from metadcseg.training.setup import build, open_datasets, open_fabric, open_process_group, open_validator
 from metadcseg.training.stopping import StopRequest
@@ -136,6 +136,7 @@ def train_in(
     folder = RunFolder(out)
     datasets = open_datasets(prepared, method, network, options, seed)
     info = describe(prepared, method, network, options, seed=seed, label=label or method.name)
+    info["settings_digest"] = digest_of(folder, info)
     with ExitStack() as stack:
         stack.enter_context(processor_threads(options.threads, options.devices))
         fabric = open_fabric(options, process_group)
@@ -144,7 +145,7 @@ def train_in(
             folder.weights,
             len(datasets.train),
             datasets.train.grid,
-            settings_digest(info),
+            info["settings_digest"],
             rank=process_group.rank,
             world=process_group.world_size,
         )

@@ -15,9 +15,10 @@ from metadcseg.algorithm.lookahead import (
 )
 from metadcseg.algorithm.meta_weights import initial_weights
 from metadcseg.errors import InputError
-from metadcseg.forward_mode.jvp import logit_change, trainable
+from metadcseg.forward_mode.call import trainable
+from metadcseg.forward_mode.jvp import jvp
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
-from metadcseg.tensors import IGNORE, Batch
+from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
 from metadcseg.warp import Warp
 
 
@@ -39,7 +40,7 @@ def direction(network, seed=3):
 
 def pixel_step(network, noisy, v=None):
     v = direction(network) if v is None else v
-    return pixel_gradients(logit_change(network, noisy.images, v), noisy.labels, noisy.labels, 0.1)
+    return pixel_gradients(jvp(network, noisy.images, v)[1], noisy.labels, noisy.labels, 0.1)
 
 
 def snapshot(network):
@@ -103,7 +104,7 @@ def test_gold_without_a_label_gives_zero_gradients():
 def test_an_all_ignored_batch_gives_zero_and_finite_gradients():
     network, noisy = seeded(Small), example()
     nothing = torch.full_like(noisy.labels, IGNORE)
-    found = logit_change(network, noisy.images, direction(network))
+    found = jvp(network, noisy.images, direction(network))[1]
     got = pixel_gradients(found, nothing, noisy.labels, 0.1)
     assert (got.alpha == 0).all()
     assert (got.beta == 0).all()
@@ -259,10 +260,10 @@ def test_an_operation_without_forward_rule_is_named_with_a_way_out(make, names):
     network, noisy = seeded(make), example()
     before, state = snapshot(network), torch.get_rng_state()
     with pytest.raises(InputError, match=names) as caught:
-        pixel_step(network, noisy)
+        jvp(network, noisy.images, direction(network), mode="engine")
     message = str(caught.value)
     assert message.startswith(f"network {make.__name__}")
-    assert "choose a method without meta step" in message
+    assert "take finite differences (forward_mode auto or differences)" in message
     assert "\n" not in message
     assert_untouched(network, before)
     assert torch.equal(torch.get_rng_state(), state)
@@ -271,30 +272,56 @@ def test_an_operation_without_forward_rule_is_named_with_a_way_out(make, names):
 def test_other_errors_of_the_network_stay_what_they_are():
     network, noisy = seeded(Small), example()
     with pytest.raises(RuntimeError, match="channels") as caught:
-        logit_change(network, noisy.images[:, :1], direction(network))
+        jvp(network, noisy.images[:, :1], direction(network))[1]
     assert not isinstance(caught.value, InputError)
 
 
-def test_a_training_gradient_that_is_known_is_used():
+def test_a_training_pass_that_was_made_is_used_and_its_graph_kept():
     network, noisy, gold = seeded(Small), example(0), example(1)
     weights = initial_weights((2, 6, 6))
-    loss = mean_over_pixels(pixel_cross_entropy(network(noisy.images).logits, noisy.labels), noisy.labels)
+    logits = network(noisy.images).logits
+    calls = []
+    network.register_forward_pre_hook(lambda *_: calls.append(1))
     known, own = (
-        meta_gradients(
-            network, noisy, gold, noisy.labels, weights, lr=0.5, virtual="exact", training_gradient=gradient
-        )
-        for gradient in (gradient_of(loss, network), None)
+        meta_gradients(network, noisy, gold, noisy.labels, weights, lr=0.5, logits=given)
+        for given in (logits, None)
     )
     torch.testing.assert_close(known.gradients.alpha, own.gradients.alpha, rtol=1e-12, atol=0)
-    zero = {name: torch.zeros_like(value) for name, value in trainable(network).items()}
-    still, linearized = (
-        meta_gradients(
-            network, noisy, gold, noisy.labels, weights, lr=0.5, virtual=virtual, training_gradient=zero
-        )
-        for virtual in ("exact", "linearized")
+    assert len(calls) == 2 + 3  # gold and tangents; without the pass also the noisy images
+    logits.sum().backward()
+    assert network.first.weight.grad is not None
+
+
+def test_an_exact_step_looks_where_the_virtual_step_leads():
+    network, noisy, gold = seeded(Small), example(0), example(1)
+    weights = initial_weights((2, 6, 6))
+
+    def found(lr, virtual):
+        return meta_gradients(network, noisy, gold, noisy.labels, weights, lr=lr, virtual=virtual)
+
+    assert not torch.equal(found(0.5, "exact").gradients.alpha, found(0.5, "linearized").gradients.alpha)
+    near, limit = (found(1e-6, virtual).gradients.alpha for virtual in ("exact", "linearized"))
+    torch.testing.assert_close(near, limit, rtol=1e-4, atol=0)
+
+
+def test_devices_share_both_gradients_and_the_pixels_of_the_mean():
+    network, noisy, gold = seeded(Small), example(0), example(1)
+    weights = initial_weights((2, 6, 6))
+    whole = noisy.global_batch_size
+    share = replace(noisy, shard_of=GlobalBatchSize(whole.pixels / 2.0, whole.images / 2, 2))
+    asked = []
+
+    def all_reduce_mean(tensors):
+        asked.append(sorted(tensors))
+        return {name: 0.5 * value for name, value in tensors.items()}
+
+    alone = meta_gradients(network, noisy, gold, noisy.labels, weights, lr=0.1)
+    shared = meta_gradients(
+        network, share, gold, noisy.labels, weights, lr=0.1, all_reduce_mean=all_reduce_mean
     )
-    assert torch.equal(still.gradients.alpha, linearized.gradients.alpha)
-    assert not torch.equal(still.gradients.alpha, own.gradients.alpha)
+    # half the pixels double the training gradient, which the mean halves; the gold gradient is halved alone
+    torch.testing.assert_close(shared.gradients.alpha, 0.5 * alone.gradients.alpha, rtol=1e-10, atol=0)
+    assert asked == [sorted(trainable(network))] * 2
 
 
 def test_the_linearized_gold_gradient_serves_a_supervised_step():

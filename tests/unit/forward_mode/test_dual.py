@@ -7,15 +7,16 @@ import pytest
 import torch
 from tests.gradients.networks import Answer, seeded
 from torch import nn
-from torch.func import jvp
+from torch.func import jvp as torch_jvp
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from metadcseg.errors import InputError
-from metadcseg.forward_mode import jvp as changes
+from metadcseg.forward_mode import call as changes
 from metadcseg.forward_mode import rules as tangent_rules
+from metadcseg.forward_mode.call import trainable
 from metadcseg.forward_mode.dual import Dual, NoForwardRule
-from metadcseg.forward_mode.jvp import forward_with_change, logit_change, trainable
+from metadcseg.forward_mode.jvp import jvp
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -35,7 +36,7 @@ def derivative(function, values, tangents):
     with warnings.catch_warnings():
         for kind in (DeprecationWarning, FutureWarning):  # by torch's release
             warnings.simplefilter("ignore", kind)
-        return jvp(function, values, tangents)[1]
+        return torch_jvp(function, values, tangents)[1]
 
 
 def written_into(x):
@@ -381,7 +382,7 @@ def test_without_them_running_statistics_move_once(kernels_of):
     images, one, other = rand(2, 2, 6, 6), seeded(Noisy), seeded(Noisy)
     one(images)
     kernels_of(Nothing())
-    forward_with_change(other, images, direction(other))
+    jvp(other, images, direction(other), training_pass=True)
     for mine, usual in zip(other.buffers(), one.buffers(), strict=True):
         assert torch.equal(mine, usual)
 
@@ -394,17 +395,17 @@ def test_this_torch_has_the_kernels(name):
 
 def test_a_module_may_keep_its_parameters_elsewhere(monkeypatch):
     network, images = seeded(Noisy).eval(), rand(2, 2, 6, 6)
-    expected = logit_change(network, images, direction(network)).change
+    expected = jvp(network, images, direction(network))[1].change
     monkeypatch.setattr(changes, "vars", lambda module: {}, raising=False)
-    assert torch.equal(logit_change(network, images, direction(network)).change, expected)
+    assert torch.equal(jvp(network, images, direction(network))[1].change, expected)
 
 
 def test_a_direction_must_fit_the_parameters():
     network, images = seeded(Noisy).eval(), rand(2, 2, 6, 6)
     with pytest.raises(InputError, match=r"unknown parameter in a direction 'head\.wight'"):
-        logit_change(network, images, {"head.wight": W})
+        jvp(network, images, {"head.wight": W})[1]
     with pytest.raises(InputError, match=r"direction of head.bias must have the shape \(3\), got \(1,\)"):
-        logit_change(network, images, {"head.bias": rand(1)})
+        jvp(network, images, {"head.bias": rand(1)})[1]
 
 
 @pytest.mark.parametrize(
@@ -454,10 +455,10 @@ def test_a_training_pass_that_carries_tangents_is_the_training_pass():
         torch.manual_seed(7)
         plain, state = one(images), torch.get_rng_state()
         torch.manual_seed(7)
-        output, found = forward_with_change(other, images, v)
+        output, found = jvp(other, images, v, training_pass=True)
         assert torch.equal(torch.get_rng_state(), state)
         torch.manual_seed(7)
-        alone = logit_change(one, images, v)
+        alone = jvp(one, images, v)[1]
     assert type(output) is Answer
     for got, expected in zip(output, plain, strict=True):
         assert torch.equal(got, expected)
@@ -476,9 +477,9 @@ def test_under_autocast_the_derivative_is_that_of_full_precision():
     images, network = rand(2, 2, 6, 6).float(), seeded(Noisy, dtype=torch.float32).eval()
     v = direction(network)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output, found = forward_with_change(network, images, v)
+        output, found = jvp(network, images, v, training_pass=True)
     assert output.logits.dtype == torch.bfloat16
-    assert torch.equal(found.change, logit_change(network, images, v).change)
+    assert torch.equal(found.change, jvp(network, images, v)[1].change)
 
 
 class TwoInputs(nn.Module):
@@ -496,7 +497,7 @@ def test_a_network_may_take_several_inputs():
     expected = derivative(
         lambda parameters: torch.func.functional_call(network, parameters, inputs).logits, (values,), (v,)
     )
-    for found in (forward_with_change(network, inputs, v)[1], logit_change(network, inputs, v)):
+    for found in (jvp(network, inputs, v, training_pass=True)[1], jvp(network, inputs, v)[1]):
         torch.testing.assert_close(found.change, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -505,9 +506,9 @@ def test_parameters_left_out_stand_still():
     v = direction(network)
     head = {name: value for name, value in v.items() if name.startswith("head")}
     still = {name: value if name in head else torch.zeros_like(value) for name, value in v.items()}
-    got, expected = (logit_change(network, images, vector).change for vector in (head, still))
+    got, expected = (jvp(network, images, vector)[1].change for vector in (head, still))
     torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-14)
-    assert torch.equal(logit_change(network, images, {}).change, torch.zeros(2, 3, 6, 6, dtype=torch.float64))
+    assert torch.equal(jvp(network, images, {})[1].change, torch.zeros(2, 3, 6, 6, dtype=torch.float64))
 
 
 class Recomputed(nn.Module):
@@ -528,7 +529,7 @@ def test_recomputed_activations_change_nothing():
     images, found, gradients = rand(2, 2, 6, 6), [], []
     for again in (True, False):
         network = seeded(lambda again=again: Recomputed(again))
-        output, change = forward_with_change(network, images, direction(network))
+        output, change = jvp(network, images, direction(network), training_pass=True)
         found.append(change.change)
         gradients.append(torch.autograd.grad(output.logits.square().sum(), list(network.parameters())))
     assert torch.equal(*found)
@@ -562,9 +563,15 @@ def test_the_layer_that_cannot_is_named(layer, operation):
         return network
 
     network = seeded(made)
-    for look in (logit_change, forward_with_change):
+    for training_pass in (False, True):
         with pytest.raises(InputError, match=f"{operation}.* in its layer 'norm.1"):
-            look(network, rand(2, 2, 6, 6), direction(network))
+            jvp(
+                network,
+                rand(2, 2, 6, 6),
+                direction(network),
+                mode="engine",
+                training_pass=training_pass,
+            )
     assert type(network.first.weight) is nn.Parameter
 
 
@@ -586,7 +593,7 @@ def test_running_statistics_move_once_with_tangents_too():
     for tangents in (False, True):
         network = seeded(Counting)
         if tangents:
-            forward_with_change(network, images, direction(network))
+            jvp(network, images, direction(network), training_pass=True)
         else:
             network(images)
         seen.append(network.norm.running_mean)

@@ -10,7 +10,8 @@ from torch._dynamo.utils import counters
 
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.forward_mode.jvp import forward_with_change, trainable
+from metadcseg.forward_mode.call import trainable
+from metadcseg.forward_mode.jvp import jvp
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions, TappedNetwork
 from metadcseg.training import train
@@ -86,7 +87,7 @@ def test_a_pass_with_tangents_runs_as_written() -> None:
     images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     direction = {name: torch.ones_like(value) for name, value in trainable(plain).items()}
     (wanted, change), (got, other) = (
-        forward_with_change(one, images, direction) for one in (plain, compiled)
+        jvp(one, images, direction, training_pass=True) for one in (plain, compiled)
     )
     torch.testing.assert_close(got, wanted, rtol=0, atol=0)
     torch.testing.assert_close(other.change, change.change, rtol=0, atol=0)

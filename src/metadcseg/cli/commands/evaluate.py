@@ -52,7 +52,7 @@ def run(options: Namespace, console: Console) -> int:
     prepared = PreparedSet.open(_data(options.data, info))
     with progress_bar(console, "evaluating") as advance:
         if options.weights:
-            _judge_weights(folder, prepared)
+            _judge_weights(folder, prepared, info)
         if options.cost:
             _measure_cost(folder, info)
         record = evaluate_run(folder, prepared, options.split, overlays=options.overlays, progress=advance)
@@ -72,13 +72,15 @@ def run(options: Namespace, console: Console) -> int:
     return 0
 
 
-def _judge_weights(folder: Path, prepared: PreparedSet) -> None:
-    from metadcseg.cli.config import read_config
+def _judge_weights(folder: Path, prepared: PreparedSet, info: Mapping[str, Any]) -> None:
     from metadcseg.evaluation.noise_detection import judge_weights
+    from metadcseg.methods import create_method
+    from metadcseg.networks import NetworkOptions
+    from metadcseg.training.distributed.job import training_options
 
-    config = read_config(str(folder / "config.yaml"))
+    method, network = create_method(info["method"], **info["options"]), NetworkOptions(**info["network"])
     (folder / "evaluation").mkdir(exist_ok=True)
-    record = judge_weights(folder, prepared, config.method, config.network, config.training)
+    record = judge_weights(folder, prepared, method, network, training_options(info["training"]))
     if record is not None:
         _write(folder / "evaluation" / "weights.json", record)
 

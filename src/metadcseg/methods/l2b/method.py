@@ -10,7 +10,8 @@ from torch import Generator, Tensor, nn
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
 from metadcseg.algorithm.meta_weights import PixelGradients, update_weights, weighted_pixel_loss
 from metadcseg.errors import InputError
-from metadcseg.forward_mode.jvp import LogitChange, forward_with_change, trainable
+from metadcseg.forward_mode.call import trainable
+from metadcseg.forward_mode.jvp import ForwardMode, LogitChange, jvp
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, require_gold
@@ -36,6 +37,8 @@ class L2B:
         zoom_least: least margin by which views are zoomed, as a share of the grid's side, at least 0.
         zoom_most: largest such margin, from ``zoom_least`` to below 0.5.
         clean_supervision: the second step, on the gold batch; False leaves it out.
+        forward_mode: how the derivative of the logits in the direction of the gold gradient is computed: ``"engine"``,
+            ``"torch"``, ``"differences"`` (central finite differences), or ``"auto"``, the engine where it can.
 
     Raises:
         InputError: for an option with a value that is not allowed.
@@ -47,6 +50,7 @@ class L2B:
     zoom_least: float = 0.03
     zoom_most: float = 0.21
     clean_supervision: bool = True
+    forward_mode: ForwardMode = "auto"
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -82,7 +86,9 @@ class L2B:
         trusted = _seen(state, self._draw_views(state, verified), verified)
         # with weights of zero the virtual step leads nowhere: the gold gradient where the network stands is exact
         _, v = gold_gradient(state.network, trainable(state.network), trusted)
-        output, change = forward_with_change(state.network, training.images, state.updater.mean(v))
+        output, change = jvp(
+            state.network, training.images, state.updater.mean(v), mode=self.forward_mode, training_pass=True
+        )
         pseudo = averaged_pseudo_labels(views, output.logits.softmax(dim=1), training.labels)
         weights = _weights(state, training, pseudo, change)
         loss = _mean(weighted_pixel_loss(output.logits, training.labels, pseudo, weights), training)

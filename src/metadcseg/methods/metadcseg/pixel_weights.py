@@ -1,72 +1,15 @@
-"""Where the weights alpha and beta live between two visits of an image.
-
-All models have one interface; the method sees maps in the batch's own (augmented) grid and nothing else. A
-model may use what the network says of the pixels; the two here do not (``binned_weights`` does).
-"""
+"""Where the weights alpha and beta live between two visits of an image: a pair for every pixel (A.5.2)."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from metadcseg.algorithm.meta_weights import PixelGradients, Scaling, initial_weights, update_weights
+from metadcseg.algorithm.meta_weights import PixelGradients, Scaling, update_weights
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Storage
-from metadcseg.methods.metadcseg.prediction import Prediction
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
-
-
-class WeightModel(Protocol):
-    """What holds the weights; its state is saved in checkpoints, unless it lies in the storage."""
-
-    def read(self, batch: Batch, prediction: Prediction) -> WeightMaps:
-        """Return the weights of the batch's pixels as they stand, (N, H, W) each, on the labels' device."""
-        ...
-
-    def update(self, batch: Batch, prediction: Prediction, gradients: PixelGradients) -> WeightMaps:
-        """Descend the meta-gradients (eq. 22-23), keep what is to be kept, and return the new weights."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that is kept, as tensors."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        ...
-
-
-class StatelessWeights:
-    """Nothing is kept: every step starts from eq. 2, as L2B does from zero.
-
-    One update then moves a weight by about ``eta``: this model wants a far larger ``eta`` than a lasting one.
-
-    Args:
-        eta: the meta-learning rate of eq. 22.
-        scaling: see :func:`~metadcseg.algorithm.meta_weights.update_weights`.
-    """
-
-    def __init__(self, eta: float, scaling: Scaling) -> None:
-        self.eta = eta
-        self.scaling = scaling
-
-    def read(self, batch: Batch, prediction: Prediction) -> WeightMaps:
-        """Return alpha = 1 and beta = 0 (eq. 2)."""
-        return initial_weights(batch.labels.shape, batch.labels.device)
-
-    def update(self, batch: Batch, prediction: Prediction, gradients: PixelGradients) -> WeightMaps:
-        """Return the weights one update away from eq. 2."""
-        valid = batch.labels != IGNORE
-        before = self.read(batch, prediction)
-        return update_weights(before, gradients, eta=self.eta, scaling=self.scaling, valid=valid)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore nothing."""
 
 
 class PixelWeights:
@@ -92,7 +35,7 @@ class PixelWeights:
         self.scaling = scaling
         self._alpha, self._beta = storage.open("alpha"), storage.open("beta")
 
-    def read(self, batch: Batch, prediction: Prediction) -> WeightMaps:
+    def read(self, batch: Batch) -> WeightMaps:
         """Return the weights in the batch's grid; beyond the image's edge they are (1, 0).
 
         Raises:
@@ -104,14 +47,14 @@ class PixelWeights:
         moved = batch.warp.apply(moved, "nearest", fill=0.0, size=batch.labels.shape[1:]).to(device)
         return WeightMaps(1 + moved[:, 0], moved[:, 1])
 
-    def update(self, batch: Batch, prediction: Prediction, gradients: PixelGradients) -> WeightMaps:
+    def update(self, batch: Batch, gradients: PixelGradients) -> WeightMaps:
         """Return the updated weights in the batch's grid and keep the change in the images' own grids.
 
         Raises:
             InputError: where the maps that are kept are no grid of the batch, or the disk is full.
         """
         valid = batch.labels != IGNORE
-        before = self.read(batch, prediction)
+        before = self.read(batch)
         after = update_weights(before, gradients, eta=self.eta, scaling=self.scaling, valid=valid)
         change = torch.stack([after.alpha - before.alpha, after.beta - before.beta], dim=1).detach().cpu()
         own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0, size=self._alpha.grid)

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from metadcseg.errors import InputError
 from metadcseg.files import atomic_file
+from metadcseg.results.upgrade import upgraded_checkpoint
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
-_FORMAT = (
-    3  # 1 held all per-pixel weights, since 2 in files of their own; since 3 shared weights count pixels
-)
+_FORMAT, _UPGRADED = 4, 3
+"""1 held all per-pixel weights, since 2 in files of their own; since 3 a table counts pixels; 4: new names."""
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
@@ -64,7 +64,9 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     except Exception as error:  # damaged bytes can make zip and torch raise almost anything
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: the checkpoint is damaged ({why}); {_way_out(path)}") from error
-    if (found := state.get("format")) != _FORMAT:
+    if (found := state.get("format")) == _UPGRADED:
+        return upgraded_checkpoint(state)
+    if found != _FORMAT:
         raise InputError(
             f"{path} was written by another version of metadcseg (checkpoint format {found}, this version "
             f"reads {_FORMAT}): go on with that version, which run.json names, or start again with another --out"

@@ -14,8 +14,10 @@ from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
 from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions, create_network
+from metadcseg.results.upgrade import upgraded
 from metadcseg.training.prediction import predict_whole, prediction_state
 from metadcseg.training.run.model_file import Weights, load_weights
+from metadcseg.training.run.settings import settings_digest
 
 _FORMAT = 1
 _REQUIRED = ("method", "options", "label", "seed", "set", "network", "training", "status", "epochs_done")
@@ -104,7 +106,9 @@ class TrainedRun:
 
 
 def read_run(path: Path | str) -> dict[str, Any]:
-    """Return what ``run.json`` of a run's folder says.
+    """Return what ``run.json`` of a run's folder says, in the words of today whoever wrote it.
+
+    ``settings_digest`` is among it: what the run's maps of weights carry.
 
     Raises:
         InputError: where the folder is no run or the file is damaged.
@@ -121,7 +125,11 @@ def read_run(path: Path | str) -> dict[str, Any]:
         raise _damaged(file, "it is not valid JSON") from error
     if not isinstance(info, dict) or missing or info.get("format") != _FORMAT:
         raise _damaged(file, f"it lacks {', '.join(missing)}" if missing else "it has another format")
-    return info
+    try:
+        digest = info.get("settings_digest") or settings_digest(info)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(file, f"{type(error).__name__}: {error}") from error
+    return {**upgraded(info), "settings_digest": digest}
 
 
 def write_run(folder: RunFolder, info: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Whose folder it is: a run goes on only as what it was begun, and nothing of another run is overwritten."""
 
-import hashlib
 import json
 import os
 import platform
@@ -21,12 +20,11 @@ from metadcseg.errors import InputError
 from metadcseg.files import LOCK, lock_folder
 from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions
+from metadcseg.results.upgrade import UNRESUMABLE
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.run.checkpoints import has_checkpoint
 from metadcseg.training.run.folder import RunFolder, read_run
-
-_MAY_CHANGE = ("epochs", "checkpoint_minutes", "figure_every", "threads", "devices", "nodes", "accelerator")
-"""Training options that decide where and how long a run goes, not what each of its steps does."""
+from metadcseg.training.run.settings import differences, settings_digest
 
 
 def describe(
@@ -95,13 +93,24 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def settings_digest(info: Mapping[str, Any]) -> str:
-    """Return the sha256 of all settings that a resumed run must not change, as 64 hexadecimal digits.
+def digest_of(folder: RunFolder, info: Mapping[str, Any]) -> str:
+    """Return the digest of a run's settings as its files carry it.
+
+    Where the folder holds an earlier part of this run, that is the digest which it was begun with: settings may have
+    other names today.
 
     Args:
+        folder: the run's folder, which may be missing.
         info: what :func:`describe` returned.
+
+    Raises:
+        InputError: where ``run.json`` is damaged.
     """
-    return hashlib.sha256(json.dumps(_settings(info), sort_keys=True).encode()).hexdigest()
+    if folder.info.exists():
+        there = read_run(folder.path)
+        if not differences(there, info):
+            return str(there["settings_digest"])
+    return settings_digest(info)
 
 
 @contextmanager
@@ -140,6 +149,11 @@ def _earlier_part(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> d
     if there["status"] == "failed" and not has_checkpoint(folder.checkpoints):
         shutil.rmtree(folder.weights, ignore_errors=True)  # it came to nothing: there is nothing to keep
         return None
+    if resume and UNRESUMABLE in there:
+        raise InputError(
+            f"--resume: {path} was begun by version {there['versions'].get('metadcseg')} with {there[UNRESUMABLE]}, "
+            "which no method has any more: evaluate and predict with it, or train anew with another --out"
+        )
     if found := differences(there, info):
         what = "--resume: the run there was begun otherwise" if resume else "it already holds a different run"
         raise InputError(
@@ -151,35 +165,6 @@ def _earlier_part(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> d
             f"--out {path} already holds this run ({done}); add --resume to go on, or give another --out"
         )
     return there
-
-
-def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return one phrase for every setting in which two runs differ and that a resumed run must not change.
-
-    The number of epochs may grow, never shrink.
-    """
-    before, after = _settings(there), _settings(now)
-    found = [
-        f"{name}: {_shown(before, name)} there, {_shown(after, name)} now"
-        for name in sorted(before | after)
-        if before.get(name, ...) != after.get(name, ...)
-    ]
-    epochs = there["training"].get("epochs", 0), now["training"]["epochs"]
-    if epochs[1] < epochs[0]:
-        found.append(f"training.epochs: {epochs[0]} there, {epochs[1]} now, and it may only grow")
-    return found
-
-
-def _settings(info: Mapping[str, Any]) -> dict[str, Any]:
-    training = {name: value for name, value in info["training"].items() if name not in _MAY_CHANGE}
-    groups = {info["method"]: info["options"], "network": info["network"], "training": training}
-    flat = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
-    return {"method": info["method"], "seed": info["seed"], "data": info["set"].get("fingerprint"), **flat}
-
-
-def _shown(settings: Mapping[str, Any], name: str) -> str:
-    value = settings.get(name, "nothing")
-    return f"content {str(value)[:12]}" if name == "data" else str(value)
 
 
 def _take_empty(path: Path) -> None:

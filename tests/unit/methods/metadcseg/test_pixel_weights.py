@@ -1,21 +1,20 @@
-"""Weight models: what they keep, in which grid, and what a checkpoint brings back."""
+"""The pairs of all pixels: what is kept, in which grid, and what a checkpoint brings back."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from tests.contract.tools import storage
 from torch import Tensor
 
-from metadcseg.algorithm.meta_weights import PixelGradients
+from metadcseg.algorithm.meta_weights import PixelGradients, Scaling
 from metadcseg.errors import InputError
-from metadcseg.methods.metadcseg.pixel_weights import PixelWeights, StatelessWeights
+from metadcseg.methods.metadcseg.pixel_weights import PixelWeights
 from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Warp
 
 
-def _lasting(eta: float, scaling: str, size: int = 4, folder: Path | None = None) -> PixelWeights:
+def _lasting(eta: float, scaling: Scaling, size: int = 4, folder: Path | None = None) -> PixelWeights:
     return PixelWeights(eta, scaling, storage(size=size, folder=folder))
 
 
@@ -26,7 +25,6 @@ def assert_near(got: Tensor, expected: Tensor) -> None:
 
 FLIP = torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
 ZOOM_IN = torch.tensor([[[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]])
-FEATURES = torch.zeros(1, 1, 4, 4)
 
 
 def _batch(indices: tuple[int, ...] = (0,), matrix: Tensor | None = None, size: int = 4) -> Batch:
@@ -45,19 +43,18 @@ def _gradients(*values: Tensor) -> PixelGradients:
 RAMP = torch.arange(16.0).reshape(4, 4) / 16 + 0.1
 
 
-@pytest.mark.parametrize("model", [_lasting, StatelessWeights])
-def test_unseen_images_start_from_eq_2(model: Any) -> None:
-    weights = model(0.1, "none").read(_batch((3, 8)), FEATURES)
+def test_unseen_images_start_from_eq_2() -> None:
+    weights = _lasting(0.1, "none").read(_batch((3, 8)))
     assert torch.equal(weights.alpha, torch.ones(2, 4, 4))
     assert torch.equal(weights.beta, torch.zeros(2, 4, 4))
 
 
 def test_update_descends_and_is_kept_for_the_image_alone() -> None:
     model = _lasting(0.5, "none")
-    after = model.update(_batch((3,)), FEATURES, _gradients(RAMP))
+    after = model.update(_batch((3,)), _gradients(RAMP))
     assert_near(after.alpha, (1 - 0.5 * RAMP)[None])
     assert_near(after.beta, (0.5 * RAMP)[None])
-    kept = model.read(_batch((8, 3)), FEATURES)
+    kept = model.read(_batch((8, 3)))
     assert_near(kept.alpha[1], after.alpha[0])
     assert_near(kept.beta[1], after.beta[0])
     assert torch.equal(kept.alpha[0], torch.ones(4, 4))
@@ -65,20 +62,20 @@ def test_update_descends_and_is_kept_for_the_image_alone() -> None:
 
 def test_weights_written_in_a_flipped_frame_are_read_in_the_own_frame() -> None:
     model = _lasting(0.5, "none")
-    model.update(_batch(matrix=FLIP), FEATURES, _gradients(RAMP))
-    own = model.read(_batch(), FEATURES)
+    model.update(_batch(matrix=FLIP), _gradients(RAMP))
+    own = model.read(_batch())
     assert_near(own.alpha[0], (1 - 0.5 * RAMP).flip(1))
     assert_near(own.beta[0], (0.5 * RAMP).flip(1))
-    flipped = model.read(_batch(matrix=FLIP), FEATURES)
+    flipped = model.read(_batch(matrix=FLIP))
     assert_near(flipped.alpha[0], 1 - 0.5 * RAMP)
 
 
 def test_pixels_out_of_view_keep_their_pair() -> None:
     model = _lasting(0.5, "none")
-    model.update(_batch(), FEATURES, _gradients(RAMP))
-    before = model.read(_batch(), FEATURES)
-    model.update(_batch(matrix=ZOOM_IN), FEATURES, _gradients(torch.ones(4, 4)))
-    after = model.read(_batch(), FEATURES)
+    model.update(_batch(), _gradients(RAMP))
+    before = model.read(_batch())
+    model.update(_batch(matrix=ZOOM_IN), _gradients(torch.ones(4, 4)))
+    after = model.read(_batch())
     border = torch.ones(4, 4, dtype=torch.bool)
     border[1:3, 1:3] = False
     assert torch.equal(after.alpha[0][border], before.alpha[0][border])
@@ -88,20 +85,19 @@ def test_pixels_out_of_view_keep_their_pair() -> None:
 
 def test_beyond_the_edge_the_pair_is_that_of_eq_2() -> None:
     model = _lasting(0.5, "none")
-    model.update(_batch(), FEATURES, _gradients(RAMP))
+    model.update(_batch(), _gradients(RAMP))
     zoomed_out = torch.tensor([[[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]])
-    seen = model.read(_batch(matrix=zoomed_out), FEATURES)
+    seen = model.read(_batch(matrix=zoomed_out))
     assert torch.equal(seen.alpha[0, 0], torch.ones(4))
     assert torch.equal(seen.beta[0, 0], torch.zeros(4))
     assert (seen.alpha[0, 1:3, 1:3] < 1).all()
 
 
-@pytest.mark.parametrize("model", [_lasting, StatelessWeights])
 @pytest.mark.parametrize("scaling", ["rms", "none"])
-def test_ignored_pixels_do_not_move(model: Any, scaling: str) -> None:
+def test_ignored_pixels_do_not_move(scaling: Scaling) -> None:
     batch = _batch()
     batch.labels[0, 0, 0] = IGNORE
-    after = model(0.1, scaling).update(batch, FEATURES, _gradients(torch.ones(4, 4)))
+    after = _lasting(0.1, scaling).update(batch, _gradients(torch.ones(4, 4)))
     assert (after.alpha[0, 0, 0], after.beta[0, 0, 0]) == (1, 0)
     assert (after.alpha.flatten()[1:] < 1).all()
 
@@ -109,30 +105,22 @@ def test_ignored_pixels_do_not_move(model: Any, scaling: str) -> None:
 def test_weights_never_fall_below_zero() -> None:
     model = _lasting(5.0, "none")
     for matrix in (None, FLIP, ZOOM_IN):
-        model.update(_batch(matrix=matrix), FEATURES, _gradients(RAMP - 0.5))
-    kept = model.read(_batch(), FEATURES)
+        model.update(_batch(matrix=matrix), _gradients(RAMP - 0.5))
+    kept = model.read(_batch())
     assert kept.alpha.min() == 0
     assert kept.beta.min() == 0
-
-
-def test_no_memory_forgets() -> None:
-    model = StatelessWeights(0.5, "none")
-    after = model.update(_batch(), FEATURES, _gradients(RAMP))
-    assert (after.alpha < 1).all()
-    assert torch.equal(model.read(_batch(), FEATURES).alpha, torch.ones(1, 4, 4))
-    assert model.state_dict() == {}
 
 
 def test_another_process_goes_on_from_what_the_storage_holds(tmp_path: Path) -> None:
     kept = storage(size=4, folder=tmp_path)
     model = PixelWeights(0.3, "rms", kept)
-    model.update(_batch((9, 2), matrix=FLIP), FEATURES, _gradients(RAMP, RAMP.T))
+    model.update(_batch((9, 2), matrix=FLIP), _gradients(RAMP, RAMP.T))
     assert model.state_dict() == {}
     resumed = storage(size=4, folder=tmp_path)
     restored = PixelWeights(0.3, "rms", resumed)
     resumed.load_state_dict(kept.state_dict())
     for index in (2, 9, 3):
-        ours, theirs = (one.read(_batch((index,)), FEATURES) for one in (model, restored))
+        ours, theirs = (one.read(_batch((index,))) for one in (model, restored))
         assert torch.equal(ours.alpha, theirs.alpha)
         assert torch.equal(ours.beta, theirs.beta)
         assert (ours.alpha == 1).all() == (index == 3)
@@ -142,8 +130,8 @@ def test_small_updates_are_not_rounded_away() -> None:
     """Near eq. 2, half precision of the distance from it resolves what half precision of 1 would not."""
     model = _lasting(1.0, "none")
     for _ in range(50):
-        model.update(_batch(), FEATURES, _gradients(torch.full((4, 4), 1e-5)))
-    kept = model.read(_batch(), FEATURES)
+        model.update(_batch(), _gradients(torch.full((4, 4), 1e-5)))
+    kept = model.read(_batch())
     torch.testing.assert_close(kept.beta, torch.full((1, 4, 4), 5e-4), rtol=0.01, atol=0)
     torch.testing.assert_close(1 - kept.alpha, torch.full((1, 4, 4), 5e-4), rtol=0.01, atol=0)
     assert torch.tensor(1 - 1e-5).half() == 1
@@ -151,11 +139,11 @@ def test_small_updates_are_not_rounded_away() -> None:
 
 def test_an_image_that_stands_twice_in_a_batch_takes_both_steps() -> None:
     model = _lasting(0.25, "none")
-    model.update(_batch((3, 3)), FEATURES, _gradients(torch.ones(4, 4), torch.ones(4, 4)))
-    assert torch.equal(model.read(_batch((3,)), FEATURES).alpha, torch.full((1, 4, 4), 0.5))
+    model.update(_batch((3, 3)), _gradients(torch.ones(4, 4), torch.ones(4, 4)))
+    assert torch.equal(model.read(_batch((3,))).alpha, torch.full((1, 4, 4), 0.5))
 
 
 def test_another_frame_size_is_refused() -> None:
     model = _lasting(0.3, "rms")
     with pytest.raises(InputError, match=r"have \(4, 4\) pixels, but this batch has \(8, 8\)"):
-        model.read(_batch(size=8), FEATURES)
+        model.read(_batch(size=8))

@@ -79,7 +79,7 @@ def test_a_checkpoint_of_an_older_version_is_not_called_damaged(tmp_path):
     torch.save({"format": 1, "epoch": 3}, tmp_path / "last.pt")
     with pytest.raises(InputError) as caught:
         load_checkpoint(tmp_path)
-    assert "checkpoint format 1, this version reads 3): go on with that version" in str(caught.value)
+    assert "checkpoint format 1, this version reads 4): go on with that version" in str(caught.value)
     assert "damaged" not in str(caught.value)
 
 

@@ -31,8 +31,6 @@ class BoundaryTerm:
         tau: the confidence of eq. 6-8, or None.
         edge_threshold: the least probability of an edge that joins the boundary (eq. 8).
         temperature: tau_dcd of eq. 12.
-        min_pixels: tau_min of eq. 47.
-        maximum: DCD_max of eq. 46.
         detach: keep gradients from flowing through the weights.
     """
 
@@ -41,8 +39,6 @@ class BoundaryTerm:
     tau: float | None
     edge_threshold: float
     temperature: float
-    min_pixels: int
-    maximum: float
     detach: bool
     _running: list[RunningCenters] = field(default_factory=list)  # one for each foreground
 
@@ -81,7 +77,7 @@ class BoundaryTerm:
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return the running centers of every foreground, by its number."""
-        return {str(number): running.state_dict() for number, running in enumerate(self._running)}
+        return {str(number): dict(running.state_dict()) for number, running in enumerate(self._running)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
@@ -105,9 +101,9 @@ class BoundaryTerm:
             edges=self.edges(batch),
             valid=batch.labels != IGNORE,
         )
-        centers = region_centers(features, gamma, regions, running.values, self.min_pixels)  # eq. 10, 47
+        centers = region_centers(features, gamma, regions, running.values)  # eq. 10, 47
         running.update(centers, all_reduce_mean)
-        distance = dynamic_center_distance(features, centers, maximum=self.maximum)  # eq. 11, 46
+        distance = dynamic_center_distance(features, centers)  # eq. 11, 46
         return boundary_weights(distance, regions.boundary, self.temperature)  # eq. 12
 
     def _centers_of(self, number: int) -> RunningCenters:

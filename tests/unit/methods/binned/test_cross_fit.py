@@ -8,8 +8,8 @@ from tests.contract.tools import PlainUpdater, batch, storage, tiny_network
 from torch import Tensor
 
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
-from metadcseg.methods import MetaDCSeg
-from metadcseg.methods.metadcseg.cross_fit import take_turns
+from metadcseg.methods import Binned
+from metadcseg.methods.binned.cross_fit import take_turns
 from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
 
 
@@ -41,7 +41,7 @@ def test_so_many_gold_images_are_asked_at_a_time_as_it_takes() -> None:
     """The method is told how many there are: of 16 it asks a quarter, of 4 it asks half."""
     asked = []
     for images in (4, 16):
-        method = MetaDCSeg(dcd=False)
+        method = Binned(dcd=False)
         gold = gold_of([0, 1, 2, 3])
         differs = []
         for number in range(4):
@@ -62,7 +62,7 @@ def test_so_many_gold_images_are_asked_at_a_time_as_it_takes() -> None:
 @pytest.mark.parametrize(("images", "at_a_time"), [(1, 8), (500, 1)])
 def test_what_cannot_be_divided_is_trained_on_and_asked_at_once(images: int, at_a_time: int) -> None:
     for epoch in (0, 1):
-        method = MetaDCSeg(dcd=False)
+        method = Binned(dcd=False)
         network = tiny_network()
         state = method.start(network, PlainUpdater(network), torch.Generator(), storage())
         state.updater.epoch, state.updater.gold_images, state.updater.gold_batch = epoch, images, at_a_time
@@ -112,7 +112,7 @@ def test_the_network_is_trained_on_the_half_that_is_not_asked(epoch: int) -> Non
     gold = batch(100)
     losses, sums = [], []
     for spoilt in (False, True):
-        method = MetaDCSeg(dcd=False)
+        method = Binned(dcd=False)
         network = tiny_network()
         state = method.start(network, PlainUpdater(network), torch.Generator(), storage())
         state.updater.epoch = epoch

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metadcseg.algorithm.meta_weights import PixelGradients
-from metadcseg.methods.metadcseg.prediction import Prediction
+from metadcseg.methods.binned.prediction import Prediction
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
 
 PROBABILITIES = 10
@@ -39,7 +39,7 @@ FORGET = 0.99
 """How much of a cell's sums stays at each update that finds pixels of it, and of its count at every update."""
 
 
-class BinnedWeights:
+class BinnedWeights(nn.Module):
     """A table of one number z per cell; alpha = sigmoid(prior + evidence), beta = 1 - alpha.
 
     Evidence is z beyond ``CHANCE``, times ``EVIDENCE``. z is the running sum of the cell's mean meta-gradients, with
@@ -56,17 +56,23 @@ class BinnedWeights:
             common with its mirror image (given class and runner_up exchanged) is taken back, times the pixels of the
             rarer cell over those of the more frequent one. Such mistakes cancel out in what a network learns.
 
-    What it is given as prediction is that against the given labels (:meth:`Prediction.against`).
+    What it is given as prediction is that against the given labels (:meth:`Prediction.against`). What it has learned is
+    in three buffers, which are empty until the first batch tells how many classes there are.
     """
+
+    sums: Tensor
+    squares: Tensor
+    counts: Tensor
 
     def __init__(
         self, all_reduce_mean: AllReduceMean, min_runner_up_probability: float, discount_symmetric_noise: bool
     ) -> None:
+        super().__init__()
         self._all_reduce_mean = all_reduce_mean
         self._min_runner_up_probability = min_runner_up_probability
         self._discount_symmetric_noise = discount_symmetric_noise
-        # until the first batch tells how many classes there are
-        self.sums = self.squares = self.counts = torch.zeros(0)
+        for name in _BUFFERS:
+            self.register_buffer(name, torch.zeros(0))
 
     @property
     def table(self) -> Tensor:
@@ -75,7 +81,7 @@ class BinnedWeights:
         evidence = EVIDENCE * F.softshrink(z, CHANCE)
         if self._discount_symmetric_noise and len(z):
             evidence = evidence - self._in_common(evidence)
-        prior = torch.full((PROBABILITIES, 1), PRIOR)
+        prior = torch.full((PROBABILITIES, 1), PRIOR, device=self.sums.device)
         prior[PROBABILITIES // 2 :] = PRIOR_AGREED
         return torch.sigmoid(prior + evidence)
 
@@ -95,9 +101,9 @@ class BinnedWeights:
                 "count": torch.bincount(chosen, minlength=size).float(),
             }
         )
-        count = found["count"].view(shape).cpu()
+        count = found["count"].view(shape).to(self.sums)
         held = count > 0
-        mean = found["sum"].view(shape).cpu() / count.clamp(min=torch.finfo(torch.float32).tiny)
+        mean = found["sum"].view(shape).to(self.sums) / count.clamp(min=torch.finfo(torch.float32).tiny)
         self.counts = (
             FORGET * self.counts + count * batch.global_batch_size.world_size
         )  # found is a mean over devices
@@ -106,13 +112,10 @@ class BinnedWeights:
         self.squares = torch.where(held, FORGET * self.squares + (mean * _SCALE).square(), self.squares)
         return self._look_up(cells, asked)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the running sums."""
-        return {"sums": self.sums, "squares": self.squares, "counts": self.counts}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self.sums, self.squares, self.counts = (state[name].clone() for name in ("sums", "squares", "counts"))
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        for name in _BUFFERS:  # they are as large as those that were saved
+            setattr(self, name, self.sums.new_zeros(state_dict[prefix + name].shape))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _in_common(self, evidence: Tensor) -> Tensor:
         """Return the distrust (at most 0) that cells share with mirror images, as far as these are as frequent."""
@@ -141,13 +144,14 @@ class BinnedWeights:
         classes = prediction.probabilities.shape[1]
         levels, distances = PROBABILITIES, len(DISTANCES) + 1
         if not len(self.sums):
-            self.sums = torch.zeros(classes, classes, levels, distances)
+            self.sums = self.sums.new_zeros(classes, classes, levels, distances)
             self.squares, self.counts = torch.zeros_like(self.sums), torch.zeros_like(self.sums)
         cell = given * classes + prediction.labels
         cell = (cell * levels + level) * distances + outline_distance(labels)
         return cell, valid & (given != prediction.labels) & (trusted <= 1 - self._min_runner_up_probability)
 
 
+_BUFFERS = ("sums", "squares", "counts")
 _SCALE = 1e6  # gradients with respect to a pixel's weight are that much smaller than 1
 
 

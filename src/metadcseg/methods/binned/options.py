@@ -1,45 +1,29 @@
-"""The options of MetaDCSeg: every reading of the paper is one."""
+"""The options of the method ``binned``."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from metadcseg.algorithm.boundary import ForegroundOf
 from metadcseg.algorithm.lookahead import Virtual
-from metadcseg.algorithm.meta_weights import Normalization, Scaling
-from metadcseg.errors import InputError
+from metadcseg.forward_mode.jvp import ForwardMode
 from metadcseg.methods.base import MethodInfo
 from metadcseg.validation import check_range, check_types
 
 
 @dataclass(frozen=True)
-class MetaDCSegOptions:
-    """How MetaDCSeg learns.
-
-    The defaults are what did best here (docs/results/recipe.md); the paper, as it can be read most literally, is in
-    the presets ``paper-...``.
+class BinnedOptions:
+    """How the method ``binned`` learns; the defaults are what did best here (docs/results/recipe.md).
 
     Args:
-        eta: meta-learning rate of eq. 22, above 0.
-        meta_scaling: ``"rms"`` divides the meta-gradient of every image by its root mean square, so that
-            ``eta`` does not depend on learning rate, image size and network; ``"none"`` is eq. 22 as printed.
-        normalization: eq. 24 per image (``"image"``) or over the batch (``"batch"``), both scaled to mean
-            one, or alpha + beta = 1 in every pixel (``"complementary"``, section 3.2.3).
-        memory: ``"shared"`` lets pixels that look alike share their weights: alpha + beta = 1
-            (section 3.2.3), and ``eta``, ``meta_scaling`` and ``normalization`` have no say. ``"persistent"`` keeps a
-            pair for every training pixel, ``"none"`` always starts from eq. 2.
-        min_runner_up_probability: with shared weights, pixels are asked about where the most probable other class
-            has at least this
-            part of the probability of both, above 0 and at most 0.5 (only where it is the more probable one).
-        discount_symmetric_noise: with shared weights, a label is believed where the opposite mistake (too little in
-            place of too much) is about as frequent; without, only evidence counts.
-        pseudo_labels: arg max of the network as it stands (``"current"``, eq. 1) or of its moving average; with
-            shared weights not the given class, where that is the arg max.
+        min_runner_up_probability: pixels are asked about where the most probable other class has at least this part of
+            the probability of both, above 0 and at most 0.5 (only where it is the more probable one).
+        discount_symmetric_noise: a label is believed where the opposite mistake (too little in place of too much) is
+            about as frequent; without, only evidence counts.
+        pseudo_labels: the most probable class other than the given one, by the network as it stands (``"current"``) or
+            by its moving average (``"ema"``).
         virtual_step: ``"exact"`` takes the gold gradient after the virtual step (eq. 21-22),
             ``"linearized"`` before it, which saves the virtual step, a second gold pass and a second noisy pass.
-        meta_every: steps from one meta step to the next; the weights rest in between (1: eq. 22 at every step).
-            Above 1 not with ``memory="none"``, whose weights would be (1, 0) in between.
-        tangents: the parameters whose part in the derivative counts: ``"all"`` (exact), or those of the network's
-            ``"decoder"`` or ``"head"`` alone (cheaper, not exact: docs/results/meta-step.md).
+        meta_every: steps from one meta step to the next, at least 1; the weights rest in between.
         gold_momentum: of a running mean of the gold gradient, by which the meta step asks more gold images than
             those of one batch; from 0 (this batch alone) to below 1.
         clean_supervision: the gold batch also enters the training loss, with weight 1.
@@ -62,8 +46,8 @@ class MetaDCSegOptions:
         lambda_boundary: lambda_1 of eq. 13, at least 0.
         lambda_dice: lambda_2 of eq. 13, at least 0; 0 takes Dice out.
         detach_boundary_weights: keeps the gradient from flowing through w of eq. 12 (eq. 44 lets it).
-        min_region_pixels: tau_min of eq. 47; a smaller region takes the running center.
-        dcd_maximum: DCD_max of eq. 46, above 0.
+        forward_mode: how the derivative of the logits in the direction of the gold gradient is computed: ``"engine"``,
+            ``"torch"``, ``"differences"`` (central finite differences), or ``"auto"``, the engine where it can.
         meta: False leaves the weights at (1, 0): table 5 "without meta".
         dcd: False takes the boundary term out: table 5 "without DCD".
 
@@ -71,18 +55,13 @@ class MetaDCSegOptions:
         InputError: for an option with a value that is not allowed.
     """
 
-    name: ClassVar[str] = "metadcseg"
+    name: ClassVar[str] = "binned"
 
-    eta: float = 0.01
-    meta_scaling: Scaling = "rms"
-    normalization: Normalization = "image"
-    memory: Literal["shared", "persistent", "none"] = "shared"
     min_runner_up_probability: float = 0.1
     discount_symmetric_noise: bool = True
     pseudo_labels: Literal["current", "ema"] = "ema"
     virtual_step: Virtual = "linearized"
     meta_every: int = 2
-    tangents: Literal["all", "decoder", "head"] = "all"
     gold_momentum: float = 0.9
     clean_supervision: bool = True
     cross_fit: bool = True
@@ -96,28 +75,20 @@ class MetaDCSegOptions:
     lambda_boundary: float = 0.33
     lambda_dice: float = 0.12
     detach_boundary_weights: bool = True
-    min_region_pixels: int = 10
-    dcd_maximum: float = 100.0
+    forward_mode: ForwardMode = "auto"
     meta: bool = True
     dcd: bool = True
 
     def __post_init__(self) -> None:
         check_types(self)
-        for option in ("eta", "temperature", "dcd_maximum"):
-            check_range(self, option, above=0)
+        check_range(self, "temperature", above=0)
         for option in ("warmup", "lambda_boundary", "lambda_dice"):
             check_range(self, option, at_least=0)
         check_range(self, "boundary_ratio", above=0, below=1)
         check_range(self, "tau", above=0.5, below=1)
         check_range(self, "min_runner_up_probability", above=0, at_most=0.5)
         check_range(self, "gold_momentum", at_least=0, below=1)
-        for option in ("min_region_pixels", "meta_every"):
-            check_range(self, option, at_least=1)
-        if self.meta and self.meta_every > 1 and self.memory == "none":
-            raise InputError(
-                f"metadcseg.meta_every {self.meta_every} needs weights that last from step to step: set "
-                "metadcseg.memory shared, or metadcseg.meta_every 1"
-            )
+        check_range(self, "meta_every", at_least=1)
         check_range(self, "edge_threshold", above=0, at_most=1)
 
     @property
@@ -132,7 +103,7 @@ class MetaDCSegOptions:
         )
 
     def _passes(self) -> float:
-        """Count forward-equivalents: forward 1, backward 2, tangents 2 at most, next to none of a head."""
+        """Count forward-equivalents: forward 1, backward 2, tangents 2."""
         passes = 3.0  # the training pass
         gold_pass = 3.0
         if not self.meta:
@@ -140,7 +111,7 @@ class MetaDCSegOptions:
         apart = self.cross_fit and self.clean_supervision
         if apart:
             gold_pass = 1.5  # in halves, each serves one purpose; with four turns 0.4 passes more in all
-        meta_step = gold_pass + (0.0 if self.tangents == "head" else 2.0)
+        meta_step = gold_pass + 2.0
         if self.virtual_step == "exact":
             # a backward pass, and a forward pass for the tangents, which otherwise ride along
             meta_step += 3.0

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from metadcseg.methods.metadcseg.gradient_average import RunningMean
+from metadcseg.methods.binned.gradient_average import RunningMean
 
 
 def test_the_mean_has_no_bias_of_its_start() -> None:

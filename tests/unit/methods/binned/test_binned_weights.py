@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metadcseg.algorithm.meta_weights import PixelGradients
-from metadcseg.methods.metadcseg.binned_weights import (
+from metadcseg.methods.binned.binned_weights import (
     CHANCE,
     EVIDENCE,
     FORGET,
@@ -18,7 +18,7 @@ from metadcseg.methods.metadcseg.binned_weights import (
     BinnedWeights,
     outline_distance,
 )
-from metadcseg.methods.metadcseg.prediction import Prediction
+from metadcseg.methods.binned.prediction import Prediction
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch
 from metadcseg.warp import Warp
 

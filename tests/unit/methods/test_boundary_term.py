@@ -1,6 +1,7 @@
 """BoundaryTerm: the boundary's weights for one foreground and for every class, and what it remembers."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ import torch
 from tests.contract.tools import SIZE, batch
 from torch import Tensor
 
-from metadcseg.methods.metadcseg.boundary_term import BoundaryTerm
+from metadcseg.algorithm.boundary import region_centers
+from metadcseg.methods import boundary_term
+from metadcseg.methods.boundary_term import BoundaryTerm
 from metadcseg.networks import Output
 from metadcseg.tensors import IGNORE, Batch
 
@@ -20,8 +23,6 @@ def _term(**changes: Any) -> BoundaryTerm:
         "tau": None,
         "edge_threshold": 0.1,
         "temperature": 0.5,
-        "min_pixels": 10,
-        "maximum": 100.0,
         "detach": True,
     }
     return BoundaryTerm(**(options | changes))
@@ -111,22 +112,28 @@ def test_gradient_flows_through_the_weights_only_on_request(detach: bool) -> Non
         assert features.grad.abs().sum() > 0
 
 
-def test_default_centers_come_back_from_a_checkpoint() -> None:
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every region is too small for a center of its own and takes its default (eq. 47)."""
+    monkeypatch.setattr(boundary_term, "region_centers", partial(region_centers, min_pixels=SIZE * SIZE))
+
+
+def test_default_centers_come_back_from_a_checkpoint(request: pytest.FixtureRequest) -> None:
     term = _term(regions="per_class")
     for seed in range(3):
         term.weigh(_output(3, seed), batch(seed), GAMMA)
     state = term.state_dict()
     assert sorted(state) == ["0", "1"]
     assert all(isinstance(value, Tensor) for part in state.values() for value in part.values())
-    restored = _term(regions="per_class", min_pixels=SIZE * SIZE)  # every region takes its default
-    term.min_pixels = SIZE * SIZE
-    fresh = _term(regions="per_class", min_pixels=SIZE * SIZE)
+    request.getfixturevalue("stand_ins")
+    restored, fresh = _term(regions="per_class"), _term(regions="per_class")
     restored.load_state_dict(state)
     ours, theirs, new = (one.weigh(_output(3, 7), batch(7), GAMMA) for one in (term, restored, fresh))
     assert torch.equal(ours, theirs)
     assert not torch.equal(ours, new)
 
 
+@pytest.mark.usefixtures("stand_ins")
 def test_pixels_under_ignore_have_no_say_in_a_stand_in_center() -> None:
     noisy: Batch = batch(0)
     noisy.labels[:, :5] = IGNORE
@@ -134,5 +141,5 @@ def test_pixels_under_ignore_have_no_say_in_a_stand_in_center() -> None:
     for filler in (0.0, 9.0):
         output = _output(2)
         output.features[:, :, :5] = filler
-        weights.append(_term(min_pixels=SIZE * SIZE).weigh(output, noisy, GAMMA))
+        weights.append(_term().weigh(output, noisy, GAMMA))
     torch.testing.assert_close(weights[0], weights[1])

@@ -1,0 +1,1 @@
+"""Weights that pixels share which look alike: ours, not the paper's."""

@@ -1,0 +1,89 @@
+"""What runs of version 0.1 are called today; the one place that knows.
+
+There one method, ``metadcseg``, was two. With ``memory: shared``, its default, it is now the method ``binned``; with
+``memory: persistent`` and the paper's readings, those of the presets ``paper-...``, it is ``metadcseg``. Every other
+mixture of options is evaluated, predicted with and reported as before, but no method can train it further.
+
+Works on plain values alone, since records are read without torch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_OPTIONS = {
+    "normalisation": "normalization",
+    "doubt": "min_runner_up_probability",
+    "pardon": "discount_symmetric_noise",
+}
+_VALUES = {("pseudo_labels", "average"): "ema", ("virtual_step", "linearised"): "linearized"}
+_TRAINING = {"average": "ema_decay"}
+
+_FIXED = {"tangents": "all", "min_region_pixels": 10, "dcd_maximum": 100.0}
+"""Options that are gone from both methods, with the values that both have now."""
+
+_PAPER = {
+    "memory": "persistent",
+    "pseudo_labels": "current",
+    "virtual_step": "exact",
+    "meta_every": 1,
+    "gold_momentum": 0.0,
+    "dice": "given",
+}
+"""What the paper's method is now without being asked."""
+
+_WITHOUT_A_SAY = {
+    "binned": ("memory", "eta", "meta_scaling", "normalization"),
+    "metadcseg": ("cross_fit", "min_runner_up_probability", "discount_symmetric_noise"),
+}
+
+UNRESUMABLE = "unresumable"
+"""Under this key an upgraded ``run.json`` says which options keep every method of today from going on with the run."""
+
+
+def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``run.json`` of a run says, in the words of today; a run of today stays as it is.
+
+    Args:
+        info: as it was read; whatever is missing or odd in it stays so.
+
+    Example:
+        >>> old = {"method": "metadcseg", "options": {"memory": "shared", "doubt": 0.1, "eta": 0.01, "tangents": "all"}}
+        >>> upgraded(old)
+        {'method': 'binned', 'options': {'min_runner_up_probability': 0.1}}
+        >>> upgraded({"method": "metadcseg", "options": {"memory": "none"}})["unresumable"]
+        "memory 'none'"
+    """
+    found = dict(info)
+    if isinstance(found.get("training"), Mapping):
+        found["training"] = {_TRAINING.get(name, name): value for name, value in found["training"].items()}
+    if isinstance(found.get("network"), Mapping):
+        found["network"] = {name: value for name, value in found["network"].items() if name != "encoder"}
+    options = found.get("options")
+    if found.get("method") != "metadcseg" or not isinstance(options, Mapping) or "memory" not in options:
+        return found
+    method = "binned" if options["memory"] == "shared" else "metadcseg"
+    renamed = {_OPTIONS.get(name, name): _value(name, value) for name, value in options.items()}
+    fixed = _FIXED if method == "binned" else _FIXED | _PAPER
+    odd = [f"{name} {renamed[name]!r}" for name, value in fixed.items() if renamed.get(name, value) != value]
+    if method == "metadcseg" and renamed.get("cross_fit") and renamed.get("clean_supervision"):
+        odd.append("cross_fit True")
+    gone = {*fixed, *_WITHOUT_A_SAY[method]}
+    found["method"] = method
+    found["options"] = {name: value for name, value in renamed.items() if name not in gone}
+    if found.get("label") == "metadcseg":  # as runs are called that were given no name
+        found["label"] = method
+    if odd:
+        found[UNRESUMABLE] = ", ".join(odd)
+    return found
+
+
+def upgraded_checkpoint(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint of format 3 as one of today: the updater's moving average had another name."""
+    updater = dict(state["updater"])
+    if "averaged" in updater:
+        updater["ema_model"] = updater.pop("averaged")
+    return {**state, "updater": updater}
+
+
+def _value(name: str, value: Any) -> Any:
+    return _VALUES.get((name, value), value) if isinstance(value, str) else value

@@ -1,0 +1,127 @@
+"""What runs of version 0.1 are called today."""
+
+from typing import Any
+
+import pytest
+
+from metadcseg.results.upgrade import upgraded, upgraded_checkpoint
+
+DEFAULT: dict[str, Any] = {
+    "eta": 0.01,
+    "meta_scaling": "rms",
+    "normalisation": "image",
+    "memory": "shared",
+    "doubt": 0.1,
+    "pardon": True,
+    "pseudo_labels": "average",
+    "virtual_step": "linearised",
+    "meta_every": 2,
+    "tangents": "all",
+    "gold_momentum": 0.9,
+    "clean_supervision": True,
+    "cross_fit": True,
+    "dice": "weighted",
+    "warmup": 3,
+    "regions": "foreground",
+    "boundary_ratio": 0.11,
+    "tau": None,
+    "edge_threshold": 0.25,
+    "temperature": 20.0,
+    "lambda_boundary": 0.33,
+    "lambda_dice": 0.12,
+    "detach_boundary_weights": True,
+    "min_region_pixels": 10,
+    "dcd_maximum": 100.0,
+    "meta": True,
+    "dcd": True,
+}
+PAPER = DEFAULT | {
+    "memory": "persistent",
+    "pseudo_labels": "current",
+    "virtual_step": "exact",
+    "meta_every": 1,
+    "gold_momentum": 0.0,
+    "dice": "given",
+    "cross_fit": False,
+    "clean_supervision": False,
+}
+
+
+def old(options: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "method": "metadcseg",
+        "label": "metadcseg",
+        "options": options,
+        "network": {"width": 8, "encoder": []},
+        "training": {"average": 0.9, "lr": 0.1},
+        **more,
+    }
+
+
+def test_the_default_of_before_is_binned():
+    found = upgraded(old(DEFAULT))
+    assert (found["method"], found["label"]) == ("binned", "binned")
+    assert found["network"] == {"width": 8}
+    assert found["training"] == {"ema_decay": 0.9, "lr": 0.1}
+    assert "unresumable" not in found
+    assert found["options"] == {
+        "min_runner_up_probability": 0.1,
+        "discount_symmetric_noise": True,
+        "pseudo_labels": "ema",
+        "virtual_step": "linearized",
+        **{name: DEFAULT[name] for name in ("meta_every", "gold_momentum", "clean_supervision")},
+        **{name: DEFAULT[name] for name in ("cross_fit", "dice", "warmup", "regions", "boundary_ratio")},
+        **{name: DEFAULT[name] for name in ("tau", "edge_threshold", "temperature", "lambda_boundary")},
+        **{name: DEFAULT[name] for name in ("lambda_dice", "detach_boundary_weights", "meta", "dcd")},
+    }
+
+
+def test_a_pair_per_pixel_with_the_papers_readings_is_metadcseg():
+    found = upgraded(old(PAPER))
+    assert (found["method"], found["label"]) == ("metadcseg", "metadcseg")
+    assert "unresumable" not in found
+    assert found["options"]["normalization"] == "image"
+    assert found["options"]["eta"] == 0.01
+    assert not {"memory", "dice", "doubt", "cross_fit", "min_runner_up_probability"} & found["options"].keys()
+    # without gold in the training loss nobody takes turns, whatever the option says
+    assert "unresumable" not in upgraded(old(PAPER | {"cross_fit": True}))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (DEFAULT | {"tangents": "head"}, "tangents 'head'"),
+        (DEFAULT | {"dcd_maximum": 50.0}, "dcd_maximum 50.0"),
+        (PAPER | {"memory": "none"}, "memory 'none'"),
+        (PAPER | {"pseudo_labels": "average", "meta_every": 2}, "pseudo_labels 'ema', meta_every 2"),
+        (PAPER | {"cross_fit": True, "clean_supervision": True}, "cross_fit True"),
+    ],
+)
+def test_what_no_method_can_go_on_with_is_said(options: dict[str, Any], why: str):
+    assert upgraded(old(options))["unresumable"] == why
+
+
+def test_a_name_that_a_run_was_given_stays():
+    assert upgraded(old(DEFAULT, label="MetaDCSeg"))["label"] == "MetaDCSeg"
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {},
+        {"method": "metadcseg", "options": None, "training": 3},
+        {"method": "metadcseg", "options": {"eta": 0.1}, "training": {"ema_decay": 0.9}},
+        {"method": "supervised", "options": {"memory": "shared"}},
+    ],
+)
+def test_a_run_of_today_and_a_damaged_one_stay_as_they_are(info: dict[str, Any]):
+    assert upgraded(info) == info
+    once = upgraded(old(DEFAULT))
+    assert upgraded(once) == once
+
+
+def test_the_average_of_the_network_has_another_name_in_a_checkpoint():
+    assert upgraded_checkpoint({"format": 3, "updater": {"steps": 1, "averaged": {}}}) == {
+        "format": 3,
+        "updater": {"steps": 1, "ema_model": {}},
+    }

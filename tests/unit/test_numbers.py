@@ -1,0 +1,206 @@
+"""Scores and gains on pages are those of the records in results/*/values.csv."""
+
+import csv
+import re
+from functools import cache
+from pathlib import Path
+from statistics import fmean, stdev
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+GOLD = "noisy + gold"
+RECORDS = {  # as a page names a row: as the records do
+    "noisy only": "noisy only",
+    "noisy + gold": GOLD,
+    "binned (the default)": "MetaDCSeg",
+    "paper's preset": "MetaDCSeg, paper preset",
+    "L2B, one view": "L2B, one view",
+    "clean labels, no gold": "clean labels",
+}
+NOISE = {"no noise": ("paper", 0.0)}
+
+
+@cache
+def scores(folder: str) -> dict[tuple[str, float, str], dict[str, dict[int, float]]]:
+    """Return (noise, rate, gold) -> row -> seed -> test DSC in points."""
+    found = {}
+    with (ROOT / "results" / folder / "values.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            if line["metric"] == "dsc":
+                pairs = (pair.split(":") for pair in line["values"].split())
+                rows = found.setdefault((line["noise"], float(line["rate"]), line["gold"]), {})
+                rows[line["row"]] = {int(seed): 100 * float(value) for seed, value in pairs}
+    return found
+
+
+def gains(folder: str, noise: str, rate: float, gold: str = "") -> list[float]:
+    """Return what each seed gains over plain supervision with the same gold."""
+    rows = scores(folder)[noise, rate, gold]
+    return [rows["MetaDCSeg"][seed] - rows[GOLD][seed] for seed in sorted(rows[GOLD])]
+
+
+def shown(values: list[float]) -> str:
+    mean = f"{fmean(values):+.1f}".replace("-0.0", "+0.0")
+    return f"{mean} ± {stdev(values):.1f}"
+
+
+def table(text: str, first: str) -> list[list[str]]:
+    """Return the cells of the table whose first cell is ``first``, header and rule included."""
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_the_gains_of_the_readme():
+    header, _, *rows = table(README.read_text(encoding="utf-8"), "data")
+    data, seen = "", 0
+    for row in rows:
+        data = row[0] or data
+        folder = "left-atrium" if data.startswith("left atrium") else "kvasir-seg"
+        noise = re.search(r"`(\w+)`", row[1])[1]
+        for column, cell in zip(header[2:], row[2:], strict=True):
+            rate = 0.0 if column == "no noise" else int(column.removesuffix(" %")) / 100
+            records = folder + ("-20" if rate == 0.2 else "")
+            if folder == "left-atrium" and noise == "paper" and rate == 0.2:
+                rate = 0.27  # the least that this noise can be there; the page says so
+            if (noise, rate, "") not in scores(records):
+                assert not cell, f"{data}, {noise}, {column}: no record says {cell}"
+                continue
+            found = gains(records, noise, rate)
+            beyond = abs(fmean(found)) > stdev(found)
+            assert cell == (f"**{shown(found)}**" if beyond else shown(found)), f"{data}, {noise}, {column}"
+            seen += 1
+    assert seen == 16
+
+
+def test_the_gains_of_the_readme_by_number_of_gold_images():
+    header, _, row = table(README.read_text(encoding="utf-8"), "Kvasir-SEG, `over` 40 %, by gold images")
+    assert header[1:] == ["2", "4", "11", "22"]
+    found = [shown(gains("kvasir-seg-gold", "over", 0.4, share)) for share in ("0.01", "0.02", "0.05", "0.1")]
+    assert row[1:] == found
+
+
+def test_how_far_behind_the_readme_says_the_others_are():
+    behind = {"MetaDCSeg, paper preset": [], "L2B, one view": []}
+    for data in ("left-atrium", "kvasir-seg"):
+        for records in (f"{data}-rivals", f"{data}-20"):
+            base = scores(data if records.endswith("rivals") else records)
+            for key, rows in scores(records).items():
+                for name, differences in behind.items():
+                    differences.append(fmean(base[key][GOLD].values()) - fmean(rows[name].values()))
+    preset, l2b = ([round(edge(values)) for edge in (min, max)] for values in behind.values())
+    text = " ".join(README.read_text(encoding="utf-8").split())
+    assert f"were {preset[0]} to {preset[1]} points *behind* plain supervision" in text
+    assert f"L2B from {l2b[1]} behind to {-l2b[0]} ahead" in text
+
+
+COLUMNS = {"too large": "over", "too small": "under", "random": "paper", "none": "paper"}
+
+
+def test_the_gains_of_the_index_of_results():
+    page = (ROOT / "docs/results/README.md").read_text(encoding="utf-8")
+    header, _, *rows = table(page.replace("| | too large", "| gain | too large"), "gain")
+    seen = 0
+    for name, *cells in rows:
+        folder = "left-atrium" if name.startswith("left atrium") else "kvasir-seg"
+        if "gold images" in name:
+            shares = ("0.01", "0.02", "0.05", "0.1")
+            found = [fmean(gains("kvasir-seg-gold", "over", 0.4, share)) for share in shares]
+            assert cells[0] == ", ".join(f"{gain:+.1f}" for gain in found)
+            continue
+        rate = int(name.split()[-2]) / 100
+        for column, cell in zip(header[1:-1], cells[:-1], strict=True):
+            if cell:
+                records = folder + ("-20" if rate == 0.2 else "")
+                least = 0.27 if (folder, column, rate) == ("left-atrium", "random", 0.2) else rate
+                found = gains(records, COLUMNS[column], 0.0 if column == "none" else least)
+                assert abs(float(cell.strip("*")) - fmean(found)) < 0.051, f"{name}, {column}"
+                seen += 1
+    assert seen == 16
+
+
+SECTIONS = {  # heading of the page of results: where its rows come from
+    "Left atrium, rates 0.4 and 0.6": ("left-atrium", "left-atrium-rivals"),
+    "Left atrium, rate 0.2": ("left-atrium-20",),
+    "Kvasir-SEG, rates 0.4 and 0.6": ("kvasir-seg", "kvasir-seg-rivals"),
+    "Kvasir-SEG, rate 0.2": ("kvasir-seg-20",),
+}
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_the_tables_of_the_results(heading):
+    page = (ROOT / "docs/results/recipe.md").read_text(encoding="utf-8")
+    section = page.split(f"\n### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
+    header, _, *rows = table(section, "test DSC")
+    checked = 0
+    for name, *cells in rows:
+        name = name.strip("*")
+        for column, cell in zip(header[1:], cells, strict=True):
+            noise, rate = NOISE.get(column) or (column.split()[0], int(column.split()[1]) / 100)
+            key = (noise, rate, "")
+            if name == "gain":
+                assert cell == shown(gains(SECTIONS[heading][0], *key[:2])), f"{name}, {column}"
+            elif name == "gain by seed":
+                seeds = gains(SECTIONS[heading][0], *key[:2])
+                assert cell == ", ".join(f"{gain:+.1f}".replace("-0.0", "+0.0") for gain in seeds)
+            elif name in RECORDS and cell not in ("", "the same"):
+                values = next(
+                    scores(folder)[key][RECORDS[name]]
+                    for folder in SECTIONS[heading]
+                    if RECORDS[name] in scores(folder).get(key, {})
+                )
+                points = [value / 100 for value in values.values()]
+                assert cell == f"{fmean(points):.3f} ± {stdev(points):.3f}", f"{name}, {column}"
+            else:
+                continue
+            checked += 1
+    assert checked >= 15
+
+
+CHOICES = {  # as the page begins a row: as the records name it
+    "binned": "MetaDCSeg",
+    "Dice with": "Dice with the given labels",
+    "gold trained": "gold trained on and asked at once",
+    "only where": "only where the rival is more probable",
+    "symmetric noise": "distrust that opposites share is kept",
+    "a pair": "a pair for every pixel",
+    "gold asked": "asked in every step",
+    "in every 4th": "asked in every 4th step",
+    "in every 8th": "asked in every 8th step",
+}
+PARTS = {"binned": "MetaDCSeg", "clean labels, no gold": "clean labels"}
+
+
+@pytest.mark.parametrize(("first", "folder"), [("part", "left-atrium"), ("choice", "left-atrium-choices")])
+def test_the_tables_of_parts_and_choices(first, folder):
+    page = (ROOT / "docs/results/recipe.md").read_text(encoding="utf-8")
+    _, _, *rows = table(page, first)
+    records = scores(folder)["over", 0.4, ""]
+    for name, _, score, seeds, _ in rows:
+        bare = name.strip("*")
+        known = (CHOICES[begins] for begins in CHOICES if bare.startswith(begins))
+        row = PARTS.get(bare, bare) if first == "part" else next(known)
+        points = [records[row][seed] / 100 for seed in range(3)]
+        assert score.strip("*") == f"{fmean(points):.3f} ± {stdev(points):.3f}", name
+        assert seeds == ", ".join(f"{value:.3f}" for value in points), name
+    assert len(rows) >= 7
+
+
+def test_the_table_of_gold_images():
+    page = (ROOT / "docs/results/recipe.md").read_text(encoding="utf-8")
+    rows = {name: cells for name, *cells in table(page, "gold images")}
+    for column, share in enumerate(("0.01", "0.02", "0.05", "0.1")):
+        records = scores("kvasir-seg-gold")["over", 0.4, share]
+        for name, row in ((GOLD, GOLD), ("binned", "MetaDCSeg")):
+            points = [value / 100 for value in records[row].values()]
+            assert rows[name][column] == f"{fmean(points):.3f} ± {stdev(points):.3f}", (name, share)
+        found = gains("kvasir-seg-gold", "over", 0.4, share)
+        assert rows["gain"][column].strip("*") == shown(found)
+        assert rows["gain by seed"][column].replace("*", "") == ", ".join(f"{gain:+.1f}" for gain in found)
