@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.noise.draws import (
     PRESETS,
@@ -20,7 +21,6 @@ from metadcseg.noise.draws import (
     generator_for,
     nearest_preset,
 )
-from metadcseg.tensors import IGNORE
 
 __all__ = [
     "PRESETS",
