@@ -1,4 +1,4 @@
-"""Losses per pixel and per image, unreduced, so that weights can be laid on them before any mean is taken."""
+"""Losses per pixel and image, unreduced, so that weights come before means; a wrong axis or dtype is an InputError."""
 
 import torch
 from torch import Tensor
@@ -18,9 +18,6 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     Returns:
         (N, H, W) float, at least 0; exactly 0, without gradient, where labels are ``IGNORE``.
-
-    Raises:
-        InputError: where an axis or a dtype is wrong.
 
     Example:
         >>> loss = pixel_cross_entropy(torch.zeros(1, 2, 1, 2), torch.tensor([[[1, IGNORE]]]))
@@ -53,9 +50,6 @@ def soft_dice_loss(
     Returns:
         (N,), from 0 (exact agreement) to below 1; float32 at least.
 
-    Raises:
-        InputError: where there is no foreground class, or an axis or a dtype is wrong.
-
     Example:
         >>> labels = torch.tensor([[[0, 1], [1, 0]]])
         >>> soft_dice_loss(torch.full((1, 2, 2, 2), 0.25), labels).tolist()  # 1 - (2 * 0.5 + 1) / (1 + 2 + 1)
@@ -64,9 +58,8 @@ def soft_dice_loss(
     shape = check_classes("probabilities", probabilities)
     check_tensor("labels", labels, "int64", shape)
     valid = (labels != IGNORE).unsqueeze(1)  # (N, 1, H, W)
-    numbers = torch.arange(1, probabilities.shape[1], device=labels.device).view(
-        1, -1, *(1 for _ in shape[1:])
-    )
+    space = tuple(range(2, probabilities.ndim))
+    numbers = torch.arange(1, probabilities.shape[1], device=labels.device).view(-1, *(1 for _ in space))
     at_least_float = torch.promote_types(probabilities.dtype, torch.float32)  # half overflows in the sums
     foreground = probabilities[:, 1:].to(at_least_float).masked_fill(~valid, 0.0)
     counted: Tensor = labels.unsqueeze(1) == numbers  # (N, L-1, H, W)
@@ -81,26 +74,19 @@ def soft_dice_loss(
         other, more = second[0].unsqueeze(1), second[1].to(foreground.dtype).unsqueeze(1)
         counted = counted + (other == numbers) * more.masked_fill(~valid, 0.0)
         predicted = predicted + foreground * more
-    space = tuple(range(2, foreground.ndim))
     overlap = (foreground * counted).sum(dim=space)  # (N, L-1)
     sizes = predicted.sum(dim=space) + counted.sum(dim=space)
     return 1.0 - ((2.0 * overlap + _SMOOTHING) / (sizes + _SMOOTHING)).mean(dim=1)
 
 
 def mean_over_pixels(maps: Tensor, labels: Tensor, pixels: Tensor | None = None) -> Tensor:
-    """Return sum_p m_p / P over the P pixels p of the batch whose label is not ``IGNORE``, a scalar.
+    """Return sum_p m_p / P over the P pixels p whose label is not ``IGNORE``, a scalar; 0 where there are none.
 
     Args:
         maps: m, (N, H, W) float.
         labels: (N, H, W) int64; pixels that are ``IGNORE`` do not count.
         pixels: what to divide by where the batch is one device's part of a larger one
             (:attr:`metadcseg.tensors.Batch.global_batch_size`); by default the pixels that count.
-
-    Returns:
-        0, still part of the graph, where no pixel counts.
-
-    Raises:
-        InputError: where an axis or a dtype is wrong.
 
     Example:
         >>> mean_over_pixels(torch.tensor([[[1.0, 3.0, 9.0]]]), torch.tensor([[[0, 1, IGNORE]]])).item()

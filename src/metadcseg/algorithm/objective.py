@@ -1,4 +1,4 @@
-"""The training objective (eq. 13, section 3.4 of the paper)."""
+"""The training objective (eq. 13, section 3.4 of the paper); a wrong axis or dtype of any argument is an InputError."""
 
 from dataclasses import dataclass
 
@@ -47,9 +47,6 @@ def total_objective(
         lambda_boundary: lambda_1, at least 0.
         lambda_dice: lambda_2, at least 0.
         global_batch_size: what the means divide by where this is one device's part of a larger batch.
-
-    Raises:
-        InputError: where an axis or a dtype is wrong.
 
     Example:
         >>> import torch

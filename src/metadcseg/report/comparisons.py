@@ -18,7 +18,7 @@ class Compared:
         row: which.
         baseline: plain supervision with the same gold, network and training.
         test: case by case.
-        seeds: over which each case was ema_model.
+        seeds: over which each case was averaged.
         adjusted: p after Holm's correction over the table; None where there was no test.
     """
 

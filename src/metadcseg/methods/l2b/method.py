@@ -1,4 +1,4 @@
-"""L2B (Zhou et al., CVPR 2024): weights from zero at every step, for labels and ema_model pseudo-labels."""
+"""L2B (Zhou et al., CVPR 2024): weights from zero at every step, for labels and averaged pseudo-labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,0 +1,1 @@
+"""The prepared set on the disk: its layout, tables, reader and writer."""
