@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors
     from metadcseg.methods import Supervised as Supervised
     from metadcseg.methods import create_method as create_method
     from metadcseg.methods.metadcseg.pixel_weights import PixelWeights as PixelWeights
-    from metadcseg.methods.metadcseg.pixel_weights import StatelessWeights as StatelessWeights
     from metadcseg.metrics import score_labels as score_labels
     from metadcseg.networks import NetworkOptions as NetworkOptions
     from metadcseg.networks import create_network as create_network
@@ -47,7 +46,6 @@ _HOMES = {
     "DynamicCenterDistance": "metadcseg.algorithm.running_centers",
     "RunningCenters": "metadcseg.algorithm.running_centers",
     "PixelWeights": "metadcseg.methods.metadcseg.pixel_weights",
-    "StatelessWeights": "metadcseg.methods.metadcseg.pixel_weights",
     # What these work on.
     "Batch": "metadcseg.tensors",
     "WeightMaps": "metadcseg.tensors",

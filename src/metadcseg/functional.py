@@ -3,6 +3,10 @@
 Letters: N images, C channels, L classes (0 is background), H and W pixels, D features; where H, W stand, a volume has
 Z, H, W. Labels are int64 class numbers or ``IGNORE`` (255). The paper is Mu et al., "Not all pixels are equal:
 pixel-wise meta-learning for medical segmentation with noisy labels"; each docstring names its equations.
+
+    >>> import torch
+    >>> boundary_weights(torch.zeros(1, 1, 4), torch.tensor([[[True, True, False, False]]]), temperature=0.5).tolist()
+    [[[0.5, 0.5, 0.0, 0.0]]]
 """
 
 from metadcseg.algorithm.boundary import (

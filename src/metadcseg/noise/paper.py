@@ -120,6 +120,10 @@ def ellipse(region: Region) -> Region:
 
     Returns:
         (H, W) bool.
+
+    Example:
+        >>> ellipse(np.ones((3, 3), bool)).astype(int).tolist()
+        [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
     """
     replaced = np.zeros_like(region)
     box = bounding_box(region)

@@ -103,6 +103,10 @@ def check_folder(
 
     Raises:
         InputError: where there is no such folder or it holds no ``images/``.
+
+    Example:
+        >>> check_folder(Path("my_folder")).ok  # doctest: +SKIP
+        True
     """
     if holds_volumes(path):
         found = scan_volume_folder(
