@@ -37,7 +37,7 @@ class SgdUpdater:
 
     The moving average starts without bias: after t steps its decay is min(average, (1 + t) / (10 + t)), so
     that it follows the weights closely at first and is not held back by the random start. Buffers (running
-    statistics) are copied, not averaged.
+    statistics) are copied, not ema_model.
 
     Where several devices share a batch, each step begins with the average of their gradients, taken by hand on
     the bare network, and with it of running statistics: so networks that began equal stay equal, bit for bit.

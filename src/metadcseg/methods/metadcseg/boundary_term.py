@@ -79,7 +79,7 @@ class BoundaryTerm:
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return the running centers of every foreground, by its number."""
-        return {str(number): one.running.state_dict() for number, one in enumerate(self._distances)}
+        return {str(number): dict(one.running.state_dict()) for number, one in enumerate(self._distances)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
