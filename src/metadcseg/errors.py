@@ -9,6 +9,12 @@ class InputError(ValueError):
 
     The sentence says who complains or which file or parameter is meant, what is allowed, what was got and
     what to do. The command line prints it without a traceback and exits with status 2.
+
+    Example:
+        >>> raise InputError("training.lr must be above 0, got -1")
+        Traceback (most recent call last):
+        ...
+        metadcseg.errors.InputError: training.lr must be above 0, got -1
     """
 
 

@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
-from metadcseg.tensors import IGNORE
 
 Mask = NDArray[np.bool_]
 Distances = NDArray[np.float64]

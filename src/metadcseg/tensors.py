@@ -6,35 +6,85 @@ D features. Images may as well be volumes: wherever H, W stand, there are then Z
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import EllipsisType
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from metadcseg.constants import IGNORE as IGNORE
 from metadcseg.errors import InputError
 from metadcseg.warp import Warp
-
-IGNORE = 255
-"""The label value of a pixel that must not count anywhere (outside the image after a warp, or unknown)."""
 
 AllReduceMean = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """Takes named tensors to their averages over the devices that share a batch; on one device, to themselves."""
 
 
-def check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:
-    """Raise unless a tensor has the expected shape; ``None`` stands for any size.
+Axes = tuple[int | str | EllipsisType | None, ...]
+"""An expected shape: a number is that size, a letter or ``None`` any size, a last ``...`` is H, W or Z, H, W."""
+
+Kind = Literal["float", "float32", "int64", "bool"]
+"""What a tensor holds; ``"float"`` is any floating dtype."""
+
+
+def check_shape(name: str, tensor: Tensor, expected: Axes) -> None:
+    """Raise unless a tensor has the expected shape.
 
     Raises:
         InputError: naming the tensor, the shape expected and the shape got.
 
     Example:
         >>> check_shape("labels", torch.zeros(2, 4, 4), (None, 4, 4))
+        >>> check_shape("gamma", torch.zeros(4, 4), ("N", ...))
+        Traceback (most recent call last):
+        ...
+        metadcseg.errors.InputError: gamma must have the shape (N, H, W) or (N, Z, H, W), got (4, 4)
     """
-    fits = len(tensor.shape) == len(expected) and all(
-        want is None or got == want for got, want in zip(tensor.shape, expected, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join("any" if want is None else str(want) for want in expected)
-        raise InputError(f"{name} must have the shape ({wanted}), got {tuple(tensor.shape)}")
+    shapes = [expected]
+    if ... in expected:
+        shapes = [(*expected[:-1], *pixels) for pixels in (("H", "W"), ("Z", "H", "W"))]
+    got = tuple(tensor.shape)
+    for shape in shapes:
+        pairs = zip(shape, got, strict=False)
+        if len(shape) == len(got) and all(want == size for want, size in pairs if isinstance(want, int)):
+            return
+    wanted = (", ".join("any" if size is None else str(size) for size in shape) for shape in shapes)
+    raise InputError(f"{name} must have the shape {' or '.join(f'({shape})' for shape in wanted)}, got {got}")
+
+
+def check_tensor(name: str, tensor: Tensor, kind: Kind, expected: Axes) -> None:
+    """Raise unless a tensor has the expected shape and dtype; values are not looked at, so no device waits.
+
+    Raises:
+        InputError: naming the tensor, what is allowed and what was got.
+
+    Example:
+        >>> check_tensor("labels", torch.zeros(2, 4, 4), "int64", ("N", ...))
+        Traceback (most recent call last):
+        ...
+        metadcseg.errors.InputError: labels must be int64, got float32
+    """
+    check_shape(name, tensor, expected)
+    got = str(tensor.dtype).removeprefix("torch.")
+    if got != kind and not (kind == "float" and tensor.is_floating_point()):
+        raise InputError(f"{name} must be {kind}, got {got}")
+
+
+def check_classes(name: str, maps: Tensor) -> tuple[int, ...]:
+    """Return the shape of one map, (N, H, W), of float class maps (N, L, H, W).
+
+    Raises:
+        InputError: where there are fewer than 2 classes, or shape or dtype are others.
+
+    Example:
+        >>> check_classes("logits", torch.zeros(2, 3, 4, 5))
+        (2, 4, 5)
+    """
+    check_tensor(name, maps, "float", ("N", "L", ...))
+    count, classes, *size = maps.shape
+    if classes < 2:
+        raise InputError(f"{name} must have at least 2 classes (background first), got {classes}")
+    return (count, *size)
 
 
 @dataclass(frozen=True)
@@ -68,11 +118,17 @@ class Batch:
         edges: (N, H, W) float32, the probability from 0 to 1 that a pixel is on an edge (eq. 8), 0 beyond the
             image after a warp; or None where no edges are known.
         label_confidence: (N, H, W) float32 from 0 to 1, how far the given labels are to be trusted, or None: fully.
-            It weighs whatever is learned from them (:meth:`trusted`).
+            It weighs whatever is learned from them (:meth:`weigh_by_confidence`).
         shard_of: the size of the whole batch where this is one device's part of it; by default, it is the whole.
 
     Raises:
-        InputError: where shapes do not fit together, labels are not int64, or edges or trust not float32.
+        InputError: where shapes do not fit together, or a dtype is another.
+
+    Example:
+        >>> labels = torch.tensor([[[0, 1], [1, IGNORE]]])
+        >>> batch = Batch(torch.zeros(1, 3, 2, 2), labels, torch.arange(1), Warp.identity(1))
+        >>> batch.global_batch_size.pixels.item()
+        3
     """
 
     images: Tensor
@@ -84,19 +140,14 @@ class Batch:
     shard_of: GlobalBatchSize | None = None
 
     def __post_init__(self) -> None:
-        axes = 3 if self.images.ndim == 5 else 2
-        check_shape("images", self.images, (None,) * (2 + axes))
+        check_tensor("images", self.images, "float", ("N", "C", ...))
         count, _, *size = self.images.shape
-        check_shape("labels", self.labels, (count, *size))
-        check_shape("indices", self.indices, (count,))
-        check_shape("warp.matrix", self.warp.matrix, (count, axes, axes + 1))
+        check_tensor("labels", self.labels, "int64", (count, *size))
+        check_tensor("indices", self.indices, "int64", (count,))
+        check_shape("warp.matrix", self.warp.matrix, (count, len(size), len(size) + 1))
         for name, maps in (("edges", self.edges), ("label_confidence", self.label_confidence)):
             if maps is not None:
-                check_shape(name, maps, (count, *size))
-                if maps.dtype != torch.float32:
-                    raise InputError(f"{name} must be float32 from 0 to 1, got {maps.dtype}")
-        if self.labels.dtype != torch.int64:
-            raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
+                check_tensor(name, maps, "float32", (count, *size))
 
     def weigh_by_confidence(self, maps: Tensor) -> Tensor:
         """Return what concerns the given labels, (N, H, W), times the trust in them."""
@@ -132,13 +183,21 @@ class WeightMaps:
     Args:
         alpha: (N, H, W) float, at least 0.
         beta: (N, H, W) float, at least 0.
+
+    Raises:
+        InputError: where the shapes differ, or a map is not float.
+
+    Example:
+        >>> WeightMaps(torch.tensor([[[1.0, 0.5]]]), torch.tensor([[[0.0, 0.25]]])).gamma.tolist()
+        [[[1.0, 0.75]]]
     """
 
     alpha: Tensor
     beta: Tensor
 
     def __post_init__(self) -> None:
-        check_shape("beta", self.beta, tuple(self.alpha.shape))
+        check_tensor("alpha", self.alpha, "float", ("N", ...))
+        check_tensor("beta", self.beta, "float", tuple(self.alpha.shape))
 
     @property
     def gamma(self) -> Tensor:

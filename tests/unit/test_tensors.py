@@ -27,7 +27,10 @@ def test_a_batch_whose_parts_fit_is_taken():
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"images": torch.zeros(3, 4, 5)}, "images must have the shape (any, any, any, any), got (3, 4, 5)"),
+        (
+            {"images": torch.zeros(3, 4, 5)},
+            "images must have the shape (N, C, H, W) or (N, C, Z, H, W), got (3, 4, 5)",
+        ),
         (
             {"labels": torch.zeros(2, 5, 4, dtype=torch.int64)},
             "labels must have the shape (2, 4, 5), got (2, 5, 4)",
@@ -36,8 +39,8 @@ def test_a_batch_whose_parts_fit_is_taken():
         ({"indices": torch.arange(3)}, "indices must have the shape (2), got (3,)"),
         ({"warp": Warp.identity(1)}, "warp.matrix must have the shape (2, 2, 3), got (1, 2, 3)"),
         ({"edges": torch.zeros(2, 4, 4)}, "edges must have the shape (2, 4, 5)"),
-        ({"edges": torch.zeros(2, 4, 5, dtype=torch.bool)}, "edges must be float32 from 0 to 1"),
-        ({"labels": torch.zeros(2, 4, 5, dtype=torch.uint8)}, "labels must be int64 class numbers"),
+        ({"edges": torch.zeros(2, 4, 5, dtype=torch.bool)}, "edges must be float32, got bool"),
+        ({"labels": torch.zeros(2, 4, 5, dtype=torch.uint8)}, "labels must be int64, got uint8"),
     ],
 )
 def test_what_does_not_fit_is_named(changed, says):

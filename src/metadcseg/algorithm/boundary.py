@@ -1,10 +1,9 @@
-"""The boundary and which of its pixels matter: regions, centers, distance, weights (eq. 5-12, 46-47).
+"""The boundary and how much each of its pixels matters (eq. 5-12, sections 3.3 and A.5.1 of the paper).
 
-Everything here knows one foreground. For several classes call it once per map of
-:func:`foreground_probability`; the features h (eq. 5) are what the network returns beside its logits.
+One foreground at a time: for several classes call it once per map of :func:`foreground_probability`. The features h
+(eq. 5) are what the network returns beside its logits. A wrong axis or dtype of any argument is an InputError.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,12 +11,11 @@ import torch
 from torch import Tensor
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.tensors import AllReduceMean, check_shape
+from metadcseg.tensors import check_classes, check_shape, check_tensor
 
 ForegroundOf = Literal["foreground", "per_class"]
 
-_LEAST_TRUST = 1e-6
-"""A region whose pixels' mean gamma is not above this has no reliable center (A.5.1, case 2)."""
+_LEAST_TRUST = 1e-6  # a region whose mean gamma is not above this has no reliable center (A.5.1, case 2)
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,11 @@ class Regions:
     foreground: Tensor
     background: Tensor
     boundary: Tensor
+
+    def __post_init__(self) -> None:
+        check_tensor("foreground", self.foreground, "bool", ("N", ...))
+        for name in ("background", "boundary"):
+            check_tensor(name, getattr(self, name), "bool", tuple(self.foreground.shape))
 
     def stacked(self) -> Tensor:
         """Return (N, 3, H, W) bool: foreground, background, boundary, the order of all centers."""
@@ -51,24 +54,29 @@ class Centers:
     values: Tensor
     counted: Tensor
 
+    def __post_init__(self) -> None:
+        check_tensor("centers.values", self.values, "float", ("N", 3, "D"))
+        check_tensor("centers.counted", self.counted, "bool", (len(self.values), 3))
+
 
 def foreground_probability(probabilities: Tensor, regions: ForegroundOf) -> Tensor:
-    """Return the probability maps whose regions are wanted (M-hat of eq. 6-8).
+    """Return the maps M whose regions are wanted (M-hat of eq. 6-8): M_1 = 1 - p_0, or M_k = p_k for k = 1 .. L-1.
 
     Args:
-        probabilities: (N, L, H, W) float, from 0 to 1; index 0 of L is background.
-        regions: ``"foreground"`` (1 - P(background), so K = 1) or ``"per_class"`` (K = L - 1 maps).
+        probabilities: (N, L, H, W) float, from 0 to 1; index 0 of L is background, L >= 2.
+        regions: ``"foreground"`` (K = 1 map) or ``"per_class"`` (K = L - 1 maps).
 
     Returns:
-        (N, K, H, W).
+        (N, K, H, W), from 0 to 1.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: for an unknown name, a single class, or a wrong axis or dtype.
 
     Example:
         >>> foreground_probability(torch.tensor([[[[0.25]], [[0.5]], [[0.25]]]]), "foreground").item()
         0.75
     """
+    check_classes("probabilities", probabilities)
     if regions not in get_args(ForegroundOf):
         raise unknown_name("regions", regions, get_args(ForegroundOf))
     return 1.0 - probabilities[:, :1] if regions == "foreground" else probabilities[:, 1:]
@@ -82,18 +90,15 @@ def decompose_regions(
     edges: Tensor | None = None,
     valid: Tensor | None = None,
 ) -> Regions:
-    """Decompose images into foreground, background and boundary (eq. 6-8).
+    """Return foreground {M > tau}, background {M < 1 - tau} and boundary {1 - tau <= M <= tau} | edges (eq. 6-8).
 
-    As printed, edges join the boundary and leave the other two regions as they are. Without edges the three
-    regions are a partition of the valid pixels.
+    As printed, an edge pixel joins the boundary and stays in its other region as well.
 
     Args:
-        foreground_probability: (N, H, W) float, from 0 to 1.
-        ratio: the share of each image's valid pixels, from 0 to 1, that the boundary may take before edges
-            join ("boundary ratio" of table 8): the most uncertain pixels, so that tau follows image by image.
-            Pixels that tie at the border of the share stay out, so that a saturated or a constant network
-            makes a smaller boundary, never a larger one.
-        tau: the confidence of eq. 6-8 itself, from 0.5 to below 1. Give either ``ratio`` or ``tau``.
+        foreground_probability: M, (N, H, W) float, from 0 to 1.
+        ratio: share of each image's valid pixels, from 0 to 1, that the boundary may take before edges join
+            ("boundary ratio" of table 8), most uncertain first; pixels that tie at its end stay out.
+        tau: the confidence itself, from 0.5 to below 1. Give either ``ratio`` or ``tau``.
         edges: (N, H, W) bool, P_edge of eq. 8.
         valid: (N, H, W) bool; other pixels are in no region.
 
@@ -107,9 +112,12 @@ def decompose_regions(
         >>> decompose_regions(probability, ratio=0.25).boundary.int().tolist()
         [[[0, 1, 0, 0]]]
     """
+    check_tensor("foreground_probability", foreground_probability, "float", ("N", ...))
+    for name, mask in (("edges", edges), ("valid", valid)):
+        if mask is not None:
+            check_tensor(name, mask, "bool", tuple(foreground_probability.shape))
     probability = foreground_probability.detach()
-    everywhere = torch.ones_like(probability, dtype=torch.bool)
-    valid = everywhere if valid is None else valid
+    valid = torch.ones_like(probability, dtype=torch.bool) if valid is None else valid
     if tau is not None and ratio is None:
         if not 0.5 <= tau < 1.0:
             raise InputError(f"tau must lie in [0.5, 1), got {tau}")
@@ -130,15 +138,14 @@ def decompose_regions(
 def region_centers(
     features: Tensor, gamma: Tensor, regions: Regions, default: Tensor | None, min_pixels: int = 10
 ) -> Centers:
-    """Return the feature center of each region, every pixel counting as much as it is trusted (eq. 10, 47).
+    """Return c_k = sum_i gamma_i h_i / sum_i gamma_i over the pixels i of each region k (eq. 10, 47).
 
     Args:
-        features: (N, D, H, W) float (h of eq. 5); gradients flow to them.
+        features: h, (N, D, H, W) float; gradients flow to them.
         gamma: (N, H, W) float, at least 0 (eq. 9, from rectified weights before normalization).
         regions: see :func:`decompose_regions`.
-        default: (3, D), what stands in for a region with fewer than ``min_pixels`` pixels or (nearly) no
-            trust. Where it is None, or a row of it NaN (not known yet, see :class:`RunningCenters`), the plain
-            mean over all regions of the image stands in.
+        default: (3, D) float, for a region with fewer than ``min_pixels`` pixels or (nearly) no trust. Where it
+            is None, (3, 0), or a row of it NaN (not known yet), the image's plain mean stands in.
         min_pixels: tau_min of eq. 47.
 
     Returns:
@@ -151,7 +158,10 @@ def region_centers(
         >>> region_centers(features, trust, regions, default=None, min_pixels=1).values.flatten().tolist()
         [1.5, 8.0, 4.0]
     """
-    check_shape("gamma", gamma, (features.shape[0], *features.shape[2:]))
+    check_tensor("features", features, "float", ("N", "D", ...))
+    count, depth, *size = features.shape
+    check_tensor("gamma", gamma, "float", (count, *size))
+    check_shape("regions", regions.foreground, (count, *size))
     features = _at_least_float(features)
     masks = regions.stacked()  # (N, 3, H, W)
     weights = masks * gamma.to(features.dtype).unsqueeze(1)
@@ -161,105 +171,43 @@ def region_centers(
     counted = (pixels >= max(min_pixels, 1)) & (trust > _LEAST_TRUST * pixels)
     means = sums / torch.where(counted, trust, 1.0).unsqueeze(2)
     stand_in = _mean_over(masks.any(dim=1), features).unsqueeze(1).expand_as(means)
-    if default is not None:
-        check_shape("default", default, (3, features.shape[1]))
+    if default is not None and default.shape != (3, 0):
+        check_tensor("default", default, "float", (3, depth))
         default = default.to(features)
         stand_in = torch.where(default.isnan(), stand_in, default)
     return Centers(torch.where(counted.unsqueeze(2), means, stand_in), counted)
 
 
-class RunningCenters:
-    """The default centers of eq. 47: an exponential running mean of the centers seen in training.
-
-    Features drift while the network learns, so old centers must fade: each update keeps ``decay`` of what was
-    there. The first center seen of a region is taken as it is.
-
-    Args:
-        decay: from 0 to below 1.
-
-    Raises:
-        InputError: for a decay out of range.
-
-    Example:
-        >>> running = RunningCenters(decay=0.5)
-        >>> running.values is None
-        True
-        >>> seen = torch.tensor([[True, True, False]])
-        >>> running.update(Centers(torch.tensor([[[1.0], [2.0], [3.0]]]), seen))
-        >>> running.update(Centers(torch.tensor([[[2.0], [2.0], [3.0]]]), seen))
-        >>> running.values.flatten().tolist()
-        [1.5, 2.0, nan]
-    """
-
-    def __init__(self, decay: float = 0.99) -> None:
-        if not 0.0 <= decay < 1.0:
-            raise InputError(f"decay must lie in [0, 1), got {decay}")
-        self.decay = decay
-        self._values = torch.empty(3, 0)
-
-    @property
-    def values(self) -> Tensor | None:
-        """(3, D), the ``default`` to use; NaN rows for regions never seen; None before any update."""
-        return self._values if self._values.shape[1] else None
-
-    def update(self, centers: Centers, all_reduce_mean: AllReduceMean = dict) -> None:
-        """Take in the centers of one batch; those that a default stands in for do not count.
-
-        Args:
-            centers: of the images at hand.
-            all_reduce_mean: over the devices that share the batch, where several do: each then learns of all images.
-        """
-        counted = centers.counted.unsqueeze(2)  # (N, 3, 1)
-        sums = centers.values.detach().masked_fill(~counted, 0.0).sum(dim=0)
-        batch = all_reduce_mean({"sums": sums, "seen": counted.sum(dim=0).to(sums.dtype)})
-        sums, seen = batch["sums"], batch["seen"]  # (3, D), (3, 1)
-        means = sums / torch.where(seen > 0, seen, 1.0)
-        old = self._values.to(means) if self._values.shape[1] else torch.full_like(means, torch.nan)
-        mixed = torch.where(old.isnan(), means, self.decay * old + (1.0 - self.decay) * means)
-        self._values = torch.where(seen > 0, mixed, old)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the running mean, (3, D), or (3, 0) before the first update."""
-        return {"values": self._values}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        check_shape("running centers", state["values"], (3, None))
-        self._values = state["values"].clone()
-
-
 def dynamic_center_distance(
     features: Tensor, centers: Centers, *, epsilon: float = 1e-8, maximum: float = 100.0
 ) -> Tensor:
-    """Return the dynamic center distance of every pixel, clipped (eq. 11, 46).
+    """Return DCD = min(||h - c_fg|| ||h - c_bg|| / (||h - c_bd|| + epsilon), maximum) of every pixel (eq. 11, 46).
 
-    Its bounds, with R the largest feature norm and centers that are means of features (A.4.2): eq. 37-40 hold
-    as printed. Eq. 41 is off in its last term: the derivative of the denominator is
-    (h - c_bd) / ||h - c_bd||, where the paper divides by ||h - c_bd|| + epsilon. Eq. 42 (gradient at most
-    6 R / epsilon) does not hold near the boundary's center, where that term reaches the order of
-    4 R^2 / epsilon^2. What holds, thanks to the clip, is (4 R + maximum) / epsilon.
+    Large where both sides are far and the boundary's center is near. The printed bound on its gradient (eq. 42) fails
+    near c_bd; (4 R + maximum) / epsilon holds, R being the largest norm of h (tests/properties/test_dcd_bounds.py).
 
     Args:
-        features: (N, D, H, W) float.
-        centers: see :func:`region_centers`.
+        features: h, (N, D, H, W) float.
+        centers: see :func:`region_centers`, of the same N images and D features.
         epsilon: keeps the denominator above 0.
         maximum: DCD_max of eq. 46; clipped pixels have no gradient.
 
     Returns:
-        (N, H, W), from 0 to ``maximum``, float32 at least; its gradient is finite everywhere, also where a
-        feature meets a center (a norm's derivative at 0 is taken as 0).
+        (N, H, W), from 0 to ``maximum`` in units of the features, float32 at least; its gradient is finite also
+        where a feature meets a center (a norm's derivative at 0 is taken as 0).
 
     Example:
         >>> centers = Centers(torch.tensor([[[0.0], [4.0], [2.0]]]), torch.ones(1, 3, dtype=torch.bool))
         >>> dynamic_center_distance(torch.tensor([[[[1.0, 2.0]]]]), centers).tolist()
         [[[3.0, 100.0]]]
     """
+    check_tensor("features", features, "float", ("N", "D", ...))
+    check_shape("centers.values", centers.values, (len(features), 3, features.shape[1]))
     pixels = _at_least_float(features).movedim(1, -1).contiguous()  # a norm over strided values is slow
     values = centers.values.to(pixels.dtype)
-    everywhere = (1,) * (features.ndim - 2)
 
     def distance(region: int) -> Tensor:
-        center = values[:, region].view(len(values), *everywhere, -1)
+        center = values[:, region].view(len(values), *(1 for _ in features.shape[2:]), -1)
         away: Tensor = torch.linalg.vector_norm(pixels - center, dim=-1)
         return away
 
@@ -267,12 +215,12 @@ def dynamic_center_distance(
 
 
 def boundary_weights(distance: Tensor, boundary: Tensor, temperature: float) -> Tensor:
-    """Return how much each boundary pixel matters: a softmax over the boundary of each image (eq. 12).
+    """Return w_i = exp(DCD_i / tau_dcd) / sum_j exp(DCD_j / tau_dcd), i and j on an image's boundary (eq. 12).
 
     Args:
-        distance: (N, H, W) float, see :func:`dynamic_center_distance`.
+        distance: DCD, (N, H, W) float, see :func:`dynamic_center_distance`.
         boundary: (N, H, W) bool.
-        temperature: tau_dcd, above 0; smaller is sharper.
+        temperature: tau_dcd, above 0, in units of ``distance``; smaller is sharper.
 
     Returns:
         (N, H, W), at least 0; sums to 1 over each image's boundary, 0 elsewhere, and 0 everywhere in an image
@@ -286,6 +234,8 @@ def boundary_weights(distance: Tensor, boundary: Tensor, temperature: float) -> 
         >>> boundary_weights(torch.tensor([[[100.0, 100.0, 3.0]]]), on, temperature=0.5).tolist()
         [[[0.5, 0.5, 0.0]]]
     """
+    check_tensor("distance", distance, "float", ("N", ...))
+    check_tensor("boundary", boundary, "bool", tuple(distance.shape))
     if not temperature > 0.0:
         raise InputError(f"tau_dcd must be above 0, got {temperature}")
     flat = boundary.flatten(1)  # (N, HW)
@@ -296,18 +246,16 @@ def boundary_weights(distance: Tensor, boundary: Tensor, temperature: float) -> 
 
 
 def effective_pixels(weights: Tensor) -> Tensor:
-    """Return how many pixels share the boundary's weight: the exponential of its entropy.
+    """Return exp(-sum_i w_i ln w_i), (N,): how many pixels share each boundary's weight; 0 without boundary.
 
     Args:
-        weights: (N, H, W), see :func:`boundary_weights`.
-
-    Returns:
-        (N,), from 1 (a single pixel has it all) to the size of the boundary; 0 without boundary.
+        weights: w, (N, H, W) float, see :func:`boundary_weights`.
 
     Example:
         >>> effective_pixels(torch.tensor([[[0.5, 0.5, 0.0]], [[0.0, 0.0, 0.0]]])).tolist()
         [2.0, 0.0]
     """
+    check_tensor("weights", weights, "float", ("N", ...))
     flat = weights.flatten(1)
     entropy: Tensor = torch.special.entr(flat).sum(dim=1)
     return entropy.exp() * (flat.sum(dim=1) > 0)

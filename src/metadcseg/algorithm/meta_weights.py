@@ -1,7 +1,8 @@
-"""The weights of every pixel: the bootstrapping loss and how alpha and beta move (eq. 1, 2, 9, 22-24).
+"""The weights of every pixel: the bootstrapping loss and how alpha and beta move (sections 3.2 and A.3 of the paper).
 
-Symbols: f is a pixel's cross-entropy with the given label, g with the pseudo-label; alpha and beta are the
-trust in either; gamma = alpha + beta (eq. 9) is :attr:`metadcseg.tensors.WeightMaps.gamma`.
+Symbols: f is a pixel's cross-entropy with the given label, g with the pseudo-label; alpha and beta are the trust in
+either; gamma = alpha + beta (eq. 9) is :attr:`metadcseg.tensors.WeightMaps.gamma`. A wrong axis or dtype of any
+argument is an InputError.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from metadcseg.errors import unknown_name
 from metadcseg.losses import pixel_cross_entropy
-from metadcseg.tensors import IGNORE, AllReduceMean, WeightMaps, check_shape
+from metadcseg.tensors import IGNORE, AllReduceMean, WeightMaps, check_classes, check_tensor
 
 Scaling = Literal["rms", "none"]
 Normalization = Literal["image", "batch", "complementary"]
@@ -32,34 +33,26 @@ class PixelGradients:
     beta: Tensor
 
     def __post_init__(self) -> None:
-        check_shape("beta", self.beta, tuple(self.alpha.shape))
+        check_tensor("gradients.alpha", self.alpha, "float", ("N", ...))
+        check_tensor("gradients.beta", self.beta, "float", tuple(self.alpha.shape))
 
 
 def pseudo_labels(logits: Tensor) -> Tensor:
-    """Return the most probable class of every pixel (y_pseudo of eq. 1).
+    """Return y_pseudo = argmax_c p[c] of every pixel (eq. 1), (N, H, W) int64; the lowest class where some tie.
 
     Args:
-        logits: (N, L, H, W) float.
-
-    Returns:
-        (N, H, W) int64, without gradient; the lowest class number where classes tie.
+        logits: (N, L, H, W) float, or probabilities: their order is the same.
 
     Example:
         >>> pseudo_labels(torch.tensor([[[[0.0]], [[2.0]], [[1.0]]]])).tolist()
         [[[1]]]
     """
+    check_classes("logits", logits)
     return logits.detach().max(dim=1).indices  # argmax over strided values takes fifty times as long
 
 
 def initial_weights(shape: Sequence[int], device: torch.device | None = None) -> WeightMaps:
-    """Return the weights at the start: full trust in the given label (eq. 2).
-
-    Args:
-        shape: (N, H, W).
-        device: where the maps shall lie.
-
-    Returns:
-        alpha = 1 and beta = 0 everywhere, float32.
+    """Return alpha = 1 and beta = 0 (eq. 2), full trust in the given label: float32 of the shape (N, H, W).
 
     Example:
         >>> initial_weights((1, 1, 2)).gamma.tolist()
@@ -69,23 +62,26 @@ def initial_weights(shape: Sequence[int], device: torch.device | None = None) ->
 
 
 def weighted_pixel_loss(logits: Tensor, labels: Tensor, pseudo: Tensor, weights: WeightMaps) -> Tensor:
-    """Return the bootstrapping loss of every pixel, alpha * f + beta * g (eq. 1).
+    """Return the bootstrapping loss of every pixel, alpha * f + beta * g (eq. 1), in nats.
 
     Args:
         logits: (N, L, H, W) float.
-        labels: (N, H, W) int64, what was given, or ``IGNORE``.
+        labels: (N, H, W) int64, what was given: class 0 .. L-1, or ``IGNORE``.
         pseudo: (N, H, W) int64, see :func:`pseudo_labels`.
         weights: alpha and beta, (N, H, W).
 
     Returns:
-        (N, H, W), exactly 0 where ``labels`` are ``IGNORE``.
+        (N, H, W) float, at least 0; exactly 0 where ``labels`` are ``IGNORE``.
 
     Example:
-        >>> halves = WeightMaps(torch.full((1, 1, 1), 0.5), torch.full((1, 1, 1), 0.5))
+        >>> weights = WeightMaps(torch.full((1, 1, 1), 0.5), torch.full((1, 1, 1), 1.5))
         >>> label, pseudo = torch.tensor([[[0]]]), torch.tensor([[[1]]])
-        >>> round(weighted_pixel_loss(torch.zeros(1, 2, 1, 1), label, pseudo, halves).item(), 4)
-        0.6931
+        >>> loss = weighted_pixel_loss(torch.zeros(1, 2, 1, 1), label, pseudo, weights)
+        >>> round(loss.item(), 4)  # 2 ln 2
+        1.3863
     """
+    check_tensor("weights", weights.alpha, "float", check_classes("logits", logits))
+    check_tensor("pseudo", pseudo, "int64", tuple(weights.alpha.shape))
     given = pixel_cross_entropy(logits, labels)  # f
     guessed = pixel_cross_entropy(logits, pseudo.masked_fill(labels == IGNORE, IGNORE))  # g
     return weights.alpha * given + weights.beta * guessed
@@ -94,24 +90,18 @@ def weighted_pixel_loss(logits: Tensor, labels: Tensor, pseudo: Tensor, weights:
 def update_weights(
     weights: WeightMaps, gradients: PixelGradients, *, eta: float, scaling: Scaling, valid: Tensor
 ) -> WeightMaps:
-    """Take one gradient step on the weights and rectify them (eq. 22, 23).
+    """Return max(0, alpha - eta d_alpha) and max(0, beta - eta d_beta), d being the gradients (eq. 22, 23).
 
-    What comes back is the rectified pair, and it is what shall be kept for the pixel's next visit: projected
-    gradient descent. (As printed, eq. 22 would go on from the unrectified values, so that a weight pushed
-    below 0 many times could hardly ever return.) It is also what gamma is made of (eq. 9), before
-    :func:`normalize_weights`.
+    The rectified pair is what gamma is made of (eq. 9) and what is kept for the pixel's next visit: projected gradient
+    descent. (Eq. 22 as printed goes on from unrectified values; a weight far below 0 could hardly return.)
 
     Args:
         weights: alpha and beta, (N, H, W).
-        gradients: the derivative of the gold loss with respect to them.
+        gradients: the derivative of the gold loss with respect to them, (N, H, W).
         eta: the step size, at least 0.
-        scaling: ``"rms"`` divides the gradients by their root mean square, taken in each image over the valid
-            pixels and both maps, so that eta is the typical step whatever the learning rate, the image size
-            and the network; ``"none"`` is eq. 22 as printed. An all-zero gradient moves nothing either way.
-        valid: (N, H, W) bool; pixels that are not valid keep their weights.
-
-    Returns:
-        The new weights, at least 0.
+        scaling: ``"rms"`` divides d by its root mean square over the valid pixels of both maps of an image, so that
+            eta is the typical step whatever the learning rate; ``"none"`` is as printed.
+        valid: (N, H, W) bool; other pixels keep their weights.
 
     Raises:
         InputError: for an unknown scaling.
@@ -123,6 +113,8 @@ def update_weights(
         >>> moved.alpha.tolist(), moved.beta.tolist()
         ([[[0.0, 0.5]]], [[[0.0, 1.5]]])
     """
+    check_tensor("gradients", gradients.alpha, "float", tuple(weights.alpha.shape))
+    check_tensor("valid", valid, "bool", tuple(weights.alpha.shape))
     if scaling not in get_args(Scaling):
         raise unknown_name("meta_scaling", scaling, get_args(Scaling))
     if scaling == "rms":
@@ -137,23 +129,20 @@ def update_weights(
 def normalize_weights(
     weights: WeightMaps, mode: Normalization, valid: Tensor, all_reduce_mean: AllReduceMean = dict
 ) -> WeightMaps:
-    """Scale rectified weights to a common size (eq. 24).
+    """Return alpha / Z and beta / Z, Z being the mean of alpha + beta over valid pixels (eq. 24).
 
-    Eq. 24 makes weights that sum to one, so of size 1 / (H W). Here they average one instead (Z_i / (H W) in
-    place of Z_i), so that the first term of eq. 13 is a mean over pixels, comparable with the second.
+    As printed, Z is their sum, and weights have the size 1 / (H W). With the mean they average 1, so that the first
+    term of eq. 13 is of the size of one pixel's loss, as the second is.
 
     Args:
         weights: rectified alpha and beta, (N, H, W), at least 0.
-        mode: ``"image"``: alpha + beta averages 1 over the valid pixels of each image (eq. 24); an image
-            whose weights are all 0 goes back to eq. 2. ``"batch"``: averages 1 over those of the whole batch
-            (as L2B does; an image may lose all its weight to others); back to eq. 2 where the whole batch is
-            0. ``"complementary"``: alpha + beta = 1 in every pixel (3.2.3 of the paper); a pixel with both 0
-            goes back to eq. 2.
+        mode: over what Z is a mean. ``"image"``: each image (eq. 24). ``"batch"``: the whole batch, as in L2B.
+            ``"complementary"``: each pixel, so that alpha + beta = 1 (3.2.3 of the paper). Where Z is 0: eq. 2.
         valid: (N, H, W) bool.
         all_reduce_mean: over the devices that share the batch, where several do; only ``"batch"`` needs it.
 
     Returns:
-        The scaled weights, 0 where pixels are not valid.
+        The scaled weights, at least 0; 0 where pixels are not valid.
 
     Raises:
         InputError: for an unknown mode.
@@ -164,6 +153,7 @@ def normalize_weights(
         >>> [round(value, 3) for value in scaled.gamma.flatten().tolist()]
         [1.6, 0.4]
     """
+    check_tensor("valid", valid, "bool", tuple(weights.alpha.shape))
     if mode not in get_args(Normalization):
         raise unknown_name("normalization", mode, get_args(Normalization))
     gamma = weights.gamma.masked_fill(~valid, 0.0)

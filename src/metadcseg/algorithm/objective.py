@@ -1,11 +1,11 @@
-"""The unified training objective (eq. 13)."""
+"""The training objective (eq. 13, section 3.4 of the paper); a wrong axis or dtype of any argument is an InputError."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from metadcseg.losses import mean_over_pixels
-from metadcseg.tensors import IGNORE, GlobalBatchSize, check_shape
+from metadcseg.tensors import IGNORE, GlobalBatchSize, check_tensor
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Objective:
     Args:
         total: pixel + lambda_1 * boundary + lambda_2 * dice.
         pixel: the mean weighted loss of all pixels.
-        boundary: the weighted loss of the boundary, ema_model over images.
-        dice: the Dice loss, ema_model over images.
+        boundary: the weighted loss of the boundary, averaged over images.
+        dice: the Dice loss, averaged over images.
     """
 
     total: Tensor
@@ -34,16 +34,14 @@ def total_objective(
     lambda_dice: float,
     global_batch_size: GlobalBatchSize | None = None,
 ) -> Objective:
-    """Return the total loss of a batch (eq. 13).
+    """Return mean_p(l_p) + lambda_1 mean_n(sum_p w_np l_np) + lambda_2 mean_n(dice_n), p pixels, n images (eq. 13).
 
-    As printed, the first term sums over all pixels while the second is an average (boundary weights sum to
-    one), so that their ratio depends on the image size. Here the first term is a mean over the valid pixels
-    of the batch, the second a sum over each image's boundary ema_model over images (an image without boundary
-    counts as 0), and the third an average over images: all three are of the size of one pixel's loss.
+    As printed, the first term is a sum over pixels, so that its ratio to the second depends on the image size. Here
+    all three have the size of one pixel's loss; an image without boundary counts as 0 in the second.
 
     Args:
-        pixel_loss: (N, H, W) float (eq. 1).
-        weights_boundary: (N, H, W) float, 0 outside the boundary (eq. 12).
+        pixel_loss: l, (N, H, W) float, in nats (eq. 1).
+        weights_boundary: w, (N, H, W) float, 0 outside the boundary (eq. 12).
         dice: (N,) float, see :func:`metadcseg.losses.soft_dice_loss`.
         labels: (N, H, W) int64; pixels that are ``IGNORE`` count in no term.
         lambda_boundary: lambda_1, at least 0.
@@ -57,13 +55,11 @@ def total_objective(
         >>> total_objective(loss, weights, torch.tensor([0.5]), labels, 0.5, 1.0).total.item()
         4.0
     """
-    check_shape("weights_boundary", weights_boundary, tuple(pixel_loss.shape))
-    check_shape("dice", dice, (pixel_loss.shape[0],))
-    pixels, images = (
-        (None, len(dice))
-        if global_batch_size is None
-        else (global_batch_size.pixels, global_batch_size.images)
-    )
+    check_tensor("pixel_loss", pixel_loss, "float", ("N", ...))
+    check_tensor("weights_boundary", weights_boundary, "float", tuple(pixel_loss.shape))
+    check_tensor("dice", dice, "float", (len(pixel_loss),))
+    whole = global_batch_size
+    pixels, images = (None, len(dice)) if whole is None else (whole.pixels, whole.images)
     pixel = mean_over_pixels(pixel_loss, labels, pixels)
     on_boundary = (weights_boundary * pixel_loss).masked_fill(labels == IGNORE, 0.0)
     boundary = on_boundary.sum() / images

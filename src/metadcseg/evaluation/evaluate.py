@@ -53,6 +53,11 @@ def evaluate_run(
     Raises:
         InputError: where run and set do not fit together, the split has no cases, stored bytes are damaged,
             or the disk refuses.
+
+    Example:
+        >>> record = evaluate_run(Path("my_run"), PreparedSet.open("my_set"), "test")  # doctest: +SKIP
+        >>> record["split"], record["summary"]["dsc"]["n"]  # doctest: +SKIP
+        ('test', 2)
     """
     cases = prepared.select(split)
     if not cases:

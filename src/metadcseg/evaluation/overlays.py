@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metadcseg.colors import class_color
+from metadcseg.constants import IGNORE
 from metadcseg.metrics import boundary
-from metadcseg.tensors import IGNORE
 
 Labels = NDArray[np.uint8]
 Picture = NDArray[np.uint8]

@@ -164,6 +164,10 @@ def predict_images(
     Raises:
         InputError: at the end, naming the files that were left out, when all others are done; at once where
             run, images or out cannot be used at all.
+
+    Example:
+        >>> predict_images(Path("my_run"), Path("new_images"), Path("new_masks"))[0].name  # doctest: +SKIP
+        'a.png'
     """
     trained, predict = load_predictor(run)
     if trained.info["set"].get("preprocessing"):

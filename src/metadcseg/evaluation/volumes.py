@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.formats.volumes import (
     is_volume_file,
@@ -272,5 +273,5 @@ def score_regions(
 def _union(labels: Labels, members: Sequence[int]) -> Labels:
     """Return 1 where a label is one of the members, 255 where it is unknown, else 0."""
     union: Labels = np.isin(labels, members).astype(np.uint8)
-    union[labels == 255] = 255
+    union[labels == IGNORE] = IGNORE
     return union

@@ -9,13 +9,11 @@ from torch import Tensor
 
 from metadcseg.algorithm.boundary import (
     ForegroundOf,
-    RunningCenters,
     boundary_weights,
     decompose_regions,
-    dynamic_center_distance,
     foreground_probability,
-    region_centers,
 )
+from metadcseg.algorithm.running_centers import DynamicCenterDistance
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch
 
@@ -26,7 +24,7 @@ class BoundaryTerm:
 
     Args:
         regions: one foreground (``"foreground"``), or every class with regions and centers of its own
-            (``"per_class"``), whose weights are then ema_model over the classes that have a boundary.
+            (``"per_class"``), whose weights are then averaged over the classes that have a boundary.
         ratio: share of the pixels that a boundary may take, before edges join; unused where ``tau`` is given.
         tau: the confidence of eq. 6-8, or None.
         edge_threshold: the least probability of an edge that joins the boundary (eq. 8).
@@ -40,7 +38,7 @@ class BoundaryTerm:
     edge_threshold: float
     temperature: float
     detach: bool
-    _running: list[RunningCenters] = field(default_factory=list)  # one for each foreground
+    _distances: list[DynamicCenterDistance] = field(default_factory=list)  # one for each foreground
 
     def weigh(
         self, output: Output, batch: Batch, gamma: Tensor, all_reduce_mean: AllReduceMean = dict
@@ -61,7 +59,7 @@ class BoundaryTerm:
             output.logits.detach().softmax(dim=1), self.regions
         )  # (N, K, H, W)
         maps = [
-            self._weigh_one(foreground, features, batch, gamma, self._centers_of(number), all_reduce_mean)
+            self._weigh_one(foreground, features, batch, gamma, self._distance_of(number), all_reduce_mean)
             for number, foreground in enumerate(foregrounds.unbind(dim=1))
         ]
         weights = torch.stack(maps, dim=1)  # (N, K, H, W)
@@ -77,13 +75,13 @@ class BoundaryTerm:
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return the running centers of every foreground, by its number."""
-        return {str(number): dict(running.state_dict()) for number, running in enumerate(self._running)}
+        return {str(number): dict(one.running.state_dict()) for number, one in enumerate(self._distances)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self._running = []
+        self._distances = []
         for number in range(len(state)):
-            self._centers_of(number).load_state_dict(state[str(number)])
+            self._distance_of(number).running.load_state_dict(state[str(number)])
 
     def _weigh_one(
         self,
@@ -91,7 +89,7 @@ class BoundaryTerm:
         features: Tensor,
         batch: Batch,
         gamma: Tensor,
-        running: RunningCenters,
+        distance_of: DynamicCenterDistance,
         all_reduce_mean: AllReduceMean,
     ) -> Tensor:
         regions = decompose_regions(  # eq. 6-8
@@ -101,12 +99,10 @@ class BoundaryTerm:
             edges=self.edges(batch),
             valid=batch.labels != IGNORE,
         )
-        centers = region_centers(features, gamma, regions, running.values)  # eq. 10, 47
-        running.update(centers, all_reduce_mean)
-        distance = dynamic_center_distance(features, centers)  # eq. 11, 46
+        distance = distance_of(features, gamma, regions, all_reduce_mean)  # eq. 10, 11, 46, 47
         return boundary_weights(distance, regions.boundary, self.temperature)  # eq. 12
 
-    def _centers_of(self, number: int) -> RunningCenters:
-        while len(self._running) <= number:
-            self._running.append(RunningCenters())
-        return self._running[number]
+    def _distance_of(self, number: int) -> DynamicCenterDistance:
+        while len(self._distances) <= number:
+            self._distances.append(DynamicCenterDistance())
+        return self._distances[number]

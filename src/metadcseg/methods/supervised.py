@@ -27,6 +27,10 @@ class Supervised:
 
     Raises:
         InputError: for an option with a value that is not allowed.
+
+    Example:
+        >>> Supervised(gold="mixed").info.needs_gold
+        True
     """
 
     name: ClassVar[str] = "supervised"

@@ -33,6 +33,10 @@ class NetworkOptions:
 
     Raises:
         InputError: for an unknown name or norm, a width below 1, or options that do not belong together.
+
+    Example:
+        >>> NetworkOptions(width=8).norm
+        'group'
     """
 
     name: str = "unetplusplus"

@@ -11,11 +11,11 @@ from typing import ClassVar
 import numpy as np
 from scipy import ndimage
 
+from metadcseg.constants import IGNORE
 from metadcseg.noise.base import Draw, Prepared
 from metadcseg.noise.paper import Mask, Region, morph
 from metadcseg.noise.polygon import fill, outlines
 from metadcseg.noise.systematic import EIGHT
-from metadcseg.tensors import IGNORE
 
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 """Steps of this size, modulo 1, spread evenly, however many there are."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.noise.draws import NoiseDraw, NoiseLevel
-from metadcseg.tensors import IGNORE
 
 Region = NDArray[np.bool_]
 Mask = NDArray[np.integer]
@@ -120,6 +120,10 @@ def ellipse(region: Region) -> Region:
 
     Returns:
         (H, W) bool.
+
+    Example:
+        >>> ellipse(np.ones((3, 3), bool)).astype(int).tolist()
+        [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
     """
     replaced = np.zeros_like(region)
     box = bounding_box(region)

@@ -5,6 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.formats.volumes import read_label_volume
 from metadcseg.data.slicing.cut import cut_labels
@@ -12,7 +13,6 @@ from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.report.curves import Curve
 from metadcseg.report.gallery import (
-    IGNORE,
     Example,
     Picture,
     prediction_examples,

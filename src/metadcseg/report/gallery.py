@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.report.pictures import DRAWN, REFERENCE, Labels, outlined, read_mask
 from metadcseg.results.records import RunRecord
-
-IGNORE = 255
-"""As ``metadcseg.tensors.IGNORE``, which cannot be imported without torch."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def _draw(
 
 
 def mask_dsc(given: Labels, truth: Labels) -> float:
-    """Return the DSC of two label maps, (H, W), ema_model over the foreground classes that ``truth`` holds.
+    """Return the DSC of two label maps, (H, W), averaged over the foreground classes that ``truth`` holds.
 
     Pixels that ``truth`` ignores do not count; 1 where neither map holds any foreground.
 

@@ -17,7 +17,7 @@ def predict_whole(
 ) -> Tensor:
     """Return class probabilities of images, or of volumes in patches that overlap by half.
 
-    Where patches overlap, their probabilities are ema_model, and count less towards the edges of a patch (a Gaussian),
+    Where patches overlap, their probabilities are averaged, and count less towards the edges of a patch (a Gaussian),
     where a network sees least around it: MONAI's sliding window.
 
     Args:

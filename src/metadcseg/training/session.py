@@ -97,6 +97,12 @@ def train(
     Raises:
         InputError: where the set lacks what the method needs, the folder holds something else, a checkpoint
             is damaged, the disk is full, the loss is no longer a finite number, or a device is missing or lost.
+
+    Example:
+        >>> prepared, method = PreparedSet.open("my_noisy_set"), create_method("supervised")  # doctest: +SKIP
+        >>> options = TrainingOptions(epochs=1, size=32, threads=1)  # doctest: +SKIP
+        >>> train(prepared, method, NetworkOptions(width=2), options, Path("my_run")).epochs_done  # doctest: +SKIP
+        1
     """
 
     def job() -> dict[str, Any]:

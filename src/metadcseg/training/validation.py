@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.loading.input_grid import InputCache, resize_to_input
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.methods.base import Method
 from metadcseg.metrics import dice_from_counts, iou_from_counts
-from metadcseg.tensors import IGNORE
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.prediction import prediction_state
 from metadcseg.training.run.state import Scores
@@ -132,7 +132,7 @@ def counts(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes:
 
 
 def scores_of(counted: NDArray[np.float64]) -> Scores:
-    """Return the scores of cases, each ema_model over the foreground classes.
+    """Return the scores of cases, each averaged over the foreground classes.
 
     A class that neither mask has scores 1, one that only one of them has scores 0.
 

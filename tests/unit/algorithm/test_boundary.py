@@ -8,7 +8,6 @@ from tests.reference import boundary as slow
 from metadcseg.algorithm.boundary import (
     Centers,
     Regions,
-    RunningCenters,
     boundary_weights,
     decompose_regions,
     dynamic_center_distance,
@@ -16,6 +15,7 @@ from metadcseg.algorithm.boundary import (
     foreground_probability,
     region_centers,
 )
+from metadcseg.algorithm.running_centers import RunningCenters
 from metadcseg.errors import InputError
 
 NAMES = ("foreground", "background", "boundary")

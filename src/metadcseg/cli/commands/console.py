@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError
 
 INTERRUPTED = 130
@@ -91,7 +91,7 @@ def parse_ignore(text: str) -> dict[int, int]:
         {9: 255, 200: 255}
     """
     try:
-        return {int(value): UNKNOWN_LABEL for value in text.split(",")}
+        return {int(value): IGNORE for value in text.split(",")}
     except ValueError:
         raise InputError(f"--ignore must be mask values such as 9 or 9,200, got '{text}'") from None
 

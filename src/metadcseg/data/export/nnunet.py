@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE
 from metadcseg.data.slicing.geometry import SliceGeometry
-from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.extras import Extra
@@ -127,7 +127,7 @@ def _write(prepared: PreparedSet, unit: Case | StoredVolume, work: Path, name: s
     best = unit.role == "test"
     read = [prepared.truth if best and case.has_truth else prepared.label for case in cases]
     labels = np.stack([mask(case) for mask, case in zip(read, cases, strict=True)])
-    unknown = labels == UNKNOWN_LABEL
+    unknown = labels == IGNORE
     labels[unknown] = len(prepared.classes)  # nnU-Net wants its ignore label to be the one after the last
     _save(work / f"labels{part}" / f"{name}{_ENDING}", np.moveaxis(labels, 0, axis), affine)
     return bool(unknown.any())

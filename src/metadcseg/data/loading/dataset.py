@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.loading.augmentation import AugmentOptions, draw_warp
 from metadcseg.data.loading.input_grid import (
     InputCache,
@@ -23,7 +24,6 @@ from metadcseg.data.loading.input_grid import (
 )
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.tensors import IGNORE
 from metadcseg.warp import Warp
 
 Labels = Literal["given", "truth"]

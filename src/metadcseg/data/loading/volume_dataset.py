@@ -8,6 +8,7 @@ between augmented images and their own grids.
 import torch
 from torch import Generator, Tensor
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.loading.augmentation import AugmentOptions, draw_warp
 from metadcseg.data.loading.dataset import (
     Grid,
@@ -27,7 +28,6 @@ from metadcseg.data.loading.volume_grid import (
 )
 from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.errors import InputError
-from metadcseg.tensors import IGNORE
 from metadcseg.warp import Mode, Warp
 
 Size = tuple[int, int, int]

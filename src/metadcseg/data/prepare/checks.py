@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.findings import CheckReport, Finding, without_repeats
 from metadcseg.data.prepare.inspection import (
     Progress,
@@ -102,6 +103,10 @@ def check_folder(
 
     Raises:
         InputError: where there is no such folder or it holds no ``images/``.
+
+    Example:
+        >>> check_folder(Path("my_folder")).ok  # doctest: +SKIP
+        True
     """
     if holds_volumes(path):
         found = scan_volume_folder(
@@ -208,7 +213,7 @@ def _case_findings(prepared: PreparedSet, case: Case, seen: dict[str, _Seen]) ->
             findings.append(Finding("error", "checksum", case.id, str(error)))
             continue
         constant = kind == "image" and is_constant(array)
-        empty = kind == "label" and not np.any((array != 0) & (array != 255))
+        empty = kind == "label" and not np.any((array != 0) & (array != IGNORE))
         if case.volume is not None:
             volume = seen.setdefault(case.volume, _Seen())
             volume.foreground |= kind == "label" and not empty

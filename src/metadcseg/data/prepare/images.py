@@ -97,6 +97,10 @@ def prepare_folder(
 
     Raises:
         InputError: naming the first problems, with nothing written.
+
+    Example:
+        >>> prepare_folder(Path("my_folder"), Path("my_set")).cases  # doctest: +SKIP
+        {'train': 17, 'gold': 3, 'val': 2, 'test': 2}
     """
     refuse_occupied(out)  # before the work; the writer looks again after it
     scan = scan_folder(folder, seed=seed, val=val, test=test, limit=limit)

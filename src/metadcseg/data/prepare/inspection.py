@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.images import Picture, read_image, read_mask
-from metadcseg.data.prepare.labels import IGNORED, LabelScheme, MaskFacts, mask_facts, settle
+from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, mask_facts, settle
 from metadcseg.data.sources.case import RawCase
 from metadcseg.data.sources.label_confidence import read_label_confidence
 from metadcseg.data.splits.roles import across_roles, split_groups
@@ -231,7 +232,7 @@ def _size_mismatch(case: RawCase, image: tuple[int, ...], mask: tuple[int, ...])
 
 def _is_empty(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     labels = {remap.get(level, level) for level in facts.levels}
-    return labels <= {0} or (remap.get(IGNORED) == IGNORED and labels <= {0, IGNORED})
+    return labels <= {0} or (remap.get(IGNORE) == IGNORE and labels <= {0, IGNORE})
 
 
 def _empty(facts: MaskFacts) -> Finding:

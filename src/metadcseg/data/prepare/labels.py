@@ -25,12 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.images import Picture
 from metadcseg.errors import InputError
-
-IGNORED = 255
-"""The label of unknown pixels; equal to ``metadcseg.tensors.IGNORE``, kept apart from torch."""
 
 THRESHOLD = 127
 """Soft edges: values above are foreground."""
@@ -92,10 +90,10 @@ class LabelScheme:
             [[0, 2], [1, 0]]
         """
         if _thresholded(facts, self.remap):
-            mask = np.where(mask > THRESHOLD, IGNORED, 0)
+            mask = np.where(mask > THRESHOLD, IGNORE, 0)
         remap = {value: self.remap.get(value, value) for value in np.unique(mask).tolist()}
-        if self.white_is_foreground and IGNORED not in self.remap and IGNORED in remap:
-            remap[IGNORED] = 1
+        if self.white_is_foreground and IGNORE not in self.remap and IGNORE in remap:
+            remap[IGNORE] = 1
         labels = np.zeros(mask.shape, np.uint8)
         for value, label in remap.items():
             labels[mask == value] = label
@@ -114,7 +112,7 @@ def mask_facts(where: str, mask: Picture) -> MaskFacts:
         (0, 255)
     """
     levels = tuple(np.unique(mask.array).tolist())
-    soft = levels[0] >= 0 and THRESHOLD < levels[-1] <= IGNORED and _has_soft_edges(mask, levels)
+    soft = levels[0] >= 0 and THRESHOLD < levels[-1] <= IGNORE and _has_soft_edges(mask, levels)
     return MaskFacts(where, levels[: _MOST_LEVELS + 1], soft, mask.lossy)
 
 
@@ -125,7 +123,7 @@ def check_remap(remap: Mapping[int, int]) -> None:
         InputError: where a class number is outside 0 .. 255.
     """
     for value, label in remap.items():
-        if not 0 <= label <= IGNORED:
+        if not 0 <= label <= IGNORE:
             raise InputError(
                 f"--remap {value}:{label}: a class lies between 0 and 254, or is 255 for ignored"
             )
@@ -154,8 +152,8 @@ def settle(
     findings += _unexpected(numbered, used, remap, classes)
     scheme = None
     if not findings:
-        most = max(1 if white else 0, *(used - {IGNORED}), 0)
-        as_stored = any(IGNORED in entry.levels for entry in numbered) and IGNORED not in remap
+        most = max(1 if white else 0, *(used - {IGNORE}), 0)
+        as_stored = any(IGNORE in entry.levels for entry in numbered) and IGNORE not in remap
         scheme = LabelScheme(max(2, classes or 0, most + 1), remap, not as_stored)
         findings += _ambiguous(white, scheme)
         if facts and most == 0:
@@ -172,7 +170,7 @@ def settle(
 
 def _has_soft_edges(mask: Picture, levels: Sequence[int]) -> bool:
     """Return whether the values between black and white lie where black meets white."""
-    between = [level for level in levels if 0 < level < IGNORED]
+    between = [level for level in levels if 0 < level < IGNORE]
     if not between or (len(between) <= _FEW_LEVELS and not mask.lossy):
         return False
     array = mask.array
@@ -183,21 +181,21 @@ def _has_soft_edges(mask: Picture, levels: Sequence[int]) -> bool:
 
 def _thresholded(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     """Return whether a mask's soft edges are cut: not where the remap speaks of values in between."""
-    return facts.soft and not any(0 < level < IGNORED and level in remap for level in facts.levels)
+    return facts.soft and not any(0 < level < IGNORE and level in remap for level in facts.levels)
 
 
 def _black_and_white(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     """Return whether 255 is the only class in a mask and the remap leaves open what it is."""
-    if IGNORED in remap:
+    if IGNORE in remap:
         return False
-    known = {level for level in facts.levels if remap.get(level) != IGNORED}
-    return _thresholded(facts, remap) or (IGNORED in known and known <= {0, IGNORED})
+    known = {level for level in facts.levels if remap.get(level) != IGNORE}
+    return _thresholded(facts, remap) or (IGNORE in known and known <= {0, IGNORE})
 
 
 def _hopeless(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     if _thresholded(facts, remap):
         return False
-    damaged = facts.lossy and any(0 < level < IGNORED and level not in remap for level in facts.levels)
+    damaged = facts.lossy and any(0 < level < IGNORE and level not in remap for level in facts.levels)
     return damaged or len(facts.levels) > _MOST_LEVELS
 
 
@@ -217,13 +215,13 @@ def _unexpected(
     """Return an error for every mask that holds a value which is no class number."""
     known = (classes or 1) - 1
     if classes is None:
-        while known + 1 in used and known + 1 < IGNORED:
+        while known + 1 in used and known + 1 < IGNORE:
             known += 1
-    wrong = sorted(value for value in used if not 0 <= value <= known and value != IGNORED)
+    wrong = sorted(value for value in used if not 0 <= value <= known and value != IGNORE)
     if not wrong:
         return []
-    if known == 0 and IGNORED in used and IGNORED not in remap:
-        wrong.append(IGNORED)  # 128 and 255: both are codes
+    if known == 0 and IGNORE in used and IGNORE not in remap:
+        wrong.append(IGNORE)  # 128 and 255: both are codes
     suggestion = ",".join(f"{value}:{label}" for label, value in enumerate(wrong, start=known + 1))
     if classes is not None:
         suggestion = ",".join(f"{value}:0" for value in wrong)
@@ -233,7 +231,7 @@ def _unexpected(
     findings = []
     for entry in numbered:
         held = [level for level in entry.levels if remap.get(level, level) in wrong]
-        if held and held != [IGNORED]:
+        if held and held != [IGNORE]:
             values = ", ".join(str(level) for level in held[:8]) + (" ..." if len(held) > 8 else "")
             noun = "value" if len(held) == 1 else "values"
             sentence = f"{entry.where} holds the unexpected {noun} {values}: {advice}"

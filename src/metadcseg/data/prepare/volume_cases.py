@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.formats import volumes as volume_files
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.sources.case import RawVolume
 from metadcseg.data.sources.label_confidence import as_label_confidence
-from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError
 
 
@@ -160,5 +160,5 @@ def _distance(first: Grid, second: Grid) -> float:
 
 def foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return where a class other than the background is known."""
-    held: NDArray[np.bool_] = (labels != 0) & (labels != UNKNOWN_LABEL)
+    held: NDArray[np.bool_] = (labels != 0) & (labels != IGNORE)
     return held

@@ -14,10 +14,10 @@ import re
 from pathlib import Path
 from typing import Literal, get_args
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.dataset_json import twice
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
-from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError, unknown_name
 
 CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
@@ -63,7 +63,7 @@ def scan_acdc(source: Path, draw: Draw | None = None, labels: str = "label") -> 
         raise InputError(f"{source} holds testing/ alone: --source is the folder that has training/ as well")
     roles = dict.fromkeys(tested, "test") | draw_roles(free, draw, val=0.1, test=0.0 if tested else 0.2)
     made = (with_role(raw, roles[raw.id]) for raw in volumes)
-    remap = {_UNDRAWN: UNKNOWN_LABEL} if labels == "scribble" else None
+    remap = {_UNDRAWN: IGNORE} if labels == "scribble" else None
     values = frozenset((0, 1, 2, 3, _UNDRAWN) if labels == "scribble" else (0, 1, 2, 3))
     facts = {"labels": labels, **draw.facts()}
     return VolumeScan(

@@ -14,6 +14,7 @@ none counts as verified unless gold cases are asked for.
 import re
 from pathlib import Path
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
 from metadcseg.data.sources.case import RawVolume, VolumeScan
@@ -26,7 +27,6 @@ from metadcseg.data.sources.dataset_json import (
     whole_number,
 )
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
-from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -65,7 +65,7 @@ def scan_nnunet(source: Path, draw: Draw | None = None) -> VolumeScan:
         {"dataset": path.parent.name, **draw.facts()},
         tuple(classes[value] for value in values),
         {name: [values.index(value) for value in members] for name, members in regions.items()} or None,
-        remap=remap | dict.fromkeys(ignore, UNKNOWN_LABEL),
+        remap=remap | dict.fromkeys(ignore, IGNORE),
         values=frozenset([*values, *ignore]),
         declared_by=str(path),
     )

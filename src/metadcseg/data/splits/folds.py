@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.findings import plural
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.splits.roles import seeded_order, with_gold
@@ -215,8 +216,8 @@ def _unit(prepared: PreparedSet, name: str, cases: Sequence[Case]) -> Unit:
     known = foreground = 0
     for case in cases:
         label = prepared.label(case)
-        known += int(np.count_nonzero(label != 255))
-        foreground += int(np.count_nonzero((label != 255) & (label != 0)))
+        known += int(np.count_nonzero(label != IGNORE))
+        foreground += int(np.count_nonzero((label != IGNORE) & (label != 0)))
     # blank slices are equal in every volume and say nothing about whether two volumes are
     images = frozenset(
         prepared.image_hash(case) for case in cases if len(cases) == 1 or _varies(prepared, case)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.splits.roles import seeded_order
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError
@@ -128,7 +129,7 @@ def _chosen(prepared: PreparedSet, cases: Sequence[Case], count: int) -> tuple[i
     bare: list[int] = []
     for case in cases:
         label = prepared.truth(case) if case.has_truth else prepared.label(case)  # what a gold case shows
-        (shown if np.any((label != 0) & (label != 255)) else bare).append(case.slice or 0)
+        (shown if np.any((label != 0) & (label != IGNORE)) else bare).append(case.slice or 0)
     first = min(count, len(shown))
     return tuple(sorted([*_spread(shown, first), *_spread(bare, count - first)]))
 

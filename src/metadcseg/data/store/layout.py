@@ -43,9 +43,6 @@ REFERENCE = "reference"
 IMAGE_DTYPES = ("uint8", "uint16", "float16", "float32")
 ARRAY_NAME = re.compile(rf"({'|'.join((*KINDS, REFERENCE))})-[0-9]{{5,9}}")
 
-UNKNOWN_LABEL = 255
-"""Equal to ``metadcseg.tensors.IGNORE``, which cannot be imported here without loading torch."""
-
 MAX_SIDE = 65_536
 MAX_VALUES = 2**29
 """Largest number of values of one array; a manifest that asks for more is damaged or hostile."""

@@ -63,8 +63,9 @@ class PreparedSet:
         regions: named unions of labels that are scored beside the classes, or None.
 
     Example:
-        ``prepared = PreparedSet.open("sets/kvasir")`` and
-        ``image = prepared.image(prepared.select("train")[0])``.
+        >>> prepared = PreparedSet.open("my_set")  # doctest: +SKIP
+        >>> prepared.image(prepared.select("train")[0]).shape  # doctest: +SKIP
+        (48, 64, 3)
     """
 
     def __init__(

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.slicing.geometry import SliceGeometry
-from metadcseg.data.store.layout import IMAGE_DTYPES, MAX_SIDE, MAX_VALUES, UNKNOWN_LABEL, Array
+from metadcseg.data.store.layout import IMAGE_DTYPES, MAX_SIDE, MAX_VALUES, Array
 from metadcseg.errors import InputError
 
 
@@ -55,11 +56,11 @@ def checked_regions(regions: Mapping[str, Sequence[int]], classes: int) -> dict[
 
 
 def _refuse_values(who: str, kind: str, mask: Array, classes: int) -> None:
-    known = mask[mask != UNKNOWN_LABEL]
+    known = mask[mask != IGNORE]
     if known.size and int(known.max()) >= classes:
         raise InputError(
             f"{who}: {kind} holds the value {int(known.max())}, allowed are 0 to "
-            f"{classes - 1} and {UNKNOWN_LABEL} (unknown); remap the label values"
+            f"{classes - 1} and {IGNORE} (unknown); remap the label values"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.disk import DiskErrors, Shelf, remove_folder
 from metadcseg.data.store.layout import (
@@ -19,7 +20,6 @@ from metadcseg.data.store.layout import (
     REFERENCE,
     ROLES,
     TABLE,
-    UNKNOWN_LABEL,
     VERSION,
     VOLUMES,
     VOLUMES_VERSION,
@@ -88,9 +88,9 @@ class SetWriter:
         self.out = Path(out)
         self._classes = tuple(classes)
         self._channels = channels
-        if not 2 <= len(self._classes) <= UNKNOWN_LABEL:
+        if not 2 <= len(self._classes) <= IGNORE:
             raise InputError(
-                f"classes must name 2 to {UNKNOWN_LABEL} classes, background first, "
+                f"classes must name 2 to {IGNORE} classes, background first, "
                 f"got {len(self._classes)}; name every label value from 0 on"
             )
         if channels < 1:

@@ -58,6 +58,11 @@ def corrupt_set(
     Raises:
         InputError: where the set is corrupted already, ``out`` is occupied, no case has one of the roles or
             foreground, the model is unknown, or the rate is out of range or cannot be reached.
+
+    Example:
+        >>> noise = corrupt_set(PreparedSet.open("my_set"), "my_noisy_set", rate=0.2, seed=0)  # doctest: +SKIP
+        >>> round(noise["rate"], 1)  # doctest: +SKIP
+        0.2
     """
     if not 0.0 <= rate < 1.0:
         raise InputError(f"rate must be at least 0 and below 1, got {rate}")

@@ -110,7 +110,7 @@ def view_batch(views: Sequence[View], batch: Batch) -> Batch:
 def averaged_pseudo_labels(views: Sequence[View], probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the most probable class of every pixel by the average over an image's views.
 
-    Each view's probabilities are brought back to the image's grid, ema_model there, and the average is seen
+    Each view's probabilities are brought back to the image's grid, averaged there, and the average is seen
     through each view again. What a view does not show, since it is zoomed in, counts as background in it;
     where it shows an ignored pixel, it does not vote. Pixels beyond the image's edge become background.
 

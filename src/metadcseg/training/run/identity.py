@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from metadcseg import __version__
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.data.synthetic.corruption import without_draws
 from metadcseg.errors import InputError
@@ -58,7 +58,7 @@ def describe(
         "network": asdict(network),
         "training": asdict(options),
         "versions": {
-            "metadcseg": __version__,
+            "metadcseg": version("metadcseg"),
             "torch": torch.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),

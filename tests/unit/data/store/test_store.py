@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metadcseg import tensors
 from metadcseg.data import ROLES, PreparedSet, SetWriter
-from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.errors import InputError
 
 HOSTILE = ["../../x", "/etc/passwd", "a/b", "", "café 心", "a\nb", "x" * 300, "\udcff", "con:*?\x00"]
@@ -103,10 +101,6 @@ def test_many_cases_of_one_size_and_blank_masks(tmp_path):
     assert [int(prepared.image(case)[0, 0, 0]) for case in prepared.cases] == list(range(11))
     assert len(list((tmp_path / "set/arrays").iterdir())) == 2
     assert prepared.verify() == []
-
-
-def test_the_unknown_label_is_the_ignore_value():
-    assert UNKNOWN_LABEL == tensors.IGNORE
 
 
 def test_roles_are_selected_in_order_and_unknown_ones_refused(folder):

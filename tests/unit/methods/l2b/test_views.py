@@ -1,4 +1,4 @@
-"""The five views and the pseudo-labels ema_model over them, against loops over pixels."""
+"""The five views and the pseudo-labels averaged over them, against loops over pixels."""
 
 import numpy as np
 import pytest

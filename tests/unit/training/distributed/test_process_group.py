@@ -11,8 +11,9 @@ from lightning_fabric import Fabric
 from tests.unit.training.helpers import Fake, TinyNetwork, options, run
 from torch.distributed import PrefixStore, TCPStore
 
-from metadcseg.algorithm.boundary import Centers, RunningCenters
+from metadcseg.algorithm.boundary import Centers
 from metadcseg.algorithm.meta_weights import normalize_weights
+from metadcseg.algorithm.running_centers import RunningCenters
 from metadcseg.errors import InputError, ReportedByRankZero
 from metadcseg.tensors import WeightMaps
 from metadcseg.training.distributed.consistency import check_all_equal, check_shared
