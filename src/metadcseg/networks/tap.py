@@ -23,8 +23,9 @@ class TappedNetwork(nn.Module):
     :func:`torch.func.jvp`.
 
     Args:
-        module: maps (N, C, H, W) float images to logits (N, L, H, W), or to a tuple or list that begins
-            with them (deep supervision: put the final output first). Volumes are (N, C, Z, H, W).
+        module: maps (N, C, H, W) float images to logits (N, L, H, W), to a tuple or list that begins with them
+            (deep supervision: put the final output first), or to a mapping that has them as ``logits`` or ``out``.
+            Volumes are (N, C, Z, H, W). A module that returns :class:`Output` tells its features itself.
         head: the name of the last layer inside ``module``, as :meth:`torch.nn.Module.named_modules` has it;
             see :func:`find_head`. Its input becomes the features, (N, D, h, w), or (N, h, w, D) in front of
             a :class:`torch.nn.Linear`; another resolution than the logits' is resampled bilinearly.
@@ -73,6 +74,8 @@ class TappedNetwork(nn.Module):
         _check_grid(images, self.axes, self.multiple, self.smallest)
         answer, tapped = self._run(images) if self._compiled is None else self._run_compiled(images)
         logits = self._logits(answer, images)
+        if isinstance(answer, Output):
+            return Output(logits, self._fitted(answer.features, logits, "its Output must hold features"))
         return Output(logits, self._features(tapped, logits))
 
     def compile_passes(self) -> None:
@@ -123,12 +126,11 @@ class TappedNetwork(nn.Module):
         self._tapped.append(args[0] if args else next(iter(kwargs.values())))
 
     def _logits(self, answer: object, images: Tensor) -> Tensor:
-        while isinstance(answer, tuple | list) and answer:
-            answer = answer[0]
+        answer = _first(answer)
         if not isinstance(answer, Tensor):
             raise InputError(
-                f"the network {_name(self.module)} must return a tensor of logits, or a tuple or list that "
-                f"begins with it, got {type(answer).__name__}"
+                f"the network {_name(self.module)} must return a tensor of logits, a tuple or list that begins with "
+                f"it, or a mapping that has it as 'logits' or 'out', got {_kind(answer)}"
             )
         count, _, *size = images.shape
         shape = tuple(answer.shape)
@@ -150,10 +152,14 @@ class TappedNetwork(nn.Module):
         features = tapped[-1]
         if isinstance(self._head(), nn.Linear):
             features = features.movedim(-1, 1)
+        return self._fitted(features, logits, f"network.head '{self.head}' must receive features")
+
+    def _fitted(self, features: Tensor, logits: Tensor, what: str) -> Tensor:
+        """Return features at the logits' resolution."""
         if features.dim() != logits.dim() or len(features) != len(logits):
             raise InputError(
-                f"network.head '{self.head}' must receive features (N, D, {_SIDES[self.axes].lower()}), got "
-                f"{tuple(features.shape)}; name another layer of {_name(self.module)}"
+                f"{what} (N, D, {_SIDES[self.axes].lower()}), got {tuple(features.shape)}; name "
+                f"another layer of {_name(self.module)}"
             )
         if features.shape[2:] != logits.shape[2:]:
             size = list(logits.shape[2:])
@@ -175,6 +181,15 @@ def find_head(module: nn.Module, classes: int) -> str:
         >>> find_head(nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 3, 1)), classes=3)
         '2'
     """
+    return find_heads(module, classes)[-1]
+
+
+def find_heads(module: nn.Module, classes: int) -> list[str]:
+    """Return the names of all layers that may be a network's head, in order: :func:`find_head` takes the last.
+
+    Raises:
+        InputError: where there is no such layer.
+    """
     layers: list[tuple[str, nn.Module]] = [
         (name, layer) for name, layer in module.named_modules() if isinstance(layer, _LAYERS) and name
     ]
@@ -183,8 +198,7 @@ def find_head(module: nn.Module, classes: int) -> str:
             f"the network {_name(module)} has no convolution or linear layer inside: name its last layer as "
             f"network.head"
         )
-    fitting = [name for name, layer in layers if _outputs(layer) == classes]
-    return fitting[-1] if fitting else layers[-1][0]
+    return [name for name, layer in layers if _outputs(layer) == classes] or [name for name, _ in layers]
 
 
 def _compilers_complaint() -> type[Exception]:
@@ -198,6 +212,25 @@ def _compilers_complaint() -> type[Exception]:
 
 def _outputs(layer: nn.Module) -> int:
     return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)  # type: ignore[arg-type]
+
+
+def _first(answer: object) -> object:
+    """Return what stands for the logits in a network's answer."""
+    while True:
+        if isinstance(answer, Mapping):
+            key = next((key for key in ("logits", "out") if key in answer), None)
+            if key is None:
+                return answer
+            answer = answer[key]
+        elif isinstance(answer, tuple | list) and answer:
+            answer = answer[0]
+        else:
+            return answer
+
+
+def _kind(answer: object) -> str:
+    kind = type(answer).__name__
+    return f"{kind} with {', '.join(map(str, answer))}" if isinstance(answer, Mapping) else kind
 
 
 def _name(module: nn.Module) -> str:

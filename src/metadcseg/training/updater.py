@@ -1,13 +1,13 @@
 """How the network changes: gradient descent, its schedule, clipping and the moving average of the weights."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from metadcseg.methods.updater import OptimizerUpdater
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
 
@@ -32,12 +32,8 @@ def lr_factor(epoch: int, *, epochs: int, warmup: int, decay: float) -> float:
     return rise * decay / (epoch + decay)
 
 
-class SgdUpdater:
-    """Owns optimizer, schedule, clipping and averaging; see :class:`metadcseg.methods.base.Updater`.
-
-    The moving average starts without bias: after t steps its decay is min(average, (1 + t) / (10 + t)), so
-    that it follows the weights closely at first and is not held back by the random start. Buffers (running
-    statistics) are copied, not ema_model.
+class SgdUpdater(OptimizerUpdater):
+    """The trainer's own: SGD with momentum, its schedule, and the gradients of all devices that share a batch.
 
     Where several devices share a batch, each step begins with the average of their gradients, taken by hand on
     the bare network, and with it of running statistics: so networks that began equal stay equal, bit for bit.
@@ -58,37 +54,29 @@ class SgdUpdater:
         process_group: ProcessGroup | None = None,
         gold_images: int = 0,
     ) -> None:
-        self.epoch = 0
-        self.gold_images = gold_images
-        self.gold_batch = options.gold_batch
-        self.epochs = options.epochs
-        self.ema_model: nn.Module | None = None
-        self._network = network
         self._options = options
         self._fabric = fabric
         self._process_group = process_group or ProcessGroup()
         self._parameters = [p for p in network.parameters() if p.requires_grad]
-        self.steps = 0
-        self._optimizer = torch.optim.SGD(
-            self._parameters, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay
+        super().__init__(
+            network,
+            torch.optim.SGD(
+                self._parameters, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay
+            ),
+            clip=options.clip,
+            ema_decay=options.ema_decay,
+            gold_images=gold_images,
+            gold_batch=options.gold_batch,
         )
-        if options.ema_decay:
-            self.ema_model = deepcopy(network).eval().requires_grad_(False)
         self.begin_epoch(0)
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of this epoch (lambda of eq. 21)."""
-        options = self._options
-        return options.lr * lr_factor(
-            self.epoch, epochs=self.epochs, warmup=options.warmup, decay=options.decay
-        )
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the epoch (from 0) and with it the learning rate."""
         self.epoch = epoch
+        options = self._options
+        factor = lr_factor(epoch, epochs=options.epochs, warmup=options.warmup, decay=options.decay)
         for group in self._optimizer.param_groups:
-            group["lr"] = self.lr
+            group["lr"] = options.lr * factor
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of ``loss`` to the parameters' ``.grad``."""
@@ -102,13 +90,7 @@ class SgdUpdater:
         """AllReduceMean over the devices, clip the norm, take one optimizer step, clear the gradients, average."""
         if self._process_group.world_size > 1:
             self._all_reduce_gradients()
-        if self._options.clip:
-            nn.utils.clip_grad_norm_(self._parameters, self._options.clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self.steps += 1
-        if self.ema_model is not None:
-            self._average(self.ema_model)
+        super().step()
 
     @torch.no_grad()
     def _all_reduce_gradients(self) -> None:
@@ -132,26 +114,7 @@ class SgdUpdater:
         for n, buffer in buffers.items():
             buffer.copy_(common[f"buffer {n}"])
 
-    @torch.no_grad()
-    def _average(self, ema_model: nn.Module) -> None:
-        decay = min(self._options.ema_decay, (1 + self.steps) / (10 + self.steps))
-        for mean, current in zip(ema_model.parameters(), self._network.parameters(), strict=True):
-            mean.lerp_(current, 1 - decay)
-        for kept, buffer in zip(ema_model.buffers(), self._network.buffers(), strict=True):
-            kept.copy_(buffer)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values only; the network's own weights are not among them."""
-        return {
-            "steps": self.steps,
-            "optimiser": self._optimizer.state_dict(),
-            "ema_model": None if self.ema_model is None else dict(self.ema_model.state_dict()),
-        }
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self.steps = int(state["steps"])
-        self._optimizer.load_state_dict(dict(state["optimiser"]))
-        if self.ema_model is not None:
-            self.ema_model.load_state_dict(state["ema_model"])
+        """Restore what :meth:`state_dict` returned, at the learning rate of the epoch that is running."""
+        super().load_state_dict(state)
         self.begin_epoch(self.epoch)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metadcseg.errors import InputError
-from metadcseg.networks import TappedNetwork, find_head
+from metadcseg.networks import Output, TappedNetwork, find_head
 
 
 class Strided(nn.Module):
@@ -29,7 +29,10 @@ class Strided(nn.Module):
             "list": [logits, logits[:, :, ::2, ::2]],
             "nested": ([logits],),
             "empty": [],
-            "mapping": {"out": logits},
+            "mapping": {"aux": logits[:, :, 1:], "out": logits},
+            "lacking": {"aux": logits},
+            "output": Output(logits, images.repeat(1, 3, 1, 1)),
+            "poor output": Output(logits, images.mean(dim=(2, 3))),
             "small": logits[:, :, 1:],
             "flat": logits.flatten(1),
         }[self.answer]
@@ -52,7 +55,7 @@ def _hooks(module: nn.Module) -> int:
     return sum(len(part._forward_pre_hooks) + len(part._forward_hooks) for part in module.modules())
 
 
-@pytest.mark.parametrize("answer", ["tensor", "list", "nested"])
+@pytest.mark.parametrize("answer", ["tensor", "list", "nested", "mapping"])
 def test_first_tensor_is_the_logits_and_features_follow_its_resolution(answer: str) -> None:
     network = TappedNetwork(Strided(answer), "head")
     images = torch.randn(3, 1, 8, 6)
@@ -62,6 +65,12 @@ def test_first_tensor_is_the_logits_and_features_follow_its_resolution(answer: s
     coarse = network.module.body(images)
     expected = nn.functional.interpolate(coarse, size=[8, 6], mode="bilinear", align_corners=False)
     torch.testing.assert_close(output.features, expected)
+
+
+def test_an_output_tells_its_own_features() -> None:
+    images = torch.randn(3, 1, 8, 6)
+    output = TappedNetwork(Strided("output"), "head")(images)
+    torch.testing.assert_close(output.features, images.repeat(1, 3, 1, 1), rtol=0, atol=0)
 
 
 def test_linear_head_gives_channels_first_features() -> None:
@@ -84,7 +93,8 @@ def test_no_hook_stays_after_success_or_failure() -> None:
     ("answer", "sentence"),
     [
         ("empty", "must return a tensor of logits.*got list"),
-        ("mapping", "got dict"),
+        ("lacking", "'logits' or 'out', got dict with aux"),
+        ("poor output", r"its Output must hold features \(N, D, h, w\), got \(1, 1\)"),
         ("small", r"\(1, L, 8, 8\), got \(1, 2, 7, 8\)"),
         ("flat", r"got \(1, 128\)"),
     ],

@@ -1,0 +1,94 @@
+"""One optimizer step, the same in every loop: clip, descend, clear the gradients, move the average."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class OptimizerUpdater:
+    """Owns clipping and averaging around any torch optimizer; see :class:`metadcseg.methods.base.Updater`.
+
+    The moving average starts without bias: after t steps its decay is min(ema_decay, (1 + t) / (10 + t)), so
+    that it follows the weights closely at first and is not held back by the random start. Buffers (running
+    statistics) are copied, not averaged.
+
+    Args:
+        network: called as ``network(images) -> Output``.
+        optimizer: of its parameters.
+        clip: largest norm of the gradient of all parameters that the optimizer has; 0: not clipped.
+        ema_decay: of the moving average of the weights, from 0 (none) to below 1.
+        gold_images: how many verified images there are in all.
+        gold_batch: how many of them a step gets.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        clip: float,
+        ema_decay: float,
+        gold_images: int,
+        gold_batch: int,
+    ) -> None:
+        self.epoch = 0
+        self.steps = 0
+        self.gold_images = gold_images
+        self.gold_batch = gold_batch
+        self.ema_model: nn.Module | None = None
+        self._network = network
+        self._optimizer = optimizer
+        self._clip = clip
+        self._ema_decay = ema_decay
+        if ema_decay:
+            self.ema_model = deepcopy(network).eval().requires_grad_(False)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of this step (lambda of eq. 21): the optimizer's, of several groups the largest."""
+        return max(float(group["lr"]) for group in self._optimizer.param_groups)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of ``loss`` to the parameters' ``.grad``."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what was given: one device has the whole batch."""
+        return dict(tensors)
+
+    def step(self) -> None:
+        """Clip the norm, take one optimizer step, clear the gradients, average."""
+        if self._clip:
+            held = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(held, self._clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        if self.ema_model is not None:
+            self._average(self.ema_model)
+
+    @torch.no_grad()
+    def _average(self, ema_model: nn.Module) -> None:
+        decay = min(self._ema_decay, (1 + self.steps) / (10 + self.steps))
+        for mean, current in zip(ema_model.parameters(), self._network.parameters(), strict=True):
+            mean.lerp_(current, 1 - decay)
+        for kept, buffer in zip(ema_model.buffers(), self._network.buffers(), strict=True):
+            kept.copy_(buffer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values only; the network's own weights are not among them."""
+        return {
+            "steps": self.steps,
+            "optimiser": self._optimizer.state_dict(),  # as in checkpoints that are there already
+            "ema_model": None if self.ema_model is None else dict(self.ema_model.state_dict()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.steps = int(state["steps"])
+        self._optimizer.load_state_dict(dict(state["optimiser"]))
+        if self.ema_model is not None:
+            self.ema_model.load_state_dict(state["ema_model"])

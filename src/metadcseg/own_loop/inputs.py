@@ -1,0 +1,69 @@
+"""What a stranger's tensors must be before they are a batch."""
+
+from torch import Tensor, int64
+
+from metadcseg.errors import InputError
+from metadcseg.tensors import IGNORE, Batch, check_shape
+from metadcseg.warp import Warp
+
+
+def checked_batch(
+    images: Tensor,
+    labels: Tensor,
+    indices: Tensor,
+    count: int,
+    classes: int,
+    axes: int,
+    warp: Warp | None = None,
+    edges: Tensor | None = None,
+    label_confidence: Tensor | None = None,
+) -> Batch:
+    """Return a batch whose shapes, dtypes and ranges are as :class:`metadcseg.tensors.Batch` describes them.
+
+    Values on a GPU are not looked at, since the step would have to wait for them.
+
+    Args:
+        images: (N, C, H, W) float.
+        labels: (N, H, W) int64.
+        indices: (N,) int64.
+        count: of the images in all: indices must be below it.
+        classes: likewise, of labels.
+        axes: 2, or 3 for volumes.
+        warp: None where nothing was moved.
+        edges: (N, H, W) float32 from 0 to 1, or None.
+        label_confidence: likewise.
+
+    Raises:
+        InputError: naming the tensor, what it must be and what it is.
+    """
+    for name, tensor in {"images": images, "labels": labels, "indices": indices}.items():
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
+    check_shape("images", images, (None,) * (2 + axes))
+    if not len(images):
+        raise InputError("images must be at least one, got none")
+    if not images.is_floating_point():
+        raise InputError(f"images must be float and normalized, got {images.dtype}: convert them before")
+    if indices.dtype != int64:
+        raise InputError(f"indices must be int64, each image's own number, got {indices.dtype}")
+    warp = Warp.identity(len(images), axes) if warp is None else warp
+    batch = Batch(images, labels, indices.cpu(), warp, edges, label_confidence)
+    least, most = int(batch.indices.min()), int(batch.indices.max())
+    if least < 0 or most >= count:
+        raise InputError(
+            f"indices must be from 0 to {count - 1}, the numbers of the {count} images that attach was told, got "
+            f"{least} to {most}"
+        )
+    if labels.device.type == "cpu":
+        _check_values("labels", labels[labels != IGNORE], classes - 1, f", or {IGNORE} where unknown")
+    for name, values in {"edges": edges, "label_confidence": label_confidence}.items():
+        if values is not None and values.device.type == "cpu":
+            _check_values(name, values, 1)
+    return batch
+
+
+def _check_values(name: str, values: Tensor, most: int, also: str = "") -> None:
+    if values.numel() and not 0 <= values.min() <= values.max() <= most:
+        raise InputError(
+            f"{name} must be from 0 to {most}{also}, got {values.min().item():g} to {values.max().item():g}"
+        )
