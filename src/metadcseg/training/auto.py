@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from metadcseg.data.findings import plural
 from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.networks import NetworkOptions
@@ -184,7 +185,7 @@ def choose(
         epochs,
         f"{' x '.join(map(str, grid)) if solid else size} {'voxels' if solid else 'px'}{_kept(objects, size)}, "
         + ("" if network.class_path else f"width {width}, ")
-        + f"batch {batch}, {epochs} epochs",
+        + f"batch {batch}, {plural(epochs, 'epoch')}",
     )
 
 

@@ -106,7 +106,7 @@ def announce(
     if per_pass is not None:
         shared = per_pass / (options.devices * options.nodes)
         seconds = expected_seconds(shared, cases=cases, validation=validation, passes=passes, options=options)
-        told = f": about {in_words(seconds)} on {where}"
+        told = f": {in_words(seconds)} on {where}"
     return f"auto: {chosen}{told}; change with --training.size, --network.width, --epochs, or take --config small"
 
 
@@ -115,11 +115,11 @@ def in_words(seconds: float) -> str:
 
     Example:
         >>> in_words(40), in_words(700), in_words(50_000)
-        ('under a minute', '12 min', '13.9 h')
+        ('under a minute', 'about 12 min', 'about 13.9 h')
     """
     if seconds < 45:
         return "under a minute"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
 def _part(solid: bool) -> tuple[int, ...]:
