@@ -119,7 +119,7 @@ def options_of_commands() -> set[str]:
         parser = ArgumentParser(exit_on_error=False)
         importlib.import_module(module).add_options(parser)
         known |= {name for name in parser._option_string_actions if name.startswith("--")}
-    return known | {"--debug", "--version"}
+    return known | {"--debug", "--version", "--help-all"}
 
 
 @every_page

@@ -11,9 +11,6 @@ from typing import Any, Literal, get_args, get_origin
 from metadcseg.cli.first import COMMON, EXAMPLES, FIRST, USAGE
 from metadcseg.cli.parsing import make_parser
 
-WORDS = ("-h", "--help", "--help-all")
-"""What asks for help."""
-
 _DOZEN = 12
 _COLUMN = 26
 _TITLES = {

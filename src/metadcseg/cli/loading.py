@@ -18,23 +18,25 @@ HEAVY = {
     "benchmark": ("torch",),
     "completion": ("torch",),
 }
-"""What is loaded before a command begins, so that the terminal can say so; commands that are not here begin at once."""
+"""Libraries of seconds that a command needs, loaded before it begins, so that the terminal can say so."""
 
 
 @contextmanager
-def loading(console: Console, name: str, light: bool = False) -> Iterator[None]:
-    """Say on a terminal that a command's libraries are loaded, while the block runs; elsewhere say nothing.
+def loading(console: Console, name: str, *, heavy: bool) -> Iterator[None]:
+    """Say on a terminal that a command is being loaded, while the block runs; elsewhere say nothing.
 
     Args:
         console: the terminal.
         name: the command.
-        light: the block needs none of the heavy ones.
+        heavy: load the libraries of seconds, too, which its help does without.
     """
-    if not console.is_terminal or light or name not in HEAVY:
+    if not console.is_terminal:
         yield
         return
-    with console.status(f"{name}: loading torch and the rest ...", spinner="dots"):
+    modules = HEAVY.get(name, ()) if heavy else ()
+    what = "loading torch and what else it needs" if modules else "starting"
+    with console.status(f"{name}: {what} ..."):
         with without_collector():
-            for module in HEAVY[name]:
+            for module in modules:
                 import_module(module)
         yield

@@ -15,17 +15,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType, ModuleType
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 import metadcseg
 from metadcseg.cli.commands import COMMANDS
-from metadcseg.cli.commands.console import INTERRUPTED
-from metadcseg.cli.help import WORDS, help_page
-from metadcseg.cli.loading import loading
-from metadcseg.cli.parsing import make_parser, parse
 from metadcseg.errors import InputError, ReportedByRankZero, unknown_name
 from metadcseg.imports import without_collector
+
+if TYPE_CHECKING:  # what the first page of help can do without is imported by who needs it
+    from rich.console import Console
 
 _USAGE = f"""\
 metadcseg {metadcseg.__version__}: train medical segmentation networks on imperfect masks and a few verified ones
@@ -65,6 +63,7 @@ on your own folder (images/, masks/ and gold/, matched by file name):
 """
 
 
+_HELP = ("-h", "--help", "--help-all")
 _NO_MEMORY = (
     "the memory does not suffice: lower training.batch, training.size or network.width, or end other programs"
 )
@@ -82,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["help"] and len(words) > 1:
         words = [words[1], "--help", *words[2:]]
-    if not words or words[0] in ("-h", "--help", "--help-all", "help"):
+    if not words or words[0] in (*_HELP, "help"):
         sys.stdout.write(_USAGE)
         return 0
     if words[0] in ("-V", "--version", "version"):
@@ -90,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
+    from rich.console import Console
+
     console = Console(stderr=True, emoji=False)
     try:
         with _sigterm_as_interrupt():
@@ -99,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _complain(console, str(error), 2, words)
     except KeyboardInterrupt:
+        from metadcseg.cli.commands.console import INTERRUPTED
+
         return _complain(console, "stopped", INTERRUPTED, words)
     except Exception as error:
         if isinstance(error, MemoryError) or re.search("out of memory|allocate memory", str(error)):
@@ -107,13 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(console, f"{what} (--debug shows where)", 1, words)
 
 
-def _run(name: str, words: list[str], console: Console) -> int:
+def _run(name: str, words: list[str], console: "Console") -> int:
+    from metadcseg.cli.loading import loading
+    from metadcseg.cli.parsing import make_parser, parse
+
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
-    asks_help = [word for word in words if word in WORDS]
-    with loading(console, name, bool(asks_help) and "--help-all" not in asks_help):
+    asks_help = [word for word in words if word in _HELP]
+    with loading(console, name, heavy=not asks_help or "--help-all" in asks_help):
         command = _load(COMMANDS[name])
         if asks_help:
+            from metadcseg.cli.help import help_page
+
             sys.stdout.write(help_page(name, command, whole="--help-all" in asks_help))
             return 0
         options = parse(make_parser(name, command.DESCRIPTION, command.add_options), words)
@@ -152,7 +160,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _complain(console: Console, sentence: str, status: int, words: Sequence[str]) -> int:
+def _complain(console: "Console", sentence: str, status: int, words: Sequence[str]) -> int:
     """Say what is wrong on one line, show where with ``--debug``, and return the status."""
     line = " ".join(sentence.splitlines())
     console.print(f"metadcseg: {line}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -163,7 +163,8 @@ def train_in(
         validator = open_validator(prepared, network, options, fabric.device, process_group)
         if chosen is not None and there is None and console is not None and process_group.is_rank_zero:
             cases, looked = len(datasets.train), len(validator)
-            per_pass = seconds_per_pass(made, datasets.train.channels, network, options, fabric)
+            with console.status("timing a few steps ..."):
+                per_pass = seconds_per_pass(made, datasets.train.channels, network, options, fabric)
             line = announce(chosen, per_pass, cases, looked, method.info.passes, options, info["machine"])
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         trainer = Trainer(

@@ -70,7 +70,8 @@ def run(options: Namespace, console: Console) -> int:
     config, seed = run_config(options), check_seed(options.seed)
     prepared, chosen = PreparedSet.open(Path(options.data)), None
     if not options.get("goes_on"):
-        options, chosen = with_auto(options, prepared)
+        with console.status("looking at images and masks ..."):
+            options, chosen = with_auto(options, prepared)
         config = run_config(options)
     if said := other_options(options.given, config.method.name):
         console.print(said, highlight=False, markup=False, soft_wrap=True)
