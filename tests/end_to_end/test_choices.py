@@ -5,14 +5,25 @@ import pytest
 from tests.end_to_end.tools import cli, done, refused, save, train
 
 from metadcseg.data import PreparedSet
+from metadcseg.training import read_run
 
 
-def test_an_option_of_another_method_is_refused_and_not_ignored(sets, tmp_path):
-    refused(
-        *("train", "--data", sets.noisy, "--out", tmp_path / "run", "--supervised.gold", "mixed"),
-        says=["--supervised.gold", "--method supervised"],
-    )
-    assert not (tmp_path / "run").exists()
+def test_options_of_other_methods_are_said_once_and_ignored(sets, tmp_path):
+    words = ("--supervised.gold", "mixed", "--l2b.views=false")
+    told = done(*train(sets.noisy, tmp_path / "run", *words)).err.splitlines()
+    others = [line for line in told if "no effect" in line]
+    assert others == [
+        "2 options of other methods have no effect with --method metadcseg: --supervised.gold, --l2b.views"
+    ]
+    done(*train(sets.noisy, tmp_path / "same"))
+    assert same_settings(tmp_path / "run", tmp_path / "same")
+    one = done(*train(sets.noisy, tmp_path / "l2b", "--method", "l2b", *words)).err
+    assert "1 option of another method has no effect with --method l2b: --supervised.gold\n" in one
+
+
+def same_settings(one, two):
+    infos = [read_run(folder) for folder in (one, two)]
+    return all(infos[0][key] == infos[1][key] for key in ("method", "options", "network", "training"))
 
 
 def test_a_spacing_gives_distances_in_mm(tmp_path):

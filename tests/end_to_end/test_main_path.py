@@ -184,7 +184,9 @@ def test_a_file_means_the_same_as_the_command_line_and_is_outweighed_by_it(sets,
     file.write_text(yaml.safe_dump(options))
     words = ("--training.lr", "0.02", "--training.augment.rotation", "5", "--metadcseg.eta", "0.07")
     by_file, by_words, again = tmp_path / "file", tmp_path / "words", tmp_path / "again"
-    start = ("train", "--data", sets.noisy, *(word for word in TINY_WITHOUT_LR))
+    plain = tmp_path / "plain.yaml"
+    plain.write_text("training: {epochs: 1}")  # the rest by default, and not chosen by auto
+    start = ("train", "--data", sets.noisy, "--config", plain, *TINY_WITHOUT_LR)
     done(*start, "--out", by_file, "--config", file)
     done(*start, "--out", by_words, *words, "--metadcseg.warmup", "0", "--epochs", "1")
     assert same_run(by_file, by_words)

@@ -4,13 +4,14 @@ A file, a preset and the command line speak of the same keys: ``training.lr`` is
 ``training: {lr: ...}`` here; a method's own options stand under the method's name. An unknown key is an error.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from metadcseg.cli.parsing import parse, preset_names
+from metadcseg.cli.first import COMMON, DEFAULT_METHOD, SHORT
+from metadcseg.cli.parsing import AUTO, parse, preset_names
 from metadcseg.errors import unknown_name
 from metadcseg.methods import METHODS
 from metadcseg.methods.base import Method
@@ -49,9 +50,16 @@ def add_run_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         type=str,
-        help=f"a YAML file of these options, or a preset: {', '.join(preset_names())}",
+        metavar="NAME",
+        help=f"{COMMON['--config'][1]}; all presets: {', '.join(preset_names())}",
     )
-    parser.add_argument("--method", type=str, default="binned", help=f"one of: {', '.join(sorted(METHODS))}")
+    parser.add_argument(
+        "--method",
+        type=str,
+        default=DEFAULT_METHOD,
+        metavar="NAME",
+        help=f"one of: {', '.join(sorted(METHODS))}",
+    )
     parser.add_class_arguments(NetworkOptions, "network")
     parser.add_class_arguments(TrainingOptions, "training")
     for name, method in METHODS.items():
@@ -59,7 +67,7 @@ def add_run_options(parser: ArgumentParser) -> None:
 
 
 def run_config(values: Namespace) -> RunConfig:
-    """Return the configuration that a parsed command line describes.
+    """Return the configuration that a parsed command line describes, short names of options included.
 
     Args:
         values: parsed by a parser with :func:`add_run_options`.
@@ -74,7 +82,42 @@ def run_config(values: Namespace) -> RunConfig:
     groups = {name: values[name] for name in ("method", "network", "training", *METHODS)}
     made = parser.instantiate(Namespace(groups))  # type: ignore[no-untyped-call]
     methods = {name: made[name] for name in METHODS}
-    return RunConfig(methods[values.method], made.network, made.training, methods)
+    short = {name: values[name] for name in SHORT if values.get(name) is not None}
+    return RunConfig(methods[values.method], made.network, replace(made.training, **short), methods)
+
+
+def uses_auto(values: Namespace) -> bool:
+    """Return whether what is not said is to be chosen: by default, and where ``--config auto`` is given."""
+    return not values.configs or AUTO in values.configs
+
+
+def said_options(values: Namespace) -> frozenset[str]:
+    """Return the options that words or files name, those with a short name by their whole one."""
+    return frozenset(f"training.{name}" if name in SHORT else name for name in values.said)
+
+
+def other_options(given: Sequence[str], method: str) -> str | None:
+    """Return the sentence that names options that were typed and have no effect, None where there are none.
+
+    A script may give all its rows the same options: those of other methods are ignored.
+
+    Args:
+        given: the options that were typed, with their dashes.
+        method: the method of this run.
+    """
+    others = [
+        option
+        for option in dict.fromkeys(given)
+        if (group := option.removeprefix("--").partition(".")[0]) in METHODS and group != method
+    ]
+    if not others:
+        return None
+    what = (
+        "1 option of another method has"
+        if len(others) == 1
+        else f"{len(others)} options of other methods have"
+    )
+    return f"{what} no effect with --method {method}: {', '.join(others)}"
 
 
 def read_config(name: str) -> RunConfig:

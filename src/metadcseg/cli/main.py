@@ -15,44 +15,55 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType, ModuleType
-
-from jsonargparse import ArgumentParser
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 import metadcseg
 from metadcseg.cli.commands import COMMANDS
-from metadcseg.cli.commands.console import INTERRUPTED
-from metadcseg.cli.parsing import parse
 from metadcseg.errors import InputError, ReportedByRankZero, unknown_name
 from metadcseg.imports import without_collector
+
+if TYPE_CHECKING:  # what the first page of help can do without is imported by who needs it
+    from rich.console import Console
 
 _USAGE = f"""\
 metadcseg {metadcseg.__version__}: train medical segmentation networks on imperfect masks and a few verified ones
 
-usage: metadcseg COMMAND [OPTIONS]        (metadcseg COMMAND --help explains each)
+usage: metadcseg COMMAND [OPTIONS]        (metadcseg help COMMAND explains each)
 
   demo       the whole story on built-in images, in a few minutes: ends with a page to look at
-  prepare    read a folder of images and masks (or a known data set) into a prepared set
+
+your data
   check      find what is wrong with a folder or a prepared set before training on it
-  corrupt    inject label noise of a chosen rate into a set's training masks (for experiments)
+  prepare    read a folder of images and masks (or a known data set) into a prepared set
   split      give a prepared set other roles: which cases train, validate, test, and are verified
+  corrupt    inject label noise of a chosen rate into a set's training masks (for experiments)
   export-nnunet    write a set with its noisy labels as a raw folder of nnU-Net, to compare with
+
+train and use
   train      train a network
-  cross-validate   train and test on every fold of a set in turn
   evaluate   score a trained network against reference masks
   predict    segment new images
+
+compare
+  compare    means over seeds, paired differences and significance of several runs
+  cross-validate   train and test on every fold of a set in turn
   benchmark  carry out a grid of data sets, noise, methods and seeds
   report     make tables and figures of a benchmark, beside the numbers of the paper
+
+more
+  completion   let your shell complete commands and options
+  help, version
 
 on your own folder (images/, masks/ and gold/, matched by file name):
   metadcseg check my_folder
   metadcseg prepare my_folder --out my_set
-  metadcseg train --data my_set --out my_run --config small
+  metadcseg train --data my_set --out my_run
   metadcseg evaluate my_run
   metadcseg predict my_run new_images --out new_masks
 """
 
 
+_HELP = ("-h", "--help", "--help-all")
 _NO_MEMORY = (
     "the memory does not suffice: lower training.batch, training.size or network.width, or end other programs"
 )
@@ -68,14 +79,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1, 2 or 130.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help", "help"):
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [words[1], "--help", *words[2:]]
+    if not words or words[0] in (*_HELP, "help"):
         sys.stdout.write(_USAGE)
         return 0
-    if words[0] in ("-V", "--version"):
+    if words[0] in ("-V", "--version", "version"):
         sys.stdout.write(f"metadcseg {metadcseg.__version__}\n")
         return 0
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
+    from rich.console import Console
+
     console = Console(stderr=True, emoji=False)
     try:
         with _sigterm_as_interrupt():
@@ -85,9 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _complain(console, str(error), 2, words)
     except KeyboardInterrupt:
+        from metadcseg.cli.commands.console import INTERRUPTED
+
         return _complain(console, "stopped", INTERRUPTED, words)
-    except SystemExit as stop:  # --help of a command
-        return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
         if isinstance(error, MemoryError) or re.search("out of memory|allocate memory", str(error)):
             return _complain(console, _NO_MEMORY, 2, words)
@@ -95,15 +110,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(console, f"{what} (--debug shows where)", 1, words)
 
 
-def _run(name: str, words: list[str], console: Console) -> int:
+def _run(name: str, words: list[str], console: "Console") -> int:
+    from metadcseg.cli.loading import loading
+    from metadcseg.cli.parsing import make_parser, parse
+
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
-    command = _load(COMMANDS[name])
-    parser = ArgumentParser(prog=f"metadcseg {name}", description=command.DESCRIPTION, exit_on_error=False)
-    command.add_options(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
-    options = parse(parser, words)
-    options["given"] = tuple(word.partition("=")[0] for word in words if word.startswith("--"))
+    asks_help = [word for word in words if word in _HELP]
+    with loading(console, name, heavy=not asks_help or "--help-all" in asks_help):
+        command = _load(COMMANDS[name])
+        if asks_help:
+            from metadcseg.cli.help import help_page
+
+            sys.stdout.write(help_page(name, command, whole="--help-all" in asks_help))
+            return 0
+        options = parse(make_parser(name, command.DESCRIPTION, command.add_options), words)
     status: int = command.run(options, console)
     return status
 
@@ -139,7 +160,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _complain(console: Console, sentence: str, status: int, words: Sequence[str]) -> int:
+def _complain(console: "Console", sentence: str, status: int, words: Sequence[str]) -> int:
     """Say what is wrong on one line, show where with ``--debug``, and return the status."""
     line = " ".join(sentence.splitlines())
     console.print(f"metadcseg: {line}", style="red", markup=False, highlight=False, soft_wrap=True)

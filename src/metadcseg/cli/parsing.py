@@ -6,8 +6,9 @@ A file counts as if its lines stood in front of the command line, which therefor
 import json
 import re
 from argparse import ArgumentError
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,70 @@ from jsonargparse import ArgumentParser, Namespace
 
 from metadcseg.errors import InputError, unknown_name
 
+AUTO = "auto"
+"""The ``--config`` that is no file: what is not said is chosen from the images and the machine."""
 
-def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
+
+def make_parser(name: str, description: str, add_options: Callable[[ArgumentParser], None]) -> ArgumentParser:
+    """Return the parser of a command, with the option that every command has.
+
+    Args:
+        name: the command.
+        description: what it does.
+        add_options: adds what it can be told.
+    """
+    parser = ArgumentParser(prog=f"metadcseg {name}", description=description, exit_on_error=False)
+    add_options(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
+    return parser
+
+
+def parse(
+    parser: ArgumentParser, words: Sequence[str], base: Mapping[str, Any] | None = None, source: str = ""
+) -> Namespace:
     """Parse the words of a command.
 
     Args:
         parser: made with ``exit_on_error=False``; where it has ``--config``, files are read, too.
         words: of the command line.
+        base: what holds where neither words nor files say otherwise, laid out as in a file.
+        source: where ``base`` comes from, for sentences.
+
+    Returns:
+        The options, and with them ``given``: those that were typed, with their dashes. Where the command has
+        ``--config``, also ``configs``, the names given to it; ``said``, the options that words or files name, without
+        dashes; and ``again(base, source)``, which parses the same words anew over another base.
 
     Raises:
         InputError: naming the option or file, and what is allowed.
     """
+    has_files = "--config" in _long_options(parser)
+    configs, rest = _split(words) if has_files else ([], list(words))
+    names = _names(parser)
+    files = [path for name in configs if (path := config_path(name)) is not None]
+    front = [word for path in files for word in _options(f"--config {path}", "", _read(path), names)]
+    below = list(_options(source, "", base, names)) if base else []
     try:
-        parsed: Namespace = parser.parse_args(_with_files(parser, words))
+        parsed: Namespace = parser.parse_args([*below, *front, *rest])
     except ArgumentError as error:
         raise InputError(f"{_sentence(str(error), parser)} (see: {parser.prog} --help)") from error
+    parsed["given"] = _named(words)
+    if has_files:
+        parsed["configs"] = tuple(configs)
+        parsed["said"] = frozenset(name.removeprefix("--") for name in _named([*front, *rest]))
+        parsed["again"] = partial(parse, parser, words)
     return parsed
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Return what a preset of the package says, as plain values.
+
+    Example:
+        >>> read_preset("small")["training"]["size"]
+        96
+    """
+    tree: dict[str, Any] = _read(_presets() / f"{name}.yaml")
+    return tree
 
 
 def preset_names() -> list[str]:
@@ -42,44 +91,54 @@ def preset_names() -> list[str]:
         >>> "paper-kvasir-seg" in preset_names()
         True
     """
-    folder = resources.files("metadcseg") / "configs"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(path.stem for path in _presets().glob("*.yaml"))
 
 
-def config_path(name: str) -> Path:
-    """Return the file behind a ``--config``: a file of the user's, or a preset by its name.
+def config_path(name: str) -> Path | None:
+    """Return the file behind a ``--config``: a file of the user's, or a preset by its name; None for ``auto``.
 
     Raises:
-        InputError: where it is neither.
+        InputError: where it is none of these.
     """
     if Path(name).is_file():
         return Path(name)
+    if name == AUTO:
+        return None
     if name in preset_names():
-        return Path(str(resources.files("metadcseg") / "configs" / f"{name}.yaml"))
+        return _presets() / f"{name}.yaml"
+    known = [AUTO, *preset_names()]
     if Path(name).suffix or "/" in name or Path(name).is_dir():
-        raise InputError(
-            f"--config {name}: there is no such file (presets go by name: {', '.join(preset_names())})"
-        )
-    raise unknown_name("preset", name, preset_names())
+        raise InputError(f"--config {name}: there is no such file (presets go by name: {', '.join(known)})")
+    raise unknown_name("preset", name, known)
 
 
-def _with_files(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
-    """Return the words with what stands in the files of ``--config`` in front of them."""
-    known = _long_options(parser)
-    if "--config" not in known:
-        return list(words)
-    names = [option.removeprefix("--") for option, valued in known.items() if valued and option != "--config"]
-    front: list[str] = []
+def _presets() -> Path:
+    return Path(str(resources.files("metadcseg") / "configs"))
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names given to ``--config``, and the other words."""
+    configs: list[str] = []
     rest: list[str] = []
     waiting = iter(words)
     for word in waiting:
-        name = next(waiting, None) if word == "--config" else word.partition("=")[2]
-        if word.partition("=")[0] != "--config" or name is None:
+        option, _, name = word.partition("=")
+        found = next(waiting, None) if word == "--config" else name
+        if option != "--config" or found is None:
             rest.append(word)
         else:
-            path = config_path(name)
-            front += _options(path, "", _read(path), names)
-    return front + rest
+            configs.append(found)
+    return configs, rest
+
+
+def _named(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word.partition("=")[0] for word in words if word.startswith("--"))
+
+
+def _names(parser: ArgumentParser) -> list[str]:
+    """Return the options that a file can hold: those that take a value."""
+    listed = _long_options(parser).items()
+    return [option.removeprefix("--") for option, valued in listed if valued and option != "--config"]
 
 
 def _read(path: Path) -> Any:
@@ -93,21 +152,21 @@ def _read(path: Path) -> Any:
         raise InputError(f"--config {path}, line {line}: {what}: write it as YAML") from error
 
 
-def _options(path: Path, group: str, tree: Any, names: Collection[str]) -> Iterator[str]:
+def _options(source: str, group: str, tree: Any, names: Collection[str]) -> Iterator[str]:
     """Yield what a file says as words of a command line."""
-    if not isinstance(tree, dict) or not tree:
-        where = f"'{group}' of --config {path}" if group else f"--config {path}"
+    if not isinstance(tree, Mapping) or not tree:
+        where = f"'{group}' of {source}" if group else source
         raise InputError(f"{where} must hold options, such as lr: 0.01 under training:, got {tree!r:.40}")
     for key, value in tree.items():
         name = f"{group}.{key}" if group else str(key)
         if any(other.startswith(f"{name}.") for other in names):
-            yield from _options(path, name, value, names)
+            yield from _options(source, name, value, names)
         elif name in names:
             yield f"--{name}={value if isinstance(value, str) else json.dumps(value, default=str)}"
         else:
             near = get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "see metadcseg train --help for all of them"
-            raise InputError(f"--config {path}: unknown option '{name}': {hint}")
+            hint = f"did you mean '{near[0]}'?" if near else "see metadcseg train --help-all for all of them"
+            raise InputError(f"{source}: unknown option '{name}': {hint}")
 
 
 def _sentence(message: str, parser: ArgumentParser) -> str:
@@ -161,6 +220,6 @@ def _long_options(parser: ArgumentParser) -> dict[str, bool]:
     """
     own = getattr(parser, "_option_string_actions", None)
     if isinstance(own, dict):
-        return {option: action.nargs != 0 for option, action in own.items() if option[:2] == "--"}
+        return {option: action.nargs not in (0, "?") for option, action in own.items() if option[:2] == "--"}
     listed = re.findall(r"^ +(?:-\w, )?(--[\w.\-]+)([ =]\S)?", parser.format_help(), re.M)
     return {option: bool(value) for option, value in listed}

@@ -19,6 +19,7 @@ from metadcseg.networks import NetworkOptions
 from metadcseg.training.distributed.consistency import check_all_equal, check_shared
 from metadcseg.training.distributed.job import describe_job
 from metadcseg.training.distributed.process_group import ProcessGroup
+from metadcseg.training.expected_time import announce, seconds_per_pass
 from metadcseg.training.logging.logger import Logger, has_tensorboard
 from metadcseg.training.logging.progress import Reporter
 from metadcseg.training.options import TrainingOptions
@@ -68,6 +69,7 @@ def train(
     config: Mapping[str, Any] | None = None,
     console: Console | None = None,
     label: str | None = None,
+    chosen: str | None = None,
 ) -> RunResult:
     """Train a network and leave everything about it in one folder.
 
@@ -90,6 +92,8 @@ def train(
         config: the configuration to record in ``config.yaml``; by default, what the arguments say.
         console: where progress is shown; None shows nothing.
         label: what the run is called in tables and figures; by default the method's name.
+        chosen: the options that were chosen rather than said, in words: shown with the expected time before a new
+            run starts.
 
     Returns:
         How it ended.
@@ -121,6 +125,7 @@ def train(
             config=config,
             console=console,
             label=label,
+            chosen=chosen,
         )
 
 
@@ -137,6 +142,7 @@ def train_in(
     config: Mapping[str, Any] | None = None,
     console: Console | None = None,
     label: str | None = None,
+    chosen: str | None = None,
 ) -> RunResult:
     """Do :func:`train` as one rank of a process group; rank zero alone decides on the folder and writes to it."""
     folder = RunFolder(out)
@@ -162,6 +168,12 @@ def train_in(
         check_shared(process_group, folder)
         there = json.loads(process_group.broadcast(json.dumps(there)))
         validator = open_validator(prepared, network, options, fabric.device, process_group)
+        if chosen is not None and there is None and console is not None and process_group.is_rank_zero:
+            cases, looked = len(datasets.train), len(validator)
+            with console.status("timing a few steps ..."):
+                per_pass = seconds_per_pass(made, datasets.train.channels, network, options, fabric)
+            line = announce(chosen, per_pass, cases, looked, method.info.passes, options, info["machine"])
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         trainer = Trainer(
             method=method,
             state=state,
@@ -226,7 +238,11 @@ class _Session:
         """Run the trainer; return False where any device was asked to stop, be it too late to cut anything short."""
         place, steps = self._trainer.trainer_state, self._trainer.steps
         reporter = Reporter(
-            self._console, epochs=self._options.epochs, steps=steps, done=place.epoch * steps + place.step
+            self._console,
+            epochs=self._options.epochs,
+            steps=steps,
+            done=place.epoch * steps + place.step,
+            close=self._trainer.closing_steps(),
         )
         try:
             with ExitStack() as stack:
@@ -256,8 +272,8 @@ class _Session:
             self._say(self._closing())
         else:
             self._say(
-                f"stopped and saved in epoch {self._trainer.trainer_state.epoch + 1}: the same command with --resume "
-                "goes on from here"
+                f"stopped and saved in epoch {self._trainer.trainer_state.epoch + 1}: metadcseg train --resume "
+                f"{self._folder.path} goes on from here"
             )
         return finished and not self._process_group.any(stop.requested)
 

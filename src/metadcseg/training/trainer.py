@@ -89,6 +89,11 @@ class Trainer:
         """The network that is validated and kept: the moving average, where there is one."""
         return self._updater.ema_model or self._state.network
 
+    def closing_steps(self) -> float:
+        """Return how many steps the validation at the end of an epoch is about worth, counted in forward passes."""
+        options = self._options
+        return len(self._validator) / options.batch / self._method.info.passes / options.validate_every
+
     def run(self, logger: Logger | None, reporter: Reporter, stop: StopRequest) -> bool:
         """Train up to the last epoch; return False where a stop was requested before, on any device.
 
@@ -243,6 +248,7 @@ class Trainer:
     def _close_epoch(self, logger: Logger | None, reporter: Reporter, stop: StopRequest) -> bool:
         """Validate, keep the best weights, write all down; return False where a stop came before that."""
         self._check_finite()
+        reporter.close(self.trainer_state.epoch)
         scores = None
         if len(self._validator) and self._is_due(self._options.validate_every):
             scores = self._validator.score(

@@ -1,6 +1,7 @@
 """BoundaryTerm: the boundary's weights for one foreground and for every class, and what it remembers."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from tests.contract.tools import SIZE, batch
 from torch import Tensor
 
+from metadcseg.algorithm.running_centers import DynamicCenterDistance
+from metadcseg.methods import boundary_term
 from metadcseg.methods.boundary_term import BoundaryTerm
 from metadcseg.networks import Output
 from metadcseg.tensors import IGNORE, Batch
@@ -122,6 +125,12 @@ def test_default_centers_come_back_from_a_checkpoint() -> None:
     ours, theirs, new = (one.weigh(_output(3, 7), batch(7), nobody) for one in (term, restored, fresh))
     assert torch.equal(ours, theirs)
     assert not torch.equal(ours, new)
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every region is too small for a center of its own and takes its default (eq. 47)."""
+    monkeypatch.setattr(boundary_term, "DynamicCenterDistance", partial(DynamicCenterDistance, SIZE * SIZE))
 
 
 @pytest.mark.usefixtures("stand_ins")

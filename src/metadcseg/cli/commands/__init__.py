@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "metadcseg.cli.commands.predict",
     "benchmark": "metadcseg.cli.commands.benchmark",
     "report": "metadcseg.cli.commands.report",
+    "completion": "metadcseg.cli.commands.completion",
 }
 """Name -> module, which has ``DESCRIPTION``, ``add_options(parser)`` and ``run(options, console)``.
 

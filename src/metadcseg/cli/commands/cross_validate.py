@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
@@ -19,14 +18,15 @@ from metadcseg.cli.commands.console import (
     progress_bar,
     score_table,
 )
-from metadcseg.cli.config import RunConfig, add_run_options, run_config
 from metadcseg.data.splits.folds import Roles, fold_roles, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
+
+if TYPE_CHECKING:  # torch comes with it, for which help need not wait
+    from metadcseg.cli.config import RunConfig
 
 DESCRIPTION = """Cross-validate a method: deal the cases of a clean prepared set into folds (patients and equal images
 stay whole, foreground is spread evenly), and for each fold corrupt the training masks where --rate is given, train, and
@@ -34,8 +34,8 @@ score the fold's own cases. Everything lies in --out: folds.json, fold-1/set, fo
 goes on where it was stopped and repeats nothing that is done."""
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add the options of this command."""
+def add_own_options(parser: ArgumentParser) -> None:
+    """Add the options that are neither the network's nor the training's nor a method's."""
     parser.add_argument("set", type=str, help="a clean prepared set; its roles are dealt anew")
     parser.add_argument("--out", type=str, required=True, help="the folder of all folds")
     parser.add_argument("--folds", type=int, default=5, help="how many")
@@ -54,25 +54,38 @@ def add_options(parser: ArgumentParser) -> None:
         "--rate", type=float, default=0.0, help="noise in the training masks, mean of 1 - DSC"
     )
     parser.add_argument("--model", type=str, default="paper", help="kind of noise, as in corrupt")
-    parser.add_argument("--epochs", type=int, default=None, help="short for --training.epochs")
+    parser.add_argument("--epochs", type=int, default=None, help="passes over the training cases")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    from metadcseg.cli.config import add_run_options  # torch comes with it
+
+    add_own_options(parser)
     add_run_options(parser)
 
 
 def run(options: Namespace, console: Console) -> int:
     """Do what is not done yet, fold by fold; print the scores of all folds."""
-    config = run_config(options)
-    if options.epochs is not None:
-        config = replace(config, training=replace(config.training, epochs=options.epochs))
+    from metadcseg.cli.config import other_options, run_config
+
+    run_config(options)  # what is wrong is said before anything is written
+    if said := other_options(options.given, options.method):
+        _say(console, said)
     seed = check_seed(options.seed)
     clean, out = PreparedSet.open(Path(options.set)), Path(options.out)
     plan = _plan(clean, out, options, seed, console)
     records = []
+    config: RunConfig | None = None
     for number, roles in enumerate(plan["roles"], start=1):
         folder = out / f"fold-{number}"
         _say(console, f"fold {number} of {len(plan['roles'])}")
         prepared = _fold_set(clean, folder / "set", roles, {**plan, "fold": number}, console)
-        record = _fold_run(prepared, folder / "run", config, seed, console)
+        chosen = None
+        if config is None:  # all folds have the settings of the first
+            config, chosen = _config(options, prepared, folder / "run")
+        record = _fold_run(prepared, folder / "run", config, seed, console, chosen)
         if record is None:
             return INTERRUPTED
         records.append(record)
@@ -127,6 +140,8 @@ def _fold_set(
     """Return the set of one fold: the same images under other roles, its training masks corrupted."""
     if path.exists():
         return PreparedSet.open(path)
+    from metadcseg.data.synthetic.corruption import corrupt_set  # torch comes with it
+
     told = {key: note[key] for key in ("fold", "folds", "seed", "val", "gold")}
     gold = GoldSlices.read(note["gold"])
     kept = {} if gold is None else kept_slices(clean, roles, gold, seed=note["seed"])
@@ -141,8 +156,27 @@ def _fold_set(
     return PreparedSet.open(path)
 
 
+def _config(options: Namespace, prepared: PreparedSet, first: Path) -> "tuple[RunConfig, str | None]":
+    """Return the settings of all folds, and what was chosen in words; those of the first run, where it has begun."""
+    from metadcseg.cli.auto import with_auto
+    from metadcseg.cli.config import run_config, uses_auto
+    from metadcseg.cli.resume import settings_of
+    from metadcseg.training.run.folder import RunFolder, read_run
+
+    begun = RunFolder(first).info
+    if uses_auto(options) and begun.is_file():
+        return run_config(options.again(settings_of(read_run(first)), str(begun))), None
+    options, chosen = with_auto(options, prepared)
+    return run_config(options), chosen
+
+
 def _fold_run(
-    prepared: PreparedSet, out: Path, config: RunConfig, seed: int, console: Console
+    prepared: PreparedSet,
+    out: Path,
+    config: "RunConfig",
+    seed: int,
+    console: Console,
+    chosen: str | None,
 ) -> dict[str, Any] | None:
     """Return the record of one fold's test, training and evaluating what is not done; None where stopped."""
     from metadcseg.evaluation.evaluate import evaluate_run  # these wait for torch
@@ -158,6 +192,7 @@ def _fold_run(
         resume=True,
         config=config.to_dict(),
         console=console,
+        chosen=chosen,
     )
     if result.interrupted:
         return None

@@ -1,83 +1,96 @@
 """``metadcseg train``: one network, trained on a prepared set by a method."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands.console import INTERRUPTED, check_seed
-from metadcseg.cli.config import add_run_options, run_config
+from metadcseg.cli.first import SHORT
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.methods import METHODS
-from metadcseg.training import train
 
-DESCRIPTION = """Train a network. Every option of the network, of the training and of each method can be set on the
-command line (--training.lr 0.01 --network.width 16 --metadcseg.eta 0.05) or in a YAML file of the same layout;
-a preset goes by its name (--config small). Ctrl-C saves and stops; --resume goes on exactly where it was."""
+DESCRIPTION = """Train a network on a prepared set. Input size, width, batch and epochs are chosen from your images and
+this machine unless you say them. Ctrl-C saves and stops; --resume RUN goes on exactly where it was. Every option can
+also stand in a YAML file (--config FILE)."""
 
 
-_SHORT = (
-    ("epochs", int, "passes over the training cases"),
-    ("devices", int, "GPUs, or processes on a CPU, of each node"),
-    ("nodes", int, "machines that train together"),
-    ("precision", str, "32-true or bf16-mixed"),
-    ("accelerator", str, "auto, cpu, cuda or mps"),
-)
-"""Training options so common that they go by their last name."""
+def add_own_options(parser: ArgumentParser) -> None:
+    """Add the options that are neither the network's nor the training's nor a method's."""
+    parser.add_argument("--data", type=str, metavar="SET", help="a prepared set (required for a new run)")
+    parser.add_argument(
+        "--out", type=str, metavar="RUN", help="the folder of this run (required for a new run)"
+    )
+    for name, (kind, placeholder, what) in SHORT.items():
+        parser.add_argument(f"--{name}", type=kind, default=None, metavar=placeholder, help=what)
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the same seed gives the same network on the same CPU",
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        type=str | bool,
+        const=True,
+        default=False,
+        metavar="RUN",
+        help="go on with an interrupted run, which knows its set and all its options; without a value: the run in "
+        "--out, if there is one",
+    )
+    parser.add_argument(
+        "--label",
+        type=str,
+        default=None,
+        metavar="TEXT",
+        help="what tables call this run (default: the method)",
+    )
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--data", type=str, required=True, help="a prepared set")
-    parser.add_argument("--out", type=str, required=True, help="the folder of this run")
-    for name, kind, what in _SHORT:
-        parser.add_argument(f"--{name}", type=kind, default=None, help=f"short for --training.{name}: {what}")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="the same seed gives the same network on the same CPU"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on where an interrupted run of this folder stopped"
-    )
-    parser.add_argument(
-        "--label", type=str, default=None, help="what tables call this run (default: the method)"
-    )
+    from metadcseg.cli.config import add_run_options  # torch comes with it
+
+    add_own_options(parser)
     add_run_options(parser)
 
 
 def run(options: Namespace, console: Console) -> int:
     """Train, and say what comes next."""
-    config = run_config(options)
-    _refuse_other_methods(options.given, config.method.name)
-    short = {name: options[name] for name, _, _ in _SHORT if options[name] is not None}
-    config = replace(config, training=replace(config.training, **short))
+    from metadcseg.cli.auto import with_auto
+    from metadcseg.cli.config import other_options, run_config
+    from metadcseg.cli.resume import from_run
+    from metadcseg.training import train
+
+    options = from_run(options)
+    if missing := [f"--{name}" for name in ("data", "out") if options[name] is None]:
+        raise InputError(f"{' and '.join(missing)} must be given (see: metadcseg train --help)")
+    config, seed = run_config(options), check_seed(options.seed)
+    prepared, chosen = PreparedSet.open(Path(options.data)), None
+    if not options.get("goes_on"):
+        with console.status("looking at images and masks ..."):
+            options, chosen = with_auto(options, prepared)
+        config = run_config(options)
+    if said := other_options(options.given, config.method.name):
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     out = Path(options.out)
     result = train(
-        PreparedSet.open(Path(options.data)),
+        prepared,
         config.method,
         config.network,
         config.training,
         out,
-        seed=check_seed(options.seed),
-        resume=options.resume,
+        seed=seed,
+        resume=bool(options.resume),
         config=config.to_dict(),
         console=console,
         label=options.label,
+        chosen=chosen,
     )
     if result.interrupted:
         return INTERRUPTED
     if result.is_rank_zero:
         console.print(f"done: metadcseg evaluate {out}", highlight=False, markup=False, soft_wrap=True)
     return 0
-
-
-def _refuse_other_methods(given: Sequence[str], method: str) -> None:
-    """Raise where an option was typed that would do nothing; a file may hold options of several methods."""
-    for option in given:
-        group = option.removeprefix("--").partition(".")[0]
-        if group in METHODS and group != method:
-            raise InputError(
-                f"{option} does nothing with --method {method}: give --method {group}, or leave it out"
-            )

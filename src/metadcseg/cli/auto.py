@@ -1,0 +1,49 @@
+"""``--config auto``, the default: the preset ``small``, fitted to the images and to the machine."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jsonargparse import Namespace
+
+from metadcseg.cli.config import run_config, said_options, uses_auto
+from metadcseg.cli.parsing import read_preset
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.training.auto import Choice, choose
+
+RECIPE = "small"
+"""The preset whose learning rates, clipping and warm-ups hold; size, width, batch and epochs are chosen."""
+
+
+def with_auto(options: Namespace, prepared: PreparedSet) -> tuple[Namespace, str | None]:
+    """Return the options with what is not said chosen, and what was chosen in words; where a file is given, neither.
+
+    Args:
+        options: parsed.
+        prepared: the set to train on.
+
+    Raises:
+        InputError: where an option has a value that it must not have, or a mask is damaged.
+    """
+    if not uses_auto(options):
+        return options, None
+    config = run_config(options)
+    choice = choose(prepared, config.network, config.training, said_options(options))
+    return options.again(fitted(read_preset(RECIPE), choice), "auto"), choice.sentence
+
+
+def fitted(recipe: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
+    """Return a preset with what was chosen in place of its own, its warm-ups as long a part of the training.
+
+    Args:
+        recipe: what a preset says.
+        choice: what was chosen.
+    """
+    planned = recipe["training"]["epochs"]
+    tree: dict[str, Any] = {}
+    for group, values in recipe.items():
+        if isinstance(values, Mapping) and "warmup" in values:
+            values = {**values, "warmup": round(values["warmup"] * choice.epochs / planned)}
+        tree[group] = values
+    tree["network"] = {**tree.get("network", {}), **choice.network}
+    tree["training"] = {**tree["training"], **choice.training}
+    return tree

@@ -1,0 +1,163 @@
+"""A first training without a word about size, width or epochs, and its continuation without a word at all."""
+
+import shutil
+
+import pytest
+import yaml
+from tests.end_to_end.tools import contents, done, refused
+
+from metadcseg.cli import auto
+from metadcseg.training import load_run, read_run
+
+QUICK = ("--network.width", "2", "--epochs", "1", "--training.threads", "1", "--training.accelerator", "cpu")
+
+
+@pytest.fixture(scope="module")
+def first(sets, tmp_path_factory):
+    """A run of which size, batch and all else were chosen, and what was said."""
+    folder = tmp_path_factory.mktemp("auto") / "run"
+    return folder, done("train", "--data", sets.noisy, "--out", folder, *QUICK).err
+
+
+@pytest.fixture
+def run(first, tmp_path):
+    return shutil.copytree(first[0], tmp_path / "run")
+
+
+def same_weights(one, two):
+    first, second = (load_run(folder).network.state_dict() for folder in (one, two))
+    return all((value == second[name]).all() for name, value in first.items())
+
+
+def test_what_was_chosen_is_said_in_one_line_before_training_starts(first):
+    lines = first[1].splitlines()
+    assert lines[0].startswith("auto: 32 px (objects of ")
+    assert (
+        "width 2, batch 8, 1 epoch: under a minute on this CPU (1 thread); change with --training.size"
+        in lines[0]
+    )
+    assert "12 training cases" in lines[1]
+    assert sum("auto:" in line for line in lines) == 1
+
+
+def test_what_was_chosen_is_written_down_as_ordinary_values(first):
+    config = yaml.safe_load((first[0] / "config.yaml").read_text())
+    chosen = {
+        name: config["training"][name] for name in ("size", "batch", "gold_batch", "epochs", "warmup", "clip")
+    }
+    assert chosen == {"size": 32, "batch": 8, "gold_batch": 8, "epochs": 1, "warmup": 0, "clip": 2.0}
+    assert config["training"] == read_run(first[0])["training"]
+
+
+def test_resume_needs_the_run_and_nothing_else_and_chooses_nothing_anew(run, sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(auto, "choose", None)  # would fail
+    kept = contents(run)
+    assert "is finished" in done("train", "--resume", run).err
+    assert contents(run) == kept
+    done("train", "--resume", run, "--epochs", 2)
+    assert read_run(run)["epochs_done"] == 2
+    straight = (
+        "train",
+        "--data",
+        sets.noisy,
+        "--config",
+        run / "config.yaml",
+        "--out",
+        tmp_path / "straight",
+    )
+    done(*straight)
+    assert same_weights(run, tmp_path / "straight")
+
+
+def test_the_flag_without_a_value_goes_on_in_out_or_begins(run, sets, tmp_path, monkeypatch):
+    begin = ("train", "--data", sets.noisy, "--out")
+    monkeypatch.setattr(auto, "choose", None)
+    done(*begin, run, "--resume", "--epochs", 2)
+    assert read_run(run)["epochs_done"] == 2
+    monkeypatch.undo()
+    done(*begin, tmp_path / "new", *QUICK, "--resume")
+    assert read_run(tmp_path / "new")["epochs_done"] == 1
+
+
+def test_method_seed_and_label_come_from_the_run(sets, tmp_path):
+    run = tmp_path / "run"
+    words = ("--method", "supervised", "--supervised.gold", "mixed", "--seed", 3, "--label", "mine")
+    done("train", "--data", sets.noisy, "--out", run, *QUICK, *words)
+    done("train", "--resume", run, "--epochs", 2)
+    info = read_run(run)
+    assert (info["method"], info["options"]["gold"], info["seed"], info["label"]) == (
+        "supervised",
+        "mixed",
+        3,
+        "mine",
+    )
+    assert info["epochs_done"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--seed", "1"), "seed: 0 there, 1 now"),
+        (("--method", "supervised"), "method: metadcseg there, supervised now"),
+        (("--network.width", "4"), "network.width: 2 there, 4 now"),
+        (("--config", "small"), "training.size: 32 there, 96 now"),
+        (("--out", "elsewhere"), "--out elsewhere name two folders: leave --out out"),
+    ],
+)
+def test_what_is_said_otherwise_is_refused(run, words, says):
+    kept = contents(run)
+    refused("train", "--resume", run, *words, says=[run, says])
+    assert contents(run) == kept
+
+
+def test_a_set_that_has_moved_is_named(sets, tmp_path):
+    prepared, moved, run = tmp_path / "set", tmp_path / "moved", tmp_path / "run"
+    shutil.copytree(sets.noisy, prepared)
+    done("train", "--data", prepared, "--out", run, *QUICK)
+    prepared.rename(moved)
+    refused(
+        "train",
+        "--resume",
+        run,
+        "--epochs",
+        2,
+        says=[f"the set that {run} was trained on", prepared, "add --data"],
+    )
+    done("train", "--resume", run, "--data", moved, "--epochs", 2)
+    assert read_run(run)["epochs_done"] == 2
+
+
+def test_no_run_to_go_on_with(tmp_path):
+    refused("train", "--resume", tmp_path / "nothing", says=["is not the folder of a run"])
+    refused("train", "--resume", says=["--data and --out must be given"])
+
+
+def test_a_preset_or_file_replaces_what_would_be_chosen(sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(auto, "choose", None)
+    file = tmp_path / "mine.yaml"
+    file.write_text("training: {size: 48}")
+    done("train", "--data", sets.noisy, "--out", tmp_path / "run", "--config", file, *QUICK)
+    training = read_run(tmp_path / "run")["training"]
+    assert (training["size"], training["clip"]) == (48, 0.2)  # the rest by default
+
+
+def test_auto_beneath_a_file_of_ones_own(sets, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("training: {size: 48}")
+    words = ("--config", "auto", "--config", file)
+    done("train", "--data", sets.noisy, "--out", tmp_path / "run", *words, *QUICK)
+    training = read_run(tmp_path / "run")["training"]
+    assert (training["size"], training["clip"]) == (48, 2.0)
+
+
+def test_cross_validation_chooses_once_for_all_folds(sets, tmp_path, monkeypatch):
+    words = ("cross-validate", sets.clean, "--folds", 2, "--out", tmp_path / "cv", "--gold", 4, *QUICK)
+    told = done(*words).err
+    assert told.count("auto: 32 px") == 1
+    one, two = (read_run(tmp_path / "cv" / f"fold-{number}" / "run") for number in (1, 2))
+    assert one["training"] == two["training"]
+    assert one["training"]["clip"] == 2.0
+    monkeypatch.setattr(auto, "choose", None)
+    shutil.rmtree(tmp_path / "cv" / "fold-2" / "run")
+    done(*words)
+    assert read_run(tmp_path / "cv" / "fold-2" / "run")["training"] == one["training"]
