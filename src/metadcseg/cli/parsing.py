@@ -65,13 +65,10 @@ def config_path(name: str) -> Path:
 
 def _with_files(parser: ArgumentParser, words: Sequence[str]) -> list[str]:
     """Return the words with what stands in the files of ``--config`` in front of them."""
-    if "--config" not in parser._option_string_actions:
+    known = _long_options(parser)
+    if "--config" not in known:
         return list(words)
-    names = [
-        option.removeprefix("--")
-        for option, action in parser._option_string_actions.items()
-        if option.startswith("--") and option != "--config" and action.nargs != 0
-    ]
+    names = [option.removeprefix("--") for option, valued in known.items() if valued and option != "--config"]
     front: list[str] = []
     rest: list[str] = []
     waiting = iter(words)
@@ -124,7 +121,7 @@ def _sentence(message: str, parser: ArgumentParser) -> str:
         if found := re.search(pattern, line):
             return _unknown_option(shape.format(*found.groups()), parser)
     if found := re.search(r"arguments are required: (.*)", line):
-        options = parser._option_string_actions
+        options = _long_options(parser)
         names = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
         return f"{' and '.join(names)} must be given"
     if found := re.search(r'^Parser key "([\w.]+)": (.*?) (?:Got|Given) value: (.*)$', line):
@@ -152,6 +149,18 @@ def _allowed(expected: str) -> str:
 
 
 def _unknown_option(name: str, parser: ArgumentParser) -> str:
-    options = [option.removeprefix("--") for option in parser._option_string_actions if option[:2] == "--"]
+    options = [option.removeprefix("--") for option in _long_options(parser)]
     near = get_close_matches(name, options, n=1, cutoff=0.5)
     return f"unknown option --{name}" + (f": did you mean --{near[0]}?" if near else "")
+
+
+def _long_options(parser: ArgumentParser) -> dict[str, bool]:
+    """Return the options of a parser that begin with two dashes, and whether each takes a value.
+
+    argparse has no documented list of them; where its own has gone, they are read from the help.
+    """
+    own = getattr(parser, "_option_string_actions", None)
+    if isinstance(own, dict):
+        return {option: action.nargs != 0 for option, action in own.items() if option[:2] == "--"}
+    listed = re.findall(r"^ +(?:-\w, )?(--[\w.\-]+)([ =]\S)?", parser.format_help(), re.M)
+    return {option: bool(value) for option, value in listed}
