@@ -9,8 +9,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-TOOLS = ("pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "import-linter", "build")
-"""What only tests: its newest release serves with either."""
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "import-linter", "build", "twine")
+TOOLS += ("mkdocs", "mkdocs-material", "mkdocstrings")
+"""What only tests, or builds the site: its newest release serves with either."""
 
 
 def lowest(project: dict) -> list[str]:
