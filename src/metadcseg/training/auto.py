@@ -16,7 +16,7 @@ import torch
 from scipy import ndimage
 
 from metadcseg.data.findings import plural
-from metadcseg.data.store.layout import UNKNOWN_LABEL
+from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.options import TrainingOptions
@@ -115,7 +115,7 @@ def small_objects(prepared: PreparedSet) -> Objects | None:
     for case in (cases[place] for place in places):
         label = prepared.label(case)
         for value in np.unique(label):
-            if value in (0, UNKNOWN_LABEL):
+            if value in (0, IGNORE):
                 continue
             parts, _ = ndimage.label(label == value, structure=np.ones((3, 3)))
             for area in np.bincount(parts.ravel())[1:]:
