@@ -36,6 +36,9 @@ _WITHOUT_A_SAY = {
     "metadcseg": ("cross_fit", "min_runner_up_probability", "discount_symmetric_noise"),
 }
 
+_WITH_FORWARD_MODE = ("metadcseg", "binned", "l2b")
+"""Methods with an option that earlier runs do not name: all of them had the engine, which ``auto`` is."""
+
 UNRESUMABLE = "unresumable"
 """Under this key an upgraded ``run.json`` says which options keep every method of today from going on with the run."""
 
@@ -49,7 +52,7 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     Example:
         >>> old = {"method": "metadcseg", "options": {"memory": "shared", "doubt": 0.1, "eta": 0.01, "tangents": "all"}}
         >>> upgraded(old)
-        {'method': 'binned', 'options': {'min_runner_up_probability': 0.1}}
+        {'method': 'binned', 'options': {'min_runner_up_probability': 0.1, 'forward_mode': 'auto'}}
         >>> upgraded({"method": "metadcseg", "options": {"memory": "none"}})["unresumable"]
         "memory 'none'"
     """
@@ -59,6 +62,8 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("network"), Mapping):
         found["network"] = {name: value for name, value in found["network"].items() if name != "encoder"}
     options = found.get("options")
+    if found.get("method") in _WITH_FORWARD_MODE and isinstance(options, Mapping):
+        found["options"] = options = {**options, "forward_mode": options.get("forward_mode", "auto")}
     if found.get("method") != "metadcseg" or not isinstance(options, Mapping) or "memory" not in options:
         return found
     method = "binned" if options["memory"] == "shared" else "metadcseg"

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from metadcseg.data.findings import plural
 from metadcseg.constants import IGNORE
+from metadcseg.data.findings import plural
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.options import TrainingOptions
