@@ -23,7 +23,7 @@ AllReduceMean = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 Axes = tuple[int | str | EllipsisType | None, ...]
 """An expected shape: a number is that size, a letter or ``None`` any size, a last ``...`` is H, W or Z, H, W."""
 
-Kind = Literal["float", "float32", "int64", "bool"]
+Kind = Literal["float", "int64", "bool"]
 """What a tensor holds; ``"float"`` is any floating dtype."""
 
 
@@ -142,12 +142,16 @@ class Batch:
     def __post_init__(self) -> None:
         check_tensor("images", self.images, "float", ("N", "C", ...))
         count, _, *size = self.images.shape
-        check_tensor("labels", self.labels, "int64", (count, *size))
+        check_shape("labels", self.labels, (count, *size))
+        if self.labels.dtype != torch.int64:
+            raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
         check_tensor("indices", self.indices, "int64", (count,))
         check_shape("warp.matrix", self.warp.matrix, (count, len(size), len(size) + 1))
         for name, maps in (("edges", self.edges), ("label_confidence", self.label_confidence)):
             if maps is not None:
-                check_tensor(name, maps, "float32", (count, *size))
+                check_shape(name, maps, (count, *size))
+                if maps.dtype != torch.float32:
+                    raise InputError(f"{name} must be float32 from 0 to 1, got {maps.dtype}")
 
     def weigh_by_confidence(self, maps: Tensor) -> Tensor:
         """Return what concerns the given labels, (N, H, W), times the trust in them."""

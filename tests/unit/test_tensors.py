@@ -39,8 +39,8 @@ def test_a_batch_whose_parts_fit_is_taken():
         ({"indices": torch.arange(3)}, "indices must have the shape (2), got (3,)"),
         ({"warp": Warp.identity(1)}, "warp.matrix must have the shape (2, 2, 3), got (1, 2, 3)"),
         ({"edges": torch.zeros(2, 4, 4)}, "edges must have the shape (2, 4, 5)"),
-        ({"edges": torch.zeros(2, 4, 5, dtype=torch.bool)}, "edges must be float32, got bool"),
-        ({"labels": torch.zeros(2, 4, 5, dtype=torch.uint8)}, "labels must be int64, got uint8"),
+        ({"edges": torch.zeros(2, 4, 5, dtype=torch.bool)}, "edges must be float32 from 0 to 1"),
+        ({"labels": torch.zeros(2, 4, 5, dtype=torch.uint8)}, "labels must be int64 class numbers"),
     ],
 )
 def test_what_does_not_fit_is_named(changed, says):
