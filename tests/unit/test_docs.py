@@ -25,6 +25,7 @@ NOT_OURS = {
     "--small_loss.keep",  # of a method which a page tells to write
     *("--standalone", "--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),  # torchrun's
     *("--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--signal", "--requeue"),  # SLURM's
+    "--network",  # of examples/own_loop.py
     *("--images", "--pixels", "--rounds", "--seeds", "--widths", "--work"),  # of scripts that measure
 }
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from metadcseg.training import train
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.randomness import derive_seed
 from metadcseg.training.run.checkpoints import load_checkpoint
+from metadcseg.training.run.identity import settings_digest
 from metadcseg.training.updater import lr_factor
 from metadcseg.warp import Warp
 
@@ -70,7 +72,12 @@ class PerPixel:
         return class_probabilities(state.network, images)
 
 
-ALL = [*(create_method(name) for name in METHODS), create_method("supervised", gold="mixed"), PerPixel()]
+ALL = [
+    *(create_method(name) for name in METHODS),
+    create_method("metadcseg", warmup=0),  # no default everywhere
+    create_method("supervised", gold="mixed"),
+    PerPixel(),
+]
 every_method = pytest.mark.parametrize("method", ALL, ids=lambda method: repr(method).partition("(")[0])
 
 
@@ -171,15 +178,12 @@ def test_the_trainers_result_bit_for_bit(method, disks, tmp_path):
         kept.load_state_dict({name: maps})
         numbers = list(range(len(noisy)))
         assert same(loop._storage.open(name).read(numbers), kept.open(name).read(numbers))
-        assert loop._storage.open(name).read(numbers).abs().max() > 0
+        if not method.info.warmup:
+            assert loop._storage.open(name).read(numbers).abs().max() > 0
 
 
 def digest(run):
     """What ties the files of per-pixel weights to their run."""
-    import json
-
-    from metadcseg.training.run.identity import settings_digest
-
     return settings_digest(json.loads((run / "run.json").read_text()))
 
 
@@ -199,6 +203,16 @@ def test_a_saved_state_goes_on_to_the_same_bits(method):
         step(resumed, number)
     assert same(resumed.state_dict(), through.state_dict())
     assert not same(resumed.state_dict(), stopped.state_dict())
+
+
+def test_a_method_with_a_warmup_learns_weights_when_it_is_over():
+    loop = attached(create_method("metadcseg", warmup=2))
+    assert "no weights before epoch 2" in repr(loop)
+    for number in range(11):
+        report = step(loop, number)
+        at_rest = report.maps is None or bool((report.maps.beta == 0).all())
+        assert at_rest or number >= 10
+    assert not at_rest
 
 
 def test_the_state_of_something_else_is_refused():
@@ -221,6 +235,7 @@ def test_steps_and_epochs_are_counted_by_what_was_seen(method):
     assert loop.steps == loop._updater.steps
     assert loop.steps % 11 == 0
     assert f"{loop.steps} optimizer steps in 2 epochs" in repr(loop)
+    assert ("no weights before epoch" in repr(loop)) == bool(method.info.warmup)
 
 
 @every_method
@@ -445,6 +460,18 @@ def test_a_model_left_in_evaluation_mode_is_refused():
     model.train()
     model[1].eval()  # a part that stays frozen is the user's own business
     step(loop)
+
+
+@every_method
+def test_steps_in_half_precision(method):
+    loop, exact = attached(method), attached(method)
+    for number in range(3):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            report = step(loop, number)
+        torch.testing.assert_close(
+            report.scalars["loss"].float(), step(exact, number).scalars["loss"], rtol=0.1, atol=0.1
+        )
+    assert all(parameter.dtype == torch.float32 for parameter in loop.network.parameters())
 
 
 def test_unknown_pixels_and_confidence_count_as_they_should():
