@@ -138,7 +138,9 @@ def look_at_set(path: Path) -> dict:
     for kind, read in kinds.items():
         state = hashlib.sha256()
         for case in prepared.cases:
-            if (kind == "truths" and not case.has_truth) or (kind == "trusts" and not case.has_label_confidence):
+            if (kind == "truths" and not case.has_truth) or (
+                kind == "trusts" and not case.has_label_confidence
+            ):
                 continue
             state.update(case.id.encode() + np.ascontiguousarray(read(case)).tobytes())
         found[kind] = state.hexdigest()

@@ -50,7 +50,10 @@ def test_an_old_run_that_no_method_can_go_on_with_is_scored_and_refused_in_a_sen
     words = cases.resume_words(data, run, {**cases.OLD_RUNS["paper"], "epochs": 6})
     assert cases.ENTRY(words) == 2
     said = capfd.readouterr().err.splitlines()[-1]
-    assert "pseudo_labels 'ema', virtual_step 'linearized', gold_momentum 0.9, dice 'weighted', cross_fit True" in said
+    assert (
+        "pseudo_labels 'ema', virtual_step 'linearized', gold_momentum 0.9, dice 'weighted', cross_fit True"
+        in said
+    )
     assert "train anew with another --out" in said
 
 

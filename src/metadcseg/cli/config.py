@@ -51,9 +51,7 @@ def add_run_options(parser: ArgumentParser) -> None:
         type=str,
         help=f"a YAML file of these options, or a preset: {', '.join(preset_names())}",
     )
-    parser.add_argument(
-        "--method", type=str, default="binned", help=f"one of: {', '.join(sorted(METHODS))}"
-    )
+    parser.add_argument("--method", type=str, default="binned", help=f"one of: {', '.join(sorted(METHODS))}")
     parser.add_class_arguments(NetworkOptions, "network")
     parser.add_class_arguments(TrainingOptions, "training")
     for name, method in METHODS.items():

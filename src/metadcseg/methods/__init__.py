@@ -46,9 +46,9 @@ def create_method(name: str, **options: Any) -> Method:
 
 
 __all__ = [
-    "Binned",
     "L2B",
     "METHODS",
+    "Binned",
     "MetaDCSeg",
     "Method",
     "MethodInfo",

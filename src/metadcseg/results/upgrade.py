@@ -64,9 +64,7 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     method = "binned" if options["memory"] == "shared" else "metadcseg"
     renamed = {_OPTIONS.get(name, name): _value(name, value) for name, value in options.items()}
     fixed = _FIXED if method == "binned" else _FIXED | _PAPER
-    odd = [
-        f"{name} {renamed[name]!r}" for name, value in fixed.items() if renamed.get(name, value) != value
-    ]
+    odd = [f"{name} {renamed[name]!r}" for name, value in fixed.items() if renamed.get(name, value) != value]
     if method == "metadcseg" and renamed.get("cross_fit") and renamed.get("clean_supervision"):
         odd.append("cross_fit True")
     gone = {*fixed, *_WITHOUT_A_SAY[method]}

@@ -154,7 +154,12 @@ def test_ours_beside_the_papers_preset_is_our_default(file):
     grid = read_grid(file)
     preset = yaml.safe_load((PRESETS / f"{grid.config}.yaml").read_text())
     assert grid.options_of("binned") == {"method": "binned"}
-    of_the_set = {"warmup", "boundary_ratio", "lambda_boundary", "lambda_dice"}  # the paper's, as table 8 has them
+    of_the_set = {
+        "warmup",
+        "boundary_ratio",
+        "lambda_boundary",
+        "lambda_dice",
+    }  # the paper's, as table 8 has them
     assert preset["binned"] == {name: preset["metadcseg"][name] for name in of_the_set}
 
 

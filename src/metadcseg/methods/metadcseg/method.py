@@ -100,7 +100,9 @@ class MetaDCSeg:
     def info(self) -> MethodInfo:
         """What the method needs and costs with these options, after the warm-up."""
         training = gold_step = 3.0
-        meta_step = 3.0 + 3.0 + 2.0  # gradients of training and gold loss, a forward pass with tangents beside it
+        meta_step = (
+            3.0 + 3.0 + 2.0
+        )  # gradients of training and gold loss, a forward pass with tangents beside it
         return MethodInfo(
             needs_gold=self.meta or self.clean_supervision,
             supervises_gold=self.clean_supervision,

@@ -26,6 +26,7 @@ from metadcseg.training.run.checkpoints import has_checkpoint
 from metadcseg.training.run.folder import RunFolder, read_run
 from metadcseg.training.run.settings import differences, settings_digest
 
+
 def describe(
     prepared: PreparedSet,
     method: Method,
