@@ -245,7 +245,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     detector, published = edge_detector("pidinet"), edge_detector(str(options.published))
-    default = create_method("metadcseg").edge_threshold
+    default = create_method("binned").edge_threshold
     rows, chosen = drawn(detector, options.seeds, options.scenes)
     paths = sorted(path for path in options.kvasir.glob("train/images/*") if path.suffix in (".jpg", ".png"))
     paths = paths[:: max(1, len(paths) // options.images)][: options.images]

@@ -28,17 +28,17 @@ PREPARE = [
     "0",
 ]  # 300 noisy + 16 gold; validation and test stay whole
 METHODS = {
-    "metadcseg": ["--method", "metadcseg", "--metadcseg.dcd", "true"],
+    "binned": ["--method", "binned", "--binned.dcd", "true"],
     "noisy + gold, plainly supervised": ["--method", "supervised", "--supervised.gold", "mixed"],
     "noisy only": ["--method", "supervised"],
     "clean labels (upper bound)": ["--method", "supervised", "--supervised.labels", "clean"],
-    "metadcseg without DCD": ["--method", "metadcseg", "--metadcseg.dcd", "false"],
+    "binned without DCD": ["--method", "binned", "--binned.dcd", "false"],
 }
 ORDER = [
     "noisy only",
     "noisy + gold, plainly supervised",
-    "metadcseg",
-    "metadcseg without DCD",
+    "binned",
+    "binned without DCD",
     "clean labels (upper bound)",
 ]
 

@@ -3,7 +3,7 @@
     .venv/bin/python studies/meta_fidelity.py --source ../shared/data/kvasir-seg --work /tmp/fidelity
 
 Two questions. (1) At several moments of one training: the cosine between each cheaper meta-gradient and the exact one
-(virtual step taken exactly, tangents of all parameters, this gold batch), over all pixels of a batch; and for the gold
+(virtual step taken exactly, this gold batch), over all pixels of a batch; and for the gold
 gradient itself the cosine with that of all gold images. (2) Trainings that differ in nothing but how often the meta
 step is taken: how alike their weights become, how well the weights find wrong pixels, and validation DSC. Nothing is
 chosen on test images.
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from metadcseg.algorithm.lookahead import gold_gradient, meta_gradients, pixel_gradients
 from metadcseg.algorithm.meta_weights import initial_weights, pseudo_labels
 from metadcseg.cli.config import read_config
+from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.data.loading.dataset import SegmentationDataset
 from metadcseg.data.loading.input_grid import resize_label_to_input
@@ -34,11 +35,11 @@ from metadcseg.data.store.reader import PreparedSet
 from metadcseg.forward_mode.call import Parameters, trainable
 from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.methods import create_method
-from metadcseg.networks.contract import parameters_of
+from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import Batch
-from metadcseg.training import RunFolder, load_run, train
-from metadcseg.training.pixel_store.pixel_maps import RunStorage
-from metadcseg.training.run.checkpoints import load_checkpoint
+from metadcseg.training import load_run, train
+from metadcseg.training.distributed.job import training_options
+from metadcseg.training.restore import restore_state
 from metadcseg.training.run.folder import read_run
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -63,7 +64,7 @@ def prepared(source: Path, work: Path) -> PreparedSet:
 def trained(noisy: PreparedSet, out: Path, epochs: int, seed: int, **options: object) -> Path:
     """Train with the small preset on a small frame; finished runs are kept."""
     config = read_config("small")
-    method = create_method("metadcseg", warmup=2, eta=0.05, dcd=False, **options)
+    method = create_method("binned", **{"warmup": 2, "dcd": False, "gold_momentum": 0.0, **options})
     training = replace(
         config.training, size=SIZE, epochs=epochs, threads=1, figure_every=0, validate_every=epochs
     )
@@ -116,9 +117,6 @@ def fidelity(noisy_set: PreparedSet, run: Path, batches: int) -> dict[str, float
         parts = running.split(sizes)
         mean = {name: part.view_as(whole[name]) for name, part in zip(names, parts, strict=True)}
         forms = {"linearized": v, "running mean 0.9": mean}
-        for part in ("decoder", "head"):
-            counted = parameters_of(network, part)
-            forms[part] = {name: value for name, value in v.items() if name in counted}
         for_all = maps(network, noisy, whole, pseudo, lr)
         found = {name: maps(network, noisy, form, pseudo, lr) for name, form in forms.items()}
         seen.append(
@@ -133,14 +131,18 @@ def fidelity(noisy_set: PreparedSet, run: Path, batches: int) -> dict[str, float
 
 def weights_of(noisy_set: PreparedSet, run: Path) -> Tensor:
     """(images, 2, H, W): how far alpha and beta have moved at the end of a run."""
-    folder, info = RunFolder(run), read_run(run)
-    saved = load_checkpoint(folder.checkpoints)
-    count = len(noisy_set.select("train"))
-    storage = RunStorage(folder.weights, count, (SIZE, SIZE), info["settings_digest"])
-    names = ("alpha", "beta")
-    opened = [storage.open(name) for name in names]
-    storage.load_state_dict((saved or {})["storage"])
-    return torch.stack([one.read(range(count)) for one in opened], dim=1)
+    info = read_run(run)
+    method, network = create_method(info["method"], **info["options"]), NetworkOptions(**info["network"])
+    still = AugmentOptions(flip=False, rotation=0.0, zoom=(0, 0))
+    options = replace(training_options(info["training"]), augment=still)
+    moved = torch.zeros(len(noisy_set.select("train")), 2, SIZE, SIZE)
+    view = SegmentationDataset(noisy_set, "train", SIZE, augment=still)
+    with restore_state(run, noisy_set, method, network, options) as state, torch.no_grad():
+        for batch in epoch_batches(view, epoch=0, batch=8):
+            weights = method.weights(state, batch)
+            if weights is not None:
+                moved[batch.indices] = torch.stack([weights.alpha - 1, weights.beta], dim=1)
+    return moved
 
 
 def wrong_pixels_found(noisy_set: PreparedSet, moved: Tensor) -> float:
@@ -177,7 +179,6 @@ def main() -> None:
     }
     rows = {}
     forms = {f"every {k}": {"meta_every": k} for k in (1, 2, 4)}
-    forms |= {f"every 2, {part}": {"meta_every": 2, "tangents": part} for part in ("decoder", "head")}
     forms |= {"every 2, running mean 0.9": {"meta_every": 2, "gold_momentum": 0.9}}
     for seed in options.seeds:
         reference = None

@@ -3,7 +3,7 @@
     .venv/bin/python studies/real_sets.py --data ../shared/data --work /tmp/real --only la2018
 
 What it shows is that the commands do on real files what they say, not who wins: networks of width 8 on 64 pixels, a few
-minutes, one seed. Each set is trained on by MetaDCSeg and by plain supervision with the same gold. Stopped, it goes on
+minutes, one seed. Each set is trained on by binned and by plain supervision with the same gold. Stopped, it goes on
 where it was; without --only, all sets, one after the other. Writes results/volumes.json.
 """
 
@@ -26,7 +26,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "volumes.json"
 SMALL = "--config small --network.width 8 --training.size 64 --training.threads 1"
 METHODS = {
     "supervised, gold mixed": "--method supervised --supervised.gold mixed",
-    "metadcseg": "--method metadcseg --metadcseg.warmup {warmup}",
+    "binned": "--method binned --binned.warmup {warmup}",
 }
 BRATS = (
     "--image {role}/{case}/Flair*.nii.gz --image {role}/{case}/T1c*.nii.gz "
@@ -174,7 +174,7 @@ def do(name: str, entry: RealSet, data: Path, work: Path) -> dict[str, Any]:
         rows[method] = {"train_seconds": round(spent), **scores(json.loads(record))}
     new_case(data, entry, work / "new")
     shutil.rmtree(work / "masks", ignore_errors=True)
-    _, seconds["predict"] = run(f"predict {work}/metadcseg {work}/new --out {work}/masks", log)
+    _, seconds["predict"] = run(f"predict {work}/binned {work}/new --out {work}/masks", log)
     found = {
         "set": name,
         "check": json.loads(checked)["counts"],

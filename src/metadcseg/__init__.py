@@ -25,13 +25,16 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors
     from metadcseg.evaluation.predict import predict_images as predict_images
     from metadcseg.methods import L2B as L2B
     from metadcseg.methods import METHODS as METHODS
+    from metadcseg.methods import Binned as Binned
     from metadcseg.methods import MetaDCSeg as MetaDCSeg
     from metadcseg.methods import Supervised as Supervised
     from metadcseg.methods import create_method as create_method
+    from metadcseg.methods.binned.binned_weights import BinnedWeights as BinnedWeights
     from metadcseg.methods.metadcseg.pixel_weights import PixelWeights as PixelWeights
     from metadcseg.metrics import score_labels as score_labels
     from metadcseg.networks import NetworkOptions as NetworkOptions
     from metadcseg.networks import create_network as create_network
+    from metadcseg.own_loop import attach as attach
     from metadcseg.tensors import Batch as Batch
     from metadcseg.tensors import WeightMaps as WeightMaps
     from metadcseg.training import TrainingOptions as TrainingOptions
@@ -46,6 +49,7 @@ _HOMES = {
     "DynamicCenterDistance": "metadcseg.algorithm.running_centers",
     "RunningCenters": "metadcseg.algorithm.running_centers",
     "PixelWeights": "metadcseg.methods.metadcseg.pixel_weights",
+    "BinnedWeights": "metadcseg.methods.binned.binned_weights",
     # What these work on.
     "Batch": "metadcseg.tensors",
     "WeightMaps": "metadcseg.tensors",
@@ -54,7 +58,9 @@ _HOMES = {
     # Methods and networks, in our training or in yours.
     "METHODS": "metadcseg.methods",
     "create_method": "metadcseg.methods",
+    "attach": "metadcseg.own_loop",
     "MetaDCSeg": "metadcseg.methods",
+    "Binned": "metadcseg.methods",
     "L2B": "metadcseg.methods",
     "Supervised": "metadcseg.methods",
     "NetworkOptions": "metadcseg.networks",
@@ -73,14 +79,6 @@ _HOMES = {
     # What all of them raise where something given is wrong.
     "InputError": "metadcseg.errors",
 }
-# MERGE: these come with other branches; move each to its place above, to TYPE_CHECKING, and out of the test's list.
-_HOMES |= {
-    "BinnedWeights": "metadcseg.methods.binned.binned_weights",
-    "Binned": "metadcseg.methods",
-    "attach": "metadcseg.own_loop",
-    "load": "metadcseg.evaluation.loaded",
-}
-
 __all__ = [*_HOMES, "__version__"]
 
 

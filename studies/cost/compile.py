@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from meta_step import METHODS, Step, batch, made
 
-COMPARED = {"supervised with gold": "supervised", "metadcseg, default schedule": "default"}
+COMPARED = {"supervised with gold": "supervised", "binned, default schedule": "default"}
 
 
 def steps_of(name: str, width: int, size: int, folder: str, compiled: bool) -> Step:

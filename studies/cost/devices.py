@@ -29,7 +29,7 @@ SETTINGS = {
     "1 process x 2 threads": (1, 2),
     "2 processes x 1 thread": (2, 1),
 }
-METHODS = ("supervised", "metadcseg")
+METHODS = ("supervised", "binned")
 
 
 def measure(images: int, size: int, width: int, batch: int, epochs: int, repeats: int) -> dict[str, Any]:

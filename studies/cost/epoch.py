@@ -92,7 +92,7 @@ def phantoms(folder: Path) -> PreparedSet:
 
 
 def measure(prepared: PreparedSet, folder: Path, name: str, width: int, size: int) -> dict[str, float]:
-    options = {"supervised": {"gold": "mixed"}, "metadcseg": {"warmup": 0, "memory": "persistent"}}[name]
+    options = {"supervised": {"gold": "mixed"}, "metadcseg": {"warmup": 0}}[name]
     training = replace(read_config("small").training, epochs=2, size=size, threads=torch.get_num_threads())
     profile = cProfile.Profile()
     with last_epoch_profiled(profile, training.epochs):

@@ -31,17 +31,13 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
-from metadcseg.algorithm.meta_weights import (
-    PixelGradients,
-    normalize_weights,
-    pseudo_labels,
-    weighted_pixel_loss,
-)
+from metadcseg.algorithm.meta_weights import PixelGradients, pseudo_labels, weighted_pixel_loss
 from metadcseg.algorithm.objective import total_objective
 from metadcseg.forward_mode.call import trainable
 from metadcseg.forward_mode.jvp import jvp
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy, soft_dice_loss
-from metadcseg.methods import MetaDCSeg, MethodState, Supervised
+from metadcseg.methods import Binned, MetaDCSeg, MethodState, Supervised
+from metadcseg.methods.binned.prediction import prediction_of
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.tensors import Batch, WeightMaps
 from metadcseg.training import TrainingOptions
@@ -51,18 +47,15 @@ from metadcseg.warp import Warp
 
 Step = Callable[[], Any]
 
-PIXELWISE = MetaDCSeg(
-    memory="persistent", pseudo_labels="current", gold_momentum=0.0, dice="given", cross_fit=False
-)
-"""A pair of weights for every pixel, as in the paper."""
-EXACT = replace(PIXELWISE, meta_every=1)
+EVERY_SECOND = Binned(pseudo_labels="current", gold_momentum=0.0, dice="given", cross_fit=False)
+"""Without what costs something beside the meta step."""
+EXACT = replace(EVERY_SECOND, meta_every=1)
 METHODS = {
     "supervised": Supervised(gold="mixed"),
     "exact": EXACT,
-    "default": PIXELWISE,
+    "default": EVERY_SECOND,
     "exact_virtual_step": replace(EXACT, virtual_step="exact"),
-    "decoder": replace(EXACT, tangents="decoder"),
-    "head": replace(EXACT, tangents="head"),
+    "paper": MetaDCSeg(warmup=0, clean_supervision=True),
     "not_shared": replace(EXACT, clean_supervision=False),
 }
 """``not_shared`` has the gold gradient for the meta step only: what sharing it with supervision adds is nothing."""
@@ -116,27 +109,22 @@ def double_backward(
     return PixelGradients(*torch.autograd.grad(-lr * agreement, [alpha, beta], retain_graph=True))
 
 
-def double_backward_step(
-    method: MetaDCSeg, state: MethodState, noisy: Batch, gold: Batch, lean: bool
-) -> None:
-    """One step of ``MetaDCSeg`` with these options, with double backward in place of forward mode."""
+def double_backward_step(method: Binned, state: MethodState, noisy: Batch, gold: Batch, lean: bool) -> None:
+    """One step of ``Binned`` with these options, with double backward in place of forward mode."""
     network, updater = state.network, state.updater
     parameters = list(network.parameters())
     v = list(torch.autograd.grad(gold_loss(network, gold), parameters))
     output = network(noisy.images)
-    pseudo = pseudo_labels(output.logits)
-    gradients = double_backward(network, output.logits, noisy, pseudo, v, updater.lr)
-    rectified = state.parts["weights"].update(noisy, output.features.detach(), gradients)
-    weights = normalize_weights(
-        rectified, method.normalization, torch.ones_like(noisy.labels, dtype=torch.bool)
-    )
+    prediction = prediction_of(output.logits).against(noisy.labels)
+    gradients = double_backward(network, output.logits, noisy, prediction.labels, v, updater.lr)
+    weights = state.parts["weights"].update(noisy, prediction, gradients)
     if not lean:
         output = network(noisy.images)
-    boundary = torch.zeros_like(rectified.gamma)
+    boundary = torch.zeros_like(weights.gamma)
     if method.dcd:
-        boundary = state.parts["boundary"].weigh(output, noisy, rectified.gamma)
+        boundary = state.parts["boundary"].weigh(output, noisy, weights.gamma)
     objective = total_objective(
-        weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights),
+        weighted_pixel_loss(output.logits, noisy.labels, prediction.labels, weights),
         boundary,
         soft_dice_loss(output.logits.softmax(dim=1), noisy.labels),
         noisy.labels,
@@ -174,7 +162,7 @@ def times(width: int, size: int, rounds: int) -> dict[str, list[float]]:
     names = ["supervised", *OPPONENTS, *(name for name in METHODS if name != "supervised")]
     with tempfile.TemporaryDirectory() as folder:
         steps = {name: step_of(name, width, size, f"{folder}/{name}") for name in names}
-        every = dict.fromkeys(names, EXACT.meta_every) | {"default": PIXELWISE.meta_every}
+        every = dict.fromkeys(names, EXACT.meta_every) | {"default": EVERY_SECOND.meta_every}
         seconds: dict[str, list[float]] = {name: [] for name in names}
         for turn in range(rounds + 1):
             for name, step in steps.items():

@@ -159,7 +159,7 @@ def steady(step: float, visits: int, first: float = 0.0) -> float:
 
 
 def measure_steps(rounds: int = 5) -> Result:
-    """Seconds of a whole MetaDCSeg step (a meta step) against images, pixels and width, all taking turns.
+    """Seconds of a whole step of binned (a meta step) against images, pixels and width, all taking turns.
 
     ``exponent`` is the slope of a line through the logarithms: 1 where time grows as the number does.
     """
