@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors
     from metadcseg.data.synthetic.corruption import corrupt_set as corrupt_set
     from metadcseg.errors import InputError as InputError
     from metadcseg.evaluation.evaluate import evaluate_run as evaluate_run
+    from metadcseg.evaluation.loaded import load as load
     from metadcseg.evaluation.predict import predict_images as predict_images
     from metadcseg.methods import L2B as L2B
     from metadcseg.methods import METHODS as METHODS
@@ -73,6 +74,7 @@ _HOMES = {
     # From a prepared set to a trained network, its scores and its masks.
     "TrainingOptions": "metadcseg.training",
     "train": "metadcseg.training",
+    "load": "metadcseg.evaluation.loaded",
     "evaluate_run": "metadcseg.evaluation.evaluate",
     "predict_images": "metadcseg.evaluation.predict",
     "score_labels": "metadcseg.metrics",

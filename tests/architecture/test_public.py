@@ -42,22 +42,11 @@ effective_pixels soft_dice_loss total_objective Objective rotate morph ellipse c
 """
 )
 
-# MERGE: what other branches bring; empty these two when they are in
-NOT_HERE_YET = {"BinnedWeights", "Binned", "attach", "load"}
-WITHOUT_EXAMPLE_YET = {"MetaDCSeg", "PixelWeights", "gold_gradient", "pixel_gradients", "meta_gradients"}
+WITHOUT_EXAMPLE = {"PixelWeights", "BinnedWeights", "gold_gradient", "pixel_gradients", "meta_gradients"}
+"""They need a network or storage about them: examples/own_loop.py shows them at work."""
 
 VALUES = {"IGNORE", "METHODS", "__version__"}  # no function and no class: described where they are defined
 PAGE = Path(metadcseg.__file__).read_text()
-
-
-def exists(name):
-    if name not in NOT_HERE_YET:
-        return True
-    try:
-        getattr(metadcseg, name)
-    except (ImportError, AttributeError):
-        return False
-    return True
 
 
 def fresh(code):
@@ -76,14 +65,12 @@ def test_the_list_of_public_names():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_there_and_says_what_it_is(name):
-    if not exists(name):
-        pytest.skip("comes with another branch")
     found = getattr(metadcseg, name)
     if name in VALUES:
         return
     text = inspect.getdoc(found)
     assert text
-    assert (">>>" in text) != (name in WITHOUT_EXAMPLE_YET), f"{name} needs an example"
+    assert (">>>" in text) != (name in WITHOUT_EXAMPLE), f"{name} needs an example"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -93,7 +80,7 @@ def test_every_equation_says_its_arguments_shapes_and_an_example(name):
     assert text
     assert re.search(r"\((N|H|C|L|K)\b[^)]*\)|scalar|parameter name", text), "shapes"
     if inspect.isfunction(found):
-        assert (">>>" in text) != (name in WITHOUT_EXAMPLE_YET), f"{name} needs an example"
+        assert (">>>" in text) != (name in WITHOUT_EXAMPLE), f"{name} needs an example"
         if len(inspect.signature(found).parameters) > 2:
             assert "Args:" in text
 
@@ -105,7 +92,7 @@ def test_type_checkers_read_the_same_page():
         if isinstance(line, ast.ImportFrom):
             homes |= {alias.asname: line.module for alias in line.names}
     homes["functional"] = "metadcseg.functional"
-    assert homes == {name: home for name, home in metadcseg._HOMES.items() if name not in NOT_HERE_YET}
+    assert homes == dict(metadcseg._HOMES.items())
 
 
 def test_a_name_that_is_not_public_is_told_with_the_list():
@@ -147,8 +134,8 @@ def test_the_examples_that_need_files_run_one_after_the_other(house, monkeypatch
     """In the order of the page: check, prepare, read, corrupt, train, evaluate, predict."""
     monkeypatch.chdir(house)
     names = ["check_folder", "prepare_folder", "PreparedSet", "corrupt_set", "train", "evaluate_run"]
-    known = {name: getattr(metadcseg, name) for name in NAMES if exists(name)} | {"Path": Path}
-    for name in [*names, "predict_images", *(["load"] if exists("load") else [])]:
+    known = {name: getattr(metadcseg, name) for name in NAMES} | {"Path": Path}
+    for name in [*names, "predict_images", "load"]:
         text = inspect.getdoc(getattr(metadcseg, name)).replace("  # doctest: +SKIP", "")
         example = doctest.DocTestParser().get_doctest(text, dict(known), name, None, None)
         assert example.examples, name

@@ -98,8 +98,7 @@ class Trainer:
         """Train up to the last epoch; return False where a stop was requested before, on any device.
 
         Raises:
-            InputError: where the loss is no longer a finite number, the disk is full, or stored bytes are
-                damaged.
+            InputError: where the loss is no longer a finite number, the disk is full, or stored bytes are damaged.
         """
         if self._method.info.uses_edges and not self._datasets.train.has_edges:
             reporter.say(

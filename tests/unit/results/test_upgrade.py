@@ -69,6 +69,7 @@ def test_the_default_of_before_is_binned():
         "discount_symmetric_noise": True,
         "pseudo_labels": "ema",
         "virtual_step": "linearized",
+        "forward_mode": "auto",
         **{name: DEFAULT[name] for name in ("meta_every", "gold_momentum", "clean_supervision")},
         **{name: DEFAULT[name] for name in ("cross_fit", "dice", "warmup", "regions", "boundary_ratio")},
         **{name: DEFAULT[name] for name in ("tau", "edge_threshold", "temperature", "lambda_boundary")},
@@ -110,7 +111,11 @@ def test_a_name_that_a_run_was_given_stays():
     [
         {},
         {"method": "metadcseg", "options": None, "training": 3},
-        {"method": "metadcseg", "options": {"eta": 0.1}, "training": {"ema_decay": 0.9}},
+        {
+            "method": "metadcseg",
+            "options": {"eta": 0.1, "forward_mode": "engine"},
+            "training": {"ema_decay": 0.9},
+        },
         {"method": "supervised", "options": {"memory": "shared"}},
     ],
 )

@@ -40,7 +40,7 @@ def end_of(disks: PreparedSet, out: Path, method: str, **changed: bool) -> dict[
     return saved
 
 
-@pytest.mark.parametrize("method", ["supervised", "metadcseg"])
+@pytest.mark.parametrize("method", ["supervised", "binned"])
 def test_a_compiled_training_is_the_plain_one_to_rounding(
     method: str, disks: PreparedSet, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metadcseg.data.store.layout import Array
+from metadcseg.errors import InputError
 
 INPUT_CACHE_BYTES = 256 * 2**20
 """Bytes of finished grids that one view or validator keeps."""
@@ -48,7 +49,12 @@ def resize_to_input(image: Array, size: int, *, normalized: bool = False) -> Ten
 
     Returns:
         (C, S, S) float32.
+
+    Raises:
+        InputError: where the image has other axes.
     """
+    if image.ndim != 3:
+        raise InputError(f"an image must be (H, W, C), got {image.shape}: a gray one is image[:, :, None]")
     planes = torch.from_numpy(image.astype(np.float32) if normalized else normalize(image)).permute(2, 0, 1)[
         None
     ]

@@ -46,7 +46,12 @@ from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
 @dataclass(frozen=True)
 class Binned(BinnedOptions):
-    """The default method; what it can be told is in its options, :class:`BinnedOptions`."""
+    """The default method; what it can be told is in its options, :class:`BinnedOptions`.
+
+    Example:
+        >>> Binned(clean_supervision=False).info.supervises_gold
+        False
+    """
 
     def start(
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage

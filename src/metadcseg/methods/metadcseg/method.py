@@ -69,6 +69,10 @@ class MetaDCSeg:
 
     Raises:
         InputError: for an option with a value that is not allowed.
+
+    Example:
+        >>> MetaDCSeg(meta=False).info.needs_gold
+        False
     """
 
     name: ClassVar[str] = "metadcseg"
