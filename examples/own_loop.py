@@ -48,7 +48,7 @@ def learn(method: str, network: str, epochs: int) -> None:
     sampler = RandomSampler(gold_set, num_samples=6 * len(train_loader))
     gold_loader = DataLoader(gold_set, batch_size=6, sampler=sampler)
     model = create(network)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     loop = attach(method, model, optimizer, classes=2, images=64, gold_images=12, gold_batch=6)
     for epoch in range(epochs + 1):

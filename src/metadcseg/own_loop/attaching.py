@@ -47,7 +47,7 @@ def attach(
         clip: largest norm of the whole gradient; 0: not clipped.
         ema_decay: of the moving average of the model, from 0 (no average) to below 1.
         input_grid: (H, W) of an image's own weights, for a method that keeps them for every pixel; by default the
-            size of the first batch. Needed for patches of volumes, which are smaller: (Z, H, W).
+            size of the first batch. Needed for volumes, whose batches may be patches of them: (Z, H, W).
         seed: of the method's own randomness; that of torch (dropout, shuffling) stays yours.
 
     Returns:
