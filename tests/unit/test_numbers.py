@@ -1,6 +1,7 @@
 """Scores and gains on pages are those of the records in results/*/values.csv."""
 
 import csv
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -204,3 +205,17 @@ def test_the_table_of_gold_images():
         found = gains("kvasir-seg-gold", "over", 0.4, share)
         assert rows["gain"][column].strip("*") == shown(found)
         assert rows["gain by seed"][column].replace("*", "") == ", ".join(f"{gain:+.1f}" for gain in found)
+
+
+def test_the_memory_of_the_faq():
+    cases = json.loads((ROOT / "results/memory.json").read_text(encoding="utf-8"))["cases"]
+    _, _, *rows = table((ROOT / "docs/faq.md").read_text(encoding="utf-8"), "input grid")
+    assert rows == [
+        [
+            f"{case['pixels']} x {case['pixels']}",
+            str(case["width"]),
+            f"{case['batch']} + {case['batch']}",
+            f"{case['peak_gb']} GB",
+        ]
+        for case in cases
+    ]
