@@ -19,7 +19,7 @@ from metadcseg.results.upgrade import upgraded_checkpoint
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
 _FORMAT, _UPGRADED = 4, 3
-"""1 held all per-pixel weights, since 2 in files of their own; since 3 a table counts pixels; since 4: names of today."""
+"""1 held all per-pixel weights, since 2 in files of their own; since 3 a table counts pixels; 4: names of today."""
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
