@@ -32,8 +32,8 @@ from metadcseg.errors import InputError
 
 DESCRIPTION = """Draw a phantom set, inject 40 % label noise, train three networks on it (noisy masks only; noisy
 masks and gold, plainly supervised; binned weights), evaluate them on clean test cases, and write one page with the
-table, learning curves, sample predictions and weight maps. Takes a few minutes on two cores. Stopped half-way, it goes on
-where it was when it is run again."""
+table, learning curves, sample predictions and weight maps. Takes a few minutes on two cores. Stopped half-way, it goes
+on where it was when it is run again."""
 
 RATE = 0.4
 SEED = 0
