@@ -193,8 +193,8 @@ OPTIONS = {
     "negative epochs": (["{train}", "--epochs", "-1"], ["epochs must be", "at least 1, got -1"]),
     "no epochs": (["{train}", "--epochs", "0"], ["epochs must be", "at least 1, got 0"]),
     "an edge is no certainty and a half": (
-        ["{train}", "--metadcseg.edge_threshold", "1.5"],
-        ["metadcseg.edge_threshold must be above 0 and at most 1, got 1.5"],
+        ["{train}", "--binned.edge_threshold", "1.5"],
+        ["binned.edge_threshold must be above 0 and at most 1, got 1.5"],
     ),
     "no such edge detector": (
         ["prepare", "phantom", "--out", "{new}", "--edges", "pidnet.pth"],
@@ -207,7 +207,11 @@ OPTIONS = {
     ),
     "negative width": (["{train}", "--network.width", "-2"], ["network.width must be at least 1, got -2"]),
     "too many threads": (["{train}", "--training.threads", "9999"], ["threads must be at most", "got 9999"]),
-    "unknown choice": (["{train}", "--metadcseg.memory", "x"], ["one of shared, persistent, none, got x"]),
+    "unknown choice": (["{train}", "--binned.dice", "x"], ["one of given, weighted, got x"]),
+    "option of before": (
+        ["{train}", "--metadcseg.normalisation", "x"],
+        ["did you mean --metadcseg.normalization?"],
+    ),
     "neither true nor false": (["{train}", "--training.augment.flip", "x"], ["must be true or false, got x"]),
     "negative seed": (["{train}", "--seed", "-1"], ["--seed must be", "got -1"]),
     "no data": (["train", "--out", "{new}"], ["--data must be given"]),
@@ -288,7 +292,7 @@ def test_configuration_files(sets, tmp_path, text, says):
 
 def test_no_gold_for_a_method_that_needs_it(tmp_path):
     done("prepare", "phantom", "--count", 16, "--size", 16, "--gold", 0, "--out", tmp_path / "set")
-    says = ["method 'metadcseg' needs verified masks", tmp_path / "set", "name some"]
+    says = ["method 'binned' needs verified masks", tmp_path / "set", "name some"]
     refused(*train(tmp_path / "set", tmp_path / "run"), says=says)
     mixed = ("--method", "supervised", "--supervised.gold", "mixed")
     refused(*train(tmp_path / "set", tmp_path / "run", *mixed), says=["needs verified masks"])
@@ -323,10 +327,10 @@ def test_a_run_whose_set_is_gone(copies):
 
 OTHER = {
     "seed": (["--seed", "1"], ["seed: 0 there, 1 now"]),
-    "method": (["--method", "supervised"], ["method: metadcseg there, supervised now"]),
+    "method": (["--method", "supervised"], ["method: binned there, supervised now"]),
     "width": (["--network.width", "4"], ["network.width: 2 there, 4 now"]),
     "learning rate": (["--training.lr", "0.1"], ["training.lr: 0.05 there, 0.1 now"]),
-    "method's option": (["--metadcseg.eta", "0.5"], ["metadcseg.eta"]),
+    "method's option": (["--binned.temperature", "5"], ["binned.temperature"]),
     "fewer epochs": (["--epochs", "1"], ["2 there, 1 now", "only grow"]),
     "data": (["--data", "{clean}"], ["data: content"]),
 }

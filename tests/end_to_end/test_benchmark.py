@@ -15,7 +15,7 @@ ROWS = {
     "noisy only": {"method": "supervised"},
     "noisy + gold": {"method": "supervised", "supervised": {"gold": "mixed"}},
     "clean labels": {"method": "supervised", "supervised": {"labels": "clean"}},
-    "metadcseg": {"method": "metadcseg", "metadcseg": {"dcd": False, "warmup": 0}},
+    "binned": {"method": "binned", "binned": {"dcd": False, "warmup": 0}},
 }
 
 # of set, noise, row and seed; "**" would stumble over folders that vanish
@@ -71,7 +71,7 @@ def test_every_run_has_its_records(whole):
         assert cost["parameters"] == json.loads((folder / "run.json").read_text())["parameters"]
         assert cost["flops_per_image"] > 1e6
         weights = folder / "evaluation/weights.json"
-        assert weights.exists() == (task["row"] == "metadcseg")
+        assert weights.exists() == (task["row"] == "binned")
     runs = [json.loads((whole / task["folder"] / "run.json").read_text()) for task in tasks.values()]
     for seed in (0, 1):  # equal noise in all rows of a seed, and another one for another
         assert len({run["noise"]["hash"] for run in runs if run["seed"] == seed}) == 1
@@ -84,10 +84,10 @@ def test_nothing_is_done_twice(whole, sets, tmp_path):
     done("benchmark", whole.parent / "grid.yaml", "--out", whole)
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert {task["attempts"] for task in told(whole).values()} == {1}
-    other = write_grid(tmp_path, sets.clean, rows={**ROWS, "metadcseg": {"method": "metadcseg"}})
+    other = write_grid(tmp_path, sets.clean, rows={**ROWS, "binned": {"method": "binned"}})
     rejected = cli("benchmark", other, "--out", whole)
     assert rejected.status == 2
-    assert "other options of row 'metadcseg'" in rejected.err
+    assert "other options of row 'binned'" in rejected.err
 
 
 def test_stopped_then_killed_half_way_and_started_again_each_time(whole, sets, tmp_path):
@@ -136,7 +136,7 @@ def _children(parent):
 def test_one_run_fails_and_the_others_go_on(sets, tmp_path):
     rows = {
         "right": {"method": "supervised"},
-        "wrong": {"method": "metadcseg"},  # wants the average network, of which there is none
+        "wrong": {"method": "binned"},  # wants the average network, of which there is none
         "right, too": ROWS["noisy + gold"],
     }
     training = {"size": 32, "batch": 4, "gold_batch": 2, "epochs": 3, "figure_every": 0, "ema_decay": 0}

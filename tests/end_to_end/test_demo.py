@@ -25,7 +25,7 @@ def test_demo_ends_with_a_page_of_all_methods_and_runs_again(
     assert main(["demo", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     page = (out / "index.html").read_text("utf-8")
-    for label in ("noisy only", "noisy + gold", "metadcseg"):
+    for label in ("noisy only", "noisy + gold", "binned"):
         assert label in printed
         assert label in page
     assert str(out / "index.html") in printed

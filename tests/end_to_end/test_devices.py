@@ -16,32 +16,18 @@ from tests.unit.training.helpers import make_set, run
 
 from metadcseg.data.store.layout import chunk_file
 from metadcseg.errors import InputError
-from metadcseg.methods import MetaDCSeg
+from metadcseg.methods import Binned
 from metadcseg.training import read_run
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.run.checkpoints import load_checkpoint
-from metadcseg.training.run.settings import settings_digest
 
-EVERY_STEP = ("--metadcseg.meta_every", "1", "--metadcseg.memory", "persistent")
+PAIRS = ("--method", "metadcseg", "--metadcseg.warmup", "0")
 METHODS = {
     "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
-    "linearized": (
-        *EVERY_STEP,
-        "--metadcseg.virtual_step",
-        "linearized",
-        "--metadcseg.normalization",
-        "batch",
-    ),
-    "exact": (
-        *EVERY_STEP,
-        "--metadcseg.virtual_step",
-        "exact",
-        "--metadcseg.meta_scaling",
-        "none",
-        "--metadcseg.eta",
-        "1e4",
-    ),
-    "shared": ("--metadcseg.meta_every", "1"),
+    "pairs": (*PAIRS, "--metadcseg.meta_scaling", "rms", "--metadcseg.normalization", "batch"),
+    "unscaled": (*PAIRS, "--metadcseg.meta_scaling", "none", "--metadcseg.eta", "1e4"),
+    "binned": ("--binned.meta_every", "1"),
+    "exact": ("--binned.meta_every", "1", "--binned.virtual_step", "exact"),
     "l2b": ("--method", "l2b"),
 }
 
@@ -89,7 +75,7 @@ def pixel_weights(out, state):
     """Return alpha and beta of all training images as their files have them for one checkpoint."""
     info = read_run(out)
     frame, images = (info["training"]["size"],) * 2, info["set"]["cases"]["train"]
-    storage = RunStorage(out / "weights", images, frame, settings_digest(info))
+    storage = RunStorage(out / "weights", images, frame, info["settings_digest"])
     storage.load_state_dict(state)
     return {name: storage.open(name).read(range(images)) for name in state}
 
@@ -125,7 +111,7 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
     (one, journal), (two, other) = (ending(tmp_path / devices) for devices in ("1", "2"))
     assert_close(one, two, "/network", 1e-5)  # four steps in float32; measured 1e-7
     assert_close(one, two, "/updater/ema_model", 1e-5)
-    if name == "shared":
+    if name in ("binned", "exact"):
         assert_close(one, two, "/method/parts/weights", 1e-3)
     elif name not in ("supervised", "l2b"):
         assert one["/pixels/beta"].flatten(1).any(dim=1).all()  # of every image
@@ -135,15 +121,15 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
         assert_close(one, two, "/method/parts/boundary", 1e-5)
     for first, second in zip(journal, other, strict=True):
         assert first["val"] == pytest.approx(second["val"], rel=1e-5, abs=1e-6)
-        # a shared weight asks which of two nearly equal sums is larger: rounding shows
-        bound = 1e-3 if name == "shared" else 1e-4
+        # a cell of the table asks which of two nearly equal sums is larger: rounding shows
+        bound = 1e-3 if name in ("binned", "exact") else 1e-4
         assert first["train"] == pytest.approx(second["train"], rel=bound, abs=1e-6)
     assert (tmp_path / "2/figures/epoch_002.png").exists()
     assert not list((tmp_path / "2").rglob("*.tmp"))
 
 
 @dataclass(frozen=True)
-class Troubled(MetaDCSeg):
+class Troubled(Binned):
     """Something happens in the sixth step of one device; what and where is no option, so that it may change."""
 
     def __post_init__(self) -> None:

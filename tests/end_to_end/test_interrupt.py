@@ -12,7 +12,7 @@ from metadcseg.training import load_run, read_run
 from metadcseg.training.run.checkpoints import load_checkpoint
 
 EPOCHS = 7  # seconds: enough for a signal to arrive before the end
-METHODS = {"metadcseg": (), "supervised": ("--method", "supervised", "--supervised.gold", "mixed")}
+METHODS = {"binned": (), "supervised": ("--method", "supervised", "--supervised.gold", "mixed")}
 
 
 def start(*words, **options):
@@ -72,7 +72,7 @@ def assert_same_end(one, two):
 
 @pytest.mark.parametrize(
     ("number", "method"),
-    [(signal.SIGINT, "metadcseg"), (signal.SIGTERM, "supervised"), (signal.SIGKILL, "supervised")],
+    [(signal.SIGINT, "binned"), (signal.SIGTERM, "supervised"), (signal.SIGKILL, "supervised")],
     ids=["Ctrl-C", "SIGTERM", "kill -9"],
 )
 def test_a_training_that_is_stopped_goes_on_to_the_same_end(sets, whole, tmp_path, number, method):

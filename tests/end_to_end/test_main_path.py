@@ -13,9 +13,10 @@ from metadcseg.data.store.reader import PreparedSet
 from metadcseg.training import load_run, read_run
 
 VARIANTS = {
-    "metadcseg": [],
-    "metadcseg without boundaries": ["--metadcseg.dcd", "false"],
-    "metadcseg without learned weights": ["--metadcseg.meta", "false"],
+    "binned": [],
+    "binned without boundaries": ["--binned.dcd", "false"],
+    "binned without learned weights": ["--binned.meta", "false"],
+    "metadcseg": ["--method", "metadcseg", "--metadcseg.warmup", "0"],
     "l2b": ["--method", "l2b"],
     "noisy only": ["--method", "supervised"],
     "noisy and gold": ["--method", "supervised", "--supervised.gold", "mixed"],
@@ -65,7 +66,7 @@ def test_every_method_trains_and_is_evaluated(sets, tmp_path, words):
         assert np.isfinite([summary["mean"], summary["sd"]]).all()
     assert 0 <= record["summary"]["iou"]["mean"] <= record["summary"]["dsc"]["mean"] <= 1
     assert record["empty_predictions"] in range(6)
-    assert record["method"] == (words[1] if words[:1] == ["--method"] else "metadcseg")
+    assert record["method"] == (words[1] if words[:1] == ["--method"] else "binned")
     assert (record["seed"], record["split"], record["reference"]) == (3, "test", "truth")
     assert record["noise"]["target"] == 0.4
     assert record["noise"]["rate"] == sets.corrupted["rate"]
@@ -85,7 +86,7 @@ def test_a_run_leaves_what_is_documented(run):
     assert any(name.startswith("tensorboard/events") for name in files)
     assert not [name for name in files if name.endswith(".tmp")]
     info = read_run(run)
-    assert (info["status"], info["epochs_done"], info["method"]) == ("finished", 2, "metadcseg")
+    assert (info["status"], info["epochs_done"], info["method"]) == ("finished", 2, "binned")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1]
     assert pixels(run / "figures/epoch_002.png").std() > 0
@@ -166,10 +167,10 @@ def test_three_classes(tmp_path):
 
 
 def test_nested_options_reach_the_record_of_the_run(sets, tmp_path):
-    words = ("--training.lr", "0.02", "--network.width", "3", "--metadcseg.eta", "0.07", "--seed", 5)
+    words = ("--training.lr", "0.02", "--network.width", "3", "--binned.temperature", "7", "--seed", 5)
     done(*train(sets.noisy, tmp_path / "run", *words, "--training.augment.flip=false"))
     info = read_run(tmp_path / "run")
-    assert (info["training"]["lr"], info["network"]["width"], info["options"]["eta"]) == (0.02, 3, 0.07)
+    assert (info["training"]["lr"], info["network"]["width"], info["options"]["temperature"]) == (0.02, 3, 7)
     assert info["training"]["augment"] == {"flip": False, "rotation": 10.0, "zoom": [1, 3]}
     assert info["seed"] == 5
 
@@ -182,7 +183,16 @@ def test_a_file_means_the_same_as_the_command_line_and_is_outweighed_by_it(sets,
     }
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(options))
-    words = ("--training.lr", "0.02", "--training.augment.rotation", "5", "--metadcseg.eta", "0.07")
+    words = (
+        "--training.lr",
+        "0.02",
+        "--training.augment.rotation",
+        "5",
+        "--method",
+        "metadcseg",
+        "--metadcseg.eta",
+        "0.07",
+    )
     by_file, by_words, again = tmp_path / "file", tmp_path / "words", tmp_path / "again"
     plain = tmp_path / "plain.yaml"
     plain.write_text("training: {epochs: 1}")  # the rest by default, and not chosen by auto

@@ -23,9 +23,9 @@ from metadcseg.training.run.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4
-CHOSEN = {  # method, perhaps with more after a hyphen -> its options
-    "metadcseg": {"warmup": 1, "memory": "persistent"},
-    "metadcseg-shared": {"warmup": 1},
+CHOSEN = {  # method -> its options
+    "metadcseg": {"warmup": 1},
+    "binned": {"warmup": 1},
     "supervised": {"gold": "mixed"},
     "l2b": {},
 }
@@ -37,8 +37,7 @@ from metadcseg.methods import METHODS
 from tests.end_to_end.test_resume import begin
 
 method, set_path, out, minutes, pause_at = sys.argv[1:]
-name = method.partition("-")[0]
-step, taken = METHODS[name].step, []
+step, taken = METHODS[method].step, []
 
 def watched(self, state, noisy, gold):
     taken.append(1)
@@ -50,13 +49,13 @@ def watched(self, state, noisy, gold):
             time.sleep(0.1)
     return step(self, state, noisy, gold)
 
-METHODS[name].step = watched
+METHODS[method].step = watched
 begin(method, set_path, Path(out), float(minutes), resume=False)
 """
 
 
 def begin(method, set_path, out, minutes, resume, epochs=EPOCHS, seed=7):
-    chosen = create_method(method.partition("-")[0], **CHOSEN[method])
+    chosen = create_method(method, **CHOSEN[method])
     options = TrainingOptions(
         epochs=epochs,
         batch=2,

@@ -84,6 +84,38 @@ def gold_gradient(
         return loss.detach(), _gradient(loss, leaves)
 
 
+def training_gradient(
+    network: nn.Module, noisy: Batch, pseudo: Tensor, weights: WeightMaps, logits: Tensor | None = None
+) -> Parameters:
+    """Return the gradient of the mean weighted pixel loss (eq. 3), which the virtual step descends.
+
+    Args:
+        network: called as ``network(images)``, returns an object with ``.logits``.
+        noisy: the training batch.
+        pseudo: (N, H, W) int64, its pseudo-labels.
+        weights: alpha and beta, (N, H, W).
+        logits: (N, L, H, W) with the graph of the training pass, which is kept; where it is None, or torch.compile has
+            made the pass one whose graph cannot be kept, there is a pass of its own.
+
+    Returns:
+        Detached gradients by parameter name.
+    """
+
+    def loss(logits: Tensor) -> Tensor:
+        pixels = weighted_pixel_loss(logits, noisy.labels, pseudo, weights)
+        return mean_over_pixels(pixels, noisy.labels, noisy.global_batch_size.pixels)
+
+    if logits is not None:
+        try:
+            return gradient_of(loss(logits), network, retain_graph=True)
+        except RuntimeError as error:
+            if "donated buffers" not in str(error):
+                raise
+    leaves = {name: value.detach().requires_grad_() for name, value in trainable(network).items()}
+    with torch.enable_grad(), set_apart(noisy.images):
+        return _gradient(loss(call_with(network, leaves, noisy.images, apart=True).logits), leaves)
+
+
 def virtual_step(network: nn.Module, gradient: Parameters, lr: float) -> Parameters:
     """Return where one plain gradient step would take the parameters; the network stays put (eq. 21).
 
@@ -154,8 +186,8 @@ def meta_gradients(
         virtual: ``"exact"`` takes v at the virtually stepped parameters (eq. 21); ``"linearized"`` takes it
             at the parameters as they are, the limit of a small lr, which saves the training gradient and
             makes v serve a supervised gold step as well.
-        logits: (N, L, H, W), what the network says of the noisy batch, with its graph, which is kept, where the
-            training pass was made already; an exact step makes a pass of its own where it is None.
+        logits: (N, L, H, W), what the network says of the noisy batch, with its graph, where the training pass was made
+            already: see :func:`training_gradient`.
         all_reduce_mean: over the devices that share the batches, where several do.
         forward_mode: how the derivative of the logits is computed (:func:`~metadcseg.forward_mode.jvp.jvp`).
 
@@ -169,7 +201,7 @@ def meta_gradients(
         raise unknown_name("virtual", virtual, get_args(Virtual))
     where = trainable(network)
     if virtual == "exact":
-        gradient = _training_gradient(network, noisy, pseudo, weights, logits)
+        gradient = training_gradient(network, noisy, pseudo, weights, logits)
         where = virtual_step(network, dict(all_reduce_mean(gradient)), lr)
     gold_loss, v = gold_gradient(network, where, gold)
     v = dict(all_reduce_mean(v))
@@ -177,24 +209,6 @@ def meta_gradients(
     whole = noisy.global_batch_size
     pixels = whole.pixels * whole.world_size  # a weight is of one pixel among those of all devices
     return MetaStep(pixel_gradients(found, noisy.labels, pseudo, lr, pixels), gold_loss, v)
-
-
-def _training_gradient(
-    network: nn.Module, noisy: Batch, pseudo: Tensor, weights: WeightMaps, logits: Tensor | None
-) -> Parameters:
-    """Return the gradient of the mean weighted pixel loss (eq. 3), on the graph of ``logits`` where they are given."""
-    parameters = trainable(network)
-
-    def gradient(logits: Tensor, parameters: Parameters, retain_graph: bool) -> Parameters:
-        pixels = weighted_pixel_loss(logits, noisy.labels, pseudo, weights)
-        loss = mean_over_pixels(pixels, noisy.labels, noisy.global_batch_size.pixels)
-        return _gradient(loss, parameters, retain_graph)
-
-    if logits is not None:
-        return gradient(logits, parameters, retain_graph=True)
-    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    with torch.enable_grad(), set_apart(noisy.images):
-        return gradient(call_with(network, leaves, noisy.images, apart=True).logits, leaves, False)
 
 
 def _gradient(loss: Tensor, parameters: Parameters, retain_graph: bool = False) -> Parameters:

@@ -173,7 +173,7 @@ def paper_method(tasks: Sequence[TaskRecord]) -> str | None:
 
 
 def parts_of(options: Mapping[str, object]) -> dict[str, bool]:
-    """Return which of the three parts of metadcseg are on, as a run recorded its options.
+    """Return which of the three parts of metadcseg, or of binned, are on, as a run recorded its options.
 
     Example:
         >>> parts_of({"meta": True, "dcd": True, "lambda_boundary": 0.0, "lambda_dice": 0.1})

@@ -28,30 +28,35 @@ from metadcseg.results.records import mapping, number
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread
 
 _SWITCHES = ("meta", "dcd", "lambda_dice", "lambda_boundary")
+_OF_PARTS = frozenset({"metadcseg", "binned"})
+"""Methods with the paper's three parts, by the same names of options."""
+
 _PARTS = (("meta", "Meta"), ("dcd", "DCD"), ("dice", "Dice"))
 HEART = "the paper's, MSD Heart 40 %"
 
 
 def ablation_tables(record: BenchmarkRecord) -> list[Table]:
-    """Return table 5 for every condition with metadcseg rows that differ in what is switched on, and in nothing else.
+    """Return table 5 for every condition with rows of one method that differ in what is switched on, in nothing else.
 
-    What was on, and all other options, are those that the runs recorded.
+    What was on, and all other options, are those that the runs recorded. The paper's numbers stand beside its method.
     """
     tables: list[Table] = []
     for condition in record.conditions():
-        alike: dict[str, dict[str, list[TaskRecord]]] = {}
+        alike: dict[tuple[str, str], dict[str, list[TaskRecord]]] = {}
         for row in record.rows:
             tasks = record.of(condition, row)
-            if tasks and all(task.info.get("method") == "metadcseg" for task in tasks):
+            methods = {str(task.info.get("method")) for task in tasks}
+            if len(methods) == 1 and methods <= _OF_PARTS:
                 others = {key: value for key, value in tasks[0].options.items() if key not in _SWITCHES}
-                alike.setdefault(json.dumps(others, sort_keys=True, default=str), {})[row] = tasks
-        for place, rows in enumerate(alike.values()):
+                same = json.dumps(others, sort_keys=True, default=str)
+                alike.setdefault((methods.pop(), same), {})[row] = tasks
+        for place, ((method, _), rows) in enumerate(alike.items()):
             parts = {row: parts_of(tasks[0].options) for row, tasks in rows.items()}
             if len({tuple(on.values()) for on in parts.values()}) > 1:
-                beside = (
+                beside = method == "metadcseg" and (
                     not tables or set_of_paper(record, condition.set) == paper_numbers()["ablation"]["set"]
                 )
-                table = _ablation(record, condition, rows, parts, beside)
+                table = _ablation(record, condition, method, rows, parts, beside)
                 tables.append(replace(table, key=f"{table.key}-{place}") if place else table)
     return tables
 
@@ -59,6 +64,7 @@ def ablation_tables(record: BenchmarkRecord) -> list[Table]:
 def _ablation(
     record: BenchmarkRecord,
     condition: Condition,
+    method: str,
     rows: Mapping[str, list[TaskRecord]],
     parts: Mapping[str, Mapping[str, bool]],
     beside: bool,
@@ -84,7 +90,7 @@ def _ablation(
         said += " No finished row has all three on, so there is no difference to it."
     return Table(
         key="-".join(["ablation", *condition_key(condition)]),
-        title=f"{condition.name}: parts of metadcseg",
+        title=f"{condition.name}: parts of {method}",
         columns=[
             *((name, "") for _, name in _PARTS),
             *(METRICS[m][:2] for m in metrics),

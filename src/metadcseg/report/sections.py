@@ -194,8 +194,8 @@ def _absent(record: BenchmarkRecord, report: Report) -> list[str]:
     if not done:
         return ["No run is done yet, so there is nothing to show: go on with metadcseg benchmark."]
     reasons = {
-        "parts": "Table 5 needs rows of metadcseg that differ in metadcseg.meta, metadcseg.dcd or "
-        "metadcseg.lambda_dice, and in nothing else.",
+        "parts": "Table 5 needs rows of one method, metadcseg or binned, that differ in its options meta, dcd or "
+        "lambda_dice, and in nothing else.",
         "gold": "Table 6 needs several values of gold in the grid.",
         "weights": "Figure 3 needs a finished row whose method keeps weights, on a set with reference masks "
         "(evaluation/weights.json).",

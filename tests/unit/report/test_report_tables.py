@@ -216,6 +216,20 @@ def test_rows_that_differ_in_more_than_the_parts_are_no_ablation(tmp_path):
     assert any("no difference to it" in note for note in table.notes)
 
 
+def test_parts_of_binned_have_a_table_of_their_own_without_the_papers_numbers(tmp_path):
+    folder = Folder(tmp_path)
+    for method in ("metadcseg", "binned"):
+        for row, changes in ((method, {}), (f"{method}, no meta", {"meta": False})):
+            folder.add(task(row=row), method=(method, {**METADCSEG, **changes}), scores=made_scores(0.5))
+    tables = ablation_tables(read(folder))
+    assert [table.title.rpartition(": ")[2] for table in tables] == ["parts of metadcseg", "parts of binned"]
+    assert [any(row.paper for row in table.rows) for table in tables] == [True, False]
+    assert [next(row.name for row in table.rows if not row.paper) for table in tables] == [
+        "metadcseg",
+        "binned",
+    ]
+
+
 def test_many_kinds_of_noise_give_a_table_for_each_metric(tmp_path):
     folder = Folder(tmp_path)
     for model in ("paper", "over", "under"):

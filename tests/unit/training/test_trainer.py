@@ -382,7 +382,7 @@ def test_bfloat16_trains(disks, tmp_path):
 def test_channels_last_is_the_same_training_to_rounding(disks, tmp_path):
     ends, orders = [], []
     for name, last in (("plain", False), ("last", True)):
-        method = create_method("metadcseg", warmup=0)
+        method = create_method("binned", warmup=0)
         changed = {"channels_last": last, "epochs": 1, "size": 32}
         train(disks, method, NetworkOptions(width=2), options(**changed), tmp_path / name)
         saved = load_checkpoint(tmp_path / name / "checkpoints")["network"]

@@ -31,20 +31,20 @@ from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
 
 DESCRIPTION = """Draw a phantom set, inject 40 % label noise, train three networks on it (noisy masks only; noisy
-masks and gold, plainly supervised; MetaDCSeg), evaluate them on clean test cases, and write one page with the table,
-learning curves, sample predictions and weight maps. Takes a few minutes on two cores. Stopped half-way, it goes on
-where it was when it is run again."""
+masks and gold, plainly supervised; binned weights), evaluate them on clean test cases, and write one page with the
+table, learning curves, sample predictions and weight maps. Takes a few minutes on two cores. Stopped half-way, it goes
+on where it was when it is run again."""
 
 RATE = 0.4
 SEED = 0
 """One seed: the demo shows how things are done, not which method is better."""
 
 _RUNS = {  # label -> folder and options; the longest first, so that the shorter ones share the other core
-    "metadcseg": ("metadcseg", ["--method", "metadcseg"]),
+    "binned": ("binned", ["--method", "binned"]),
     "noisy + gold": ("noisy-and-gold", ["--method", "supervised", "--supervised.gold", "mixed"]),
     "noisy only": ("noisy-only", ["--method", "supervised", "--supervised.gold", "none"]),
 }
-_SHOWN = ("noisy only", "noisy + gold", "metadcseg")
+_SHOWN = ("noisy only", "noisy + gold", "binned")
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def run(options: Namespace, console: Console) -> int:
         [_folder(out, label) for label in _SHOWN],
         noisy.path,
         out / "index.html",
-        title="MetaDCSeg on noisy masks: a demonstration",
+        title="Binned weights on noisy masks: a demonstration",
         commands=_shown(commands, out),
     )
     best_first = sorted(records.items(), key=lambda entry: -entry[1]["summary"]["dsc"]["mean"])

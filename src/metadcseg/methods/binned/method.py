@@ -18,13 +18,13 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from metadcseg.algorithm.lookahead import gold_gradient, gradient_of, pixel_gradients, virtual_step
+from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients, training_gradient, virtual_step
 from metadcseg.algorithm.meta_weights import PixelGradients, initial_weights, weighted_pixel_loss
 from metadcseg.algorithm.objective import total_objective
 from metadcseg.errors import InputError
 from metadcseg.forward_mode.call import Parameters, trainable
 from metadcseg.forward_mode.jvp import LogitChange, jvp
-from metadcseg.losses import mean_over_pixels, soft_dice_loss
+from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
 from metadcseg.methods.binned.binned_weights import BinnedWeights
 from metadcseg.methods.binned.cross_fit import take_turns, turns_of
@@ -173,9 +173,7 @@ class Binned(BinnedOptions):
     ) -> LogitChange:
         """Take the virtual step (eq. 21) on the graph that training goes on to use, and v where it leads."""
         weights = believed(state.parts["weights"].read(noisy, prediction), noisy)
-        pixel_loss = weighted_pixel_loss(output.logits, noisy.labels, prediction.labels, weights)
-        training_loss = mean_over_pixels(pixel_loss, noisy.labels, noisy.global_batch_size.pixels)
-        gradient = gradient_of(training_loss, state.network, retain_graph=True)
+        gradient = training_gradient(state.network, noisy, prediction.labels, weights, output.logits)
         ahead = virtual_step(state.network, state.updater.mean(gradient), state.updater.lr)
         _, v = gold_gradient(state.network, ahead, require_gold(gold, self.name), self._gold_dice)
         mean: Parameters = state.parts["gold_mean"].update(state.updater.mean(v))
