@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup test-newest test-oldest clean
 
-demo: setup
+demo: $(VENV)/.ready
 	$(BIN)/metadcseg demo --out demo
 
 test: lint
@@ -17,14 +17,29 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.ready-dev
 
-# pip, not another installer: see constraints.txt
+# what the program itself needs; pip, not another installer: see constraints.txt
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'metadcseg needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...')"
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# The wheel in an environment of its own, with the newest release of everything, or with the oldest that
+# pyproject.toml names. By hand, where dependencies change: torch from PyPI is a CUDA build of several GB.
+test-newest test-oldest: test-%:
+	rm -rf .venv-$* build dist
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install --quiet --upgrade pip build
+	.venv-$*/bin/python -m build --quiet --wheel
+	$(PYTHON) studies/lowest_versions.py $* > .venv-$*/constraints.txt
+	.venv-$*/bin/pip install --quiet --constraint .venv-$*/constraints.txt "$$(ls dist/*.whl)[dev]"
+	.venv-$*/bin/python -m pytest tests/gradients tests/contract tests/unit tests/end_to_end/test_main_path.py --numprocesses auto --maxprocesses 4 --dist loadfile
+
 clean:
-	rm -rf $(VENV) build dist demo
+	rm -rf $(VENV) .venv-newest .venv-oldest build dist demo

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from metadcseg.noise.base import PaperNoise
+from metadcseg.noise.base import PaperNoise, corrupt, draw_mask
 from metadcseg.noise.calibration import calibrate
 from metadcseg.noise.draws import PRESETS, NoiseDraw, NoiseLevel
-from metadcseg.noise.paper import apply, corruption_rate, draws_for
+from metadcseg.noise.paper import corruption_rate
 
 Mask = NDArray[np.uint8]
 RATE, SEED = 0.4, 0
@@ -86,10 +86,11 @@ def ways(
     level: NoiseLevel, names: Sequence[str], libraries: Sequence[str]
 ) -> dict[str, Callable[[Mask, str], Mask]]:
     """Ours, which draws as it goes, and the loops, which are handed the draws."""
-    drawn = {name: draws_for(level, SEED, name, 2)[0] for name in names}
+    drawn = {name: NoiseDraw(**draw_mask(PaperNoise(level), SEED, name, 2)[0]) for name in names}
 
     def ours(mask: Mask, name: str) -> Mask:
-        return apply(mask, draws_for(level, SEED, name, 2), level)
+        model = PaperNoise(level)
+        return corrupt(mask, draw_mask(model, SEED, name, 2), model, level.scale)
 
     def loop(tools: str, mask: Mask, name: str) -> Mask:
         return plain(mask, drawn[name], level, tools)

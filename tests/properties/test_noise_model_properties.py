@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
+from tests.unit.noise.tools import apply, draws_for
 
 from metadcseg.errors import InputError
+from metadcseg.noise import draws as noise_draws
 from metadcseg.noise import paper as noise
 from metadcseg.noise.base import corrupt, draw_mask
 from metadcseg.noise.calibration import calibrate
@@ -145,11 +147,11 @@ def test_strength_0_changes_nothing(name):
 
 
 @quick
-@given(mask=masks, strength=st.floats(0, 3), seed=seeds, rate=st.sampled_from(sorted(noise.PRESETS)))
+@given(mask=masks, strength=st.floats(0, 3), seed=seeds, rate=st.sampled_from(sorted(noise_draws.PRESETS)))
 def test_the_paper_s_noise_is_the_paper_s_noise(mask, strength, seed, rate):
     model = noise_model("paper", rate)
-    level = noise.NoiseLevel(**{**vars(noise.PRESETS[rate]), "scale": strength})
-    plain = noise.apply(mask, noise.draws_for(level, seed, "a", 3), level)
+    level = noise_draws.NoiseLevel(**{**vars(noise_draws.PRESETS[rate]), "scale": strength})
+    plain = apply(mask, draws_for(level, seed, "a", 3), level)
     np.testing.assert_array_equal(corrupt(mask, draw_mask(model, seed, "a", 3), model, strength), plain)
 
 

@@ -4,9 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from tests.unit.noise.tools import apply, draws_for
 
 from metadcseg.noise import paper as noise
-from metadcseg.noise.paper import PRESETS, NoiseDraw
+from metadcseg.noise.draws import PRESETS, NoiseDraw
 
 quick = settings(deadline=None, max_examples=40, derandomize=True)
 shapes = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24)
@@ -32,9 +33,9 @@ levels = st.builds(
 @given(masks, draws, draws, levels)
 def test_applying_is_pure_keeps_the_shape_and_moves_no_ignored_pixel(mask, first, second, level):
     before = mask.copy()
-    noisy = noise.apply(mask, [first, second], level)
+    noisy = apply(mask, [first, second], level)
     np.testing.assert_array_equal(mask, before)
-    np.testing.assert_array_equal(noisy, noise.apply(mask, [first, second], level))
+    np.testing.assert_array_equal(noisy, apply(mask, [first, second], level))
     assert noisy.shape == mask.shape
     assert noisy.dtype == mask.dtype
     np.testing.assert_array_equal(noisy == 255, mask == 255)
@@ -45,7 +46,7 @@ def test_applying_is_pure_keeps_the_shape_and_moves_no_ignored_pixel(mask, first
 @given(masks, st.booleans(), st.floats(0, 3))
 def test_no_rotation_a_kernel_of_one_pixel_and_no_ellipse_change_nothing(mask, erode, rounding):
     still = NoiseDraw(angle=0.0, erode=erode, kernel=1, rounding=rounding % 1.0, r=0.9)
-    np.testing.assert_array_equal(noise.apply(mask, [still, still], PRESETS[0.4]), mask)
+    np.testing.assert_array_equal(apply(mask, [still, still], PRESETS[0.4]), mask)
 
 
 @quick
@@ -84,9 +85,9 @@ def test_an_ellipse_stays_in_the_bounding_box(region):
     st.lists(st.text(max_size=8), min_size=1, max_size=6, unique=True), st.integers(-5, 2**70), st.randoms()
 )
 def test_draws_do_not_depend_on_the_order_of_the_images(ids, seed, shuffler):
-    ordered = {name: noise.draws_for(PRESETS[0.6], seed, name, 3) for name in ids}
+    ordered = {name: draws_for(PRESETS[0.6], seed, name, 3) for name in ids}
     shuffler.shuffle(ids)
-    assert {name: noise.draws_for(PRESETS[0.6], seed, name, 3) for name in ids} == ordered
+    assert {name: draws_for(PRESETS[0.6], seed, name, 3) for name in ids} == ordered
 
 
 @quick

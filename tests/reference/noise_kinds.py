@@ -23,7 +23,7 @@ def components(mask):
 
 
 def square(mask, h, w, reach):
-    """The values of a centerd square; pixels beyond the image are no values."""
+    """The values of a centered square; pixels beyond the image are no values."""
     return [
         mask[i][j]
         for i in range(max(0, h - reach), min(len(mask), h + reach + 1))

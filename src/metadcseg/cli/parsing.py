@@ -55,7 +55,7 @@ def parse(
     Raises:
         InputError: naming the option or file, and what is allowed.
     """
-    has_files = "--config" in parser._option_string_actions
+    has_files = "--config" in _long_options(parser)
     configs, rest = _split(words) if has_files else ([], list(words))
     names = _names(parser)
     files = [path for name in configs if (path := config_path(name)) is not None]
@@ -137,11 +137,8 @@ def _named(words: Sequence[str]) -> tuple[str, ...]:
 
 def _names(parser: ArgumentParser) -> list[str]:
     """Return the options that a file can hold: those that take a value."""
-    return [
-        option.removeprefix("--")
-        for option, action in parser._option_string_actions.items()
-        if option.startswith("--") and option != "--config" and action.nargs not in (0, "?")
-    ]
+    known = _long_options(parser)
+    return [option.removeprefix("--") for option, valued in known.items() if valued and option != "--config"]
 
 
 def _read(path: Path) -> Any:
@@ -183,7 +180,7 @@ def _sentence(message: str, parser: ArgumentParser) -> str:
         if found := re.search(pattern, line):
             return _unknown_option(shape.format(*found.groups()), parser)
     if found := re.search(r"arguments are required: (.*)", line):
-        options = parser._option_string_actions
+        options = _long_options(parser)
         names = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
         return f"{' and '.join(names)} must be given"
     if found := re.search(r'^Parser key "([\w.]+)": (.*?) (?:Got|Given) value: (.*)$', line):
@@ -211,6 +208,18 @@ def _allowed(expected: str) -> str:
 
 
 def _unknown_option(name: str, parser: ArgumentParser) -> str:
-    options = [option.removeprefix("--") for option in parser._option_string_actions if option[:2] == "--"]
+    options = [option.removeprefix("--") for option in _long_options(parser)]
     near = get_close_matches(name, options, n=1, cutoff=0.5)
     return f"unknown option --{name}" + (f": did you mean --{near[0]}?" if near else "")
+
+
+def _long_options(parser: ArgumentParser) -> dict[str, bool]:
+    """Return the options of a parser that begin with two dashes, and whether each needs a value.
+
+    argparse has no documented list of them; where its own has gone, they are read from the help.
+    """
+    own = getattr(parser, "_option_string_actions", None)
+    if isinstance(own, dict):
+        return {option: action.nargs not in (0, "?") for option, action in own.items() if option[:2] == "--"}
+    listed = re.findall(r"^ +(?:-\w, )?(--[\w.\-]+)([ =]\S)?", parser.format_help(), re.M)
+    return {option: bool(value) for option, value in listed}

@@ -157,7 +157,8 @@ def _check_fit(trained: TrainedRun, prepared: PreparedSet) -> None:
     there, here = _cut(trained.info["set"].get("preprocessing")), _cut(prepared.preprocessing)
     if there != here:
         found = [
-            f"{name}: {there.get(name, 'none')} there, {here.get(name, 'none')} here"
+            f"{'normalize' if name == 'normalise' else name}: {there.get(name, 'none')} there, "
+            f"{here.get(name, 'none')} here"
             for name in sorted(there.keys() | here.keys())
             if there.get(name) != here.get(name)
         ]

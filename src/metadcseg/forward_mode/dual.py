@@ -9,19 +9,23 @@ little more than the operation. All others go through torch's own forward mode, 
 ``torch.func.jvp`` computes the same. It would run the network a second time, or, with a graph for the training
 step, would record one for the tangents as well; and its rule for group normalization takes a dozen passes over
 the data where two suffice.
+
+Only what torch documents is used here: its private parts move from release to release.
 """
 
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from types import FrameType
+from functools import cache, partial
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, autograd
 from torch.autograd import forward_ad
+from torch.autograd.function import FunctionCtx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from metadcseg.forward_mode.random_state import kept_random_state, random_state
@@ -29,8 +33,6 @@ from metadcseg.forward_mode.rules import RULES, Tangents
 
 __all__ = ["Dual", "NoForwardRule"]
 
-_OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
-_APPLY = autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
 _VIEWS_OF_A_GETTER = ("T", "mT", "H", "mH")
 _IN_PLACE = (
     "__setitem__",
@@ -63,9 +65,8 @@ class Dual(Tensor):
 
     @staticmethod
     def __new__(cls, primal: Tensor, tangent: Tensor) -> "Dual":  # noqa: D102 (its class is documented)
-        dual: Dual = Tensor._make_wrapper_subclass(
-            cls, primal.shape, strides=primal.stride(), dtype=primal.dtype, device=primal.device
-        )
+        outline = torch.empty_strided(primal.shape, primal.stride(), dtype=primal.dtype, device="meta")
+        dual: Dual = outline.as_subclass(cls)
         dual.primal, dual.tangent = primal, tangent
         return dual
 
@@ -83,8 +84,8 @@ class Dual(Tensor):
         if not torch.is_grad_enabled():  # what the network computes without gradient is a constant to it
             _refuse_custom_function()
             return func(*_primals(args), **_primals(kwargs))
-        if isinstance(func, _OPERATIONS) and not str(func).startswith("aten."):
-            # its derivative is out of forward mode's sight
+        if not inspect.isroutine(func) and not str(func).startswith("aten."):
+            # an object and no function, so its derivative is out of forward mode's sight
             raise NoForwardRule(f"the custom operation {func}")
         if kwargs.get("out") is not None:
             raise NoForwardRule(f"{name} with out=")
@@ -229,17 +230,53 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _refuse_custom_function() -> None:
-    """Raise inside a torch.autograd.Function: it switches gradients off, yet its result is no constant."""
+    """Raise inside a torch.autograd.Function: it switches gradients off, yet its result is no constant.
+
+    Nothing of ``Function.apply`` is seen among the callers where torch wrote it in C++ (from 2.14 on), so the
+    function's own ``forward`` is looked for: by its code, or by the context that torch hands to it.
+    """
+    forwards = dict(_forwards_of(autograd.Function))
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        if frame.f_code is _APPLY:
-            raise NoForwardRule(f"autograd.Function {frame.f_locals['cls'].__name__}")
+        name = _context_of(frame) or forwards.get(frame.f_code)
+        if name is not None:
+            raise NoForwardRule(f"autograd.Function {name}")
         frame = frame.f_back
+
+
+def _context_of(frame: FrameType) -> str | None:
+    """Return the name of the autograd.Function whose context is a caller's first argument, None without one."""
+    code = frame.f_code
+    first = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+    return type(first).__name__.removesuffix("Backward") if isinstance(first, FunctionCtx) else None
+
+
+def _forwards_of(kind: type) -> Iterator[tuple[CodeType, str]]:
+    """Yield the code of every ``forward`` that is written below an autograd.Function, with that one's name."""
+    children: list[type] = type.__subclasses__(kind)
+    for below in children:
+        if "forward" in vars(below):
+            code = _code_of(getattr(below, "forward"))  # noqa: B009 (mypy knows no forward of a type)
+            if code is not None:
+                yield code, below.__name__
+        yield from _forwards_of(below)
+
+
+def _code_of(function: Any) -> CodeType | None:
+    """Return what a function runs, without the decorators about it; None where it is not written in Python."""
+    function = inspect.unwrap(function)
+    while isinstance(function, partial):
+        function = inspect.unwrap(function.func)
+    if not hasattr(function, "__code__"):
+        function = getattr(type(function), "__call__", None)  # noqa: B004 (the function behind the call is wanted)
+    code = getattr(function, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 @cache
 def _load_rules_of_torch() -> None:
     """Let torch load its forward-mode rules: at the first use it warns about its own use of TorchScript."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for kind in (DeprecationWarning, FutureWarning):  # by its release
+            warnings.simplefilter("ignore", kind)
         torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))

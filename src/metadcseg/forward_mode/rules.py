@@ -3,9 +3,13 @@
 A rule is called as the operation is, with :class:`~metadcseg.forward_mode.dual.Dual` tensors among the arguments.
 It returns the operation's result (with its autograd graph) and the tangent of it (without), or ``NotImplemented``
 for arguments it does not know; torch's forward mode does those.
+
+Some rules use kernels that torch has for itself (``torch.ops.aten``). Those are looked up when first needed and tried
+on a few numbers; where one is missing or has become another, its rule leaves the operation to torch's forward mode.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -93,17 +97,21 @@ def _add(input: Any, other: Any, **options: Any) -> Any:
         return primal, (dy if dx is None else dx).expand_as(primal).clone()  # type: ignore[union-attr]
 
 
-def _leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> tuple[Tensor, Tangents]:
+def _leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     x, dx = split(input)
+    if (kernel := _kernel("leaky_relu_backward")) is None:
+        return NotImplemented
     with torch.no_grad():  # before an operation in place overwrites x
-        tangent = torch.ops.aten.leaky_relu_backward(dx, x, negative_slope, False)
+        tangent = kernel(dx, x, negative_slope, False)
     return F.leaky_relu(x, negative_slope, inplace), tangent
 
 
-def _relu(input: Any, inplace: bool = False) -> tuple[Tensor, Tangents]:
+def _relu(input: Any, inplace: bool = False) -> Any:
     x, dx = split(input)
+    if (kernel := _kernel("threshold_backward")) is None:
+        return NotImplemented
     with torch.no_grad():
-        tangent = torch.ops.aten.threshold_backward(dx, x, 0)
+        tangent = kernel(dx, x, 0)
     return F.relu(x, inplace), tangent
 
 
@@ -113,7 +121,7 @@ def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = 
 
 
 def _max_pool(operation: Callable[..., Any], axes: int) -> Rule:
-    """Return the rule of pooling over so many axes; ``operation`` tells which values it chose."""
+    """Return the rule of pooling over so many axes."""
 
     def rule(
         input: Any,
@@ -127,28 +135,29 @@ def _max_pool(operation: Callable[..., Any], axes: int) -> Rule:
         x, dx = split(input)
         if return_indices or x.dim() != 2 + axes or dx is None:
             return NotImplemented
-        primal, chosen = operation(x, kernel_size, stride, padding, dilation, ceil_mode)
+        primal, chosen = operation(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
         with torch.no_grad():
             return primal, dx.flatten(2).gather(2, chosen.flatten(2)).view(primal.shape)
 
     return rule
 
 
-def _group_norm(
-    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> tuple[Tensor, Tangents]:
+def _group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     (x, dx), (w, dw), (b, db) = split(input), split(weight), split(bias)
+    forward, backward = _kernel("native_group_norm"), _kernel("native_group_norm_backward")
+    if forward is None or backward is None:
+        return NotImplemented
     layout = _layout(x)
     x = x.contiguous(memory_format=layout)
     w, b = (None if value is None else value.contiguous() for value in (w, b))  # as its kernel wants them
     count, channels = x.shape[:2]
     sizes = (count, channels, x[0, 0].numel(), num_groups)
-    primal, mean, deviation = torch.native_group_norm(x, w, b, *sizes, eps)
+    primal, mean, deviation = forward(x, w, b, *sizes, eps)
     with torch.no_grad():
         core = None
         if dx is not None:
-            # the derivative of a normalization is symmetric: its backward kernel carries tangents forward, too
-            core = torch.ops.aten.native_group_norm_backward(
+            # the derivative of a normalisation is symmetric: its backward kernel carries tangents forward, too
+            core = backward(
                 dx.contiguous(memory_format=layout), x, mean, deviation, None, *sizes, [True, False, False]
             )[0]
         each = channels // num_groups
@@ -173,7 +182,8 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     (x, dx), (w, dw), (b, db) = split(input), split(weight), split(bias)
-    if not training and running_mean is None:
+    kernel = _kernel("native_batch_norm_backward")
+    if kernel is None or (not training and running_mean is None):
         return NotImplemented
     primal = F.batch_norm(x, running_mean, running_var, w, b, training, momentum, eps)
     with torch.no_grad():
@@ -185,7 +195,7 @@ def _batch_norm(
         deviation = (variance + eps).rsqrt()
         core = None
         if dx is not None:
-            core = torch.ops.aten.native_batch_norm_backward(
+            core = kernel(
                 dx.contiguous(),
                 x.contiguous(),
                 None,
@@ -239,37 +249,106 @@ def _affine_tangent(
     return core if shift is None else core.add_(spread(shift))
 
 
-_LINEAR: tuple[Any, ...] = (
-    *(F.interpolate, F.avg_pool2d, F.adaptive_avg_pool2d, F.pixel_shuffle, F.avg_pool3d),
-    *(torch.flatten, torch.reshape, torch.transpose, torch.permute, torch.unsqueeze, torch.squeeze),
-    *(torch.split, torch.chunk, torch.unbind, torch.flip),
-    *(Tensor.flatten, Tensor.reshape, Tensor.transpose, Tensor.permute, Tensor.unsqueeze, Tensor.squeeze),
-    *(Tensor.split, Tensor.chunk, Tensor.unbind, Tensor.flip),
-    *(Tensor.view, Tensor.contiguous, Tensor.__getitem__, Tensor.movedim, Tensor.expand),
+@cache
+def _kernel(name: str) -> Callable[..., Any] | None:
+    """Return one of torch's own kernels, None where this release has it no more or in another form."""
+    try:
+        kernel: Callable[..., Any] = getattr(torch.ops.aten, name)
+        with torch.no_grad():
+            got, expected = _TRIALS[name](kernel)
+        return kernel if torch.allclose(got, expected, atol=1e-5) else None
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        return None
+
+
+def _try_leaky_relu(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    x, dx = torch.tensor([-2.0, 3.0]), torch.tensor([5.0, 7.0])
+    return kernel(dx, x, 0.1, False), torch.tensor([0.5, 7.0])
+
+
+def _try_relu(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    x, dx = torch.tensor([-2.0, 3.0]), torch.tensor([5.0, 7.0])
+    return kernel(dx, x, 0), torch.tensor([0.0, 7.0])
+
+
+_ROW = [1.0, 2.0, 4.0, 9.0]
+_DIRECTION = [1.0, 0.0, 0.0, 0.0]
+
+
+def _normalised() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return four numbers normalised, their derivative along the first, their mean and one over their deviation."""
+    x, dx = torch.tensor(_ROW), torch.tensor(_DIRECTION)
+    mean, deviation = x.mean(), (x.var(correction=0) + 1e-5).rsqrt()
+    z = (x - mean) * deviation
+    return z, (dx - dx.mean() - z * (dx * z).mean()) * deviation, mean, deviation
+
+
+def _try_group_norm(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    z, _, mean, deviation = _normalised()
+    found = kernel(torch.tensor(_ROW).view(1, 1, 2, 2), None, None, 1, 1, 4, 1, 1e-5)
+    return torch.cat([part.flatten() for part in found]), torch.cat([z, mean[None], deviation[None]])
+
+
+def _try_group_norm_backward(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    _, dz, mean, deviation = _normalised()
+    x, dx = (torch.tensor(values).view(1, 1, 2, 2) for values in (_ROW, _DIRECTION))
+    wanted = [True, False, False]
+    found = kernel(dx, x, mean.view(1, 1), deviation.view(1, 1), None, 1, 1, 4, 1, wanted)[0]
+    return found.flatten(), dz
+
+
+def _try_batch_norm_backward(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    _, dz, mean, deviation = _normalised()
+    x, dx = (torch.tensor(values).view(1, 1, 2, 2) for values in (_ROW, _DIRECTION))
+    wanted = [True, False, False]
+    found = kernel(dx, x, None, None, None, mean.view(1), deviation.view(1), True, 1e-5, wanted)[0]
+    return found.flatten(), dz
+
+
+_TRIALS: dict[str, Callable[[Callable[..., Any]], tuple[Tensor, Tensor]]] = {
+    "leaky_relu_backward": _try_leaky_relu,
+    "threshold_backward": _try_relu,
+    "native_group_norm": _try_group_norm,
+    "native_group_norm_backward": _try_group_norm_backward,
+    "native_batch_norm_backward": _try_batch_norm_backward,
+}
+
+_LINEAR: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (F, ("interpolate", "avg_pool2d", "adaptive_avg_pool2d", "pixel_shuffle", "avg_pool3d")),
+    (torch, ("flatten", "reshape", "transpose", "permute", "unsqueeze", "squeeze")),
+    (torch, ("split", "chunk", "unbind", "flip")),
+    (Tensor, ("flatten", "reshape", "transpose", "permute", "unsqueeze", "squeeze")),
+    (Tensor, ("split", "chunk", "unbind", "flip")),
+    (Tensor, ("view", "contiguous", "__getitem__", "movedim", "expand")),
 )
 
-RULES: dict[Any, Rule] = {
-    **{operation: _linear_in_first(operation) for operation in _LINEAR},
-    **{
-        operation: _product(operation)
-        for operation in (
-            *(F.linear, torch.conv1d, torch.conv2d, torch.conv3d),
-            *(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
-        )
-    },
-    F.pad: _pad,
-    torch.cat: _cat,
-    torch.add: _add,
-    Tensor.add: _add,
-    Tensor.__add__: _add,
-    Tensor.__radd__: _add,
-    F.relu: _relu,
-    torch.relu: _relu,
-    Tensor.relu: _relu,
-    F.leaky_relu: _leaky_relu,
-    F.dropout: _dropout,
-    **{pool: _max_pool(F.max_pool2d_with_indices, 2) for pool in (F.max_pool2d, torch.max_pool2d)},
-    **{pool: _max_pool(F.max_pool3d_with_indices, 3) for pool in (F.max_pool3d, torch.max_pool3d)},
-    F.group_norm: _group_norm,
-    F.batch_norm: _batch_norm,
-}
+_PRODUCTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (F, ("linear",)),
+    (torch, ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")),
+)
+
+_OTHERS: tuple[tuple[Any, dict[str, Rule]], ...] = (
+    (F, {"pad": _pad, "relu": _relu, "leaky_relu": _leaky_relu, "dropout": _dropout}),
+    (F, {"group_norm": _group_norm, "batch_norm": _batch_norm}),
+    (torch, {"cat": _cat, "add": _add, "relu": _relu}),
+    (Tensor, {"add": _add, "__add__": _add, "__radd__": _add, "relu": _relu}),
+    *((owner, {"max_pool2d": _max_pool(F.max_pool2d, 2)}) for owner in (F, torch)),
+    *((owner, {"max_pool3d": _max_pool(F.max_pool3d, 3)}) for owner in (F, torch)),
+)
+
+
+def _table() -> Iterator[tuple[Any, Rule]]:
+    """Yield operations and their rules; an operation that this release of torch lacks needs none."""
+    for owner, names in _LINEAR:
+        yield from ((found, _linear_in_first(found)) for found in _those_of(owner, names))
+    for owner, names in _PRODUCTS:
+        yield from ((found, _product(found)) for found in _those_of(owner, names))
+    for owner, rules in _OTHERS:
+        yield from ((getattr(owner, name), rule) for name, rule in rules.items() if hasattr(owner, name))
+
+
+def _those_of(owner: Any, names: tuple[str, ...]) -> list[Callable[..., Any]]:
+    return [getattr(owner, name) for name in names if hasattr(owner, name)]
+
+
+RULES: dict[Any, Rule] = dict(_table())

@@ -128,11 +128,10 @@ class TappedNetwork(nn.Module):
     def _run_compiled(self, images: Tensor) -> tuple[Any, list[Tensor]]:
         if self._compiled is None or has_torch_function([*self.parameters(), images]):
             return self._through(images)  # duals are no tensors that a compiler knows
-        from torch._dynamo.exc import TorchDynamoException  # takes seconds: only when used
-
+        refused = _compilers_complaint()
         try:
             return self._compiled(images)
-        except TorchDynamoException as error:
+        except refused as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
                 f"the network {_name(self.module)} cannot be compiled on this machine ({reason}): leave "
@@ -213,6 +212,15 @@ def find_head(module: nn.Module, classes: int) -> str:
         )
     fitting = [name for name, layer in layers if _outputs(layer) == classes]
     return fitting[-1] if fitting else layers[-1][0]
+
+
+def _compilers_complaint() -> type[Exception]:
+    """Return what torch.compile raises where it cannot translate; torch has no documented name for it."""
+    try:
+        from torch._dynamo.exc import TorchDynamoException  # takes seconds: only when used
+    except ImportError:
+        return RuntimeError
+    return TorchDynamoException
 
 
 def _outputs(layer: nn.Module) -> int:

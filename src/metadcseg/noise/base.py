@@ -3,7 +3,7 @@
 A kind of noise is a frozen dataclass. Chance decides once per mask, in plain values that never depend on the
 strength; the strength is the one number that calibration solves for
 (:mod:`metadcseg.noise.calibration`). The paper's noise is :class:`PaperNoise`, or by another reading
-of its eq. 15 :class:`CenterdPaperNoise`; the others are in
+of its eq. 15 :class:`CenteredPaperNoise`; the others are in
 :mod:`metadcseg.noise.systematic` and :mod:`metadcseg.noise.objects`, and
 :mod:`metadcseg.noise.registry` knows them by name.
 """
@@ -95,7 +95,7 @@ class PaperNoise:
 
 
 @dataclass(frozen=True)
-class CenterdPaperNoise(PaperNoise):
+class CenteredPaperNoise(PaperNoise):
     """The paper's noise, but every class rotates about the middle of its own bounding box.
 
     Eq. 15 does not say about which point. About the image's center an object off that center moves, which can

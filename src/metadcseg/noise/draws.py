@@ -141,16 +141,3 @@ def draw(level: NoiseLevel, generator: np.random.Generator) -> NoiseDraw:
         rounding=rounding,
         r=r,
     )
-
-
-def draws_for(level: NoiseLevel, seed: int, image_id: str, classes: int) -> tuple[NoiseDraw, ...]:
-    """Draw the noise of one image: a draw for each foreground class 1 .. L-1, in class order.
-
-    Args:
-        level: the noise level; its scale plays no part.
-        seed: of the noise of the whole set.
-        image_id: the image's name; order and number of the other images play no part.
-        classes: L, with the background.
-    """
-    generator = generator_for(seed, image_id)
-    return tuple(draw(level, generator) for _ in range(1, classes))

@@ -11,29 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from metadcseg.errors import InputError
-from metadcseg.noise.draws import (
-    PRESETS,
-    NoiseDraw,
-    NoiseLevel,
-    draw,
-    draws_for,
-    generator_for,
-    nearest_preset,
-)
+from metadcseg.noise.draws import NoiseDraw, NoiseLevel
 from metadcseg.tensors import IGNORE
-
-__all__ = [
-    "PRESETS",
-    "NoiseDraw",
-    "NoiseLevel",
-    "apply",
-    "class_rates",
-    "corruption_rate",
-    "draw",
-    "draws_for",
-    "generator_for",
-    "nearest_preset",
-]
 
 Region = NDArray[np.bool_]
 Mask = NDArray[np.integer]
@@ -96,7 +75,7 @@ def morph(region: Region, size: int, *, erode: bool) -> Region:
     """Erode (eq. 16) or dilate (eq. 17) by a filled square.
 
     The window of pixel i reaches from ``i - size // 2`` to ``i + (size - 1) // 2`` in rows and in columns,
-    for erosion and dilation alike, as in OpenCV: an even square cannot be centerd and reaches a pixel further
+    for erosion and dilation alike, as in OpenCV: an even square cannot be centered and reaches a pixel further
     up and left. What lies beyond the image does not count: the image's edge neither erodes nor dilates.
 
     Args:
@@ -196,35 +175,6 @@ def paint(regions: Sequence[Region], clean: Mask) -> Mask:
         painted[region] = value
     painted[clean == IGNORE] = IGNORE
     return painted
-
-
-def apply(mask: Mask, draws: Sequence[NoiseDraw], level: NoiseLevel) -> Mask:
-    """Corrupt a mask as drawn (eq. 15-19): each foreground class by itself, then painted back in class order.
-
-    Args:
-        mask: (H, W) integer; class 0 .. L-1 or ``IGNORE``, which is background while classes are corrupted.
-        draws: one for each foreground class 1 .. L-1 (see :func:`draws_for`).
-        level: gives kernel scale, ellipse chance and limits; must be the level that was drawn from.
-
-    Returns:
-        (H, W), a new array with the dtype of ``mask``.
-
-    Raises:
-        InputError: where the mask holds a class that has no draw.
-
-    Example:
-        >>> mask = np.zeros((24, 24), np.uint8)
-        >>> mask[4:20, 4:20] = 1
-        >>> shrink = NoiseDraw(angle=0.0, erode=True, kernel=7, rounding=0.0, r=0.9)
-        >>> int(apply(mask, [shrink], PRESETS[0.4]).sum())  # 16 - 6 pixels a side
-        100
-    """
-    check_labels(mask, len(draws) + 1)
-    regions = [
-        corrupt_rotated(rotate_class(mask == value, one, level), one, level)
-        for value, one in enumerate(draws, start=1)
-    ]
-    return paint(regions, mask)
 
 
 def check_labels(mask: Mask, classes: int) -> None:

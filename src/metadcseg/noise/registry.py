@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from metadcseg.errors import unknown_name
-from metadcseg.noise.base import CenterdPaperNoise, NoiseModel, PaperNoise
+from metadcseg.noise.base import CenteredPaperNoise, NoiseModel, PaperNoise
 from metadcseg.noise.draws import nearest_preset
 from metadcseg.noise.objects import Invented, Missing, Polygon
 from metadcseg.noise.systematic import Annotator, Over, Shift, Under
 
 MODELS: dict[str, Callable[[float], NoiseModel]] = {
     "paper": lambda rate: PaperNoise(nearest_preset(rate)),
-    "paper-centred": lambda rate: CenterdPaperNoise(nearest_preset(rate)),
+    "paper-centred": lambda rate: CenteredPaperNoise(nearest_preset(rate)),
     "over": lambda rate: Over(),
     "under": lambda rate: Under(),
     "shift": lambda rate: Shift(),

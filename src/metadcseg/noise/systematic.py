@@ -1,7 +1,7 @@
 """Label noise that leans to one side: objects too large, too small, by one annotator only, or moved.
 
 The paper's noise is as often too large as too small, and a network averages that away. Annotators err in one
-direction again and again. Here every mask is dilated (or every mask eroded) by a centerd square; a mask's
+direction again and again. Here every mask is dilated (or every mask eroded) by a centered square; a mask's
 *reach* h, the number of pixels by which its outline moves, is drawn uniformly, and the square's side is 2h + 1.
 """
 

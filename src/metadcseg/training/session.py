@@ -20,7 +20,7 @@ from metadcseg.training.distributed.consistency import check_all_equal, check_sh
 from metadcseg.training.distributed.job import describe_job
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.expected_time import announce, seconds_per_pass
-from metadcseg.training.logging.logger import Logger
+from metadcseg.training.logging.logger import Logger, has_tensorboard
 from metadcseg.training.logging.progress import Reporter
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
@@ -243,6 +243,11 @@ class _Session:
                 logger = None
                 if self._process_group.is_rank_zero:
                     logger = stack.enter_context(Logger(self._folder, place.records))
+                    if not has_tensorboard():
+                        self._say(
+                            "no curves for TensorBoard: it is not installed (pip install 'metadcseg[tensorboard]'); "
+                            "metrics.jsonl has all numbers"
+                        )
                 stack.enter_context(reporter)
                 finished = self._trainer.run(logger, reporter, stop)
         except ReportedByRankZero:

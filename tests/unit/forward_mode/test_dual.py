@@ -1,5 +1,6 @@
 """Every rule, and what torch's own forward mode does for the rest, against torch.func.jvp on the same function."""
 
+import functools
 import warnings
 
 import pytest
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from metadcseg.errors import InputError
+from metadcseg.forward_mode import jvp as changes
+from metadcseg.forward_mode import rules as tangent_rules
 from metadcseg.forward_mode.dual import Dual, NoForwardRule
 from metadcseg.forward_mode.jvp import forward_with_change, logit_change, trainable
 
@@ -30,7 +33,8 @@ PLAIN = rand(2, 4, 6, 6)
 def derivative(function, values, tangents):
     """What torch says, which at its first use warns about its own use of TorchScript."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for kind in (DeprecationWarning, FutureWarning):  # by torch's release
+            warnings.simplefilter("ignore", kind)
         return jvp(function, values, tangents)[1]
 
 
@@ -235,6 +239,164 @@ twice.register_autograd(lambda context, gradient: 2 * gradient)
 def test_what_would_lose_its_tangent_is_refused(function):
     with pytest.raises(NoForwardRule):
         function(Dual(X, DX))
+
+
+class Plain(torch.autograd.Function):
+    """Written as torch documents it since 2.0: without a context in ``forward``."""
+
+    @staticmethod
+    def forward(x):
+        return 2 * x
+
+    @staticmethod
+    def setup_context(context, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(context, gradient):
+        return 2 * gradient
+
+
+class WithContext(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(context, gradient):
+        return 2 * gradient
+
+
+class Inherited(WithContext):
+    pass
+
+
+class Everything(torch.autograd.Function):
+    """Takes its arguments unnamed."""
+
+    @staticmethod
+    def forward(*arguments):
+        return 2 * arguments[1]
+
+
+class Decorated(Plain):
+    @staticmethod
+    @torch.no_grad()
+    def forward(x):
+        return 2 * x
+
+
+class InPart(Plain):
+    forward = staticmethod(functools.partial(lambda factor, x: factor * x, 2))
+
+
+class Object(Plain):
+    class Doubling:
+        def __call__(self, x):
+            return 2 * x
+
+    forward = staticmethod(Doubling())
+
+
+@pytest.mark.parametrize("kind", [Plain, WithContext, Inherited, Everything, Decorated, InPart, Object])
+@pytest.mark.parametrize("how", ["alone", "below other calls"])
+def test_no_custom_function_passes_for_a_constant(kind, how):
+    """Gradients are off inside it, which in a network means that nothing is to be learned there."""
+
+    def doubled(x):
+        return kind.apply(x)
+
+    with pytest.raises(NoForwardRule, match=rf"autograd\.Function {kind.__name__}$"):
+        doubled(Dual(X, DX)) if how == "alone" else nn.Sequential(*[Called(doubled)])(Dual(X, DX))
+
+
+class Called(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def test_gradients_that_a_network_switches_off_are_no_custom_function():
+    """Also where one and the same decorator of torch stands about a custom function (above) and a plain one."""
+
+    @torch.no_grad()
+    def scale(x):
+        return x.sum()
+
+    assert torch.equal(scale(Dual(X, DX)), X.sum())
+
+
+@pytest.fixture
+def kernels_of():
+    """Have the rules look for torch's own kernels somewhere else."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def replace(where):
+            tangent_rules._kernel.cache_clear()
+            patch.setattr(tangent_rules.torch.ops, "aten", where)
+
+        yield replace
+    tangent_rules._kernel.cache_clear()
+
+
+NEEDS_A_KERNEL = {
+    **{name: (ONE[name], 1) for name in ("relu", "relu in place", "leaky_relu", "leaky_relu in place")},
+    **{name: (SEVERAL[name], 3) for name in ("group_norm", "batch_norm", "batch_norm at rest")},
+}
+
+
+class Nothing:
+    """A release of torch that has no such kernel."""
+
+
+class Others:
+    """A release of torch whose kernels of these names want other arguments."""
+
+    def __getattr__(self, name):
+        return lambda: None
+
+
+class Wrong:
+    """A release of torch whose kernels of these names compute something else."""
+
+    def __getattr__(self, name):
+        return lambda first, *rest: (first * 3, first, first) if "norm" in name else first * 3
+
+
+@pytest.mark.parametrize("without", [Nothing, Others, Wrong])
+@pytest.mark.parametrize(("function", "count"), NEEDS_A_KERNEL.values(), ids=NEEDS_A_KERNEL.keys())
+def test_without_torchs_own_kernels_its_forward_mode_does_them(kernels_of, without, function, count):
+    values, tangents = (X, W, B)[:count], (DX, DW, DB)[:count]
+    primal, expected = function(*values), derivative(function, values, tangents)
+    kernels_of(without())
+    got = function(*(Dual(value, tangent) for value, tangent in zip(values, tangents, strict=True)))
+    assert torch.equal(got.primal, primal)
+    torch.testing.assert_close(got.tangent, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_without_them_running_statistics_move_once(kernels_of):
+    images, one, other = rand(2, 2, 6, 6), seeded(Noisy), seeded(Noisy)
+    one(images)
+    kernels_of(Nothing())
+    forward_with_change(other, images, direction(other))
+    for mine, usual in zip(other.buffers(), one.buffers(), strict=True):
+        assert torch.equal(mine, usual)
+
+
+@pytest.mark.parametrize("name", ["leaky_relu_backward", "native_group_norm", "native_batch_norm_backward"])
+def test_this_torch_has_the_kernels(name):
+    """If not, all is right but slower: tell those who wait."""
+    assert tangent_rules._kernel(name) is not None
+
+
+def test_a_module_may_keep_its_parameters_elsewhere(monkeypatch):
+    network, images = seeded(Noisy).eval(), rand(2, 2, 6, 6)
+    expected = logit_change(network, images, direction(network)).change
+    monkeypatch.setattr(changes, "vars", lambda module: {}, raising=False)
+    assert torch.equal(logit_change(network, images, direction(network)).change, expected)
 
 
 def test_a_direction_must_fit_the_parameters():

@@ -133,6 +133,7 @@ def test_default_head_prefers_the_number_of_classes() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")
 def test_forward_mode_derivative_equals_finite_difference() -> None:
     torch.manual_seed(0)
     network = TappedNetwork(Strided(), "head").double()

@@ -4,12 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.unit.noise.tools import apply, draws_for
 
 from metadcseg.errors import InputError
+from metadcseg.noise import draws as noise_draws
 from metadcseg.noise import paper as noise
 from metadcseg.noise.base import PaperNoise
 from metadcseg.noise.calibration import calibrate, compare, report
-from metadcseg.noise.paper import PRESETS
+from metadcseg.noise.draws import PRESETS
 from metadcseg.noise.registry import noise_model
 
 KVASIR = Path(__file__).resolve().parents[3] / "../shared/data/kvasir-seg/train/masks"
@@ -36,12 +38,12 @@ def names(masks):
 
 
 def paper(rate):
-    return PaperNoise(noise.nearest_preset(rate))
+    return PaperNoise(noise_draws.nearest_preset(rate))
 
 
 def records(masks, ids, level, seed, classes=2):
     return [
-        compare(mask, noise.apply(mask, noise.draws_for(level, seed, name, classes), level), classes)
+        compare(mask, apply(mask, draws_for(level, seed, name, classes), level), classes)
         for mask, name in zip(masks, ids, strict=True)
     ]
 
@@ -55,7 +57,7 @@ def test_the_rate_reached_is_within_the_tolerance_and_is_what_applying_gives(tar
     masks = discs(60)
     found = calibrate(masks, names(masks), paper(target), target, seed=3)
     assert found.rate == pytest.approx(target, abs=0.01)
-    level = replace(noise.nearest_preset(target), scale=found.strength)
+    level = replace(noise_draws.nearest_preset(target), scale=found.strength)
     measured = summed(records(masks, names(masks), level, 3), found, seed=3)
     assert measured.rate == pytest.approx(found.rate, abs=1e-12)
     assert measured.scale == found.strength > 0
@@ -70,10 +72,7 @@ def test_kvasir_seg_is_corrupted_by_20_40_and_60_per_cent(target):
     masks = [(np.asarray(Image.open(file)) > 127).astype(np.uint8) for file in files]
     ids = [file.stem for file in files]
     level = replace(PRESETS[target], scale=calibrate(masks, ids, paper(target), target, seed=0).strength)
-    noisy = [
-        noise.apply(mask, noise.draws_for(level, 0, name, 2), level)
-        for mask, name in zip(masks, ids, strict=True)
-    ]
+    noisy = [apply(mask, draws_for(level, 0, name, 2), level) for mask, name in zip(masks, ids, strict=True)]
     rates = [noise.corruption_rate(mask, other) for mask, other in zip(masks, noisy, strict=True)]
     assert np.mean(rates) == pytest.approx(target, abs=0.01)
 
@@ -135,8 +134,8 @@ def test_a_rate_that_rotation_alone_exceeds_is_pointed_to_the_reading_that_reach
         calibrate(masks, names(masks), paper(0.2), 0.2, seed=0)
     with pytest.raises(InputError, match=r"ask for one of those$"):
         calibrate(masks, names(masks), paper(0.2), 0.999, seed=0)
-    centerd = noise_model("paper-centred", 0.2)
-    assert calibrate(masks, names(masks), centerd, 0.2, seed=0).rate == pytest.approx(0.2, abs=0.01)
+    centered = noise_model("paper-centred", 0.2)
+    assert calibrate(masks, names(masks), centered, 0.2, seed=0).rate == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_rate_between_two_steps_is_an_error_that_names_both():

@@ -3,11 +3,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from tests.reference import noise as reference
+from tests.unit.noise.tools import apply, draws_for
 
 from metadcseg.errors import InputError
+from metadcseg.noise import draws as noise_draws
 from metadcseg.noise import paper as noise
 from metadcseg.noise.base import corrupt
-from metadcseg.noise.paper import PRESETS, NoiseDraw, NoiseLevel
+from metadcseg.noise.draws import PRESETS, NoiseDraw, NoiseLevel
 from metadcseg.noise.registry import noise_model
 
 STILL = NoiseDraw(angle=0.0, erode=True, kernel=1, rounding=0.0, r=0.9)
@@ -56,13 +58,13 @@ def test_apply_is_the_loop_version(rate, scale):
     for number in range(4):  # both coins, both ways
         mask = blobs(rng)
         coins = {"erode": number % 2 == 0, "r": 0.3 if number < 2 else 0.7}
-        draws = [replace(noise.draws_for(level, 5, str(number), classes=2)[0], **coins)]
-        noisy = noise.apply(mask, draws, level)
+        draws = [replace(draws_for(level, 5, str(number), classes=2)[0], **coins)]
+        noisy = apply(mask, draws, level)
         assert noisy.dtype == mask.dtype
         expected = reference.corrupted(mask.tolist(), [tuple(asdict(one).values()) for one in draws], scale)
         assert noisy.tolist() == expected
         assert noise.corruption_rate(mask, noisy) == reference.corruption_rate(mask.tolist(), expected)
-        plain = noise.apply(mask, draws, replace(level, p_ellipse=0.0))
+        plain = apply(mask, draws, replace(level, p_ellipse=0.0))
         seen.add("plain" if np.array_equal(plain, noisy) else "ellipse")
     assert seen == {"ellipse", "plain"}
 
@@ -73,8 +75,8 @@ def test_apply_is_the_loop_version_with_three_classes_and_ignored_pixels():
     for number in range(6):
         mask = blobs(rng, classes=4)
         mask[:, 30:33] = 255
-        draws = noise.draws_for(level, 1, str(number), classes=4)
-        noisy = noise.apply(mask, draws, level)
+        draws = draws_for(level, 1, str(number), classes=4)
+        noisy = apply(mask, draws, level)
         drawn = [tuple(asdict(one).values()) for one in draws]
         assert noisy.tolist() == reference.corrupted(mask.tolist(), drawn, level.scale)
         np.testing.assert_array_equal(noisy == 255, mask == 255)
@@ -132,9 +134,9 @@ def test_only_more_than_300_pixels_become_an_ellipse(pixels, replaced):
     mask[5:20, 5:25] = 1  # 15 x 20 = 300
     if pixels == 301:
         mask[20, 5] = 1
-    noisy = noise.apply(mask, [replace(STILL, r=0.49)], PRESETS[0.2])
+    noisy = apply(mask, [replace(STILL, r=0.49)], PRESETS[0.2])
     assert np.array_equal(noisy, mask) is not replaced
-    assert np.array_equal(noise.apply(mask, [replace(STILL, r=0.5)], PRESETS[0.2]), mask)
+    assert np.array_equal(apply(mask, [replace(STILL, r=0.5)], PRESETS[0.2]), mask)
 
 
 @pytest.mark.parametrize("shape", [(1, 9), (9, 1), (1, 1), (2, 2), (7, 10)])
@@ -148,9 +150,9 @@ def test_omission_empties_small_classes_only_when_asked():
     mask = np.zeros((20, 20), np.uint8)
     mask[2:7, 2:7] = 1  # 25 pixels
     mask[10:16, 10:16] = 2  # 36 pixels
-    assert set(np.unique(noise.apply(mask, [STILL, STILL], PRESETS[0.4]))) == {0, 1, 2}
+    assert set(np.unique(apply(mask, [STILL, STILL], PRESETS[0.4]))) == {0, 1, 2}
     level = replace(PRESETS[0.4], omit_below=25)
-    assert set(np.unique(noise.apply(mask, [STILL, STILL], level))) == {0, 2}
+    assert set(np.unique(apply(mask, [STILL, STILL], level))) == {0, 2}
 
 
 def test_later_classes_are_painted_over_earlier_ones():
@@ -158,7 +160,7 @@ def test_later_classes_are_painted_over_earlier_ones():
     mask[2:8, 2:8] = 2
     mask[8:14, 2:8] = 1
     grow = NoiseDraw(angle=0.0, erode=False, kernel=3, rounding=0.0, r=0.9)
-    noisy = noise.apply(mask, [grow, grow], PRESETS[0.2])
+    noisy = apply(mask, [grow, grow], PRESETS[0.2])
     assert (noisy[8, 2:8] == 2).all()
     assert (noisy[14, 2:8] == 1).all()
 
@@ -166,20 +168,21 @@ def test_later_classes_are_painted_over_earlier_ones():
 def test_the_first_threshold_that_reaches_the_draw_picks_the_kernel():
     level = NoiseLevel("three", (3, 5, 9), (0.25, 0.5, 1.0))
     picked = [
-        noise.draw(level, Fixed(0.5, 0.0, u, 0.0, 0.0)).kernel for u in (0.0, 0.25, 0.2500001, 0.5, 0.999)
+        noise_draws.draw(level, Fixed(0.5, 0.0, u, 0.0, 0.0)).kernel
+        for u in (0.0, 0.25, 0.2500001, 0.5, 0.999)
     ]
     assert picked == [3, 3, 5, 5, 9]
 
 
 def test_a_draw_maps_uniform_numbers_as_the_paper_says():
-    drawn = noise.draw(PRESETS[0.4], Fixed(0.0, 0.49, 0.3, 0.7, 0.2))
+    drawn = noise_draws.draw(PRESETS[0.4], Fixed(0.0, 0.49, 0.3, 0.7, 0.2))
     assert drawn == NoiseDraw(angle=-20.0, erode=True, kernel=21, rounding=0.7, r=0.2)
-    assert not noise.draw(PRESETS[0.4], Fixed(0.75, 0.5, 0.3, 0.7, 0.2)).erode
+    assert not noise_draws.draw(PRESETS[0.4], Fixed(0.75, 0.5, 0.3, 0.7, 0.2)).erode
 
 
 def test_draws_have_the_frequencies_of_table_9():
     level = PRESETS[0.4]
-    drawn = [noise.draws_for(level, 0, str(number), 2)[0] for number in range(3000)]
+    drawn = [draws_for(level, 0, str(number), 2)[0] for number in range(3000)]
     shares = [np.mean([one.kernel == kernel for one in drawn]) for kernel in level.kernels]
     np.testing.assert_allclose(shares, [0.1, 0.1, 0.3, 0.2, 0.3], atol=0.03)
     assert np.mean([one.erode for one in drawn]) == pytest.approx(0.5, abs=0.03)
@@ -190,19 +193,19 @@ def test_draws_have_the_frequencies_of_table_9():
 
 def test_the_generator_is_the_same_on_every_machine():
     # written down once: a change here makes every stored seed mean other noise
-    assert noise.generator_for(0, "case-1").random() == pytest.approx(0.2761445510805952, abs=1e-15)
+    assert noise_draws.generator_for(0, "case-1").random() == pytest.approx(0.2761445510805952, abs=1e-15)
 
 
 def test_draws_depend_on_seed_id_and_class_but_not_on_the_scale_or_the_number_of_classes():
     level = PRESETS[0.4]
-    draws = noise.draws_for(level, 0, "a", 3)
-    assert len({*draws, *noise.draws_for(level, 0, "b", 3), *noise.draws_for(level, 1, "a", 3)}) == 6
-    assert noise.draws_for(replace(level, scale=3.0), 0, "a", 3) == draws
-    assert noise.draws_for(level, 0, "a", 2) == draws[:1]
+    draws = draws_for(level, 0, "a", 3)
+    assert len({*draws, *draws_for(level, 0, "b", 3), *draws_for(level, 1, "a", 3)}) == 6
+    assert draws_for(replace(level, scale=3.0), 0, "a", 3) == draws
+    assert draws_for(level, 0, "a", 2) == draws[:1]
 
 
 def test_kernel_sizes_are_the_table_at_scale_1_and_right_on_average_at_others():
-    drawn = [noise.draws_for(PRESETS[0.4], 0, str(number), 2)[0] for number in range(2000)]
+    drawn = [draws_for(PRESETS[0.4], 0, str(number), 2)[0] for number in range(2000)]
     assert all(one.kernel_size(1.0) == one.kernel for one in drawn)
     assert all(one.kernel_size(0.0) == 1 for one in drawn)
     excess = [one.kernel_size(1.37) - 1.37 * one.kernel for one in drawn]
@@ -239,7 +242,7 @@ def test_impossible_levels_are_refused(change, word):
 )
 def test_masks_that_cannot_be_corrupted_are_refused(mask, sentence):
     with pytest.raises(InputError, match=sentence):
-        noise.apply(mask, [STILL], PRESETS[0.4])
+        apply(mask, [STILL], PRESETS[0.4])
 
 
 def test_corruption_rate_at_its_ends():

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,10 +21,13 @@ from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.layout import UNKNOWN_LABEL
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
+from metadcseg.extras import Extra
 from metadcseg.files import cannot_write
 
 Progress = Callable[[int, int], object]
 """Called with how many cases are written, of how many."""
+
+nibabel: Any = Extra("nibabel", "volumes", "NIfTI files")
 
 _ENDING = ".nii.gz"
 _README = """{folder}: {name} as metadcseg has it, for nnU-Net version 2.

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import Grid, as_affine
 from metadcseg.errors import InputError
+from metadcseg.extras import Extra
+
+pydicom: Any = Extra("pydicom", "volumes", "DICOM series")
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _MOST_FILES = 10_000

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.extras import Extra
+
+h5py: Any = Extra("h5py", "volumes", "HDF5 files")
 
 SUFFIXES = (".h5", ".hdf5", ".hdf")
 
@@ -64,7 +66,7 @@ def has(path: Path, key: str) -> bool:
         return key in file
 
 
-def _dataset(path: Path, file: h5py.File, key: str) -> h5py.Dataset:
+def _dataset(path: Path, file: Any, key: str) -> Any:
     if key not in file:
         raise unknown_name(f"dataset of {path}", key, list(file))
     link = file.get(key, getlink=True)
@@ -76,7 +78,7 @@ def _dataset(path: Path, file: h5py.File, key: str) -> h5py.Dataset:
     return dataset
 
 
-def _shape(path: Path, key: str, dataset: h5py.Dataset) -> tuple[tuple[int, int, int], int]:
+def _shape(path: Path, key: str, dataset: Any) -> tuple[tuple[int, int, int], int]:
     shape: tuple[int, ...] = tuple(dataset.shape or ())
     if len(shape) not in (3, 4) or dataset.dtype.kind not in "iufb":
         raise InputError(

@@ -6,15 +6,18 @@ both are looked at before anything is decoded.
 
 import re
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import Grid, as_affine
 from metadcseg.errors import InputError
+from metadcseg.extras import Extra
+
+sitk: Any = Extra("SimpleITK", "volumes", "MetaImage and NRRD files")
 
 SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 
@@ -23,11 +26,18 @@ _HEADER_BYTES = 65_536
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*[=:]|data ?file:=?)\s*(.+?)\s*$", re.I | re.M)
 _DETACHED = (".mhd", ".nhdr")
 _BYTES = {
-    sitk.sitkInt8: 1, sitk.sitkUInt8: 1, sitk.sitkInt16: 2, sitk.sitkUInt16: 2, sitk.sitkInt32: 4,
-    sitk.sitkUInt32: 4, sitk.sitkInt64: 8, sitk.sitkUInt64: 8, sitk.sitkFloat32: 4, sitk.sitkFloat64: 8,
-    sitk.sitkVectorInt8: 1, sitk.sitkVectorUInt8: 1, sitk.sitkVectorInt16: 2, sitk.sitkVectorUInt16: 2,
-    sitk.sitkVectorInt32: 4, sitk.sitkVectorUInt32: 4, sitk.sitkVectorFloat32: 4, sitk.sitkVectorFloat64: 8,
-}  # fmt: skip
+    "Int8": 1,
+    "UInt8": 1,
+    "Int16": 2,
+    "UInt16": 2,
+    "Int32": 4,
+    "UInt32": 4,
+    "Int64": 8,
+    "UInt64": 8,
+    "Float32": 4,
+}
+_BYTES |= {"Float64": 8}
+_NO_VECTORS = ("Int64", "UInt64")
 
 
 def head(path: Path) -> tuple[Grid, int]:
@@ -73,7 +83,7 @@ def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) 
     sitk.WriteImage(image, str(path), useCompression=True)
 
 
-def _header(path: Path) -> sitk.ImageFileReader:
+def _header(path: Path) -> Any:
     _beside(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -82,9 +92,17 @@ def _header(path: Path) -> sitk.ImageFileReader:
         raise InputError(
             f"{path} has {reader.GetDimension()} dimensions, a volume has 3 (or 4, with channels)"
         )
-    if reader.GetPixelIDValue() not in _BYTES:
+    if reader.GetPixelIDValue() not in _bytes():
         raise InputError(f"{path} holds {reader.GetPixelID()} voxels: export it as plain numbers")
     return reader
+
+
+@cache
+def _bytes() -> dict[int, int]:
+    """Return how many bytes a number takes, by SimpleITK's number of its kind."""
+    plain = {getattr(sitk, f"sitk{name}"): size for name, size in _BYTES.items()}
+    vectors = {name: size for name, size in _BYTES.items() if name not in _NO_VECTORS}
+    return plain | {getattr(sitk, f"sitkVector{name}"): size for name, size in vectors.items()}
 
 
 def _beside(path: Path) -> Path | None:
@@ -109,13 +127,13 @@ def _beside(path: Path) -> Path | None:
     return data
 
 
-def _check_data(path: Path, reader: sitk.ImageFileReader) -> None:
+def _check_data(path: Path, reader: Any) -> None:
     """Compare the bytes of a data file of its own with what the header says; ITK's readers do not always."""
     data = _beside(path)
     if data is None or not re.search(r"^\s*ElementDataFile", path.read_text("latin-1"), re.M):
         return
     wanted = (
-        int(np.prod(reader.GetSize())) * reader.GetNumberOfComponents() * _BYTES[reader.GetPixelIDValue()]
+        int(np.prod(reader.GetSize())) * reader.GetNumberOfComponents() * _bytes()[reader.GetPixelIDValue()]
     )
     compressed = re.search(r"^\s*CompressedData\s*[=:]\s*True", path.read_text("latin-1"), re.I | re.M)
     got = _inflated(data, wanted) if compressed else data.stat().st_size

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import Grid, as_affine
 from metadcseg.errors import InputError
+from metadcseg.extras import Extra
+
+nibabel: Any = Extra("nibabel", "volumes", "NIfTI files")
 
 SUFFIXES = (".nii", ".nii.gz")
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +25,9 @@ class Logger:
     """
 
     def __init__(self, folder: RunFolder, records: Sequence[Record]) -> None:
-        # imported here because it takes half a second, which reading a run's folder need not wait for
-        from torch.utils.tensorboard import SummaryWriter
-
         self._folder = folder
         write_bytes(folder.metrics, "".join(_line(record) for record in records).encode())
-        self._curves = SummaryWriter(str(folder.tensorboard), purge_step=len(records))
+        self._curves = _curves(folder, len(records))
 
     def __enter__(self) -> "Logger":
         return self
@@ -37,7 +36,8 @@ class Logger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._curves.close()
+            if self._curves is not None:
+                self._curves.close()
         except OSError as failure:
             if error is None:
                 raise cannot_write(self._folder.tensorboard, failure) from failure
@@ -65,9 +65,12 @@ class Logger:
         """
         self._folder.figures.mkdir(exist_ok=True)
         write_bytes(self._folder.figures / f"epoch_{epochs_done:03d}.png", png)
-        self._curves.add_image("samples", pixels, epochs_done - 1, dataformats="HWC")
+        if self._curves is not None:
+            self._curves.add_image("samples", pixels, epochs_done - 1, dataformats="HWC")
 
     def _add_curves(self, values: Mapping[str, float | None], epoch: int) -> None:
+        if self._curves is None:
+            return
         try:
             for name, value in values.items():
                 if value is not None:
@@ -75,6 +78,21 @@ class Logger:
             self._curves.flush()
         except OSError as error:
             raise cannot_write(self._folder.tensorboard, error) from error
+
+
+def _curves(folder: RunFolder, done: int) -> Any:
+    """Return the writer of TensorBoard's files, None where TensorBoard is not installed."""
+    if not has_tensorboard():
+        return None
+    # imported here because it takes half a second, which reading a run's folder need not wait for
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder.tensorboard), purge_step=done)
+
+
+def has_tensorboard() -> bool:
+    """Return whether curves for TensorBoard can be written: it is one of the package's extras."""
+    return find_spec("tensorboard") is not None
 
 
 def _line(record: Record) -> str:

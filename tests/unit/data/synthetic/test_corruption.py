@@ -2,12 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from tests.unit.noise.tools import apply
 
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.data.synthetic.corruption import corrupt_set, reference, without_draws
 from metadcseg.errors import InputError
 from metadcseg.noise.base import corrupt
-from metadcseg.noise.paper import NoiseDraw, apply, nearest_preset
+from metadcseg.noise.draws import NoiseDraw, nearest_preset
 from metadcseg.noise.registry import MODELS, noise_model
 
 CLASSES = ("background", "liver", "spleen")
