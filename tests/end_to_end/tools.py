@@ -20,6 +20,7 @@ TINY = (
     *("--network.width", "2", "--training.size", "32", "--training.batch", "4", "--training.gold_batch", "4"),
     *("--training.threads", "1", "--training.accelerator", "cpu", "--training.figure_every", "0"),
     *("--training.warmup", "0", "--training.lr", "0.05", "--training.augment.zoom", "[1,3]"),
+    *("--training.clip", "0.2"),
 )
 """Options of a training that takes a fraction of a second per epoch."""
 

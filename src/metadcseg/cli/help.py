@@ -57,6 +57,10 @@ def help_page(name: str, command: ModuleType, *, whole: bool) -> str:
         parser = make_parser(name, command.DESCRIPTION, own)
         for option, (placeholder, text) in COMMON.items():
             parser.add_argument(option, metavar=placeholder, help=text)
+    if not hasattr(
+        parser, "_actions"
+    ):  # argparse has no documented list of its options: then in its own words
+        return str(parser.format_help())
     actions = [action for action in parser._actions if is_shown(action)]
     first = _first(name, actions)
     others = [action for action in actions if action not in first]

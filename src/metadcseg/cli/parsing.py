@@ -137,8 +137,8 @@ def _named(words: Sequence[str]) -> tuple[str, ...]:
 
 def _names(parser: ArgumentParser) -> list[str]:
     """Return the options that a file can hold: those that take a value."""
-    listed = _long_options(parser).items()
-    return [option.removeprefix("--") for option, valued in listed if valued and option != "--config"]
+    known = _long_options(parser)
+    return [option.removeprefix("--") for option, valued in known.items() if valued and option != "--config"]
 
 
 def _read(path: Path) -> Any:
@@ -214,7 +214,7 @@ def _unknown_option(name: str, parser: ArgumentParser) -> str:
 
 
 def _long_options(parser: ArgumentParser) -> dict[str, bool]:
-    """Return the options of a parser that begin with two dashes, and whether each takes a value.
+    """Return the options of a parser that begin with two dashes, and whether each needs a value.
 
     argparse has no documented list of them; where its own has gone, they are read from the help.
     """

@@ -35,6 +35,8 @@ def test_usage_names_every_command(capsys, words):
     out, err = capsys.readouterr()
     assert err == ""
     assert all(f"\n  {name} " in out for name in COMMANDS)
+    listed = set(re.findall(r"^  ([a-z-]+)  ", out, flags=re.M))
+    assert listed == COMMANDS.keys()  # and none that does not exist
 
 
 def test_garbage_is_collected_again_whether_or_not_a_command_could_be_loaded(monkeypatch):
