@@ -68,6 +68,7 @@ EXAMPLES = {
     "cross-validate": ("metadcseg cross-validate my_set --out my_folds --folds 5",),
     "evaluate": ("metadcseg evaluate my_run",),
     "predict": ("metadcseg predict my_run new_images --out new_masks",),
+    "compare": ("metadcseg compare runs/mine-0 runs/mine-1 runs/baseline-0 runs/baseline-1",),
     "benchmark": ("metadcseg benchmark grid.yaml --out my_benchmark",),
     "report": ("metadcseg report my_benchmark",),
     "completion": ('eval "$(metadcseg completion bash)"',),

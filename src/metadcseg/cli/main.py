@@ -45,6 +45,7 @@ train and use
   predict    segment new images
 
 compare
+  compare    means over seeds, paired differences and significance of several runs
   cross-validate   train and test on every fold of a set in turn
   benchmark  carry out a grid of data sets, noise, methods and seeds
   report     make tables and figures of a benchmark, beside the numbers of the paper
