@@ -97,7 +97,8 @@ def train_words(data: Path, out: Path, options: dict[str, object], seed: int = 3
     spelt = [
         word for name, value in options.items() for word in (OPTIONS[name].format(method=method), str(value))
     ]
-    return ["train", "--data", str(data), "--out", str(out), "--seed", str(seed), *spelt]
+    plain = [] if preset else ["--config", str(Path(__file__).with_name("plain.yaml"))]
+    return ["train", "--data", str(data), "--out", str(out), "--seed", str(seed), *plain, *spelt]
 
 
 def resume_words(data: Path, out: Path, options: dict[str, object], seed: int = 3) -> list[str]:
