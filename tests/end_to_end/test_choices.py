@@ -13,7 +13,7 @@ def test_options_of_other_methods_are_said_once_and_ignored(sets, tmp_path):
     told = done(*train(sets.noisy, tmp_path / "run", *words)).err.splitlines()
     others = [line for line in told if "no effect" in line]
     assert others == [
-        "2 options of other methods have no effect with --method metadcseg: --supervised.gold, --l2b.views"
+        "2 options of other methods have no effect with --method binned: --supervised.gold, --l2b.views"
     ]
     done(*train(sets.noisy, tmp_path / "same"))
     assert same_settings(tmp_path / "run", tmp_path / "same")

@@ -32,6 +32,7 @@ from metadcseg.files import cannot_write, write_bytes
 from metadcseg.results.grid import Grid, Task
 from metadcseg.results.read_benchmark import BROKEN
 from metadcseg.results.records import read_json, read_runs
+from metadcseg.results.upgrade import upgraded
 
 Runs = Generator[tuple[Job, Outcome], None, None]
 
@@ -240,7 +241,7 @@ class Benchmark:
         return [options.get(part) for part in ("network", "training")]
 
     def _first_finished(self, names: Iterable[str]) -> dict[str, Any] | None:
-        runs = (read_json(self.out / "runs" / name / "run.json") for name in names)
+        runs = (upgraded(read_json(self.out / "runs" / name / "run.json")) for name in names)
         return next((run for run in runs if run.get("status") == "finished"), None)
 
 
