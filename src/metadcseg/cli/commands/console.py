@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from metadcseg.data.splits.gold_slices import GoldSlices
@@ -39,9 +46,19 @@ def print_table(table: Table) -> None:
 
 
 @contextmanager
-def progress_bar(console: Console, what: str) -> Iterator[Advance]:
-    """Show a bar with the time left while the block runs; on anything but a terminal show nothing."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def progress_bar(console: Console, what: str, *, share: bool = False) -> Iterator[Advance]:
+    """Show a bar with the time left while the block runs; on anything but a terminal show nothing.
+
+    Args:
+        console: of the command.
+        what: is done.
+        share: show percent instead of pieces, where work is counted and not pieces.
+
+    Yields:
+        What the work calls with how much is done, of how much.
+    """
+    amount = TaskProgressColumn() if share else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task(what, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
