@@ -227,7 +227,11 @@ def predict_images(
             results = {out / name: encode_mask(labels, trained.classes)}
             if overlays:
                 results[out / "overlays" / name] = encode_picture(
-                    with_legend(overlay(image, labels), trained.classes, title=file.stem)
+                    with_legend(
+                        overlay(image, labels, foreground=len(trained.classes) - 1),
+                        trained.classes,
+                        title=file.name,
+                    )
                 )
             taken = [path for path, content in results.items() if not _write_once(path, content)]
             troubles += [f"{path} exists and holds something else: move it away" for path in taken]

@@ -39,7 +39,7 @@ def summarize(scores: Sequence[CaseScore]) -> dict[str, Any]:
           ``median``, ``min``, ``max`` over cases, each case being the mean over its foreground classes. The
           metrics in mm are there where a case has a spacing, and ``n`` counts those cases.
         - ``per_class``: class -> the same, with ``pooled`` and the counts of empty masks of that class.
-        - ``pooled``: ``dsc`` and ``iou`` from pixel counts summed over all cases, ema_model over classes.
+        - ``pooled``: ``dsc`` and ``iou`` from pixel counts summed over all cases, averaged over classes.
         - ``empty_predictions``, ``empty_references``, ``both_empty``: how many pairs of a case and a class
           have an empty prediction, an empty reference, or both. (With one foreground class: how many cases.)
         - ``reference``: ``"truth"``, ``"label"``, or ``"mixed"`` where cases differ.

@@ -119,13 +119,9 @@ def picture_of(
         verified: whether the reference is, or is the label as given.
     """
     grid = placement.grid
-    masks = [
-        None if mask is None else cut_labels(Volume(mask, grid), placement) for mask in (labels, reference)
-    ]
-    found, compared = masks
-    if found is None:
-        raise InputError("labels must be given, got None")
-    picture = montage(stack, found, compared, verified=verified)
+    found = cut_labels(Volume(labels, grid), placement)
+    compared = None if reference is None else cut_labels(Volume(reference, grid), placement)
+    picture = montage(stack, found, compared, verified=verified, foreground=len(classes) - 1)
     return encode_picture(with_legend(picture, classes, title=title, reference=kind_of(compared, verified)))
 
 

@@ -18,7 +18,7 @@ class Compared:
         row: which.
         baseline: plain supervision with the same gold, network and training.
         test: case by case.
-        seeds: over which each case was ema_model.
+        seeds: over which each case was averaged.
         adjusted: p after Holm's correction over the table; None where there was no test.
     """
 
@@ -97,7 +97,7 @@ def notes_of_tests(record: BenchmarkRecord, tests: Sequence[Compared]) -> list[s
             f"to be able to say anything at the level of {LEVEL}."
         ]
     return [
-        f"{BETTER} better, {WORSE} worse than {_baselines(record, tests)}: its DSC, case by case (each ema_model over "
+        f"{BETTER} better, {WORSE} worse than {_baselines(record, tests)}: its DSC, case by case (each averaged over "
         "the seeds that both rows have; images of one patient are one case), differs by a two-sided Wilcoxon "
         f"signed-rank test with p < {LEVEL} after Holm's correction for all tests of the table. It says that the test "
         "cases did not decide; whether another seed would is what the ± says."

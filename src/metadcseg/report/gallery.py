@@ -147,7 +147,7 @@ def _draw(
 
 
 def mask_dsc(given: Labels, truth: Labels) -> float:
-    """Return the DSC of two label maps, (H, W), ema_model over the foreground classes that ``truth`` holds.
+    """Return the DSC of two label maps, (H, W), averaged over the foreground classes that ``truth`` holds.
 
     Pixels that ``truth`` ignores do not count; 1 where neither map holds any foreground.
 

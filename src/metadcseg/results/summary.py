@@ -264,7 +264,7 @@ def spread(values: Sequence[float | None]) -> tuple[float, float | None, int] | 
 def paired_cases(
     first: Sequence[TaskRecord], second: Sequence[TaskRecord]
 ) -> tuple[dict[str, float], dict[str, float], int]:
-    """Return the DSC of every case of two rows, each ema_model over the seeds that both rows have, and their number.
+    """Return the DSC of every case of two rows, each averaged over the seeds that both rows have, and their number.
 
     Cases of one group, such as a patient's images, are one: they are no independent evidence. A case counts where all
     of these seeds scored it.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -67,6 +68,12 @@ def progress_bar(console: Console, what: str, *, share: bool = False) -> Iterato
 def print_json(data: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output: all that ``--json`` puts there."""
     sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def add_device_option(parser: ArgumentParser) -> None:
+    """Add the option that says where a trained network computes, called as in ``train``."""
+    told = "where the network computes: auto (a GPU where there is one), cpu, cuda, cuda:N or mps"
+    parser.add_argument("--accelerator", type=str, default="auto", help=told)
 
 
 def check_seed(seed: int) -> int:
