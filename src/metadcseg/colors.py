@@ -69,7 +69,9 @@ def class_color(number: int, foreground: int) -> Color:
     return red, green, blue
 
 
-def with_key(picture: NDArray[np.uint8], entries: Sequence[LegendEntry], title: str = "") -> NDArray[np.uint8]:
+def with_key(
+    picture: NDArray[np.uint8], entries: Sequence[LegendEntry], title: str = ""
+) -> NDArray[np.uint8]:
     """Return a picture with its name and the meaning of its colors below it, on black.
 
     Args:

@@ -143,7 +143,9 @@ class FindingGroup:
         first, number = self.findings[0], len(self.findings)
         if number == 1:
             return first.sentence
-        return f"{_MANY.get(first.code, f'{{}} findings of {first.code}').format(number)}, e.g. {first.sentence}"
+        return (
+            f"{_MANY.get(first.code, f'{{}} findings of {first.code}').format(number)}, e.g. {first.sentence}"
+        )
 
 
 def grouped(findings: Iterable[Finding]) -> list[FindingGroup]:

@@ -121,7 +121,9 @@ class _Pictures:
             classes, verified = self.trained.classes, case.has_truth
             drawn = overlay(image, prediction, reference, verified=verified, foreground=len(classes) - 1)
             kind = kind_of(reference, verified)
-            self._write_overlay(name, encode_picture(with_legend(drawn, classes, title=case.id, reference=kind)))
+            self._write_overlay(
+                name, encode_picture(with_legend(drawn, classes, title=case.id, reference=kind))
+            )
 
     def write_volume(self, prepared: PreparedSet, volume: StoredVolume, labels: Labels) -> None:
         name = self._names[volume.id]

@@ -111,7 +111,9 @@ class Model:
         if array.ndim == 2:
             array = array[:, :, None]
         if array.ndim != 3:
-            raise InputError(f"{name} must be (H, W) or (H, W, C), got {array.shape}: give one image at a time")
+            raise InputError(
+                f"{name} must be (H, W) or (H, W, C), got {array.shape}: give one image at a time"
+            )
         fitted = fit_channels(name, _numbers(name, array), self.channels)
         found: NDArray[np.float32] = probabilities_at_native(
             self._predict, fitted, self._trained.size
@@ -186,7 +188,9 @@ def _numbers(name: str, array: NDArray[Any]) -> NDArray[Any]:
         raise InputError(f"{name} must hold real numbers, got {array.dtype}: convert it")
     kept = array if array.dtype in (np.uint8, np.uint16) else array.astype(np.float32)
     if kept.dtype == np.float32 and (bad := int(np.count_nonzero(~np.isfinite(kept)))):
-        raise InputError(f"{name} must be finite, got {bad} of {kept.size} values NaN or infinite: replace them")
+        raise InputError(
+            f"{name} must be finite, got {bad} of {kept.size} values NaN or infinite: replace them"
+        )
     return kept
 
 

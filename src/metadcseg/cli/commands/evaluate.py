@@ -52,7 +52,9 @@ def run(options: Namespace, console: Console) -> int:
     if options.split not in ROLES:
         raise unknown_name("split", options.split, ROLES)
     folder = Path(options.run)
-    with progress_bar(console, "evaluating") as advance:  # torch takes seconds to load: the bar is there before
+    with progress_bar(
+        console, "evaluating"
+    ) as advance:  # torch takes seconds to load: the bar is there before
         from metadcseg.evaluation.evaluate import evaluate_run
         from metadcseg.training.run.folder import read_run
 

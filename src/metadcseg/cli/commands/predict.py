@@ -24,7 +24,9 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Predict and say how many masks were written."""
     run_folder, images, out = Path(options.run), Path(options.images), Path(options.out)
-    with progress_bar(console, "predicting") as advance:  # torch takes seconds to load: the bar is there before
+    with progress_bar(
+        console, "predicting"
+    ) as advance:  # torch takes seconds to load: the bar is there before
         from metadcseg.evaluation.predict import predict_images
         from metadcseg.evaluation.volumes import predict_volumes
         from metadcseg.training.run.folder import read_run

@@ -35,7 +35,9 @@ class Estimate:
             f"about {_size(self.memory)} of memory"
         )
         if self.edge_seconds:
-            sentence += f"; edges take about {_duration(self.edge_seconds)} of one core, --edges none leaves them out"
+            sentence += (
+                f"; edges take about {_duration(self.edge_seconds)} of one core, --edges none leaves them out"
+            )
         return Finding("note", "estimate", str(out), sentence)
 
 
