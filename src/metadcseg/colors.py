@@ -120,10 +120,10 @@ def with_key(
 
 
 def printable(text: str) -> str:
-    """Return a text in one line that the font of Pillow has signs for, cut where it is long.
+    r"""Return a text in one line that the font of Pillow has signs for, cut where it is long.
 
     Example:
-        >>> printable("a\\nb ä \udce4"), len(printable("x" * 99))
+        >>> printable("a\nb ä \udce4"), len(printable("x" * 99))
         ('a?b ä ?', 40)
     """
     shown = "".join(sign if sign.isprintable() and ord(sign) < 0x180 else "?" for sign in text)

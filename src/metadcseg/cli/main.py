@@ -41,6 +41,7 @@ usage: metadcseg COMMAND [OPTIONS]        (metadcseg COMMAND --help explains eac
   cross-validate   train and test on every fold of a set in turn
   evaluate   score a trained network against reference masks
   predict    segment new images
+  compare    runs side by side: means over seeds, differences case by case, significance
   benchmark  carry out a grid of data sets, noise, methods and seeds
   report     make tables and figures of a benchmark, beside the numbers of the paper
 

@@ -247,8 +247,9 @@ def _notes(info: dict[str, Any], prepared: PreparedSet, split: str, references: 
         notes.append("the weights were chosen by these cases: the scores are a little too good")
     if unverified := len(references) - references.count("truth"):
         notes.append(
-            f"{unverified} of {len(references)} cases have no verified reference and were compared with the labels as given, so "
-            "these scores are only as good as they are: put verified masks into gold/ and name their role in splits.csv"
+            f"{unverified} of {len(references)} cases have no verified reference and were compared with the labels as "
+            "given, so these scores are only as good as they are: put verified masks into gold/ and name their role in "
+            "splits.csv"
         )
     return notes
 

@@ -28,7 +28,8 @@ from metadcseg.results.records import RunRecord, mapping, number
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord
 
 OUTLINES = (
-    "Green: verified, orange: as given where nothing is verified, blue: predicted. Cases evenly spaced by their DSC under the row named, so that "
+    "Green: verified, orange: as given where nothing is verified, blue: predicted. Cases evenly spaced by their DSC "
+    "under the row named, so that "
     "nobody chose."
 )
 

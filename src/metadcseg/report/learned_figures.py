@@ -29,7 +29,8 @@ _SIDE = 264
 _MOST_PIXELS = 2**24
 _LETTERS = (("gamma", "γ"), ("alpha", "α"), ("beta", "β"))
 MAPS = (
-    "Green: verified outline, orange: outline of the label given. Maps from black (0) over red to yellow (2 and more), as "
+    "Green: verified outline, orange: outline of the label given. Maps from black (0) over red to yellow (2 and "
+    "more), as "
     "in the paper's figure 3: bright pixels count, dark ones do not."
 )
 

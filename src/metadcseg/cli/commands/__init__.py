@@ -15,6 +15,7 @@ COMMANDS = {
     "cross-validate": "metadcseg.cli.commands.cross_validate",
     "evaluate": "metadcseg.cli.commands.evaluate",
     "predict": "metadcseg.cli.commands.predict",
+    "compare": "metadcseg.cli.commands.compare",
     "benchmark": "metadcseg.cli.commands.benchmark",
     "report": "metadcseg.cli.commands.report",
 }

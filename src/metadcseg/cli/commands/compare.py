@@ -1,0 +1,120 @@
+"""``metadcseg compare``: evaluated runs side by side, and which differences are more than luck."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metadcseg.cli.commands.console import print_json, print_table, progress_bar
+from metadcseg.data.store.reader import ROLES, PreparedSet
+from metadcseg.errors import InputError, unknown_name
+from metadcseg.report.run_comparison import Comparison, compare_runs
+from metadcseg.results.records import read_runs
+
+DESCRIPTION = """Compare runs that were evaluated on the same cases: the mean over seeds of every score (runs that differ
+in nothing but their seed are one row), the difference to a baseline case by case, and whether it is more than luck
+(Wilcoxon's signed-rank test with Holm's correction). With --out it also writes a page with curves and pictures."""
+
+_SHOWN = (
+    ("dsc", "DSC", 3),
+    ("iou", "IoU", 3),
+    ("hd95", "HD95 (px)", 1),
+    ("hd95_mm", "HD95 (mm)", 1),
+    ("nsd", "NSD", 3),
+)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument(
+        "runs", type=str, nargs="+", metavar="RUN", help="folders that train wrote, at least two"
+    )
+    parser.add_argument("--split", type=str, default="test", help=f"one of: {', '.join(ROLES)}")
+    parser.add_argument(
+        "--baseline",
+        type=str,
+        default=None,
+        help="label of the row to compare with (default: supervised with the gold masks mixed in, else the first)",
+    )
+    parser.add_argument("--evaluate", action="store_true", help="first evaluate the runs that were not")
+    parser.add_argument("--out", type=str, default=None, metavar="PAGE.html", help="also write a page")
+    parser.add_argument("--json", action="store_true", help="print the comparison as one JSON object")
+
+
+def run(options: Namespace, console: Console) -> int:
+    """Compare and print the table."""
+    if options.split not in ROLES:
+        raise unknown_name("split", options.split, ROLES)
+    folders = list(dict.fromkeys(Path(name) for name in options.runs))
+    if len(folders) < 2:
+        raise InputError(
+            f"compare needs at least two different runs, got {options.runs[0]}: name more of them"
+        )
+    if options.out is not None and options.split != "test":
+        raise InputError("--out writes a page about the test cases: leave out --split, or leave out --out")
+    if options.evaluate:
+        _evaluate(folders, options.split, console)
+    records = read_runs(folders, options.split)
+    found = compare_runs(records, options.split, options.baseline)
+    page = (
+        None if options.out is None else _write_page(folders, records[0].evaluation["set"]["path"], options)
+    )
+    if options.json:
+        rows = [row.to_dict() for row in found.rows]
+        held = {"split": options.split, "baseline": found.baseline, "rows": rows, "notes": found.notes}
+        print_json({**held, "page": page})
+        return 0
+    print_table(_table(found, options.split))
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    if page is not None:
+        console.print(f"the page: {page}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _evaluate(folders: Sequence[Path], split: str, console: Console) -> None:
+    waiting = [folder for folder in folders if not (folder / "evaluation" / f"{split}.json").is_file()]
+    for folder in waiting:
+        with progress_bar(console, f"evaluating {folder.name}") as advance:
+            from metadcseg.evaluation.evaluate import evaluate_run
+            from metadcseg.training.run.folder import read_run
+
+            path = Path(read_run(folder)["set"]["path"])
+            evaluate_run(folder, PreparedSet.open(path), split, progress=advance)
+
+
+def _write_page(folders: Sequence[Path], data: str, options: Namespace) -> Path:
+    from metadcseg.report.page import build_page
+
+    command = shlex.join(["metadcseg", "compare", *options.runs, "--out", options.out])
+    title = "Segmentation networks compared"
+    return build_page(folders, Path(data), Path(options.out), title=title, commands=[command]).resolve()
+
+
+def _table(found: Comparison, split: str) -> Table:
+    summaries = [row.summary() for row in found.rows]
+    shown = [column for column in _SHOWN if all(column[0] in summary for summary in summaries)]
+    table = Table(title=Text(f"{split} cases, mean ± sd over seeds"), title_justify="left")
+    table.add_column("")
+    for heading in ("seeds", *(column[1] for column in shown), "ΔDSC", "better / worse", "p (Holm)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(Text(f"against {found.baseline}"))
+    for row, summary in zip(found.rows, summaries, strict=True):
+        cells = [str(len(row.tasks))]
+        for metric, _, digits in shown:
+            value = summary[metric]
+            spread = "" if value["sd"] is None else f" ± {value['sd']:.{digits}f}"
+            cells.append(f"{value['mean']:.{digits}f}{spread}")
+        compared = row.compared
+        if compared is None:
+            table.add_row(Text(row.label), *cells, "", "", "", "the baseline")
+            continue
+        test, adjusted = compared.test, compared.adjusted
+        p = "–" if adjusted is None else f"{adjusted:.3f}" if adjusted >= 0.001 else f"{adjusted:.1e}"
+        cells += [f"{test.mean:+.3f}", f"{test.better} / {test.worse}", p]
+        table.add_row(Text(row.label), *cells, compared.verdict)
+    return table
