@@ -116,7 +116,7 @@ def with_legend(
 
 
 def montage(
-    stack: Sequence[NDArray[Any]],
+    stack: Sequence[NDArray[Any]] | NDArray[Any],
     prediction: Labels,
     reference: Labels | None = None,
     *,

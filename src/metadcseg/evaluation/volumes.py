@@ -199,10 +199,8 @@ def predict_volumes(
             written.append(target)
             if overlays:
                 (out / "overlays").mkdir(exist_ok=True)
-                write_bytes(
-                    out / "overlays" / f"{name}.png",
-                    picture_of(stack, placement, labels, classes=trained.classes, title=name),
-                )
+                picture = picture_of(stack, placement, labels, classes=trained.classes, title=name)
+                write_bytes(out / "overlays" / f"{name}.png", picture)
         except InputError as error:
             troubles.append(str(error))
         if progress is not None:

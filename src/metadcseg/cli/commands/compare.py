@@ -15,8 +15,8 @@ from metadcseg.errors import InputError, unknown_name
 from metadcseg.report.run_comparison import Comparison, compare_runs
 from metadcseg.results.records import read_runs
 
-DESCRIPTION = """Compare runs that were evaluated on the same cases: the mean over seeds of every score (runs that differ
-in nothing but their seed are one row), the difference to a baseline case by case, and whether it is more than luck
+DESCRIPTION = """Compare runs that were evaluated on the same cases: the mean over seeds of every score (runs that
+differ in nothing but their seed are one row), the difference to a baseline case by case, and whether it is more than luck
 (Wilcoxon's signed-rank test with Holm's correction). With --out it also writes a page with curves and pictures."""
 
 _SHOWN = (

@@ -142,8 +142,8 @@ def _flat(picture: Picture, probability: Tensor) -> tuple[Picture, Tensor]:
         return picture, probability
     known = (picture.label != 0) & (picture.label != IGNORE)
     chosen = int(known.sum(dim=(1, 2)).argmax())
-    maps = (None if weights is None else weights[chosen] for weights in (picture.alpha, picture.beta))
-    flat = Picture(picture.image[:, chosen], picture.label[chosen], *maps, name=picture.name)
+    alpha, beta = (None if maps is None else maps[chosen] for maps in (picture.alpha, picture.beta))
+    flat = Picture(picture.image[:, chosen], picture.label[chosen], alpha, beta, picture.name)
     return flat, probability[:, chosen]
 
 
