@@ -189,7 +189,8 @@ def _names(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
 
 def _tasks(group: Sequence[RunRecord]) -> list[TaskRecord]:
     seeds = [_seed(run) for run in group]
-    if twice := next((seed for seed in seeds if seeds.count(seed) > 1), None):
+    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+    if twice is not None:
         pair = [str(run.folder) for run in group if _seed(run) == twice]
         raise InputError(f"{pair[0]} and {pair[1]} are one run with seed {twice}: give each seed once")
     condition = Condition(str(mapping(group[0].info, "set").get("name")))

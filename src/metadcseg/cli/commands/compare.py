@@ -16,8 +16,8 @@ from metadcseg.report.run_comparison import Comparison, compare_runs
 from metadcseg.results.records import read_runs
 
 DESCRIPTION = """Compare runs that were evaluated on the same cases: the mean over seeds of every score (runs that
-differ in nothing but their seed are one row), the difference to a baseline case by case, and whether it is more than luck
-(Wilcoxon's signed-rank test with Holm's correction). With --out it also writes a page with curves and pictures."""
+differ in nothing but their seed are one row), the difference to a baseline case by case, and whether it is more than
+luck (Wilcoxon's signed-rank test with Holm's correction). With --out it also writes a page with curves and pictures."""
 
 _SHOWN = (
     ("dsc", "DSC", 3),
@@ -98,11 +98,13 @@ def _write_page(folders: Sequence[Path], data: str, options: Namespace) -> Path:
 def _table(found: Comparison, split: str) -> Table:
     summaries = [row.summary() for row in found.rows]
     shown = [column for column in _SHOWN if all(column[0] in summary for summary in summaries)]
-    table = Table(title=Text(f"{split} cases, mean ± sd over seeds"), title_justify="left")
+    table = Table(
+        title=Text(f"{split} cases, mean ± sd over seeds; Δ against {found.baseline}"), title_justify="left"
+    )
     table.add_column("")
     for heading in ("seeds", *(column[1] for column in shown), "ΔDSC", "better / worse", "p (Holm)"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(Text(f"against {found.baseline}"))
+    table.add_column("says")
     for row, summary in zip(found.rows, summaries, strict=True):
         cells = [str(len(row.tasks))]
         for metric, _, digits in shown:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -161,8 +162,6 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys, change, sente
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
-    import re
-
     assert re.search(sentence, err), err
 
 

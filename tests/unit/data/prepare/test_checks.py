@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_folder, picture, save, write
 
+from metadcseg.data.findings import Finding, grouped
 from metadcseg.data.prepare.checks import check_folder, check_path, check_set
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
@@ -116,7 +117,7 @@ def test_empty_masks_are_a_warning_and_nothing_but_empty_masks_an_error(folder):
     save(folder / "masks" / "case08.png", disc(value=0))
     report = check_folder(folder)
     assert codes(report) == CLEAN | {"warning": {"mask-empty", UNVERIFIED}}
-    assert [Path(finding.where).name for finding in report.findings] == ["case08.png"]
+    assert [Path(finding.where).name for finding in found(report, "mask-empty")] == ["case08.png"]
     for path in [*folder.glob("masks/*"), *folder.glob("gold/*")]:
         save(path, disc(value=0))
     assert "no-foreground" in codes(check_folder(folder))["error"]
@@ -252,9 +253,9 @@ def test_a_set_that_cannot_be_opened_is_one_error(tmp_path):
     path = make_set(tmp_path / "set")
     write(path / "cases.jsonl", "{}")
     report = check_path(path)
-    assert codes(report) == CLEAN | {"error": {"set-damaged"}}
+    assert codes(report) == CLEAN | {"error": {"set-damaged"}, "warning": set()}
     (path / "set.json").unlink()
-    assert codes(check_path(path)) == CLEAN | {"error": {"set-damaged"}}
+    assert codes(check_path(path)) == CLEAN | {"error": {"set-damaged"}, "warning": set()}
 
 
 def test_check_path_tells_sets_from_folders(tmp_path, folder):
@@ -271,3 +272,29 @@ def test_a_dozen_real_images_of_mixed_sizes_and_formats(tmp_path):
     report = check_folder(tmp_path)
     assert codes(report) == CLEAN | {"note": {"mask-gray-levels"}}
     assert report.cases == {"train": 5, "gold": 5, "val": 1, "test": 1}
+
+
+def test_only_test_masks_that_nobody_verified_are_told(tmp_path):
+    folder = make_folder(tmp_path / "mine", gold=6)
+    roles = ["gold"] * 5 + ["test", "test", "val"] + ["train"] * 4
+    rows = [f"case{number:02d},{role}" for number, role in enumerate(roles)]
+    write(folder / "splits.csv", "\n".join(["id,role", *rows, ""]))
+    (finding,) = check_folder(folder).findings
+    assert (finding.severity, finding.code, finding.where) == ("warning", UNVERIFIED, "test")
+    assert finding.sentence.startswith("1 of 2 test masks is not verified")
+    save(folder / "gold" / "case06.png", disc())
+    assert check_folder(folder).findings == ()
+
+
+def test_findings_of_one_kind_are_one_group():
+    found = [Finding("warning", "duplicate", "a", "a is b: remove it")]
+    found += [
+        Finding("error", "mask-missing", f"{n}.png", f"{n}.png has no mask: add it") for n in range(201)
+    ]
+    found += [Finding("error", "new-kind", str(n), "odd: mend it") for n in range(2)]
+    many, unknown, single = grouped(found)
+    assert many.sentence == "201 images have no mask, e.g. 0.png has no mask: add it"
+    assert many.where == "0.png and 200 more"
+    assert unknown.sentence == "2 findings of new-kind, e.g. odd: mend it"
+    assert (single.where, single.sentence) == ("a", "a is b: remove it")
+    assert sum(len(group.findings) for group in (many, unknown, single)) == len(found)
