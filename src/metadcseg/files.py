@@ -2,8 +2,9 @@
 
 import errno
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -12,6 +13,9 @@ from metadcseg.errors import InputError
 
 LOCK = "lock"
 """The file in a folder that a process locks while it writes there."""
+
+_DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
+_NAME_BYTES = 100
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -56,6 +60,32 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with atomic_file(path) as file:
         file.write(content)
+
+
+def safe_names(names: Iterable[str]) -> list[str]:
+    """Return a file name without suffix for each name: readable, short, and no two alike on any file system.
+
+    Letters, digits, ``.``, ``-`` and ``_`` stay, anything else becomes ``_``; a name never begins with a dot, is no
+    device of Windows, and has at most 100 bytes. Those that then collide, capitals aside, get a number.
+
+    Example:
+        >>> safe_names(["case 7", "../case_7", "CASE_7", "pat#0003", "con", ""])
+        ['case_7', '_case_7', 'CASE_7-2', 'pat_0003', '_con', '_']
+    """
+    taken: set[str] = set()
+    safe = []
+    for name in names:
+        kept = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+        if _DEVICE.fullmatch(kept.partition(".")[0]):
+            kept = f"_{kept}"
+        base = kept.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(".") or "_"
+        found, number = base, 1
+        while found.casefold() in taken:
+            number += 1
+            found = f"{base}-{number}"
+        taken.add(found.casefold())
+        safe.append(found)
+    return safe
 
 
 def try_lock(file: IO[Any]) -> bool:

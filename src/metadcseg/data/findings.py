@@ -1,6 +1,7 @@
 """What a check found: one sentence per matter, how grave it is, and where it is."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -85,6 +86,106 @@ class CheckReport:
             "counts": self.counts,
             "findings": [finding.to_dict() for finding in self.findings],
         }
+
+
+_MANY = {
+    "mask-missing": "{} images have no mask",
+    "mask-extra": "{} masks have no image",
+    "mask-empty": "{} masks are empty",
+    "mask-unreadable": "{} masks cannot be read",
+    "mask-not-labels": "{} masks hold no labels",
+    "mask-gray-levels": "{} masks have gray edges",
+    "mask-converted": "{} masks were converted",
+    "image-converted": "{} images were converted",
+    "image-constant": "{} images show nothing",
+    "image-unreadable": "{} images cannot be read",
+    "image-not-finite": "{} images hold NaN or infinity",
+    "size-mismatch": "{} masks have another size than their image",
+    "label-unexpected": "{} masks hold an unexpected value",
+    "label-ambiguous": "{} masks can be read in two ways",
+    "duplicate": "{} images are there twice",
+    "duplicate-across-roles": "{} images are in two roles",
+    "group-split": "{} groups are split across roles",
+    "file-ignored": "{} files are not read",
+    "stem-twice": "{} files share their stem with another",
+    "case-twice": "{} cases are named twice",
+    "splits": "{} lines of splits.csv are wrong",
+    "gold-unknown": "{} verified cases have no image",
+    "trust-unknown": "{} entries of label confidence belong to no case",
+    "trust-unreadable": "{} files of label confidence cannot be read",
+    "checksum": "{} arrays are damaged",
+    "slices": "{} volumes cannot be sliced",
+}
+"""Code -> what several findings of it have in common; those that cannot come more than once are left out."""
+
+
+@dataclass(frozen=True)
+class FindingGroup:
+    """Findings of one kind.
+
+    Args:
+        severity: of all of them.
+        findings: at least one, in the order in which they were found.
+    """
+
+    severity: Severity
+    findings: tuple[Finding, ...]
+
+    @property
+    def where(self) -> str:
+        """The file or case of the first one, and how many more there are."""
+        more = len(self.findings) - 1
+        return self.findings[0].where + (f" and {more} more" if more else "")
+
+    @property
+    def sentence(self) -> str:
+        """What they say: of several their number and the first as an example."""
+        first, number = self.findings[0], len(self.findings)
+        if number == 1:
+            return first.sentence
+        return (
+            f"{_MANY.get(first.code, f'{{}} findings of {first.code}').format(number)}, e.g. {first.sentence}"
+        )
+
+
+def grouped(findings: Iterable[Finding]) -> list[FindingGroup]:
+    """Return findings by severity and code: the gravest first, of equal ones those found first.
+
+    Example:
+        >>> found = [Finding("error", "mask-missing", f"{n}.png", f"{n}.png has no mask: add it") for n in (7, 8)]
+        >>> [group.sentence for group in grouped([Finding("note", "estimate", "out", "12 MiB"), *found])]
+        ['2 images have no mask, e.g. 7.png has no mask: add it', '12 MiB']
+    """
+    held: dict[tuple[Severity, str], list[Finding]] = {}
+    for finding in findings:
+        held.setdefault((finding.severity, finding.code), []).append(finding)
+    order: tuple[Severity, ...] = ("error", "warning", "note")
+    groups = [FindingGroup(severity, tuple(found)) for (severity, _), found in held.items()]
+    return sorted(groups, key=lambda group: order.index(group.severity))
+
+
+def unverified_tests(cases: Iterable[tuple[str, bool]]) -> list[Finding]:
+    """Warn where masks of test cases are as given, so that scores on them are only as good as they are.
+
+    Args:
+        cases: role and whether the mask is verified, one pair for every case.
+
+    Example:
+        >>> found = unverified_tests([("test", False), ("test", True), ("train", False)])
+        >>> print(found[0].sentence)  # doctest: +ELLIPSIS
+        1 of 2 test masks is not verified, so scores on it are only as good as it is: put verified masks of test ...
+    """
+    verified = [known for role, known in cases if role == "test"]
+    number = verified.count(False)
+    if not number:
+        return []
+    verb, them, they = ("is", "it", "it is") if number == 1 else ("are", "them", "they are")
+    many = f"{number} of {plural(len(verified), 'test mask')}"
+    sentence = (
+        f"{many} {verb} not verified, so scores on {them} are only as good as {they}: put verified masks of test "
+        "cases into gold/ and name their role, test, in splits.csv"
+    )
+    return [Finding("warning", "test-unverified", "test", sentence)]
 
 
 def without_repeats(scanned: tuple[Finding, ...], inspected: tuple[Finding, ...]) -> tuple[Finding, ...]:

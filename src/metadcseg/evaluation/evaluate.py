@@ -8,11 +8,19 @@ from typing import Any
 from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
-from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, mask_values, overlay
+from metadcseg.evaluation.overlays import (
+    Labels,
+    encode_mask,
+    encode_picture,
+    kind_of,
+    mask_values,
+    overlay,
+    with_legend,
+)
 from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, load_predictor
 from metadcseg.evaluation.records import summarize, write_record
 from metadcseg.evaluation.volumes import picture_of, predict_stored, score_regions, score_volume
-from metadcseg.files import cannot_write
+from metadcseg.files import cannot_write, safe_names
 from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore, score_labels
 from metadcseg.training.run.folder import TrainedRun
 
@@ -24,14 +32,15 @@ def evaluate_run(
     *,
     save_predictions: bool = True,
     overlays: bool = False,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Predict and score every case of a split, and write ``RUN/evaluation/SPLIT.json`` and ``SPLIT.csv``.
 
     A case is compared with its truth where it has one, else with the label that was given; which of the two
     is part of the record. Volumes are put together from their slices and scored whole, on the grid of their file,
-    and so are the set's regions (unions of labels). Predicted masks go to ``RUN/evaluation/SPLIT/NNNN.png``
-    (volumes: ``.nii.gz``), NNNN being the row in the set's table, because ids are no file names. What an earlier
+    and so are the set's regions (unions of labels). Predicted masks go to ``RUN/evaluation/SPLIT/CASE.png``
+    (volumes: ``.nii.gz``), CASE being the id made a file name (:func:`~metadcseg.files.safe_names`). What an earlier
     evaluation of that split left is replaced as a whole, and stays as it was when this one fails.
 
     Args:
@@ -42,6 +51,7 @@ def evaluate_run(
         save_predictions: write the predicted masks.
         overlays: write every image, or nine slices of a volume, with its outlines, into
             ``RUN/evaluation/SPLIT/overlays``.
+        device: where the network computes; None takes a GPU where there is one.
         progress: called after every case.
 
     Returns:
@@ -62,7 +72,7 @@ def evaluate_run(
     cases = prepared.select(split)
     if not cases:
         raise InputError(f"{prepared.path} has no {split} cases: choose another --split")
-    trained, predict = load_predictor(run)
+    trained, predict = load_predictor(run, device)
     _check_fit(trained, prepared)
     folder = run / "evaluation"
     try:
@@ -70,9 +80,10 @@ def evaluate_run(
         with tempfile.TemporaryDirectory(prefix=f".{split}-", dir=folder) as temporary:
             work = Path(temporary) / split
             work.mkdir()
-            writer = _Pictures(work, trained, save_predictions, overlays)
             whole = [volume for volume in prepared.volumes if volume.role == split]
             units: Sequence[Case | StoredVolume] = whole or cases
+            names = dict(zip((u.id for u in units), safe_names(u.id for u in units), strict=True))
+            writer = _Pictures(work, trained, names, save_predictions, overlays)
             scores, regions = [], []
             for done, unit in enumerate(units, start=1):
                 if isinstance(unit, Case):
@@ -97,33 +108,49 @@ def evaluate_run(
 class _Pictures:
     """Writes what was predicted for each case, as far as it was asked for."""
 
-    def __init__(self, folder: Path, trained: TrainedRun, masks: bool, overlays: bool) -> None:
+    def __init__(
+        self, folder: Path, trained: TrainedRun, names: Mapping[str, str], masks: bool, overlays: bool
+    ) -> None:
         self.trained = trained
         self.predictions: dict[str, str] = {}
-        self._folder = folder
+        self._folder, self._names = folder, names
         self._masks = masks
         self._overlays = overlays
 
     def write(self, case: Case, image: Any, prediction: Labels, reference: Labels) -> None:
-        name = f"{case.row:04d}.png"
+        name = f"{self._names[case.id]}.png"
         if self._masks:
             (self._folder / name).write_bytes(encode_mask(prediction, self.trained.classes))
             self.predictions[case.id] = f"{self._folder.name}/{name}"
         if self._overlays:
-            (self._folder / "overlays").mkdir(exist_ok=True)
-            picture = encode_picture(overlay(image, prediction, reference))
-            (self._folder / "overlays" / name).write_bytes(picture)
+            classes, verified = self.trained.classes, case.has_truth
+            drawn = overlay(image, prediction, reference, verified=verified, foreground=len(classes) - 1)
+            kind = kind_of(reference, verified)
+            self._write_overlay(
+                name, encode_picture(with_legend(drawn, classes, title=case.id, reference=kind))
+            )
 
     def write_volume(self, prepared: PreparedSet, volume: StoredVolume, labels: Labels) -> None:
-        name = f"{volume.row:04d}.nii.gz"
+        name = self._names[volume.id]
         if self._overlays:
-            (self._folder / "overlays").mkdir(exist_ok=True)
             stack = [prepared.image(case) for case in prepared.slices_of(volume)]
-            picture = picture_of(stack, volume.placement, labels, prepared.reference(volume))
-            (self._folder / "overlays" / f"{volume.row:04d}.png").write_bytes(picture)
+            picture = picture_of(
+                stack,
+                volume.placement,
+                labels,
+                prepared.reference(volume),
+                classes=self.trained.classes,
+                title=volume.id,
+                verified=volume.verified,
+            )
+            self._write_overlay(f"{name}.png", picture)
         if self._masks:
-            write_label_volume(self._folder / name, labels, volume.placement.grid)
-            self.predictions[volume.id] = f"{self._folder.name}/{name}"
+            write_label_volume(self._folder / f"{name}.nii.gz", labels, volume.placement.grid)
+            self.predictions[volume.id] = f"{self._folder.name}/{name}.nii.gz"
+
+    def _write_overlay(self, name: str, content: bytes) -> None:
+        (self._folder / "overlays").mkdir(exist_ok=True)
+        (self._folder / "overlays" / name).write_bytes(content)
 
 
 def _score_whole(
@@ -204,11 +231,11 @@ def _record(
         "tolerance": {"nsd": f"{NSD_TOLERANCE_PX:g} px", "nsd_mm": f"{NSD_TOLERANCE_MM:g} mm"},
         "mask_values": mask_values(trained.classes),
         "predictions": predictions,
-        "notes": _notes(info, prepared, split, summary["reference"]),
+        "notes": _notes(info, prepared, split, [score.reference for score in scores]),
     }
 
 
-def _notes(info: dict[str, Any], prepared: PreparedSet, split: str, reference: str) -> list[str]:
+def _notes(info: dict[str, Any], prepared: PreparedSet, split: str, references: list[str]) -> list[str]:
     """Return what a reader of the scores has to know to read them right."""
     notes = []
     if info["set"].get("fingerprint") != prepared.fingerprint:
@@ -223,9 +250,11 @@ def _notes(info: dict[str, Any], prepared: PreparedSet, split: str, reference: s
         )
     if split == "val":
         notes.append("the weights were chosen by these cases: the scores are a little too good")
-    if reference != "truth":
+    if unverified := len(references) - references.count("truth"):
         notes.append(
-            "some or all cases have no verified reference and were compared with the labels as given"
+            f"{unverified} of {len(references)} cases have no verified reference and were compared with the labels as "
+            "given, so these scores are only as good as they are: put verified masks into gold/ and name their role in "
+            "splits.csv"
         )
     return notes
 

@@ -1,141 +1,204 @@
-"""A trained run as one object: give it an image, get its mask."""
+"""A trained run as an object: load it, give it an image, get the labels."""
 
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from PIL import Image as PillowImage
 
+from metadcseg.colors import class_color
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume, as_affine
 from metadcseg.data.formats.images import read_image
-from metadcseg.data.formats.volumes import read_volume
+from metadcseg.data.formats.volumes import is_volume_file, read_volume
 from metadcseg.data.slicing.cut import SliceOptions, cut
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
-from metadcseg.evaluation.predict import Predict, fit_channels, load_predictor, probabilities_at_native
+from metadcseg.evaluation.predict import fit_channels, load_predictor, probabilities_at_native
 from metadcseg.evaluation.volumes import labels_of_stack
-from metadcseg.training.run.folder import TrainedRun
+
+AnyImage = NDArray[Any] | PillowImage.Image | Path | str
 
 
-@dataclass(frozen=True)
 class Model:
-    """A trained network, ready to segment; :func:`load` returns one.
+    """The network of a finished run, ready to segment; made by :func:`load`.
 
     Args:
-        run: the run with its network.
-        network: (N, C, S, S) normalized images -> (N, L, S, S) probabilities.
+        run: the folder that ``train`` wrote.
+        device: ``cpu``, ``cuda``, ``cuda:1`` ...; None takes a GPU where there is one.
+
+    Raises:
+        InputError: where the folder is no run, a file of it is missing or damaged, or there is no such device.
     """
 
-    run: TrainedRun
-    network: Predict
+    def __init__(self, run: Path | str, device: torch.device | str | None = None) -> None:
+        self.path = Path(run)
+        self._trained, self._predict = load_predictor(self.path, device)
+        cut_as = self._trained.info["set"].get("preprocessing")
+        self._slices = None if cut_as is None else SliceOptions.from_dict(cut_as)
+
+    def __repr__(self) -> str:
+        """Return run, method and classes."""
+        what = "volumes" if self.takes_volumes else "images"
+        method = self._trained.info["method"]
+        return f"Model({str(self.path)!r}, {method}, {what}, classes {', '.join(self.classes)})"
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the L classes, background first."""
-        return self.run.classes
+        """Names of the classes; label 0 is the first, the background."""
+        return self._trained.classes
 
     @property
     def channels(self) -> int:
-        """C, the channels of the images that the network was trained on."""
-        return self.run.channels
+        """Channels of the images that the network was trained on."""
+        return self._trained.channels
 
-    @cached_property
-    def _slicing(self) -> SliceOptions | None:
-        """How volumes are cut; None for a network that was trained on images."""
-        cut_as = self.run.info["set"].get("preprocessing")
-        return None if cut_as is None else SliceOptions.from_dict(cut_as)
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """Red, green, blue from 0 to 255 of every class, the background black, as overlays tint them."""
+        foreground = len(self.classes) - 1
+        return ((0, 0, 0), *(class_color(number, foreground) for number in range(1, foreground + 1)))
 
-    def segment(self, image: Any, spacing: tuple[float, float, float] | None = None) -> Labels:
-        """Return the most probable class of every pixel, at the image's own size.
+    @property
+    def takes_volumes(self) -> bool:
+        """Whether the network was trained on volumes, and so takes volumes."""
+        return self._slices is not None
+
+    def segment(self, image: AnyImage, spacing: tuple[float, float, float] | None = None) -> Labels:
+        """Return the most probable class of every pixel, or voxel, at the size of the image.
 
         Args:
-            image: (H, W) or (H, W, C) numbers (uint8, uint16 or float), a Pillow image, or the path of a file. Gray is
-                repeated for a network of three channels; color becomes its luminance for one of one channel. Of a
-                network that was trained on volumes: (X, Y, Z) or (X, Y, Z, C) numbers, or a path.
-            spacing: distance of voxel centers along X, Y and Z in mm, of a volume given as numbers.
+            image: an array (H, W) or (H, W, C) of uint8, uint16, int16 or float, without NaN, a Pillow image, or a
+                file. Gray is repeated for a network of three channels, color becomes luminance for one of one. For a
+                network of volumes: an array (Z, H, W) or (Z, H, W, C) as ``SimpleITK.GetArrayFromImage`` returns it,
+                or a file.
+            spacing: distance of the voxels of a volume in mm along (Z, H, W); None where it is not known. Files have
+                their own.
 
         Returns:
-            (H, W), or (X, Y, Z) of a volume, uint8 class numbers, 0 for background.
+            (H, W) or (Z, H, W) uint8 class numbers, see :attr:`classes`.
 
         Raises:
             InputError: where the image has other axes or channels, is empty, or holds NaN or infinity.
-
-        Example:
-            >>> load("my_run").segment(np.zeros((48, 64), np.uint8)).shape  # doctest: +SKIP
-            (48, 64)
         """
-        if self._slicing is not None:
-            return self._segment_volume(image, spacing, self._slicing)
-        if spacing is not None:
-            raise InputError("spacing is for networks that were trained on volumes: leave it out")
-        labels: Labels = self.probabilities(image).max(dim=0).indices.to(torch.uint8).numpy()
-        return labels
+        if self._slices is None:
+            if spacing is not None:
+                raise InputError(f"spacing belongs to volumes, and {self.path} takes images: leave it out")
+            labels: Labels = self.probabilities(image).argmax(axis=0).astype(np.uint8)
+            return labels
+        volume = self._volume(image, spacing)
+        stack, placement = cut(volume, self._slices)
+        found = labels_of_stack(self._predict, stack, self._trained.size, placement, self._trained.depth)
+        return np.ascontiguousarray(found.transpose(2, 1, 0))
 
-    def probabilities(self, image: Any) -> Tensor:
-        """Return (L, H, W) float32 class probabilities, which sum to one in every pixel.
+    def probabilities(self, image: AnyImage) -> NDArray[np.float32]:
+        """Return the probability of every class at every pixel of an image.
 
         Args:
-            image: as for :meth:`segment`; not of a network that was trained on volumes.
+            image: as for :meth:`segment`, no volume.
+
+        Returns:
+            (L, H, W) float32, from 0 to 1, adding up to 1 over the L classes.
 
         Raises:
-            InputError: see :meth:`segment`.
+            InputError: as :meth:`segment`, and for networks of volumes, of which only labels are kept.
         """
-        if self._slicing is not None:
-            raise InputError(f"{self.run.folder.path} was trained on volumes: use segment")
-        array = read_image(Path(image)).array if isinstance(image, str | Path) else _checked(image, 2)
-        fitted = fit_channels(_named(image), array, self.channels)
-        return probabilities_at_native(self.network, fitted, self.run.size)
-
-    def _segment_volume(
-        self, image: Any, spacing: tuple[float, float, float] | None, options: SliceOptions
-    ) -> Labels:
-        if isinstance(image, str | Path):
-            volume = read_volume([Path(image)], key=self.run.info["set"].get("image_key"))
-        else:
-            array = _checked(image, 3)
-            affine = UNKNOWN_AFFINE if spacing is None else as_affine(np.diag([*spacing, 1.0]))
-            x, y, z = array.shape[:3]
-            volume = Volume(array, Grid((x, y, z), affine, known=spacing is not None))
-        if volume.array.shape[3] != self.channels:
+        if self._slices is not None:
+            raise InputError(f"{self.path} takes volumes, of which only labels are kept: call segment")
+        name = str(image) if isinstance(image, str | Path) else "the image"
+        array = read_image(Path(image)).array if isinstance(image, str | Path) else _array_of(image)
+        if array.ndim == 2:
+            array = array[:, :, None]
+        if array.ndim != 3:
             raise InputError(
-                f"{_named(image)}: the network was trained on {self.channels} channels, got {volume.array.shape[3]}"
+                f"{name} must be (H, W) or (H, W, C), got {array.shape}: give one image at a time"
             )
-        stack, placement = cut(volume, options)
-        return labels_of_stack(self.network, stack, self.run.size, placement, self.run.depth)
+        fitted = fit_channels(name, _numbers(name, array), self.channels)
+        found: NDArray[np.float32] = probabilities_at_native(
+            self._predict, fitted, self._trained.size
+        ).numpy()
+        return found
+
+    def _volume(self, image: AnyImage, spacing: tuple[float, float, float] | None) -> Volume:
+        if isinstance(image, str | Path):
+            if spacing is not None:
+                raise InputError(f"{image} has its own spacing: leave spacing out")
+            if not is_volume_file(Path(image)):
+                raise InputError(f"{image} is no volume, and {self.path} was trained on volumes: give one")
+            volume = read_volume([Path(image)], key=self._trained.info["set"].get("image_key"))
+            array, grid = volume.array, volume.grid
+        else:
+            array = _array_of(image)
+            if array.ndim == 3:
+                array = array[..., None]
+            if array.ndim != 4:
+                raise InputError(
+                    f"the image must be (Z, H, W) or (Z, H, W, C), since {self.path} was trained on volumes, got "
+                    f"{array.shape}: give a whole volume"
+                )
+            array = array.transpose(2, 1, 0, 3)
+            grid = _grid((array.shape[0], array.shape[1], array.shape[2]), spacing)
+        if array.shape[3] != self.channels:
+            raise InputError(
+                f"the volume must have {self.channels} channels, as the network was trained, got {array.shape[3]}"
+            )
+        return Volume(_numbers("the volume", array), grid)
 
 
-def load(run: str | Path) -> Model:
-    """Return a trained network that segments images; it computes on a GPU where there is one.
+def load(path: Path | str, device: torch.device | str | None = None) -> Model:
+    """Load the network of a run, to segment with.
 
     Args:
-        run: the folder of a run, the ``--out`` of a training.
+        path: the folder that ``metadcseg train`` wrote (its ``--out``).
+        device: ``cpu``, ``cuda``, ``cuda:1`` ...; None takes a GPU where there is one.
+
+    Returns:
+        The model, with the weights that did best on validation.
 
     Raises:
-        InputError: where the folder is no run, or a file of it is missing or damaged.
+        InputError: where the folder is no run, a file of it is missing or damaged, or there is no such device.
 
     Example:
-        >>> load("my_run").segment("new_images/a.png").shape  # doctest: +SKIP
-        (48, 64)
+        >>> model = load("my_run")  # doctest: +SKIP
+        >>> labels = model.segment(np.zeros((480, 640), np.uint8))  # doctest: +SKIP
+        >>> labels.shape, model.classes  # doctest: +SKIP
+        ((480, 640), ('background', 'polyp'))
     """
-    return Model(*load_predictor(Path(run)))
+    return Model(path, device)
 
 
-def _named(image: Any) -> Path:
-    return Path(image) if isinstance(image, str | Path) else Path("the image")
+def _array_of(image: NDArray[Any] | PillowImage.Image) -> NDArray[Any]:
+    if isinstance(image, PillowImage.Image):
+        if image.mode not in ("L", "RGB", "F") and not image.mode.startswith("I"):
+            image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        return np.asarray(image)
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"the image must be a NumPy array, a Pillow image or a file, got {type(image).__name__}: convert it"
+        )
+    return image
 
 
-def _checked(image: Any, axes: int) -> NDArray[Any]:
-    """Return numbers with so many axes of space and one of channels."""
-    array = np.asarray(image)
-    wanted = "(H, W) or (H, W, C)" if axes == 2 else "(X, Y, Z) or (X, Y, Z, C)"
-    if array.ndim not in (axes, axes + 1) or array.dtype.kind not in "buif" or 0 in array.shape:
-        raise InputError(f"the image must be {wanted} numbers, got {array.dtype} of shape {array.shape}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError("the image must hold finite numbers, got NaN or infinity: replace them")
-    if array.dtype.kind == "b" or array.dtype not in (np.uint8, np.uint16):
-        array = array.astype(np.float32)
-    return array if array.ndim == axes + 1 else array[..., None]
+def _numbers(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as uint8, uint16 or float32; refuse what has no pixels, no numbers, or is not finite."""
+    if array.size == 0:
+        raise InputError(f"{name} must have pixels, got an empty array of {array.shape}: give another")
+    if array.dtype.kind not in "buif":
+        raise InputError(f"{name} must hold real numbers, got {array.dtype}: convert it")
+    kept = array if array.dtype in (np.uint8, np.uint16) else array.astype(np.float32)
+    if kept.dtype == np.float32 and (bad := int(np.count_nonzero(~np.isfinite(kept)))):
+        raise InputError(
+            f"{name} must be finite, got {bad} of {kept.size} values NaN or infinite: replace them"
+        )
+    return kept
+
+
+def _grid(shape: tuple[int, int, int], spacing: tuple[float, float, float] | None) -> Grid:
+    """Return the grid of a bare array: axes as in files of ITK, which count x to the left and y to the back."""
+    if spacing is None:
+        return Grid(shape, UNKNOWN_AFFINE, known=False)
+    if len(spacing) != 3 or not all(0 < side < float("inf") for side in spacing):
+        raise InputError(f"spacing must be three numbers above 0 in mm, along (Z, H, W), got {spacing}")
+    z, y, x = spacing
+    return Grid(shape, as_affine(np.diag([-x, -y, z, 1.0])))

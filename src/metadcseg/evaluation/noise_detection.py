@@ -20,6 +20,8 @@ from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.data.loading.dataset import SegmentationDataset
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.files import safe_names
 from metadcseg.methods.base import Method, MethodState
 from metadcseg.methods.common import evaluating
 from metadcseg.networks import NetworkOptions
@@ -34,9 +36,13 @@ EXAMPLES = 4
 _BINS = 4096
 
 
+class NothingToJudge(InputError):
+    """There are no weights, or no reference masks to compare them with; the sentence says why and the way out."""
+
+
 def judge_weights(
     run: Path, prepared: PreparedSet, method: Method, network: NetworkOptions, options: TrainingOptions
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Return what the weights of a finished run say about its training pixels, and write a few maps as pictures.
 
     Args:
@@ -50,14 +56,24 @@ def judge_weights(
         ``auroc`` (area under the ROC for telling wrong pixels by ``weight``: 1 - alpha / gamma; by
         ``disagreement``: 1 - probability that the averaged network gives to the given class; by ``both``: their sum),
         ``wrong_pixels`` (share), ``pixels``, ``distance`` (mean gamma, alpha and beta by distance to the outline of
-        the given label) and ``examples``. None where the method keeps no weights, the set has no reference masks of
-        its training cases, or the network is one of volumes.
+        the given label) and ``examples``.
 
     Raises:
+        NothingToJudge: where the network is one of volumes, training cases have no reference, or the method keeps no
+            weights.
         InputError: where the run has no checkpoint, or stored bytes are damaged.
     """
-    if network.spatial_dims != 2 or not all(case.has_truth for case in prepared.select("train")):
-        return None
+    if network.spatial_dims != 2:
+        raise NothingToJudge(
+            f"{run}: weights of whole volumes cannot be judged yet, so nothing was written: leave out --weights"
+        )
+    training = prepared.select("train")
+    if lacking := sum(not case.has_truth for case in training):
+        raise NothingToJudge(
+            f"{prepared.path}: {lacking} of {len(training)} training cases have no reference mask, so nobody can say "
+            "which pixels are wrong and no evaluation/weights.json was written: use a set that 'metadcseg corrupt' "
+            "made, or leave out --weights"
+        )
     still = replace(
         options,
         augment=AugmentOptions(flip=False, rotation=0.0, zoom=(0, 0)),
@@ -71,7 +87,10 @@ def judge_weights(
         for batch, truth in zip(_batches(prepared, still, "given"), truths, strict=True):
             held = _look(method, state, batch)
             if held is None:
-                return None
+                raise NothingToJudge(
+                    f"{run}: the method {method.name} keeps no weights of pixels, so no evaluation/weights.json was "
+                    "written: leave out --weights"
+                )
             sums.add(batch, truth.labels, *held)
     return sums.record(run / "evaluation" / "weights", [case.id for case in prepared.select("train")])
 
@@ -136,6 +155,8 @@ class _Sums:
             name: [float(total / count) if count else None for total, count in zip(row, pixels, strict=True)]
             for name, row in zip(("gamma", "alpha", "beta"), self._distance[1:], strict=True)
         }
+        chosen = sorted(self._examples)
+        names = safe_names(ids[index] for index in chosen)
         return {
             "auroc": {name: auroc(*histogram) for name, histogram in self._histograms.items()},
             "wrong_pixels": float(wrong / max(right + wrong, 1)),
@@ -147,8 +168,8 @@ class _Sums:
                 **means,
             },
             "examples": [
-                {"id": ids[index], **_save(folder, index, self._examples[index])}
-                for index in sorted(self._examples)
+                {"id": ids[index], **_save(folder, name, self._examples[index])}
+                for index, name in zip(chosen, names, strict=True)
             ],
         }
 
@@ -191,12 +212,12 @@ def _gray(image: NDArray[Any]) -> NDArray[Any]:
     return (image - low) / max(high - low, 1e-6) * 255
 
 
-def _save(folder: Path, index: int, maps: dict[str, NDArray[Any]]) -> dict[str, str]:
+def _save(folder: Path, case: str, maps: dict[str, NDArray[Any]]) -> dict[str, str]:
     """Write maps as gray PNG files; of weights 2 is white. Return their paths beside ``evaluation``."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {}
     for name, values in maps.items():
-        file = folder / f"{index}-{name}.png"
+        file = folder / f"{case}-{name}.png"
         Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).save(file)
         names[name] = f"{folder.name}/{file.name}"
     return names

@@ -2,20 +2,19 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from metadcseg.colors import class_color
+from metadcseg.colors import GIVEN, PREDICTED, VERIFIED, LegendEntry, class_color, with_key
 from metadcseg.constants import IGNORE
 from metadcseg.metrics import boundary
 
 Labels = NDArray[np.uint8]
 Picture = NDArray[np.uint8]
 
-_REFERENCE = (255, 255, 255)
 _FILL = 0.3
 _SLICES, _COLUMNS = 9, 3
 _WIDTH = 200  # the outline is one pixel wide for every so many pixels of the shorter side
@@ -43,13 +42,22 @@ def encode_mask(labels: Labels, classes: Sequence[str]) -> bytes:
     return _png(labels * np.uint8(step))
 
 
-def overlay(image: NDArray[Any], prediction: Labels, reference: Labels | None = None) -> Picture:
-    """Draw masks on their image: a tint with an outline for each class, a white outline for the reference.
+def overlay(
+    image: NDArray[Any],
+    prediction: Labels,
+    reference: Labels | None = None,
+    *,
+    verified: bool = True,
+    foreground: int = 1,
+) -> Picture:
+    """Draw masks on their image: predictions outlined in blue and tinted, references outlined.
 
     Args:
         image: (H, W, C) uint8, uint16 or float32; three channels are shown in color, else the first in gray.
         prediction: (H, W) class numbers.
         reference: (H, W) class numbers; values that no class has (ignored pixels) are not drawn.
+        verified: whether the reference is verified (green), or the label as given (orange).
+        foreground: classes beside the background; several are tinted in colors of their own.
 
     Returns:
         (H, W, 3) uint8.
@@ -58,29 +66,71 @@ def overlay(image: NDArray[Any], prediction: Labels, reference: Labels | None = 
         >>> mask = np.zeros((8, 8), np.uint8)
         >>> mask[2:6, 2:6] = 1
         >>> overlay(np.zeros((8, 8, 1), np.uint8), mask)[2, 2].tolist()
-        [0, 158, 115]
+        [86, 180, 233]
     """
     canvas = display(image).astype(np.float32)
     width = max(1, min(prediction.shape) // _WIDTH)
-    numbers = [int(number) for number in np.unique(prediction) if number > 0]
-    for number in numbers:
-        color = np.array(class_color(number))
+    for number in (int(number) for number in np.unique(prediction) if number > 0):
         inside = prediction == number
-        canvas[inside] = (1 - _FILL) * canvas[inside] + _FILL * color
-        canvas[_outline(inside, width)] = color
+        tint = np.array(class_color(number, foreground))
+        canvas[inside] = (1 - _FILL) * canvas[inside] + _FILL * tint
+        canvas[_outline(inside, width)] = PREDICTED
     if reference is not None:
         for number in range(1, int(reference[reference != IGNORE].max(initial=0)) + 1):
-            canvas[_outline(reference == number, width)] = _REFERENCE
+            canvas[_outline(reference == number, width)] = VERIFIED if verified else GIVEN
     return canvas.round().astype(np.uint8)
 
 
-def montage(stack: Sequence[NDArray[Any]], prediction: Labels, reference: Labels | None = None) -> Picture:
+Kind = Literal["verified", "given"]
+
+
+def kind_of(reference: Labels | None, verified: bool) -> Kind | None:
+    """Return what a reference is, None where there is none."""
+    return None if reference is None else "verified" if verified else "given"
+
+
+def with_legend(
+    picture: Picture, classes: Sequence[str], *, title: str, reference: Kind | None = None
+) -> Picture:
+    """Return an overlay with the name of its case and the meaning of its colors below it.
+
+    Args:
+        picture: as :func:`overlay` or :func:`montage` drew it.
+        classes: names, background first.
+        title: name of the case.
+        reference: what is outlined beside the prediction.
+
+    Returns:
+        (H + lines of text, W or a little more, 3) uint8.
+    """
+    entries = [LegendEntry("predicted", PREDICTED)]
+    if reference is not None:
+        entries.append(LegendEntry(reference, VERIFIED if reference == "verified" else GIVEN))
+    names = classes[1:]
+    if len(names) > 1:
+        entries += [
+            LegendEntry(name, class_color(number, len(names)), area=True)
+            for number, name in enumerate(names, start=1)
+        ]
+    return with_key(picture, entries, title)
+
+
+def montage(
+    stack: Sequence[NDArray[Any]] | NDArray[Any],
+    prediction: Labels,
+    reference: Labels | None = None,
+    *,
+    verified: bool = True,
+    foreground: int = 1,
+) -> Picture:
     """Draw up to nine slices of a volume side by side, evenly over those that show a mask.
 
     Args:
         stack: the slices, (H, W, C) each.
         prediction: (slices, H, W) class numbers.
         reference: likewise, or None.
+        verified: as for :func:`overlay`.
+        foreground: likewise.
 
     Returns:
         Up to three rows of three slices with their masks, see :func:`overlay`, uint8.
@@ -102,7 +152,13 @@ def montage(stack: Sequence[NDArray[Any]], prediction: Labels, reference: Labels
     low, high = np.percentile(np.stack([stack[number] for number in chosen]).astype(np.float32), (1, 99))
     gray = [np.clip((stack[n].astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255 for n in chosen]
     pictures = [
-        overlay(image.astype(np.uint8), prediction[number], None if reference is None else reference[number])
+        overlay(
+            image.astype(np.uint8),
+            prediction[number],
+            None if reference is None else reference[number],
+            verified=verified,
+            foreground=foreground,
+        )
         for image, number in zip(gray, chosen, strict=True)
     ]
     columns = min(_COLUMNS, len(pictures))

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from metadcseg.data.formats.images import SUFFIXES, image_files, read_image, with_channels
 from metadcseg.data.loading.input_grid import resize_to_input
 from metadcseg.errors import InputError
-from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, overlay
+from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, overlay, with_legend
 from metadcseg.files import cannot_write, write_bytes
 from metadcseg.training.run.folder import TrainedRun, load_run
 
@@ -47,8 +47,13 @@ def probabilities_at_native(predict: Predict, image: Image, size: int, *, normal
         (L, H, W) float32 on the CPU.
 
     Raises:
-        InputError: where the network returns values that are not finite.
+        InputError: where the image has other axes or no pixels, or the network returns values that are not finite.
     """
+    if image.ndim != 3 or 0 in image.shape:
+        raise InputError(
+            f"an image must be (H, W, C) with at least one pixel and channel, got {image.shape}: give a gray one as "
+            "image[:, :, None]"
+        )
     with torch.inference_mode():
         grid = (
             predict(resize_to_input(image, size, normalized=normalized).unsqueeze(0)).float().cpu()
@@ -114,7 +119,7 @@ def output_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def fit_channels(file: Path, image: Image, channels: int) -> Image:
+def fit_channels(file: Path | str, image: Image, channels: int) -> Image:
     """Return an image with as many channels as the network was trained with.
 
     Gray is repeated; color becomes its luminance, float32, for a network of one channel.
@@ -131,19 +136,54 @@ def fit_channels(file: Path, image: Image, channels: int) -> Image:
     return fitted
 
 
-def load_predictor(run: Path) -> tuple[TrainedRun, Predict]:
-    """Return a run, and its network as a function of normalized images, on a GPU where there is one.
+def load_predictor(run: Path, device: torch.device | str | None = None) -> tuple[TrainedRun, Predict]:
+    """Return a run, and its network as a function of normalized images.
+
+    Args:
+        run: the folder of a run.
+        device: where it computes; None, or ``auto``, takes a GPU where there is one.
 
     Raises:
-        InputError: where the folder is no run, or a file of it is missing or damaged.
+        InputError: where the folder is no run, a file of it is missing or damaged, or there is no such device.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trained = load_run(run, device)
-    return trained, lambda images: trained.predict(images.to(device))
+    place = device_of(device)
+    trained = load_run(run, place)
+    return trained, lambda images: trained.predict(images.to(place))
+
+
+def device_of(name: torch.device | str | None) -> torch.device:
+    """Return the device that a name means.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None, or ``auto``, takes a GPU where there is one.
+
+    Raises:
+        InputError: where there is no such device.
+
+    Example:
+        >>> device_of("cpu")
+        device(type='cpu')
+    """
+    if name is None or name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device must be auto, cpu, cuda, cuda:N or mps, and be there, got '{name}': choose another"
+        ) from error
+    return device
 
 
 def predict_images(
-    run: Path, images: Path, out: Path, *, overlays: bool = False, progress: Progress | None = None
+    run: Path,
+    images: Path,
+    out: Path,
+    *,
+    overlays: bool = False,
+    device: str | None = None,
+    progress: Progress | None = None,
 ) -> list[Path]:
     """Segment image files and write a PNG mask for each, in the image's own size.
 
@@ -156,6 +196,7 @@ def predict_images(
         images: a file (PNG, JPEG, TIFF), a folder of them, or a pattern such as ``scans/*.png``.
         out: folder for the masks; made where missing.
         overlays: also write every image with its outlines, into ``out/overlays``.
+        device: where the network computes; None takes a GPU where there is one.
         progress: called after every file.
 
     Returns:
@@ -169,7 +210,7 @@ def predict_images(
         >>> predict_images(Path("my_run"), Path("new_images"), Path("new_masks"))[0].name  # doctest: +SKIP
         'a.png'
     """
-    trained, predict = load_predictor(run)
+    trained, predict = load_predictor(run, device)
     if trained.info["set"].get("preprocessing"):
         raise InputError(f"{run} was trained on volumes: give volumes")
     files = find_images(images)
@@ -189,7 +230,13 @@ def predict_images(
             labels = labels_at_native(predict, fitted, trained.size)
             results = {out / name: encode_mask(labels, trained.classes)}
             if overlays:
-                results[out / "overlays" / name] = encode_picture(overlay(image, labels))
+                results[out / "overlays" / name] = encode_picture(
+                    with_legend(
+                        overlay(image, labels, foreground=len(trained.classes) - 1),
+                        trained.classes,
+                        title=file.name,
+                    )
+                )
             taken = [path for path, content in results.items() if not _write_once(path, content)]
             troubles += [f"{path} exists and holds something else: move it away" for path in taken]
             if out / name not in taken:

@@ -28,7 +28,7 @@ from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.reader import PreparedSet, StoredVolume
 from metadcseg.errors import InputError
-from metadcseg.evaluation.overlays import Labels, encode_picture, montage
+from metadcseg.evaluation.overlays import Labels, encode_picture, kind_of, montage, with_legend
 from metadcseg.evaluation.predict import Predict, Progress, left_out, load_predictor
 from metadcseg.files import cannot_write, write_bytes
 from metadcseg.metrics import CaseScore, score_labels
@@ -103,20 +103,27 @@ def picture_of(
     placement: SliceGeometry,
     labels: Labels,
     reference: Labels | None = None,
+    *,
+    classes: Sequence[str],
+    title: str,
+    verified: bool = True,
 ) -> bytes:
-    """Return slices of a volume with their outlines as a PNG file, see :func:`~.overlays.montage`.
+    """Return slices of a volume with their outlines and a legend as a PNG file, see :func:`~.overlays.montage`.
 
     Args:
         stack: every slice in order, (H, W, C).
         placement: where they lie in the volume.
         labels: (X, Y, Z) on the grid of the file.
         reference: likewise, or None.
+        classes: names, background first.
+        title: name of the case.
+        verified: whether the reference is, or is the label as given.
     """
     grid = placement.grid
-    masks = [
-        None if mask is None else cut_labels(Volume(mask, grid), placement) for mask in (labels, reference)
-    ]
-    return encode_picture(montage(stack, masks[0], masks[1]))  # type: ignore[arg-type]
+    found = cut_labels(Volume(labels, grid), placement)
+    compared = None if reference is None else cut_labels(Volume(reference, grid), placement)
+    picture = montage(stack, found, compared, verified=verified, foreground=len(classes) - 1)
+    return encode_picture(with_legend(picture, classes, title=title, reference=kind_of(compared, verified)))
 
 
 def score_volume(
@@ -133,7 +140,13 @@ def score_volume(
 
 
 def predict_volumes(
-    run: Path, images: Path, out: Path, *, overlays: bool = False, progress: Progress | None = None
+    run: Path,
+    images: Path,
+    out: Path,
+    *,
+    overlays: bool = False,
+    device: str | None = None,
+    progress: Progress | None = None,
 ) -> list[Path]:
     """Segment volumes and write a label volume for each, over its image: same grid, same format where it is one file.
 
@@ -147,6 +160,7 @@ def predict_volumes(
         images: a file, a DICOM folder, or a folder of them.
         out: folder for the label volumes; made where missing.
         overlays: also write slices with their outlines, as PNG into ``out/overlays``.
+        device: where the network computes; None takes a GPU where there is one.
         progress: called after every volume.
 
     Returns:
@@ -156,7 +170,7 @@ def predict_volumes(
         InputError: at the end, naming the files that were left out, when all others are done; at once where run, images
             or out cannot be used at all.
     """
-    trained, predict = load_predictor(run)
+    trained, predict = load_predictor(run, device)
     options = SliceOptions.from_dict(trained.info["set"]["preprocessing"])
     key = trained.info["set"].get("image_key")
     cases = _cases(images, trained.channels, key)
@@ -186,7 +200,8 @@ def predict_volumes(
             written.append(target)
             if overlays:
                 (out / "overlays").mkdir(exist_ok=True)
-                write_bytes(out / "overlays" / f"{name}.png", picture_of(stack, placement, labels))
+                picture = picture_of(stack, placement, labels, classes=trained.classes, title=name)
+                write_bytes(out / "overlays" / f"{name}.png", picture)
         except InputError as error:
             troubles.append(str(error))
         if progress is not None:

@@ -5,6 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
+from metadcseg.colors import GIVEN, PREDICTED, VERIFIED, LegendEntry
 from metadcseg.constants import IGNORE
 from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.formats.volumes import read_label_volume
@@ -20,15 +21,22 @@ from metadcseg.report.gallery import (
     spread_ranks,
 )
 from metadcseg.report.part_tables import condition_key
-from metadcseg.report.pictures import DRAWN, REFERENCE, Labels, outlined
+from metadcseg.report.pictures import Labels, outlined
 from metadcseg.report.plots import Plot, fold_plot, learning_plot
 from metadcseg.report.sheets import Gallery
 from metadcseg.results.records import RunRecord, mapping, number
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord
 
 OUTLINES = (
-    "Yellow: reference, cyan: predicted. Cases evenly spaced by their DSC under the row named, so that "
+    "Green: verified, orange: as given where nothing is verified, blue: predicted. Cases evenly spaced by their DSC "
+    "under the row named, so that "
     "nobody chose."
+)
+
+_ROLES = (
+    LegendEntry("verified", VERIFIED),
+    LegendEntry("given, where none is verified", GIVEN),
+    LegendEntry("predicted", PREDICTED),
 )
 
 
@@ -54,7 +62,9 @@ def case_galleries(record: BenchmarkRecord, count: int, missing: list[str]) -> l
         fold = ", fold 1" if tasks[0].folds else ""
         title = f"{condition.name}, seed {seed}{fold}"
         legend = OUTLINES.replace("the row named", f"'{ranked[0].row}'")
-        galleries.append(Gallery("-".join(["cases", *condition_key(condition)]), title, examples, legend))
+        galleries.append(
+            Gallery("-".join(["cases", *condition_key(condition)]), title, examples, legend, _ROLES)
+        )
     return galleries
 
 
@@ -110,6 +120,7 @@ def _volume_example(
         return Example(volume.id, rank, [])
     image = np.asarray(image, np.float32)
     pictures = [Picture(outlined(image), f"test volume {volume.id}, slice {shown}: the image alone", "image")]
+    known, tint = ("verified", VERIFIED) if volume.verified else ("given", GIVEN)
     for run in runs:
         score = run.cases.get(volume.id)
         note = "no score" if score is None else f"DSC {score.dsc:.2f}"
@@ -119,10 +130,10 @@ def _volume_example(
                 predicted: Labels = cut_labels(
                     Volume(read_label_volume(score.prediction).array, volume.placement.grid), volume.placement
                 )
-                link = outlined(image, [(reference[shown], REFERENCE), (predicted[shown], DRAWN)])
+                link = outlined(image, [(reference[shown], tint), (predicted[shown], PREDICTED)])
             except (InputError, OSError) as error:
                 missing.append(f"{error}.")
-        alt = f"test volume {volume.id}: reference outline in yellow, that of {run.name} in cyan, {note}"
+        alt = f"test volume {volume.id}: {known} outline, that of {run.name} in blue, {note}"
         pictures.append(Picture(link, alt, run.name, note))
     return Example(volume.id, f"{rank}; slice {shown} of {len(reference)}, DSC of the whole volume", pictures)
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metadcseg.colors import GIVEN, PREDICTED, VERIFIED
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.report.pictures import DRAWN, REFERENCE, Labels, outlined, read_mask
+from metadcseg.report.pictures import Labels, outlined, read_mask
 from metadcseg.results.records import RunRecord
 
 
@@ -81,8 +82,8 @@ def noise_examples(prepared: PreparedSet, count: int, missing: list[str]) -> lis
     pictures = []
     for place in spread_ranks(len(scored), count):
         error_rate, case, given, truth = scored[place]
-        alt = f"training case {case.id}: image with the true outline in yellow and the outline given in cyan"
-        link = _draw(prepared, case, [(truth, REFERENCE), (given, DRAWN)], missing)
+        alt = f"training case {case.id}: image with the verified outline in green and the outline given in orange"
+        link = _draw(prepared, case, [(truth, VERIFIED), (given, GIVEN)], missing)
         pictures.append(Picture(link, alt, case.id, f"1 − DSC {error_rate:.2f}"))
     return pictures
 
@@ -115,19 +116,21 @@ def _case_pictures(
     except InputError as error:
         missing.append(f"{error}.")
         return []
+    known, tint = ("verified", VERIFIED) if case.has_truth else ("given", GIVEN)
+    hue = "green" if case.has_truth else "orange"
     pictures = [Picture(_draw(prepared, case, [], missing), f"test case {case.id}: the image alone", "image")]
     for run in runs:
         score = run.cases.get(case.id)
         note = "no score" if score is None else f"DSC {score.dsc:.2f}"
         link, alt = (
             "",
-            f"test case {case.id}: reference outline in yellow, that of {run.name} in cyan, {note}",
+            f"test case {case.id}: {known} outline in {hue}, that of {run.name} in blue, {note}",
         )
         if score is not None and score.prediction is not None:
             try:
                 shape = (case.height, case.width)
                 mask = read_mask(score.prediction, shape, len(prepared.classes))
-                link = _draw(prepared, case, [(reference, REFERENCE), (mask, DRAWN)], missing)
+                link = _draw(prepared, case, [(reference, tint), (mask, PREDICTED)], missing)
             except InputError as error:
                 missing.append(f"{error}.")
         pictures.append(Picture(link, alt, run.name, note))

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from metadcseg.colors import GIVEN, VERIFIED, LegendEntry
 from metadcseg.report.gallery import Example, Picture
 from metadcseg.report.main_tables import seeds_of
 from metadcseg.report.part_tables import condition_key
-from metadcseg.report.pictures import DRAWN, REFERENCE, Labels, data_uri, outlined
+from metadcseg.report.pictures import Labels, data_uri, outlined
 from metadcseg.report.plots import Band, Plot, distance_plot
 from metadcseg.report.sheets import Gallery
 from metadcseg.report.tables import Cell, Row, Table, number_cell
@@ -28,9 +29,12 @@ _SIDE = 264
 _MOST_PIXELS = 2**24
 _LETTERS = (("gamma", "γ"), ("alpha", "α"), ("beta", "β"))
 MAPS = (
-    "Yellow: true outline, cyan: outline of the label given. Maps from black (0) over red to yellow (2 and more), as "
+    "Green: verified outline, orange: outline of the label given. Maps from black (0) over red to yellow (2 and "
+    "more), as "
     "in the paper's figure 3: bright pixels count, dark ones do not."
 )
+
+_ROLES = (LegendEntry("verified", VERIFIED), LegendEntry("given", GIVEN))
 
 
 def weighted(record: BenchmarkRecord) -> list[tuple[Condition, str, list[TaskRecord]]]:
@@ -163,7 +167,9 @@ def map_galleries(record: BenchmarkRecord, count: int, missing: list[str]) -> li
             examples += [example] if example else []
         if examples:
             key = "-".join(["maps", *condition_key(condition), _slug(record, row)])
-            galleries.append(Gallery(key, f"{row}: {condition.name}, seed {task.seed}", examples, MAPS))
+            galleries.append(
+                Gallery(key, f"{row}: {condition.name}, seed {task.seed}", examples, MAPS, _ROLES)
+            )
     return galleries
 
 
@@ -176,11 +182,11 @@ def _example(task: TaskRecord, entry: Mapping[str, Any], missing: list[str]) -> 
     if image is None:
         return None
     drawn: list[tuple[Labels, tuple[int, int, int]]] = []
-    for kind, tint in (("truth", REFERENCE), ("label", DRAWN)):
+    for kind, tint in (("truth", VERIFIED), ("label", GIVEN)):
         mask = read_gray(home, entry.get(kind), missing) if entry.get(kind) else None
         if mask is not None and mask.shape == image.shape:
             drawn.append(((mask > 0).astype(np.uint8), tint))
-    alt = f"training case {name}: the image with the outline given in cyan and the true one in yellow"
+    alt = f"training case {name}: the image with the outline given in orange and the verified one in green"
     pictures = [Picture(outlined(image[:, :, None], drawn), alt, "label given")]
     for kind, letter in _LETTERS:
         values = read_gray(home, entry.get(kind), missing) if entry.get(kind) else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from metadcseg.colors import GIVEN, PREDICTED, VERIFIED
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.report.curves import Curve, color, draw_curves
@@ -30,6 +31,7 @@ _METRICS = (
     ("hd95_mm", "HD95", "mm", 1),
 )
 _UNKNOWN = "–"
+_ROLES = {"given": GIVEN, "verified": VERIFIED, "predicted": PREDICTED}
 
 
 def build_page(
@@ -70,6 +72,7 @@ def build_page(
         "strips": _strips(records),
         "curves": _curves(records),
         "legend": [(run.name, color(place)) for place, run in enumerate(records)],
+        "roles": {name: f"rgb{tint}" for name, tint in _ROLES.items()},
         "noise": noise_examples(prepared, example_cases, missing) if prepared and prepared.noise else [],
         "examples": prediction_examples(prepared, records, example_cases, missing) if prepared else [],
         "figures": _figures(records, missing),

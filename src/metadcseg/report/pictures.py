@@ -10,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from metadcseg.colors import Color
 from metadcseg.errors import InputError
 
 Labels = NDArray[np.uint8]
-Color = tuple[int, int, int]
-
-REFERENCE: Color = (255, 214, 10)  # yellow
-DRAWN: Color = (64, 224, 255)  # cyan: told apart from yellow with every kind of color vision
 
 _SIDE = 264  # pixels of the longer side as shown, about; twice what a narrow column needs
 _MAX_BYTES = 32 * 2**20

@@ -5,8 +5,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from metadcseg.colors import LegendEntry, with_key
 from metadcseg.report.curves import plain_text
 from metadcseg.report.gallery import Example, Picture
 
@@ -22,12 +24,14 @@ class Gallery:
         title: what stands above it.
         examples: one for each case, all with the same columns.
         legend: what the colors mean, in words.
+        roles: the colors of the outlines, for the picture itself.
     """
 
     key: str
     title: str
     examples: Sequence[Example]
     legend: str
+    roles: Sequence[LegendEntry] = ()
 
 
 def draw_sheet(gallery: Gallery) -> bytes:
@@ -51,6 +55,8 @@ def draw_sheet(gallery: Gallery) -> bytes:
             for number, text in enumerate((picture.name, picture.note)):
                 where = left, top + _HEAD + _CELL + 1 + 17 * number
                 pen.text(where, plain_text(text, 34).strip(), "black", font)
+    if gallery.roles:
+        sheet = Image.fromarray(with_key(np.array(sheet), gallery.roles))
     file = io.BytesIO()
     sheet.quantize(192).save(file, format="PNG", optimize=True)
     return file.getvalue()

@@ -14,7 +14,7 @@ from metadcseg.results.upgrade import upgraded
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """One line of ``evaluation/test.csv``.
+    """One line of ``evaluation/SPLIT.csv``.
 
     Args:
         dsc: mean over the foreground classes.
@@ -36,7 +36,7 @@ class RunRecord:
         name: what the page calls it; unique among the runs compared.
         info: ``run.json`` in the words of today, empty where it cannot be read.
         epochs: the epoch lines of ``metrics.jsonl``.
-        evaluation: ``evaluation/test.json``, empty where there is none.
+        evaluation: ``evaluation/SPLIT.json``, empty where there is none.
         cases: case id -> its scores, in the order of the table.
         figure: the last picture of weight maps, or None.
         missing: one sentence for every piece that could not be read.
@@ -112,9 +112,9 @@ def paired_difference(run: RunRecord, baseline: RunRecord) -> Difference | None:
     return Difference(fmean(values), sd, len(values), better, worse)
 
 
-def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
-    """Read every run and give each a name of its own: its label, with seed or folder where labels collide."""
-    runs = [_read_run(Path(folder)) for folder in folders]
+def read_runs(folders: Sequence[Path], split: str = "test") -> list[RunRecord]:
+    """Read every run and its evaluation; each gets a name: its label, with seed or folder where labels collide."""
+    runs = [_read_run(Path(folder), split) for folder in folders]
     labels = [str(run.info.get("label") or run.info.get("method") or run.folder.name) for run in runs]
     seeded = [
         f"{label}, seed {run.info.get('seed', '?')}" if labels.count(label) > 1 else label
@@ -125,14 +125,14 @@ def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
     return runs
 
 
-def _read_run(folder: Path) -> RunRecord:
+def _read_run(folder: Path, split: str) -> RunRecord:
     run = RunRecord(folder)
     run.info = upgraded(read_object(folder / "run.json", run.missing))
     run.epochs = _read_epochs(folder / "metrics.jsonl", run.missing)
-    run.evaluation = read_object(folder / "evaluation" / "test.json", run.missing)
+    run.evaluation = read_object(folder / "evaluation" / f"{split}.json", run.missing)
     if run.evaluation:
         predictions = mapping(run.evaluation, "predictions")
-        run.cases = _read_cases(folder / "evaluation" / "test.csv", predictions, run.missing)
+        run.cases = _read_cases(folder / "evaluation" / f"{split}.csv", predictions, run.missing)
     figures = sorted((folder / "figures").glob("*.png"), key=lambda file: (len(file.name), file.name))
     run.figure = figures[-1] if figures else None
     return run

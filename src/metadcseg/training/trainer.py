@@ -81,7 +81,7 @@ class Trainer:
         self._fabric, self._folder, self._info = fabric, folder, info
         self._process_group = process_group or ProcessGroup()
         self._averages = MetricAverages()
-        self._sample_figure = SampleFigure(len(datasets.train))
+        self._sample_figure = SampleFigure(datasets.train.ids)
         self._saved = self._counted = time.monotonic()
 
     @property

@@ -49,12 +49,13 @@ def test_scores_and_files(run, prepared):
     assert record["summary"]["dsc"]["mean"] == pytest.approx(np.mean(dsc))
 
 
-def test_predictions_are_saved_under_row_numbers_in_native_size(run, prepared):
+def test_predictions_are_saved_under_names_of_cases_in_native_size(run, prepared):
     record = evaluate_run(run, prepared, "test")
     folder = run / "evaluation"
-    assert record["predictions"] == {case.id: f"test/{case.row:04d}.png" for case in prepared.select("test")}
+    names = ["found", "wrong_label___x__", "_missed"]
+    assert list(record["predictions"].values()) == [f"test/{name}.png" for name in names]
     assert sorted(path.name for path in folder.iterdir()) == ["test", "test.csv", "test.json"]
-    assert sorted(path.name for path in (folder / "test").iterdir()) == ["0000.png", "0001.png", "0002.png"]
+    assert sorted(path.name for path in (folder / "test").iterdir()) == sorted(f"{n}.png" for n in names)
     mask = np.array(Image.open(folder / record["predictions"]["found"]))
     assert mask.shape == (48, 64)
     assert set(np.unique(mask)) == {0, 255} == set(record["mask_values"].values())
@@ -75,6 +76,8 @@ def test_labels_stand_in_where_there_is_no_truth(run, prepared):
     assert record["reference"] == "label"
     assert len(record["notes"]) == 2
     assert "chosen by these cases" in record["notes"][0]
+    assert record["notes"][1].startswith("1 of 1 cases have no verified reference")
+    assert "gold/" in record["notes"][1]
     assert record["summary"]["dsc"]["sd"] is None
 
 
@@ -159,7 +162,7 @@ def test_several_classes(tmp_path):
     assert list(record["per_class"]) == ["organ", "core"]
     assert record["per_class"]["core"]["dsc"]["mean"] > 0.8
     assert record["mask_values"] == {"background": 0, "organ": 1, "core": 2}
-    assert set(np.unique(Image.open(tmp_path / "run/evaluation/test/0000.png"))) == {0, 1, 2}
+    assert set(np.unique(Image.open(tmp_path / "run/evaluation/test/a.png"))) == {0, 1, 2}
 
 
 def test_fake_cases_hold_both_classes(prepared):

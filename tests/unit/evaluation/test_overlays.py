@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metadcseg.evaluation.overlays import display, encode_mask, encode_picture, mask_values, overlay
+from metadcseg.colors import GIVEN, PREDICTED, VERIFIED, class_color
+from metadcseg.evaluation.overlays import (
+    display,
+    encode_mask,
+    encode_picture,
+    mask_values,
+    overlay,
+    with_legend,
+)
 from metadcseg.tensors import IGNORE
 
 
@@ -36,7 +44,10 @@ def test_overlay_draws_both_outlines_and_leaves_the_rest():
     image = np.full((40, 40, 1), 100, np.uint8)
     picture = overlay(image, prediction, reference)
     assert (picture[0, 0] == 100).all()  # ignored is not drawn
-    assert (picture[25, 25:35] == 255).all()
+    assert (picture[25, 25:35] == VERIFIED).all()
+    assert (picture[5, 5:20] == PREDICTED).all()
+    given = overlay(image, prediction, reference, verified=False)
+    assert (given[25, 25:35] == GIVEN).all()
     assert (picture[30, 30] == 100).all()  # the reference has no tint
     assert (picture[5, 5] != picture[10, 10]).any()
     assert (picture[10, 10] != 100).any()
@@ -46,8 +57,29 @@ def test_overlay_draws_both_outlines_and_leaves_the_rest():
 
 def test_classes_have_colors_of_their_own():
     prediction = np.repeat(np.arange(3, dtype=np.uint8), 30).reshape(9, 10)
-    picture = overlay(np.zeros((9, 10, 3), np.uint8), prediction)
-    assert len(np.unique(picture[[3, 6], 0], axis=0)) == 2
+    prediction = np.kron(prediction, np.ones((5, 5), np.uint8))
+    picture = overlay(np.zeros((45, 50, 3), np.uint8), prediction, foreground=2)
+    assert len(np.unique(picture[[22, 37], 25], axis=0)) == 2  # tints; the outlines are of one color
+    assert (picture[15, 5:45] == PREDICTED).all()
+
+
+def test_a_legend_names_case_roles_and_classes_and_leaves_the_picture():
+    picture = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    plain = with_legend(picture, ("background", "organ"), title="case 7\n\udce4" + "x" * 300)
+    assert (plain[:30, :40] == picture).all()
+    colors = {tuple(color) for color in plain[30:].reshape(-1, 3).tolist()}
+    assert PREDICTED in colors
+    assert VERIFIED not in colors
+    full = with_legend(picture, ("background", "organ", "core"), title="a", reference="given")
+    colors = {tuple(color) for color in full[30:].reshape(-1, 3).tolist()}
+    assert {PREDICTED, GIVEN, class_color(1, 2), class_color(2, 2)} <= colors
+
+
+def test_no_class_looks_like_a_role():
+    roles = {GIVEN, VERIFIED, PREDICTED}
+    colors = [class_color(number, 24) for number in range(1, 25)]
+    assert len(set(colors)) == 24
+    assert not roles & set(colors)
 
 
 def test_large_images_get_wider_outlines():

@@ -17,6 +17,7 @@ from metadcseg.cli.commands.prepare_sources import (
     remap_of,
     scan_source,
 )
+from metadcseg.data.findings import grouped
 from metadcseg.data.prepare.checks import CheckReport, check_cases, check_path, check_volumes
 from metadcseg.data.sources import scan_kvasir
 
@@ -27,7 +28,6 @@ two roles, groups split across roles, a missing gold set, damaged arrays. Exit s
 mended first."""
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-_SHOWN = 40
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -92,12 +92,11 @@ def _print(report: CheckReport) -> None:
         table = Table(title=Text(str(report.path)), title_justify="left")
         for heading in ("", "where", "what"):
             table.add_column(heading, overflow="fold")
-        ordered = sorted(report.findings, key=lambda finding: list(_STYLES).index(finding.severity))
-        for finding in ordered[:_SHOWN]:
-            style = _STYLES[finding.severity]
-            table.add_row(Text(finding.severity, style), Text(finding.where), Text(finding.sentence))
+        for group in grouped(report.findings):
+            style = _STYLES[group.severity]
+            table.add_row(Text(group.severity, style), Text(group.where), Text(group.sentence))
         out.print(table)
-        if len(ordered) > _SHOWN:
-            out.print(f"... and {len(ordered) - _SHOWN} more (--json shows all)")
+        if any(len(group.findings) > 1 for group in grouped(report.findings)):
+            out.print("--json names every file and case")
     verdict = ("mend the errors first", "bold red") if report.errors else ("ready", "green")
     out.print(Text.assemble(f"{report.summary}: ", verdict))

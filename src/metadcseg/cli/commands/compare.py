@@ -1,135 +1,122 @@
-"""``metadcseg compare``: evaluated runs beside each other, and a page with their pictures."""
+"""``metadcseg compare``: evaluated runs side by side, and which differences are more than luck."""
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from metadcseg.cli.commands.console import plain_output, print_json, print_table
-from metadcseg.errors import InputError
-from metadcseg.results.compare import (
-    METRICS,
-    Comparison,
-    Row,
-    choose_baseline,
-    compare,
-    differing_noise,
-    rows_of,
+from metadcseg.cli.commands.console import print_json, print_table, progress_bar
+from metadcseg.data.store.reader import ROLES, PreparedSet
+from metadcseg.errors import InputError, unknown_name
+from metadcseg.report.run_comparison import Comparison, compare_runs
+from metadcseg.results.records import read_runs
+
+DESCRIPTION = """Compare runs that were evaluated on the same cases: the mean over seeds of every score (runs that
+differ in nothing but their seed are one row), the difference to a baseline case by case, and whether it is more than
+luck (Wilcoxon's signed-rank test with Holm's correction). With --out it also writes a page with curves and pictures."""
+
+_SHOWN = (
+    ("dsc", "DSC", 3),
+    ("iou", "IoU", 3),
+    ("hd95", "HD95 (px)", 1),
+    ("hd95_mm", "HD95 (mm)", 1),
+    ("nsd", "NSD", 3),
 )
-from metadcseg.results.records import mapping, read_runs
-
-DESCRIPTION = """Compare runs on their test cases: mean and standard deviation over seeds, the difference to a baseline
-by case (in DSC points), Wilcoxon's signed-rank test with Holm's correction, and a page with curves and pictures. Runs
-that differ in their seed alone are one row. Evaluate every run first: metadcseg evaluate RUN."""
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("runs", type=str, nargs="+", help="folders of evaluated runs")
+    parser.add_argument(
+        "runs", type=str, nargs="+", metavar="RUN", help="folders that train wrote, at least two"
+    )
+    parser.add_argument("--split", type=str, default="test", help=f"one of: {', '.join(ROLES)}")
     parser.add_argument(
         "--baseline",
         type=str,
         default=None,
-        help="label of the row to compare with (default: supervision with the same gold, else the first)",
+        help="label of the row to compare with (default: supervised with the gold masks mixed in, else the first)",
     )
-    parser.add_argument("--out", type=str, default="comparison.html", help="the page")
-    parser.add_argument("--json", action="store_true", help="print the numbers as one JSON object")
+    parser.add_argument("--evaluate", action="store_true", help="first evaluate the runs that were not")
+    parser.add_argument("--out", type=str, default=None, metavar="PAGE.html", help="also write a page")
+    parser.add_argument("--json", action="store_true", help="print the comparison as one JSON object")
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Print the table and write the page."""
-    from metadcseg.report.page import build_page  # takes a second
-
-    folders = [Path(folder) for folder in options.runs]
-    if missing := [folder for folder in folders if not (folder / "run.json").is_file()]:
-        raise InputError(f"{missing[0]} is not the folder of a run: give the --out of a training")
-    if twice := [folder for folder in folders if folders.count(folder) > 1]:
-        raise InputError(f"{twice[0]} is named twice: name each run once")
-    runs = read_runs(folders)
-    rows = rows_of(runs)
-    baseline = choose_baseline(rows, options.baseline)
-    found = compare(rows, baseline)
-    unfair = differing_noise(rows)
-    set_path = Path(str(mapping(runs[0].info, "set").get("path", "")))
-    page = build_page(folders, set_path, Path(options.out), title="Comparison of runs")
+    """Compare and print the table."""
+    if options.split not in ROLES:
+        raise unknown_name("split", options.split, ROLES)
+    folders = list(dict.fromkeys(Path(name) for name in options.runs))
+    if len(folders) < 2:
+        raise InputError(
+            f"compare needs at least two different runs, got {options.runs[0]}: name more of them"
+        )
+    if options.out is not None and options.split != "test":
+        raise InputError("--out writes a page about the test cases: leave out --split, or leave out --out")
+    if options.evaluate:
+        _evaluate(folders, options.split, console)
+    records = read_runs(folders, options.split)
+    found = compare_runs(records, options.split, options.baseline)
+    page = (
+        None if options.out is None else _write_page(folders, records[0].evaluation["set"]["path"], options)
+    )
     if options.json:
-        print_json(_plain(rows, baseline, found, unfair, page))
+        rows = [row.to_dict() for row in found.rows]
+        held = {"split": options.split, "baseline": found.baseline, "rows": rows, "notes": found.notes}
+        print_json({**held, "page": page})
         return 0
-    print_table(_table(rows, baseline, found, len(runs[0].cases)))
-    said = plain_output()
-    for sentence in unfair:
-        said.print(sentence)
-    said.print(f"the page: {page}")
+    print_table(_table(found, options.split))
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    if page is not None:
+        console.print(f"the page: {page}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
-def _table(rows: list[Row], baseline: Row, found: list[Comparison], cases: int) -> Table:
-    shown = [metric for metric in METRICS if all(metric in row.means for row in rows)]
-    shown = [metric for metric in shown if f"{metric}_mm" not in shown]
+def _evaluate(folders: Sequence[Path], split: str, console: Console) -> None:
+    waiting = [folder for folder in folders if not (folder / "evaluation" / f"{split}.json").is_file()]
+    for folder in waiting:
+        with progress_bar(console, f"evaluating {folder.name}") as advance:
+            from metadcseg.evaluation.evaluate import evaluate_run
+            from metadcseg.training.run.folder import read_run
+
+            path = Path(read_run(folder)["set"]["path"])
+            evaluate_run(folder, PreparedSet.open(path), split, progress=advance)
+
+
+def _write_page(folders: Sequence[Path], data: str, options: Namespace) -> Path:
+    from metadcseg.report.page import build_page
+
+    command = shlex.join(["metadcseg", "compare", *options.runs, "--out", options.out])
+    title = "Segmentation networks compared"
+    return build_page(folders, Path(data), Path(options.out), title=title, commands=[command]).resolve()
+
+
+def _table(found: Comparison, split: str) -> Table:
+    summaries = [row.summary() for row in found.rows]
+    shown = [column for column in _SHOWN if all(column[0] in summary for summary in summaries)]
     table = Table(
-        title=f"{cases} test cases, mean ± sd over seeds; DSC points beside {baseline.label}",
-        title_justify="left",
+        title=Text(f"{split} cases, mean ± sd over seeds; Δ against {found.baseline}"), title_justify="left"
     )
-    table.add_column("", no_wrap=True)
-    table.add_column("seeds", justify="right")
-    for metric in shown:
-        name, _, unit = metric.partition("_")
-        table.add_column(f"{name.upper()}{f' ({unit})' if unit else ''}", justify="right", no_wrap=True)
-    for heading in ("difference", "better / worse", "p (Holm)"):
+    table.add_column("")
+    for heading in ("seeds", *(column[1] for column in shown), "ΔDSC", "better / worse", "p (Holm)"):
         table.add_column(heading, justify="right", no_wrap=True)
-    compared = {id(entry.row): entry for entry in found}
-    for row in rows:
-        cells = [_spread(*row.means[metric], 3 if metric in ("dsc", "iou") else 1) for metric in shown]
-        table.add_row(row.label, str(len(row.runs)), *cells, *_difference(compared.get(id(row))))
+    table.add_column("says")
+    for row, summary in zip(found.rows, summaries, strict=True):
+        cells = [str(len(row.tasks))]
+        for metric, _, digits in shown:
+            value = summary[metric]
+            spread = "" if value["sd"] is None else f" ± {value['sd']:.{digits}f}"
+            cells.append(f"{value['mean']:.{digits}f}{spread}")
+        compared = row.compared
+        if compared is None:
+            table.add_row(Text(row.label), *cells, "", "", "", "the baseline")
+            continue
+        test, adjusted = compared.test, compared.adjusted
+        p = "–" if adjusted is None else f"{adjusted:.3f}" if adjusted >= 0.001 else f"{adjusted:.1e}"
+        cells += [f"{test.mean:+.3f}", f"{test.better} / {test.worse}", p]
+        table.add_row(Text(row.label), *cells, compared.verdict)
     return table
-
-
-def _spread(mean: float, sd: float | None, digits: int) -> str:
-    return f"{mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
-
-
-def _difference(entry: Comparison | None) -> tuple[str, str, str]:
-    if entry is None:
-        return "baseline", "", ""
-    if entry.test is None:
-        return "no common seed", "", ""
-    p = (
-        "too few cases"
-        if entry.adjusted is None
-        else f"{entry.adjusted:.3f}"
-        if entry.adjusted >= 0.001
-        else "< 0.001"
-    )
-    return f"{100 * entry.test.mean:+.1f}", f"{entry.test.better} / {entry.test.worse}", p
-
-
-def _plain(
-    rows: list[Row], baseline: Row, found: list[Comparison], unfair: list[str], page: Path
-) -> dict[str, Any]:
-    compared = {id(entry.row): entry for entry in found}
-
-    def difference(row: Row) -> dict[str, Any] | None:
-        entry = compared.get(id(row))
-        if entry is None or entry.test is None:
-            return None
-        test = entry.test
-        numbers = {"mean": test.mean, "n": test.count, "better": test.better, "worse": test.worse}
-        return numbers | {"seeds": entry.seeds, "p": test.p, "p_holm": entry.adjusted}
-
-    return {
-        "baseline": baseline.label,
-        "rows": [
-            {
-                "label": row.label,
-                "seeds": sorted(row.runs),
-                "runs": [str(held.folder) for held in row.runs.values()],
-                **{metric: {"mean": mean, "sd": sd} for metric, (mean, sd) in row.means.items()},
-                "difference": difference(row),
-            }
-            for row in rows
-        ],
-        "unfair": unfair,
-        "page": str(page),
-    }

@@ -7,8 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from jsonargparse import ArgumentParser
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from metadcseg.constants import IGNORE
@@ -39,9 +47,19 @@ def print_table(table: Table) -> None:
 
 
 @contextmanager
-def progress_bar(console: Console, what: str) -> Iterator[Advance]:
-    """Show a bar with the time left while the block runs; on anything but a terminal show nothing."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def progress_bar(console: Console, what: str, *, share: bool = False) -> Iterator[Advance]:
+    """Show a bar with the time left while the block runs; on anything but a terminal show nothing.
+
+    Args:
+        console: of the command.
+        what: is done.
+        share: show percent instead of pieces, where work is counted and not pieces.
+
+    Yields:
+        What the work calls with how much is done, of how much.
+    """
+    amount = TaskProgressColumn() if share else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task(what, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
@@ -50,6 +68,12 @@ def progress_bar(console: Console, what: str) -> Iterator[Advance]:
 def print_json(data: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output: all that ``--json`` puts there."""
     sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def add_device_option(parser: ArgumentParser) -> None:
+    """Add the option that says where a trained network computes, called as in ``train``."""
+    told = "where the network computes: auto (a GPU where there is one), cpu, cuda, cuda:N or mps"
+    parser.add_argument("--accelerator", type=str, default="auto", help=told)
 
 
 def check_seed(seed: int) -> int:

@@ -83,7 +83,7 @@ def run(options: Namespace, console: Console) -> int:
 def _noisy_set(out: Path, console: Console) -> PreparedSet:
     clean, noisy = out / "set", out / "noisy-set"
     if not clean.exists():
-        with progress_bar(console, "drawing images") as advance:
+        with progress_bar(console, "drawing images", share=True) as advance:
             drawn = phantom_cases(PhantomOptions(seed=SEED))
             prepare_cases(drawn, clean, name="phantom", progress=advance)
     if not noisy.exists():

@@ -8,7 +8,13 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import print_json, print_table, progress_bar, score_table
+from metadcseg.cli.commands.console import (
+    add_device_option,
+    print_json,
+    print_table,
+    progress_bar,
+    score_table,
+)
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.files import write_bytes
@@ -37,25 +43,35 @@ def add_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="also count and time what an image costs, in RUN/evaluation/cost.json",
     )
+    add_device_option(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
 def run(options: Namespace, console: Console) -> int:
     """Evaluate and print the means."""
-    from metadcseg.evaluation.evaluate import evaluate_run
-    from metadcseg.training.run.folder import read_run
-
     if options.split not in ROLES:
         raise unknown_name("split", options.split, ROLES)
     folder = Path(options.run)
-    info = read_run(folder)
-    prepared = PreparedSet.open(_data(options.data, info))
-    with progress_bar(console, "evaluating") as advance:
+    with progress_bar(
+        console, "evaluating"
+    ) as advance:  # torch takes seconds to load: the bar is there before
+        from metadcseg.evaluation.evaluate import evaluate_run
+        from metadcseg.training.run.folder import read_run
+
+        info = read_run(folder)
+        prepared = PreparedSet.open(_data(options.data, info))
         if options.weights:
-            _judge_weights(folder, prepared, info)
+            _judge_weights(folder, prepared, info, console)
         if options.cost:
-            _measure_cost(folder, info)
-        record = evaluate_run(folder, prepared, options.split, overlays=options.overlays, progress=advance)
+            _measure_cost(folder, info, options.accelerator)
+        record = evaluate_run(
+            folder,
+            prepared,
+            options.split,
+            overlays=options.overlays,
+            device=options.accelerator,
+            progress=advance,
+        )
     if options.json:
         print_json(record)
         return 0
@@ -72,24 +88,27 @@ def run(options: Namespace, console: Console) -> int:
     return 0
 
 
-def _judge_weights(folder: Path, prepared: PreparedSet, info: Mapping[str, Any]) -> None:
-    from metadcseg.evaluation.noise_detection import judge_weights
+def _judge_weights(folder: Path, prepared: PreparedSet, info: Mapping[str, Any], console: Console) -> None:
+    from metadcseg.evaluation.noise_detection import NothingToJudge, judge_weights
     from metadcseg.methods import create_method
     from metadcseg.networks import NetworkOptions
     from metadcseg.training.distributed.job import training_options
 
     method, network = create_method(info["method"], **info["options"]), NetworkOptions(**info["network"])
     (folder / "evaluation").mkdir(exist_ok=True)
-    record = judge_weights(folder, prepared, method, network, training_options(info["training"]))
-    if record is not None:
+    try:
+        record = judge_weights(folder, prepared, method, network, training_options(info["training"]))
+    except NothingToJudge as nothing:
+        console.print(f"note: {nothing}", markup=False, highlight=False, soft_wrap=True)
+    else:
         _write(folder / "evaluation" / "weights.json", record)
 
 
-def _measure_cost(folder: Path, info: Mapping[str, Any]) -> None:
+def _measure_cost(folder: Path, info: Mapping[str, Any], device: str) -> None:
     from metadcseg.evaluation.cost import measure_cost
     from metadcseg.evaluation.predict import load_predictor
 
-    trained, _ = load_predictor(folder)
+    trained, _ = load_predictor(folder, device)
     options = info["training"]
     frame = (options["size"],) * 2
     if info["network"]["spatial_dims"] == 3:

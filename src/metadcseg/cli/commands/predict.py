@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import plain_output, progress_bar
+from metadcseg.cli.commands.console import add_device_option, plain_output, progress_bar
 
 DESCRIPTION = """Segment new images (a file, or every image of a folder) with a trained network and write a PNG mask
 for each, in the image's own size. A network that was trained on volumes takes volumes and writes a label volume over
@@ -18,27 +18,28 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("images", type=str, help="an image or volume, or a folder of them")
     parser.add_argument("--out", type=str, required=True, help="where the masks go")
     parser.add_argument("--overlays", action="store_true", help="also write each image with its outline")
+    add_device_option(parser)
 
 
 def run(options: Namespace, console: Console) -> int:
     """Predict and say how many masks were written."""
-    from metadcseg.evaluation.predict import predict_images
-    from metadcseg.evaluation.volumes import predict_volumes
-    from metadcseg.training.run.folder import read_run
-
     run_folder, images, out = Path(options.run), Path(options.images), Path(options.out)
-    if read_run(run_folder)["set"].get("preprocessing"):
-        with progress_bar(console, "predicting") as advance:
-            written = predict_volumes(run_folder, images, out, overlays=options.overlays, progress=advance)
-        plain_output().print(f"{len(written)} label volumes in {out}")
-        return 0
-    with progress_bar(console, "predicting") as advance:
-        written = predict_images(
+    with progress_bar(
+        console, "predicting"
+    ) as advance:  # torch takes seconds to load: the bar is there before
+        from metadcseg.evaluation.predict import predict_images
+        from metadcseg.evaluation.volumes import predict_volumes
+        from metadcseg.training.run.folder import read_run
+
+        volumes = bool(read_run(run_folder)["set"].get("preprocessing"))
+        predict = predict_volumes if volumes else predict_images
+        written = predict(
             run_folder,
             images,
             out,
             overlays=options.overlays,
+            device=options.accelerator,
             progress=advance,
         )
-    plain_output().print(f"{len(written)} masks in {options.out}")
+    plain_output().print(f"{len(written)} {'label volumes' if volumes else 'masks'} in {out}")
     return 0

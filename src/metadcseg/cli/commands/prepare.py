@@ -29,6 +29,7 @@ from metadcseg.cli.commands.prepare_sources import (
     remap_of,
     whose,
 )
+from metadcseg.data.findings import grouped
 from metadcseg.data.prepare.edges import DEFAULT
 from metadcseg.data.prepare.images import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.data.sources.kvasir import KVASIR_SEG
@@ -44,7 +45,6 @@ or a data set that lies in --source: kvasir-seg, promise12, msd-heart, msd-brain
 nnunet (a raw folder), patterns (any layout, told by --image and --label); or phantom (images drawn by code). Nothing is
 written where something is wrong."""
 
-_SHOWN = 5
 _PHANTOM = {"count": "number of images", "size": "pixels per side", "classes": "classes, 2 to 4"}
 
 
@@ -112,16 +112,16 @@ def run(options: Namespace, console: Console) -> int:
     refuse_occupied(Path(options.out))
     if options.download:
         download_source(options, console)
-    with progress_bar(console, "preparing") as advance:
+    with progress_bar(console, "preparing", share=True) as advance:
         report = _prepare(options, advance, console)
     findings = [finding for finding in report.findings if finding.code != "estimate"]  # told before the work
-    for finding in findings[:_SHOWN]:
-        line = Text.assemble((finding.severity, "yellow"), f": {finding.sentence}")
+    for group in grouped(findings):
+        line = Text.assemble((group.severity, "yellow"), f": {group.sentence}")
         console.print(line, soft_wrap=True)
-    if len(findings) > _SHOWN:
+    if any(len(group.findings) > 1 for group in grouped(findings)) and not options.json:
         beside = "" if options.source is None else f" --source {options.source}"
-        more = f"... {len(findings) - _SHOWN} more: metadcseg check {options.what}{beside}"
-        console.print(more, markup=False, highlight=False, soft_wrap=True)
+        every = f"every file and case: metadcseg check {options.what}{beside} --json"
+        console.print(every, markup=False, highlight=False, soft_wrap=True)
     if options.json:
         print_json(report.to_dict())
         return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.findings import CheckReport, Finding, without_repeats
+from metadcseg.data.findings import CheckReport, Finding, unverified_tests, without_repeats
 from metadcseg.data.prepare.inspection import (
     Progress,
     constant_image,
@@ -189,6 +189,7 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
     findings += duplicates((case.id, case.role, prepared.image_hash(case)) for case in plain)
     units: tuple[Case | StoredVolume, ...] = prepared.volumes or prepared.cases
     findings += set_findings([(unit.id, unit.role, unit.group) for unit in units])
+    findings += unverified_tests((unit.role, _verified(unit)) for unit in units)
     return CheckReport(path, "set", _by_role(unit.role for unit in units), tuple(findings))
 
 
@@ -248,6 +249,10 @@ def _volume_findings(prepared: PreparedSet, seen: Mapping[str, _Seen]) -> list[F
         for content in found.contents:
             holders.setdefault(content, volume)
     return findings
+
+
+def _verified(unit: Case | StoredVolume) -> bool:
+    return unit.has_truth if isinstance(unit, Case) else unit.verified
 
 
 def _empty(where: str) -> Finding:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.findings import Finding, plural, without_repeats
+from metadcseg.data.findings import Finding, grouped, plural, without_repeats
 from metadcseg.data.formats.images import with_channels
-from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, edge_detector
+from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, cost_of, edge_detector
 from metadcseg.data.prepare.inspection import Inspection, Progress, inspect_cases, load_image, load_mask
 from metadcseg.data.sources import RawCase, Scan, scan_folder, scan_kvasir
 from metadcseg.data.sources.label_confidence import read_label_confidence
@@ -93,7 +93,8 @@ def prepare_folder(
         spacing: size of a pixel in mm (row, column), where all images share one; distances then come in mm too.
         regions: unions of classes by name, scored beside the classes.
         edges: who finds the edges of eq. 8: ``"pidinet"``, ``"none"``, or a file with weights of PiDiNet.
-        progress: called after every case, which is looked at first and written then: twice.
+        progress: called after every case, which is looked at first and written then: twice. It counts work, of
+            which finding edges is the most, so that the time left covers the whole.
 
     Raises:
         InputError: naming the first problems, with nothing written.
@@ -134,7 +135,7 @@ def prepare_kvasir(
         test: share held out for the test (official layout).
         limit: use only so many training cases, the gold ones among them.
         edges: who finds the edges of eq. 8: ``"pidinet"``, ``"none"``, or a file with weights of PiDiNet.
-        progress: called after every case, twice.
+        progress: called after every case, twice, with the work done and that of the whole.
 
     Raises:
         InputError: naming the first problems, with nothing written.
@@ -165,7 +166,7 @@ def prepare_cases(
         source: where the data is from, kept in the set.
         remap: value in a mask -> class number.
         edges: who finds the edges of eq. 8: ``"pidinet"``, ``"none"``, or a file with weights of PiDiNet.
-        progress: called after every case, twice.
+        progress: called after every case, twice, with the work done and that of the whole.
 
     Raises:
         InputError: naming the first problems, with nothing written.
@@ -199,7 +200,8 @@ def _prepare(
 ) -> PrepareReport:
     detector = edge_detector(edges)  # before the work: its file may be wrong
     named = tuple(classes or scan.classes or ())
-    total = 2 * len(scan.cases)
+    count, each = len(scan.cases), cost_of(detector)
+    total = count * (1 + each)
     inspection = inspect_cases(
         scan.cases,
         remap=remap,
@@ -230,7 +232,7 @@ def _prepare(
         for done, case in enumerate(scan.cases, start=1):
             raw_bytes += _write(writer, case, inspection, detector)
             if progress:
-                progress(total // 2 + done, total)
+                progress(count + each * done, total)
     counts = Counter(case.role for case in scan.cases)
     roles = {role: counts[role] for role in ROLES}
     return PrepareReport(out, name, roles, named, channels, raw_bytes, made_by, findings, source=source)
@@ -265,8 +267,8 @@ def refuse_errors(name: str, findings: Iterable[Finding]) -> None:
     """
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
-        told = "; ".join(finding.sentence for finding in errors[:_NAMED])
-        more = (
-            f"; and {len(errors) - _NAMED} more ('metadcseg check' lists all)" if len(errors) > _NAMED else ""
-        )
+        groups = grouped(errors)
+        told = "; ".join(group.sentence for group in groups[:_NAMED])
+        left = sum(len(group.findings) for group in groups[_NAMED:])
+        more = f"; and {left} more ('metadcseg check' lists all)" if left else ""
         raise InputError(f"{name}: {plural(len(errors), 'problem')}: {told}{more}")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.findings import Finding, plural
+from metadcseg.data.findings import Finding, plural, unverified_tests
 from metadcseg.data.formats.images import Picture, read_image, read_mask
 from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, mask_facts, settle
 from metadcseg.data.sources.case import RawCase
@@ -100,6 +100,7 @@ def inspect_cases(
     findings += [_empty(entry) for entry in facts.values() if _is_empty(entry, remap or {})]
     findings += duplicates((case.where, case.role, digests[case.id]) for case in cases if case.id in digests)
     findings += set_findings([(case.id, case.role, case.group) for case in cases])
+    findings += unverified_tests((case.role, case.verified) for case in cases)
     return Inspection(tuple(findings), channels, scheme, facts, raw_bytes)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metadcseg.data.findings import Finding
+from metadcseg.data.prepare.edges import seconds_for
 from metadcseg.data.prepare.volume_cases import head_of
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.sources.case import VolumeScan
@@ -19,11 +20,13 @@ class Estimate:
         disk: of the set, before compression and crops.
         memory: of preparing, where the largest case is in memory.
         slices: how many slices there are.
+        edge_seconds: about how long one core needs for the edges; 0 where none are found.
     """
 
     disk: int
     memory: int
     slices: int
+    edge_seconds: float = 0.0
 
     def finding(self, out: Path) -> Finding:
         """Return the line that says it."""
@@ -31,6 +34,10 @@ class Estimate:
             f"{self.slices} slices take at most {_size(self.disk)} on disk (before compression); preparing needs "
             f"about {_size(self.memory)} of memory"
         )
+        if self.edge_seconds:
+            sentence += (
+                f"; edges take about {_duration(self.edge_seconds)} of one core, --edges none leaves them out"
+            )
         return Finding("note", "estimate", str(out), sentence)
 
 
@@ -42,7 +49,7 @@ def estimate(scan: VolumeScan, options: SliceOptions, *, edges: bool) -> Estimat
         options: how they are cut.
         edges: whether edges are stored, too.
     """
-    disk = memory = slices = 0
+    disk = memory = slices = seen = 0
     for raw in scan.volumes:
         try:
             grid, channels = head_of(raw)
@@ -56,7 +63,8 @@ def estimate(scan: VolumeScan, options: SliceOptions, *, edges: bool) -> Estimat
         disk += pixels * (2 * channels + kinds) + voxels
         memory = max(memory, voxels * (4 * channels + 16) + pixels * (2 * channels + kinds))
         slices += placement.slices
-    return Estimate(disk, memory, slices)
+        seen += pixels
+    return Estimate(disk, memory, slices, seconds_for(seen) if edges else 0.0)
 
 
 def refuse_too_little_room(out: Path, needed: int) -> None:
@@ -72,6 +80,19 @@ def refuse_too_little_room(out: Path, needed: int) -> None:
             f"{out}: the set takes up to {_size(needed)}, {_size(free)} are free: free some space, choose another "
             "--out, or raise --pixel"
         )
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Example:
+        >>> _duration(0.4), _duration(75), _duration(5400), _duration(86400)
+        ('1 s', '75 s', '90 min', '24 h')
+    """
+    for unit, length, most in (("s", 1, 120), ("min", 60, 120 * 60)):
+        if seconds < most:
+            return f"{max(1, round(seconds / length))} {unit}"
+    return f"{seconds / 3600:.0f} h"
 
 
 def _size(number: float) -> str:

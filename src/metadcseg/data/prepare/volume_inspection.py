@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metadcseg.data.findings import Finding
+from metadcseg.data.findings import Finding, unverified_tests
 from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.formats.images import Picture
 from metadcseg.data.prepare.inspection import Progress, constant_image, duplicates, is_constant, set_findings
@@ -77,6 +77,7 @@ def inspect_volumes(
     findings += [_empty(entry) for entry in facts.values() if _is_empty(entry, remap or {})]
     findings += duplicates(digests)
     findings += set_findings([(raw.id, raw.role, raw.group) for raw in volumes])
+    findings += unverified_tests((raw.role, raw.verified or raw.truth is not None) for raw in volumes)
     return VolumeInspection(tuple(findings), max(channels.values(), default=0), scheme, facts)
 
 

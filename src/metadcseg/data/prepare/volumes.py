@@ -9,7 +9,7 @@ import numpy as np
 
 from metadcseg.data.findings import without_repeats
 from metadcseg.data.formats.geometry import Volume
-from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, edge_detector
+from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, cost_of, edge_detector
 from metadcseg.data.prepare.images import PrepareReport, class_names, refuse_errors
 from metadcseg.data.prepare.inspection import Progress
 from metadcseg.data.prepare.volume_cases import (
@@ -59,7 +59,8 @@ def prepare_volumes(
         edges: who finds the edges of eq. 8 in each slice: ``"pidinet"``, ``"none"``, or a file with weights. Three
             channels are shown to it as red, green and blue, of any other number the mean as gray.
         resample_labels: whether labels on another grid than their image are resampled to it (nearest).
-        progress: called after every volume, which is looked at first and written then: twice.
+        progress: called after every volume, which is looked at first and written then: twice, with the work done
+            and that of the whole, edges included.
 
     Raises:
         InputError: naming the first problems, with nothing written.
@@ -71,7 +72,8 @@ def prepare_volumes(
     refuse_too_little_room(out, needed.disk)
     named = tuple(classes or scan.classes or ())
     remap = {**(scan.remap or {}), **(remap or {})}
-    total = 2 * len(scan.volumes)
+    count, each = len(scan.volumes), cost_of(detector)
+    total = count * (1 + each)
     inspection = inspect_volumes(
         scan.volumes,
         slices=scan.slices,
@@ -111,7 +113,7 @@ def prepare_volumes(
             counts[raw.role] += written
             raw_bytes += size
             if progress:
-                progress(total // 2 + done, total)
+                progress(count + each * done, total)
     return PrepareReport(
         out,
         name,

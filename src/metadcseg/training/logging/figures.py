@@ -1,7 +1,7 @@
 """Pictures of a few training samples: what was given, what the network says, and which pixels it trusts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metadcseg.colors import class_color
+from metadcseg.colors import GIVEN, PREDICTED, Color, class_color, printable
 from metadcseg.methods.base import StepReport
 from metadcseg.tensors import IGNORE, Batch
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 4
 _INCHES = 2.4
+_TINT = 0.3
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,25 @@ class Picture:
         label: (H, W) int64, the label given, in the same augmented grid.
         alpha: (H, W) trust in the label, or None where the method has no weights.
         beta: (H, W) trust in the pseudo-label, or None.
+        name: of the case; empty where it is not known.
     """
 
     image: Tensor
     label: Tensor
     alpha: Tensor | None = None
     beta: Tensor | None = None
+    name: str = ""
 
 
 class SampleFigure:
     """Catches a few fixed training samples as they pass by.
 
     Args:
-        count: number of training cases, over which the samples are spread evenly.
+        names: of the training cases, over which the samples are spread evenly.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
+        count, self._names = len(names), names
         chosen = min(SAMPLES, count)
         self._wanted = [number * count // chosen for number in range(chosen)]
         self._caught: dict[int, Picture] = {}
@@ -72,7 +76,8 @@ class SampleFigure:
 
     def pictures(self) -> list[Picture]:
         """Return what was caught, in the order of the cases."""
-        return [self._caught[index] for index in self._wanted if index in self._caught]
+        held = [(self._caught[index], self._names[index]) for index in self._wanted if index in self._caught]
+        return [replace(picture, name=name) for picture, name in held]
 
     def clear(self) -> None:
         """Forget everything, before the next epoch."""
@@ -96,7 +101,7 @@ class SampleFigure:
 
 
 def draw(pictures: Sequence[Picture], probabilities: Tensor, title: str) -> tuple[bytes, NDArray[np.uint8]]:
-    """Draw one row per sample.
+    """Draw one row per sample, with its name: orange is the label given, blue what the network predicts.
 
     Args:
         pictures: the samples, at least one.
@@ -108,10 +113,11 @@ def draw(pictures: Sequence[Picture], probabilities: Tensor, title: str) -> tupl
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes a second: only when used
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     weighted = any(picture.alpha is not None for picture in pictures)
-    names = ("image, given label", "prediction", "alpha", "beta", "gamma")[: 5 if weighted else 2]
-    figure = Figure(figsize=(_INCHES * len(names) + 0.4, _INCHES * len(pictures) + 0.5), layout="constrained")
+    names = ("given label", "prediction", "alpha", "beta", "gamma")[: 5 if weighted else 2]
+    figure = Figure(figsize=(_INCHES * len(names) + 0.4, _INCHES * len(pictures) + 0.8), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=10)
     axes = figure.subplots(len(pictures), len(names), squeeze=False)
@@ -119,6 +125,11 @@ def draw(pictures: Sequence[Picture], probabilities: Tensor, title: str) -> tupl
         _draw_row(figure, row, *_flat(picture, probability.float().cpu()))
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=9)
+    for row, picture in zip(axes, pictures, strict=True):
+        row[0].text(0, -0.02, printable(picture.name), transform=row[0].transAxes, fontsize=7, va="top")
+    keys = [("given label", GIVEN), ("prediction", PREDICTED)]
+    lines = [Line2D([], [], color=_unit(color), label=name) for name, color in keys]
+    figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     file = BytesIO()
     canvas.print_png(file)  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
@@ -131,8 +142,9 @@ def _flat(picture: Picture, probability: Tensor) -> tuple[Picture, Tensor]:
         return picture, probability
     known = (picture.label != 0) & (picture.label != IGNORE)
     chosen = int(known.sum(dim=(1, 2)).argmax())
-    maps = (None if weights is None else weights[chosen] for weights in (picture.alpha, picture.beta))
-    return Picture(picture.image[:, chosen], picture.label[chosen], *maps), probability[:, chosen]
+    alpha, beta = (None if maps is None else maps[chosen] for maps in (picture.alpha, picture.beta))
+    flat = Picture(picture.image[:, chosen], picture.label[chosen], alpha, beta, picture.name)
+    return flat, probability[:, chosen]
 
 
 def _draw_row(figure: "Figure", row: Sequence["Axes"], picture: Picture, probability: Tensor) -> None:
@@ -141,12 +153,12 @@ def _draw_row(figure: "Figure", row: Sequence["Axes"], picture: Picture, probabi
     classes = len(probability)
     shown = _as_shown(picture.image)
     outside = picture.label == IGNORE
-    for axis, labels in (
-        (row[0], picture.label),
-        (row[1], probability.argmax(dim=0).where(~outside, IGNORE)),
+    for axis, labels, color in (
+        (row[0], picture.label, GIVEN),
+        (row[1], probability.argmax(dim=0).where(~outside, IGNORE), PREDICTED),
     ):
         axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        _outline(axis, labels.numpy(), classes)
+        _outline(axis, labels.numpy(), classes, color)
     if picture.alpha is None or picture.beta is None:
         return
     for axis, values in zip(
@@ -166,9 +178,19 @@ def _as_shown(image: Tensor) -> NDArray[np.float32]:
     return shown
 
 
-def _outline(axis: "Axes", labels: NDArray[np.int64], classes: int) -> None:
+def _outline(axis: "Axes", labels: NDArray[np.int64], classes: int, color: Color) -> None:
+    """Outline every class in the color of whose label it is; several classes are tinted in colors of their own."""
     for number in range(1, classes):
         mask = (labels == number) & (labels != IGNORE)
-        color = tuple(value / 255 for value in class_color(number))
         if mask.any() and not mask.all():  # matplotlib warns about a level that no pixel crosses
-            axis.contour(mask, levels=[0.5], colors=[color], linewidths=1.2)
+            if classes > 2:
+                tint = np.zeros((*mask.shape, 4))
+                tint[mask] = (*_unit(class_color(number, classes - 1)), _TINT)
+                axis.imshow(tint, interpolation="nearest")
+            axis.contour(mask, levels=[0.5], colors=[_unit(color)], linewidths=1.2)
+
+
+def _unit(color: Color) -> tuple[float, float, float]:
+    """Return a color from 0 to 1, as matplotlib has it."""
+    red, green, blue = (value / 255 for value in color)
+    return red, green, blue

@@ -1,44 +1,198 @@
-"""``metadcseg compare`` on evaluated runs, from their folders to the page."""
+"""Runs side by side: what is one row, what is tested, what is refused."""
 
+import csv
 import json
+import re
 
+import numpy as np
 import pytest
-from tests.end_to_end.tools import cli, done, refused
 from tests.unit.evaluation.fakes import write_fake_run, write_fake_set
+
+from metadcseg.cli.main import main
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.evaluation.evaluate import evaluate_run
+
+CASES = [f"case {number}" for number in range(10)]
+
+
+def write_run(
+    folder,
+    label,
+    seed,
+    scores,
+    *,
+    method="supervised",
+    gold="none",
+    fingerprint="f" * 64,
+    groups=None,
+    **info,
+):
+    """Write an evaluated run from made-up scores."""
+    (folder / "evaluation").mkdir(parents=True)
+    held = {"name": "mine", "fingerprint": fingerprint, "path": str(folder.parent / "set")}
+    declared = {"labels": "given", "supervises_gold": gold == "mixed", "needs_gold": gold == "mixed"}
+    record = {
+        "method": method,
+        "label": label,
+        "seed": seed,
+        "options": {"gold": gold},
+        "declaration": declared,
+        "set": held,
+        "noise": {"rate": 0.4},
+        "network": {"width": 8},
+        "training": {"epochs": 3, "threads": 1},
+    } | info
+    (folder / "run.json").write_text(json.dumps(record))
+    cases = list(zip(CASES, scores, strict=False))
+    means = {"dsc": float(np.mean(scores)), "iou": 0.5, "hd": 9.0, "hd95": 8.0, "nsd": 0.7}
+    summary = {name: {"mean": value, "sd": 0.1, "n": len(scores)} for name, value in means.items()}
+    evaluation = {"split": "test", "set": held, "summary": summary, "notes": ["read me"], "predictions": {}}
+    (folder / "evaluation" / "test.json").write_text(json.dumps(evaluation))
+    with (folder / "evaluation" / "test.csv").open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["row", "id", "group", "dsc"])
+        for row, (name, score) in enumerate(cases):
+            lines.writerow([row, name, (groups or {}).get(name, ""), score])
+    return folder
 
 
 @pytest.fixture
 def runs(tmp_path):
-    """Two labels, two seeds, one network: no difference."""
-    prepared, folders = write_fake_set(tmp_path / "set"), []
-    for label in ("plain", "ours"):
-        for seed in (0, 1):
-            folder = write_fake_run(tmp_path / f"{label}-{seed}", prepared)
-            told = json.loads((folder / "run.json").read_text()) | {"label": label, "seed": seed}
-            (folder / "run.json").write_text(json.dumps(told))
-            folders.append(folder)
+    """Two rows of two seeds each: the second better in every case."""
+    base = np.linspace(0.5, 0.7, 10)
+    folders = []
+    for seed in (0, 1):
+        folders.append(
+            write_run(tmp_path / f"better-{seed}", "better", seed, base + 0.1 + 0.01 * seed, method="binned")
+        )
+        folders.append(write_run(tmp_path / f"plain-{seed}", "plain", seed, base + 0.02 * seed, gold="mixed"))
     return folders
 
 
-def test_a_table_and_a_page(runs, tmp_path):
-    for folder in runs:
-        done("evaluate", folder)
+def compared(capsys, *words):
+    assert main(["compare", *map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_seeds_are_one_row_and_equal_gold_is_the_baseline(runs, capsys):
+    found = compared(capsys, *runs)
+    assert set(found) == {"split", "baseline", "rows", "notes", "page"}
+    assert (found["split"], found["baseline"], found["page"]) == ("test", "plain", None)
+    assert [row["label"] for row in found["rows"]] == ["better", "plain"]
+    better, plain = found["rows"]
+    assert (better["seeds"], better["method"], better["options"]) == ([0, 1], "binned", {"gold": "none"})
+    assert better["runs"] == [str(runs[0]), str(runs[2])]
+    assert better["summary"]["dsc"]["mean"] == pytest.approx(0.705)
+    assert better["summary"]["dsc"]["sd"] == pytest.approx(0.01 / 2**0.5)  # over seeds, not over cases
+    assert better["summary"]["dsc"]["n"] == 2
+    assert plain["difference"] is None
+    difference = better["difference"]
+    assert difference["mean"] == pytest.approx(0.095)
+    assert (difference["cases"], difference["better"], difference["worse"], difference["seeds"]) == (
+        10,
+        10,
+        0,
+        2,
+    )
+    assert difference["p"] == difference["p_holm"] == pytest.approx(2 / 2**10)
+    assert difference["says"] == "better"
+    assert found["notes"] == ["read me"]
+
+
+def test_the_table_says_the_same(runs, capsys):
+    assert main(["compare", *map(str, runs), "--baseline", "better"]) == 0
+    out, err = capsys.readouterr()
+    told = " ".join(out.split())
+    assert "0.705 ± 0.007" in told
+    assert "-0.095" in told
+    assert "worse" in told
+    assert "against better" in told
+    assert err == "note: read me\n"
+
+
+def test_holm_counts_all_rows(runs, tmp_path, capsys):
+    third = write_run(tmp_path / "third", "third", 0, np.linspace(0.5, 0.7, 10) + 0.05)
+    found = compared(capsys, *runs, third)
+    assert [row["difference"]["p_holm"] for row in found["rows"] if row["difference"]] == [
+        pytest.approx(2 * 2 / 2**10)
+    ] * 2
+    assert "some rows have one seed" in found["notes"][0]
+
+
+def test_images_of_one_patient_are_one_case(tmp_path, capsys):
+    groups = {name: f"patient {number // 2}" for number, name in enumerate(CASES)}
+    one = write_run(tmp_path / "a", "a", 0, np.linspace(0.5, 0.7, 10), groups=groups)
+    two = write_run(tmp_path / "b", "b", 0, np.linspace(0.6, 0.9, 10), groups=groups)
+    difference = compared(capsys, one, two)["rows"][1]["difference"]
+    assert difference["cases"] == 5
+    assert difference["p"] is None
+    assert "too few cases" in difference["says"]
+
+
+def test_rows_of_one_label_are_told_by_what_differs(tmp_path, capsys):
+    scores = np.linspace(0.5, 0.7, 10)
+    one = write_run(tmp_path / "a", "net", 0, scores)
+    two = write_run(tmp_path / "b", "net", 0, scores, training={"epochs": 9, "threads": 2})
+    found = compared(capsys, one, two)
+    assert [row["label"] for row in found["rows"]] == ["net (training.epochs 3)", "net (training.epochs 9)"]
+    assert found["rows"][1]["difference"]["p"] == 1.0
+    assert any("differ in training.epochs" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"fingerprint": "e" * 64},
+            "trained on different sets .*noise 40%.*compare runs of the same set and noise",
+        ),
+        ({"scores": np.ones(9)}, r"scored on different cases \(1 are only in one"),
+        (
+            {"label": "plain", "gold": "mixed", "method": "supervised"},
+            "are one run with seed 0: give each seed once",
+        ),
+        ({"seed": 7}, "no scored case in common: give runs of the same seeds"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys, change, sentence):
+    first = write_run(tmp_path / "a", "plain", 0, np.ones(10), gold="mixed")
+    told = {"label": "other", "seed": 0, "scores": np.ones(10), "method": "binned"} | change
+    second = write_run(tmp_path / "b", **told)
+    assert main(["compare", str(first), str(second)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert re.search(sentence, err), err
+
+
+def test_words_that_do_not_fit(runs, tmp_path, capsys):
+    for words, sentence in (
+        ([runs[0]], "needs at least two different runs"),
+        ([runs[0], runs[0]], "needs at least two different runs"),
+        ([*runs, "--baseline", "plian"], "unknown --baseline 'plian': did you mean 'plain'?"),
+        ([*runs, "--split", "tset"], "did you mean 'test'?"),
+        ([*runs, "--split", "val", "--out", "x.html"], "--out writes a page about the test cases"),
+        ([runs[0], tmp_path / "nothing"], "is not the folder of a run"),
+        ([*runs[:2], "--split", "val"], "type 'metadcseg evaluate"),
+    ):
+        assert main(["compare", *map(str, words)]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_real_runs_are_evaluated_on_request_and_get_a_page(tmp_path, capsys):
+    prepared = write_fake_set(tmp_path / "set")
+    runs = []
+    for seed in (1, 2):
+        run = write_fake_run(tmp_path / f"run-{seed}", prepared)
+        info = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(info | {"label": f"net {seed}", "seed": 1}))
+        runs.append(run)
+    evaluate_run(runs[0], PreparedSet.open(prepared.path), "test")
     page = tmp_path / "page.html"
-    result = cli("compare", *runs, "--out", page, "--baseline", "plain")
-    assert result.status == 0, result.err
-    assert "baseline" in result.out
-    assert "too few cases" in result.out  # three cases, five at least
-    assert str(page) in result.out.replace("\n", "")
-    assert "ours, seed 1" in page.read_text()
-    told = cli("compare", *runs, "--out", page, "--json").json
-    assert [row["label"] for row in told["rows"]] == ["plain", "ours"]
-    assert told["rows"][1]["difference"]["mean"] == 0
-    assert told["rows"][0]["difference"] is None
-    assert told["rows"][0]["dsc"]["sd"] == 0
-    assert told["unfair"] == []
-
-
-def test_what_is_no_evaluated_run(runs, tmp_path):
-    refused("compare", *runs, says=("has no scores of test cases: metadcseg evaluate",))
-    refused("compare", tmp_path, says=("is not the folder of a run",))
-    refused("compare", runs[0], runs[0], says=("is named twice",))
+    assert main(["compare", *map(str, runs), "--out", str(page)]) == 2
+    assert f"'metadcseg evaluate {runs[1]}' first, or add --evaluate" in capsys.readouterr().err
+    found = compared(capsys, *runs, "--evaluate", "--out", page)
+    assert found["page"] == str(page)
+    text = page.read_text()
+    assert "net 1" in text
+    assert "metadcseg compare" in text

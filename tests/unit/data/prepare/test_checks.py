@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_folder, picture, save, write
 
+from metadcseg.data.findings import Finding, grouped
 from metadcseg.data.prepare.checks import check_folder, check_path, check_set
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
 
-CLEAN = {"error": set(), "warning": set(), "note": set()}
+UNVERIFIED = "test-unverified"
+"""Test masks of a folder are as given unless gold/ and splits.csv say otherwise."""
+
+CLEAN = {"error": set(), "warning": {UNVERIFIED}, "note": set()}
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def test_a_clean_folder_has_no_findings(folder):
     assert codes(report) == CLEAN
     assert report.ok
     assert report.cases == {"train": 5, "gold": 5, "val": 1, "test": 1}
-    assert report.summary.endswith("12 cases (5 train, 5 gold, 1 val, 1 test), 0 errors, 0 warnings, 0 notes")
+    assert report.summary.endswith("12 cases (5 train, 5 gold, 1 val, 1 test), 0 errors, 1 warning, 0 notes")
     assert json.loads(json.dumps(report.to_dict()))["ok"] is True
 
 
@@ -86,7 +90,7 @@ def test_constant_images(folder):
     save(folder / "images" / "case08.png", np.full((20, 24, 3), (9, 8, 7), np.uint8))
     report = check_folder(folder)
     assert Path(found(report, "image-constant")[0].where).name == "case08.png"
-    assert codes(report) == CLEAN | {"warning": {"image-constant"}}
+    assert codes(report) == CLEAN | {"warning": {"image-constant", UNVERIFIED}}
 
 
 def test_gray_levels_are_a_note(folder):
@@ -112,8 +116,8 @@ def test_unexpected_values_come_with_a_remap(folder):
 def test_empty_masks_are_a_warning_and_nothing_but_empty_masks_an_error(folder):
     save(folder / "masks" / "case08.png", disc(value=0))
     report = check_folder(folder)
-    assert codes(report) == CLEAN | {"warning": {"mask-empty"}}
-    assert [Path(finding.where).name for finding in report.findings] == ["case08.png"]
+    assert codes(report) == CLEAN | {"warning": {"mask-empty", UNVERIFIED}}
+    assert [Path(finding.where).name for finding in found(report, "mask-empty")] == ["case08.png"]
     for path in [*folder.glob("masks/*"), *folder.glob("gold/*")]:
         save(path, disc(value=0))
     assert "no-foreground" in codes(check_folder(folder))["error"]
@@ -142,7 +146,7 @@ def test_duplicates_by_content_across_roles_and_within(folder):
     (folder / "images" / "case11.tif").unlink()
     save(folder / "images" / "case11.png", picture(11))
     save(folder / "images" / "case08.png", picture(7))
-    assert codes(check_folder(folder)) == CLEAN | {"warning": {"duplicate"}}
+    assert codes(check_folder(folder)) == CLEAN | {"warning": {"duplicate", UNVERIFIED}}
 
 
 def test_gray_saved_in_color_is_a_duplicate(folder):
@@ -163,9 +167,11 @@ def test_groups_across_roles_are_told_once_with_the_line(folder):
 
 
 def test_gold_missing_or_tiny(tmp_path):
-    assert codes(check_folder(make_folder(tmp_path / "none"))) == CLEAN | {"warning": {"gold-missing"}}
+    assert codes(check_folder(make_folder(tmp_path / "none"))) == CLEAN | {
+        "warning": {"gold-missing", UNVERIFIED}
+    }
     report = check_folder(make_folder(tmp_path / "few", gold=4))
-    assert codes(report) == CLEAN | {"warning": {"gold-tiny"}}
+    assert codes(report) == CLEAN | {"warning": {"gold-tiny", UNVERIFIED}}
     assert "only 4 cases" in report.findings[0].sentence
     assert codes(check_folder(make_folder(tmp_path / "enough", gold=5))) == CLEAN
 
@@ -220,7 +226,7 @@ def test_a_set_is_checked_for_what_a_folder_is_checked_for(tmp_path):
     report = check_set(make_set(tmp_path / "set", lambda number, case: case | changes.get(number, {})))
     assert codes(report) == {
         "error": {"duplicate-across-roles", "group-split"},
-        "warning": {"image-constant", "mask-empty", "duplicate"},
+        "warning": {"image-constant", "mask-empty", "duplicate", UNVERIFIED},
         "note": set(),
     }
 
@@ -247,9 +253,9 @@ def test_a_set_that_cannot_be_opened_is_one_error(tmp_path):
     path = make_set(tmp_path / "set")
     write(path / "cases.jsonl", "{}")
     report = check_path(path)
-    assert codes(report) == CLEAN | {"error": {"set-damaged"}}
+    assert codes(report) == CLEAN | {"error": {"set-damaged"}, "warning": set()}
     (path / "set.json").unlink()
-    assert codes(check_path(path)) == CLEAN | {"error": {"set-damaged"}}
+    assert codes(check_path(path)) == CLEAN | {"error": {"set-damaged"}, "warning": set()}
 
 
 def test_check_path_tells_sets_from_folders(tmp_path, folder):
@@ -266,3 +272,29 @@ def test_a_dozen_real_images_of_mixed_sizes_and_formats(tmp_path):
     report = check_folder(tmp_path)
     assert codes(report) == CLEAN | {"note": {"mask-gray-levels"}}
     assert report.cases == {"train": 5, "gold": 5, "val": 1, "test": 1}
+
+
+def test_only_test_masks_that_nobody_verified_are_told(tmp_path):
+    folder = make_folder(tmp_path / "mine", gold=6)
+    roles = ["gold"] * 5 + ["test", "test", "val"] + ["train"] * 4
+    rows = [f"case{number:02d},{role}" for number, role in enumerate(roles)]
+    write(folder / "splits.csv", "\n".join(["id,role", *rows, ""]))
+    (finding,) = check_folder(folder).findings
+    assert (finding.severity, finding.code, finding.where) == ("warning", UNVERIFIED, "test")
+    assert finding.sentence.startswith("1 of 2 test masks is not verified")
+    save(folder / "gold" / "case06.png", disc())
+    assert check_folder(folder).findings == ()
+
+
+def test_findings_of_one_kind_are_one_group():
+    found = [Finding("warning", "duplicate", "a", "a is b: remove it")]
+    found += [
+        Finding("error", "mask-missing", f"{n}.png", f"{n}.png has no mask: add it") for n in range(201)
+    ]
+    found += [Finding("error", "new-kind", str(n), "odd: mend it") for n in range(2)]
+    many, unknown, single = grouped(found)
+    assert many.sentence == "201 images have no mask, e.g. 0.png has no mask: add it"
+    assert many.where == "0.png and 200 more"
+    assert unknown.sentence == "2 findings of new-kind, e.g. odd: mend it"
+    assert (single.where, single.sentence) == ("a", "a is b: remove it")
+    assert sum(len(group.findings) for group in (many, unknown, single)) == len(found)

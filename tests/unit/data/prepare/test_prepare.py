@@ -8,6 +8,7 @@ from PIL import Image
 from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_folder, picture, save, write
 
 from metadcseg.data.prepare.checks import check_set
+from metadcseg.data.prepare.edges import cost_of
 from metadcseg.data.prepare.images import prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.data.sources import RawCase
 from metadcseg.data.store.reader import PreparedSet
@@ -107,7 +108,7 @@ def test_all_problems_are_counted_the_first_told_and_nothing_written(tmp_path):
     for number in range(6, 11):
         path = folder / "images" / f"case{number:02d}.png"
         path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"5 problems: .*case06\.png.*case07\.png.*and 2 more"):
+    with pytest.raises(InputError, match=r"5 problems: 5 images cannot be read, e\.g\. .*case06\.png"):
         prepare_folder(folder, tmp_path / "sets" / "set")
     assert not (tmp_path / "sets").exists()
 
@@ -129,7 +130,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path):
     folder = make_folder(tmp_path / "mine", gold=5)
 
     def stop(done, total):
-        if done == total - 2:
+        if done == total - 2 * cost_of("pidinet"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -161,6 +162,21 @@ def test_phantoms_are_prepared_from_memory(tmp_path):
         assert (case.role, case.group) == (raw.role, raw.group)
         np.testing.assert_array_equal(prepared.image(case), raw.image)
         np.testing.assert_array_equal(prepared.truth(case), raw.mask)
+    each = cost_of("pidinet")  # writing an image is little work, finding its edges much
+    assert each > 10
+    total = 12 * (1 + each)
+    work = [*range(1, 13), *(12 + each * number for number in range(1, 13))]
+    assert seen == [(done, total) for done in work]
+
+
+def test_without_edges_reading_and_writing_count_alike(tmp_path):
+    seen = []
+    prepare_folder(
+        make_folder(tmp_path / "mine", gold=5),
+        tmp_path / "set",
+        edges="none",
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert seen == [(number, 24) for number in range(1, 25)]
 
 

@@ -190,7 +190,7 @@ def test_a_check_of_a_set_looks_at_volumes_as_a_whole(reader, tmp_path):
     options = SliceOptions(normalize="none")
     prepare_volumes(scan, tmp_path / "set", name="set", slices=options, edges="none")
     report = check_set(tmp_path / "set")
-    assert {finding.code for finding in report.findings} == {"gold-tiny"}
+    assert {finding.code for finding in report.findings} == {"gold-tiny", "test-unverified"}
     assert report.cases == {"train": 1, "gold": 1, "val": 1, "test": 2}
 
 

@@ -1,0 +1,48 @@
+"""What the command says beside the scores."""
+
+import json
+
+import pytest
+import yaml
+from tests.unit.evaluation.fakes import write_fake_run, write_fake_set
+
+from metadcseg.cli.main import main
+from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.evaluation.noise_detection import NothingToJudge, judge_weights
+from metadcseg.methods import create_method
+from metadcseg.networks import NetworkOptions
+from metadcseg.training.options import TrainingOptions
+
+
+def test_weights_without_truth_are_named_and_the_scores_are_there(tmp_path, capsys):
+    prepared = write_fake_set(tmp_path / "set")
+    image, label = prepared.image(prepared.cases[0]), prepared.label(prepared.cases[0])
+    with SetWriter(tmp_path / "given", name="given", classes=prepared.classes, channels=1) as writer:
+        for number, role in enumerate(("train", "train", "val", "test")):
+            name = f"case {number}"
+            writer.add(id=name, role=role, group=name, image=image, label=label)
+    given = PreparedSet.open(tmp_path / "given")
+    run = write_fake_run(tmp_path / "run", given)
+    (run / "config.yaml").write_text(yaml.safe_dump({"method": "supervised"}))
+    assert main(["evaluate", str(run), "--weights", "--json", "--accelerator", "cpu"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["split"] == "test"
+    (line,) = [line for line in err.splitlines() if "weights.json" in line]
+    assert "2 of 2 training cases have no reference mask" in line
+    assert "no evaluation/weights.json was written" in line
+    assert "leave out --weights" in line
+    assert not (run / "evaluation" / "weights.json").exists()
+    assert (run / "evaluation" / "test.json").exists()
+
+
+def test_whole_volumes_have_no_weights_to_judge(tmp_path):
+    prepared = write_fake_set(tmp_path / "set")
+    options = NetworkOptions(spatial_dims=3)
+    with pytest.raises(NothingToJudge, match="nothing was written: leave out --weights"):
+        judge_weights(tmp_path, prepared, create_method("supervised"), options, TrainingOptions())
+
+
+def test_an_unknown_device_is_one_sentence(tmp_path, capsys):
+    run = write_fake_run(tmp_path / "run", write_fake_set(tmp_path / "set"))
+    assert main(["evaluate", str(run), "--accelerator", "gpu"]) == 2
+    assert "device must be auto, cpu" in capsys.readouterr().err
