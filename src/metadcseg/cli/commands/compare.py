@@ -17,7 +17,7 @@ from metadcseg.results.records import read_runs
 
 DESCRIPTION = """Compare runs that were evaluated on the same cases: the mean over seeds of every score (runs that
 differ in nothing but their seed are one row), the difference to a baseline case by case, and whether it is more than
-luck (Wilcoxon's signed-rank test with Holm's correction). With --out it also writes a page with curves and pictures."""
+luck (Wilcoxon's signed-rank test with Holm's correction). Writes a page with curves and pictures."""
 
 _SHOWN = (
     ("dsc", "DSC", 3),
@@ -41,7 +41,9 @@ def add_options(parser: ArgumentParser) -> None:
         help="label of the row to compare with (default: supervised with the gold masks mixed in, else the first)",
     )
     parser.add_argument("--evaluate", action="store_true", help="first evaluate the runs that were not")
-    parser.add_argument("--out", type=str, default=None, metavar="PAGE.html", help="also write a page")
+    parser.add_argument(
+        "--out", type=str, default=None, metavar="PAGE.html", help="the page (default: comparison.html)"
+    )
     parser.add_argument("--json", action="store_true", help="print the comparison as one JSON object")
 
 
@@ -56,6 +58,8 @@ def run(options: Namespace, console: Console) -> int:
         )
     if options.out is not None and options.split != "test":
         raise InputError("--out writes a page about the test cases: leave out --split, or leave out --out")
+    if options.split == "test":
+        options.out = options.out or "comparison.html"
     if options.evaluate:
         _evaluate(folders, options.split, console)
     records = read_runs(folders, options.split)

@@ -119,14 +119,22 @@ def draw(pictures: Sequence[Picture], probabilities: Tensor, title: str) -> tupl
     names = ("given label", "prediction", "alpha", "beta", "gamma")[: 5 if weighted else 2]
     figure = Figure(figsize=(_INCHES * len(names) + 0.4, _INCHES * len(pictures) + 0.8), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)  # $ is a sign like any other
     axes = figure.subplots(len(pictures), len(names), squeeze=False)
     for row, picture, probability in zip(axes, pictures, probabilities, strict=True):
         _draw_row(figure, row, *_flat(picture, probability.float().cpu()))
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=9)
     for row, picture in zip(axes, pictures, strict=True):
-        row[0].text(0, -0.02, printable(picture.name), transform=row[0].transAxes, fontsize=7, va="top")
+        row[0].text(
+            0,
+            -0.02,
+            printable(picture.name),
+            transform=row[0].transAxes,
+            fontsize=7,
+            va="top",
+            parse_math=False,
+        )
     keys = [("given label", GIVEN), ("prediction", PREDICTED)]
     lines = [Line2D([], [], color=_unit(color), label=name) for name, color in keys]
     figure.legend(handles=lines, loc="outside lower center", ncols=2, fontsize=8, frameon=False)

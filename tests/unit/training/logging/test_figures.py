@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -29,6 +30,14 @@ def test_any_sample_can_be_drawn(channels, classes, maps):
     probabilities = torch.rand(2, classes, 8, 8).softmax(dim=1)
     png, pixels = draw(pictures, probabilities, "title")
     assert np.array_equal(np.asarray(Image.open(BytesIO(png)).convert("RGB")), pixels)
+
+
+def test_names_of_any_kind_stand_below_their_sample():
+    named = replace(picture(), name="$\\bad{ \udce4 ../\n" + "x" * 200)
+    probabilities = torch.zeros(1, 2, 8, 8)
+    png, pixels = draw([named], probabilities, "$\\also bad$")
+    assert png.startswith(b"\x89PNG")
+    assert not np.array_equal(pixels, draw([picture()], probabilities, "$\\also bad$")[1])
 
 
 def test_a_constant_image_with_nothing_on_it():
