@@ -21,7 +21,7 @@ class RawCase:
         group: what must stay together, such as a patient; the id where nothing is known.
         image: a file, or (H, W, C) uint8, uint16 or float32 with C = 1 or 3.
         mask: a file, or (H, W) labels 0 .. L-1 and 255 (ignored).
-        verified: whether the mask is beyond min_runner_up_probability: it is then also the reference (*truth*) of
+        verified: whether the mask is beyond doubt: it is then also the reference (*truth*) of
             the case.
         spacing: size of a pixel in mm (row, column) where it is known.
         label_confidence: how far the mask is to be trusted: a number from 0 to 1, or an image of such numbers (of
@@ -72,7 +72,7 @@ class RawVolume:
         label: the label as given; None where there is none, which `prepare` refuses.
         image_key: the data set within an HDF5 file.
         label_key: likewise; ``label`` may be the image file itself.
-        verified: whether the label is beyond min_runner_up_probability: it is then also the reference.
+        verified: whether the label is beyond doubt: it is then also the reference.
         truth: a reference beside the label, on its grid.
         truth_key: the data set within an HDF5 file.
         stacked: ``images`` are HDF5 files of one slice each, in their order along z, which hold labels and truth as

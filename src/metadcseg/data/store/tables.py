@@ -69,7 +69,7 @@ class StoredVolume:
         role: one of ``ROLES``, that of all of its slices.
         group: what must not be split across roles, such as the patient.
         placement: where its slices lie, and how predictions go back to the grid of the file.
-        verified: whether its reference is beyond min_runner_up_probability.
+        verified: whether its reference is beyond doubt.
     """
 
     row: int

@@ -231,7 +231,7 @@ class SetWriter:
             placement: where the slices lie in the volume.
             reference: (X, Y, Z) uint8, the label that evaluation compares with, on the grid of the file: class
                 number, or 255 where unknown.
-            verified: whether the reference is beyond min_runner_up_probability.
+            verified: whether the reference is beyond doubt.
 
         Raises:
             InputError: naming the volume and what is wrong with it, or saying why the disk refuses.

@@ -104,7 +104,7 @@ def phantom_cases(
         test: number of test cases; 20 % by default.
 
     Yields:
-        ``count`` cases, every mask beyond min_runner_up_probability: noise for the training cases is injected
+        ``count`` cases, every mask beyond doubt: noise for the training cases is injected
         afterwards.
 
     Raises:

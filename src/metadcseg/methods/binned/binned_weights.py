@@ -18,7 +18,7 @@ from metadcseg.methods.binned.prediction import Prediction
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
 
 PROBABILITIES = 10
-"""How many bins the probability of the given class beside its runner_up has."""
+"""How many bins the probability of the given class beside its runner-up has."""
 
 DISTANCES = (2.0, 3.0, 4.0, 6.0, 8.0)
 """Where the bins of the distance to the outline end, in pixels of a grid of 64 pixels; larger grids in proportion."""
@@ -49,7 +49,7 @@ class BinnedWeights(nn.Module):
 
     Args:
         all_reduce_mean: over the devices that share every batch; on one device ``dict``, which changes nothing.
-        min_runner_up_probability: least part that the runner_up has of the probability of both, where a pixel is
+        min_runner_up_probability: least part that the runner-up has of the probability of both, where a pixel is
             asked about.
         discount_symmetric_noise: whether a label is believed where the opposite mistake is about as frequent:
             distrust that a cell has in
@@ -76,7 +76,7 @@ class BinnedWeights(nn.Module):
 
     @property
     def table(self) -> Tensor:
-        """Alpha of every cell, (given class, runner_up, probability, distance); empty before the first batch."""
+        """Alpha of every cell, (given class, runner-up, probability, distance); empty before the first batch."""
         z = self.sums / self.squares.sqrt().clamp(min=torch.finfo(torch.float32).tiny)
         evidence = EVIDENCE * F.softshrink(z, CHANCE)
         if self._discount_symmetric_noise and len(z):
@@ -86,7 +86,7 @@ class BinnedWeights(nn.Module):
         return torch.sigmoid(prior + evidence)
 
     def read(self, batch: Batch, prediction: Prediction) -> WeightMaps:
-        """Return alpha and beta of every pixel: (1, 0) where the runner_up is too improbable or the label unknown."""
+        """Return alpha and beta of every pixel: (1, 0) where the runner-up is too improbable or the label unknown."""
         return self._look_up(*self._cells(batch, prediction))
 
     def update(self, batch: Batch, prediction: Prediction, gradients: PixelGradients) -> WeightMaps:

@@ -64,14 +64,14 @@ class RankEnvironment(ClusterEnvironment):
         return self.size
 
     def set_world_size(self, size: int) -> None:
-        """Do nothing: a environment is what it is."""
+        """Do nothing: an environment is what it is."""
 
     def global_rank(self) -> int:
         """The device's number over all nodes."""
         return self.rank
 
     def set_global_rank(self, rank: int) -> None:
-        """Do nothing: a environment is what it is."""
+        """Do nothing: an environment is what it is."""
 
     def local_rank(self) -> int:
         """The device's number on its own node."""
