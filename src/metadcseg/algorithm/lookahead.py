@@ -19,7 +19,7 @@ from metadcseg.errors import InputError, unknown_name
 from metadcseg.forward_mode.call import Parameters, call_with, set_apart, trainable
 from metadcseg.forward_mode.jvp import ForwardMode, LogitChange, jvp
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
-from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
+from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps, check_classes, check_tensor
 
 Virtual = Literal["exact", "linearized"]
 
@@ -152,6 +152,10 @@ def pixel_gradients(
     Returns:
         Detached gradients, 0 where ``labels`` are ``IGNORE``.
     """
+    size = check_classes("found.logits", found.logits)
+    check_tensor("found.change", found.change, "float", tuple(found.logits.shape))
+    check_tensor("labels", labels, "int64", size)
+    check_tensor("pseudo", pseudo, "int64", size)
     valid = labels != IGNORE
     count = valid.sum().clamp(min=1) if pixels is None else pixels  # of the mean over pixels
 
@@ -199,6 +203,8 @@ def meta_gradients(
     """
     if virtual not in get_args(Virtual):
         raise unknown_name("virtual", virtual, get_args(Virtual))
+    check_tensor("pseudo", pseudo, "int64", tuple(noisy.labels.shape))
+    check_tensor("weights", weights.alpha, "float", tuple(noisy.labels.shape))
     where = trainable(network)
     if virtual == "exact":
         gradient = training_gradient(network, noisy, pseudo, weights, logits)

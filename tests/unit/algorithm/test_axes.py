@@ -6,6 +6,7 @@ import torch
 from metadcseg import functional as F
 from metadcseg.algorithm.running_centers import DynamicCenterDistance
 from metadcseg.errors import InputError
+from metadcseg.forward_mode.jvp import LogitChange
 from metadcseg.tensors import Batch, WeightMaps
 from metadcseg.warp import Warp
 
@@ -81,6 +82,10 @@ def batch(images, labels, indices, edges, label_confidence):
     return Batch(images, labels, indices, Warp.identity(N, labels.ndim - 1), edges, label_confidence)
 
 
+def gradients(logits, change, labels, pseudo):
+    return F.pixel_gradients(LogitChange(logits, change), labels, pseudo, 0.1)
+
+
 TAKES = {
     F.pixel_cross_entropy: ("classes", "labels"),
     pixel_loss: ("classes", "labels", "labels", "map", "map"),
@@ -94,6 +99,7 @@ TAKES = {
     weights: ("map", "mask"),
     dice: ("classes", "labels", "map", "labels", "map"),
     objective: ("map", "map", "per_image", "labels"),
+    gradients: ("classes", "classes", "labels", "labels"),
     batch: ("features", "labels", "indices", "map", "map"),
 }
 ONE = {F.pseudo_labels: "classes", F.effective_pixels: "map"}
