@@ -111,6 +111,7 @@ _MANY = {
     "case-twice": "{} cases are named twice",
     "splits": "{} lines of splits.csv are wrong",
     "gold-unknown": "{} verified cases have no image",
+    "trust-renamed": "{} files of label confidence have their name of before",
     "trust-unknown": "{} entries of label confidence belong to no case",
     "trust-unreadable": "{} files of label confidence cannot be read",
     "checksum": "{} arrays are damaged",

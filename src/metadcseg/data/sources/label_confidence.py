@@ -53,6 +53,11 @@ def label_confidence_of(
             f"{files[stem]}: label_confidence.csv has a number for '{stem}', too: remove one of the two"
         )
         findings.append(Finding("error", "trust-unknown", str(files[stem]), sentence))
+    for before in (folder / "trust", folder / "trust.csv"):
+        if before.exists():
+            name = before.name.replace("trust", "label_confidence")
+            sentence = f"{before} is not read: rename it to {name}, as it is called today (and the column of the table)"
+            findings.append(Finding("warning", "trust-renamed", str(before), sentence))
     known: dict[str, Path | float] = {**table, **files}
     return {stem: value for stem, value in known.items() if stem in images}, findings
 

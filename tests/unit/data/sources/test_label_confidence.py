@@ -187,3 +187,12 @@ def test_trust_may_know_where_it_lies_beside_an_image_that_does_not(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.full((4, 3, 2), 0.2, np.float32), np.diag([2, 2, 3, 1])), where)
     raw = RawVolume("a", "train", "a", (file,), file, label_confidence=where)
     assert np.unique(load_label_confidence(raw, load_image_volume(raw).grid)).tolist() == [51]
+
+
+def test_the_names_of_before_are_told_not_ignored(tmp_path):
+    folder = make_folder(tmp_path)
+    write(folder / "trust.csv", "id,trust\ncase02,0.2\n")
+    (folder / "trust").mkdir()
+    told = [found.sentence for found in check_folder(folder).findings if found.code == "trust-renamed"]
+    assert len(told) == 2
+    assert "trust.csv is not read: rename it to label_confidence.csv" in told[1]
