@@ -152,7 +152,8 @@ def _by_differences(
 ) -> tuple[Any, LogitChange]:
     moving = {name: values[name] for name in _fitting(direction, values)}
     length, reach = _length(moving), _length(direction)
-    step = RELATIVE_STEP * length.clamp(min=1e-12) / reach.clamp(min=torch.finfo(reach.dtype).tiny)
+    # a direction of length 0 goes nowhere, however long the step: any finite one
+    step = RELATIVE_STEP * length.clamp(min=1e-12) / torch.where(reach > 0, reach, 1.0)
     put_back, ends = random_state([as_tuple(inputs)[0].device]), []
     for sign in (1, -1):
         put_back()

@@ -158,6 +158,17 @@ def test_no_direction_changes_nothing(mode):
     assert not jvp(network, images(), zero, mode=mode)[1].change.any()
 
 
+def test_a_long_network_and_no_direction_stay_finite():
+    """In single precision a step over the smallest number would be infinite, and infinity times zero is NaN."""
+    network = seeded(Small, dtype=torch.float32)
+    with torch.no_grad():
+        network.head.weight.fill_(1e4)
+    zero = {name: torch.zeros_like(value) for name, value in trainable(network).items()}
+    found = jvp(network, images(dtype=torch.float32), zero, mode="differences")[1]
+    assert found.logits.isfinite().all()
+    assert not found.change.any()
+
+
 def test_an_unknown_way_is_refused():
     with pytest.raises(InputError, match="unknown forward_mode 'diferences': did you mean 'differences'"):
         jvp(seeded(Small), images(), {}, mode="diferences")
