@@ -157,10 +157,6 @@ def _seed(run: RunRecord) -> int:
     return seed if isinstance(seed, int) else 0
 
 
-def _label(run: RunRecord) -> str:
-    return str(run.info.get("label") or run.info.get("method") or run.folder.name)
-
-
 def _settings(run: RunRecord) -> dict[str, Any]:
     """Return everything that decides a result, beside seed and set."""
     method = str(run.info.get("method"))
@@ -171,12 +167,12 @@ def _settings(run: RunRecord) -> dict[str, Any]:
 
 
 def _identity(run: RunRecord) -> tuple[Any, ...]:
-    return _label(run), run.info.get("method"), sorted(_settings(run).items(), key=lambda entry: entry[0])
+    return run.label, run.info.get("method"), sorted(_settings(run).items(), key=lambda entry: entry[0])
 
 
 def _names(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
     """Return a label for each group, with the options in which groups of one label differ."""
-    labels = [_label(group[0]) for group in groups]
+    labels = [group[0].label for group in groups]
     names = []
     for label, group in zip(labels, groups, strict=True):
         same = [_settings(other[0]) for name, other in zip(labels, groups, strict=True) if name == label]
@@ -195,7 +191,7 @@ def _tasks(group: Sequence[RunRecord]) -> list[TaskRecord]:
         raise InputError(f"{pair[0]} and {pair[1]} are one run with seed {twice}: give each seed once")
     condition = Condition(str(mapping(group[0].info, "set").get("name")))
     tasks = [
-        TaskRecord(str(run.folder), condition, _label(run), seed, "done", runs=[run])
+        TaskRecord(str(run.folder), condition, run.label, seed, "done", runs=[run])
         for run, seed in zip(group, seeds, strict=True)
     ]
     return sorted(tasks, key=lambda task: task.seed)

@@ -58,6 +58,11 @@ class RunRecord:
         return None if mean is None else (mean, number(entry.get("sd")))
 
     @property
+    def label(self) -> str:
+        """What its training was called, else its method, else its folder; runs may share it, unlike ``name``."""
+        return str(self.info.get("label") or self.info.get("method") or self.folder.name)
+
+    @property
     def gold(self) -> str:
         """How the method declares to use the verified masks, in words."""
         declared = mapping(self.info, "declaration")
@@ -115,7 +120,7 @@ def paired_difference(run: RunRecord, baseline: RunRecord) -> Difference | None:
 def read_runs(folders: Sequence[Path], split: str = "test") -> list[RunRecord]:
     """Read every run and its evaluation; each gets a name: its label, with seed or folder where labels collide."""
     runs = [_read_run(Path(folder), split) for folder in folders]
-    labels = [str(run.info.get("label") or run.info.get("method") or run.folder.name) for run in runs]
+    labels = [run.label for run in runs]
     seeded = [
         f"{label}, seed {run.info.get('seed', '?')}" if labels.count(label) > 1 else label
         for label, run in zip(labels, runs, strict=True)
