@@ -120,6 +120,9 @@ class Batch:
         label_confidence: (N, H, W) float32 from 0 to 1, how far the given labels are to be trusted, or None: fully.
             It weighs whatever is learned from them (:meth:`weigh_by_confidence`).
         shard_of: the size of the whole batch where this is one device's part of it; by default, it is the whole.
+        given: (N, H, W) int64 like ``labels``, of verified labels the masks that they replaced, ``IGNORE`` everywhere
+            for an image without one; or None where none is known or the method does not ask
+            (:attr:`metadcseg.methods.MethodInfo.uses_pairs`).
 
     Raises:
         InputError: where shapes do not fit together, or a dtype is another.
@@ -138,6 +141,7 @@ class Batch:
     edges: Tensor | None = None
     label_confidence: Tensor | None = None
     shard_of: GlobalBatchSize | None = None
+    given: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_tensor("images", self.images, "float", ("N", "C", ...))
@@ -145,6 +149,8 @@ class Batch:
         check_shape("labels", self.labels, (count, *size))
         if self.labels.dtype != torch.int64:
             raise InputError(f"labels must be int64 class numbers, got {self.labels.dtype}")
+        if self.given is not None:
+            check_tensor("given", self.given, "int64", (count, *size))
         check_tensor("indices", self.indices, "int64", (count,))
         check_shape("warp.matrix", self.warp.matrix, (count, len(size), len(size) + 1))
         for name, maps in (("edges", self.edges), ("label_confidence", self.label_confidence)):
@@ -177,6 +183,7 @@ class Batch:
             label_confidence=None
             if self.label_confidence is None
             else self.label_confidence.to(device, non_blocking=True),
+            given=None if self.given is None else self.given.to(device, non_blocking=True),
         )
 
 

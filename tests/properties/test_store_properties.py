@@ -28,12 +28,14 @@ def _cases(draw):
     values = st.floats(-(2.0**99), 2.0**99, width=32) if dtype.kind == "f" else None
     masks = arrays.arrays(np.uint8, (height, width), elements=st.sampled_from([0, 1, 2, 255]))
     numbers = st.floats(1e-3, 1e3)
+    role, truth = draw(st.sampled_from(ROLES)), draw(st.none() | masks)
     return {
-        "role": draw(st.sampled_from(ROLES)),
+        "role": role,
         "group": draw(st.text(max_size=5)),
         "image": draw(arrays.arrays(dtype, (height, width, 1), elements=values)),
         "label": draw(masks),
-        "truth": draw(st.none() | masks),
+        "truth": truth,
+        "given": draw(st.none() | masks) if role == "gold" or truth is not None else None,
         "spacing": draw(st.none() | st.tuples(numbers, numbers)),
     }
 
@@ -58,8 +60,9 @@ def test_round_trip(cases):
         for case in prepared.cases:
             put = cases[case.id]
             assert (case.role, case.group, case.spacing) == (put["role"], put["group"], put["spacing"])
-            assert case.has_truth == (put["truth"] is not None)
-            for kind in ("image", "label") + (("truth",) if case.has_truth else ()):
+            held = [kind for kind in ("truth", "given") if getattr(case, f"has_{kind}")]
+            assert held == [kind for kind in ("truth", "given") if put[kind] is not None]
+            for kind in ("image", "label", *held):
                 got = getattr(prepared, kind)(case)
                 assert got.dtype == put[kind].dtype
                 assert np.array_equal(got, put[kind])

@@ -41,6 +41,11 @@ def test_a_batch_whose_parts_fit_is_taken():
         ({"edges": torch.zeros(2, 4, 4)}, "edges must have the shape (2, 4, 5)"),
         ({"edges": torch.zeros(2, 4, 5, dtype=torch.bool)}, "edges must be float32 from 0 to 1"),
         ({"labels": torch.zeros(2, 4, 5, dtype=torch.uint8)}, "labels must be int64 class numbers"),
+        (
+            {"given": torch.zeros(2, 5, 4, dtype=torch.int64)},
+            "given must have the shape (2, 4, 5), got (2, 5, 4)",
+        ),
+        ({"given": torch.zeros(2, 4, 5)}, "given must be int64, got float32"),
     ],
 )
 def test_what_does_not_fit_is_named(changed, says):
@@ -51,13 +56,14 @@ def test_what_does_not_fit_is_named(changed, says):
 
 def test_moving_a_batch_moves_its_tensors():
     meta = torch.device("meta")
-    batch = Batch(**parts(edges=torch.zeros(2, 4, 5)))
+    batch = Batch(**parts(edges=torch.zeros(2, 4, 5), given=torch.ones(2, 4, 5, dtype=torch.int64)))
     moved = batch.to(meta)
-    for name in ("images", "labels", "edges"):
+    for name in ("images", "labels", "edges", "given"):
         assert getattr(moved, name).device == meta
     assert moved.warp is batch.warp
     assert moved.indices is batch.indices  # reading them from a device would wait for it
     assert Batch(**parts()).to(meta).edges is None
+    assert Batch(**parts()).to(meta).given is None
 
 
 def test_a_batch_does_not_change():

@@ -36,7 +36,7 @@ NOISE = "noise.json"
 CHECKSUMS = "SHA256SUMS"
 ARRAYS = "arrays"
 
-KINDS = ("image", "label", "truth", "edges", "trust")
+KINDS = ("image", "label", "truth", "given", "edges", "trust")
 REFERENCE = "reference"
 """The kind of array that a volume has, beside those of its slices: (X, Y, Z)."""
 

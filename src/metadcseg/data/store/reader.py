@@ -39,6 +39,7 @@ __all__ = ["ROLES", "Case", "PreparedSet", "SetWriter", "StoredVolume", "refuse_
 
 _LACKING = {
     "truth": "reference mask (truth); prepare the set from data that has one",
+    "given": "mask that a verified one replaced (given); prepare the set from data that has both",
     "edges": "edges; prepare the set again without --edges none",
     "trust": "trust; prepare the set from data that says how far labels are to be trusted",
 }
@@ -162,7 +163,7 @@ class PreparedSet:
         return self._read(case, "image")
 
     def label(self, case: Case) -> Array:
-        """Return the mask that was given, (H, W) uint8: class number, or 255 where unknown.
+        """Return the mask to learn from, (H, W) uint8: class number, or 255 where unknown; of gold the verified one.
 
         Raises:
             InputError: naming case and file where the stored bytes are damaged.
@@ -176,6 +177,15 @@ class PreparedSet:
             InputError: where the case has none, or naming case and file where the bytes are damaged.
         """
         return self._read(case, "truth")
+
+    def given(self, case: Case) -> Array:
+        """Return the mask that the verified one replaced, (H, W) uint8: class number, or 255 where unknown.
+
+        Raises:
+            InputError: where the case has none (:attr:`Case.has_given`), or naming case and file where the bytes are
+                damaged.
+        """
+        return self._read(case, "given")
 
     def edges(self, case: Case) -> Array:
         """Return 255 times the probability that each pixel is on an edge (eq. 8), (H, W) uint8.

@@ -41,6 +41,7 @@ class Case:
         has_truth: a reference mask is stored beside the label given.
         has_edges: the probability of edges is stored.
         has_label_confidence: how far the given label is to be trusted is stored.
+        has_given: the mask that the verified one replaced is stored beside it.
         volume: id of the volume of which this is a slice, None for a plain image.
         slice: its number in the complete stack of slices, from 0.
     """
@@ -55,6 +56,7 @@ class Case:
     has_truth: bool
     has_edges: bool = False
     has_label_confidence: bool = False
+    has_given: bool = False
     volume: str | None = None
     slice: int | None = None
 
@@ -163,12 +165,14 @@ def read_case(
             has_truth="truth" in row["arrays"],
             has_edges="edges" in row["arrays"],
             has_label_confidence="trust" in row["arrays"],
+            has_given="given" in row["arrays"],
             volume=None if row.get("volume") is None else str(row["volume"]),
             slice=None if row.get("slice") is None else int(row["slice"]),
         )
         places = {kind: Place(**place) for kind, place in row["arrays"].items()}
         fits = row["row"] == number and case.role in ROLES and row["dtype"] in IMAGE_DTYPES
         fits &= {"image", "label"} <= places.keys() <= set(KINDS)
+        fits &= not case.has_given or case.role == "gold" or case.has_truth  # replaced by a verified mask
         fits &= case.has_edges == (manifest.get("edges") is not None)  # every case or none
         fits &= all(ARRAY_NAME.fullmatch(place.array) and place.index >= 0 for place in places.values())
         fits &= min(case.height, case.width) >= 1 and max(case.height, case.width) <= MAX_SIDE

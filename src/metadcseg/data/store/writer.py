@@ -149,6 +149,7 @@ class SetWriter:
         edges: Array | None = None,
         spacing: tuple[float, float] | None = None,
         label_confidence: Array | None = None,
+        given: Array | None = None,
         volume: str | None = None,
         slice: int | None = None,
     ) -> None:
@@ -165,6 +166,8 @@ class SetWriter:
                 names an ``edge_detector``, else for none.
             spacing: (row, column) distance of pixel centers in mm.
             label_confidence: (H, W) uint8, how far the given label is to be trusted; 255 is fully.
+            given: (H, W) uint8 like ``label``: the mask that the verified one replaced; of a gold case, or of one
+                with ``truth``.
             volume: id of the volume of which this is a slice, given to `add_volume` before.
             slice: its number in the complete stack, from 0; every one at most once.
 
@@ -182,6 +185,13 @@ class SetWriter:
         }
         if truth is not None:
             arrays["truth"] = checked_mask(id, "truth", truth, image, len(self._classes))
+        if given is not None:
+            if role != "gold" and truth is None:
+                raise InputError(
+                    f"case {id!r} ({role}) has a given mask, but no verified one that replaced it: add its truth, or "
+                    "leave given out"
+                )
+            arrays["given"] = checked_mask(id, "given", given, image, len(self._classes))
         if (edges is not None) != self._with_edges:
             has, wants = ("has no", "names an") if edges is None else ("has", "names no")
             raise InputError(

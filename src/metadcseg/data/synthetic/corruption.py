@@ -38,6 +38,11 @@ def corrupt_set(
     The reference mask of a case (its truth, or else its label) is what gets corrupted and what the rate is
     measured against. In the copy every case holds it as truth. Labels of other roles stay as they are,
     and so do the references of volumes.
+
+    A gold case gets a pair: beside its label, which stays, the mask that it replaced (``PreparedSet.given``), its
+    reference corrupted by the same model and strength, drawn as a training mask is. At a rate of 0 that is the label
+    itself. What other roles have of such masks is carried over.
+
     ``PreparedSet.noise`` of the copy holds the dictionary returned and ``draws``: case id -> one draw per
     foreground class, from which the labels can be made again.
 
@@ -52,8 +57,9 @@ def corrupt_set(
 
     Returns:
         The fields of :class:`metadcseg.noise.calibration.NoiseReport`, with ``per_class`` keyed by
-        class name, and ``roles``, ``clean_set`` (fingerprint of ``source``) and ``hash`` (sha256 over ids,
-        draws and corrupted labels: equal for equal noise). JSON values only.
+        class name, and ``roles``, ``clean_set`` (fingerprint of ``source``), ``hash`` (sha256 over ids,
+        draws and corrupted labels: equal for equal noise) and ``pairs`` (how many gold cases hold the mask that their
+        label replaced). JSON values only.
 
     Raises:
         InputError: where the set is corrupted already, ``out`` is occupied, no case has one of the roles or
@@ -79,8 +85,9 @@ def corrupt_set(
     steps = _Steps(progress, calibrating=2 * len(cases), after=len(cases) + len(source.cases))
     strength = _calibrated(source, cases, kind, rate, seed, steps)
     noisy, noise = _corrupted(source, cases, kind, strength, rate, seed, steps)
-    noise |= {"roles": list(dict.fromkeys(roles)), "clean_set": source.fingerprint}
-    _write(source, Path(out), noisy, noise, steps)
+    paired = [case.id for case in source.select("gold") if case.id not in noisy]
+    noise |= {"roles": list(dict.fromkeys(roles)), "clean_set": source.fingerprint, "pairs": len(paired)}
+    _write(source, Path(out), noisy, noise, kind, steps)
     return without_draws(noise)
 
 
@@ -127,11 +134,9 @@ def _corrupted(
     state = hashlib.sha256()
     for case in cases:
         clean = reference(source, case)
-        drawn[case.id] = []
-        noisy = source.label(case)
+        noisy, drawn[case.id] = source.label(case), []
         if rate:
-            drawn[case.id] = draw_mask(model, seed, case.id, len(source.classes))
-            noisy = corrupt(clean, drawn[case.id], model, strength)
+            noisy, drawn[case.id] = _spoiled(clean, case, len(source.classes), model, strength, seed)
         state.update(json.dumps([case.id, drawn[case.id], noisy.shape]).encode())
         state.update(noisy.tobytes())
         records.append(compare(clean, noisy, len(source.classes)))
@@ -142,8 +147,31 @@ def _corrupted(
     return packed, noise | {"hash": state.hexdigest(), "draws": drawn}
 
 
+def _spoiled(
+    clean: Label, case: Case, classes: int, model: NoiseModel, strength: float, seed: int
+) -> tuple[Label, list[Draw]]:
+    """Return a mask corrupted, and what chance decided for it."""
+    draws = draw_mask(model, seed, case.id, classes)
+    return corrupt(clean, draws, model, strength), draws
+
+
+def _replaced(source: PreparedSet, case: Case, noise: dict[str, Any], model: NoiseModel) -> Label | None:
+    """Return the mask that the verified one of a case whose label stays replaced, None where there is none."""
+    if case.role == "gold" and noise["target"]:
+        clean = reference(source, case)
+        return _spoiled(clean, case, len(source.classes), model, noise["scale"], noise["seed"])[0]
+    if case.has_given:
+        return source.given(case)
+    return source.label(case) if case.role == "gold" else None
+
+
 def _write(
-    source: PreparedSet, out: Path, noisy: dict[str, bytes], noise: dict[str, Any], steps: "_Steps"
+    source: PreparedSet,
+    out: Path,
+    noisy: dict[str, bytes],
+    noise: dict[str, Any],
+    model: NoiseModel,
+    steps: "_Steps",
 ) -> None:
     with SetWriter(
         out,
@@ -167,9 +195,11 @@ def _write(
             )
         for case in source.cases:
             truth = reference(source, case)
-            label = source.label(case)
             if case.id in noisy:
-                label = np.frombuffer(zlib.decompress(noisy[case.id]), truth.dtype).reshape(truth.shape)
+                label, given = np.frombuffer(zlib.decompress(noisy[case.id]), truth.dtype), None
+                label = label.reshape(truth.shape)
+            else:
+                label, given = source.label(case), _replaced(source, case, noise, model)
             writer.add(
                 id=case.id,
                 role=case.role,
@@ -180,6 +210,7 @@ def _write(
                 edges=source.edges(case) if case.has_edges else None,
                 spacing=case.spacing,
                 label_confidence=source.label_confidence(case) if case.has_label_confidence else None,
+                given=given,
                 volume=case.volume,
                 slice=case.slice,
             )

@@ -7,7 +7,7 @@ from tests.unit.noise.tools import apply
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.data.synthetic.corruption import corrupt_set, reference, without_draws
 from metadcseg.errors import InputError
-from metadcseg.noise.base import corrupt
+from metadcseg.noise.base import corrupt, draw_mask
 from metadcseg.noise.draws import NoiseDraw, nearest_preset
 from metadcseg.noise.registry import MODELS, noise_model
 
@@ -256,3 +256,89 @@ def test_an_unknown_model_is_refused_with_the_nearest(clean, tmp_path):
 def test_rate_0_is_a_copy_by_every_model(clean, tmp_path):
     shown = corrupt_set(clean, tmp_path / "set", 0.0, 0, model="over")
     assert (shown["model"], shown["preset"], shown["scale"], shown["rate"]) == ("over", "none", 0.0, 0.0)
+
+
+def test_gold_gets_the_mask_that_its_label_replaced(clean, corrupted):
+    noisy, shown = corrupted
+    level = noise_model("paper", 0.4)
+    assert [case.id for case in noisy.cases if case.has_given] == [case.id for case in clean.select("gold")]
+    assert shown["pairs"] == noisy.noise["pairs"] == len(clean.select("gold")) == 2
+    for before, after in zip(clean.select("gold"), noisy.select("gold"), strict=True):
+        np.testing.assert_array_equal(noisy.label(after), clean.label(before))
+        spoiled = corrupt(
+            clean.label(before), draw_mask(level, 5, after.id, len(CLASSES)), level, shown["scale"]
+        )
+        np.testing.assert_array_equal(noisy.given(after), spoiled)
+        assert not np.array_equal(noisy.given(after), noisy.label(after))
+        np.testing.assert_array_equal(noisy.given(after) == 255, noisy.label(after) == 255)
+
+
+def test_gold_whose_own_label_is_spoiled_has_no_pair_and_the_same_draws(clean, tmp_path):
+    shown = corrupt_set(clean, tmp_path / "set", 0.4, 5, roles=("train", "gold"))
+    noisy = PreparedSet.open(tmp_path / "set")
+    assert (shown["pairs"], [case.has_given for case in noisy.select("gold")]) == (0, [False, False])
+    for case in noisy.select("gold"):  # as those of the mask that it would have replaced
+        assert noisy.noise["draws"][case.id] == draw_mask(noise_model("paper", 0.4), 5, case.id, 3)
+
+
+def test_without_noise_a_pair_is_of_equal_masks(clean, tmp_path):
+    shown = corrupt_set(clean, tmp_path / "set", 0.0, 0)
+    copy = PreparedSet.open(tmp_path / "set")
+    assert shown["pairs"] == 2
+    for case in copy.select("gold"):
+        np.testing.assert_array_equal(copy.given(case), copy.label(case))
+
+
+@pytest.fixture(scope="module")
+def with_pairs(clean, tmp_path_factory):
+    """A clean set whose gold and test cases hold real careless masks: each shifted by three pixels."""
+    folder = tmp_path_factory.mktemp("with pairs") / "set"
+    with SetWriter(folder, name="tiny", classes=CLASSES, channels=1) as writer:
+        for case in clean.cases:
+            label = clean.label(case)
+            held = case.role in ("gold", "test")
+            writer.add(
+                id=case.id,
+                role=case.role,
+                group=case.group,
+                image=clean.image(case),
+                label=label,
+                truth=label,
+                given=np.roll(label, 3, axis=1) if held else None,
+            )
+    return PreparedSet.open(folder)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_other_roles_keep_their_pairs_and_gold_s_are_of_the_noise_injected(with_pairs, tmp_path, rate):
+    shown = corrupt_set(with_pairs, tmp_path / "set", rate, 5)
+    noisy = PreparedSet.open(tmp_path / "set")
+    assert shown["pairs"] == 2
+    for before, after in zip(with_pairs.cases, noisy.cases, strict=True):
+        assert after.has_given == before.has_given
+        if after.has_given:
+            same = np.array_equal(noisy.given(after), with_pairs.given(before))
+            assert same == (after.role == "test" or rate == 0)
+
+
+def test_a_pair_whose_mask_is_itself_spoiled_is_none(with_pairs, tmp_path):
+    corrupt_set(with_pairs, tmp_path / "set", 0.4, 5, roles=("train", "test"))
+    noisy = PreparedSet.open(tmp_path / "set")
+    assert not any(case.has_given for case in noisy.select("test"))
+
+
+def test_pairs_change_nothing_of_the_training_labels(clean, with_pairs, tmp_path):
+    first = corrupt_set(clean, tmp_path / "a", 0.4, 5)
+    second = corrupt_set(with_pairs, tmp_path / "b", 0.4, 5)
+    assert (first["hash"], first["scale"]) == (second["hash"], second["scale"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_spoils_gold_alike(tmp_path, model):
+    rate = 0.1 if model == "annotator" else 0.3
+    clean = build(tmp_path / "clean", count=64)
+    shown = corrupt_set(clean, tmp_path / "set", rate, 5, model=model)
+    noisy, kind = PreparedSet.open(tmp_path / "set"), noise_model(model, rate)
+    for case in noisy.select("gold"):
+        made = corrupt(noisy.truth(case), draw_mask(kind, 5, case.id, 3), kind, shown["scale"])
+        np.testing.assert_array_equal(noisy.given(case), made)
