@@ -115,7 +115,7 @@ def main() -> int:
         kvasir.symlink_to((options.data / "kvasir-seg").resolve())
     grid = Path(options.grid)
     if not grid.suffix:
-        grid = ROOT / "experiments" / "small" / f"{options.grid}.yaml"
+        grid = ROOT / "studies" / "grids" / "small" / f"{options.grid}.yaml"
     name = grid.stem.removesuffix("-first").removesuffix("-modules")  # they share runs with the whole grid
     out, kept = options.work / "benchmarks" / name, ROOT / "results" / name
     if options.kept:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional as F
 
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
@@ -23,6 +24,7 @@ from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.files import safe_names
 from metadcseg.methods.base import Method, MethodState
+from metadcseg.methods.pair_table import PairTable, distance_bins, trust_of
 from metadcseg.methods.common import evaluating
 from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
@@ -33,7 +35,19 @@ EDGES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Where the bins of the distance to the outline of the given label begin, in pixels of the input grid."""
 
 EXAMPLES = 4
-_BINS = 4096
+SCORES = {
+    "weight": "1 - alpha / gamma, the share of a pixel's weight that the given label did not get",
+    "alpha": "-alpha",
+    "beta - alpha": "beta - alpha",
+    "disagreement": "1 - probability that the EMA network gives to the given class",
+    "both": "the mean of weight and disagreement",
+    "given foreground": "baseline: the given class is not background",
+    "near the outline": "baseline: minus the distance to the nearest pixel of another given class",
+    "pair table": "baseline: P(given label wrong) by given class and distance, counted on the gold pairs",
+}
+"""What tells wrong pixels from right ones, and how it is computed; the baselines need no network."""
+
+_BINS = 65_536
 
 
 class NothingToJudge(InputError):
@@ -53,8 +67,7 @@ def judge_weights(
         options: likewise.
 
     Returns:
-        ``auroc`` (area under the ROC for telling wrong pixels by ``weight``: 1 - alpha / gamma; by
-        ``disagreement``: 1 - probability that the averaged network gives to the given class; by ``both``: their sum),
+        ``auroc`` (area under the ROC for telling wrong pixels by each of ``SCORES``),
         ``wrong_pixels`` (share), ``pixels``, ``distance`` (mean gamma, alpha and beta by distance to the outline of
         the given label) and ``examples``.
 
@@ -82,6 +95,7 @@ def judge_weights(
         accelerator="cpu",
     )
     sums = _Sums()
+    pairs = _pair_table(prepared, still)
     with restore_state(run, prepared, method, network, still) as state:
         truths = _batches(prepared, still, "truth")
         for batch, truth in zip(_batches(prepared, still, "given"), truths, strict=True):
@@ -91,7 +105,7 @@ def judge_weights(
                     f"{run}: the method {method.name} keeps no weights of pixels, so no evaluation/weights.json was "
                     "written: leave out --weights"
                 )
-            sums.add(batch, truth.labels, *held)
+            sums.add(batch, truth.labels, *held, _doubt(pairs, batch))
     return sums.record(run / "evaluation" / "weights", [case.id for case in prepared.select("train")])
 
 
@@ -115,25 +129,62 @@ def _look(method: Method, state: MethodState, batch: Batch) -> tuple[WeightMaps,
     return weights, 1 - probabilities.gather(1, given).squeeze(1)
 
 
+def _pair_table(prepared: PreparedSet, options: TrainingOptions) -> PairTable | None:
+    """Return the table of the set's gold pairs on the input grid; None where there are fewer than two."""
+    gold = prepared.select("gold")
+    if sum(case.has_given for case in gold) < 2:
+        return None
+    view = SegmentationDataset(prepared, "gold", options.size, augment=options.augment, seed=0, pairs=True)
+    table = PairTable(len(gold))
+    for batch in epoch_batches(view, epoch=0, batch=options.batch):
+        table.update(batch, len(prepared.classes))
+    return table
+
+
+def _doubt(pairs: PairTable | None, batch: Batch) -> Tensor | None:
+    """Return P(given label wrong) of every pixel by the pairs alone, (N, H, W)."""
+    table = None if pairs is None else pairs.pooled()
+    if table is None:
+        return None
+    given = batch.labels.masked_fill(batch.labels == IGNORE, 0)
+    tables = table.expand(len(given), *table.shape)
+    return trust_of(tables, given, distance_bins(batch.labels, len(table))).weights.beta
+
+
 class _Sums:
     """Everything that is summed over the training pixels."""
 
     def __init__(self) -> None:
-        self._histograms = {name: np.zeros((2, _BINS)) for name in ("weight", "disagreement", "both")}
+        self._histograms: dict[str, NDArray[Any]] = {}
         self._distance = np.zeros((4, len(EDGES)))  # pixels, gamma, alpha, beta
         self._examples: dict[int, dict[str, NDArray[Any]]] = {}
 
-    def add(self, batch: Batch, truth: Tensor, weights: WeightMaps, disagreement: Tensor) -> None:
+    def add(
+        self, batch: Batch, truth: Tensor, weights: WeightMaps, disagreement: Tensor, doubt: Tensor | None
+    ) -> None:
         known = (batch.labels != IGNORE) & (truth != IGNORE)
         wrong = (batch.labels != truth)[known].numpy()
         gamma = weights.gamma
+        distance = outline_distances(batch.labels.numpy())
         distrust = 1 - weights.alpha / torch.where(gamma > 0, gamma, 1.0)
-        both = (distrust + disagreement) / 2
-        for name, score in (("weight", distrust), ("disagreement", disagreement), ("both", both)):
+        scores = {
+            "weight": distrust,
+            "alpha": 1 / (1 + weights.alpha),
+            "beta - alpha": (1 + F.softsign(weights.beta - weights.alpha)) / 2,
+            "disagreement": disagreement,
+            "both": (distrust + disagreement) / 2,
+            "given foreground": (batch.labels != 0).float(),
+            "near the outline": torch.from_numpy(1 / (1 + distance)),
+            "pair table": doubt,
+        }
+        for name, score in scores.items():
+            if score is None:
+                continue
             place = (score[known].clamp(0, 1) * (_BINS - 1)).round().long().numpy()
+            held = self._histograms.setdefault(name, np.zeros((2, _BINS)))
             for kind in (0, 1):
-                self._histograms[name][kind] += np.bincount(place[wrong == kind], minlength=_BINS)
-        bins = _distance_bins(batch.labels.numpy())
+                held[kind] += np.bincount(place[wrong == kind], minlength=_BINS)
+        bins = np.clip(np.searchsorted(EDGES, distance - 0.5, side="right") - 1, 0, len(EDGES) - 1)
         chosen = bins[known.numpy()]
         for row, values in enumerate((torch.ones_like(gamma), gamma, weights.alpha, weights.beta)):
             self._distance[row] += np.bincount(chosen, values[known].numpy(), minlength=len(EDGES))
@@ -194,8 +245,16 @@ def auroc(right: NDArray[Any], wrong: NDArray[Any]) -> float | None:
     return float((wrong * (below + right / 2)).sum() / (right.sum() * wrong.sum()))
 
 
-def _distance_bins(labels: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the bin of every pixel's distance (Euclidean) to the nearest pixel of another class."""
+def outline_distances(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return every pixel's distance (Euclidean, px) to the nearest pixel of another class; infinite without one.
+
+    Args:
+        labels: (N, H, W), class or ``IGNORE``, which is no class.
+
+    Example:
+        >>> outline_distances(np.array([[[0, 0, 1]]])).tolist()
+        [[[2.0, 1.0, 1.0]]]
+    """
     distance = np.full(labels.shape, np.inf)
     for place, label in enumerate(labels):
         values = [value for value in np.unique(label) if value != IGNORE]
@@ -203,8 +262,7 @@ def _distance_bins(labels: NDArray[Any]) -> NDArray[np.intp]:
             if len(values) > 1:
                 inside = (label == value) | (label == IGNORE)
                 distance[place][label == value] = ndimage.distance_transform_edt(inside)[label == value]
-    # the nearest other pixel is at 1 or more: the outline lies half a pixel before it
-    return np.clip(np.searchsorted(EDGES, distance - 0.5, side="right") - 1, 0, len(EDGES) - 1)
+    return distance  # the nearest other pixel is at 1 or more: the outline lies half a pixel before it
 
 
 def _gray(image: NDArray[Any]) -> NDArray[Any]:

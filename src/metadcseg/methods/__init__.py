@@ -1,6 +1,7 @@
 """The methods, and the registry that makes them known by name.
 
-``metadcseg`` is the paper's, ``binned`` ours and the default; ``l2b`` and ``supervised`` are what to compare them with.
+``metadcseg`` is the paper's; ``calibrated`` and ``binned`` are ours; the others are what to compare them with, of which
+``glc`` and ``pairs`` use the masks that the verified ones replaced, as ``calibrated`` does.
 """
 
 from dataclasses import fields
@@ -17,11 +18,16 @@ from metadcseg.methods.base import (
     Updater,
 )
 from metadcseg.methods.binned.method import Binned
+from metadcseg.methods.calibrated.method import Calibrated
+from metadcseg.methods.glc import GLC
 from metadcseg.methods.l2b.method import L2B
 from metadcseg.methods.metadcseg.method import MetaDCSeg
+from metadcseg.methods.pairs import Pairs
 from metadcseg.methods.supervised import Supervised
 
-METHODS: dict[str, type[Any]] = {method.name: method for method in (Binned, MetaDCSeg, L2B, Supervised)}
+METHODS: dict[str, type[Any]] = {
+    method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Supervised)
+}
 """Every method by its name."""
 
 
@@ -46,13 +52,16 @@ def create_method(name: str, **options: Any) -> Method:
 
 
 __all__ = [
+    "GLC",
     "L2B",
     "METHODS",
     "Binned",
+    "Calibrated",
     "MetaDCSeg",
     "Method",
     "MethodInfo",
     "MethodState",
+    "Pairs",
     "PixelMaps",
     "StepReport",
     "Storage",

@@ -27,6 +27,18 @@ _NEAR, _FAR = 4.0, 8.0
 _STILL = 1e-4  # from 1: weights that have not moved
 _SIDE = 264
 _MOST_PIXELS = 2**24
+_SCORES = (
+    "weight",
+    "alpha",
+    "beta - alpha",
+    "disagreement",
+    "both",
+    "given foreground",
+    "near the outline",
+    "pair table",
+)
+"""As `metadcseg.evaluation.noise_detection.SCORES` names them."""
+
 _LETTERS = (("gamma", "γ"), ("alpha", "α"), ("beta", "β"))
 MAPS = (
     "Green: verified outline, orange: outline of the label given. Maps from black (0) over red to yellow (2 and "
@@ -55,7 +67,7 @@ def detection_table(record: BenchmarkRecord) -> Table | None:
         return None
     names = [
         name
-        for name in ("weight", "disagreement", "both")
+        for name in _SCORES
         if any(_auroc(task, name) is not None for _, _, tasks in held for task in tasks)
     ]
     rows = []
@@ -72,9 +84,12 @@ def detection_table(record: BenchmarkRecord) -> Table | None:
         columns=[("under", ""), *((f"by {name}", "AUROC") for name in names), ("wrong pixels", "share")],
         rows=rows,
         notes=[
-            "0.5 is chance, 1 finds all. By weight: the share of a pixel's weight that the given label did not get; by "
-            "disagreement: how little the averaged network believes the given class, which needs no weights at all; "
-            "both: their sum. Where disagreement alone does as well, the weights add nothing to finding errors."
+            "0.5 is chance, 1 finds all. By weight: the share of a pixel's weight that the given label did not get, "
+            "1 - alpha / gamma; it is blind where alpha and beta move together, and -alpha and beta - alpha are not. "
+            "By disagreement: how little the EMA network believes the given class. Both: mean of weight and "
+            "disagreement.",
+            "Baselines without a network: given foreground; near the outline of the given label; the table of the "
+            "gold pairs. Weights add something where they are ahead of these.",
         ],
     )
 

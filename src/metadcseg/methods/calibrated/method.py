@@ -1,0 +1,145 @@
+"""Calibrated trust: what verified masks say about those they replaced, and the network as second witness. Ours.
+
+One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.metadcseg.method`; what differs is marked *:
+
+1. * The pairs of the gold batch join a table: P(true class | given class, distance to the other class)
+   (:mod:`metadcseg.methods.pair_table`). There is no meta step.
+2. The training pass. * Its softmax q is what the network says of every pixel.
+3. * By q each given mask resembles some pairs more than others, and so gets a table of its own, from which one standard
+   error over the pairs is taken off (:mod:`.likeness`).
+4. * alpha = P(given class is true) by Bayes' rule from table and q, beta = 1 - alpha goes to the most probable other
+   class. Where no pair has any doubt alpha is exactly 1.
+5. The boundary's pixels are weighed by dynamic centers (eq. 5-12), * without gradient through their weights.
+6. The network descends the weighted loss, that of the boundary and Dice (eq. 13), * which compares with both labels as
+   far as they are trusted; * gold images are trained on as well.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from metadcseg.algorithm.meta_weights import initial_weights, weighted_pixel_loss
+from metadcseg.algorithm.objective import total_objective
+from metadcseg.errors import InputError
+from metadcseg.losses import soft_dice_loss
+from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
+from metadcseg.methods.boundary_term import BoundaryTerm
+from metadcseg.methods.calibrated.likeness import cautious_mean, components_of, likeness
+from metadcseg.methods.calibrated.options import CalibratedOptions
+from metadcseg.methods.common import (
+    believed,
+    class_probabilities,
+    evaluating,
+    report,
+    require_gold,
+    supervised_loss,
+)
+from metadcseg.methods.pair_table import PairTable, Trust, distance_bins, trust_of
+from metadcseg.networks.contract import Output
+from metadcseg.tensors import IGNORE, Batch, WeightMaps
+
+
+@dataclass(frozen=True)
+class Calibrated(CalibratedOptions):
+    """The method for gold images whose careless masks were kept; its options are :class:`CalibratedOptions`.
+
+    Example:
+        >>> Calibrated().info.uses_pairs, Calibrated(pairs=False).info.uses_pairs
+        (True, False)
+    """
+
+    def start(
+        self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
+    ) -> MethodState:
+        """Return the state before the first step: no pair and no center seen.
+
+        Raises:
+            InputError: where the witness shall be a moving average that is switched off.
+        """
+        if self.witness == "ema" and updater.ema_model is None:
+            raise InputError(
+                "calibrated.witness 'ema' needs the moving average of the network: switch it on with "
+                "training.ema_decay, or take 'current'"
+            )
+        boundary = BoundaryTerm(
+            regions=self.regions,
+            ratio=self.boundary_ratio,
+            tau=None,
+            edge_threshold=self.edge_threshold,
+            temperature=self.temperature,
+            detach=True,
+        )
+        parts = {"pairs": PairTable(updater.gold_images, updater.mean), "boundary": boundary}
+        return MethodState(network, updater, generator, parts)
+
+    def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
+        """Take in the pairs of the gold batch, then train with the trust that all pairs seen give."""
+        verified = require_gold(gold, self.name)
+        term = state.parts["boundary"]
+        output: Output = state.network(noisy.images)
+        logits = output.logits
+        if self.pairs:
+            state.parts["pairs"].update(verified, logits.shape[1])
+        trust = self._trust(state, noisy, self._witness(state, noisy, logits))
+        weights = _where_labeled(believed(trust.weights, noisy), noisy)
+        boundary = torch.zeros_like(weights.gamma)
+        if self.dcd:
+            boundary = term.weigh(output, noisy, weights.gamma, state.updater.mean)  # eq. 5-12
+        second = (trust.candidates, weights.beta)
+        objective = total_objective(  # eq. 13
+            weighted_pixel_loss(logits, noisy.labels, trust.candidates, weights),
+            boundary,
+            soft_dice_loss(logits.softmax(dim=1), noisy.labels, weights.alpha, second),
+            noisy.labels,
+            self.lambda_boundary,
+            self.lambda_dice,
+            noisy.global_batch_size,
+        )
+        state.updater.backward(objective.total)
+        gold_loss, _ = supervised_loss(state.network(verified.images).logits, verified, self.lambda_dice)
+        state.updater.backward(gold_loss)
+        state.updater.step()
+        edges = term.edges(noisy) if self.dcd else None
+        return report(objective, gold_loss.detach(), boundary, weights, edges, noisy)
+
+    def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
+        """Return the trust in a batch's pixels with the EMA network as witness; None where pairs are switched off."""
+        if not self.pairs:
+            return None
+        with evaluating(state.updater.ema_model or state.network) as still:
+            probabilities = still(noisy.images).logits.float().softmax(dim=1)
+        return self._trust(state, noisy, None if self.witness == "none" else probabilities).weights
+
+    def predict(self, state: MethodState, images: Tensor) -> Tensor:
+        """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
+        return class_probabilities(state.network, images)
+
+    def _witness(self, state: MethodState, noisy: Batch, logits: Tensor) -> Tensor | None:
+        """Return q, (N, L, H, W) float32 without graph; None where the network has no say."""
+        if not self.pairs or self.witness == "none" or state.updater.epoch < self.warmup:
+            return None
+        ema_model = state.updater.ema_model
+        if self.witness == "ema" and ema_model is not None:
+            with evaluating(ema_model) as still:
+                logits = still(noisy.images).logits
+        return logits.detach().float().softmax(dim=1)
+
+    @torch.no_grad()
+    def _trust(self, state: MethodState, noisy: Batch, witness: Tensor | None) -> Trust:
+        given = noisy.labels.masked_fill(noisy.labels == IGNORE, 0)
+        components = components_of(*state.parts["pairs"].seen())
+        if not len(components):
+            return Trust(initial_weights(given.shape, given.device), given)
+        bins = distance_bins(noisy.labels, components.shape[1])
+        weights = components.new_full((len(given), len(components)), 1 / len(components))
+        if self.like_pairs and witness is not None:
+            weights = likeness(components, given, bins, witness, noisy.labels != IGNORE)
+        tables = cautious_mean(components, weights, self.bound)
+        return trust_of(tables, given, bins, witness, self.witness_strength)
+
+
+def _where_labeled(weights: WeightMaps, noisy: Batch) -> WeightMaps:
+    """Return weights that are 0 where the label is ignored."""
+    ignored = noisy.labels == IGNORE
+    return WeightMaps(weights.alpha.masked_fill(ignored, 0.0), weights.beta.masked_fill(ignored, 0.0))

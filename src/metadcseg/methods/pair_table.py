@@ -1,0 +1,203 @@
+"""What pairs say: how probable each class is at a pixel, by its given class and its distance to the other class.
+
+A pair is a verified mask and the one that it replaced. For every ordered pair of classes c -> r and every bin b of the
+distance d_r to the nearest pixel given r (:func:`.class_distances.class_distances`), T(c, r, b) is the share of the
+pixels that were given c, lie in b, and are truly r. Images are the unit of evidence, so counts are kept by image.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metadcseg.errors import InputError
+from metadcseg.methods.class_distances import class_distances
+from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
+
+DISTANCES = (1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 8.5, 10.5, 12.5)
+"""Where the bins of the distance end, in pixels of a grid of 64 pixels; larger grids in proportion."""
+
+BINS = len(DISTANCES) + 1
+"""B; the last bin is for all that is farther away."""
+
+LEAST = 1e-3
+"""The least probability that a network's prediction counts for."""
+
+
+class PairTable(nn.Module):
+    """Counts over the pairs seen so far; images seen more than once (augmented) add up.
+
+    Args:
+        images: K, how many gold images there are.
+        all_reduce_mean: over the devices that share every batch; on one device ``dict``, which changes nothing.
+
+    Attributes:
+        pixels: (K, L, L, B) float32, the share of an image's pixels that were given c and lie in bin b of the distance
+            to r, summed over its visits; empty until the first batch tells L.
+        truly: likewise, the part of them that is truly r.
+
+    Example:
+        >>> from metadcseg.warp import Warp
+        >>> given, verified = torch.tensor([[[0, 0, 1, 1]]]), torch.tensor([[[0, 0, 0, 1]]])
+        >>> pair = Batch(torch.zeros(1, 1, 1, 4), verified, torch.arange(1), Warp.identity(1), given=given)
+        >>> table = PairTable(images=1)
+        >>> table.update(pair, classes=2)
+        >>> table.truly[0, 1, 0].sum().item(), table.pixels[0, 1, 0].sum().item()  # one of two given 1 is truly 0
+        (0.25, 0.5)
+    """
+
+    pixels: Tensor
+    truly: Tensor
+
+    def __init__(self, images: int, all_reduce_mean: AllReduceMean = dict) -> None:
+        super().__init__()
+        self._images = images
+        self._all_reduce_mean = all_reduce_mean
+        for name in _BUFFERS:
+            self.register_buffer(name, torch.zeros(0))
+
+    def update(self, gold: Batch, classes: int) -> None:
+        """Take in the pairs of a gold batch; pixels that either mask ignores do not count.
+
+        Raises:
+            InputError: for an image whose number is not below K.
+        """
+        if int(gold.indices.max()) >= self._images:
+            raise InputError(
+                f"gold image {int(gold.indices.max())} is one too many: there were to be {self._images}, numbered from 0"
+            )
+        device = gold.labels.device
+        if not len(self.pixels):
+            self.pixels = torch.zeros((self._images, classes, classes, BINS), device=device)
+            self.truly = torch.zeros_like(self.pixels)
+        given = torch.full_like(gold.labels, IGNORE) if gold.given is None else gold.given
+        valid = ((given != IGNORE) & (gold.labels != IGNORE)).unsqueeze(1)
+        numbers = class_numbers(classes, given)
+        image = gold.indices.to(device).view(-1, 1, *(1 for _ in given.shape[1:]))
+        flat = (image * classes + given.unsqueeze(1).masked_fill(~valid, 0)) * classes + numbers
+        flat = (flat * BINS + distance_bins(given, classes)).flatten()
+        counted = (valid.float() / given[0].numel()).expand(-1, classes, *given.shape[1:])
+        parts = {"pixels": counted, "truly": counted * (gold.labels.unsqueeze(1) == numbers)}
+        empty = torch.zeros(self.pixels.numel(), device=device)
+        found = self._all_reduce_mean(
+            {name: empty.index_add(0, flat, part.flatten()) for name, part in parts.items()}
+        )
+        devices = gold.global_batch_size.world_size  # the mean over devices, times their number, is the sum
+        self.pixels = self.pixels.to(device) + found["pixels"].view(self.pixels.shape) * devices
+        self.truly = self.truly.to(device) + found["truly"].view(self.truly.shape) * devices
+
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """Return ``pixels`` and ``truly`` of the pairs seen, (K', L, L, B) with K' <= K."""
+        if not len(self.pixels):
+            return self.pixels, self.truly
+        chosen = self.pixels.flatten(1).sum(dim=1) > 0
+        return self.pixels[chosen], self.truly[chosen]
+
+    def pooled(self) -> Tensor | None:
+        """Return T = sum_k truly_k / sum_k pixels_k, (L, L, B), 0 where c = r; None before two pairs were seen."""
+        pixels, truly = self.seen()
+        if len(pixels) < 2:
+            return None
+        return without_own(truly.sum(dim=0) / pixels.sum(dim=0).clamp(min=torch.finfo(torch.float32).tiny))
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        for name in _BUFFERS:  # they are as large as those that were saved
+            setattr(self, name, self.pixels.new_zeros(state_dict[prefix + name].shape))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+_BUFFERS = ("pixels", "truly")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What is known of every pixel of a batch.
+
+    Args:
+        weights: alpha of the given label and beta = 1 - alpha of the candidate.
+        candidates: (N, H, W) int64, the most probable class but the given one.
+    """
+
+    weights: WeightMaps
+    candidates: Tensor
+
+
+def trust_of(
+    tables: Tensor, given: Tensor, bins: Tensor, probabilities: Tensor | None = None, strength: float = 1.0
+) -> Trust:
+    """Return alpha, beta and candidate of every pixel by Bayes' rule.
+
+    P(true = r | given c, distances, image) is proportional to T(c, r, b_r) q_r^w, with T(c, c) = 1 - sum_r T(c, r, b_r):
+    what the pairs say times what a network says. alpha is that of the given class, the candidate the most probable
+    other class, and beta = 1 - alpha. Where a table has no doubt, alpha is exactly 1 whatever the network says.
+
+    Args:
+        tables: T, (N, L, L, B) float, of every image; 0 where c = r.
+        given: c, (N, H, W) int64 from 0 to L-1.
+        bins: b, (N, L, H, W) int64.
+        probabilities: q, (N, L, H, W) float, at least ``LEAST`` is counted; None: the tables alone.
+        strength: w, at least 0.
+
+    Example:
+        >>> tables = torch.zeros(1, 2, 2, BINS)
+        >>> tables[0, 1, 0, 0] = 0.75  # of the pixels given 1 beside a pixel given 0, three of four are truly 0
+        >>> given = torch.tensor([[[0, 1]]])
+        >>> bins = distance_bins(given, 2) * 0
+        >>> trust_of(tables, given, bins).weights.alpha.tolist()
+        [[[1.0, 0.25]]]
+        >>> q = torch.tensor([[[[0.0, 0.25]], [[1.0, 0.75]]]])  # 0.25 * 0.75 against 0.75 * 0.25
+        >>> trust_of(tables, given, bins, q).weights.alpha.tolist()
+        [[[1.0, 0.5]]]
+    """
+    own = given.unsqueeze(1) == class_numbers(tables.shape[1], given)
+    others = look_up(tables, given, bins)
+    scores = torch.where(own, (1 - others.sum(dim=1, keepdim=True)).clamp(min=0), others)
+    if probabilities is not None:
+        scores = scores * probabilities.clamp(min=LEAST) ** strength
+    rest = scores.masked_fill(own, 0.0)
+    doubt, known = rest.sum(dim=1), (scores * own).sum(dim=1)
+    alpha = torch.where(doubt > 0, known / (known + doubt).clamp(min=torch.finfo(known.dtype).tiny), 1.0)
+    return Trust(WeightMaps(alpha, 1 - alpha), rest.masked_fill(own, -1.0).max(dim=1).indices)
+
+
+def distance_bins(labels: Tensor, classes: int) -> Tensor:
+    """Return the bin of ``DISTANCES`` of every pixel's distance to every class, (N, L, H, W) int64.
+
+    Args:
+        labels: (N, H, W) or (N, D, H, W) int64, class or ``IGNORE``.
+        classes: L.
+
+    Example:
+        >>> distance_bins(torch.tensor([[[0] * 32 + [1] * 32]]).expand(1, 64, 64), 2)[0, 1, 0, 27:33].tolist()
+        [4, 3, 2, 1, 0, 0]
+    """
+    unit = max(labels.shape[1:]) / 64
+    bounds = torch.tensor(DISTANCES, device=labels.device) * unit
+    reach = max(1, int(DISTANCES[-1] * unit))
+    return torch.bucketize(class_distances(labels, classes, reach), bounds)
+
+
+def class_numbers(classes: int, like: Tensor) -> Tensor:
+    """Return 0 .. L-1 as (1, L, 1, 1), to compare with maps (N, 1, H, W); of volumes one axis more."""
+    return torch.arange(classes, device=like.device).view(1, -1, *(1 for _ in like.shape[1:]))
+
+
+def without_own(table: Tensor) -> Tensor:
+    """Return a table (.., L, L, B) that is 0 where c = r."""
+    own = torch.eye(table.shape[-2], dtype=torch.bool, device=table.device).unsqueeze(-1)
+    return table.masked_fill(own, 0.0)
+
+
+def look_up(tables: Tensor, given: Tensor, bins: Tensor) -> Tensor:
+    """Return the entry of every pixel and class r, tables[n, c, r, b_r]: (N, L, H, W), 0 where r = c.
+
+    Args:
+        tables: (N, L, L, B), one for each image.
+        given: c, (N, H, W) int64 from 0 to L-1.
+        bins: b, (N, L, H, W) int64.
+    """
+    classes = tables.shape[1]
+    cells = (given.unsqueeze(1) * classes + class_numbers(classes, given)) * BINS + bins
+    return tables.flatten(1).gather(1, cells.flatten(1)).view(bins.shape)
