@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.contract.tools import CLASSES, SIZE, PlainUpdater, batch, storage, tiny_network, volume_batch
+from tests.contract.tools import (
+    CLASSES,
+    SIZE,
+    PlainUpdater,
+    batch,
+    gold_batch,
+    gold_volume_batch,
+    storage,
+    tiny_network,
+    volume_batch,
+)
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -58,6 +68,17 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("binned", {"lambda_dice": 0.0, "dcd": False}),
     ("binned", {"meta": False}),
     ("binned", {"meta": False, "clean_supervision": False}),
+    ("calibrated", {}),
+    ("calibrated", {"warmup": 0}),
+    ("calibrated", {"warmup": 0, "witness": "ema", "bound": 0.0}),
+    ("calibrated", {"warmup": 0, "witness_strength": 0.5, "like_pairs": False}),
+    ("calibrated", {"witness": "none", "regions": "per_class"}),
+    ("calibrated", {"lambda_dice": 0.0, "dcd": False}),
+    ("calibrated", {"pairs": False}),
+    ("pairs", {}),
+    ("pairs", {"dice": 0.0}),
+    ("glc", {}),
+    ("glc", {"by_distance": True}),
 ]
 every_variant = pytest.mark.parametrize(
     ("name", "options"), VARIANTS, ids=[f"{name}-{'-'.join(map(str, options))}" for name, options in VARIANTS]
@@ -76,7 +97,7 @@ def run(method: Any, state: MethodState, steps: range) -> list[StepReport]:
     reports = []
     for number in steps:
         state.updater.epoch = number // 2
-        gold = batch(100 + number) if method.info.needs_gold else None
+        gold = gold_batch(100 + number) if method.info.needs_gold else None
         reports.append(method.step(state, batch(number, first=2 * (number % 2)), gold))
     return reports
 
@@ -112,7 +133,7 @@ def test_volumes_are_trained_on_in_patches(name: str, options: dict[str, Any]) -
     method, state = start(name, options, network, kept)
     for number in range(3):
         state.updater.epoch = number // 2
-        gold = volume_batch(100 + number) if method.info.needs_gold else None
+        gold = gold_volume_batch(100 + number) if method.info.needs_gold else None
         report = method.step(state, volume_batch(number), gold)
         assert all(value.isfinite() for value in report.scalars.values())
         if report.maps is not None:
@@ -132,7 +153,7 @@ def test_full_trust_changes_no_bit(name: str, options: dict[str, Any]) -> None:
         method, state = start(name, options, network)
         for number in range(3):
             state.updater.epoch = number // 2
-            gold = batch(100 + number) if method.info.needs_gold else None
+            gold = gold_batch(100 + number) if method.info.needs_gold else None
             noisy = batch(number)
             label_confidence = torch.ones(noisy.labels.shape) if trusted else None
             method.step(state, replace(noisy, label_confidence=label_confidence), gold)
@@ -148,7 +169,7 @@ def test_a_label_without_trust_changes_nothing(name: str, options: dict[str, Any
     for network, value, label_confidence in zip((*twins, other), (0, 2, 2), (0.0, 0.0, 1.0), strict=True):
         method, state = start(name, options, network)
         for number in range(2):
-            gold = batch(100 + number) if method.info.needs_gold else None
+            gold = gold_batch(100 + number) if method.info.needs_gold else None
             noisy = batch(number)
             labels, known = noisy.labels.clone(), torch.ones(noisy.labels.shape)
             known[:, 4:12, 4:12] = (
@@ -183,7 +204,7 @@ def test_same_bits_on_unetplusplus(name: str, options: dict[str, Any]) -> None:
     for network in twins:
         method, state = start(name, options, network, storage(size=32))
         for number in range(2):
-            report = method.step(state, batch(number, size=32), batch(100 + number, size=32))
+            report = method.step(state, batch(number, size=32), gold_batch(100 + number, size=32))
             assert report.scalars["loss"].isfinite()
     assert same(*twins)
 
@@ -260,7 +281,7 @@ def test_an_ignored_pixel_changes_nothing(name: str, options: dict[str, Any]) ->
         network = tiny_network(kernel=1)
         method, state = start(name, options, network)
         for number in range(3):
-            batches = [batch(number), batch(100 + number)]
+            batches = [batch(number), gold_batch(100 + number)]
             for one in batches:
                 one.labels[:, :4, 5:9] = IGNORE
                 one.images[:, :, :4, 5:9] = filler
@@ -281,7 +302,7 @@ def test_edges_may_be_missing_and_count_only_where_that_is_declared(
         method, state = start(name, options, network)
         for number in range(3):
             noisy = batch(number) if kept else replace(batch(number), edges=None)
-            method.step(state, noisy, batch(100 + number) if method.info.needs_gold else None)
+            method.step(state, noisy, gold_batch(100 + number) if method.info.needs_gold else None)
         networks.append(network)
     assert method.info.uses_edges or same(*networks)
 
@@ -331,7 +352,7 @@ def test_a_batch_without_foreground_gives_a_finite_loss(
     for number in range(2):
         noisy = batch(number)
         noisy.labels.fill_(label)
-        report = method.step(state, noisy, batch(100) if method.info.needs_gold else None)
+        report = method.step(state, noisy, gold_batch(100) if method.info.needs_gold else None)
         assert report.scalars["loss"].isfinite()
     assert all(parameter.isfinite().all() for parameter in network.parameters())
 
@@ -340,7 +361,7 @@ def test_a_batch_without_foreground_gives_a_finite_loss(
 def test_a_batch_of_one_works(name: str, options: dict[str, Any]) -> None:
     network = tiny_network()
     method, state = start(name, options, network)
-    gold = batch(100, count=1) if method.info.needs_gold else None
+    gold = gold_batch(100, count=1) if method.info.needs_gold else None
     assert method.step(state, batch(0, count=1), gold).scalars["loss"].isfinite()
     assert method.predict(state, batch(0, count=1).images).shape == (1, CLASSES, SIZE, SIZE)
 
@@ -406,7 +427,7 @@ def test_declared_passes_are_the_work_done(name: str, options: dict[str, Any]) -
     network = tiny_network(depth=8)
     method, state = start(name, options, network)
     state.updater.epoch = 1  # after any warm-up
-    gold = batch(100) if method.info.needs_gold else None
+    gold = gold_batch(100) if method.info.needs_gold else None
     measured = flops(network, method, state, batch(0), gold)
     assert measured == pytest.approx(method.info.passes, rel=0.1)
 

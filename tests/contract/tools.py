@@ -5,6 +5,7 @@ import copy
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -81,6 +82,22 @@ def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:
     matrix[0, 0, 0] = -1
     edges = 0.5 * (torch.rand(count, size, size, generator=generator) < 0.02)
     return Batch(images, labels, torch.arange(first, first + count), Warp(matrix), edges)
+
+
+def gold_batch(seed: int, count: int = 2, size: int = SIZE) -> Batch:
+    """Verified images and the masks they replaced: shifted by a pixel or two, image by image."""
+    return with_given(batch(seed, count, size))
+
+
+def gold_volume_batch(seed: int) -> Batch:
+    """The same of volumes."""
+    return with_given(volume_batch(seed))
+
+
+def with_given(gold: Batch) -> Batch:
+    """Return a batch with pairs."""
+    shifted = [label.roll(1 + number, dims=-1) for number, label in enumerate(gold.labels)]
+    return replace(gold, given=torch.stack(shifted))
 
 
 def volume_batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:

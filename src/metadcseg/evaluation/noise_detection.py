@@ -24,8 +24,8 @@ from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.files import safe_names
 from metadcseg.methods.base import Method, MethodState
-from metadcseg.methods.pair_table import PairTable, distance_bins, trust_of
 from metadcseg.methods.common import evaluating
+from metadcseg.methods.pair_table import PairTable, distance_bins, trust_of
 from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 from metadcseg.training.options import TrainingOptions
@@ -146,9 +146,8 @@ def _doubt(pairs: PairTable | None, batch: Batch) -> Tensor | None:
     table = None if pairs is None else pairs.pooled()
     if table is None:
         return None
-    given = batch.labels.masked_fill(batch.labels == IGNORE, 0)
-    tables = table.expand(len(given), *table.shape)
-    return trust_of(tables, given, distance_bins(batch.labels, len(table))).weights.beta
+    tables = table.expand(len(batch.labels), *table.shape)
+    return trust_of(tables, batch.labels, distance_bins(batch.labels, len(table))).weights.beta
 
 
 class _Sums:

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
-from metadcseg.methods.pair_table import BINS, class_numbers, distance_bins
+from metadcseg.methods.pair_table import BINS, class_numbers, distance_bins, known_labels
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch
 from metadcseg.validation import check_range, check_types
 
@@ -66,7 +66,9 @@ class GLC:
         confusion: Confusion = state.parts["confusion"]
         logits = state.network(noisy.images).logits
         confusion.update(verified, logits.shape[1])
-        corrected = forward_corrected(logits, confusion.of(noisy.labels, logits.shape[1]))  # log P(given)
+        corrected = forward_corrected(
+            logits, confusion.of(known_labels(noisy), logits.shape[1])
+        )  # log P(given)
         valid = noisy.labels != IGNORE
         losses = -corrected.gather(1, noisy.labels.masked_fill(~valid, 0).unsqueeze(1)).squeeze(1)
         whole = noisy.global_batch_size

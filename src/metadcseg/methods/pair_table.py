@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metadcseg.algorithm.meta_weights import initial_weights
 from metadcseg.errors import InputError
 from metadcseg.methods.class_distances import class_distances
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
@@ -66,7 +67,7 @@ class PairTable(nn.Module):
         """
         if int(gold.indices.max()) >= self._images:
             raise InputError(
-                f"gold image {int(gold.indices.max())} is one too many: there were to be {self._images}, numbered from 0"
+                f"gold image {int(gold.indices.max())} is one too many: there were to be {self._images}"
             )
         device = gold.labels.device
         if not len(self.pixels):
@@ -125,17 +126,18 @@ class Trust:
 
 
 def trust_of(
-    tables: Tensor, given: Tensor, bins: Tensor, probabilities: Tensor | None = None, strength: float = 1.0
+    tables: Tensor, labels: Tensor, bins: Tensor, probabilities: Tensor | None = None, strength: float = 1.0
 ) -> Trust:
     """Return alpha, beta and candidate of every pixel by Bayes' rule.
 
-    P(true = r | given c, distances, image) is proportional to T(c, r, b_r) q_r^w, with T(c, c) = 1 - sum_r T(c, r, b_r):
+    P(true = r | given c, distances, image) is proportional to T(c, r, b_r) q_r^w, T(c, c) = 1 - sum_r T(c, r, b_r):
     what the pairs say times what a network says. alpha is that of the given class, the candidate the most probable
-    other class, and beta = 1 - alpha. Where a table has no doubt, alpha is exactly 1 whatever the network says.
+    other class, and beta = 1 - alpha. Where a table has no doubt, alpha is exactly 1 whatever the network says; so it is
+    where the label is ``IGNORE``.
 
     Args:
         tables: T, (N, L, L, B) float, of every image; 0 where c = r.
-        given: c, (N, H, W) int64 from 0 to L-1.
+        labels: c, (N, H, W) int64 from 0 to L-1, or ``IGNORE`` (:func:`known_labels`).
         bins: b, (N, L, H, W) int64.
         probabilities: q, (N, L, H, W) float, at least ``LEAST`` is counted; None: the tables alone.
         strength: w, at least 0.
@@ -143,16 +145,18 @@ def trust_of(
     Example:
         >>> tables = torch.zeros(1, 2, 2, BINS)
         >>> tables[0, 1, 0, 0] = 0.75  # of the pixels given 1 beside a pixel given 0, three of four are truly 0
-        >>> given = torch.tensor([[[0, 1]]])
-        >>> bins = distance_bins(given, 2) * 0
-        >>> trust_of(tables, given, bins).weights.alpha.tolist()
+        >>> labels = torch.tensor([[[0, 1]]])
+        >>> bins = distance_bins(labels, 2) * 0
+        >>> trust_of(tables, labels, bins).weights.alpha.tolist()
         [[[1.0, 0.25]]]
         >>> q = torch.tensor([[[[0.0, 0.25]], [[1.0, 0.75]]]])  # 0.25 * 0.75 against 0.75 * 0.25
-        >>> trust_of(tables, given, bins, q).weights.alpha.tolist()
+        >>> trust_of(tables, labels, bins, q).weights.alpha.tolist()
         [[[1.0, 0.5]]]
     """
+    unknown = labels == IGNORE
+    given = labels.masked_fill(unknown, 0)
     own = given.unsqueeze(1) == class_numbers(tables.shape[1], given)
-    others = look_up(tables, given, bins)
+    others = look_up(tables, given, bins).masked_fill(unknown.unsqueeze(1), 0.0)
     scores = torch.where(own, (1 - others.sum(dim=1, keepdim=True)).clamp(min=0), others)
     if probabilities is not None:
         scores = scores * probabilities.clamp(min=LEAST) ** strength
@@ -160,6 +164,18 @@ def trust_of(
     doubt, known = rest.sum(dim=1), (scores * own).sum(dim=1)
     alpha = torch.where(doubt > 0, known / (known + doubt).clamp(min=torch.finfo(known.dtype).tiny), 1.0)
     return Trust(WeightMaps(alpha, 1 - alpha), rest.masked_fill(own, -1.0).max(dim=1).indices)
+
+
+def full_trust(labels: Tensor) -> Trust:
+    """Return alpha = 1 everywhere: what is known before there are two pairs."""
+    return Trust(initial_weights(labels.shape, labels.device), labels.masked_fill(labels == IGNORE, 0))
+
+
+def known_labels(batch: Batch) -> Tensor:
+    """Return the given labels, ``IGNORE`` also where no confidence at all is in them, (N, H, W) int64."""
+    if batch.label_confidence is None:
+        return batch.labels
+    return batch.labels.masked_fill(batch.label_confidence == 0, IGNORE)
 
 
 def distance_bins(labels: Tensor, classes: int) -> Tensor:

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from torch import Generator, Tensor, nn
 
-from metadcseg.algorithm.meta_weights import initial_weights, weighted_pixel_loss
+from metadcseg.algorithm.meta_weights import weighted_pixel_loss
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import believed, class_probabilities, require_gold, supervised_loss
-from metadcseg.methods.pair_table import PairTable, Trust, distance_bins, trust_of
-from metadcseg.tensors import IGNORE, Batch, WeightMaps
+from metadcseg.methods.pair_table import PairTable, Trust, distance_bins, full_trust, known_labels, trust_of
+from metadcseg.tensors import Batch, WeightMaps
 from metadcseg.validation import check_range, check_types
 
 
@@ -85,9 +85,8 @@ class Pairs:
         return class_probabilities(state.network, images)
 
     def _trust(self, state: MethodState, noisy: Batch) -> Trust:
-        given = noisy.labels.masked_fill(noisy.labels == IGNORE, 0)
+        labels = known_labels(noisy)
         table = state.parts["pairs"].pooled()
         if table is None:
-            return Trust(initial_weights(given.shape, given.device), given)
-        bins = distance_bins(noisy.labels, table.shape[0])
-        return trust_of(table.expand(len(given), *table.shape), given, bins)
+            return full_trust(labels)
+        return trust_of(table.expand(len(labels), *table.shape), labels, distance_bins(labels, len(table)))

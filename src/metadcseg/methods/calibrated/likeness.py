@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metadcseg.methods.pair_table import LEAST, class_numbers, look_up, without_own
+from metadcseg.tensors import IGNORE
 
 SMOOTHING = 0.002
 """The share of an image's pixels that the mean of all pairs counts for in the table of one pair."""
@@ -25,8 +26,8 @@ DOUBT = 0.02
 def components_of(pixels: Tensor, truly: Tensor) -> Tensor:
     """Return one table for every pair, or group of like pairs: (M, L, L, B), none of fewer than two pairs.
 
-    T_k = (truly_k + m T) / (pixels_k + m): the share in pair k, drawn to that of all pairs, T, which counts as m pixels;
-    m is ``SMOOTHING`` times the visits of the image.
+    T_k = (truly_k + m T) / (pixels_k + m): the share in pair k, drawn to that of all pairs, T, which counts as m
+    pixels; m is ``SMOOTHING`` times the visits of the image.
 
     Args:
         pixels: (K, L, L, B) float, of the pairs seen (:meth:`.pair_table.PairTable.seen`).
@@ -45,19 +46,20 @@ def components_of(pixels: Tensor, truly: Tensor) -> Tensor:
     return without_own((truly + more * pooled) / (pixels + more))
 
 
-def likeness(components: Tensor, given: Tensor, bins: Tensor, probabilities: Tensor, valid: Tensor) -> Tensor:
+def likeness(components: Tensor, labels: Tensor, bins: Tensor, probabilities: Tensor) -> Tensor:
     """Return how probable it is that each mask was drawn as each component was: w, (N, M), of sum 1.
 
-    log w_k = sum_p log(sum_r T_k(c, r, b_r) q_r) / m + constant, over the valid pixels p where a component has a doubt;
+    log w_k = sum_p log(sum_r T_k(c, r, b_r) q_r) / m + constant, over the labeled pixels p where a component has a doubt;
     r runs over all classes, T_k(c, c) = 1 - sum of the others, and m pixels count as one witness.
 
     Args:
         components: T, (M, L, L, B).
-        given: c, (N, H, W) int64 from 0 to L-1.
+        labels: c, (N, H, W) int64 from 0 to L-1, or ``IGNORE``.
         bins: b, (N, L, H, W) int64.
         probabilities: q, (N, L, H, W) float.
-        valid: (N, H, W) bool.
     """
+    valid = labels != IGNORE
+    given = labels.masked_fill(~valid, 0)
     own = given.unsqueeze(1) == class_numbers(probabilities.shape[1], given)
     agreed = (own * probabilities).sum(dim=1)
     asked, found = torch.zeros_like(agreed), []
@@ -74,8 +76,8 @@ def likeness(components: Tensor, given: Tensor, bins: Tensor, probabilities: Ten
 def cautious_mean(components: Tensor, weights: Tensor, bound: float) -> Tensor:
     """Return max(0, n / (n + 1) p - bound * se) for every image, (N, L, L, B).
 
-    p = sum_k w_k T_k, n = 1 / sum_k w_k^2 is as many components as count, and se^2 = sum_k w_k (T_k - p)^2 / (n - 1), the
-    square of the standard error over images. So one more pair without any error is always supposed, and where pairs
+    p = sum_k w_k T_k, n = 1 / sum_k w_k^2 is as many components as count, and se is the standard error over images,
+    se^2 = sum_k w_k (T_k - p)^2 / (n - 1). So one more pair without any error is always supposed, and where pairs
     contradict each other the label is believed.
 
     Args:

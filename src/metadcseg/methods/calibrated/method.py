@@ -1,6 +1,6 @@
 """Calibrated trust: what verified masks say about those they replaced, and the network as second witness. Ours.
 
-One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.metadcseg.method`; what differs is marked *:
+One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.metadcseg.method`; * marks what differs:
 
 1. * The pairs of the gold batch join a table: P(true class | given class, distance to the other class)
    (:mod:`metadcseg.methods.pair_table`). There is no meta step.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from metadcseg.algorithm.meta_weights import initial_weights, weighted_pixel_loss
+from metadcseg.algorithm.meta_weights import weighted_pixel_loss
 from metadcseg.algorithm.objective import total_objective
 from metadcseg.errors import InputError
 from metadcseg.losses import soft_dice_loss
@@ -35,7 +35,7 @@ from metadcseg.methods.common import (
     require_gold,
     supervised_loss,
 )
-from metadcseg.methods.pair_table import PairTable, Trust, distance_bins, trust_of
+from metadcseg.methods.pair_table import PairTable, Trust, distance_bins, full_trust, known_labels, trust_of
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
@@ -127,16 +127,16 @@ class Calibrated(CalibratedOptions):
 
     @torch.no_grad()
     def _trust(self, state: MethodState, noisy: Batch, witness: Tensor | None) -> Trust:
-        given = noisy.labels.masked_fill(noisy.labels == IGNORE, 0)
+        labels = known_labels(noisy)
         components = components_of(*state.parts["pairs"].seen())
         if not len(components):
-            return Trust(initial_weights(given.shape, given.device), given)
-        bins = distance_bins(noisy.labels, components.shape[1])
-        weights = components.new_full((len(given), len(components)), 1 / len(components))
+            return full_trust(labels)
+        bins = distance_bins(labels, components.shape[1])
+        weights = components.new_full((len(labels), len(components)), 1 / len(components))
         if self.like_pairs and witness is not None:
-            weights = likeness(components, given, bins, witness, noisy.labels != IGNORE)
+            weights = likeness(components, labels, bins, witness)
         tables = cautious_mean(components, weights, self.bound)
-        return trust_of(tables, given, bins, witness, self.witness_strength)
+        return trust_of(tables, labels, bins, witness, self.witness_strength)
 
 
 def _where_labeled(weights: WeightMaps, noisy: Batch) -> WeightMaps:

@@ -20,7 +20,7 @@ class CalibratedOptions:
         witness: the network's own prediction joins the pairs' table: of the training pass (``"current"``, which costs
             nothing), of the EMA network (``"ema"``, a forward pass more), or not (``"none"``).
         witness_strength: the power of the prediction in Bayes' rule, at least 0; 1 is the rule itself.
-        like_pairs: which pairs each mask resembles, by the network's prediction, has a say in its table; needs a witness.
+        like_pairs: pairs that a mask resembles, by the network's prediction, count more for it; needs a witness.
         warmup: epochs before the network is a witness.
         dcd: False takes the boundary term out (eq. 5-12).
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
