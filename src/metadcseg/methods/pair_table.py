@@ -132,8 +132,8 @@ def trust_of(
 
     P(true = r | given c, distances, image) is proportional to T(c, r, b_r) q_r^w, T(c, c) = 1 - sum_r T(c, r, b_r):
     what the pairs say times what a network says. alpha is that of the given class, the candidate the most probable
-    other class, and beta = 1 - alpha. Where a table has no doubt, alpha is exactly 1 whatever the network says; so it is
-    where the label is ``IGNORE``.
+    other class, and beta = 1 - alpha. Where a table has no doubt, or the label is ``IGNORE``, alpha is exactly 1
+    whatever the network says.
 
     Args:
         tables: T, (N, L, L, B) float, of every image; 0 where c = r.

@@ -49,8 +49,8 @@ def components_of(pixels: Tensor, truly: Tensor) -> Tensor:
 def likeness(components: Tensor, labels: Tensor, bins: Tensor, probabilities: Tensor) -> Tensor:
     """Return how probable it is that each mask was drawn as each component was: w, (N, M), of sum 1.
 
-    log w_k = sum_p log(sum_r T_k(c, r, b_r) q_r) / m + constant, over the labeled pixels p where a component has a doubt;
-    r runs over all classes, T_k(c, c) = 1 - sum of the others, and m pixels count as one witness.
+    log w_k = sum_p log(sum_r T_k(c, r, b_r) q_r) / m + constant, over the labeled pixels p where a component has a
+    doubt; r runs over all classes, T_k(c, c) = 1 - sum of the others, and m pixels count as one witness.
 
     Args:
         components: T, (M, L, L, B).

@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.contract.tools import PlainUpdater, batch, gold_batch, storage, tiny_network
+from tests.unit.methods.test_pair_table import SIDE, disk, pair_batch
+from torch import nn
+
+from metadcseg.errors import InputError
+from metadcseg.methods import create_method
+from metadcseg.warp import Warp
+
+
+def started(network, name="calibrated", **options):
+    method = create_method(name, **options)
+    return method, method.start(network, PlainUpdater(network), torch.Generator(), storage())
+
+
+def same(one, other):
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(left, right) for left, right in pairs)
+
+
+def test_no_noise_is_supervision_with_the_same_gold_bit_for_bit():
+    networks = [tiny_network(), tiny_network()]
+    rows = [
+        ("calibrated", {"dcd": False, "lambda_dice": 0.1, "warmup": 0}),
+        ("supervised", {"gold": "mixed"}),
+    ]
+    for network, (name, options) in zip(networks, rows, strict=True):
+        method, state = started(network, name, **options)
+        for number in range(4):
+            gold = gold_batch(100 + number)
+            report = method.step(state, batch(number), replace(gold, given=gold.labels))
+            if report.maps is not None:
+                assert torch.equal(report.maps.alpha, torch.ones_like(report.maps.alpha))
+                assert not report.maps.beta.any()
+    for one, other in zip(*(network.parameters() for network in networks), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_one_pair_moves_nothing():
+    network = tiny_network()
+    method, state = started(network, warmup=0)
+    for number in range(3):
+        report = method.step(state, batch(number), gold_batch(100 + number, count=1))
+        assert torch.equal(report.maps.alpha, torch.ones_like(report.maps.alpha))
+
+
+def test_without_pairs_nothing_is_doubted_and_no_weights_are_kept():
+    network = tiny_network()
+    method, state = started(network, pairs=False)
+    report = method.step(state, batch(0), gold_batch(100))
+    assert torch.equal(report.maps.alpha, torch.ones_like(report.maps.alpha))
+    assert method.weights(state, batch(0)) is None
+
+
+class Oracle(nn.Module):
+    """Says that the first channel of the image is the probability of foreground."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(4.0))
+
+    def forward(self, images):
+        from metadcseg.networks.contract import Output
+
+        foreground = (images[:, 0] * 2 - 1) * self.scale
+        return Output(torch.stack([-foreground, foreground], dim=1), images)
+
+
+@pytest.mark.parametrize("by", [-4, 4])
+def test_a_rim_of_wrong_labels_is_distrusted_and_given_back(by):
+    network = Oracle()
+    method, state = started(network, warmup=0, dcd=False)
+    verified = torch.stack([disk(radius) for radius in (12, 13, 14, 15)])
+    given = torch.stack([disk(radius + by) for radius in (12, 13, 14, 15)])
+    gold = replace(pair_batch(given, verified), images=verified.unsqueeze(1).float())
+    truth, drawn = disk(16)[None], disk(16 + by)[None]
+    noisy = replace(pair_batch(None, drawn), images=truth.unsqueeze(1).float())
+    for _ in range(2):
+        report = method.step(state, noisy, gold)
+    wrong = truth != drawn
+    assert report.maps.alpha[wrong].mean() < 0.2
+    assert report.maps.alpha[~wrong].mean() > 0.97
+    torch.testing.assert_close(report.maps.alpha + report.maps.beta, torch.ones(1, SIDE, SIDE))
+
+
+def test_before_warmup_the_network_is_no_witness():
+    noisy, maps = batch(0), []
+    for warmup in (0, 5):
+        network = tiny_network()
+        method, state = started(network, warmup=warmup, dcd=False)
+        maps.append(method.step(state, noisy, gold_batch(100)).maps.alpha)
+    network = tiny_network()
+    method, state = started(network, witness="none", dcd=False)
+    alone = method.step(state, noisy, gold_batch(100)).maps.alpha
+    assert torch.equal(maps[1], alone)
+    assert not torch.equal(maps[0], alone)
+
+
+def test_an_average_that_is_off_cannot_be_a_witness():
+    network = tiny_network()
+    updater = PlainUpdater(network)
+    updater.ema_model = None
+    with pytest.raises(InputError, match="ema_decay"):
+        create_method("calibrated", witness="ema").start(network, updater, torch.Generator(), storage())
+
+
+@pytest.mark.parametrize(
+    "option", [{"bound": -1.0}, {"witness": "never"}, {"temperature": 0.0}, {"pairs": 1}]
+)
+def test_options_out_of_range_are_refused(option):
+    with pytest.raises(InputError, match=next(iter(option))):
+        create_method("calibrated", **option)
+
+
+def test_masks_that_were_moved_are_looked_at_where_they_are():
+    """A table is one of distances in the augmented grid: a mirrored pair says the same."""
+    network = tiny_network()
+    gold = gold_batch(100)
+    mirrored = replace(
+        gold,
+        images=gold.images.flip(3),
+        labels=gold.labels.flip(2),
+        given=gold.given.flip(2),
+        edges=gold.edges.flip(2),
+    )
+    tables = []
+    for each in (gold, replace(mirrored, warp=Warp.identity(2))):
+        _, state = started(network)
+        state.parts["pairs"].update(each, 3)
+        tables.append(state.parts["pairs"].pooled())
+    torch.testing.assert_close(*tables)

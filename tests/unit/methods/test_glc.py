@@ -1,0 +1,54 @@
+import pytest
+import torch
+from tests.contract.tools import PlainUpdater, batch, gold_batch, storage, tiny_network
+from tests.unit.methods.test_pair_table import disk, pair_batch, too_large
+
+from metadcseg.methods import create_method
+from metadcseg.methods.glc import Confusion, forward_corrected
+
+
+def test_a_matrix_is_counted_true_class_before_given_class():
+    verified, given = torch.zeros(1, 1, 4, dtype=torch.int64), torch.tensor([[[0, 0, 0, 1]]])
+    confusion = Confusion(by_distance=False)
+    confusion.update(pair_batch(given, verified), 2)
+    matrix = confusion.of(given, 2)[0, :, :, 0, 0]
+    assert matrix.tolist() == [[0.75, 0.25], [0.0, 1.0]]  # no pixel is truly 1: as if never mistaken
+
+
+def test_by_distance_only_the_rim_is_mistaken():
+    confusion = Confusion(by_distance=True)
+    batch_of_pairs = too_large(by=3)
+    confusion.update(batch_of_pairs, 2)
+    matrix = confusion.of(batch_of_pairs.given, 2)
+    wrong = matrix[:, 0, 1]  # truly background, given foreground
+    rim = batch_of_pairs.given != batch_of_pairs.labels
+    assert wrong[rim].mean() > 0.4
+    assert wrong[(disk(30) == 0).expand_as(rim)].max() == 0
+
+
+@pytest.mark.parametrize("by_distance", [False, True])
+def test_without_a_mistake_it_is_plain_supervision(by_distance):
+    networks = []
+    for name, options in (("glc", {"by_distance": by_distance}), ("supervised", {"gold": "mixed"})):
+        network = tiny_network()
+        method = create_method(name, **options)
+        state = method.start(network, PlainUpdater(network), torch.Generator(), storage())
+        for number in range(3):
+            gold = gold_batch(100 + number)
+            method.step(state, batch(number), pair_batch_of(gold))
+        networks.append(network)
+    for one, other in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-7)  # a logarithm of a sum of one
+
+
+def pair_batch_of(gold):
+    """Pairs in which nothing was wrong."""
+    from dataclasses import replace
+
+    return replace(gold, given=gold.labels)
+
+
+def test_the_identity_corrects_nothing():
+    logits = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    matrix = torch.eye(3).view(1, 3, 3, 1, 1).expand(2, 3, 3, 4, 4)
+    assert torch.equal(forward_corrected(logits, matrix), logits.log_softmax(dim=1))

@@ -1,0 +1,185 @@
+import io
+
+import pytest
+import torch
+
+from metadcseg.errors import InputError
+from metadcseg.methods.pair_table import (
+    BINS,
+    LEAST,
+    PairTable,
+    distance_bins,
+    known_labels,
+    trust_of,
+)
+from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
+from metadcseg.warp import Warp
+
+SIDE = 64
+
+
+def disk(radius, center=(32, 32)):
+    y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    return ((y - center[0]) ** 2 + (x - center[1]) ** 2 <= radius**2).long()
+
+
+def pair_batch(given, verified, indices=None, **more):
+    count, *size = verified.shape
+    indices = torch.arange(count) if indices is None else torch.tensor(indices)
+    return Batch(torch.zeros(count, 1, *size), verified, indices, Warp.identity(count), given=given, **more)
+
+
+def too_large(count=4, by=3):
+    verified = torch.stack([disk(10 + number) for number in range(count)])
+    given = torch.stack([disk(10 + number + by) for number in range(count)])
+    return pair_batch(given, verified)
+
+
+def table_of(*batches, images=4, classes=2):
+    table = PairTable(images)
+    for batch in batches:
+        table.update(batch, classes)
+    return table
+
+
+def test_a_rim_that_is_always_wrong_is_found_by_its_distance():
+    table = table_of(too_large(by=3)).pooled()
+    assert table[1, 0, :2].min() > 0.95  # up to 2.5 px inside: outside the verified mask
+    assert table[1, 0, 4:].max() == 0
+    assert table[0, 1].max() == 0
+    assert table[0, 0].max() == table[1, 1].max() == 0
+
+
+def test_missing_and_invented_objects_are_not_set_off_against_each_other():
+    one, other = disk(5, (16, 16)), disk(5, (48, 48))
+    verified, given = torch.stack([one, one]), torch.stack([other, other])
+    table = table_of(pair_batch(given, verified)).pooled()
+    assert table[1, 0].max() == 1  # all that was drawn is wrong
+    assert table[0, 1, -1] > 0.01  # and something far away is missing
+
+
+def test_the_pairs_of_several_classes_have_tables_of_their_own():
+    verified = disk(8) + disk(20)  # 2 within 1
+    given = disk(12) + disk(20)  # the inner class too large, the outer outline right
+    table = table_of(
+        pair_batch(given[None].repeat(2, 1, 1), verified[None].repeat(2, 1, 1)), classes=3
+    ).pooled()
+    assert table[2, 1, 0] > 0.9
+    assert table[2, 0].max() == table[1, 0].max() == table[0, 1].max() == table[1, 2].max() == 0
+
+
+def test_pixels_that_either_mask_ignores_do_not_count():
+    batch = too_large()
+    known = table_of(batch).pixels
+    for name in ("given", "labels"):
+        maps = {"given": batch.given.clone(), "verified": batch.labels.clone()}
+        maps["given" if name == "given" else "verified"][:, :32] = IGNORE
+        table = table_of(pair_batch(**maps))
+        assert table.pixels[:, 0, 1].sum() < 0.6 * known[:, 0, 1].sum()
+
+
+def test_there_is_no_table_before_two_pairs_were_seen():
+    batch = too_large(count=1)
+    assert table_of(batch, batch).pooled() is None
+    assert table_of(pair_batch(None, batch.labels)).pooled() is None
+    without = torch.full_like(too_large(2).given, IGNORE)
+    assert table_of(pair_batch(without, too_large(2).labels)).pooled() is None
+    assert table_of(too_large(2)).pooled() is not None
+
+
+def test_an_image_seen_twice_is_still_one_image():
+    once, twice = table_of(too_large()), table_of(too_large(), too_large())
+    assert len(twice.seen()[0]) == 4
+    torch.testing.assert_close(once.pooled(), twice.pooled())
+
+
+def test_a_number_too_high_is_refused():
+    with pytest.raises(InputError, match="gold image 4"):
+        table_of(pair_batch(too_large(1).given, too_large(1).labels, indices=[4]))
+
+
+def test_two_devices_count_what_one_would():
+    whole, parts = table_of(too_large()), []
+    batch = too_large()
+    shares = [slice(0, 2), slice(2, 4)]
+    size = GlobalBatchSize(torch.tensor(1.0), 2.0, 2)
+    alone = []
+    for share in shares:
+        alone.append({})
+        part = pair_batch(
+            batch.given[share], batch.labels[share], batch.indices[share].tolist(), shard_of=size
+        )
+        table = PairTable(4, lambda tensors, kept=alone[-1]: kept.update(tensors) or tensors)
+        table.update(part, 2)
+        parts.append(part)
+    mean = {name: (alone[0][name] + alone[1][name]) / 2 for name in alone[0]}
+    table = PairTable(4, lambda tensors: mean)
+    table.update(parts[0], 2)
+    torch.testing.assert_close(table.pixels, whole.pixels)
+    torch.testing.assert_close(table.truly, whole.truly)
+
+
+def test_saved_counts_are_read_back():
+    table, file = table_of(too_large()), io.BytesIO()
+    torch.save(table.state_dict(), file)
+    file.seek(0)
+    other = PairTable(4)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(other.pooled(), table.pooled())
+    empty = PairTable(4)
+    empty.load_state_dict(PairTable(4).state_dict())
+    assert empty.pooled() is None
+
+
+def test_trust_is_bayes_rule_over_all_classes():
+    tables = torch.zeros(1, 3, 3, BINS)
+    tables[0, 1, 0], tables[0, 1, 2] = 0.2, 0.3
+    labels = torch.ones(1, 1, 1, dtype=torch.int64)
+    bins = torch.zeros(1, 3, 1, 1, dtype=torch.int64)
+    q = torch.tensor([0.5, 0.4, 0.1]).view(1, 3, 1, 1)
+    trust = trust_of(tables, labels, bins, q)  # 0.2 * 0.5, 0.5 * 0.4, 0.3 * 0.1
+    assert trust.weights.alpha.item() == pytest.approx(0.2 / 0.33)
+    assert trust.candidates.item() == 0
+    assert trust_of(tables, labels, bins).candidates.item() == 2
+    root = trust_of(tables, labels, bins, q, strength=0.5).weights.alpha.item()
+    parts = [0.2 * 0.5**0.5, 0.5 * 0.4**0.5, 0.3 * 0.1**0.5]
+    assert root == pytest.approx(parts[1] / sum(parts))
+
+
+def test_where_no_pair_has_a_doubt_no_network_can_raise_one():
+    labels = too_large().given
+    bins = distance_bins(labels, 2)
+    against = torch.nn.functional.one_hot(1 - labels, 2).movedim(-1, 1).float()
+    trust = trust_of(torch.zeros(4, 2, 2, BINS), labels, bins, against)
+    assert torch.equal(trust.weights.alpha, torch.ones(4, SIDE, SIDE))
+    assert torch.equal(trust.weights.beta, torch.zeros(4, SIDE, SIDE))
+
+
+def test_a_network_that_is_sure_counts_no_more_than_its_least_probability():
+    tables = torch.zeros(1, 2, 2, BINS)
+    tables[0, 1, 0] = 0.5
+    labels = torch.ones(1, 1, 1, dtype=torch.int64)
+    q = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+    trust = trust_of(tables, labels, torch.zeros(1, 2, 1, 1, dtype=torch.int64), q)
+    assert trust.weights.alpha.item() == pytest.approx(LEAST / (1 + LEAST))
+
+
+def test_unknown_labels_are_not_doubted_and_make_no_outline():
+    labels = disk(10)[None].clone()
+    confidence = torch.ones(1, SIDE, SIDE)
+    confidence[:, 30:34] = 0
+    batch = pair_batch(None, labels, label_confidence=confidence)
+    known = known_labels(batch)
+    assert (known[:, 30:34] == IGNORE).all()
+    trust = trust_of(torch.full((1, 2, 2, BINS), 0.4), known, distance_bins(known, 2))
+    assert (trust.weights.alpha[:, 30:34] == 1).all()
+    assert (trust.weights.alpha[:, :20] < 1).all()
+
+
+def test_bins_grow_with_the_grid():
+    small = torch.tensor([[[0] * 32 + [1] * 32]]).expand(1, 64, 64)
+    large = small.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+    assert (
+        distance_bins(large, 2)[0, 1, 0, 127 - 4 * 5] - distance_bins(small, 2)[0, 1, 0, 31 - 5]
+    ).abs() <= 1
+    assert distance_bins(small, 2).max() == BINS - 1
