@@ -75,6 +75,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("calibrated", {"witness": "none", "regions": "per_class"}),
     ("calibrated", {"lambda_dice": 0.0, "dcd": False}),
     ("calibrated", {"pairs": False}),
+    ("calibrated", {"pairs": False, "warmup": 0, "meta_every": 1}),
+    ("calibrated", {"warmup": 0, "meta": "always"}),
+    ("calibrated", {"pairs": False, "meta": "never"}),
     ("pairs", {}),
     ("pairs", {"dice": 0.0}),
     ("glc", {}),
@@ -426,7 +429,7 @@ def flops(network: nn.Module, method: Any, state: MethodState, noisy: Batch, gol
 def test_declared_passes_are_the_work_done(name: str, options: dict[str, Any]) -> None:
     network = tiny_network(depth=8)
     method, state = start(name, options, network)
-    state.updater.epoch = 1  # after any warm-up
+    state.updater.epoch = 3  # after any warm-up, and the turn of a gold image that is there
     gold = gold_batch(100) if method.info.needs_gold else None
     measured = flops(network, method, state, batch(0), gold)
     assert measured == pytest.approx(method.info.passes, rel=0.1)

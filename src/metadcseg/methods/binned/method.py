@@ -2,7 +2,7 @@
 
 One step, as :meth:`Binned.step` takes it, beside :mod:`metadcseg.methods.metadcseg.method`; what differs is marked *:
 
-1. * A gold batch is split: some of its images are asked, the others trained on (:mod:`.cross_fit`).
+1. * A gold batch is split: some of its images are asked, the others trained on (:mod:`metadcseg.methods.gold_turns`).
 2. * The gold gradient is taken where the network stands, before the virtual step of eq. 21, and joins a running mean;
    so the training pass itself carries the derivative of its logits in that direction (eq. 28-30).
 3. * The pseudo-label of a pixel is the most probable class but the given one, by the moving average of the network.
@@ -27,7 +27,6 @@ from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
 from metadcseg.methods.binned.binned_weights import BinnedWeights
-from metadcseg.methods.binned.cross_fit import take_turns, turns_of
 from metadcseg.methods.binned.gradient_average import RunningMean
 from metadcseg.methods.binned.options import BinnedOptions
 from metadcseg.methods.binned.prediction import Prediction, prediction_of
@@ -40,6 +39,7 @@ from metadcseg.methods.common import (
     require_gold,
     supervised_loss,
 )
+from metadcseg.methods.gold_turns import take_turns, turns_of
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 

@@ -3,28 +3,34 @@
 One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.metadcseg.method`; * marks what differs:
 
 1. * The pairs of the gold batch join a table: P(true class | given class, distance to the other class)
-   (:mod:`metadcseg.methods.pair_table`). There is no meta step.
-2. The training pass. * Its softmax q is what the network says of every pixel.
+   (:mod:`metadcseg.methods.pair_table`). There is a meta step only where asked for, or where there are no pairs.
+2. The training pass. * Its softmax q is what the network says of every pixel. In a meta step the pass carries the
+   derivative of its logits in the direction of the gold gradient (eq. 28-30), * where the network stands.
 3. * By q each given mask resembles some pairs more than others, and so gets a table of its own, from which one standard
    error over the pairs is taken off (:mod:`.likeness`).
 4. * alpha = P(given class is true) by Bayes' rule from table and q, beta = 1 - alpha goes to the most probable other
-   class. Where no pair has any doubt alpha is exactly 1.
+   class. Where no pair has any doubt alpha is exactly 1. * What groups of gold images agree to speak against
+   (:mod:`.evidence`) is doubted more.
 5. The boundary's pixels are weighed by dynamic centers (eq. 5-12), * without gradient through their weights.
 6. The network descends the weighted loss, that of the boundary and Dice (eq. 13), * which compares with both labels as
    far as they are trusted; * gold images are trained on as well.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor, nn
 
+from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
 from metadcseg.algorithm.meta_weights import weighted_pixel_loss
 from metadcseg.algorithm.objective import total_objective
 from metadcseg.errors import InputError
+from metadcseg.forward_mode.call import trainable
+from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
 from metadcseg.methods.boundary_term import BoundaryTerm
+from metadcseg.methods.calibrated.evidence import GROUPS, GoldEvidence
 from metadcseg.methods.calibrated.likeness import cautious_mean, components_of, likeness
 from metadcseg.methods.calibrated.options import CalibratedOptions
 from metadcseg.methods.common import (
@@ -35,7 +41,16 @@ from metadcseg.methods.common import (
     require_gold,
     supervised_loss,
 )
-from metadcseg.methods.pair_table import PairTable, Trust, distance_bins, full_trust, known_labels, trust_of
+from metadcseg.methods.gold_turns import take_turns
+from metadcseg.methods.pair_table import (
+    PairTable,
+    Trust,
+    class_numbers,
+    distance_bins,
+    full_trust,
+    known_labels,
+    trust_of,
+)
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
@@ -70,18 +85,23 @@ class Calibrated(CalibratedOptions):
             temperature=self.temperature,
             detach=True,
         )
-        parts = {"pairs": PairTable(updater.gold_images, updater.mean), "boundary": boundary}
+        parts = {
+            "pairs": PairTable(updater.gold_images, updater.mean),
+            "evidence": GoldEvidence(min(updater.gold_images, GROUPS), updater.mean),
+            "boundary": boundary,
+        }
         return MethodState(network, updater, generator, parts)
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Take in the pairs of the gold batch, then train with the trust that all pairs seen give."""
         verified = require_gold(gold, self.name)
         term = state.parts["boundary"]
-        output: Output = state.network(noisy.images)
+        supervising, asked = self._gold_parts(state, verified)
+        output, change = self._forward(state, noisy, asked)
         logits = output.logits
         if self.pairs:
             state.parts["pairs"].update(verified, logits.shape[1])
-        trust = self._trust(state, noisy, self._witness(state, noisy, logits))
+        trust = self._trust(state, noisy, self._witness(state, noisy, logits), change)
         weights = _where_labeled(believed(trust.weights, noisy), noisy)
         boundary = torch.zeros_like(weights.gamma)
         if self.dcd:
@@ -97,15 +117,16 @@ class Calibrated(CalibratedOptions):
             noisy.global_batch_size,
         )
         state.updater.backward(objective.total)
-        gold_loss, _ = supervised_loss(state.network(verified.images).logits, verified, self.lambda_dice)
+        gold_logits = state.network(supervising.images).logits
+        gold_loss, _ = supervised_loss(gold_logits, supervising, self.lambda_dice)
         state.updater.backward(gold_loss)
         state.updater.step()
         edges = term.edges(noisy) if self.dcd else None
         return report(objective, gold_loss.detach(), boundary, weights, edges, noisy)
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
-        """Return the trust in a batch's pixels with the EMA network as witness; None where pairs are switched off."""
-        if not self.pairs:
+        """Return the trust in a batch's pixels with the EMA network as witness; None where all are trusted."""
+        if not (self.pairs or self.asks_gold):
             return None
         with evaluating(state.updater.ema_model or state.network) as still:
             probabilities = still(noisy.images).logits.float().softmax(dim=1)
@@ -115,9 +136,33 @@ class Calibrated(CalibratedOptions):
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
         return class_probabilities(state.network, images)
 
+    def _learns(self, state: MethodState) -> bool:
+        return self.asks_gold and state.updater.epoch >= self.warmup and state.updater.gold_images > 1
+
+    def _gold_parts(self, state: MethodState, gold: Batch) -> tuple[Batch, Batch | None]:
+        """Return the gold images to train on and those that this step asks, None where it is no meta step."""
+        if not self._learns(state):
+            return gold, None
+        updater = state.updater
+        kept, asked = take_turns(gold, updater.epoch, min(updater.gold_images, GROUPS), updater.mean)
+        nobody = gold.shard_of is None and bool(
+            (asked.labels == IGNORE).all()
+        )  # of other devices nobody knows
+        return kept, None if nobody or updater.steps % self.meta_every else asked
+
+    def _forward(
+        self, state: MethodState, noisy: Batch, asked: Batch | None
+    ) -> tuple[Output, LogitChange | None]:
+        """Run the training pass; in a meta step it carries the derivative in the direction of the gold gradient."""
+        if asked is None:
+            return state.network(noisy.images), None
+        _, v = gold_gradient(state.network, trainable(state.network), asked, self.lambda_dice)
+        v = state.updater.mean(v)
+        return jvp(state.network, noisy.images, v, mode=self.forward_mode, training_pass=True)
+
     def _witness(self, state: MethodState, noisy: Batch, logits: Tensor) -> Tensor | None:
         """Return q, (N, L, H, W) float32 without graph; None where the network has no say."""
-        if not self.pairs or self.witness == "none" or state.updater.epoch < self.warmup:
+        if self.witness == "none" or state.updater.epoch < self.warmup:
             return None
         ema_model = state.updater.ema_model
         if self.witness == "ema" and ema_model is not None:
@@ -126,8 +171,24 @@ class Calibrated(CalibratedOptions):
         return logits.detach().float().softmax(dim=1)
 
     @torch.no_grad()
-    def _trust(self, state: MethodState, noisy: Batch, witness: Tensor | None) -> Trust:
+    def _trust(
+        self, state: MethodState, noisy: Batch, witness: Tensor | None, change: LogitChange | None = None
+    ) -> Trust:
         labels = known_labels(noisy)
+        trust = self._by_pairs(state, labels, witness)
+        if witness is None or not self.asks_gold:
+            return trust
+        evidence: GoldEvidence = state.parts["evidence"]
+        if not self.pairs:
+            trust = replace(trust, candidates=runner_up(witness, labels))
+        cells = evidence.cells(labels, trust.candidates, distance_bins(labels, witness.shape[1]), witness)
+        if change is not None:
+            groups = min(state.updater.gold_images, GROUPS)
+            found = pixel_gradients(change, labels, trust.candidates, 1.0)
+            evidence.update((groups - 1 - state.updater.epoch) % groups, cells, found.beta - found.alpha)
+        return evidence.doubt(trust, cells, prior=not self.pairs)
+
+    def _by_pairs(self, state: MethodState, labels: Tensor, witness: Tensor | None) -> Trust:
         components = components_of(*state.parts["pairs"].seen())
         if not len(components):
             return full_trust(labels)
@@ -137,6 +198,12 @@ class Calibrated(CalibratedOptions):
             weights = likeness(components, labels, bins, witness)
         tables = cautious_mean(components, weights, self.bound)
         return trust_of(tables, labels, bins, witness, self.witness_strength)
+
+
+def runner_up(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the most probable class but the given one, (N, H, W) int64."""
+    own = labels.unsqueeze(1) == class_numbers(probabilities.shape[1], labels)
+    return probabilities.masked_fill(own, -1.0).max(dim=1).indices
 
 
 def _where_labeled(weights: WeightMaps, noisy: Batch) -> WeightMaps:

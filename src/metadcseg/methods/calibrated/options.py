@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from metadcseg.algorithm.boundary import ForegroundOf
+from metadcseg.errors import InputError
+from metadcseg.forward_mode.jvp import ForwardMode
 from metadcseg.methods.base import MethodInfo
 from metadcseg.validation import check_range, check_types
 
+Meta = Literal["auto", "always", "never"]
 Witness = Literal["none", "current", "ema"]
 
 
@@ -15,13 +18,18 @@ class CalibratedOptions:
     """How the method ``calibrated`` learns; every part can be switched off.
 
     Args:
-        pairs: trust comes from the pairs; without, alpha stays 1 (plain supervision with gold, and the boundary term).
+        pairs: trust comes from the pairs of the gold images. False: from gold alone, by the meta-gradient.
+        meta: meta-gradients of gold, counted over groups of gold images, are evidence against labels: ``"always"``,
+            ``"never"``, or only without pairs (``"auto"``). Groups that are asked are not trained on at the time.
+        meta_every: steps from one meta step to the next, at least 1.
+        forward_mode: how the derivative of the logits in the direction of the gold gradient is computed: ``"engine"``,
+            ``"torch"``, ``"differences"`` (central finite differences), or ``"auto"``, the engine where it can.
         bound: standard errors over gold images that are taken off what the pairs say against a label, at least 0.
         witness: the network's own prediction joins the pairs' table: of the training pass (``"current"``, which costs
             nothing), of the EMA network (``"ema"``, a forward pass more), or not (``"none"``).
         witness_strength: the power of the prediction in Bayes' rule, at least 0; 1 is the rule itself.
         like_pairs: pairs that a mask resembles, by the network's prediction, count more for it; needs a witness.
-        warmup: epochs before the network is a witness.
+        warmup: epochs before the network is a witness, and before gold is asked.
         dcd: False takes the boundary term out (eq. 5-12).
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
         boundary_ratio: share of the pixels that the boundary may take (table 8), above 0 and below 1.
@@ -37,6 +45,9 @@ class CalibratedOptions:
     name: ClassVar[str] = "calibrated"
 
     pairs: bool = True
+    meta: Meta = "auto"
+    meta_every: int = 2
+    forward_mode: ForwardMode = "auto"
     bound: float = 1.0
     witness: Witness = "current"
     witness_strength: float = 1.0
@@ -54,6 +65,12 @@ class CalibratedOptions:
         check_types(self)
         for option in ("bound", "witness_strength", "warmup", "lambda_boundary", "lambda_dice"):
             check_range(self, option, at_least=0)
+        if self.asks_gold and self.witness == "none":
+            raise InputError(
+                "calibrated.witness 'none' leaves gold nobody to ask about: take 'current' or 'ema', or set "
+                "calibrated.pairs true and calibrated.meta auto or never"
+            )
+        check_range(self, "meta_every", at_least=1)
         check_range(self, "temperature", above=0)
         check_range(self, "boundary_ratio", above=0, below=1)
         check_range(self, "edge_threshold", above=0, at_most=1)
@@ -61,10 +78,20 @@ class CalibratedOptions:
     @property
     def info(self) -> MethodInfo:
         """What the method needs and costs with these options."""
+        witness = 1.0 if self.witness == "ema" and (self.pairs or self.asks_gold) else 0.0
+        # the tangents ride along; a quarter of the gold images (of 2 to 8 groups one) rests between meta steps
+        rate = 1 / self.meta_every
+        meta_step = 2.0 * rate - 0.25 * 3.0 * (1 - rate) if self.asks_gold else 0.0
         return MethodInfo(
             needs_gold=True,
             supervises_gold=True,
-            passes=7.0 if self.pairs and self.witness == "ema" else 6.0,
+            passes=6.0 + witness + meta_step,
             uses_edges=self.dcd,
             uses_pairs=self.pairs,
+            warmup=self.warmup if self.asks_gold and not self.pairs else 0,
         )
+
+    @property
+    def asks_gold(self) -> bool:
+        """Whether there are meta steps."""
+        return self.meta == "always" or (self.meta == "auto" and not self.pairs)

@@ -47,9 +47,9 @@ def test_one_pair_moves_nothing():
         assert torch.equal(report.maps.alpha, torch.ones_like(report.maps.alpha))
 
 
-def test_without_pairs_nothing_is_doubted_and_no_weights_are_kept():
+def test_without_pairs_and_meta_steps_nothing_is_doubted_and_no_weights_are_kept():
     network = tiny_network()
-    method, state = started(network, pairs=False)
+    method, state = started(network, pairs=False, meta="never")
     report = method.step(state, batch(0), gold_batch(100))
     assert torch.equal(report.maps.alpha, torch.ones_like(report.maps.alpha))
     assert method.weights(state, batch(0)) is None
@@ -108,7 +108,7 @@ def test_an_average_that_is_off_cannot_be_a_witness():
 
 
 @pytest.mark.parametrize(
-    "option", [{"bound": -1.0}, {"witness": "never"}, {"temperature": 0.0}, {"pairs": 1}]
+    "option", [{"bound": -1.0}, {"witness": "never"}, {"temperature": 0.0}, {"pairs": 1}, {"meta_every": 0}]
 )
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(InputError, match=next(iter(option))):
@@ -132,3 +132,23 @@ def test_masks_that_were_moved_are_looked_at_where_they_are():
         state.parts["pairs"].update(each, 3)
         tables.append(state.parts["pairs"].pooled())
     torch.testing.assert_close(*tables)
+
+
+def test_gold_nobody_is_left_to_ask_about_is_refused():
+    with pytest.raises(InputError, match="witness"):
+        create_method("calibrated", pairs=False, witness="none")
+
+
+def test_gold_that_is_asked_is_not_trained_on():
+    """With a single group left out, what is trained on is the same as if its image had no labels."""
+    network, other = tiny_network(), tiny_network()
+    gold = gold_batch(100)  # images 0 and 1 of 4: in epoch 3 image 0 is asked
+    for each, batch_of_gold in ((network, gold), (other, gold)):
+        method, state = started(each, pairs=False, warmup=0, meta_every=2, dcd=False)
+        state.updater.epoch, state.updater.steps = 3, 1  # no meta step: image 0 rests
+        if each is other:
+            labels = gold.labels.clone()
+            labels[0] = 2 - labels[0]
+            batch_of_gold = replace(gold, labels=labels)
+        method.step(state, batch(0), batch_of_gold)
+    assert same(network, other)

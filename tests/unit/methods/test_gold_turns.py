@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
 from metadcseg.methods import Binned
-from metadcseg.methods.binned.cross_fit import take_turns
+from metadcseg.methods.gold_turns import take_turns
 from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
 
 
