@@ -14,11 +14,14 @@ from tests.contract.tools import CLASSES, SIZE, PlainUpdater, batch, storage, ti
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from metadcseg.data import PreparedSet, SetWriter
 from metadcseg.errors import InputError
 from metadcseg.methods import METHODS, MethodState, StepReport, Storage, create_method
 from metadcseg.methods.metadcseg.pixel_weights import PixelWeights
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.tensors import IGNORE, Batch
+from metadcseg.training.options import TrainingOptions
+from metadcseg.training.setup import open_datasets
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("supervised", {}),
@@ -281,6 +284,41 @@ def test_edges_may_be_missing_and_count_only_where_that_is_declared(
             method.step(state, noisy, batch(100 + number) if method.info.needs_gold else None)
         networks.append(network)
     assert method.info.uses_edges or same(*networks)
+
+
+@every_variant
+def test_pairs_count_only_where_that_is_declared(name: str, options: dict[str, Any]) -> None:
+    """A loop never shows them to others; where one did, not a bit would change."""
+    networks = []
+    for kept in (True, False):
+        network = tiny_network()
+        method, state = start(name, options, network)
+        for number in range(3):
+            gold = batch(100 + number)
+            given = gold.labels.roll(3, dims=2) if kept else None
+            method.step(state, batch(number), replace(gold, given=given) if method.info.needs_gold else None)
+        networks.append(network)
+    assert method.info.uses_pairs or same(*networks)
+
+
+@every_variant
+def test_training_shows_pairs_to_methods_that_declare_them_and_to_no_other(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    with SetWriter(tmp_path / "set", name="pairs", classes=("background", "organ"), channels=1) as writer:
+        for number, role in enumerate(("train", "gold")):
+            image, label = rng.integers(0, 255, (9, 9, 1)).astype(np.uint8), np.eye(9, dtype=np.uint8)
+            given = np.ones_like(label) if role == "gold" else None
+            writer.add(
+                id=str(number), role=role, group="", image=image, label=label, truth=label, given=given
+            )
+    method = create_method(name, **options)
+    training = TrainingOptions(size=16)
+    datasets = open_datasets(PreparedSet.open(tmp_path / "set"), method, NetworkOptions(), training, seed=0)
+    assert datasets.train.sample(0, 0).given is None
+    if datasets.gold is not None:
+        assert (datasets.gold.sample(0, 0).given is not None) == method.info.uses_pairs
 
 
 @every_variant

@@ -435,6 +435,54 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@dataclass(frozen=True)
+class Looking:
+    """Looks at gold and learns nothing from it."""
+
+    name: ClassVar[str] = "looking"
+    pairs: bool = True
+
+    @property
+    def info(self) -> MethodInfo:
+        return MethodInfo(needs_gold=True, supervises_gold=False, uses_pairs=self.pairs)
+
+    def start(self, network: nn.Module, updater: Any, generator: Any, storage: Any) -> MethodState:
+        return MethodState(network, updater, generator)
+
+    def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
+        state.seen = gold  # type: ignore[attr-defined]
+        return StepReport({})
+
+
+def test_masks_that_verified_ones_replaced_reach_a_method_that_asks_and_no_other():
+    images, labels, indices = NOISY.images, NOISY.labels, NOISY.indices
+    given = labels.roll(1, dims=2)
+    for pairs in (True, False):
+        for gold in ((images, labels, indices), (images, labels, indices, given)):
+            loop = attached(Looking(pairs))
+            step(loop, gold=gold)
+            seen = loop._state.seen
+            assert torch.equal(seen.labels, labels)
+            assert (seen.given is not None) == (pairs and len(gold) == 4)
+    loop = attached(Looking())
+    step(loop, gold=(images, labels, indices, given))
+    assert torch.equal(loop._state.seen.given, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (NOISY.labels.float(), "gold: given must be int64, got float32"),
+        (NOISY.labels[:1], r"gold: given must have the shape \(2, 16, 16\)"),
+        (NOISY.labels + 7, "gold: given must be from 0 to 2, or 255 where unknown, got 7 to 9"),
+        (NOISY.labels.numpy(), "gold: given must be a torch.Tensor, got ndarray"),
+    ],
+)
+def test_masks_that_cannot_have_been_replaced_are_refused(given, sentence):
+    with pytest.raises(InputError, match=sentence):
+        step(attached(Looking()), gold=(NOISY.images, NOISY.labels, NOISY.indices, given))
+
+
 @pytest.mark.parametrize(("fault", "sentence"), FAULTS)
 def test_what_a_step_refuses_and_that_nothing_has_moved(fault, sentence):
     loop = attached("l2b")

@@ -40,6 +40,7 @@ class CheckReport:
         kind: ``folder`` or ``set``.
         cases: how many cases there are, by role.
         findings: what was found, in the order in which it was found.
+        pairs: how many of the cases hold the mask that their verified one replaced.
 
     Example:
         >>> report = CheckReport(Path("mine"), "folder", {"train": 9, "gold": 1})
@@ -51,6 +52,7 @@ class CheckReport:
     kind: Literal["folder", "set"]
     cases: dict[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    pairs: int = 0
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -70,11 +72,12 @@ class CheckReport:
 
     @property
     def summary(self) -> str:
-        """One line: cases by role, findings by severity."""
+        """One line: cases by role, pairs where there are some, findings by severity."""
         roles = ", ".join(f"{number} {role}" for role, number in self.cases.items() if number)
         found = ", ".join(plural(number, severity) for severity, number in self.counts.items())
         total = plural(sum(self.cases.values()), "case")
-        return f"{self.path}: {total}{f' ({roles})' if roles else ''}, {found}"
+        pairs = f", {plural(self.pairs, 'pair')}" if self.pairs else ""
+        return f"{self.path}: {total}{f' ({roles})' if roles else ''}{pairs}, {found}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -83,6 +86,7 @@ class CheckReport:
             "kind": self.kind,
             "ok": self.ok,
             "cases": self.cases,
+            "pairs": self.pairs,
             "counts": self.counts,
             "findings": [finding.to_dict() for finding in self.findings],
         }
@@ -115,6 +119,9 @@ _MANY = {
     "trust-unknown": "{} entries of label confidence belong to no case",
     "trust-unreadable": "{} files of label confidence cannot be read",
     "checksum": "{} arrays are damaged",
+    "given-unreadable": "{} replaced masks cannot be read",
+    "given-size": "{} replaced masks have another size than the verified ones",
+    "verified-empty": "{} verified masks are empty, unlike those they replaced",
     "slices": "{} volumes cannot be sliced",
 }
 """Code -> what several findings of it have in common; those that cannot come more than once are left out."""

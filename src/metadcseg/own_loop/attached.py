@@ -16,8 +16,8 @@ from metadcseg.own_loop.inputs import checked_batch
 from metadcseg.tensors import Batch, WeightMaps, check_shape
 from metadcseg.warp import Warp
 
-Verified = tuple[Tensor, Tensor, Tensor]
-"""Images, masks and numbers of a gold batch."""
+Verified = tuple[Tensor, Tensor, Tensor] | tuple[Tensor, Tensor, Tensor, Tensor]
+"""Images, masks and numbers of a gold batch, and where they are known the masks that the verified ones replaced."""
 
 
 class AttachedMethod:
@@ -92,7 +92,8 @@ class AttachedMethod:
             labels: (N, H, W) int64, the masks as given: 0 to L - 1, or 255 where unknown.
             indices: (N,) int64, each image's own number, from 0 to ``images`` - 1; best on the CPU.
             gold: a batch of verified images: images, masks and numbers from 0 to ``gold_images`` - 1. A method that
-                reads no gold ignores it.
+                reads no gold ignores it. A fourth part may be the masks that the verified ones replaced, like those,
+                255 everywhere for an image without one; a method that does not ask for pairs ignores them.
             warp: how the images were moved, from their augmented grid to their own. Needed by methods that keep
                 weights for every pixel; ``Warp.identity(N)`` where nothing was moved.
             edges: (N, H, W) float32, the probability of an edge from 0 to 1 (eq. 8), or None.
@@ -193,8 +194,13 @@ class AttachedMethod:
                 f"method '{self._method.name}' needs verified images in every step: give "
                 "gold=(images, masks, indices)"
             )
-        if len(gold) != 3:
-            raise InputError(f"gold must be (images, masks, indices), got {len(gold)} parts")
+        if len(gold) not in (3, 4):
+            raise InputError(
+                f"gold must be (images, masks, indices), got {len(gold)} parts; a fourth may be the masks that these "
+                "replaced"
+            )
+        images, masks, indices, *replaced = gold
+        given = replaced[0] if replaced and self._method.info.uses_pairs else None
         most = self._updater.gold_batch
         if len(gold[0]) > most:
             raise InputError(
@@ -202,7 +208,15 @@ class AttachedMethod:
                 "the larger number"
             )
         try:
-            batch = checked_batch(*gold, self._updater.gold_images, self._classes, self.network.axes)
+            batch = checked_batch(
+                images,
+                masks,
+                indices,
+                self._updater.gold_images,
+                self._classes,
+                self.network.axes,
+                given=given,
+            )
         except InputError as error:
             raise InputError(f"gold: {error}") from error
         return batch.to(self._device)

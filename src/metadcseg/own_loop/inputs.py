@@ -17,6 +17,7 @@ def checked_batch(
     warp: Warp | None = None,
     edges: Tensor | None = None,
     label_confidence: Tensor | None = None,
+    given: Tensor | None = None,
 ) -> Batch:
     """Return a batch whose shapes, dtypes and ranges are as :class:`metadcseg.tensors.Batch` describes them.
 
@@ -32,11 +33,13 @@ def checked_batch(
         warp: None where nothing was moved.
         edges: (N, H, W) float32 from 0 to 1, or None.
         label_confidence: likewise.
+        given: (N, H, W) int64 like ``labels``, the masks that they replaced, or None.
 
     Raises:
         InputError: naming the tensor, what it must be and what it is.
     """
-    for name, tensor in {"images": images, "labels": labels, "indices": indices}.items():
+    held = {"images": images, "labels": labels, "indices": indices}
+    for name, tensor in (held if given is None else {**held, "given": given}).items():
         if not isinstance(tensor, Tensor):
             raise InputError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
     check_shape("images", images, (None,) * (2 + axes))
@@ -47,15 +50,16 @@ def checked_batch(
     if indices.dtype != int64:
         raise InputError(f"indices must be int64, each image's own number, got {indices.dtype}")
     warp = Warp.identity(len(images), axes) if warp is None else warp
-    batch = Batch(images, labels, indices.cpu(), warp, edges, label_confidence)
+    batch = Batch(images, labels, indices.cpu(), warp, edges, label_confidence, given=given)
     least, most = int(batch.indices.min()), int(batch.indices.max())
     if least < 0 or most >= count:
         raise InputError(
             f"indices must be from 0 to {count - 1}, the numbers of the {count} images that attach was told, got "
             f"{least} to {most}"
         )
-    if labels.device.type == "cpu":
-        _check_values("labels", labels[labels != IGNORE], classes - 1, f", or {IGNORE} where unknown")
+    for name, masks in {"labels": labels, "given": given}.items():
+        if masks is not None and masks.device.type == "cpu":
+            _check_values(name, masks[masks != IGNORE], classes - 1, f", or {IGNORE} where unknown")
     for name, values in {"edges": edges, "label_confidence": label_confidence}.items():
         if values is not None and values.device.type == "cpu":
             _check_values(name, values, 1)

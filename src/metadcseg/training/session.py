@@ -296,6 +296,10 @@ class _Session:
             if declared["needs_gold"] or declared["supervises_gold"]
             else ", no gold"
         )
+        if declared["uses_pairs"]:
+            gold += (
+                f" ({info['set']['pairs']['volumes' if solid else 'cases']} with the mask that it replaced)"
+            )
         val = (
             f"{cases['val']} for validation"
             if cases["val"]

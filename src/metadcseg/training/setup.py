@@ -68,17 +68,25 @@ def open_datasets(
     if network.spatial_dims == 3 and options.channels_last:
         raise InputError("training.channels_last is for networks of images: leave it out")
 
-    def view(role: str, labels: Labels) -> View:
+    def view(role: str, labels: Labels, pairs: bool) -> View:
         if network.spatial_dims == 2:
             return SegmentationDataset(
-                prepared, role, options.size, labels=labels, augment=options.augment, seed=seed
+                prepared, role, options.size, labels=labels, augment=options.augment, seed=seed, pairs=pairs
             )
         grid = (options.depth, options.size, options.size)
         return VolumeDataset(
-            prepared, role, grid, options.patch, labels=labels, augment=options.augment, seed=seed
+            prepared,
+            role,
+            grid,
+            options.patch,
+            labels=labels,
+            augment=options.augment,
+            seed=seed,
+            pairs=pairs,
         )
 
-    return Datasets(view("train", declared.labels), view("gold", "given") if reads_gold(declared) else None)
+    train = view("train", declared.labels, pairs=False)
+    return Datasets(train, view("gold", "given", declared.uses_pairs) if reads_gold(declared) else None)
 
 
 def open_validator(

@@ -20,8 +20,13 @@ NETWORK = NetworkOptions(class_path="tests.unit.training.helpers.TinyNetwork")
 COUNTS = {"train": 7, "gold": 3, "val": 3, "test": 2}
 
 
-def make_set(path: Path, truth: bool = False, edges: bool = False, **counts: int) -> PreparedSet:
-    """Write a set of bright disks; every mask holds both classes, and edges are where it changes between rows."""
+def make_set(
+    path: Path, truth: bool = False, edges: bool = False, pairs: int = 0, **counts: int
+) -> PreparedSet:
+    """Write a set of bright disks; every mask holds both classes, and edges are where it changes between rows.
+
+    So many gold cases hold a mask that theirs replaced: it lies two pixels further to the right.
+    """
     draw = np.random.default_rng(0)
     detector = {"detector": "by hand", "sha256": ""} if edges else None
     classes = ("background", "disk")
@@ -39,6 +44,7 @@ def make_set(path: Path, truth: bool = False, edges: bool = False, **counts: int
                     image=image[..., None],
                     label=label,
                     truth=label if truth else None,
+                    given=np.roll(label, 2, axis=1) if role == "gold" and number < pairs else None,
                     edges=200 * np.diff(label, axis=0, prepend=0).astype(bool).astype(np.uint8)
                     if edges
                     else None,
@@ -82,14 +88,20 @@ class Fake:
     maps: bool = True
     poison: int = -1
     edges: bool = False
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "log", [])  # what each step got; no option
+        object.__setattr__(self, "batches", [])  # likewise
 
     @property
     def info(self) -> MethodInfo:
         return MethodInfo(
-            needs_gold=self.gold, supervises_gold=False, labels=self.labels, uses_edges=self.edges
+            needs_gold=self.gold,
+            supervises_gold=False,
+            labels=self.labels,
+            uses_edges=self.edges,
+            uses_pairs=self.pairs,
         )
 
     def start(
@@ -108,6 +120,7 @@ class Fake:
         state.updater.backward(loss)
         state.updater.step()
         memory.seen[noisy.indices] += 1
+        self.batches.append((noisy, gold))
         self.log.append((noisy.indices.tolist(), None if gold is None else gold.indices.tolist()))
         ones = torch.ones(noisy.labels.shape)
         maps = WeightMaps(ones, ones * weight.detach()) if self.maps else None

@@ -442,3 +442,23 @@ def test_a_set_without_edges_is_said_once_where_they_would_be_used(tmp_path, use
     console = Console(file=StringIO(), width=300)
     run(make_set(tmp_path / "set", edges=has), tmp_path / "run", Fake(edges=uses), console=console)
     assert console.file.getvalue().count("edges are off: the set has none") == said
+
+
+@pytest.mark.parametrize(("asks", "held"), [(True, 3), (True, 2), (True, 0), (False, 3)])
+def test_gold_comes_with_the_masks_that_it_replaced_where_the_method_asks(tmp_path, asks, held):
+    console, method = Console(file=StringIO(), width=300), Fake(gold=True, pairs=asks)
+    prepared = make_set(tmp_path / "set", pairs=held)
+    run(prepared, tmp_path / "run", method, console=console, changed={"gold_batch": 3})
+    said = console.file.getvalue()
+    assert (f", 3 gold ({held} with the mask that it replaced)" in said) == asks
+    assert all(noisy.given is None for noisy, _ in method.batches)
+    for _, gold in method.batches:
+        if not (asks and held):
+            assert gold.given is None
+            continue
+        unknown = (gold.given == 255).flatten(1).all(dim=1)
+        assert unknown.tolist() == [index >= held for index in gold.indices.tolist()]
+        assert not torch.equal(gold.given, gold.labels)
+    info = read_run(tmp_path / "run")
+    assert info["set"]["pairs"] == {"cases": held, "volumes": None}
+    assert info["declaration"]["uses_pairs"] == asks

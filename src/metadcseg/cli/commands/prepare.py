@@ -29,7 +29,7 @@ from metadcseg.cli.commands.prepare_sources import (
     remap_of,
     whose,
 )
-from metadcseg.data.findings import grouped
+from metadcseg.data.findings import grouped, plural
 from metadcseg.data.prepare.edges import DEFAULT
 from metadcseg.data.prepare.images import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.data.sources.kvasir import KVASIR_SEG
@@ -128,6 +128,7 @@ def run(options: Namespace, console: Console) -> int:
     roles = ", ".join(f"{number} {role}" for role, number in report.cases.items())
     size = f"{report.raw_bytes / 2**20:.0f} MiB of pixels"
     edges = "no edges" if report.edges is None else f"edges by {report.edges['detector']}"
+    roles += f"; {plural(report.pairs, 'pair')}" if report.pairs else ""
     plain_output().print(f"{report.path}: {roles}; classes {', '.join(report.classes)}; {edges}; {size}")
     return 0
 

@@ -115,8 +115,10 @@ def _collate(view: View, epoch: int, chosen: list[tuple[int, int]], shard: Shard
     # row `number` belongs to this device as every row i does with i % devices == number
     samples = [view.sample(row, epoch, repeat) for row, repeat in own or [(shard.rank, 0)]]
     labels = torch.stack([sample.label for sample in samples])
+    given = [sample.given for sample in samples if sample.given is not None]  # of all or of none
     if not own:
         labels = torch.full_like(labels, IGNORE)
+        given = [torch.full_like(maps, IGNORE) for maps in given]
     valid = (labels != IGNORE).sum()
     edges = [sample.edges for sample in samples if sample.edges is not None]  # of all or of none
     label_confidence = [
@@ -129,6 +131,7 @@ def _collate(view: View, epoch: int, chosen: list[tuple[int, int]], shard: Shard
         warp=Warp(torch.stack([sample.warp for sample in samples])),
         edges=torch.stack(edges) if edges else None,
         label_confidence=torch.stack(label_confidence) if label_confidence else None,
+        given=torch.stack(given) if given else None,
         shard_of=None
         if shard.world_size == 1
         else GlobalBatchSize(valid, len(chosen) / shard.world_size, shard.world_size),

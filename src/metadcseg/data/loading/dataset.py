@@ -27,8 +27,8 @@ from metadcseg.errors import InputError, unknown_name
 from metadcseg.warp import Warp
 
 Labels = Literal["given", "truth"]
-Grid = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
-"""Image, label, edges and trust of a case in the input grid, before augmentation; the last two uint8."""
+Grid = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+"""Image, label, edges, trust and given mask of a case in the input grid, before augmentation; the last three uint8."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Sample:
         index: the image's number within its role.
         label_confidence: (S, S) float32 from 0 to 1, or None where nothing is known of any case.
         warp: (2, 3) float32, from the augmented grid to the image's own grid.
+        given: (S, S) int64, the mask that a verified label replaced, ``IGNORE`` everywhere where the case has none; or
+            None where no case of the role has one or the view was not asked for it.
     """
 
     image: Tensor
@@ -50,6 +52,7 @@ class Sample:
     index: int
     warp: Tensor
     label_confidence: Tensor | None = None
+    given: Tensor | None = None
 
 
 def generator_for(*key: str | int) -> torch.Generator:
@@ -102,7 +105,8 @@ class View(Protocol):
 class SegmentationDataset:
     """The images of one role as a method may see them: images and one kind of label, in the input grid.
 
-    Unless ``labels="truth"`` is asked for (the upper bound), a view offers nothing of any reference mask.
+    Unless ``labels="truth"`` is asked for (the upper bound), a view offers nothing of any reference mask. Unless
+    ``pairs`` is asked for, it offers nothing of the masks that verified ones replaced.
 
     Args:
         prepared: where images and masks are read from.
@@ -111,6 +115,7 @@ class SegmentationDataset:
         labels: ``"given"``, or ``"truth"`` to train on the reference masks.
         augment: how far images may be moved, or None to leave them as they are.
         seed: the run's seed.
+        pairs: whether samples hold the masks that verified labels replaced (``Sample.given``), where there are any.
 
     Attributes:
         ids, channels, classes, has_edges, grid: see :class:`View`.
@@ -128,6 +133,7 @@ class SegmentationDataset:
         labels: Labels = "given",
         augment: AugmentOptions | None = None,
         seed: int = 0,
+        pairs: bool = False,
     ) -> None:
         if size < 2:
             raise InputError(f"size must be at least 2 pixels, got {size}; use the grid's side, such as 256")
@@ -141,6 +147,8 @@ class SegmentationDataset:
         self._normalized = prepared.preprocessing is not None
         self._has_label_confidence = uses_label_confidence(self._cases, role, labels)
         self._read_label_confidence = prepared.label_confidence
+        self._has_pairs = pairs and any(case.has_given for case in self._cases)
+        self._read_given = prepared.given
         self._grids = InputCache[Grid]()
         self.role, self.size, self.labels, self.augment, self.seed = role, size, labels, augment, seed
         self.grid: tuple[int, ...] = (size, size)
@@ -163,27 +171,31 @@ class SegmentationDataset:
         Raises:
             InputError: naming case and file where the stored bytes are damaged.
         """
-        image, label, *levels = self._grid(row_in_role)
+        image, label, *levels, given = self._grid(row_in_role)
         edges, label_confidence = (None if level is None else level.float() / 255 for level in levels)
+        given = None if given is None else given.long()
         if self.augment is None:
-            return Sample(image.clone(), label.clone(), edges, row_in_role, torch.eye(2, 3), label_confidence)
+            unmoved = torch.eye(2, 3)
+            return Sample(image.clone(), label.clone(), edges, row_in_role, unmoved, label_confidence, given)
         key = ("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
         matrix = draw_warp(self.augment, self.size, generator_for(*key))
         warp = Warp(matrix[None])
         moved = warp.apply(image[None], "bilinear", fill=0.0)[0]
         moved_label = warp.apply(label[None, None], "nearest", fill=float(IGNORE))[0, 0]
+        if given is not None:
+            given = warp.apply(given[None, None], "nearest", fill=float(IGNORE))[0, 0]
         if edges is not None:  # as the label: an edge stays where the labels meet, and keeps its probability
             edges = warp.apply(edges[None, None], "nearest", fill=0.0)[0, 0]
         if label_confidence is not None:
             label_confidence = warp.apply(label_confidence[None, None], "nearest", fill=1.0)[0, 0]
-        return Sample(moved, moved_label, edges, row_in_role, matrix, label_confidence)
+        return Sample(moved, moved_label, edges, row_in_role, matrix, label_confidence, given)
 
     def order(self, epoch: int, repeat: int = 0, lanes: int = 1) -> list[int]:
         """Return the rows of this role in the random order of one pass, see :func:`lane_order`."""
         return lane_order(len(self), lanes, generator_for("order", self.seed, self.role, epoch, repeat))
 
     def _grid(self, row: int) -> Grid:
-        """Return image, label, edges and trust (uint8) before augmentation, from memory where they still fitted."""
+        """Return all maps of a case before augmentation, from memory where they still fitted."""
         return self._grids.get(row, lambda: self._made(row), input_bytes)
 
     def _made(self, row: int) -> Grid:
@@ -196,7 +208,12 @@ class SegmentationDataset:
             label_confidence = torch.full((self.size, self.size), 255, dtype=torch.uint8)
             if case.has_label_confidence:
                 label_confidence = resize_label_to_input(self._read_label_confidence(case), self.size).byte()
-        return image, label, edges, label_confidence
+        given = None
+        if self._has_pairs:
+            given = torch.full((self.size, self.size), IGNORE, dtype=torch.uint8)
+            if case.has_given:
+                given = resize_label_to_input(self._read_given(case), self.size).byte()
+        return image, label, edges, label_confidence, given
 
 
 def uses_label_confidence(cases: Sequence[Case], role: str, labels: Labels) -> bool:

@@ -5,6 +5,7 @@ grid, and its warp leads from it to the volume's own grid, so that weights trave
 between augmented images and their own grids.
 """
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -46,6 +47,7 @@ class VolumeDataset:
         labels: ``"given"``, or ``"truth"`` to train on the reference masks.
         augment: how far volumes may be moved: as images, within their slices, and mirrored along the stack; or None.
         seed: the run's seed.
+        pairs: whether samples hold the masks that verified labels replaced (``Sample.given``), where there are any.
 
     Raises:
         InputError: where the role has no volumes, slices of one were dropped, or a patch is larger than the grid.
@@ -61,6 +63,7 @@ class VolumeDataset:
         labels: Labels = "given",
         augment: AugmentOptions | None = None,
         seed: int = 0,
+        pairs: bool = False,
     ) -> None:
         if patch is not None and any(part > side for part, side in zip(patch, grid, strict=True)):
             raise InputError(
@@ -72,7 +75,9 @@ class VolumeDataset:
         self._prepared, self._memory = prepared, InputCache[Grid]()
         self.role, self.grid, self.patch = role, grid, patch or grid
         self.labels, self.augment, self.seed = labels, augment, seed
-        self._has_label_confidence = uses_label_confidence(prepared.select(role), role, labels)
+        cases = prepared.select(role)
+        self._has_label_confidence = uses_label_confidence(cases, role, labels)
+        self._has_pairs = pairs and any(case.has_given for case in cases)
         self.ids = tuple(volume.id for volume in self._volumes)
         self.channels = prepared.channels
         self.classes = len(prepared.classes)
@@ -95,7 +100,7 @@ class VolumeDataset:
         Raises:
             InputError: naming case and file where the stored bytes are damaged.
         """
-        image, label, edges, label_confidence = self._memory.get(
+        image, label, edges, label_confidence, given = self._memory.get(
             row_in_role, lambda: self._made(row_in_role), input_bytes
         )
         generator = generator_for("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
@@ -111,6 +116,7 @@ class VolumeDataset:
             label=seen(label, IGNORE).long(),
             edges=None if edges is None else seen(edges, 0.0) / 255,
             label_confidence=None if label_confidence is None else seen(label_confidence, 255) / 255,
+            given=None if given is None else seen(given, IGNORE).long(),
             index=row_in_role,
             warp=warp.matrix[0],
         )
@@ -120,7 +126,7 @@ class VolumeDataset:
         return lane_order(len(self), lanes, generator_for("order", self.seed, self.role, epoch, repeat))
 
     def _made(self, row: int) -> Grid:
-        """Return image, label, edges and trust (these three uint8) of a volume in the grid."""
+        """Return all maps of a volume in the grid; all but the image uint8."""
         prepared, cases = self._prepared, self._prepared.slices_of(self._volumes[row])
         read = prepared.label if self.labels == "given" else prepared.truth
         depth, size, _ = self.grid
@@ -136,7 +142,12 @@ class VolumeDataset:
                 label_confidence = resize_label_stack_to_input(
                     [prepared.label_confidence(case) for case in cases], depth, size
                 )
-        return image, label, edges, label_confidence
+        given = None
+        if self._has_pairs:
+            unknown = np.full((cases[0].height, cases[0].width), IGNORE, np.uint8)
+            stack = [prepared.given(case) if case.has_given else unknown for case in cases]
+            given = resize_label_stack_to_input(stack, depth, size)
+        return image, label, edges, label_confidence, given
 
     def _augmentation(self, generator: Generator) -> Warp:
         if self.augment is None:

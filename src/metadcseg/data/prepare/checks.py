@@ -1,6 +1,6 @@
 """Find what is wrong with a folder or a prepared set, all of it, before hours are spent on training."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from metadcseg.data.prepare.inspection import (
     is_constant,
     set_findings,
 )
+from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.volume_inspection import inspect_volumes
 from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
 from metadcseg.data.sources.case import VolumeScan
@@ -131,7 +132,8 @@ def check_cases(
     """
     inspection = inspect_cases(scan.cases, remap=remap, progress=progress)
     findings = without_repeats(scan.findings, inspection.findings)
-    return CheckReport(path, "folder", _by_role(case.role for case in scan.cases), findings)
+    roles = _by_role(case.role for case in scan.cases)
+    return CheckReport(path, "folder", roles, findings, sum(case.given is not None for case in scan.cases))
 
 
 def check_volumes(
@@ -161,7 +163,8 @@ def check_volumes(
         progress=progress,
     )
     roles = _by_role(volume.role for volume in scan.volumes)
-    return CheckReport(path, "folder", roles, without_repeats(scan.findings, looked.findings))
+    findings = without_repeats(scan.findings, looked.findings)
+    return CheckReport(path, "folder", roles, findings, sum(raw.given is not None for raw in scan.volumes))
 
 
 def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
@@ -190,7 +193,32 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
     units: tuple[Case | StoredVolume, ...] = prepared.volumes or prepared.cases
     findings += set_findings([(unit.id, unit.role, unit.group) for unit in units])
     findings += unverified_tests((unit.role, _verified(unit)) for unit in units)
-    return CheckReport(path, "set", _by_role(unit.role for unit in units), tuple(findings))
+    paired = _paired(prepared)
+    if prepared.noise is None:  # injected noise may well change nothing of a mask
+        odd = pair_findings(_pairs(prepared, paired))
+        told = {finding.where for finding in odd if finding.code == "verified-empty"}
+        findings = [each for each in findings if each.code != "mask-empty" or each.where not in told] + odd
+    return CheckReport(path, "set", _by_role(unit.role for unit in units), tuple(findings), len(paired))
+
+
+def _paired(prepared: PreparedSet) -> dict[str, list[Case]]:
+    """Return id of an image or a volume -> those of its cases that hold the mask that the verified one replaced."""
+    paired: dict[str, list[Case]] = {}
+    for case in prepared.cases:
+        if case.has_given:
+            paired.setdefault(case.id if case.volume is None else case.volume, []).append(case)
+    return paired
+
+
+def _pairs(prepared: PreparedSet, paired: Mapping[str, list[Case]]) -> Iterator[Pair]:
+    """Yield both masks of all images and volumes that have two and are not damaged."""
+    for name, cases in paired.items():
+        try:
+            verified = np.stack([(prepared.truth if c.has_truth else prepared.label)(c) for c in cases])
+            given = np.stack([prepared.given(case) for case in cases])
+        except InputError:
+            continue  # told already
+        yield Pair(name, "its given mask", verified, given)
 
 
 @dataclass
@@ -204,7 +232,7 @@ class _Seen:
 def _case_findings(prepared: PreparedSet, case: Case, seen: dict[str, _Seen]) -> list[Finding]:
     findings = []
     readers = {"image": prepared.image, "label": prepared.label}
-    for kind in ("truth", "edges", "label_confidence"):
+    for kind in ("truth", "given", "edges", "label_confidence"):
         if getattr(case, f"has_{kind}"):
             readers[kind] = getattr(prepared, kind)
     for kind, read in readers.items():

@@ -9,7 +9,14 @@ from typing import Any
 from metadcseg.data.findings import Finding, grouped, plural, without_repeats
 from metadcseg.data.formats.images import with_channels
 from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, cost_of, edge_detector
-from metadcseg.data.prepare.inspection import Inspection, Progress, inspect_cases, load_image, load_mask
+from metadcseg.data.prepare.inspection import (
+    Inspection,
+    Progress,
+    inspect_cases,
+    load_given,
+    load_image,
+    load_mask,
+)
 from metadcseg.data.sources import RawCase, Scan, scan_folder, scan_kvasir
 from metadcseg.data.sources.label_confidence import read_label_confidence
 from metadcseg.data.store.reader import ROLES, SetWriter, refuse_occupied
@@ -33,6 +40,7 @@ class PrepareReport:
         findings: warnings and notes; errors are raised before anything is written.
         volumes: role -> number of volumes whose slices the cases are, or None where they are plain images.
         source: where the data is from, as the set keeps it: name, licence, citation, how roles were drawn.
+        pairs: how many images or volumes hold the mask that their verified one replaced.
     """
 
     path: Path
@@ -45,6 +53,7 @@ class PrepareReport:
     findings: tuple[Finding, ...]
     volumes: dict[str, int] | None = None
     source: dict[str, Any] = field(default_factory=dict)
+    pairs: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -53,6 +62,7 @@ class PrepareReport:
             "name": self.name,
             "cases": self.cases,
             "volumes": self.volumes,
+            "pairs": self.pairs,
             "classes": list(self.classes),
             "channels": self.channels,
             "raw_bytes": self.raw_bytes,
@@ -235,7 +245,10 @@ def _prepare(
                 progress(count + each * done, total)
     counts = Counter(case.role for case in scan.cases)
     roles = {role: counts[role] for role in ROLES}
-    return PrepareReport(out, name, roles, named, channels, raw_bytes, made_by, findings, source=source)
+    pairs = len(inspection.given_facts)
+    return PrepareReport(
+        out, name, roles, named, channels, raw_bytes, made_by, findings, source=source, pairs=pairs
+    )
 
 
 def _write(writer: SetWriter, case: RawCase, inspection: Inspection, detector: EdgeDetector | None) -> int:
@@ -245,6 +258,7 @@ def _write(writer: SetWriter, case: RawCase, inspection: Inspection, detector: E
     image = with_channels(load_image(case).array, inspection.channels)
     label = inspection.scheme.apply(load_mask(case).array, inspection.facts[case.id])
     edges = None if detector is None else detector.find(image)
+    given = load_given(case)
     writer.add(
         id=case.id,
         role=case.role,
@@ -254,6 +268,9 @@ def _write(writer: SetWriter, case: RawCase, inspection: Inspection, detector: E
         truth=label if case.verified else None,
         edges=edges,
         label_confidence=read_label_confidence(case, label.shape),
+        given=None
+        if given is None
+        else inspection.scheme.apply(given.array, inspection.given_facts[case.id]),
         spacing=case.spacing,
     )
     return 0 if edges is None else edges.nbytes

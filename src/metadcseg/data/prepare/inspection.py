@@ -1,7 +1,7 @@
 """Look at every image and mask before anything is written: never stop at the first problem."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, plural, unverified_tests
 from metadcseg.data.formats.images import Picture, read_image, read_mask
 from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, mask_facts, settle
+from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.sources.case import RawCase
 from metadcseg.data.sources.label_confidence import read_label_confidence
 from metadcseg.data.splits.roles import across_roles, split_groups
@@ -40,6 +41,7 @@ class Inspection:
         channels: 3 where any image has color, else 1.
         scheme: what the values in the masks mean; None where that is an error.
         facts: id -> what is in the mask.
+        given_facts: id -> what is in the mask that it replaced.
         raw_bytes: size of all arrays before compression.
     """
 
@@ -47,6 +49,7 @@ class Inspection:
     channels: int
     scheme: LabelScheme | None
     facts: Mapping[str, MaskFacts]
+    given_facts: Mapping[str, MaskFacts]
     raw_bytes: int
 
 
@@ -58,6 +61,13 @@ def load_image(case: RawCase) -> Picture:
 def load_mask(case: RawCase) -> Picture:
     """Return the mask of a case as stored, (H, W), from its file or from memory."""
     return read_mask(case.mask) if isinstance(case.mask, Path) else Picture(case.mask)
+
+
+def load_given(case: RawCase) -> Picture | None:
+    """Return the mask that the verified one of a case replaced, (H, W) as stored; None where there is none."""
+    if case.given is None:
+        return None
+    return read_mask(case.given) if isinstance(case.given, Path) else Picture(case.given)
 
 
 def inspect_cases(
@@ -78,6 +88,7 @@ def inspect_cases(
     findings: list[Finding] = []
     digests: dict[str, str] = {}
     facts: dict[str, MaskFacts] = {}
+    given_facts: dict[str, MaskFacts] = {}
     channels, raw_bytes = 1, 0
     for number, case in enumerate(cases, start=1):
         image, mask = _try(case, "image", findings), _try(case, "mask", findings)
@@ -90,18 +101,26 @@ def inspect_cases(
             findings += [Finding("note", "mask-converted", case.id, note) for note in mask.notes]
             facts[case.id] = mask_facts(_name(case, "mask"), mask)
             raw_bytes += mask.array.size * (1 + case.verified)
+        if (given := _try_given(case, mask, findings)) is not None:
+            given_facts[case.id] = mask_facts(_name(case, "given"), given)
+            raw_bytes += given.array.size
         findings += [] if image is None else _label_confidence_findings(case, image)
         if image is not None and mask is not None and image.array.shape[:2] != mask.array.shape:
             findings.append(_size_mismatch(case, image.array.shape[:2], mask.array.shape))
         if progress:
             progress(number, len(cases))
-    scheme, found = settle(list(facts.values()), remap, classes) if facts else (None, [])
-    findings += found
-    findings += [_empty(entry) for entry in facts.values() if _is_empty(entry, remap or {})]
+    known = [*facts.values(), *given_facts.values()]
+    scheme, found = settle(known, remap, classes) if facts else (None, [])
+    odd = [] if scheme is None else pair_findings(_pairs(cases, scheme, facts, given_facts))
+    told = {finding.where for finding in odd if finding.code == "verified-empty"}
+    findings += found + odd
+    findings += [
+        _empty(entry) for entry in facts.values() if _is_empty(entry, remap or {}) and entry.where not in told
+    ]
     findings += duplicates((case.where, case.role, digests[case.id]) for case in cases if case.id in digests)
     findings += set_findings([(case.id, case.role, case.group) for case in cases])
     findings += unverified_tests((case.role, case.verified) for case in cases)
-    return Inspection(tuple(findings), channels, scheme, facts, raw_bytes)
+    return Inspection(tuple(findings), channels, scheme, facts, given_facts, raw_bytes)
 
 
 def set_findings(cases: Sequence[tuple[str, str, str]]) -> list[Finding]:
@@ -181,6 +200,43 @@ def _try(case: RawCase, what: str, findings: list[Finding]) -> Picture | None:
         return None
 
 
+def _try_given(case: RawCase, mask: Picture | None, findings: list[Finding]) -> Picture | None:
+    """Load the mask that a verified one replaced; where that fails or the sizes differ, say so."""
+    where = _name(case, "given")
+    try:
+        given = load_given(case)
+    except InputError as error:
+        sentence = f"{error}; or remove the file, {_name(case, 'mask')} has replaced it"
+        findings.append(Finding("error", "given-unreadable", where, sentence))
+        return None
+    if given is None or mask is None:
+        return None
+    findings += [Finding("note", "mask-converted", where, note) for note in given.notes]
+    if given.array.shape == mask.array.shape:
+        return given
+    sizes = [" x ".join(str(side) for side in one.array.shape) for one in (given, mask)]
+    sentence = (
+        f"{where} is {sizes[0]} pixels (rows x columns), but the verified mask {_name(case, 'mask')} that replaced it "
+        f"is {sizes[1]}: export it at that size, or remove it"
+    )
+    findings.append(Finding("error", "given-size", where, sentence))
+    return None
+
+
+def _pairs(
+    cases: Sequence[RawCase],
+    scheme: LabelScheme,
+    facts: Mapping[str, MaskFacts],
+    given_facts: Mapping[str, MaskFacts],
+) -> Iterator[Pair]:
+    """Yield both masks of every case that has two; they are read once more, now that it is known what they mean."""
+    for case in cases:
+        if case.id in given_facts and (given := load_given(case)) is not None:
+            names = _name(case, "mask"), _name(case, "given")
+            verified = scheme.apply(load_mask(case).array, facts[case.id])
+            yield Pair(*names, verified, scheme.apply(given.array, given_facts[case.id]))
+
+
 def _label_confidence_findings(case: RawCase, image: Picture) -> list[Finding]:
     try:
         read_label_confidence(case, (image.array.shape[0], image.array.shape[1]))
@@ -190,7 +246,7 @@ def _label_confidence_findings(case: RawCase, image: Picture) -> list[Finding]:
 
 
 def _name(case: RawCase, what: str) -> str:
-    held = case.image if what == "image" else case.mask
+    held = getattr(case, what)
     return str(held) if isinstance(held, Path) else case.id
 
 

@@ -76,6 +76,25 @@ def load_label_volumes(raw: RawVolume, grid: Grid, *, resample: bool) -> LoadedL
     return LoadedLabels(label, truth, label.notes + (truth.notes if truth else ()))
 
 
+def load_given_volume(raw: RawVolume, grid: Grid, label: Volume, *, resample: bool) -> Volume | None:
+    """Return the label that the verified one replaced, (X, Y, Z) on the grid of its image; None where there is none.
+
+    Args:
+        raw: whose.
+        grid: of the image.
+        label: as `load_label_volumes` returned it; it is returned where it is itself what was replaced.
+        resample: as for `load_label_volumes`.
+
+    Raises:
+        InputError: naming the file that cannot be read or lies on another grid.
+    """
+    if raw.given is None:
+        return None
+    if (raw.given, raw.given_key) == (raw.label, raw.label_key):
+        return label
+    return _on_grid(raw.given, _labels(raw, raw.given, raw.given_key), raw, grid, resample)
+
+
 def _labels(raw: RawVolume, path: Path, key: str | None) -> Volume:
     if not raw.stacked:
         return volume_files.read_label_volume(path, key=key)

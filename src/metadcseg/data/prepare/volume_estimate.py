@@ -59,7 +59,7 @@ def estimate(scan: VolumeScan, options: SliceOptions, *, edges: bool) -> Estimat
         voxels = grid.shape[0] * grid.shape[1] * grid.shape[2]
         pixels = placement.slices * placement.height * placement.width
         reference = raw.verified or raw.truth is not None
-        kinds = 1 + edges + reference + (raw.label_confidence is not None)
+        kinds = 1 + edges + reference + (raw.label_confidence is not None) + (raw.given is not None)
         disk += pixels * (2 * channels + kinds) + voxels
         memory = max(memory, voxels * (4 * channels + 16) + pixels * (2 * channels + kinds))
         slices += placement.slices

@@ -1,6 +1,6 @@
 """Look at every volume and label before anything is written: one at a time, never stopping at the first problem."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,14 @@ from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.formats.images import Picture
 from metadcseg.data.prepare.inspection import Progress, constant_image, duplicates, is_constant, set_findings
 from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, mask_facts, settle
-from metadcseg.data.prepare.volume_cases import load_image_volume, load_label_confidence, load_label_volumes
+from metadcseg.data.prepare.pairs import Pair, pair_findings
+from metadcseg.data.prepare.volume_cases import (
+    head_of,
+    load_given_volume,
+    load_image_volume,
+    load_label_confidence,
+    load_label_volumes,
+)
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.sources.case import RawVolume
 from metadcseg.data.store.layout import array_digest
@@ -26,7 +33,7 @@ class VolumeInspection:
         findings: what was found.
         channels: C of every image, 0 where none could be read.
         scheme: what the values in the labels mean; None where that is an error.
-        facts: what is in each label and truth.
+        facts: what is in each label and truth, and in each label that was replaced.
     """
 
     findings: tuple[Finding, ...]
@@ -73,8 +80,14 @@ def inspect_volumes(
     scheme, found = (None, undeclared)
     if facts and not undeclared:
         scheme, found = settle(list(facts.values()), remap, classes)
-    findings += found + _channel_findings(channels)
-    findings += [_empty(entry) for entry in facts.values() if _is_empty(entry, remap or {})]
+    odd = [] if scheme is None else pair_findings(_pairs(volumes, scheme, facts, resample_labels))
+    told = {finding.where for finding in odd if finding.code == "verified-empty"}
+    findings += found + _channel_findings(channels) + odd
+    findings += [
+        _empty(entry)
+        for name, entry in facts.items()
+        if _is_empty(entry, remap or {}) and entry.where not in told and not name.endswith(" given")
+    ]
     findings += duplicates(digests)
     findings += set_findings([(raw.id, raw.role, raw.group) for raw in volumes])
     findings += unverified_tests((raw.role, raw.verified or raw.truth is not None) for raw in volumes)
@@ -116,6 +129,35 @@ def _inspect(
     facts[f"{raw.id} label"] = volume_facts(str(raw.label), labels.label)
     if labels.truth is not None:
         facts[f"{raw.id} truth"] = volume_facts(str(raw.truth), labels.truth)
+    try:
+        given = load_given_volume(raw, grid, labels.label, resample=resample_labels)
+    except InputError as error:
+        sentence = f"{error}; or remove it, {raw.label} has replaced it"
+        findings.append(Finding("error", "given-unreadable", str(raw.given), sentence))
+        return
+    if given is not None:
+        facts[f"{raw.id} given"] = volume_facts(str(raw.given), given)
+        if given is not labels.label:
+            findings += [Finding("note", "mask-converted", str(raw.given), note) for note in given.notes]
+
+
+def _pairs(
+    volumes: Sequence[RawVolume], scheme: LabelScheme, facts: Mapping[str, MaskFacts], resample: bool
+) -> Iterator[Pair]:
+    """Yield both labels of every volume that has two; they are read once more, now that it is known what they mean."""
+    for raw in volumes:
+        if f"{raw.id} given" not in facts:
+            continue
+        grid, _ = head_of(raw)
+        labels = load_label_volumes(raw, grid, resample=resample)
+        given = load_given_volume(raw, grid, labels.label, resample=resample)
+        best, path, name = labels.label, raw.label, f"{raw.id} label"
+        if labels.truth is not None:
+            best, path, name = labels.truth, raw.truth, f"{raw.id} truth"
+        if given is not None:
+            verified = scheme.apply(best.array, facts[name])
+            replaced = scheme.apply(given.array, facts[f"{raw.id} given"])
+            yield Pair(str(path), str(raw.given), verified, replaced)
 
 
 def volume_facts(where: str, labels: Volume) -> MaskFacts:

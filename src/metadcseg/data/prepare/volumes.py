@@ -14,6 +14,7 @@ from metadcseg.data.prepare.images import PrepareReport, class_names, refuse_err
 from metadcseg.data.prepare.inspection import Progress
 from metadcseg.data.prepare.volume_cases import (
     foreground,
+    load_given_volume,
     load_image_volume,
     load_label_confidence,
     load_label_volumes,
@@ -125,6 +126,7 @@ def prepare_volumes(
         findings,
         {role: sum(raw.role == role for raw in scan.volumes) for role in ROLES},
         source,
+        sum(raw.given is not None for raw in scan.volumes),
     )
 
 
@@ -170,6 +172,10 @@ def _write(
     truths = cut_labels(Volume(best, grid), placement) if verified else None
     trusted = load_label_confidence(raw, grid)
     label_confidence = None if trusted is None else cut_labels(Volume(trusted, grid), placement)
+    givens = None
+    if (replaced := load_given_volume(raw, grid, loaded.label, resample=resample)) is not None:
+        values = scheme.apply(replaced.array, volume_facts(str(raw.given), replaced))
+        givens = cut_labels(Volume(values, grid), placement)
     written = size = 0
     for number, (plane, label) in enumerate(zip(stack, labels, strict=True)):
         if options.empty == "drop" and raw.role in _DROPPED_IN and not foreground(label).any():
@@ -181,6 +187,7 @@ def _write(
             "truth": None if truths is None else truths[number],
             "edges": found,
             "label_confidence": None if label_confidence is None else label_confidence[number],
+            "given": None if givens is None else givens[number],
         }
         writer.add(
             id=f"{raw.id}#{number:04d}",

@@ -26,6 +26,7 @@ class RawCase:
         spacing: size of a pixel in mm (row, column) where it is known.
         label_confidence: how far the mask is to be trusted: a number from 0 to 1, or an image of such numbers (of
             integers: 0 to 255); None where nothing is known.
+        given: the mask that the verified one replaced, like ``mask``; None where there is none.
     """
 
     id: str
@@ -36,6 +37,7 @@ class RawCase:
     verified: bool = False
     spacing: tuple[float, float] | None = None
     label_confidence: Path | float | None = None
+    given: Path | NDArray[Any] | None = None
 
     @property
     def where(self) -> str:
@@ -79,6 +81,8 @@ class RawVolume:
             well (``label`` and ``truth`` name the first of them).
         label_confidence: how far the label is to be trusted: one number from 0 to 1, or a volume of such numbers
             (of integers: 0 to 255); None where nothing is known.
+        given: the label that the verified one replaced, on the grid of the image; None where there is none.
+        given_key: the data set within an HDF5 file.
     """
 
     id: str
@@ -93,6 +97,8 @@ class RawVolume:
     truth_key: str | None = None
     stacked: bool = False
     label_confidence: Path | float | None = None
+    given: Path | None = None
+    given_key: str | None = None
 
     @property
     def where(self) -> str:

@@ -4,7 +4,8 @@
 
     FOLDER/images/      PNG, JPEG, TIFF, gray or color, any mixture of sizes
     FOLDER/masks/       the masks as given, of the same stems: images/x.jpg belongs to masks/x.png
-    FOLDER/gold/        verified masks, of the same stems (they win over masks/), and / or
+    FOLDER/gold/        verified masks, of the same stems (they win over masks/, whose own are kept beside them as what
+                        they replaced: a pair), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
     FOLDER/splits.csv   optional: id,role,group (either of role and group may be left out)
     FOLDER/label_confidence/, FOLDER/label_confidence.csv     optional: how far masks are to be trusted
@@ -23,7 +24,7 @@ from pathlib import Path
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.label_confidence import label_confidence_of
-from metadcseg.data.sources.pairing import by_stem, unmatched
+from metadcseg.data.sources.pairing import by_stem, replaced, unmatched
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
 
@@ -54,7 +55,7 @@ def scan_folder(
     findings += found
     verified, gold, found = gold_of(folder, images)
     findings += found
-    masks = given | verified
+    masks, twins = given | verified, replaced(given, verified)
     findings += unmatched(images, masks, folder / "masks")
     usable = [stem for stem in images if stem in masks]
     rows: dict[str, SplitRow] = {}
@@ -75,6 +76,7 @@ def scan_folder(
             masks[stem],
             stem in gold or role == "gold",
             label_confidence=label_confidence.get(stem),
+            given=twins.get(stem),
         )
         for stem, role in limit_training(roles, limit, seed=seed).items()
     ]

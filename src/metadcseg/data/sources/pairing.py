@@ -38,6 +38,17 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
     return files, findings
 
 
+def replaced(given: Mapping[str, Path], verified: Mapping[str, Path]) -> dict[str, Path]:
+    """Return stem -> the mask that a verified one replaced; none where both are one file.
+
+    Args:
+        given: stem -> mask as given.
+        verified: stem -> verified mask.
+    """
+    twins = {stem: path for stem, path in given.items() if stem in verified}
+    return {stem: path for stem, path in twins.items() if path.resolve() != verified[stem].resolve()}
+
+
 def unmatched(images: Mapping[str, Path], masks: Mapping[str, Path], folder: Path) -> list[Finding]:
     """Return an error for every image without a mask, and a warning for every mask without an image.
 

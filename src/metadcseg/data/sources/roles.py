@@ -62,14 +62,19 @@ def draw_roles(
 
 
 def with_role(raw: RawVolume, role: str) -> RawVolume:
-    """Return a volume in its role; a gold one is verified, and so shows its reference where it has one."""
-    if role != "gold":
-        return replace(raw, role=role)
+    """Return a volume in its role; a gold one is verified, and so shows its reference where it has one.
+
+    Where a volume that nobody trains on has a reference beside its label, the label is what it replaced.
+    """
     if raw.truth is None:
-        return replace(raw, role=role, verified=True)
+        return replace(raw, role=role, verified=raw.verified or role == "gold")
+    if role == "train":
+        return replace(raw, role=role)
+    raw = replace(raw, role=role, given=raw.label, given_key=raw.label_key)
+    if role != "gold":
+        return raw
     return replace(
         raw,
-        role=role,
         verified=True,
         label=raw.truth,
         label_key=raw.truth_key,

@@ -19,7 +19,7 @@ from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.folder import gold_of, roles_of
 from metadcseg.data.sources.label_confidence import label_confidence_of
-from metadcseg.data.sources.pairing import unmatched
+from metadcseg.data.sources.pairing import replaced, unmatched
 from metadcseg.data.splits.roles import SplitRow, read_splits
 from metadcseg.errors import InputError
 
@@ -80,7 +80,7 @@ def scan_volume_folder(
     else:
         given = {stem: path for stem, path in images.items() if _holds_label(path, label_key or "label")}
     verified, gold, found = gold_of(folder, images, volumes_by_stem)
-    labels = given | verified
+    labels, twins = given | verified, replaced(given, verified)
     findings += found + unmatched(images, labels, folder / "masks")
     usable = [stem for stem in images if stem in labels]
     rows: dict[str, SplitRow] = {}
@@ -103,6 +103,8 @@ def scan_volume_folder(
             label_key=label_key,
             verified=stem in gold or roles[stem] == "gold",
             label_confidence=label_confidence.get(stem),
+            given=twins.get(stem),
+            given_key=label_key,
         )
         for stem in usable
     )

@@ -75,6 +75,9 @@ def _part(gold: Batch, kept: Tensor, all_reduce_mean: AllReduceMean) -> Batch:
         chosen = torch.zeros(1, dtype=torch.int64)
     place = chosen.to(gold.labels.device)
     labels = gold.labels[place] if count else torch.full_like(gold.labels[place], IGNORE)
+    given = None if gold.given is None else gold.given[place]
+    if given is not None and not count:
+        given = torch.full_like(given, IGNORE)
     part = Batch(
         gold.images[place],
         labels,
@@ -82,6 +85,7 @@ def _part(gold: Batch, kept: Tensor, all_reduce_mean: AllReduceMean) -> Batch:
         Warp(gold.warp.matrix[chosen]),
         None if gold.edges is None else gold.edges[place],
         None if gold.label_confidence is None else gold.label_confidence[place],
+        given=given,
     )
     if gold.shard_of is None:
         return part

@@ -90,7 +90,8 @@ def view_batch(views: Sequence[View], batch: Batch) -> Batch:
         batch: N images.
 
     Returns:
-        N K images without edges; a whole batch, also where the one given is a part. Trust is that of the nearest pixel.
+        N K images without edges and without replaced masks; a whole batch, also where the one given is a part. Trust
+        is that of the nearest pixel.
 
     Example:
         >>> image, labels = torch.ones(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64)

@@ -51,6 +51,7 @@ def describe(
             "channels": prepared.channels,
             "cases": {role: len(prepared.select(role)) for role in ROLES},
             "volumes": _volumes(prepared),
+            "pairs": _pairs(prepared),
             "preprocessing": prepared.preprocessing,
             "image_key": prepared.source.get("image_key"),
         },
@@ -75,6 +76,13 @@ def _volumes(prepared: PreparedSet) -> dict[str, int] | None:
     if not prepared.volumes:
         return None
     return {role: sum(volume.role == role for volume in prepared.volumes) for role in ROLES}
+
+
+def _pairs(prepared: PreparedSet) -> dict[str, int | None]:
+    """Return how many gold cases hold the mask that the verified one replaced, and of how many volumes these are."""
+    paired = [case for case in prepared.select("gold") if case.has_given]
+    volumes = len({case.volume for case in paired}) if prepared.volumes else None
+    return {"cases": len(paired), "volumes": volumes}
 
 
 def machine(device: torch.device) -> dict[str, Any]:

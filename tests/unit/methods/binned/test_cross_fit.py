@@ -81,6 +81,20 @@ def test_a_part_without_images_teaches_nothing() -> None:
     assert all(not parameter.grad.any() for parameter in network.parameters() if parameter.grad is not None)
 
 
+def test_pairs_go_with_their_images() -> None:
+    whole = gold_of([0, 1, 2])
+    whole = replace(
+        whole, given=torch.stack([torch.full_like(whole.labels[0], value) for value in (0, 1, 2)])
+    )
+    trained, asked = take_turns(whole, epoch=0, turns=2)
+    assert trained.given is not None
+    assert asked.given is not None
+    assert [int(maps.unique()) for maps in (*trained.given, *asked.given)] == [0, 2, 1]
+    _, nobody = take_turns(replace(whole, indices=torch.tensor([0, 2, 4])), epoch=0, turns=2)
+    assert nobody.given is not None
+    assert (nobody.given == IGNORE).all()
+
+
 @pytest.mark.parametrize(("turns", "trained"), [(2, 3), (4, 4)])
 def test_devices_divide_by_what_all_of_them_hold(turns: int, trained: int) -> None:
     whole = gold_of([0, 1, 2, 4])
