@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.images import Picture
-from metadcseg.data.prepare.images import class_names
 from metadcseg.data.prepare.inspection import load_given, load_image, load_mask
-from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, mask_facts, settle
+from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, class_names, mask_facts, settle
 from metadcseg.data.prepare.volume_cases import (
     head_of,
     load_given_volume,
