@@ -136,12 +136,17 @@ def look_at_set(path: Path) -> dict:
         kinds["edges"] = prepared.edges
     if any(case.has_label_confidence for case in prepared.cases):
         kinds["trusts"] = prepared.label_confidence
+    if any(case.has_given for case in prepared.cases):
+        kinds["givens"] = prepared.given
     for kind, read in kinds.items():
         state = hashlib.sha256()
         for case in prepared.cases:
-            if (kind == "truths" and not case.has_truth) or (
-                kind == "trusts" and not case.has_label_confidence
-            ):
+            has = {
+                "truths": case.has_truth,
+                "trusts": case.has_label_confidence,
+                "givens": case.has_given,
+            }
+            if not has.get(kind, True):
                 continue
             state.update(case.id.encode() + np.ascontiguousarray(read(case)).tobytes())
         found[kind] = state.hexdigest()

@@ -34,7 +34,7 @@ class DistanceCurve:
     spreads: tuple[float, ...]
 
 
-def distance_curves(pairs: Sequence[Pair], classes: Sequence[str]) -> list[DistanceCurve]:
+def distance_curves(pairs: Sequence[Pair], classes: Sequence[str], width: int = 1) -> list[DistanceCurve]:
     """Return the curve of every class that a given mask shows.
 
     A pixel's distance is that of its middle from the outline: Euclidean, to the nearest pixel on the other side, less
@@ -45,6 +45,7 @@ def distance_curves(pairs: Sequence[Pair], classes: Sequence[str]) -> list[Dista
     Args:
         pairs: of which masks.
         classes: names in class order, background first.
+        width: of a bin, in pixels.
 
     Example:
         >>> true, large = np.zeros((2, 30, 30), np.uint8)
@@ -56,13 +57,17 @@ def distance_curves(pairs: Sequence[Pair], classes: Sequence[str]) -> list[Dista
     spacings = [pair.spacing for pair in pairs]
     known = [spacing for spacing in spacings if spacing is not None]
     in_mm = bool(pairs) and len(known) == len(pairs)
-    step = min(min(spacing) for spacing in known) if in_mm else 1.0
+    step = width * (min(min(spacing) for spacing in known) if in_mm else 1.0)
     centers = tuple(float(place * step) for place in np.arange(-REACH, REACH) + 0.5)
     curves = []
     for number, name in enumerate(classes):
         if number == 0:
             continue
-        votes = [vote for pair in pairs if (vote := _vote(pair, number, step, in_mm)) is not None]
+        votes = [
+            vote
+            for pair in pairs
+            if (vote := _vote(pair, number, width, step if in_mm else None)) is not None
+        ]
         if not votes:
             continue
         table = np.array(votes)
@@ -75,14 +80,14 @@ def distance_curves(pairs: Sequence[Pair], classes: Sequence[str]) -> list[Dista
     return curves
 
 
-def _vote(pair: Pair, number: int, step: float, in_mm: bool) -> NDArray[np.float64] | None:
+def _vote(pair: Pair, number: int, width: int, in_mm: float | None) -> NDArray[np.float64] | None:
     """Return the share of one pair in every bin, NaN where it has no pixel; None where the class is not given."""
     given = pair.given == number
     if not given.any() or given.all():
         return None
-    spacing: Spacing = pair.spacing if in_mm and pair.spacing is not None else (1.0,) * given.ndim
-    box = box_of(given, REACH + 1)
-    distance = _signed_distance(given[box], spacing) / step
+    spacing: Spacing = (1.0,) * given.ndim if in_mm is None or pair.spacing is None else pair.spacing
+    box = box_of(given, REACH * width + 1)
+    distance = _signed_distance(given[box], spacing) / (in_mm or width)
     counted = (pair.given[box] != IGNORE) & (pair.verified[box] != IGNORE) & (np.abs(distance) < REACH)
     bins = np.floor(distance[counted]).astype(np.int64) + REACH
     right = pair.verified[box][counted] == number

@@ -76,7 +76,13 @@ class View:
 
 
 def read_pairs(
-    path: Path, *, remap: Mapping[int, int] | None = None, annotators: Path | None = None
+    path: Path,
+    *,
+    remap: Mapping[int, int] | None = None,
+    annotators: Path | None = None,
+    image_key: str | None = None,
+    label_key: str | None = None,
+    resample_labels: bool = False,
 ) -> FoundPairs:
     """Find the pairs of a folder or a prepared set, whichever it is.
 
@@ -86,6 +92,9 @@ def read_pairs(
         remap: value in a mask file -> class number, as for ``prepare``; a set has its labels already.
         annotators: a table of who drew which mask as given, with the columns ``id`` and ``annotator``; by default
             ``annotators.csv`` in the folder, where there is one.
+        image_key: of the image in HDF5 files.
+        label_key: of the label in HDF5 files.
+        resample_labels: whether labels of volumes may lie on another grid than their image.
 
     Raises:
         InputError: where there is no such folder, a mask cannot be read or has another size than its twin, or the table
@@ -100,8 +109,14 @@ def read_pairs(
         raise InputError(f"{path} {what}: give a folder with images/, masks/ and gold/, or a prepared set")
     if (path / MANIFEST).exists():
         found, known = _of_set(path)
+    elif holds_volumes(path):
+        scan = scan_volume_folder(path, image_key=image_key, label_key=label_key)
+        found = _of_volumes(scan, remap or {}, resample_labels, _wrong(path, scan.findings))
+        known = {raw.id for raw in scan.volumes}
     else:
-        found, known = _of_folder(path, remap or {})
+        flat = scan_kvasir(path) if is_split_layout(path) else scan_folder(path)
+        found = _of_images(flat, remap or {}, _wrong(path, flat.findings))
+        known = {case.id for case in flat.cases}
     table = annotators or path / _ANNOTATORS
     if annotators is None and not table.exists():
         return found
@@ -183,15 +198,6 @@ def _of_set(path: Path) -> tuple[FoundPairs, set[str]]:
     return FoundPairs(pairs, prepared.classes, verified, (), lambda id: prepared.image(cases[id])), ids
 
 
-def _of_folder(path: Path, remap: Mapping[int, int]) -> tuple[FoundPairs, set[str]]:
-
-    if holds_volumes(path):
-        scan = scan_volume_folder(path)
-        return _of_volumes(scan, remap, _wrong(path, scan.findings)), {raw.id for raw in scan.volumes}
-    flat = scan_kvasir(path) if is_split_layout(path) else scan_folder(path)
-    return _of_images(flat, remap, _wrong(path, flat.findings)), {case.id for case in flat.cases}
-
-
 def _of_images(scan: Scan, remap: Mapping[int, int], notes: tuple[str, ...]) -> FoundPairs:
     stored: list[tuple[RawCase, Picture, Picture]] = []
     facts: list[tuple[MaskFacts, MaskFacts]] = []
@@ -226,15 +232,16 @@ def _of_images(scan: Scan, remap: Mapping[int, int], notes: tuple[str, ...]) -> 
     )
 
 
-def _of_volumes(scan: VolumeScan, remap: Mapping[int, int], notes: tuple[str, ...]) -> FoundPairs:
-
+def _of_volumes(
+    scan: VolumeScan, remap: Mapping[int, int], resample: bool, notes: tuple[str, ...]
+) -> FoundPairs:
     twins = {raw.id: raw for raw in scan.volumes if raw.given is not None}
     stored = []
     known: list[MaskFacts] = []
     for raw in twins.values():
         grid, _ = head_of(raw)
-        labels = load_label_volumes(raw, grid, resample=False)
-        given = load_given_volume(raw, grid, labels.label, resample=False)
+        labels = load_label_volumes(raw, grid, resample=resample)
+        given = load_given_volume(raw, grid, labels.label, resample=resample)
         verified = labels.label if labels.truth is None else labels.truth
         assert given is not None, "it is a twin"  # noqa: S101
         both = volume_facts(str(raw.given), given), volume_facts(str(raw.truth or raw.label), verified)
@@ -242,7 +249,7 @@ def _of_volumes(scan: VolumeScan, remap: Mapping[int, int], notes: tuple[str, ..
         known += both
 
     def all_facts() -> list[MaskFacts]:
-        return known + [_label_facts(raw) for raw in scan.volumes if raw.given is None]
+        return known + [_label_facts(raw, resample) for raw in scan.volumes if raw.given is None]
 
     scheme = _scheme(known, {**(scan.remap or {}), **remap}, all_facts)
     pairs = tuple(
@@ -254,10 +261,10 @@ def _of_volumes(scan: VolumeScan, remap: Mapping[int, int], notes: tuple[str, ..
     return FoundPairs(pairs, names, count, notes, lambda id: load_image_volume(twins[id]).array)
 
 
-def _label_facts(raw: RawVolume) -> MaskFacts:
+def _label_facts(raw: RawVolume, resample: bool) -> MaskFacts:
 
     grid, _ = head_of(raw)
-    return volume_facts(str(raw.label), load_label_volumes(raw, grid, resample=False).label)
+    return volume_facts(str(raw.label), load_label_volumes(raw, grid, resample=resample).label)
 
 
 def _scheme(

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from metadcseg.colors import GIVEN, VERIFIED, Color, class_color
 from metadcseg.pairs.advice import Advice
-from metadcseg.pairs.curves import DistanceCurve, distance_curves
+from metadcseg.pairs.curves import REACH, DistanceCurve, distance_curves
 from metadcseg.pairs.intervals import Interval
 from metadcseg.pairs.read import FoundPairs, view
 from metadcseg.pairs.sentences import sentences
@@ -64,7 +64,7 @@ def write_diagnosis(
         "facts": _facts(diagnosis.total),
         "rows": _rows(diagnosis),
         "in_mm": diagnosis.total.offset_mm is not None,
-        "curves": _curves(found),
+        "curves": _curves(found, diagnosis.total),
         "histogram": _histogram(diagnosis.total),
         "worst": [_worst(found, entry) for entry in diagnosis.worst()],
         "colors": {"given": _css(GIVEN), "verified": _css(VERIFIED)},
@@ -127,9 +127,12 @@ def _signed(value: float, form: str = ".1f") -> str:
     return format(value, f"+{form}") if abs(value) >= 0.05 else format(0.0, form)
 
 
-def _curves(found: FoundPairs) -> dict[str, Any] | None:
+def _curves(found: FoundPairs, total: Summary) -> dict[str, Any] | None:
     """Return the lines P(verified | distance), in units of the figure, and the ticks of its axes."""
-    curves = distance_curves(found.pairs, found.classes)
+    farthest = max(
+        (abs(entry.offset_px) for entry in total.members if entry.offset_px is not None), default=0.0
+    )
+    curves = distance_curves(found.pairs, found.classes, max(1, ceil(1.5 * farthest / REACH)))
     if not curves:
         return None
     centers = curves[0].centers
@@ -139,7 +142,9 @@ def _curves(found: FoundPairs) -> dict[str, Any] | None:
     for curve in curves:
         tint = VERIFIED if foreground == 1 else class_color(found.classes.index(curve.name), foreground)
         lines.append({"name": curve.name, "color": _css(tint), **_line(curve, reach)})
-    ticks = [(_across(share * reach, -reach, reach), f"{share * reach:g}") for share in (-1, -0.5, 0, 0.5, 1)]
+    ticks = [
+        (_across(share * reach, -reach, reach), f"{share * reach:.3g}") for share in (-1, -0.5, 0, 0.5, 1)
+    ]
     levels = [(_up(level, 1.0), f"{level:g}") for level in (0, 0.25, 0.5, 0.75, 1)]
     return {
         "unit": curves[0].unit,

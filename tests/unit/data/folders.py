@@ -35,10 +35,13 @@ def write(path: Path, text: str) -> Path:
 
 
 def make_folder(root: Path, count=12, gold=0) -> Path:
-    """Write ``count`` clean pairs case00 .. as PNG, and verified masks for the first ``gold`` of them."""
+    """Write ``count`` clean cases case00 .. as PNG, and verified masks for the first ``gold`` of them.
+
+    What was careless about these lies two pixels lower.
+    """
     for number in range(count):
         save(root / "images" / f"case{number:02d}.png", picture(number))
-        save(root / "masks" / f"case{number:02d}.png", disc())
+        save(root / "masks" / f"case{number:02d}.png", np.roll(disc(), 2 if number < gold else 0, axis=0))
         if number < gold:
             save(root / "gold" / f"case{number:02d}.png", disc(value=1))
     return root
@@ -68,6 +71,7 @@ def mixed_folder(root):
             white * np.uint8(1),
             np.repeat(white[:, :, None] * np.uint8(255), 3, axis=2),
         ]
-        save(root / "masks" / f"{name}{('.jpg', '.png', '.tif')[number % 3]}", kinds[number % 3])
+        careless = np.roll(kinds[number % 3], 3 if number < 5 else 0, axis=1)
+        save(root / "masks" / f"{name}{('.jpg', '.png', '.tif')[number % 3]}", careless)
         if number < 5:
             save(root / "gold" / f"{name}.png", kinds[0])

@@ -6,7 +6,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import parse_ignore, parse_remap, plain_output, print_json
+from metadcseg.cli.commands.console import plain_output, print_json
+from metadcseg.cli.commands.prepare_sources import add_file_options, remap_of
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
@@ -32,6 +33,7 @@ def add_options(parser: ArgumentParser) -> None:
         "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"
     )
     parser.add_argument("--ignore", type=str, default=None, help="mask values of unknown pixels: 9 or 9,200")
+    add_file_options(parser)
     parser.add_argument(
         "--out", type=str, default=".", metavar="DIR", help=f"folder of the page {PAGE} (default: here)"
     )
@@ -40,10 +42,15 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Diagnose, print the sentences, write the page; 2 where there is no pair."""
-    remap = {} if options.remap is None else parse_remap(options.remap)
-    remap |= {} if options.ignore is None else parse_ignore(options.ignore)
     annotators = None if options.annotators is None else Path(options.annotators)
-    found = read_pairs(Path(options.path), remap=remap, annotators=annotators)
+    found = read_pairs(
+        Path(options.path),
+        remap=remap_of(options),
+        annotators=annotators,
+        image_key=options.image_key,
+        label_key=options.label_key,
+        resample_labels=options.resample_labels,
+    )
     diagnosis = diagnose(found.pairs, found.classes, found.verified)
     advice = advise(diagnosis)
     if options.json:

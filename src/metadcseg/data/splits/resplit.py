@@ -27,9 +27,10 @@ def resplit_set(
 ) -> PreparedSet:
     """Write a set with the same images and masks in which every unit has the role given.
 
-    A gold case shows its truth where one is stored; else its label counts as verified, and so becomes its truth.
-    A gold case of the source that becomes another keeps its verified label, the only one stored. Arrays are hard links
-    where the disk allows it, else copies.
+    A gold case shows its truth where one is stored; else its label counts as verified, and so becomes its truth. A
+    gold case of the source that becomes another keeps its verified label and the mask that this replaced. Where a case
+    that is not for training has a truth and a label that differs, the label is what the truth replaced. Arrays are hard
+    links where the disk allows it, else copies.
 
     Args:
         source: a clean set.
@@ -111,6 +112,7 @@ def _tables(
         if unit_id(case) in kept and case.slice not in kept[unit_id(case)]:
             continue
         row |= {"row": len(rows), "role": roles[unit_id(case)]}
+        _pair(row["arrays"], row["role"])
         if row["role"] == "gold":
             _verify(row["arrays"])
         rows.append(row)
@@ -131,6 +133,18 @@ def _tables(
         sums[metadata.relative_to(source.path).as_posix()] = digest(metadata.read_bytes())
     files[CHECKSUMS] = "".join(f"{value}  {name}\n" for name, value in sorted(sums.items())).encode()
     return files
+
+
+def _pair(arrays: dict[str, Any], role: str) -> None:
+    """Keep the mask that a verified one replaced: stored already, or the label beside a truth that differs."""
+    if "given" in arrays:
+        arrays.setdefault("truth", arrays["label"])  # of a gold case: whatever it becomes, it is verified
+    if arrays["label"]["sha256"] == arrays.get("truth", arrays["label"])["sha256"]:
+        return
+    if role != "train":
+        arrays.setdefault("given", arrays["label"])
+    elif arrays.get("given") == arrays["label"]:  # nothing has replaced it here: it is trained on
+        del arrays["given"]
 
 
 def _verify(arrays: dict[str, Any]) -> None:

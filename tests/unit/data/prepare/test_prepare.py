@@ -38,7 +38,12 @@ def test_a_folder_becomes_a_set(tmp_path):
     np.testing.assert_array_equal(prepared.label(cases["case00"]), verified)
     np.testing.assert_array_equal(prepared.truth(cases["case00"]), verified)
     assert prepared.source["roles"] == "drawn"
-    assert report.raw_bytes == 12 * 480 * 5 + 5 * 480
+    for number in range(5):
+        np.testing.assert_array_equal(
+            prepared.given(cases[f"case{number:02d}"]), np.roll(disc(value=1), 2, axis=0)
+        )
+    assert report.raw_bytes == 12 * 480 * 5 + 5 * 480 + 5 * 480  # the masks that gold ones replaced, too
+    assert report.pairs == report.to_dict()["pairs"] == sum(case.has_given for case in prepared.cases) == 5
     assert json.loads(json.dumps(report.to_dict()))["cases"]["gold"] == 5
 
 

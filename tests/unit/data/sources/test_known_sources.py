@@ -374,6 +374,8 @@ def test_slices_of_acdc_with_scribbles(tmp_path):
     assert set(np.unique(made.truth(cases[1]))) == {0, 1, 2, 3}
     gold = next(volume for volume in made.volumes if volume.role == "gold")
     assert set(np.unique(made.label(made.slices_of(gold)[1]))) == {0, 1, 2, 3}  # verified: the dense label
+    assert set(np.unique(made.given(made.slices_of(gold)[1]))) == {0, 2, 255}  # which replaced the scribble
+    assert not any(case.has_given for case in cases)
     with h5py.File(tmp_path / "slices/patient000_frame01_slice_3.h5", "a") as file:
         del file["image"]
         file["image"] = np.zeros((5, 5))
@@ -403,6 +405,32 @@ def test_patterns_of_one_file_per_channel(tmp_path):
     assert counts(known) == (2, 1, 1, 1)
     gold = next(volume for volume in known.volumes if volume.role == "gold")
     assert (gold.label.name, gold.truth, gold.verified) == ("truth.nii.gz", None, True)
+    assert {volume.id: volume.given and volume.given.name for volume in known.volumes} == {
+        volume.id: None if volume.role == "train" else "label.nii.gz" for volume in known.volumes
+    }
+    assert not any(volume.given for volume in scan.volumes)
+
+
+def test_a_label_beside_its_reference_is_what_the_reference_replaced(tmp_path):
+    """Of gold, the reference is the label then; those that nobody trains on show both as they always have."""
+    layout(tmp_path)
+    for file in tmp_path.glob("*/*/truth.nii.gz"):
+        nifti(file, np.roll(label(0), 1, axis=0))
+    made = prepared(
+        scan_patterns(
+            tmp_path, Patterns(WHERE.images, WHERE.label, truth="{role}/{case}/truth.nii.gz"), Draw(gold=1)
+        ),
+        tmp_path / "set",
+    )
+    for volume in made.volumes:
+        cases = made.slices_of(volume)
+        assert {case.has_given for case in cases} == {volume.role != "train"}
+        if volume.role != "train":
+            given, held, truth = (
+                [read(case) for case in cases] for read in (made.given, made.label, made.truth)
+            )
+            assert np.array_equal(given, held) == (volume.role != "gold")
+            assert not np.array_equal(given, truth)
 
 
 def test_several_outlines_of_one_image(tmp_path):

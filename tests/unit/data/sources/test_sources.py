@@ -39,6 +39,8 @@ def test_gold_folder_wins_over_masks(tmp_path):
     gold = [case for case in scan.cases if case.role == "gold"]
     assert [case.id for case in gold] == ["case00", "case01", "case02"]
     assert all(case.verified and case.mask.parent.name == "gold" for case in gold)
+    assert [case.given and case.given.parent.name for case in gold] == ["masks"] * 3  # what they replaced
+    assert not any(case.given for case in scan.cases if case.role != "gold")
     assert not any(case.verified for case in scan.cases if case.role != "gold")
     assert Counter(roles(scan).values()) == {"train": 7, "gold": 3, "val": 1, "test": 1}
 
@@ -58,6 +60,7 @@ def test_gold_list_names_masks_that_are_verified(tmp_path):
         ("case03", "masks", True),
         ("case04", "masks", True),
     ]
+    assert not any(case.given for case in gold)
 
 
 def test_gold_without_image_or_content_is_an_error(tmp_path):

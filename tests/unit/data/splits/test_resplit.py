@@ -104,6 +104,69 @@ def test_a_case_that_becomes_gold_shows_its_truth(tmp_path: Path) -> None:
     assert made.verify() == []
     for before, after in zip(source.cases, made.cases, strict=True):
         assert np.array_equal(made.truth(after), source.truth(before))
+        assert after.has_given == (after.role != "train")  # what the truth replaced
+        if after.has_given:
+            assert np.array_equal(made.given(after), source.label(before))
         gold = after.role == "gold"
         assert np.array_equal(made.label(after), source.truth(before) if gold else source.label(before))
         assert after.has_label_confidence == (not gold)
+    # those that come back into training are trained on with their label, which nothing has replaced there
+    back = resplit_set(made, tmp_path / "back", dict.fromkeys(roles, "train"), note={})
+    for before, after in zip(made.cases, back.cases, strict=True):
+        assert after.has_given == (before.role == "gold")  # its verified label stays
+        if before.role != "gold":
+            assert np.array_equal(back.label(after), source.label(source.cases[after.row]))
+
+
+def set_of_pairs(path: Path) -> PreparedSet:
+    """Eight cases: two of training, three gold with a twin, one gold without, and one each that is val and test."""
+    roles = ["train", "train", "gold", "gold", "gold", "gold", "val", "test"]
+    with SetWriter(path, name="squares", classes=("background", "square"), channels=1) as writer:
+        for number, role in enumerate(roles):
+            label = np.zeros((12, 10), np.uint8)
+            label[2 : 5 + number % 4, 2:8] = 1
+            image = np.random.default_rng(number).integers(0, 255, (12, 10, 1)).astype(np.uint8)
+            given = np.roll(label, 1, axis=1) if role != "train" and number != 5 else None
+            truth = label if role in ("val", "test") else None
+            case = {"image": image, "label": label, "truth": truth, "given": given}
+            writer.add(id=f"c{number}", role=role, group=f"c{number}", **case)
+    return PreparedSet.open(path)
+
+
+ROLES = {
+    "stays gold": {"c2": "gold"},
+    "gold becomes training": {"c2": "train", "c3": "gold"},
+    "gold is evaluated": {"c2": "test", "c3": "val"},
+    "val and test become gold": {"c6": "gold", "c7": "gold"},
+    "training becomes gold": {"c0": "gold"},
+}
+
+
+@pytest.mark.parametrize("changed", ROLES.values(), ids=ROLES)
+def test_a_case_that_changes_its_role_keeps_its_pair(changed: dict[str, str], tmp_path: Path) -> None:
+    source = set_of_pairs(tmp_path / "pairs")
+    roles = {case.id: case.role for case in source.cases} | changed
+    made = resplit_set(source, tmp_path / "made", roles, note={})
+    assert {case.id: case.role for case in made.cases} == roles
+    assert made.verify() == []
+    for before, after in zip(source.cases, made.cases, strict=True):
+        assert after.has_given == before.has_given == (after.id not in ("c0", "c1", "c5"))
+        assert np.array_equal(made.label(after), source.label(before))
+        if after.has_given:
+            assert np.array_equal(made.given(after), source.given(before))
+            assert np.array_equal(made.truth(after), source.label(before))
+    again = resplit_set(made, tmp_path / "again", {case.id: case.role for case in source.cases}, note={})
+    for before, after in zip(source.cases, again.cases, strict=True):
+        assert after.has_given == before.has_given
+
+
+def test_pairs_of_a_new_split_survive_noise(tmp_path: Path) -> None:
+    source = set_of_pairs(tmp_path / "pairs")
+    roles = {case.id: case.role for case in source.cases} | {"c2": "train", "c3": "test"}
+    made = resplit_set(source, tmp_path / "made", roles, note={})
+    shown = corrupt_set(made, tmp_path / "noisy", 0.212, 0, model="over")
+    noisy = PreparedSet.open(tmp_path / "noisy")
+    held = {case.id for case in noisy.cases if case.has_given}
+    assert held == {"c3", "c4", "c5", "c6", "c7"}  # gold by noise, the evaluated by what they had
+    assert shown["pairs"] == 2
+    assert np.array_equal(noisy.given(noisy.cases[3]), source.given(source.cases[3]))
