@@ -58,6 +58,7 @@ EXAMPLES = {
     "demo": ("metadcseg demo",),
     "prepare": ("metadcseg prepare my_folder --out my_set",),
     "check": ("metadcseg check my_folder",),
+    "diagnose": ("metadcseg diagnose my_folder",),
     "corrupt": ("metadcseg corrupt my_set --rate 0.4 --out my_noisy_set",),
     "split": ("metadcseg split my_set --test 0.2 --out my_other_set",),
     "export-nnunet": ("metadcseg export-nnunet my_set --out nnUNet_raw",),

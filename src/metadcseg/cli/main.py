@@ -34,6 +34,7 @@ usage: metadcseg COMMAND [OPTIONS]        (metadcseg help COMMAND explains each)
 
 your data
   check      find what is wrong with a folder or a prepared set before training on it
+  diagnose   how the masks are wrong, told by those that were verified
   prepare    read a folder of images and masks (or a known data set) into a prepared set
   split      give a prepared set other roles: which cases train, validate, test, and are verified
   corrupt    inject label noise of a chosen rate into a set's training masks (for experiments)

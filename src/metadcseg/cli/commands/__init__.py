@@ -8,6 +8,7 @@ COMMANDS = {
     "demo": "metadcseg.cli.commands.demo",
     "prepare": "metadcseg.cli.commands.prepare",
     "check": "metadcseg.cli.commands.check",
+    "diagnose": "metadcseg.cli.commands.diagnose",
     "corrupt": "metadcseg.cli.commands.corrupt",
     "split": "metadcseg.cli.commands.split",
     "export-nnunet": "metadcseg.cli.commands.export_nnunet",

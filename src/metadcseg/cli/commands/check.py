@@ -20,6 +20,10 @@ from metadcseg.cli.commands.prepare_sources import (
 from metadcseg.data.findings import grouped
 from metadcseg.data.prepare.checks import CheckReport, check_cases, check_path, check_volumes
 from metadcseg.data.sources import scan_kvasir
+from metadcseg.pairs.advice import advise
+from metadcseg.pairs.read import read_pairs
+from metadcseg.pairs.sentences import sentences
+from metadcseg.pairs.statistics import diagnose
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, with a data set in --source (named as for
 prepare), or with a prepared set, before training:
@@ -83,7 +87,24 @@ def run(options: Namespace, console: Console) -> int:
         print_json(report.to_dict())
     else:
         _print(report)
+        if report.pairs and report.ok and options.source is None:
+            _print_diagnosis(options, remap)
     return 2 if report.errors else 0
+
+
+def _print_diagnosis(options: Namespace, remap: dict[int, int] | None) -> None:
+    """Print what ``diagnose`` says; what is odd about pairs stands among the findings already."""
+    found = read_pairs(
+        Path(options.path),
+        remap=remap,
+        image_key=options.image_key,
+        label_key=options.label_key,
+        resample_labels=options.resample_labels,
+    )
+    out, diagnosis = plain_output(), diagnose(found.pairs, found.classes, found.verified)
+    for sentence in [*sentences(diagnosis), advise(diagnosis).sentence]:
+        out.print(sentence)
+    out.print("metadcseg diagnose draws it and writes a page")
 
 
 def _print(report: CheckReport) -> None:

@@ -61,15 +61,7 @@ def add_volume_options(parser: ArgumentParser) -> None:
 def add_source_options(parser: ArgumentParser) -> None:
     """Add the options that say which files a data set holds and what they mean."""
     parser.add_argument("--source", type=str, default=None, help="where a named data set lies")
-    for name in ("image", "label"):
-        told = f"volumes: name of the {name} in HDF5 files (by default {name})"
-        parser.add_argument(f"--{name}-key", dest=f"{name}_key", type=str, default=None, help=told)
-    parser.add_argument(
-        "--resample-labels",
-        dest="resample_labels",
-        action="store_true",
-        help="volumes: bring labels on another grid than their image onto it (nearest voxel)",
-    )
+    add_file_options(parser)
     parser.add_argument(
         "--image",
         type=str,
@@ -84,6 +76,19 @@ def add_source_options(parser: ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", type=str, default=None, help=f"patterns: {what}")
     parser.add_argument("--labels", type=str, default=None, help="acdc: label (the default), or scribble")
+
+
+def add_file_options(parser: ArgumentParser) -> None:
+    """Add the options that say how files of volumes are read."""
+    for name in ("image", "label"):
+        told = f"volumes: name of the {name} in HDF5 files (by default {name})"
+        parser.add_argument(f"--{name}-key", dest=f"{name}_key", type=str, default=None, help=told)
+    parser.add_argument(
+        "--resample-labels",
+        dest="resample_labels",
+        action="store_true",
+        help="volumes: bring labels on another grid than their image onto it (nearest voxel)",
+    )
 
 
 def download_source(options: Namespace, console: Console) -> None:

@@ -17,6 +17,7 @@ from metadcseg.data.prepare.inspection import (
     load_image,
     load_mask,
 )
+from metadcseg.data.prepare.labels import class_names
 from metadcseg.data.sources import RawCase, Scan, scan_folder, scan_kvasir
 from metadcseg.data.sources.label_confidence import read_label_confidence
 from metadcseg.data.store.reader import ROLES, SetWriter, refuse_occupied
@@ -184,18 +185,6 @@ def prepare_cases(
     refuse_occupied(out)  # before the work; the writer looks again after it
     scan = Scan(tuple(cases), source=dict(source or {"source": name}))
     return _prepare(scan, out, name, classes, remap, edges, progress)
-
-
-def class_names(number: int) -> tuple[str, ...]:
-    """Return names for classes that nobody has named.
-
-    Example:
-        >>> class_names(2), class_names(3)
-        (('background', 'foreground'), ('background', 'class 1', 'class 2'))
-    """
-    if number == 2:
-        return ("background", "foreground")
-    return ("background", *(f"class {label}" for label in range(1, number)))
 
 
 def _prepare(

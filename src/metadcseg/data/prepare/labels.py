@@ -168,6 +168,18 @@ def settle(
     return scheme, findings
 
 
+def class_names(number: int) -> tuple[str, ...]:
+    """Return names for classes that nobody has named.
+
+    Example:
+        >>> class_names(2), class_names(3)
+        (('background', 'foreground'), ('background', 'class 1', 'class 2'))
+    """
+    if number == 2:
+        return ("background", "foreground")
+    return ("background", *(f"class {label}" for label in range(1, number)))
+
+
 def _has_soft_edges(mask: Picture, levels: Sequence[int]) -> bool:
     """Return whether the values between black and white lie where black meets white."""
     between = [level for level in levels if 0 < level < IGNORE]

@@ -10,8 +10,9 @@ import numpy as np
 from metadcseg.data.findings import without_repeats
 from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.prepare.edges import DEFAULT, EdgeDetector, cost_of, edge_detector
-from metadcseg.data.prepare.images import PrepareReport, class_names, refuse_errors
+from metadcseg.data.prepare.images import PrepareReport, refuse_errors
 from metadcseg.data.prepare.inspection import Progress
+from metadcseg.data.prepare.labels import class_names
 from metadcseg.data.prepare.volume_cases import (
     foreground,
     load_given_volume,

@@ -1,0 +1,1 @@
+"""What verified masks say about the masks that they replaced: numbers with intervals, sentences, advice."""
