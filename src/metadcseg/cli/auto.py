@@ -31,6 +31,25 @@ def with_auto(options: Namespace, prepared: PreparedSet) -> tuple[Namespace, str
     return options.again(fitted(read_preset(RECIPE), choice), "auto"), choice.sentence
 
 
+def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespace, str | None]:
+    """Return the options with ``calibrated.pairs`` off where the set has too few pairs, and a sentence that says so.
+
+    Args:
+        options: parsed; an option that was said stays as it is.
+        prepared: the set to train on.
+    """
+    if options.method != "calibrated" or "calibrated.pairs" in options.said or not options.calibrated.pairs:
+        return options, None
+    pairs = sum(case.has_given for case in prepared.select("gold"))
+    if pairs > 1:
+        return options, None
+    options["calibrated.pairs"] = False
+    held = "no gold case has" if not pairs else "only one gold case has"
+    return options, (
+        f"{held} the mask that its verified one replaced, so trust comes from gold alone (--calibrated.pairs false)"
+    )
+
+
 def fitted(recipe: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
     """Return a preset with what was chosen in place of its own, its warm-ups as long a part of the training.
 

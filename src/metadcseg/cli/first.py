@@ -3,7 +3,7 @@
 Nothing here waits for torch, so that ``--help`` answers at once.
 """
 
-DEFAULT_METHOD = "binned"
+DEFAULT_METHOD = "calibrated"
 """The method of ``train`` where none is said."""
 
 SHORT = {

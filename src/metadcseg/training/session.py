@@ -28,6 +28,7 @@ from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
 from metadcseg.training.run.identity import claimed, describe, digest_of, machine
+from metadcseg.training.run.opening import lacking_pairs, opening
 from metadcseg.training.run.state import TrainerState
 from metadcseg.training.setup import build, open_datasets, open_fabric, open_process_group, open_validator
 from metadcseg.training.stopping import StopRequest
@@ -220,6 +221,8 @@ class _Session:
         if self._process_group.is_rank_zero:
             self._begin(config)
         self._say(self._opening(there))
+        if there is None and (warning := lacking_pairs(self._info)):
+            self._say(warning)
         return self._result(interrupted=not self._train())
 
     def _begin(self, config: Mapping[str, Any] | None) -> None:
@@ -287,31 +290,11 @@ class _Session:
             return
 
     def _opening(self, there: Mapping[str, Any] | None) -> str:
-        info, place, device = self._info, self._trainer.trainer_state, self._info["machine"]
-        solid = info["network"]["spatial_dims"] == 3
-        cases = info["set"]["volumes" if solid else "cases"]
-        declared = info["declaration"]
-        gold = (
-            f", {cases['gold']} gold"
-            if declared["needs_gold"] or declared["supervises_gold"]
-            else ", no gold"
-        )
-        if declared["uses_pairs"]:
-            gold += (
-                f" ({info['set']['pairs']['volumes' if solid else 'cases']} with the mask that it replaced)"
-            )
-        val = (
-            f"{cases['val']} for validation"
-            if cases["val"]
-            else "none for validation, so the last weights are kept"
-        )
-        where = "" if there is None else f"; going on after epoch {place.epoch} and {place.step} steps"
-        grown = "" if there is None else self._grown(there["training"]["epochs"])
-        many = f"{self._process_group.world_size} x " if self._process_group.world_size > 1 else ""
-        return (
-            f"{info['label']}: {cases['train']} training {'volumes' if solid else 'cases'}{gold}, {val}; network of "
-            f"{info['parameters'] / 1e6:.2f} million parameters on {many}{device['device']}{where}{grown}"
-        )
+        place, where = self._trainer.trainer_state, ""
+        if there is not None:
+            grown = self._grown(there["training"]["epochs"])
+            where = f"; going on after epoch {place.epoch} and {place.step} steps{grown}"
+        return opening(self._info, self._process_group.world_size, where)
 
     def _grown(self, before: int) -> str:
         """Say where a longer run cannot be what it would have been, planned so from its start."""

@@ -158,7 +158,7 @@ def _fold_set(
 
 def _config(options: Namespace, prepared: PreparedSet, first: Path) -> "tuple[RunConfig, str | None]":
     """Return the settings of all folds, and what was chosen in words; those of the first run, where it has begun."""
-    from metadcseg.cli.auto import with_auto
+    from metadcseg.cli.auto import fitted_to_pairs, with_auto
     from metadcseg.cli.config import run_config, uses_auto
     from metadcseg.cli.resume import settings_of
     from metadcseg.training.run.folder import RunFolder, read_run
@@ -167,7 +167,8 @@ def _config(options: Namespace, prepared: PreparedSet, first: Path) -> "tuple[Ru
     if uses_auto(options) and begun.is_file():
         return run_config(options.again(settings_of(read_run(first)), str(begun))), None
     options, chosen = with_auto(options, prepared)
-    return run_config(options), chosen
+    options, alone = fitted_to_pairs(options, prepared)
+    return run_config(options), "; ".join(said for said in (chosen, alone) if said) or None
 
 
 def _fold_run(

@@ -59,7 +59,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Train, and say what comes next."""
-    from metadcseg.cli.auto import with_auto
+    from metadcseg.cli.auto import fitted_to_pairs, with_auto
     from metadcseg.cli.config import other_options, run_config
     from metadcseg.cli.resume import from_run
     from metadcseg.training import train
@@ -72,7 +72,10 @@ def run(options: Namespace, console: Console) -> int:
     if not options.get("goes_on"):
         with console.status("looking at images and masks ..."):
             options, chosen = with_auto(options, prepared)
+        options, alone = fitted_to_pairs(options, prepared)
         config = run_config(options)
+        if alone:
+            console.print(alone, highlight=False, markup=False, soft_wrap=True)
     if said := other_options(options.given, config.method.name):
         console.print(said, highlight=False, markup=False, soft_wrap=True)
     out = Path(options.out)
