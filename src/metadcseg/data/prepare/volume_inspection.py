@@ -11,7 +11,12 @@ from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.formats.images import Picture
 from metadcseg.data.prepare.inspection import Progress, constant_image, duplicates, is_constant, set_findings
 from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, mask_facts, settle
-from metadcseg.data.prepare.volume_cases import load_image_volume, load_label_confidence, load_label_volumes
+from metadcseg.data.prepare.volume_cases import (
+    load_image_volume,
+    load_label_confidence,
+    load_label_volumes,
+    require_libraries,
+)
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.sources.case import RawVolume
 from metadcseg.data.store.layout import array_digest
@@ -55,7 +60,11 @@ def inspect_volumes(
         declared: the values that labels may hold, and the file that says so.
         resample_labels: whether labels may lie on another grid than their image.
         progress: called after every volume.
+
+    Raises:
+        InputError: where a library that reads them is not installed.
     """
+    require_libraries(volumes)
     findings: list[Finding] = []
     facts: dict[str, MaskFacts] = {}
     digests: list[tuple[str, str, str]] = []
