@@ -54,7 +54,7 @@ def judge_weights(
 
     Returns:
         ``auroc`` (area under the ROC for telling wrong pixels by ``weight``: 1 - alpha / gamma; by
-        ``disagreement``: 1 - probability that the averaged network gives to the given class; by ``both``: their sum),
+        ``disagreement``: 1 - probability that the EMA network gives to the given class; by ``both``: their sum),
         ``wrong_pixels`` (share), ``pixels``, ``distance`` (mean gamma, alpha and beta by distance to the outline of
         the given label) and ``examples``.
 
@@ -103,7 +103,7 @@ def _batches(prepared: PreparedSet, options: TrainingOptions, labels: Any) -> It
 
 
 def _look(method: Method, state: MethodState, batch: Batch) -> tuple[WeightMaps, Tensor] | None:
-    """Return the weights of a batch, and how little the averaged network believes the given labels."""
+    """Return the weights of a batch, and how little the EMA network believes the given labels."""
     with torch.no_grad():
         weights = method.weights(state, batch)
         if weights is None:

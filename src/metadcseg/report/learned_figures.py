@@ -73,7 +73,7 @@ def detection_table(record: BenchmarkRecord) -> Table | None:
         rows=rows,
         notes=[
             "0.5 is chance, 1 finds all. By weight: the share of a pixel's weight that the given label did not get; by "
-            "disagreement: how little the averaged network believes the given class, which needs no weights at all; "
+            "disagreement: how little the EMA network believes the given class, which needs no weights at all; "
             "both: their sum. Where disagreement alone does as well, the weights add nothing to finding errors."
         ],
     )
