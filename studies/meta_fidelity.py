@@ -62,7 +62,7 @@ def prepared(source: Path, work: Path) -> PreparedSet:
 
 
 def trained(noisy: PreparedSet, out: Path, epochs: int, seed: int, **options: object) -> Path:
-    """Train with the small preset on a small frame; finished runs are kept."""
+    """Train with the small preset on a small input grid; finished runs are kept."""
     config = read_config("small")
     method = create_method("binned", **{"warmup": 2, "dcd": False, "gold_momentum": 0.0, **options})
     training = replace(
@@ -109,9 +109,7 @@ def fidelity(noisy_set: PreparedSet, run: Path, batches: int) -> dict[str, float
         with torch.no_grad():
             pseudo = pseudo_labels(network(noisy.images).logits)
         shape = (len(noisy.labels), SIZE, SIZE)
-        exact = meta_gradients(
-            network, noisy, gold, pseudo, initial_weights(shape), lr=lr, virtual="exact"
-        ).gradients
+        exact = meta_gradients(network, noisy, gold, pseudo, initial_weights(shape), lr=lr)
         wanted = torch.stack([exact.alpha, exact.beta])
         sizes = [whole[name].numel() for name in names]
         parts = running.split(sizes)

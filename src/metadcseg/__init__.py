@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names again, for type checkers and editors
     from metadcseg import functional as functional
-    from metadcseg.algorithm.running_centers import DynamicCenterDistance as DynamicCenterDistance
-    from metadcseg.algorithm.running_centers import RunningCenters as RunningCenters
+    from metadcseg.algorithm.center_distance import DynamicCenterDistance as DynamicCenterDistance
     from metadcseg.constants import IGNORE as IGNORE
     from metadcseg.data import PreparedSet as PreparedSet
     from metadcseg.data.prepare.checks import check_folder as check_folder
@@ -47,8 +46,7 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors
 _HOMES = {
     # The paper: its equations as functions of tensors, and what of them remembers as modules.
     "functional": "metadcseg.functional",
-    "DynamicCenterDistance": "metadcseg.algorithm.running_centers",
-    "RunningCenters": "metadcseg.algorithm.running_centers",
+    "DynamicCenterDistance": "metadcseg.algorithm.center_distance",
     "PixelWeights": "metadcseg.methods.metadcseg.pixel_weights",
     "BinnedWeights": "metadcseg.methods.binned.binned_weights",
     # What these work on.

@@ -1,4 +1,4 @@
-"""The one way in which metadcseg says that something it was given is wrong."""
+"""How metadcseg says that something it was given is wrong, and what it has decided by itself."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -15,6 +15,13 @@ class InputError(ValueError):
         Traceback (most recent call last):
         ...
         metadcseg.errors.InputError: training.lr must be above 0, got -1
+    """
+
+
+class Note(UserWarning):
+    """Something was decided that whoever trains should know of; nothing is wrong. The message is one sentence.
+
+    In Python it is a warning like any other; the command line prints it once, as its other notes.
     """
 
 

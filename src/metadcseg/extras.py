@@ -34,6 +34,14 @@ class Extra:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._load(), name)
 
+    def require(self) -> None:
+        """Import it now, so that one sentence says that it is missing, and not one for each file.
+
+        Raises:
+            InputError: where it is not installed.
+        """
+        self._load()
+
     def _load(self) -> ModuleType:
         try:
             return import_module(self._module)

@@ -15,19 +15,17 @@ from metadcseg.algorithm.boundary import (
     boundary_weights,
     decompose_regions,
     dynamic_center_distance,
-    effective_pixels,
     foreground_probability,
     region_centers,
 )
+from metadcseg.algorithm.effective_pixels import effective_pixels
 from metadcseg.algorithm.lookahead import (
     gold_gradient,
-    gradient_of,
     meta_gradients,
     pixel_gradients,
     virtual_step,
 )
 from metadcseg.algorithm.meta_weights import (
-    PixelGradients,
     initial_weights,
     normalize_weights,
     pseudo_labels,
@@ -35,8 +33,10 @@ from metadcseg.algorithm.meta_weights import (
     weighted_pixel_loss,
 )
 from metadcseg.algorithm.objective import Objective, total_objective
+from metadcseg.forward_mode.call import gradient_of, trainable
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy, soft_dice_loss
 from metadcseg.noise.paper import corruption_rate, ellipse, morph, rotate
+from metadcseg.tensors import PixelGradients
 
 __all__ = [  # noqa: RUF022, in the order of the paper
     # eq. 1-4, 9, 21-24, 28-30: a pair of weights for every pixel, and what the gold images say of it
@@ -45,6 +45,7 @@ __all__ = [  # noqa: RUF022, in the order of the paper
     "initial_weights",
     "weighted_pixel_loss",
     "mean_over_pixels",
+    "trainable",
     "gradient_of",
     "virtual_step",
     "gold_gradient",

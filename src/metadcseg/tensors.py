@@ -114,7 +114,7 @@ class Batch:
         images: (N, C, H, W) float32, normalized.
         labels: (N, H, W) int64, class 0 .. L-1, or ``IGNORE``.
         indices: (N,) int64, each image's own number within its role: the key of the per-pixel weights.
-        warp: how the augmented frame relates to the image's own frame.
+        warp: how the augmented grid relates to the image's own grid.
         edges: (N, H, W) float32, the probability from 0 to 1 that a pixel is on an edge (eq. 8), 0 beyond the
             image after a warp; or None where no edges are known.
         label_confidence: (N, H, W) float32 from 0 to 1, how far the given labels are to be trusted, or None: fully.
@@ -162,6 +162,10 @@ class Batch:
     def weigh_by_confidence(self, maps: Tensor) -> Tensor:
         """Return what concerns the given labels, (N, H, W), times the trust in them."""
         return maps if self.label_confidence is None else maps * self.label_confidence
+
+    def edges_above(self, threshold: float) -> Tensor | None:
+        """Return P_edge of eq. 8, (N, H, W) bool: the edges of pixels that count; None where none are known."""
+        return None if self.edges is None else (self.edges >= threshold) & (self.labels != IGNORE)
 
     @property
     def global_batch_size(self) -> GlobalBatchSize:
@@ -214,3 +218,23 @@ class WeightMaps:
     def gamma(self) -> Tensor:
         """The uncertainty weight of eq. 9: alpha + beta, (N, H, W)."""
         return self.alpha + self.beta
+
+
+@dataclass(frozen=True)
+class PixelGradients:
+    """The derivative of the gold loss with respect to every pixel's weights (eq. 29).
+
+    Args:
+        alpha: (N, H, W) float; negative where more trust in the given label would lower the gold loss.
+        beta: (N, H, W) float; the same for the pseudo-label.
+
+    Raises:
+        InputError: where the shapes differ, or a map is not float.
+    """
+
+    alpha: Tensor
+    beta: Tensor
+
+    def __post_init__(self) -> None:
+        check_tensor("gradients.alpha", self.alpha, "float", ("N", ...))
+        check_tensor("gradients.beta", self.beta, "float", tuple(self.alpha.shape))

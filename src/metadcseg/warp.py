@@ -1,7 +1,7 @@
 """Invertible warps: one affine map per image that carries the image and every map that belongs to it.
 
 Augmentation draws a warp, moves image, label and edges with it, and the per-pixel weights, which live in
-the image's own frame, travel through the same warp to the augmented frame and back.
+the image's own grid, travel through the same warp to the augmented grid and back.
 """
 
 from collections.abc import Sequence

@@ -27,42 +27,42 @@ from metadcseg.cli.config import read_config
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.methods import create_method
 from metadcseg.training import train
-from metadcseg.training.trainer import Loop
+from metadcseg.training.trainer import Trainer
 
 PARTS = {
     "forward passes": [("tap.py", "forward")],
     "backward passes": [("graph.py", "_engine_run_backward")],
     "optimizer, clipping, average of weights": [("updater.py", "step")],
-    "per-pixel weights": [("weight_models.py", "update"), ("weight_models.py", "read")],
-    "boundary weights": [("boundary_term.py", "weigh")],
+    "per-pixel weights": [("pixel_weights.py", "update"), ("pixel_weights.py", "read")],
+    "boundary weights": [("center_distance.py", "forward")],
     "waiting for data": [("_base.py", "result")],
     "validation": [("validation.py", "score")],
     "checkpoint": [("checkpoints.py", "save_checkpoint"), ("pixel_maps.py", "state_dict")],
-    "progress and journal": [("progress.py", "step"), ("progress.py", "epoch"), ("journal.py", "write")],
-    "figures": [("loop.py", "_draw_figure"), ("figures.py", "watch")],
+    "progress and logger": [("progress.py", "step"), ("progress.py", "epoch"), ("logger.py", "write")],
+    "figures": [("trainer.py", "_draw_figure"), ("figures.py", "watch")],
 }
 
 
 @contextmanager
 def last_epoch_profiled(profile: cProfile.Profile, epochs: int) -> Iterator[None]:
     """Let the profiler look at the last epoch of any training within the block."""
-    begin, close = Loop._train_epoch, Loop._close_epoch
+    begin, close = Trainer._train_epoch, Trainer._close_epoch
 
-    def watched(loop: Loop, *arguments: object) -> bool:
-        if loop.position.epoch == epochs - 1:
+    def watched(trainer: Trainer, *arguments: object) -> bool:
+        if trainer.trainer_state.epoch == epochs - 1:
             profile.enable()
-        return begin(loop, *arguments)  # type: ignore[arg-type]
+        return begin(trainer, *arguments)  # type: ignore[arg-type]
 
-    def ended(loop: Loop, *arguments: object) -> bool:
-        done = close(loop, *arguments)  # type: ignore[arg-type]
+    def ended(trainer: Trainer, *arguments: object) -> bool:
+        done = close(trainer, *arguments)  # type: ignore[arg-type]
         profile.disable()
         return done
 
-    Loop._train_epoch, Loop._close_epoch = watched, ended  # type: ignore[method-assign]
+    Trainer._train_epoch, Trainer._close_epoch = watched, ended  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Loop._train_epoch, Loop._close_epoch = begin, close  # type: ignore[method-assign]
+        Trainer._train_epoch, Trainer._close_epoch = begin, close  # type: ignore[method-assign]
 
 
 def shares(profile: cProfile.Profile) -> dict[str, float]:
@@ -73,7 +73,7 @@ def shares(profile: cProfile.Profile) -> dict[str, float]:
             entry[3] for (file, _, name), entry in table.items() if (Path(file).name, name) in functions
         )
 
-    epoch = spent([("loop.py", "_train_epoch"), ("loop.py", "_close_epoch")])
+    epoch = spent([("trainer.py", "_train_epoch"), ("trainer.py", "_close_epoch")])
     found = {part: spent(functions) / epoch for part, functions in PARTS.items()}
     return {"seconds of the epoch": epoch, **found, "all the rest": 1 - sum(found.values())}
 

@@ -31,7 +31,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
-from metadcseg.algorithm.meta_weights import PixelGradients, pseudo_labels, weighted_pixel_loss
+from metadcseg.algorithm.meta_weights import pseudo_labels, weighted_pixel_loss
 from metadcseg.algorithm.objective import total_objective
 from metadcseg.forward_mode.call import trainable
 from metadcseg.forward_mode.jvp import jvp
@@ -39,7 +39,7 @@ from metadcseg.losses import mean_over_pixels, pixel_cross_entropy, soft_dice_lo
 from metadcseg.methods import Binned, MetaDCSeg, MethodState, Supervised
 from metadcseg.methods.binned.prediction import prediction_of
 from metadcseg.networks import NetworkOptions, create_network
-from metadcseg.tensors import Batch, WeightMaps
+from metadcseg.tensors import Batch, PixelGradients, WeightMaps
 from metadcseg.training import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.updater import SgdUpdater

@@ -24,7 +24,7 @@ def words(text):
 
 NAMES = words(
     """
-functional DynamicCenterDistance RunningCenters PixelWeights BinnedWeights
+functional DynamicCenterDistance PixelWeights BinnedWeights
 Batch WeightMaps Warp IGNORE
 METHODS create_method MetaDCSeg Binned L2B Supervised NetworkOptions create_network attach
 check_folder prepare_folder PreparedSet corrupt_set
@@ -36,7 +36,8 @@ InputError __version__
 FUNCTIONS = words(
     """
 pixel_cross_entropy pseudo_labels initial_weights weighted_pixel_loss mean_over_pixels
-gradient_of virtual_step gold_gradient pixel_gradients meta_gradients PixelGradients update_weights normalize_weights
+trainable gradient_of virtual_step gold_gradient pixel_gradients meta_gradients PixelGradients
+update_weights normalize_weights
 foreground_probability decompose_regions Regions region_centers Centers dynamic_center_distance boundary_weights
 effective_pixels soft_dice_loss total_objective Objective rotate morph ellipse corruption_rate
 """

@@ -101,7 +101,7 @@ def with_given(gold: Batch) -> Batch:
 
 
 def volume_batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:
-    """The same of volumes: patches of half a frame's depth, every slice like the images of :func:`batch`."""
+    """The same of volumes: patches of half a grid's depth, every slice like the images of :func:`batch`."""
     flat = batch(seed, count, size, first)
     depth = size // 2
     generator = torch.Generator().manual_seed(seed)

@@ -5,6 +5,7 @@ import pytest
 from tests.end_to_end.tools import cli, done, refused, save, train
 
 from metadcseg.data import PreparedSet
+from metadcseg.forward_mode.engine import CannotFollow
 from metadcseg.training import read_run
 
 
@@ -19,6 +20,17 @@ def test_options_of_other_methods_are_said_once_and_ignored(sets, tmp_path):
     assert same_settings(tmp_path / "run", tmp_path / "same")
     one = done(*train(sets.noisy, tmp_path / "l2b", "--method", "l2b", *words)).err
     assert "1 option of another method has no effect with --method l2b: --supervised.gold\n" in one
+
+
+def test_finite_differences_where_the_engine_cannot_follow_are_a_note(sets, tmp_path, monkeypatch):
+    def lost(*_, **__):
+        raise CannotFollow("network Sampled has no forward-mode rule for grid_sampler_2d in 'head'")
+
+    monkeypatch.setattr("metadcseg.forward_mode.jvp.follow", lost)
+    told = done(*train(sets.noisy, tmp_path / "run", "--binned.meta_every", 1, epochs=2)).err.splitlines()
+    assert [line for line in told if "forward-mode" in line or ".py" in line] == [
+        "note: network Sampled has no forward-mode rule for grid_sampler_2d in 'head': finite differences are taken"
+    ]
 
 
 def same_settings(one, two):

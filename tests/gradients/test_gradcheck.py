@@ -34,7 +34,12 @@ def weights(features, gamma=GAMMA):
 
 
 def test_regions_of_the_example_are_all_there():
-    assert REGIONS.stacked().any(dim=3).any(dim=2).all()
+    assert (
+        torch.stack([REGIONS.foreground, REGIONS.background, REGIONS.boundary], dim=1)
+        .any(dim=3)
+        .any(dim=2)
+        .all()
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from metadcseg.algorithm.boundary import (
     Regions,
     boundary_weights,
     dynamic_center_distance,
-    effective_pixels,
     region_centers,
 )
+from metadcseg.algorithm.effective_pixels import effective_pixels
 
 SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
 ROUNDING = 1 + 1e-9

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from metadcseg.algorithm.boundary import decompose_regions
-from metadcseg.algorithm.meta_weights import PixelGradients, normalize_weights, update_weights
-from metadcseg.tensors import WeightMaps
+from metadcseg.algorithm.meta_weights import normalize_weights, update_weights
+from metadcseg.methods.metadcseg.scaling import scale_gradients
+from metadcseg.tensors import PixelGradients, WeightMaps
 
 SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
 SHAPE = (2, 3, 4)
@@ -26,9 +27,8 @@ def tensors(*given):
 @given(TRUST, TRUST, SLOPES, SLOPES, MASKS, st.floats(0, 10), st.sampled_from(["rms", "none"]))
 def test_updated_weights_are_finite_and_not_negative(alpha, beta, down, up, valid, eta, scaling):
     alpha, beta, down, up, valid = tensors(alpha, beta, down, up, valid)
-    got = update_weights(
-        WeightMaps(alpha, beta), PixelGradients(down, up), eta=eta, scaling=scaling, valid=valid
-    )
+    step = scale_gradients(PixelGradients(down, up), scaling, valid)
+    got = update_weights(WeightMaps(alpha, beta), step, eta=eta, valid=valid)
     for before, after in ((alpha, got.alpha), (beta, got.beta)):
         assert after.isfinite().all()
         assert (after >= 0).all()

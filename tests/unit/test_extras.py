@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 from tests.end_to_end.tools import cli
@@ -42,12 +43,19 @@ def test_a_library_that_is_there_but_broken_is_not_called_missing(monkeypatch, t
 )
 def test_volumes_without_their_library(name, library, monkeypatch, tmp_path):
     without(monkeypatch, *VOLUMES)
-    for part in ("images", "masks", "gold"):
-        (tmp_path / "folder" / part).mkdir(parents=True)
-        (tmp_path / "folder" / part / name).write_bytes(b"never looked at")
-    result = cli("check", tmp_path / "folder", "--json")
-    assert result.status == 2
-    assert f"need {library}, which is not installed: pip install 'metadcseg[volumes]'" in result.out
+    for part, file in product(("images", "masks", "gold"), (name, f"w{name}")):
+        (tmp_path / "folder" / part).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / part / file).write_bytes(b"never looked at")
+    for words in (
+        ["check", tmp_path / "folder"],
+        ["prepare", tmp_path / "folder", "--out", tmp_path / "set"],
+    ):
+        result = cli(*words)
+        assert result.status == 2
+        said = result.out + result.err
+        assert f"need {library}, which is not installed: pip install 'metadcseg[volumes]'" in said
+        assert said.count("not installed") == 1, "said once, not for each file"
+    assert not (tmp_path / "set").exists()
 
 
 def test_a_folder_of_pngs_needs_no_extra(tmp_path):

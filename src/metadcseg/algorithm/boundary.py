@@ -37,10 +37,6 @@ class Regions:
         for name in ("background", "boundary"):
             check_tensor(name, getattr(self, name), "bool", tuple(self.foreground.shape))
 
-    def stacked(self) -> Tensor:
-        """Return (N, 3, H, W) bool: foreground, background, boundary, the order of all centers."""
-        return torch.stack([self.foreground, self.background, self.boundary], dim=1)
-
 
 @dataclass(frozen=True)
 class Centers:
@@ -145,7 +141,7 @@ def region_centers(
         gamma: (N, H, W) float, at least 0 (eq. 9, from rectified weights before normalization).
         regions: see :func:`decompose_regions`.
         default: (3, D) float, for a region with fewer than ``min_pixels`` pixels or (nearly) no trust. Where it
-            is None, (3, 0), or a row of it NaN (not known yet), the image's plain mean stands in.
+            is None, or a row of it NaN (not known yet), the image's plain mean stands in.
         min_pixels: tau_min of eq. 47.
 
     Returns:
@@ -162,16 +158,19 @@ def region_centers(
     count, depth, *size = features.shape
     check_tensor("gamma", gamma, "float", (count, *size))
     check_shape("regions", regions.foreground, (count, *size))
-    features = _at_least_float(features)
-    masks = regions.stacked()  # (N, 3, H, W)
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    masks = torch.stack([regions.foreground, regions.background, regions.boundary], dim=1)  # (N, 3, H, W)
     weights = masks * gamma.to(features.dtype).unsqueeze(1)
     with torch.autocast(features.device.type, enabled=False):  # half precision overflows in these sums
         sums = torch.einsum("nkp,ndp->nkd", weights.flatten(2), features.flatten(2))
     trust, pixels = weights.flatten(2).sum(dim=2), masks.flatten(2).sum(dim=2)  # (N, 3)
     counted = (pixels >= max(min_pixels, 1)) & (trust > _LEAST_TRUST * pixels)
     means = sums / torch.where(counted, trust, 1.0).unsqueeze(2)
-    stand_in = _mean_over(masks.any(dim=1), features).unsqueeze(1).expand_as(means)
-    if default is not None and default.shape != (3, 0):
+    inside = masks.any(dim=1, keepdim=True)
+    total = features.masked_fill(~inside, 0.0).flatten(2).sum(dim=2, keepdim=True)  # (N, D, 1)
+    mean = total / inside.flatten(2).sum(dim=2, keepdim=True).clamp(min=1)
+    stand_in = mean.transpose(1, 2).expand_as(means)
+    if default is not None:
         check_tensor("default", default, "float", (3, depth))
         default = default.to(features)
         stand_in = torch.where(default.isnan(), stand_in, default)
@@ -203,15 +202,14 @@ def dynamic_center_distance(
     """
     check_tensor("features", features, "float", ("N", "D", ...))
     check_shape("centers.values", centers.values, (len(features), 3, features.shape[1]))
-    pixels = _at_least_float(features).movedim(1, -1).contiguous()  # a norm over strided values is slow
-    values = centers.values.to(pixels.dtype)
-
-    def distance(region: int) -> Tensor:
-        center = values[:, region].view(len(values), *(1 for _ in features.shape[2:]), -1)
-        away: Tensor = torch.linalg.vector_norm(pixels - center, dim=-1)
-        return away
-
-    return (distance(0) * distance(1) / (distance(2) + epsilon)).clamp(max=maximum)
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    pixels = features.movedim(1, -1).contiguous()  # (N, H, W, D): a norm over strided values is slow
+    each = centers.values.to(pixels.dtype).view(len(pixels), 3, *(1 for _ in features.shape[2:]), -1)
+    foreground, background, boundary = (
+        torch.linalg.vector_norm(pixels - center, dim=-1) for center in each.unbind(dim=1)
+    )
+    distance: Tensor = foreground * background / (boundary + epsilon)
+    return distance.clamp(max=maximum)
 
 
 def boundary_weights(distance: Tensor, boundary: Tensor, temperature: float) -> Tensor:
@@ -245,22 +243,6 @@ def boundary_weights(distance: Tensor, boundary: Tensor, temperature: float) -> 
     return (scores.softmax(dim=1) * flat).view_as(distance)
 
 
-def effective_pixels(weights: Tensor) -> Tensor:
-    """Return exp(-sum_i w_i ln w_i), (N,): how many pixels share each boundary's weight; 0 without boundary.
-
-    Args:
-        weights: w, (N, H, W) float, see :func:`boundary_weights`.
-
-    Example:
-        >>> effective_pixels(torch.tensor([[[0.5, 0.5, 0.0]], [[0.0, 0.0, 0.0]]])).tolist()
-        [2.0, 0.0]
-    """
-    check_tensor("weights", weights, "float", ("N", ...))
-    flat = weights.flatten(1)
-    entropy: Tensor = torch.special.entr(flat).sum(dim=1)
-    return entropy.exp() * (flat.sum(dim=1) > 0)
-
-
 def _most_uncertain(probability: Tensor, ratio: float, valid: Tensor) -> Tensor:
     """Return the band that holds at most that share of each image's valid pixels, most uncertain first."""
     certainty = (probability - 0.5).abs().masked_fill(~valid, torch.inf).flatten(1)  # (N, HW)
@@ -268,13 +250,3 @@ def _most_uncertain(probability: Tensor, ratio: float, valid: Tensor) -> Tensor:
     ranked = torch.nn.functional.pad(certainty.sort(dim=1).values, (0, 1), value=torch.inf)
     first_outside = ranked.gather(1, allowed.unsqueeze(1))  # (N, 1)
     return (certainty < first_outside).view_as(probability)
-
-
-def _mean_over(mask: Tensor, features: Tensor) -> Tensor:
-    """Return the mean feature of each image's pixels in the mask, (N, D); 0 where there is none."""
-    sums = features.masked_fill(~mask.unsqueeze(1), 0.0).flatten(2).sum(dim=2)
-    return sums / mask.flatten(1).sum(dim=1).clamp(min=1).unsqueeze(1)
-
-
-def _at_least_float(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

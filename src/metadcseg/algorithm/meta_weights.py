@@ -6,7 +6,6 @@ argument is an InputError.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -14,27 +13,9 @@ from torch import Tensor
 
 from metadcseg.errors import unknown_name
 from metadcseg.losses import pixel_cross_entropy
-from metadcseg.tensors import IGNORE, AllReduceMean, WeightMaps, check_classes, check_tensor
+from metadcseg.tensors import IGNORE, AllReduceMean, PixelGradients, WeightMaps, check_classes, check_tensor
 
-Scaling = Literal["rms", "none"]
 Normalization = Literal["image", "batch", "complementary"]
-
-
-@dataclass(frozen=True)
-class PixelGradients:
-    """The derivative of the gold loss with respect to every pixel's weights (eq. 29).
-
-    Args:
-        alpha: (N, H, W) float; negative where more trust in the given label would lower the gold loss.
-        beta: (N, H, W) float; the same for the pseudo-label.
-    """
-
-    alpha: Tensor
-    beta: Tensor
-
-    def __post_init__(self) -> None:
-        check_tensor("gradients.alpha", self.alpha, "float", ("N", ...))
-        check_tensor("gradients.beta", self.beta, "float", tuple(self.alpha.shape))
 
 
 def pseudo_labels(logits: Tensor) -> Tensor:
@@ -88,7 +69,7 @@ def weighted_pixel_loss(logits: Tensor, labels: Tensor, pseudo: Tensor, weights:
 
 
 def update_weights(
-    weights: WeightMaps, gradients: PixelGradients, *, eta: float, scaling: Scaling, valid: Tensor
+    weights: WeightMaps, gradients: PixelGradients, *, eta: float, valid: Tensor
 ) -> WeightMaps:
     """Return max(0, alpha - eta d_alpha) and max(0, beta - eta d_beta), d being the gradients (eq. 22, 23).
 
@@ -99,26 +80,17 @@ def update_weights(
         weights: alpha and beta, (N, H, W).
         gradients: the derivative of the gold loss with respect to them, (N, H, W).
         eta: the step size, at least 0.
-        scaling: ``"rms"`` divides d by its root mean square over the valid pixels of both maps of an image, so that
-            eta is the typical step whatever the learning rate; ``"none"`` is as printed.
         valid: (N, H, W) bool; other pixels keep their weights.
-
-    Raises:
-        InputError: for an unknown scaling.
 
     Example:
         >>> step = PixelGradients(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[1.0, -3.0]]]))
         >>> every = torch.ones(1, 1, 2, dtype=torch.bool)
-        >>> moved = update_weights(initial_weights((1, 1, 2)), step, eta=0.5, scaling="none", valid=every)
+        >>> moved = update_weights(initial_weights((1, 1, 2)), step, eta=0.5, valid=every)
         >>> moved.alpha.tolist(), moved.beta.tolist()
         ([[[0.0, 0.5]]], [[[0.0, 1.5]]])
     """
     check_tensor("gradients", gradients.alpha, "float", tuple(weights.alpha.shape))
     check_tensor("valid", valid, "bool", tuple(weights.alpha.shape))
-    if scaling not in get_args(Scaling):
-        raise unknown_name("meta_scaling", scaling, get_args(Scaling))
-    if scaling == "rms":
-        gradients = _unit_rms(gradients, valid)
 
     def move(weight: Tensor, gradient: Tensor) -> Tensor:
         return torch.where(valid, (weight - eta * gradient).clamp(min=0.0), weight)
@@ -157,33 +129,16 @@ def normalize_weights(
     if mode not in get_args(Normalization):
         raise unknown_name("normalization", mode, get_args(Normalization))
     gamma = weights.gamma.masked_fill(~valid, 0.0)
-    if mode == "complementary":
-        size = gamma
-    else:
+    size = gamma
+    if mode != "complementary":
         over = tuple(range(1 if mode == "image" else 0, gamma.ndim))
-        sums = {
-            "gamma": gamma.sum(dim=over, keepdim=True),
-            "pixels": valid.sum(dim=over, keepdim=True).float(),
-        }
+        total, pixels = gamma.sum(dim=over, keepdim=True), valid.sum(dim=over, keepdim=True).float()
         if mode == "batch":
-            sums = dict(all_reduce_mean(sums))
-        counted = torch.where(sums["pixels"] > 0, sums["pixels"], 1.0)
-        size = sums["gamma"] / counted  # Z_i / (H W)
+            means = all_reduce_mean({"gamma": total, "pixels": pixels})
+            total, pixels = means["gamma"], means["pixels"]
+        size = total / torch.where(pixels > 0, pixels, 1.0)  # Z_i / (H W)
     empty = size <= 0
     divisor = torch.where(empty, 1.0, size)
     alpha = torch.where(empty, 1.0, weights.alpha / divisor)
     beta = torch.where(empty, 0.0, weights.beta / divisor)
     return WeightMaps(alpha.masked_fill(~valid, 0.0), beta.masked_fill(~valid, 0.0))
-
-
-def _unit_rms(gradients: PixelGradients, valid: Tensor) -> PixelGradients:
-    """Divide each image's gradients by their root mean square over its valid pixels and both maps."""
-    pair = torch.stack([gradients.alpha, gradients.beta], dim=1).masked_fill(~valid.unsqueeze(1), 0.0)
-    over = tuple(range(1, pair.ndim))
-    largest = pair.abs().amax(dim=over, keepdim=True)  # (N, 1, 1, 1)
-    # first to size one: the square of a gradient of 1e-23 would be 0 in float32
-    pair = pair / torch.where(largest > 0, largest, 1.0)
-    counted = 2 * valid.flatten(1).sum(dim=1).clamp(min=1).view(-1, *(1 for _ in over))
-    rms = (pair.square().sum(dim=over, keepdim=True) / counted).sqrt()
-    pair = pair / torch.where(rms > 0, rms, 1.0)
-    return PixelGradients(pair[:, 0], pair[:, 1])

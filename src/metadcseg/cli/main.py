@@ -11,15 +11,16 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import metadcseg
 from metadcseg.cli.commands import COMMANDS
-from metadcseg.errors import InputError, ReportedByRankZero, unknown_name
+from metadcseg.errors import InputError, Note, ReportedByRankZero, unknown_name
 from metadcseg.imports import without_collector
 
 if TYPE_CHECKING:  # what the first page of help can do without is imported by who needs it
@@ -126,7 +127,8 @@ def _run(name: str, words: list[str], console: "Console") -> int:
             sys.stdout.write(help_page(name, command, whole="--help-all" in asks_help))
             return 0
         options = parse(make_parser(name, command.DESCRIPTION, command.add_options), words)
-    status: int = command.run(options, console)
+    with _notes(console):
+        status: int = command.run(options, console)
     return status
 
 
@@ -139,6 +141,24 @@ def _load(module: str) -> ModuleType:
             return import_module(module)
     finally:
         gc.freeze()
+
+
+@contextmanager
+def _notes(console: "Console") -> Iterator[None]:
+    """Print what is decided by itself as a note, each sentence once; other warnings stay Python's."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, Note):
+            usual(message, category, *where, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            console.print(f"note: {message}", markup=False, highlight=False, soft_wrap=True)
+
+    with warnings.catch_warnings():
+        usual, warnings.showwarning = warnings.showwarning, show
+        warnings.simplefilter("always", Note)
+        yield
 
 
 @contextmanager

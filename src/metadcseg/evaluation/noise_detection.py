@@ -117,7 +117,7 @@ def _batches(prepared: PreparedSet, options: TrainingOptions, labels: Any) -> It
 
 
 def _look(method: Method, state: MethodState, batch: Batch) -> tuple[WeightMaps, Tensor] | None:
-    """Return the weights of a batch, and how little the averaged network believes the given labels."""
+    """Return the weights of a batch, and how little the EMA network believes the given labels."""
     with torch.no_grad():
         weights = method.weights(state, batch)
         if weights is None:

@@ -48,9 +48,9 @@ def labels_of_stack(
     Args:
         predict: the trained network.
         stack: every slice of the volume in order, (H, W, C), normalized as the network was trained.
-        size: side of the training frame in pixels.
+        size: side of the input grid in pixels.
         placement: where the slices lie in the volume.
-        depth: slices of the training frame of a network of volumes; None for one that predicts slice by slice.
+        depth: slices of the input grid of a network of volumes; None for one that predicts slice by slice.
 
     Returns:
         (X, Y, Z) uint8 class numbers, in the order and on the grid of the volume's file.
@@ -59,24 +59,22 @@ def labels_of_stack(
         InputError: where the network returns values that are not finite.
     """
 
-    def finite(frames: Tensor) -> Tensor:
+    def finite(images: Tensor) -> Tensor:
         with torch.inference_mode():
-            frame = predict(frames.unsqueeze(0)).float().cpu()[0]
-        if not bool(frame.isfinite().all()):
+            found = predict(images.unsqueeze(0)).float().cpu()[0]
+        if not bool(found.isfinite().all()):
             raise InputError(
                 "the network must return finite probabilities, got NaN or infinity: its training diverged, "
                 "so train again with a lower --training.lr"
             )
-        return frame
+        return found
 
     def planes() -> Iterator[NDArray[np.float32]]:
         whole = None if depth is None else finite(resize_stack_to_input(stack, depth, size))
-        frames = None if whole is None else input_to_stack(whole, len(stack))
+        each = None if whole is None else input_to_stack(whole, len(stack))
         for number, plane in enumerate(stack):
-            frame = (
-                finite(resize_to_input(plane, size, normalized=True)) if frames is None else frames[number]
-            )
-            yield F.interpolate(frame[None], plane.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
+            maps = finite(resize_to_input(plane, size, normalized=True)) if each is None else each[number]
+            yield F.interpolate(maps[None], plane.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
 
     return placement.restore(planes())
 

@@ -29,7 +29,8 @@ from torch.autograd.function import FunctionCtx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from metadcseg.forward_mode.random_state import kept_random_state, random_state
-from metadcseg.forward_mode.rules import RULES, Tangents
+from metadcseg.forward_mode.rule import Tangents
+from metadcseg.forward_mode.rules import RULES
 
 __all__ = ["Dual", "NoForwardRule"]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from metadcseg.errors import unknown_name
+from metadcseg.errors import Note, unknown_name
 from metadcseg.forward_mode.call import Inputs, Parameters, as_tuple, call_with, set_apart, trainable
 from metadcseg.forward_mode.dual import load_rules_of_torch
 from metadcseg.forward_mode.engine import CannotFollow, follow, missing_rule
@@ -31,7 +31,7 @@ _without_rule: WeakSet[nn.Module] = WeakSet()
 """Networks in which the engine met an operation without forward-mode rule."""
 
 
-class ForwardModeWarning(UserWarning):
+class ForwardModeWarning(Note):
     """A network has an operation without forward-mode rule, so finite differences are taken."""
 
 

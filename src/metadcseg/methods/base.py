@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from metadcseg.methods.old_states import upgrade_parts
 from metadcseg.tensors import Batch, WeightMaps
 
 
@@ -55,7 +56,7 @@ class Updater(Protocol):
     Attributes:
         epoch: the epoch now running, from 0.
         steps: the optimizer steps taken so far.
-        ema_model: the moving average of the network, or None where averaging is off.
+        ema_model: the moving average of the network, or None where it is off.
         gold_images: how many verified images there are in all; 0 for a method that reads none.
         gold_batch: how many of them a step gets, over all devices.
     """
@@ -80,7 +81,7 @@ class Updater(Protocol):
         ...
 
     def step(self) -> None:
-        """AllReduceMean the gradients over the devices, clip, take one optimizer step, average, and clear them."""
+        """Average the gradients over the devices, clip, take one optimizer step, move the EMA, and clear them."""
         ...
 
 
@@ -120,8 +121,7 @@ class MethodState:
         network: the network being trained; called as ``network(images) -> Output(logits, features)``.
         updater: see :class:`Updater`.
         generator: the method's only source of randomness.
-        parts: what lives between steps, by name (weight models, running centers): modules with buffers, or whatever
-            else has ``state_dict`` and ``load_state_dict``.
+        parts: what lives between steps, by name (weight models, centers, running means): modules with buffers.
     """
 
     network: nn.Module
@@ -139,8 +139,9 @@ class MethodState:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self.generator.set_state(state["generator"])
+        saved = upgrade_parts(state["parts"])
         for name, part in self.parts.items():
-            part.load_state_dict(state["parts"][name])
+            part.load_state_dict(saved[name])
 
 
 class Method(Protocol):

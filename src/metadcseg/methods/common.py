@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from metadcseg.algorithm.boundary import effective_pixels
+from metadcseg.algorithm.effective_pixels import effective_pixels
 from metadcseg.algorithm.objective import Objective
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
-from metadcseg.methods.base import StepReport
+from metadcseg.methods.base import MethodState, StepReport
 from metadcseg.tensors import Batch, WeightMaps
 
 
@@ -30,6 +30,13 @@ def require_gold(gold: Batch | None, method: str) -> Batch:
     if gold is None:
         raise InputError(f"method '{method}' declares that it needs gold batches, but this step got none")
     return gold
+
+
+def descend_gold(state: MethodState, gold: Batch) -> Tensor:
+    """Add the gradient of the mean gold cross-entropy, and return that loss without graph."""
+    loss = mean_cross_entropy(state.network(gold.images).logits, gold)
+    state.updater.backward(loss)
+    return loss.detach()
 
 
 @contextmanager

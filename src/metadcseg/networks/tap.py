@@ -247,7 +247,7 @@ def _check_grid(images: Tensor, axes: int, multiple: int, smallest: int) -> None
         if side % multiple or side < least:
             got = " x ".join(str(length) for length in images.shape[2:])
             raise InputError(
-                f"the training frame must have sides that are multiples of {multiple} and at least "
+                f"the input grid must have sides that are multiples of {multiple} and at least "
                 f"{least}, got {got}; {_nearest(side, multiple, least)}"
             )
 

@@ -48,8 +48,8 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
             against = values[base][place] if base is not None else None
             cells.append(plain_cell(costs[place], digits, against))
         rows.append(Row(row, cells, "the rows are relative to this one" if row == base else ""))
-    frames = sorted({str(task.cost.get("frame")) for tasks in held.values() for task in tasks if task.cost})
-    measured = f"Frame of an image: {', '.join(frames)}. " if frames else ""
+    grids = sorted({str(task.cost.get("frame")) for tasks in held.values() for task in tasks if task.cost})
+    measured = f"Input grid: {', '.join(grids)}. " if grids else ""
     notes = [
         "FLOPs of an image: multiplications and additions of convolutions and matrix products in one pass through the "
         "network as it is evaluated, counted by torch; of training: that times the passes of a training step that the "
@@ -62,7 +62,7 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
             f"{PAPERS} They are of its table 7: MSD Heart, 40 % noise, NVIDIA A6000. Its FLOPs grow with the meta "
             "module while its inference does not, so they are those of training."
         )
-    if not frames:
+    if not grids:
         notes.append(
             "missing: evaluation/cost.json of these runs, so nothing is known of FLOPs and inference."
         )

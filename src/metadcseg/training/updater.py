@@ -87,14 +87,14 @@ class SgdUpdater(OptimizerUpdater):
         return self._process_group.mean(tensors)
 
     def step(self) -> None:
-        """AllReduceMean over the devices, clip the norm, take one optimizer step, clear the gradients, average."""
+        """Average over the devices, clip the norm, take one optimizer step, clear the gradients, move the EMA."""
         if self._process_group.world_size > 1:
             self._all_reduce_gradients()
         super().step()
 
     @torch.no_grad()
     def _all_reduce_gradients(self) -> None:
-        """AllReduceMean gradients and running statistics over the devices, all as one flat tensor.
+        """Average gradients and running statistics over the devices, all as one flat tensor.
 
         A gradient that this device lacks counts as zeros; one that all lack stays away, since to the optimizer
         (weight decay, momentum) none and zeros are not the same.

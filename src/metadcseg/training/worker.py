@@ -8,10 +8,11 @@ import json
 import os
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import ReportedByRankZero
+from metadcseg.errors import Note, ReportedByRankZero
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.distributed.job import job_method, training_options
 from metadcseg.training.distributed.launch import worker_environment
@@ -23,6 +24,7 @@ def main() -> int:
     """Train as one device of a process group; return the exit status."""
     job = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    warnings.simplefilter("ignore", Note)
     try:
         with ProcessGroup(*worker_environment(job["rank"], job["size"], job["port"])) as process_group:
             train_in(

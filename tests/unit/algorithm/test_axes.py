@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metadcseg import functional as F
-from metadcseg.algorithm.running_centers import DynamicCenterDistance
+from metadcseg.algorithm.center_distance import DynamicCenterDistance
 from metadcseg.errors import InputError
 from metadcseg.forward_mode.jvp import LogitChange
 from metadcseg.tensors import Batch, WeightMaps
@@ -49,7 +49,7 @@ def pixel_loss(logits, labels, pseudo, alpha, beta):
 
 def update(alpha, beta, d_alpha, d_beta, valid):
     gradients = F.PixelGradients(d_alpha, d_beta)
-    return F.update_weights(WeightMaps(alpha, beta), gradients, eta=0.1, scaling="rms", valid=valid)
+    return F.update_weights(WeightMaps(alpha, beta), gradients, eta=0.1, valid=valid)
 
 
 def normalize(alpha, beta, valid):
@@ -68,10 +68,10 @@ def distance(features, values, counted):
     return F.dynamic_center_distance(features, F.Centers(values, counted))
 
 
-def module(features, gamma, foreground, background, boundary, values):
+def module(logits, features, gamma, valid, edges):
     known = DynamicCenterDistance()
-    known.running.update(F.Centers(values, torch.ones(N, 3, dtype=torch.bool)))
-    return known(features, gamma, F.Regions(foreground, background, boundary))
+    known.centers = torch.zeros(1, 3, D)
+    return known(logits, features, gamma, valid, edges)
 
 
 def weights(distance, boundary):
@@ -95,7 +95,7 @@ TAKES = {
     decompose: ("map", "mask", "mask"),
     centers: ("features", "map", "mask", "mask", "mask", "default"),
     distance: ("features", "values", "counted"),
-    module: ("features", "map", "mask", "mask", "mask", "values"),
+    module: ("classes", "features", "map", "mask", "mask"),
     weights: ("map", "mask"),
     dice: ("classes", "labels", "map", "labels", "map"),
     objective: ("map", "map", "per_image", "labels"),

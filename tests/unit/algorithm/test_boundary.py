@@ -11,11 +11,10 @@ from metadcseg.algorithm.boundary import (
     boundary_weights,
     decompose_regions,
     dynamic_center_distance,
-    effective_pixels,
     foreground_probability,
     region_centers,
 )
-from metadcseg.algorithm.running_centers import RunningCenters
+from metadcseg.algorithm.effective_pixels import effective_pixels
 from metadcseg.errors import InputError
 
 NAMES = ("foreground", "background", "boundary")
@@ -136,7 +135,7 @@ def test_centers_equal_the_loop(minimum):
     features, gamma, regions = scene()
     default = rand(3, 5, seed=9)
     got = region_centers(features, gamma, regions, default, min_pixels=minimum)
-    sizes = regions.stacked().sum(dim=(2, 3))
+    sizes = torch.stack([regions.foreground, regions.background, regions.boundary], dim=1).sum(dim=(2, 3))
     assert torch.equal(got.counted, sizes >= minimum)
     for i in range(2):
         expected = np.stack(loop_centers(features, gamma, regions, i, default, minimum))
@@ -284,43 +283,3 @@ def test_effective_pixels_count_those_that_share():
     torch.testing.assert_close(
         effective_pixels(torch.cat([uniform, single])), torch.tensor([4.0, 1.0], dtype=torch.float64)
     )
-
-
-def one_batch(value, counted):
-    return Centers(torch.full((2, 3, 4), value, requires_grad=True), torch.tensor([counted, [False] * 3]))
-
-
-def test_running_centers_start_at_the_first_and_fade():
-    running = RunningCenters(decay=0.9)
-    running.update(one_batch(1.0, [True, False, False]))
-    running.update(one_batch(2.0, [True, True, False]))
-    assert running.values[0].tolist() == pytest.approx([1.1] * 4)
-    assert running.values[1].tolist() == [2.0] * 4
-    assert running.values[2].isnan().all()
-    assert not running.values.requires_grad
-
-
-def test_running_centers_do_not_learn_from_their_own_defaults():
-    running = RunningCenters()
-    running.update(one_batch(1.0, [True] * 3))
-    before = running.values.clone()
-    running.update(one_batch(50.0, [False] * 3))
-    assert torch.equal(running.values, before)
-
-
-@pytest.mark.parametrize("updates", [0, 3])
-def test_running_centers_go_on_where_they_were(updates):
-    first, second = RunningCenters(), RunningCenters()
-    for step in range(updates):
-        first.update(one_batch(float(step), [True, True, False]))
-    second.load_state_dict(first.state_dict())
-    for running in (first, second):
-        running.update(one_batch(9.0, [True] * 3))
-    assert torch.equal(first.values, second.values)
-
-
-def test_running_centers_refuse_what_is_not_theirs():
-    with pytest.raises(InputError, match="running centers"):
-        RunningCenters().load_state_dict({"values": torch.zeros(2, 4)})
-    with pytest.raises(InputError, match="decay"):
-        RunningCenters(decay=1.0)

@@ -4,7 +4,6 @@ import torch
 from tests.reference import meta_weights as slow
 
 from metadcseg.algorithm.meta_weights import (
-    PixelGradients,
     initial_weights,
     normalize_weights,
     pseudo_labels,
@@ -12,7 +11,7 @@ from metadcseg.algorithm.meta_weights import (
     weighted_pixel_loss,
 )
 from metadcseg.errors import InputError
-from metadcseg.tensors import IGNORE, WeightMaps
+from metadcseg.tensors import IGNORE, PixelGradients, WeightMaps
 
 
 def random(*shape, seed=0):
@@ -70,7 +69,7 @@ def test_gamma_equals_the_loop():
 
 def test_literal_update_equals_the_loop_and_rectifies():
     maps, step = weights(), gradients()
-    got = update_weights(maps, step, eta=0.7, scaling="none", valid=EVERY)
+    got = update_weights(maps, step, eta=0.7, valid=EVERY)
     for name in ("alpha", "beta"):
         expected = slow.weight_step(getattr(maps, name).numpy(), getattr(step, name).numpy(), 0.7)
         np.testing.assert_allclose(getattr(got, name).numpy(), expected, rtol=1e-14)
@@ -78,43 +77,19 @@ def test_literal_update_equals_the_loop_and_rectifies():
         assert (getattr(got, name) > 0).any()
 
 
-def test_rms_update_equals_the_loop_image_by_image():
-    maps, step, valid = weights(), gradients(), some_valid()
-    step = PixelGradients(step.alpha.masked_fill(~valid, torch.nan), step.beta * 1e-3)
-    got = update_weights(maps, step, eta=0.1, scaling="rms", valid=valid)
-    for i in range(2):
-        rms = slow.root_mean_square(step.alpha[i].numpy(), step.beta[i].numpy(), valid[i].numpy())
-        for name in ("alpha", "beta"):
-            before, gradient = getattr(maps, name)[i], getattr(step, name)[i] / rms
-            expected = np.where(valid[i], slow.weight_step(before.numpy(), gradient.numpy(), 0.1), before)
-            np.testing.assert_allclose(getattr(got, name)[i].numpy(), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1.0, 1e20])
-def test_rms_update_does_not_depend_on_the_size_of_the_gradient(scale):
-    maps, step = initial_weights((2, 4, 5)), gradients()
-    small = PixelGradients((step.alpha * scale).float(), (step.beta * scale).float())
-    plain = PixelGradients(step.alpha.float(), step.beta.float())
-    got, expected = (update_weights(maps, g, eta=0.1, scaling="rms", valid=EVERY) for g in (small, plain))
-    torch.testing.assert_close(got.alpha, expected.alpha, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(got.beta, expected.beta, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("scaling", ["rms", "none"])
-def test_an_all_zero_gradient_moves_nothing(scaling):
+def test_an_all_zero_gradient_moves_nothing():
     maps = weights()
     zero = PixelGradients(torch.zeros_like(maps.alpha), torch.zeros_like(maps.alpha))
-    got = update_weights(maps, zero, eta=0.5, scaling=scaling, valid=EVERY)
+    got = update_weights(maps, zero, eta=0.5, valid=EVERY)
     assert torch.equal(got.alpha, maps.alpha)
     assert torch.equal(got.beta, maps.beta)
 
 
-@pytest.mark.parametrize("scaling", ["rms", "none"])
-def test_pixels_that_are_not_valid_stay_and_do_not_matter(scaling):
+def test_pixels_that_are_not_valid_stay_and_do_not_matter():
     maps, step, valid = weights(), gradients(), some_valid()
     wild = PixelGradients(torch.where(valid, step.alpha, 1e6), torch.where(valid, step.beta, -1e6))
-    got = update_weights(maps, step, eta=0.1, scaling=scaling, valid=valid)
-    same = update_weights(maps, wild, eta=0.1, scaling=scaling, valid=valid)
+    got = update_weights(maps, step, eta=0.1, valid=valid)
+    same = update_weights(maps, wild, eta=0.1, valid=valid)
     assert torch.equal(got.alpha[~valid], maps.alpha[~valid])
     assert torch.equal(got.beta[~valid], maps.beta[~valid])
     assert torch.equal(got.alpha, same.alpha)
@@ -127,9 +102,9 @@ def test_a_weight_at_zero_can_return_at_once():
     up = PixelGradients(torch.full((1, 1, 1), 5.0), torch.full((1, 1, 1), -5.0))
     every = torch.ones(1, 1, 1, dtype=torch.bool)
     for _ in range(10):
-        maps = update_weights(maps, up, eta=1.0, scaling="none", valid=every)
+        maps = update_weights(maps, up, eta=1.0, valid=every)
     back = PixelGradients(-up.alpha, up.beta)
-    assert update_weights(maps, back, eta=1.0, scaling="none", valid=every).alpha.item() == 5.0
+    assert update_weights(maps, back, eta=1.0, valid=every).alpha.item() == 5.0
 
 
 def test_image_normalization_is_eq_24_times_the_number_of_pixels():
@@ -195,7 +170,5 @@ def test_an_image_without_valid_pixel_is_zero_and_finite(mode):
 
 
 def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(InputError, match="'rms'"):
-        update_weights(weights(), gradients(), eta=0.1, scaling="rmss", valid=EVERY)
     with pytest.raises(InputError, match="'image'"):
         normalize_weights(weights(), "images", EVERY)

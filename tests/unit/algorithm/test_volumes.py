@@ -7,11 +7,10 @@ from metadcseg.algorithm.boundary import (
     boundary_weights,
     decompose_regions,
     dynamic_center_distance,
-    effective_pixels,
     region_centers,
 )
+from metadcseg.algorithm.effective_pixels import effective_pixels
 from metadcseg.algorithm.meta_weights import (
-    PixelGradients,
     initial_weights,
     normalize_weights,
     update_weights,
@@ -19,7 +18,8 @@ from metadcseg.algorithm.meta_weights import (
 )
 from metadcseg.algorithm.objective import total_objective
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
-from metadcseg.tensors import IGNORE, WeightMaps
+from metadcseg.methods.metadcseg.scaling import scale_gradients
+from metadcseg.tensors import IGNORE, PixelGradients, WeightMaps
 
 COUNT, CLASSES, DEPTH, SIDE = 2, 3, 4, 5
 GENERATOR = torch.Generator().manual_seed(0)
@@ -61,8 +61,8 @@ def test_boundary_weights():
 def test_weights(mode, scaling):
     def moved(alpha, beta, step, labels):
         valid = labels != IGNORE
-        gradients = PixelGradients(step, step.flip(0))
-        after = update_weights(WeightMaps(alpha, beta), gradients, eta=0.3, scaling=scaling, valid=valid)
+        gradients = scale_gradients(PixelGradients(step, step.flip(0)), scaling, valid)
+        after = update_weights(WeightMaps(alpha, beta), gradients, eta=0.3, valid=valid)
         return normalize_weights(after, mode, valid)
 
     whole = moved(ALPHA, BETA, STEP, LABELS)

@@ -110,11 +110,11 @@ def _measure_cost(folder: Path, info: Mapping[str, Any], device: str) -> None:
 
     trained, _ = load_predictor(folder, device)
     options = info["training"]
-    frame = (options["size"],) * 2
+    grid = (options["size"],) * 2
     if info["network"]["spatial_dims"] == 3:
-        frame = tuple(options["patch"] or (options["depth"], *frame))
+        grid = tuple(options["patch"] or (options["depth"], *grid))
     (folder / "evaluation").mkdir(exist_ok=True)
-    _write(folder / "evaluation" / "cost.json", measure_cost(trained, info["set"]["channels"], frame))
+    _write(folder / "evaluation" / "cost.json", measure_cost(trained, info["set"]["channels"], grid))
 
 
 def _write(file: Path, record: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,28 @@ def is_volume_file(path: Path) -> bool:
         (True, False)
     """
     return path.name.lower().endswith(VOLUME_SUFFIXES) or (path.is_dir() and dicom.is_series(path))
+
+
+def require_readers(paths: Iterable[Path]) -> None:
+    """Make sure that the libraries which read these files are installed, before the files are looked at one by one.
+
+    Raises:
+        InputError: naming the first library that is missing, and how to install it.
+    """
+    for library in dict.fromkeys(_library(path) for path in paths):
+        if library is not None:
+            library.require()
+
+
+def _library(path: Path) -> Any:
+    name = path.name.lower()
+    if name.endswith(nifti.SUFFIXES):
+        return nifti.nibabel
+    if name.endswith(itk.SUFFIXES):
+        return itk.sitk
+    if name.endswith(hdf5.SUFFIXES):
+        return hdf5.h5py
+    return dicom.pydicom if path.is_dir() else None
 
 
 def stem_of(path: Path) -> str:

@@ -1,5 +1,6 @@
 """The files of one raw volume: read, compared with each other, and brought to one grid."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -29,6 +30,16 @@ class LoadedLabels:
     label: Volume
     truth: Volume | None
     notes: tuple[str, ...] = ()
+
+
+def require_libraries(volumes: Iterable[RawVolume]) -> None:
+    """Make sure that the libraries which read these volumes are installed.
+
+    Raises:
+        InputError: naming the first library that is missing, and how to install it.
+    """
+    named = (path for raw in volumes for path in (*raw.images, raw.label, raw.truth, raw.label_confidence))
+    volume_files.require_readers(path for path in named if isinstance(path, Path))
 
 
 def head_of(raw: RawVolume) -> tuple[Grid, int]:

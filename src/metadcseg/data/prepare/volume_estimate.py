@@ -6,7 +6,7 @@ from pathlib import Path
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.prepare.edges import seconds_for
-from metadcseg.data.prepare.volume_cases import head_of
+from metadcseg.data.prepare.volume_cases import head_of, require_libraries
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.sources.case import VolumeScan
 from metadcseg.errors import InputError
@@ -48,7 +48,11 @@ def estimate(scan: VolumeScan, options: SliceOptions, *, edges: bool) -> Estimat
         scan: the volumes.
         options: how they are cut.
         edges: whether edges are stored, too.
+
+    Raises:
+        InputError: where a library that reads them is not installed.
     """
+    require_libraries(scan.volumes)
     disk = memory = slices = seen = 0
     for raw in scan.volumes:
         try:

@@ -18,6 +18,7 @@ from metadcseg.data.prepare.volume_cases import (
     load_image_volume,
     load_label_confidence,
     load_label_volumes,
+    require_libraries,
 )
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.sources.case import RawVolume
@@ -62,7 +63,11 @@ def inspect_volumes(
         declared: the values that labels may hold, and the file that says so.
         resample_labels: whether labels may lie on another grid than their image.
         progress: called after every volume.
+
+    Raises:
+        InputError: where a library that reads them is not installed.
     """
+    require_libraries(volumes)
     findings: list[Finding] = []
     facts: dict[str, MaskFacts] = {}
     digests: list[tuple[str, str, str]] = []

@@ -1,8 +1,8 @@
 """Weights that pixels share which look alike: one number for each cell of a table, learned from all of them.
 
 One gold batch says little about one pixel, but much about, say, "foreground by the given label, background by the
-network, 3 pixels inside the outline". A cell is (given class, its runner_up, probability of the given class beside it,
-distance to the outline of the given label); the runner_up is the most probable other class. In every cell alpha +
+network, 3 pixels inside the outline". A cell is (given class, its runner-up, probability of the given class beside it,
+distance to the outline of the given label); the runner-up is the most probable other class. In every cell alpha +
 beta = 1 (3.2.3 of the paper), and only pixels whose runner_up is probable enough are asked about.
 """
 
@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metadcseg.algorithm.meta_weights import PixelGradients
 from metadcseg.methods.binned.prediction import Prediction
-from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
+from metadcseg.tensors import IGNORE, AllReduceMean, Batch, PixelGradients, WeightMaps
 
 PROBABILITIES = 10
 """How many bins the probability of the given class beside its runner-up has."""
@@ -53,7 +52,7 @@ class BinnedWeights(nn.Module):
             asked about.
         discount_symmetric_noise: whether a label is believed where the opposite mistake is about as frequent:
             distrust that a cell has in
-            common with its mirror image (given class and runner_up exchanged) is taken back, times the pixels of the
+            common with its mirror image (given class and runner-up exchanged) is taken back, times the pixels of the
             rarer cell over those of the more frequent one. Such mistakes cancel out in what a network learns.
 
     What it is given as prediction is that against the given labels (:meth:`Prediction.against`). What it has learned is

@@ -3,47 +3,53 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
-class RunningMean:
+class RunningMean(nn.Module):
     """An exponential mean of gradients by parameter name, without the bias of its start.
+
+    Its buffers are ``sums``, (P,), all parameters one after another and empty before the first gradient, and
+    ``weight``, how much all gradients so far count in them together, from 0 to below 1.
 
     Args:
         momentum: how much of the mean stays at each update, from 0 (none, nothing is kept) to below 1.
 
     Example:
-        >>> import torch
         >>> mean = RunningMean(0.5)
-        >>> mean.update({"weight": torch.tensor(3.0)})["weight"].item()
+        >>> mean({"weight": torch.tensor(3.0)})["weight"].item()
         3.0
-        >>> mean.update({"weight": torch.tensor(0.0)})["weight"].item()
+        >>> mean({"weight": torch.tensor(0.0)})["weight"].item()
         1.0
     """
 
-    def __init__(self, momentum: float) -> None:
-        self.momentum = momentum
-        self._sums: dict[str, Tensor] = {}
-        self._weight = 0.0
+    sums: Tensor
+    weight: Tensor
 
-    def update(self, gradient: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Take in a gradient and return the mean."""
+    def __init__(self, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("sums", torch.zeros(0))
+        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+
+    def forward(self, gradient: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take in a gradient, always of the same parameters in the same order, and return the mean."""
         if self.momentum == 0:
             return dict(gradient)
-        self._weight = self.momentum * self._weight + (1 - self.momentum)
-        for name, value in gradient.items():
-            if name in self._sums:
-                before = self._sums[name].to(value.device)  # a checkpoint is read on the CPU
-                self._sums[name] = before.mul_(self.momentum).add_(value, alpha=1 - self.momentum)
-            else:
-                self._sums[name] = (1 - self.momentum) * value
-        return {name: total / self._weight for name, total in self._sums.items()}
+        flat = torch.cat([value.flatten() for value in gradient.values()])
+        before = (
+            self.sums.to(flat) if len(self.sums) else torch.zeros_like(flat)
+        )  # a checkpoint is on the CPU
+        self.sums = (before * self.momentum).add_(flat, alpha=1 - self.momentum)
+        self.weight = self.momentum * self.weight + (1 - self.momentum)
+        parts = torch.split(self.sums / self.weight, [value.numel() for value in gradient.values()])
+        return {  # in each gradient's own order in memory
+            name: torch.empty_like(value).copy_(part.view_as(value))
+            for (name, value), part in zip(gradient.items(), parts, strict=True)
+        }
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values only."""
-        return {"sums": dict(self._sums), "weight": self._weight}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self._sums = {name: value.clone() for name, value in state["sums"].items()}
-        self._weight = float(state["weight"])
+    def _load_from_state_dict(self, state: Any, prefix: str, *more: Any) -> None:
+        if (saved := state.get(f"{prefix}sums")) is not None:
+            self.sums = torch.empty_like(saved, device=self.sums.device)  # as many as were saved
+        super()._load_from_state_dict(state, prefix, *more)

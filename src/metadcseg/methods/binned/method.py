@@ -18,11 +18,12 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients, training_gradient, virtual_step
-from metadcseg.algorithm.meta_weights import PixelGradients, initial_weights, weighted_pixel_loss
+from metadcseg.algorithm.center_distance import DynamicCenterDistance
+from metadcseg.algorithm.lookahead import pixel_gradients, training_gradient, virtual_step
+from metadcseg.algorithm.meta_weights import initial_weights, weighted_pixel_loss
 from metadcseg.algorithm.objective import total_objective
 from metadcseg.errors import InputError
-from metadcseg.forward_mode.call import Parameters, trainable
+from metadcseg.forward_mode.call import Parameters, gradient_at, trainable
 from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
@@ -30,7 +31,6 @@ from metadcseg.methods.binned.binned_weights import BinnedWeights
 from metadcseg.methods.binned.gradient_average import RunningMean
 from metadcseg.methods.binned.options import BinnedOptions
 from metadcseg.methods.binned.prediction import Prediction, prediction_of
-from metadcseg.methods.boundary_term import BoundaryTerm
 from metadcseg.methods.common import (
     believed,
     class_probabilities,
@@ -41,7 +41,7 @@ from metadcseg.methods.common import (
 )
 from metadcseg.methods.gold_turns import take_turns, turns_of
 from metadcseg.networks.contract import Output
-from metadcseg.tensors import IGNORE, Batch, WeightMaps
+from metadcseg.tensors import IGNORE, Batch, PixelGradients, WeightMaps
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,8 @@ class Binned(BinnedOptions):
                 "binned.pseudo_labels 'ema' needs the moving average of the network: switch it on "
                 "with training.ema_decay, or take 'current'"
             )
-        boundary = BoundaryTerm(
-            regions=self.regions,
-            ratio=self.boundary_ratio,
-            tau=self.tau,
-            edge_threshold=self.edge_threshold,
-            temperature=self.temperature,
-            detach=self.detach_boundary_weights,
+        boundary = DynamicCenterDistance(
+            self.regions, self.boundary_ratio, self.tau, self.temperature, self.detach_boundary_weights
         )
         parts = {
             "weights": BinnedWeights(
@@ -85,7 +80,6 @@ class Binned(BinnedOptions):
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Ask gold about the cells of the batch's pixels, then train with their weights (eq. 13)."""
-        term = state.parts["boundary"]
         supervising, asked = self._gold_parts(state, gold)
         known = self._gold_gradient_before(state, asked)
         output, change = self._forward(state, noisy, known)
@@ -93,9 +87,17 @@ class Binned(BinnedOptions):
         if self._asks_gold(state) and change is None:
             change = self._change_after(state, output, prediction, noisy, asked)
         weights = believed(self._weights(state, noisy, prediction, change), noisy)
+        edges = noisy.edges_above(self.edge_threshold) if self.dcd else None
         boundary = torch.zeros_like(weights.gamma)
-        if self.dcd:
-            boundary = term.weigh(output, noisy, weights.gamma, state.updater.mean)  # eq. 5-12
+        if self.dcd:  # eq. 5-12
+            boundary = state.parts["boundary"](
+                output.logits,
+                output.features,
+                weights.gamma,
+                noisy.labels != IGNORE,
+                edges,
+                state.updater.mean,
+            )
         weights = _where_labeled(weights, noisy)
         objective = total_objective(  # eq. 13
             weighted_pixel_loss(output.logits, noisy.labels, prediction.labels, weights),
@@ -109,7 +111,7 @@ class Binned(BinnedOptions):
         state.updater.backward(objective.total)
         gold_loss = self._supervise_gold(state, supervising, known if supervising is asked else None)
         state.updater.step()
-        return report(objective, gold_loss, boundary, weights, term.edges(noisy) if self.dcd else None, noisy)
+        return report(objective, gold_loss, boundary, weights, edges, noisy)
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
         """Return what the table says of a batch's pixels; None where nothing is learned of them."""
@@ -155,9 +157,19 @@ class Binned(BinnedOptions):
         """Return gold loss and v where v is that of the network as it is, and so known before the noisy pass."""
         if self.virtual_step == "exact" or not self._asks_gold(state):
             return None
-        verified = require_gold(gold, self.name)
-        loss, v = gold_gradient(state.network, trainable(state.network), verified, self._gold_dice)
+        loss, v = self._gold_gradient(state, trainable(state.network), gold)
         return loss, state.updater.mean(v)
+
+    def _gold_gradient(
+        self, state: MethodState, parameters: Parameters, gold: Batch | None
+    ) -> tuple[Tensor, Parameters]:
+        """Return the mean gold loss and v, its gradient at given parameters."""
+        verified = require_gold(gold, self.name)
+
+        def loss_of(logits: Tensor) -> Tensor:
+            return supervised_loss(logits, verified, self._gold_dice)[0]
+
+        return gradient_at(state.network, parameters, verified.images, loss_of)
 
     def _forward(
         self, state: MethodState, noisy: Batch, known: tuple[Tensor, Parameters] | None
@@ -165,7 +177,7 @@ class Binned(BinnedOptions):
         """Run the training pass, which carries the derivative in the direction v where v is known."""
         if known is None:
             return state.network(noisy.images), None
-        mean: Parameters = state.parts["gold_mean"].update(known[1])
+        mean: Parameters = state.parts["gold_mean"](known[1])
         return jvp(state.network, noisy.images, mean, mode=self.forward_mode, training_pass=True)
 
     def _change_after(
@@ -175,8 +187,8 @@ class Binned(BinnedOptions):
         weights = believed(state.parts["weights"].read(noisy, prediction), noisy)
         gradient = training_gradient(state.network, noisy, prediction.labels, weights, output.logits)
         ahead = virtual_step(state.network, state.updater.mean(gradient), state.updater.lr)
-        _, v = gold_gradient(state.network, ahead, require_gold(gold, self.name), self._gold_dice)
-        mean: Parameters = state.parts["gold_mean"].update(state.updater.mean(v))
+        _, v = self._gold_gradient(state, ahead, gold)
+        mean: Parameters = state.parts["gold_mean"](state.updater.mean(v))
         return jvp(state.network, noisy.images, mean, mode=self.forward_mode)[1]
 
     def _weights(

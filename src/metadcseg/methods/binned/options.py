@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from metadcseg.algorithm.boundary import ForegroundOf
-from metadcseg.algorithm.lookahead import Virtual
 from metadcseg.forward_mode.jvp import ForwardMode
 from metadcseg.methods.base import MethodInfo
 from metadcseg.validation import check_range, check_types
@@ -60,7 +59,7 @@ class BinnedOptions:
     min_runner_up_probability: float = 0.1
     discount_symmetric_noise: bool = True
     pseudo_labels: Literal["current", "ema"] = "ema"
-    virtual_step: Virtual = "linearized"
+    virtual_step: Literal["exact", "linearized"] = "linearized"
     meta_every: int = 2
     gold_momentum: float = 0.9
     clean_supervision: bool = True

@@ -21,15 +21,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor, nn
 
-from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
+from metadcseg.algorithm.center_distance import DynamicCenterDistance
+from metadcseg.algorithm.lookahead import pixel_gradients
 from metadcseg.algorithm.meta_weights import weighted_pixel_loss
 from metadcseg.algorithm.objective import total_objective
 from metadcseg.errors import InputError
-from metadcseg.forward_mode.call import trainable
+from metadcseg.forward_mode.call import gradient_at, trainable
 from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
-from metadcseg.methods.boundary_term import BoundaryTerm
 from metadcseg.methods.calibrated.evidence import GROUPS, GoldEvidence
 from metadcseg.methods.calibrated.likeness import cautious_mean, components_of, likeness
 from metadcseg.methods.calibrated.options import CalibratedOptions
@@ -77,13 +77,8 @@ class Calibrated(CalibratedOptions):
                 "calibrated.witness 'ema' needs the moving average of the network: switch it on with "
                 "training.ema_decay, or take 'current'"
             )
-        boundary = BoundaryTerm(
-            regions=self.regions,
-            ratio=self.boundary_ratio,
-            tau=None,
-            edge_threshold=self.edge_threshold,
-            temperature=self.temperature,
-            detach=True,
+        boundary = DynamicCenterDistance(
+            self.regions, self.boundary_ratio, temperature=self.temperature, detach=True
         )
         parts = {
             "pairs": PairTable(updater.gold_images, updater.mean),
@@ -95,7 +90,6 @@ class Calibrated(CalibratedOptions):
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Take in the pairs of the gold batch, then train with the trust that all pairs seen give."""
         verified = require_gold(gold, self.name)
-        term = state.parts["boundary"]
         supervising, asked = self._gold_parts(state, verified)
         output, change = self._forward(state, noisy, asked)
         logits = output.logits
@@ -103,9 +97,11 @@ class Calibrated(CalibratedOptions):
             state.parts["pairs"].update(verified, logits.shape[1])
         trust = self._trust(state, noisy, self._witness(state, noisy, logits), change)
         weights = _where_labeled(believed(trust.weights, noisy), noisy)
+        edges = noisy.edges_above(self.edge_threshold) if self.dcd else None
         boundary = torch.zeros_like(weights.gamma)
-        if self.dcd:
-            boundary = term.weigh(output, noisy, weights.gamma, state.updater.mean)  # eq. 5-12
+        if self.dcd:  # eq. 5-12
+            valid, mean = noisy.labels != IGNORE, state.updater.mean
+            boundary = state.parts["boundary"](logits, output.features, weights.gamma, valid, edges, mean)
         second = (trust.candidates, weights.beta)
         objective = total_objective(  # eq. 13
             weighted_pixel_loss(logits, noisy.labels, trust.candidates, weights),
@@ -121,7 +117,6 @@ class Calibrated(CalibratedOptions):
         gold_loss, _ = supervised_loss(gold_logits, supervising, self.lambda_dice)
         state.updater.backward(gold_loss)
         state.updater.step()
-        edges = term.edges(noisy) if self.dcd else None
         return report(objective, gold_loss.detach(), boundary, weights, edges, noisy)
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
@@ -156,9 +151,13 @@ class Calibrated(CalibratedOptions):
         """Run the training pass; in a meta step it carries the derivative in the direction of the gold gradient."""
         if asked is None:
             return state.network(noisy.images), None
-        _, v = gold_gradient(state.network, trainable(state.network), asked, self.lambda_dice)
-        v = state.updater.mean(v)
-        return jvp(state.network, noisy.images, v, mode=self.forward_mode, training_pass=True)
+
+        def loss_of(logits: Tensor) -> Tensor:
+            return supervised_loss(logits, asked, self.lambda_dice)[0]
+
+        _, v = gradient_at(state.network, trainable(state.network), asked.images, loss_of)
+        mean = state.updater.mean(v)
+        return jvp(state.network, noisy.images, mean, mode=self.forward_mode, training_pass=True)
 
     def _witness(self, state: MethodState, noisy: Batch, logits: Tensor) -> Tensor | None:
         """Return q, (N, L, H, W) float32 without graph; None where the network has no say."""

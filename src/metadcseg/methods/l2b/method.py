@@ -8,15 +8,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
-from metadcseg.algorithm.meta_weights import PixelGradients, update_weights, weighted_pixel_loss
+from metadcseg.algorithm.meta_weights import update_weights, weighted_pixel_loss
 from metadcseg.errors import InputError
 from metadcseg.forward_mode.call import trainable
 from metadcseg.forward_mode.jvp import ForwardMode, LogitChange, jvp
-from metadcseg.losses import mean_cross_entropy, mean_over_pixels
+from metadcseg.losses import mean_over_pixels
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import class_probabilities, require_gold
+from metadcseg.methods.common import class_probabilities, descend_gold, require_gold
 from metadcseg.methods.l2b.views import View, averaged_pseudo_labels, draw_views, own_view, view_batch
-from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize, WeightMaps
+from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize, PixelGradients, WeightMaps
 from metadcseg.validation import check_range, check_types
 
 _VIEWS = 5
@@ -120,10 +120,9 @@ class L2B:
         """Take a second optimizer step, on the mean gold cross-entropy; return that loss."""
         if not self.clean_supervision:
             return None
-        loss = mean_cross_entropy(state.network(trusted.images).logits, trusted)
-        state.updater.backward(loss)
+        loss = descend_gold(state, trusted)
         state.updater.step()
-        return loss.detach()
+        return loss
 
 
 def _seen(state: MethodState, views: Sequence[View], batch: Batch) -> Batch:
@@ -151,7 +150,7 @@ def _weights(state: MethodState, training: Batch, pseudo: Tensor, change: LogitC
     zero = WeightMaps(torch.zeros_like(gradients.alpha), torch.zeros_like(gradients.beta))
     valid = training.labels != IGNORE
     gradients = PixelGradients(training.weigh_by_confidence(gradients.alpha), gradients.beta)
-    rectified = update_weights(zero, gradients, eta=1.0, scaling="none", valid=valid)
+    rectified = update_weights(zero, gradients, eta=1.0, valid=valid)
     size = state.updater.mean({"size": rectified.gamma.sum()})["size"] / pixels
     divisor = torch.where(size > 0, size, 1.0)
     return WeightMaps(rectified.alpha / divisor, rectified.beta / divisor)

@@ -18,11 +18,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from metadcseg.algorithm.boundary import ForegroundOf
+from metadcseg.algorithm.center_distance import DynamicCenterDistance
 from metadcseg.algorithm.lookahead import meta_gradients
 from metadcseg.algorithm.meta_weights import (
     Normalization,
-    PixelGradients,
-    Scaling,
     initial_weights,
     normalize_weights,
     pseudo_labels,
@@ -30,13 +29,13 @@ from metadcseg.algorithm.meta_weights import (
 )
 from metadcseg.algorithm.objective import total_objective
 from metadcseg.forward_mode.jvp import ForwardMode
-from metadcseg.losses import mean_cross_entropy, soft_dice_loss
+from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.boundary_term import BoundaryTerm
-from metadcseg.methods.common import believed, class_probabilities, report, require_gold
+from metadcseg.methods.common import believed, class_probabilities, descend_gold, report, require_gold
 from metadcseg.methods.metadcseg.pixel_weights import PixelWeights
+from metadcseg.methods.metadcseg.scaling import Scaling
 from metadcseg.networks.contract import Output
-from metadcseg.tensors import IGNORE, Batch, WeightMaps
+from metadcseg.tensors import IGNORE, Batch, PixelGradients, WeightMaps
 from metadcseg.validation import check_range, check_types
 
 
@@ -108,9 +107,7 @@ class MetaDCSeg:
     def info(self) -> MethodInfo:
         """What the method needs and costs with these options, after the warm-up."""
         training = gold_step = 3.0
-        meta_step = (
-            3.0 + 3.0 + 2.0
-        )  # gradients of training and gold loss, a forward pass with tangents beside it
+        meta_step = 8.0  # gradients of training loss (3) and gold loss (3), tangents (2)
         return MethodInfo(
             needs_gold=self.meta or self.clean_supervision,
             supervises_gold=self.clean_supervision,
@@ -123,32 +120,28 @@ class MetaDCSeg:
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
     ) -> MethodState:
         """Return the state before the first step: no pixel and no center seen."""
-        boundary = BoundaryTerm(
-            regions=self.regions,
-            ratio=self.boundary_ratio,
-            tau=self.tau,
-            edge_threshold=self.edge_threshold,
-            temperature=self.temperature,
-            detach=self.detach_boundary_weights,
+        boundary = DynamicCenterDistance(
+            self.regions, self.boundary_ratio, self.tau, self.temperature, self.detach_boundary_weights
         )
         weights = PixelWeights(self.eta, self.meta_scaling, storage)
         return MethodState(network, updater, generator, {"weights": weights, "boundary": boundary})
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Move the weights of the batch's pixels, then train with them."""
-        updater, term = state.updater, state.parts["boundary"]
-        output: Output = state.network(noisy.images)  # p of eq. 1, h of eq. 5
+        updater, valid = state.updater, noisy.labels != IGNORE
+        output: Output = state.network(noisy.images)  # logits of p in eq. 1, h of eq. 5
         pseudo = pseudo_labels(output.logits)  # eq. 1
 
         rectified = self._meta_step(state, output.logits, pseudo, noisy, gold)  # eq. 21-23, 28-30
-        weights = normalize_weights(  # eq. 24
-            rectified, self.normalization, noisy.labels != IGNORE, updater.mean
-        )
+        weights = normalize_weights(rectified, self.normalization, valid, updater.mean)  # eq. 24
         rectified, weights = believed(rectified, noisy), believed(weights, noisy)
 
+        edges = noisy.edges_above(self.edge_threshold) if self.dcd else None
         boundary = torch.zeros_like(rectified.gamma)
-        if self.dcd:
-            boundary = term.weigh(output, noisy, rectified.gamma, updater.mean)  # eq. 5-12
+        if self.dcd:  # eq. 5-12
+            boundary = state.parts["boundary"](
+                output.logits, output.features, rectified.gamma, valid, edges, updater.mean
+            )
         objective = total_objective(  # eq. 13
             weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights),  # eq. 1
             boundary,
@@ -159,9 +152,8 @@ class MetaDCSeg:
             noisy.global_batch_size,
         )
         updater.backward(objective.total)
-        gold_loss = self._supervise_gold(state, gold) if self.clean_supervision else None
+        gold_loss = descend_gold(state, require_gold(gold, self.name)) if self.clean_supervision else None
         updater.step()
-        edges = term.edges(noisy) if self.dcd else None
         return report(objective, gold_loss, boundary, weights, edges, noisy)
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
@@ -191,13 +183,6 @@ class MetaDCSeg:
             logits=logits,
             all_reduce_mean=updater.mean,
             forward_mode=self.forward_mode,
-        ).gradients
+        )
         gradients = PixelGradients(noisy.weigh_by_confidence(found.alpha), found.beta)
         return kept.update(noisy, gradients)  # eq. 22, 23
-
-    def _supervise_gold(self, state: MethodState, gold: Batch | None) -> Tensor:
-        """Add the gradient of the mean gold cross-entropy, and return that loss."""
-        verified = require_gold(gold, self.name)
-        loss = mean_cross_entropy(state.network(verified.images).logits, verified)
-        state.updater.backward(loss)
-        return loss.detach()

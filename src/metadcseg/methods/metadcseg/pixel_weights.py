@@ -1,18 +1,16 @@
 """Where the weights alpha and beta live between two visits of an image: a pair for every pixel (A.5.2)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from torch import Tensor
+from torch import nn
 
-from metadcseg.algorithm.meta_weights import PixelGradients, Scaling, update_weights
+from metadcseg.algorithm.meta_weights import update_weights
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Storage
-from metadcseg.tensors import IGNORE, Batch, WeightMaps
+from metadcseg.methods.metadcseg.scaling import Scaling, scale_gradients
+from metadcseg.tensors import IGNORE, Batch, PixelGradients, WeightMaps
 
 
-class PixelWeights:
+class PixelWeights(nn.Module):
     """A pair (alpha, beta) for every pixel of every training image, kept from visit to visit (A.5.2).
 
     The pairs live in the image's own grid. A batch reads them through its warp, nearest neighbor, and the
@@ -21,18 +19,18 @@ class PixelWeights:
     yet, and ignored pixels, have the pair (1, 0) of eq. 2.
 
     What is stored is how far the pair is from (1, 0): half precision is finest near 0, so that the first small
-    updates are not rounded away, and nothing needs to be written for an image not seen yet. Storage and its
-    owner bring it back after a crash; checkpoints hold nothing of this model itself.
+    updates are not rounded away, and nothing needs to be written for an image not seen yet. The module has no
+    buffers: the pairs of all images fill gigabytes, so they lie in the storage, whose owner saves and restores them.
 
     Args:
         eta: the meta-learning rate of eq. 22.
-        scaling: see :func:`~metadcseg.algorithm.meta_weights.update_weights`.
+        scaling: see :func:`~metadcseg.methods.metadcseg.scaling.scale_gradients`.
         storage: where the maps ``alpha`` and ``beta`` are kept.
     """
 
     def __init__(self, eta: float, scaling: Scaling, storage: Storage) -> None:
-        self.eta = eta
-        self.scaling = scaling
+        super().__init__()
+        self.eta, self.scaling = eta, scaling
         self._alpha, self._beta = storage.open("alpha"), storage.open("beta")
 
     def read(self, batch: Batch) -> WeightMaps:
@@ -55,20 +53,14 @@ class PixelWeights:
         """
         valid = batch.labels != IGNORE
         before = self.read(batch)
-        after = update_weights(before, gradients, eta=self.eta, scaling=self.scaling, valid=valid)
+        gradients = scale_gradients(gradients, self.scaling, valid)
+        after = update_weights(before, gradients, eta=self.eta, valid=valid)
         change = torch.stack([after.alpha - before.alpha, after.beta - before.beta], dim=1).detach().cpu()
         own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0, size=self._alpha.grid)
         for image, step in zip(batch.indices.tolist(), own_change.unsqueeze(2), strict=True):
             for maps, moved, least in ((self._alpha, step[0], -1), (self._beta, step[1], 0)):
                 maps.write([image], (maps.read([image]) + moved).clamp_min(least))  # alpha, beta >= 0
         return after
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: the storage is saved by its owner."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore nothing: the storage is restored by its owner."""
 
     def _check_grid(self, batch: Batch) -> None:
         grid = tuple(batch.labels.shape[1:])

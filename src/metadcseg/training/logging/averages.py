@@ -1,4 +1,4 @@
-"""MetricAverages of a method's scalars over an epoch, without waiting for the device at every step."""
+"""Averages of a method's scalars over an epoch, without waiting for the device at every step."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite

@@ -14,7 +14,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scores:
-    """MetricAverages over the validation cases.
+    """Means over the validation cases.
 
     Args:
         dsc: mean over cases of the mean over foreground classes, 0 to 1.

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from metadcseg.algorithm.meta_weights import PixelGradients
 from metadcseg.methods.binned.binned_weights import (
     CHANCE,
     EVIDENCE,
@@ -19,7 +18,7 @@ from metadcseg.methods.binned.binned_weights import (
     outline_distance,
 )
 from metadcseg.methods.binned.prediction import Prediction
-from metadcseg.tensors import IGNORE, AllReduceMean, Batch
+from metadcseg.tensors import IGNORE, AllReduceMean, Batch, PixelGradients
 from metadcseg.warp import Warp
 
 

@@ -7,10 +7,10 @@ import torch
 from tests.contract.tools import storage
 from torch import Tensor
 
-from metadcseg.algorithm.meta_weights import PixelGradients, Scaling
 from metadcseg.errors import InputError
 from metadcseg.methods.metadcseg.pixel_weights import PixelWeights
-from metadcseg.tensors import IGNORE, Batch
+from metadcseg.methods.metadcseg.scaling import Scaling
+from metadcseg.tensors import IGNORE, Batch, PixelGradients
 from metadcseg.warp import Warp
 
 
@@ -60,7 +60,7 @@ def test_update_descends_and_is_kept_for_the_image_alone() -> None:
     assert torch.equal(kept.alpha[0], torch.ones(4, 4))
 
 
-def test_weights_written_in_a_flipped_frame_are_read_in_the_own_frame() -> None:
+def test_weights_written_in_a_flipped_grid_are_read_in_the_own_grid() -> None:
     model = _lasting(0.5, "none")
     model.update(_batch(matrix=FLIP), _gradients(RAMP))
     own = model.read(_batch())

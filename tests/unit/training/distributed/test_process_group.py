@@ -11,9 +11,8 @@ from lightning_fabric import Fabric
 from tests.unit.training.helpers import Fake, TinyNetwork, options, run
 from torch.distributed import PrefixStore, TCPStore
 
-from metadcseg.algorithm.boundary import Centers
+from metadcseg.algorithm.center_distance import DynamicCenterDistance
 from metadcseg.algorithm.meta_weights import normalize_weights
-from metadcseg.algorithm.running_centers import RunningCenters
 from metadcseg.errors import InputError, ReportedByRankZero
 from metadcseg.tensors import WeightMaps
 from metadcseg.training.distributed.consistency import check_all_equal, check_shared
@@ -135,15 +134,21 @@ def test_averages_over_devices_are_those_of_the_joint_batch():
         part = WeightMaps(alpha[n : n + 1], beta[n : n + 1])
         got = normalize_weights(part, "batch", valid[n : n + 1], lambda own: sums)
         torch.testing.assert_close(got.alpha, whole.alpha[n : n + 1])
-    centers = Centers(
-        torch.rand(3, 3, 2, generator=draw), torch.tensor([[True, False, False]] * 2 + [[True, True, False]])
-    )
-    shard_of, device = RunningCenters(), RunningCenters()
-    shard_of.update(centers)
-    counted = centers.counted.unsqueeze(2)
-    both = {"sums": (centers.values * counted).sum(dim=0) / 2, "seen": counted.sum(dim=0) / 2}
-    device.update(Centers(centers.values[:1], centers.counted[:1]), lambda own: both)
-    torch.testing.assert_close(device.values, shard_of.values, equal_nan=True)
+    logits, features = torch.randn(2, 3, 8, 8, generator=draw), torch.rand(2, 5, 8, 8, generator=draw)
+    gamma, told = torch.rand(2, 8, 8, generator=draw), []
+
+    def note(sums):
+        told.append(sums)
+        return sums
+
+    whole, one, *parts = (DynamicCenterDistance("per_class") for _ in range(4))
+    whole(logits, features, gamma)
+    for n, part in enumerate(parts):
+        part(logits[n : n + 1], features[n : n + 1], gamma[n : n + 1], all_reduce_mean=note)
+    both = {name: (told[0][name] + told[1][name]) / 2 for name in told[0]}
+    one(logits[:1], features[:1], gamma[:1], all_reduce_mean=lambda own: both)
+    torch.testing.assert_close(one.centers, whole.centers, equal_nan=True)
+    assert not torch.allclose(one.centers, parts[0].centers, equal_nan=True)
 
 
 def test_processors_are_divided_among_processes(monkeypatch):
