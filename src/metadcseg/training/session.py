@@ -289,17 +289,13 @@ class _Session:
     def _opening(self, there: Mapping[str, Any] | None) -> str:
         info, place, device = self._info, self._trainer.trainer_state, self._info["machine"]
         solid = info["network"]["spatial_dims"] == 3
-        cases = info["set"]["volumes" if solid else "cases"]
+        kind = "volumes" if solid else "cases"
+        cases = info["set"][kind]
         declared = info["declaration"]
-        gold = (
-            f", {cases['gold']} gold"
-            if declared["needs_gold"] or declared["supervises_gold"]
-            else ", no gold"
-        )
+        reads = declared["needs_gold"] or declared["supervises_gold"]
+        gold = f", {cases['gold']} gold" if reads else ", no gold"
         if declared["uses_pairs"]:
-            gold += (
-                f" ({info['set']['pairs']['volumes' if solid else 'cases']} with the mask that it replaced)"
-            )
+            gold += f" ({info['set']['pairs'][kind]} with the mask that it replaced)"
         val = (
             f"{cases['val']} for validation"
             if cases["val"]
