@@ -42,6 +42,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("l2b", {"views": False}),
     ("metadcseg", {"warmup": 0}),
     ("metadcseg", {"warmup": 1, "meta_scaling": "rms"}),
+    ("metadcseg", {"warmup": 0, "meta_scaling": "sums"}),
     ("metadcseg", {"warmup": 0, "normalization": "batch"}),
     ("metadcseg", {"warmup": 0, "normalization": "complementary", "meta_scaling": "rms"}),
     ("metadcseg", {"warmup": 0, "clean_supervision": True}),

@@ -33,7 +33,7 @@ from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import believed, class_probabilities, descend_gold, report, require_gold
 from metadcseg.methods.metadcseg.pixel_weights import PixelWeights
-from metadcseg.methods.metadcseg.scaling import Scaling
+from metadcseg.methods.metadcseg.scaling import Scaling, in_sums
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, Batch, PixelGradients, WeightMaps
 from metadcseg.validation import check_range, check_types
@@ -47,8 +47,8 @@ class MetaDCSeg:
 
     Args:
         eta: meta-learning rate of eq. 22, above 0.
-        meta_scaling: ``"none"`` is eq. 22 as printed, by which the weights hardly move; ``"rms"`` divides the
-            meta-gradient of every image by its root mean square, so that ``eta`` is the typical step.
+        meta_scaling: ``"sums"`` reads eq. 21-24 in sums, ``eta`` being a factor on the learning rate; ``"none"`` with
+            means, by which weights hardly move; ``"rms"`` divides by each image's root mean square: ``eta`` is the step.
         normalization: eq. 24 per image (``"image"``) or over the batch (``"batch"``), both scaled to mean one, or
             alpha + beta = 1 in every pixel (``"complementary"``, section 3.2.3).
         warmup: epochs with weights (1, 0) and without meta step, at least 0.
@@ -158,8 +158,7 @@ class MetaDCSeg:
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
         """Return the pairs that are kept of a batch's pixels; None where nothing is learned of them."""
-        kept: PixelWeights = state.parts["weights"]
-        return kept.read(noisy) if self.meta else None
+        return state.parts["weights"].read(noisy) if self.meta else None
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
@@ -185,4 +184,6 @@ class MetaDCSeg:
             forward_mode=self.forward_mode,
         )
         gradients = PixelGradients(noisy.weigh_by_confidence(found.alpha), found.beta)
+        if self.meta_scaling == "sums":
+            gradients = in_sums(gradients, noisy, require_gold(gold, self.name), updater.lr)
         return kept.update(noisy, gradients)  # eq. 22, 23
