@@ -47,8 +47,8 @@ class MetaDCSeg:
 
     Args:
         eta: meta-learning rate of eq. 22, above 0.
-        meta_scaling: ``"sums"`` reads eq. 21-24 in sums, ``eta`` being a factor on the learning rate; ``"none"`` with
-            means, by which weights hardly move; ``"rms"`` divides by each image's root mean square: ``eta`` is the step.
+        meta_scaling: ``"sums"`` reads eq. 21-24 in sums, ``eta`` being a factor on the learning rate; ``"none"`` in
+            means: weights hardly move; ``"rms"`` divides by the root mean square of an image: ``eta`` is the step.
         normalization: eq. 24 per image (``"image"``) or over the batch (``"batch"``), both scaled to mean one, or
             alpha + beta = 1 in every pixel (``"complementary"``, section 3.2.3).
         warmup: epochs with weights (1, 0) and without meta step, at least 0.
