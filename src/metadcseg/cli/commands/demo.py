@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from metadcseg.cli.commands.console import (
-    INTERRUPTED,
     plain_output,
     print_table,
     progress_bar,
     score_table,
 )
 from metadcseg.cli.config import read_config
+from metadcseg.constants import INTERRUPTED
 from metadcseg.data.prepare.images import prepare_cases
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.corruption import corrupt_set
