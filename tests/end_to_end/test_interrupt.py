@@ -48,8 +48,8 @@ def whole(sets, tmp_path_factory):
 
 
 def epochs_written(out):
-    journal = out / "metrics.jsonl"
-    return len(journal.read_bytes().splitlines()) if journal.exists() else 0
+    log = out / "metrics.jsonl"
+    return len(log.read_bytes().splitlines()) if log.exists() else 0
 
 
 def assert_same_end(one, two):
@@ -59,15 +59,15 @@ def assert_same_end(one, two):
     for first, second in (kept, last):
         assert first.keys() == second.keys()
         assert all(first[name].equal(second[name]) for name in first)
-    journals = [
+    logs = [
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         for folder in (one, two)
     ]
-    for journal in journals:
-        assert len(journal) == EPOCHS
-        for record in journal:
+    for log in logs:
+        assert len(log) == EPOCHS
+        for record in log:
             del record["seconds"]
-    assert journals[0] == journals[1]
+    assert logs[0] == logs[1]
 
 
 @pytest.mark.parametrize(

@@ -170,8 +170,8 @@ def _log(out: Path, label: str) -> Path:
 
 def _show_epochs(bars: Progress, task: TaskID, folder: Path) -> None:
     """Count the epochs that a run has written down."""
-    journal = folder / "metrics.jsonl"
-    done = len(journal.read_bytes().splitlines()) if journal.exists() else 0
+    log = folder / "metrics.jsonl"
+    done = len(log.read_bytes().splitlines()) if log.exists() else 0
     bars.update(task, completed=done, said=f"{done} epochs")
 
 
