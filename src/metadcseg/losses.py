@@ -36,6 +36,7 @@ def soft_dice_loss(
 ) -> Tensor:
     """Return 1 - mean_k (2 sum p_k y_k + 1) / (sum p_k + sum y_k + 1) of every image, k = 1 .. L-1 (L_Dice of eq. 13).
 
+    The Dice loss of V-Net (Milletari et al., 3DV 2016) with sums in place of squares, for each foreground class alike.
     Sums run over the pixels that are not ``IGNORE``; y_k is 1 where the label is k, else 0. The one pixel on both sides
     makes these policies: a class absent from the labels costs 0 where it is not predicted and 1 - 1 / (sum p_k + 1)
     where it is; an image without valid pixels costs 0.

@@ -421,9 +421,7 @@ def same_weights(one, two):
     return all((value == second[name]).all() for name, value in first.items())
 
 
-@pytest.mark.parametrize(
-    "size", [100, 20_000, 200_000]
-)  # too small for the journal, the weights, a checkpoint
+@pytest.mark.parametrize("size", [100, 20_000, 200_000])  # too small for the log, the weights, a checkpoint
 def test_a_disk_that_is_full_while_training_saves(sets, tmp_path, size):
     out, whole = tmp_path / "run", tmp_path / "whole"
     done(*train(sets.noisy, out))

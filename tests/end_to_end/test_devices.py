@@ -61,7 +61,7 @@ def command(data, out, *words, epochs=2):
 
 
 def ending(out):
-    """Return the last checkpoint, flat, with the weights of all pixels, and the journal, without the seconds."""
+    """Return the last checkpoint, flat, with the weights of all pixels, and the log, without the seconds."""
     saved = load_checkpoint(out / "checkpoints")
     saved["pixels"] = pixel_weights(out, saved.pop("storage"))
     position = saved.pop("position")
@@ -108,7 +108,7 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
         result = cli(*command(disks, out, *METHODS[name], "--devices", devices, "--training.figure_every", 2))
         assert result.status == 0, result.err
         assert ("2 x cpu" in result.err) == (devices == 2)
-    (one, journal), (two, other) = (ending(tmp_path / devices) for devices in ("1", "2"))
+    (one, log), (two, other) = (ending(tmp_path / devices) for devices in ("1", "2"))
     assert_close(one, two, "/network", 1e-5)  # four steps in float32; measured 1e-7
     assert_close(one, two, "/updater/ema_model", 1e-5)
     if name in ("binned", "exact"):
@@ -119,7 +119,7 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
         assert_close(one, two, "/pixels/alpha", 1e-3)
         assert_close(one, two, "/pixels/beta", 1e-2)
         assert_close(one, two, "/method/parts/boundary", 1e-5)
-    for first, second in zip(journal, other, strict=True):
+    for first, second in zip(log, other, strict=True):
         assert first["val"] == pytest.approx(second["val"], rel=1e-5, abs=1e-6)
         # a cell of the table asks which of two nearly equal sums is larger: rounding shows
         bound = 1e-3 if name in ("binned", "exact") else 1e-4
@@ -167,8 +167,8 @@ def test_a_stop_on_either_device_stops_both_and_they_go_on_to_the_same_bits(disk
     assert read_run(out)["status"] == "interrupted"
     assert training(disks, out, resume=True).epochs_done == 3
     training(disks, whole)
-    (one, journal), (two, other) = ending(out), ending(whole)
-    assert journal == other
+    (one, log), (two, other) = ending(out), ending(whole)
+    assert log == other
     assert one.keys() == two.keys()
     for name, value in one.items():
         same = torch.equal(value, two[name]) if isinstance(value, torch.Tensor) else value == two[name]

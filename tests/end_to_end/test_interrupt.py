@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from tests.end_to_end.tools import COMMAND, contents, done, train
+from tests.end_to_end.tools import COMMAND, contents, done, gradient, pixels, save, train
 
 from metadcseg.training import load_run, read_run
 from metadcseg.training.run.checkpoints import load_checkpoint
@@ -48,8 +48,8 @@ def whole(sets, tmp_path_factory):
 
 
 def epochs_written(out):
-    journal = out / "metrics.jsonl"
-    return len(journal.read_bytes().splitlines()) if journal.exists() else 0
+    log = out / "metrics.jsonl"
+    return len(log.read_bytes().splitlines()) if log.exists() else 0
 
 
 def assert_same_end(one, two):
@@ -59,15 +59,15 @@ def assert_same_end(one, two):
     for first, second in (kept, last):
         assert first.keys() == second.keys()
         assert all(first[name].equal(second[name]) for name in first)
-    journals = [
+    logs = [
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         for folder in (one, two)
     ]
-    for journal in journals:
-        assert len(journal) == EPOCHS
-        for record in journal:
+    for log in logs:
+        assert len(log) == EPOCHS
+        for record in log:
             del record["seconds"]
-    assert journals[0] == journals[1]
+    assert logs[0] == logs[1]
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,44 @@ def test_a_set_that_is_being_written_vanishes(tmp_path, number):
     assert process.returncode == 130
     assert err == "metadcseg: stopped\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on images that take seconds to evaluate, and its set."""
+    folder = tmp_path_factory.mktemp("trained")
+    done("prepare", "phantom", "--count", 300, "--size", 128, "--edges", "none", "--out", folder / "set")
+    done(*train(folder / "set", folder / "run", "--method", "supervised"))
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_evaluation_that_is_stopped_leaves_the_last_one_as_it_was(trained, number):
+    done("evaluate", trained / "run", "--split", "val", "--overlays")
+    before = contents(trained / "run")
+    assert [name for name in before if name.startswith("evaluation/")]
+    process = start("evaluate", trained / "run", "--split", "train", "--overlays", stdout=subprocess.PIPE)
+    wait_until(lambda: list((trained / "run").glob("evaluation/.train-*/train/*.png")), process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "metadcseg: stopped\n")
+    assert contents(trained / "run") == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_prediction_that_is_stopped_keeps_whole_masks_and_goes_on(trained, tmp_path, number):
+    for image in range(120):
+        save(tmp_path / "new" / f"{image}.png", gradient(256, 256 + image % 7))
+    words = ("predict", trained / "run", tmp_path / "new", "--out", tmp_path / "masks", "--overlays")
+    process = start(*words, stdout=subprocess.PIPE)
+    wait_until(lambda: len(list(tmp_path.glob("masks/*.png"))) >= 3, process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "metadcseg: stopped\n")
+    there = contents(tmp_path / "masks")
+    assert 3 <= len(list(tmp_path.glob("masks/*.png"))) < 120
+    assert all(name.endswith(".png") for name in there), "no half-written file"
+    assert all(pixels(tmp_path / "masks" / name).size for name in there)
+    done(*words)
+    assert len(list(tmp_path.glob("masks/*.png"))) == 120
+    assert contents(tmp_path / "masks").items() >= there.items()

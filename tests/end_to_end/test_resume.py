@@ -105,7 +105,7 @@ def paused_child(method, prepared, out, minutes, pause_at):
 
 
 def ending(out):
-    """Return all that must be equal: final state, kept weights, journal."""
+    """Return all that must be equal: final state, kept weights, log."""
     checkpoint = load_checkpoint(out / "checkpoints")
     position, kept = checkpoint.pop("position"), checkpoint.pop("storage")
     for (

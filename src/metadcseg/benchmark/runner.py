@@ -20,13 +20,11 @@ from typing import Any
 
 import yaml
 
+from metadcseg.constants import INTERRUPTED
 from metadcseg.errors import InputError
 from metadcseg.files import try_lock, write_bytes
 from metadcseg.results.grid import Grid, Task, folder_name
 from metadcseg.results.records import read_json
-
-INTERRUPTED = 130
-"""The exit status of a command that saved and stopped because it was asked to."""
 
 
 @dataclass

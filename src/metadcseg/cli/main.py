@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import metadcseg
 from metadcseg.cli.commands import COMMANDS
+from metadcseg.constants import INTERRUPTED
 from metadcseg.errors import InputError, Note, ReportedByRankZero, unknown_name
 from metadcseg.imports import without_collector
 
@@ -102,8 +103,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _complain(console, str(error), 2, words)
     except KeyboardInterrupt:
-        from metadcseg.cli.commands.console import INTERRUPTED
-
         return _complain(console, "stopped", INTERRUPTED, words)
     except Exception as error:
         if isinstance(error, MemoryError) or re.search("out of memory|allocate memory", str(error)):

@@ -2,7 +2,9 @@ import gc
 import os
 import re
 import signal
+import sys
 import threading
+import warnings
 import weakref
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ import pytest
 import metadcseg
 from metadcseg.cli import main as cli
 from metadcseg.cli.commands import COMMANDS
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, Note
 
 
 @pytest.fixture
@@ -203,3 +205,38 @@ def test_sentences_about_the_command_line(command, capsys, words, sentence):
 def test_a_file_without_a_name_is_refused(capsys):
     assert cli.main(["train", "--data", "x", "--out", "y", "--config"]) == 2
     assert "--config: expected one argument" in capsys.readouterr().err
+
+
+def test_an_interrupt_while_libraries_load_needs_none_of_them(monkeypatch, capsys):
+    """A library that Ctrl-C has left half loaded may fail in any way when it is imported again."""
+
+    class Broken:
+        @staticmethod
+        def find_spec(name, *_):
+            if name.partition(".")[0] in ("numpy", "torch", "metadcseg"):
+                raise RecursionError(name)
+
+    def interrupted(*_):
+        for name in [name for name in sys.modules if name.startswith("metadcseg.")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setattr(sys, "meta_path", [Broken, *sys.meta_path])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    assert cli.main(["evaluate", "my_run"]) == 130
+    assert capsys.readouterr().err == "metadcseg: stopped\n"
+
+
+def test_what_is_decided_by_itself_is_a_note_said_once_and_other_warnings_stay(capsys, command):
+    def act(options):
+        for _ in range(2):
+            warnings.warn("finite differences are taken", Note, stacklevel=1)
+        with pytest.warns(UserWarning, match="of a library"):
+            warnings.warn("of a library", UserWarning, stacklevel=1)
+        return 0
+
+    command.act = act
+    assert cli.main(["act"]) == 0
+    assert capsys.readouterr().err == "note: finite differences are taken\n"
+    with pytest.warns(Note):  # in Python it is a warning, as before
+        warnings.warn("finite differences are taken", Note, stacklevel=1)

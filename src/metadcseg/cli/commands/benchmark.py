@@ -14,8 +14,9 @@ from rich.table import Table
 
 from metadcseg.benchmark.read_grid import read_grid
 from metadcseg.benchmark.run import Benchmark, Executor, LocalExecutor, remaining_seconds
-from metadcseg.cli.commands.console import INTERRUPTED, plain_output
+from metadcseg.cli.commands.console import plain_output
 from metadcseg.cli.parsing import parse
+from metadcseg.constants import INTERRUPTED
 from metadcseg.data.findings import plural
 from metadcseg.errors import InputError
 from metadcseg.files import lock_folder

@@ -23,9 +23,6 @@ from metadcseg.constants import IGNORE
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError
 
-INTERRUPTED = 130
-"""The exit status of a command that Ctrl-C or SIGTERM stopped, after saving."""
-
 
 class Advance(Protocol):
     """Called by long work: how much is done, of how much."""

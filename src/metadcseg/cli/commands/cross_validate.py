@@ -10,7 +10,6 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands.console import (
-    INTERRUPTED,
     check_seed,
     parse_gold,
     print_json,
@@ -18,6 +17,7 @@ from metadcseg.cli.commands.console import (
     progress_bar,
     score_table,
 )
+from metadcseg.constants import INTERRUPTED
 from metadcseg.data.splits.folds import Roles, fold_roles, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from metadcseg.cli.commands.console import (
-    INTERRUPTED,
     plain_output,
     print_table,
     progress_bar,
     score_table,
 )
 from metadcseg.cli.config import read_config
+from metadcseg.constants import INTERRUPTED
 from metadcseg.data.prepare.images import prepare_cases
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.corruption import corrupt_set
@@ -170,8 +170,8 @@ def _log(out: Path, label: str) -> Path:
 
 def _show_epochs(bars: Progress, task: TaskID, folder: Path) -> None:
     """Count the epochs that a run has written down."""
-    journal = folder / "metrics.jsonl"
-    done = len(journal.read_bytes().splitlines()) if journal.exists() else 0
+    log = folder / "metrics.jsonl"
+    done = len(log.read_bytes().splitlines()) if log.exists() else 0
     bars.update(task, completed=done, said=f"{done} epochs")
 
 

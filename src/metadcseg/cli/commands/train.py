@@ -5,8 +5,9 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import INTERRUPTED, check_seed
+from metadcseg.cli.commands.console import check_seed
 from metadcseg.cli.first import SHORT
+from metadcseg.constants import INTERRUPTED
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 
