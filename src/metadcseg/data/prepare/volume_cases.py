@@ -38,7 +38,11 @@ def require_libraries(volumes: Iterable[RawVolume]) -> None:
     Raises:
         InputError: naming the first library that is missing, and how to install it.
     """
-    named = (path for raw in volumes for path in (*raw.images, raw.label, raw.truth, raw.label_confidence))
+    named = (
+        path
+        for raw in volumes
+        for path in (*raw.images, raw.label, raw.truth, raw.given, raw.label_confidence)
+    )
     volume_files.require_readers(path for path in named if isinstance(path, Path))
 
 

@@ -29,8 +29,8 @@ LEAST_GROUPS = 3
 DISCOVERY_RATE = 0.1
 """The share of the doubted cells that may be doubted by chance (Benjamini and Hochberg, 1995)."""
 
-PRIOR = 0.1
-"""P(given label wrong) in a cell that gold speaks against, before that and without pairs."""
+PRIOR = 0.5
+"""P(given label wrong) in a cell that passes, before its Bayes factor and without pairs."""
 
 FORGET = 0.9
 """How much of a group's sums stays when it is asked again: the network moves on."""
