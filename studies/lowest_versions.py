@@ -10,8 +10,8 @@ import tomllib
 from pathlib import Path
 
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "import-linter", "build", "twine")
-TOOLS += ("mkdocs", "mkdocs-material", "mkdocstrings")
-"""What only tests, or builds the site: its newest release serves with either."""
+TOOLS += ("mkdocs", "mkdocs-material", "mkdocstrings", "types-pyyaml", "types-requests")
+"""What only tests, checks types, or builds the site: its newest release serves with either."""
 
 
 def lowest(project: dict) -> list[str]:
