@@ -13,7 +13,8 @@ from metadcseg.noise.registry import MODELS, noise_model
 
 DESCRIPTION = """Inject label noise into the training masks of a clean prepared set. The paper's: rotation, erosion or
 dilation, replacement by an ellipse; --model names others. Its strength is solved for until the mean of 1 - DSC is
-within 0.01 of the rate. Gold, validation and test masks stay as they are."""
+within 0.01 of the rate. Gold, validation and test masks stay as they are. Beside every gold mask goes the one that it
+replaced: spoilt like a training mask."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -50,6 +51,6 @@ def run(options: Namespace, console: Console) -> int:
     plain_output().print(
         f"{options.out}: corruption rate {report['rate']:.3f} ± {report['sd']:.3f} over "
         f"{plural(report['cases'], 'mask')} (asked for {report['target']}), {knob} {report['scale']:.2f}, "
-        f"{plural(report['vanished'], 'mask')} vanished"
+        f"{plural(report['vanished'], 'mask')} vanished; {plural(report['pairs'], 'pair')} of gold"
     )
     return 0

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
+from metadcseg.data.findings import plural
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
@@ -41,7 +42,7 @@ _README = """{folder}: {name} as metadcseg has it, for nnU-Net version 2.
 
 imagesTr, labelsTr: {train} training cases with the labels given, {gold} of them gold (verified), and {val} validation
 cases; splits_final.json has nnU-Net validate on those. imagesTs, labelsTs: {test} test cases and their references.
-{ignored}Images are normalized, cropped and resampled as in the set: scores are of that grid.
+{ignored}{pairs}Images are normalized, cropped and resampled as in the set: scores are of that grid.
 """
 
 
@@ -182,10 +183,18 @@ def _describe(
         number=number,
         configuration="3d_fullres" if prepared.volumes else "2d",
         labels=" ".join(str(value) for value in range(1, len(prepared.classes))),
+        pairs=_left_out(prepared),
         ignored="Unknown pixels have the label ignore.\n" if ignored else "",
         **{role: len(names) if role != "train" else len(training) for role, names in roles.items()},
     )
     (work / "README.txt").write_text(text)
+
+
+def _left_out(prepared: PreparedSet) -> str:
+    """Return a line about the masks that verified ones replaced, which nnU-Net has no place for."""
+    paired = [case for case in prepared.cases if case.has_given]
+    number = len({case.id if case.volume is None else case.volume for case in paired})
+    return f"{plural(number, 'mask')} that a verified one replaced did not come along.\n" if number else ""
 
 
 def _names(ids: Sequence[str]) -> dict[str, str]:

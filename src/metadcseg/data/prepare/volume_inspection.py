@@ -162,7 +162,8 @@ def _pairs(
         if given is not None:
             verified = scheme.apply(best.array, facts[name])
             replaced = scheme.apply(given.array, facts[f"{raw.id} given"])
-            yield Pair(str(path), str(raw.given), verified, replaced)
+            within = f" ('{raw.given_key}')" if raw.given == path else ""  # one file may hold both
+            yield Pair(str(path), f"{raw.given}{within}", verified, replaced)
 
 
 def volume_facts(where: str, labels: Volume) -> MaskFacts:

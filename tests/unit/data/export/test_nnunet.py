@@ -72,6 +72,9 @@ def test_volumes_lie_where_the_set_has_them(options, tmp_path):
     text = (folder / "README.txt").read_text()
     assert "nnUNetv2_train 7 3d_fullres 0" in text
     assert "3 training cases with the labels given, 1 of them gold" in text
+    assert "\n1 mask that a verified one replaced did not come along.\nImages are" in text
+    bare = export_nnunet(clean, tmp_path / "bare").joinpath("README.txt").read_text()
+    assert "did not come along" not in bare
     assert [path.name for path in (tmp_path / "raw").iterdir()] == [folder.name]
     with pytest.raises(InputError, match="has the number 7 already"):
         export_nnunet(noisy, tmp_path / "raw", number=7)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tests.unit.training.helpers import Fake
 
 from metadcseg.data import PreparedSet, SetWriter
 from metadcseg.data.formats.geometry import Grid
@@ -13,7 +14,10 @@ from metadcseg.data.loading.input_grid import resize_label_to_input
 from metadcseg.data.loading.volume_dataset import VolumeDataset
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.slicing.geometry import SliceGeometry
+from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import IGNORE
+from metadcseg.training.options import TrainingOptions
+from metadcseg.training.setup import open_datasets
 from metadcseg.warp import Warp
 
 SIZE, DEPTH = 16, 5
@@ -197,6 +201,16 @@ def test_volumes_have_theirs_and_slices_without_are_unknown(volumes):
     assert (still.sample(1, 0).given == IGNORE).all()
     assert VolumeDataset(volumes, "gold", (DEPTH, SIZE, SIZE)).sample(0, 0).given is None
     assert VolumeDataset(volumes, "train", (DEPTH, SIZE, SIZE), pairs=True).sample(0, 0).given is None
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_training_asks_for_them_where_the_method_does(prepared, volumes, asks):
+    method = Fake(gold=True, pairs=asks)
+    for made, axes in ((prepared, 2), (volumes, 3)):
+        options = TrainingOptions(size=SIZE, depth=DEPTH, augment=MOVED)
+        seen = open_datasets(made, method, NetworkOptions(spatial_dims=axes), options, seed=0)
+        assert seen.train.sample(0, 0).given is None
+        assert (seen.gold.sample(0, 0).given is not None) == asks
 
 
 def test_patches_of_volumes_are_moved_as_their_labels_are(volumes):

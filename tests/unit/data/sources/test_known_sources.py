@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from metadcseg.data.prepare.checks import check_set
+from metadcseg.data.prepare.checks import check_set, check_volumes
 from metadcseg.data.prepare.volumes import prepare_volumes
 from metadcseg.data.sources.dataset_json import find_dataset_json
 from metadcseg.data.sources.decathlon import scan_decathlon
@@ -376,6 +376,13 @@ def test_slices_of_acdc_with_scribbles(tmp_path):
     assert set(np.unique(made.label(made.slices_of(gold)[1]))) == {0, 1, 2, 3}  # verified: the dense label
     assert set(np.unique(made.given(made.slices_of(gold)[1]))) == {0, 2, 255}  # which replaced the scribble
     assert not any(case.has_given for case in cases)
+    for path in (tmp_path / "slices").iterdir():
+        with h5py.File(path, "a") as file:
+            file["label"][...] = 0
+    looked = check_volumes(tmp_path, scan)
+    emptied = [finding for finding in looked.findings if finding.code == "verified-empty"]
+    assert looked.pairs == len(emptied) == sum(volume.role != "train" for volume in made.volumes)
+    assert "_slice_1.h5 ('scribble'), which it replaced, shows foreground" in emptied[0].sentence
     with h5py.File(tmp_path / "slices/patient000_frame01_slice_3.h5", "a") as file:
         del file["image"]
         file["image"] = np.zeros((5, 5))
