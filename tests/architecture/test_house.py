@@ -17,6 +17,7 @@ TORCH_FREE = [
     "data",
     "cli",
     "report",
+    "pairs",
     "results",
     "noise",
     "cli/commands",

@@ -6,7 +6,8 @@ The unit is the group (the image, where each is its own). In this order:
 kind            where                                                   says
 ==============  ======================================================  ===============================
 ``no-pairs``    no verified mask has the mask that it replaced          keep the careless ones
-``few``         fewer than 6 units; fewer than 10 without a direction   verify more, up to 10
+``few``         fewer than 6 pairs or 3 units; or fewer than 10 units   verify more, up to 10
+                without a direction
 ``annotator``   annotators differ in direction                          whose masks are wrong
 ``direction``   the offset has a direction, over all or of a class      calibrated training is worth it
 ``both``        a fifth of the outlines too large or too small, or      compare with plain training
@@ -30,8 +31,8 @@ from metadcseg.pairs.statistics import EQUAL_PX, Diagnosis, Summary
 ENOUGH = 10
 """So many units settle the matter one way or the other."""
 
-FEWEST = 6
-"""Fewer units than these never do."""
+FEWEST_PAIRS, FEWEST_UNITS = 6, 3
+"""Fewer than these never do."""
 
 _SOME, _ALL = 0.2, 0.9  # share of outlines that are off; of these, on one side
 _ONE_SIDED = 1 / 3  # of the distance of outlines, what must be left after sides have cancelled
@@ -71,7 +72,7 @@ def advise(found: Diagnosis) -> Advice:
     side, by_annotator = direction(total), _leaning(found.annotators)
     by_class = _leaning(found.classes) if len(found.classes) > 1 else {}
     told = bool(side or by_annotator or by_class)
-    if total.units < FEWEST or (total.units < ENOUGH and not told):
+    if total.pairs < FEWEST_PAIRS or total.units < FEWEST_UNITS or (total.units < ENOUGH and not told):
         return _few(total)
     objects = _objects(total)
     if by_annotator and (len(by_annotator) < len(found.annotators) or len(set(by_annotator.values())) > 1):

@@ -5,7 +5,7 @@ Conventions:
 - *Outline*: the faces between a pixel of the class and a pixel outside it (edges of pixels in an image, faces of
   voxels in a volume). Where an object is cut by the frame there is no outline. Equal masks have distance exactly 0.
   A distance goes from the middle of a face of the given outline to the nearest middle of the verified one. As both are
-  stairs where they run aslant, it is up to 0.2 pixels less there than that of the lines drawn.
+  stairs where they run aslant, it is there up to 0.2 pixels (in a volume 0.3) less than that of the lines drawn.
 - *Object*: pixels that touch, at a corner, too. One of the verified mask that no given pixel touches is *missing*,
   one of the given mask that no verified pixel touches is *invented*. Neither has a place in distances.
 - *Ignored pixels* (``IGNORE`` in either mask) belong to no class; faces beside them do not count, and objects beside

@@ -110,11 +110,11 @@ def read_pairs(
     if (path / MANIFEST).exists():
         found, known = _of_set(path)
     elif holds_volumes(path):
-        scan = scan_volume_folder(path, image_key=image_key, label_key=label_key)
+        scan = scan_volume_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
         found = _of_volumes(scan, remap or {}, resample_labels, _wrong(path, scan.findings))
         known = {raw.id for raw in scan.volumes}
     else:
-        flat = scan_kvasir(path) if is_split_layout(path) else scan_folder(path)
+        flat = scan_kvasir(path) if is_split_layout(path) else scan_folder(path, val=0.0, test=0.0)
         found = _of_images(flat, remap or {}, _wrong(path, flat.findings))
         known = {case.id for case in flat.cases}
     table = annotators or path / _ANNOTATORS
@@ -186,7 +186,7 @@ def _of_set(path: Path) -> tuple[FoundPairs, set[str]]:
     pairs = tuple(
         Pair(
             case.id,
-            case.group,
+            case.group or case.id,
             prepared.given(case),
             prepared.truth(case) if case.has_truth else prepared.label(case),
             case.spacing,
@@ -215,7 +215,7 @@ def _of_images(scan: Scan, remap: Mapping[int, int], notes: tuple[str, ...]) -> 
     pairs = tuple(
         Pair(
             case.id,
-            case.group,
+            case.group or case.id,
             scheme.apply(given.array, both[0]),
             scheme.apply(verified.array, both[1]),
             case.spacing,
@@ -253,7 +253,13 @@ def _of_volumes(
 
     scheme = _scheme(known, {**(scan.remap or {}), **remap}, all_facts)
     pairs = tuple(
-        Pair(raw.id, raw.group, scheme.apply(given, both[0]), scheme.apply(verified, both[1]), spacing)
+        Pair(
+            raw.id,
+            raw.group or raw.id,
+            scheme.apply(given, both[0]),
+            scheme.apply(verified, both[1]),
+            spacing,
+        )
         for raw, given, verified, both, spacing in stored
     )
     names = _names(scheme.classes, scan.classes)

@@ -13,10 +13,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from metadcseg.colors import GIVEN, VERIFIED, Color, class_color
+from metadcseg.constants import IGNORE
 from metadcseg.pairs.advice import Advice
 from metadcseg.pairs.curves import REACH, DistanceCurve, distance_curves
 from metadcseg.pairs.intervals import Interval
-from metadcseg.pairs.read import FoundPairs, view
+from metadcseg.pairs.outline import box_of
+from metadcseg.pairs.read import FoundPairs, View, view
 from metadcseg.pairs.sentences import sentences
 from metadcseg.pairs.statistics import Diagnosis, Measured, Summary
 from metadcseg.report.output import as_bytes, write_output
@@ -29,6 +31,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44.0, 546.0, 14.0, 214.0
 """Edges of the axes within a figure of 560 x 260 units, in which the template draws it."""
 
 _MOST_BINS = 15
+_LEAST_MARGIN = 10  # pixels shown about the objects of a pair
 _UNKNOWN = "–"
 
 
@@ -226,9 +229,21 @@ def _points(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in places)
 
 
+def _near(whole: View) -> View:
+    """Return what lies about the objects of both masks, with half as much again on every side."""
+    objects = ((whole.given > 0) & (whole.given != IGNORE)) | (
+        (whole.verified > 0) & (whole.verified != IGNORE)
+    )
+    if not objects.any():
+        return whole
+    held = box_of(objects, 0)
+    box = box_of(objects, max(_LEAST_MARGIN, max(side.stop - side.start for side in held) // 2))
+    return View(whole.image[box], whole.given[box], whole.verified[box])
+
+
 def _worst(found: FoundPairs, entry: Measured) -> dict[str, str]:
     """Return the picture of a pair and what stands below it."""
-    shown = view(found, entry.pair)
+    shown = _near(view(found, entry.pair))
     notes = [f"DSC {entry.dsc:.2f}"]
     if entry.offset_px is not None:
         notes.append(f"offset {_signed(entry.offset_px)} px")

@@ -175,6 +175,12 @@ def test_groups_are_the_units_of_the_advice():
     assert "verify masks of 9 more groups" in advise(found).sentence
 
 
+@pytest.mark.parametrize(("groups", "kind"), [(1, "few"), (2, "few"), (3, "direction"), (6, "direction")])
+def test_a_direction_of_many_images_needs_three_patients(groups, kind):
+    pairs = [replace(pair, group=str(n % groups)) for n, pair in enumerate(noisy_pairs("over", 12))]
+    assert advise(diagnose(pairs)).kind == kind
+
+
 def test_objects_are_told_beside_a_direction():
     pairs = noisy_pairs("over", 12)
     for place in (3, 5):

@@ -43,15 +43,16 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Diagnose, print the sentences, write the page; 2 where there is no pair."""
     annotators = None if options.annotators is None else Path(options.annotators)
-    found = read_pairs(
-        Path(options.path),
-        remap=remap_of(options),
-        annotators=annotators,
-        image_key=options.image_key,
-        label_key=options.label_key,
-        resample_labels=options.resample_labels,
-    )
-    diagnosis = diagnose(found.pairs, found.classes, found.verified)
+    with console.status("comparing masks"):
+        found = read_pairs(
+            Path(options.path),
+            remap=remap_of(options),
+            annotators=annotators,
+            image_key=options.image_key,
+            label_key=options.label_key,
+            resample_labels=options.resample_labels,
+        )
+        diagnosis = diagnose(found.pairs, found.classes, found.verified)
     advice = advise(diagnosis)
     if options.json:
         parts = {"classes": diagnosis.classes, "annotators": diagnosis.annotators}

@@ -14,8 +14,8 @@ def test_a_clean_folder_is_ready(tmp_path, capsys):
     assert main(["check", str(folder)]) == 0
     out, err = capsys.readouterr()
     assert (
-        out
-        == f"{folder}: 12 cases (5 train, 5 gold, 1 val, 1 test), 6 pairs, 0 errors, 0 warnings, 0 notes: ready\n"
+        out.splitlines()[0]
+        == f"{folder}: 12 cases (5 train, 5 gold, 1 val, 1 test), 6 pairs, 0 errors, 0 warnings, 0 notes: ready"
     )
     assert err == ""
 
