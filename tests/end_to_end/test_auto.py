@@ -98,7 +98,7 @@ def test_method_seed_and_label_come_from_the_run(sets, tmp_path):
     ("words", "says"),
     [
         (("--seed", "1"), "seed: 0 there, 1 now"),
-        (("--method", "supervised"), "method: binned there, supervised now"),
+        (("--method", "supervised"), "method: calibrated there, supervised now"),
         (("--network.width", "4"), "network.width: 2 there, 4 now"),
         (("--config", "small"), "training.size: 32 there, 96 now"),
         (("--out", "elsewhere"), "--out elsewhere name two folders: leave --out out"),
