@@ -41,8 +41,8 @@ def create(network: str) -> nn.Module:
 def learn(method: str, network: str, epochs: int) -> None:
     """Train on 64 masks of the generous hand and 12 that were corrected; print the DSC on new images."""
     torch.manual_seed(0)
-    (images, given, _), (gold_images, replaced, exact), (new, _, truth) = draw(64, 1), draw(12, 2), draw(40, 3)
-    gold_set = TensorDataset(gold_images, exact, torch.arange(12), replaced)  # numbers; masks before correction
+    (images, given, _), (gold_images, old, exact), (new, _, truth) = draw(64, 1), draw(12, 2), draw(40, 3)
+    gold_set = TensorDataset(gold_images, exact, torch.arange(12), old)  # masks, numbers, old masks
     train_loader = DataLoader(TensorDataset(images, given, torch.arange(64)), batch_size=8, shuffle=True)
     gold_loader = DataLoader(gold_set, batch_size=6, sampler=RandomSampler(gold_set, num_samples=6 * 8))
     model = create(network)
