@@ -1,4 +1,4 @@
-"""A plain PyTorch loop on imperfect masks: ``python examples/own_loop.py --method binned --network own``."""
+"""A plain PyTorch loop on imperfect masks: ``python examples/own_loop.py --method calibrated --network own``."""
 
 import argparse
 
@@ -39,10 +39,10 @@ def create(network: str) -> nn.Module:
 
 
 def learn(method: str, network: str, epochs: int) -> None:
-    """Train on 64 masks of the generous hand and 12 exact ones; print the DSC on new images before and after."""
+    """Train on 64 masks of the generous hand and 12 that were corrected; print the DSC on new images."""
     torch.manual_seed(0)
-    (images, given, _), (gold_images, _, exact), (new, _, truth) = draw(64, 1), draw(12, 2), draw(40, 3)
-    gold_set = TensorDataset(gold_images, exact, torch.arange(12))  # images, masks, and their numbers
+    (images, given, _), (gold_images, old, exact), (new, _, truth) = draw(64, 1), draw(12, 2), draw(40, 3)
+    gold_set = TensorDataset(gold_images, exact, torch.arange(12), old)  # masks, numbers, old masks
     train_loader = DataLoader(TensorDataset(images, given, torch.arange(64)), batch_size=8, shuffle=True)
     gold_loader = DataLoader(gold_set, batch_size=6, sampler=RandomSampler(gold_set, num_samples=6 * 8))
     model = create(network)
@@ -63,7 +63,7 @@ def learn(method: str, network: str, epochs: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--method", default="binned")
+    parser.add_argument("--method", default="calibrated")
     parser.add_argument("--network", choices=("monai", "own"), default="own")
     parser.add_argument("--epochs", type=int, default=10)
     learn(**vars(parser.parse_args()))

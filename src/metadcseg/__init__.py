@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors
     from metadcseg.methods import L2B as L2B
     from metadcseg.methods import METHODS as METHODS
     from metadcseg.methods import Binned as Binned
+    from metadcseg.methods import Calibrated as Calibrated
     from metadcseg.methods import MetaDCSeg as MetaDCSeg
     from metadcseg.methods import Supervised as Supervised
     from metadcseg.methods import create_method as create_method
@@ -58,6 +59,7 @@ _HOMES = {
     "METHODS": "metadcseg.methods",
     "create_method": "metadcseg.methods",
     "attach": "metadcseg.own_loop",
+    "Calibrated": "metadcseg.methods",
     "MetaDCSeg": "metadcseg.methods",
     "Binned": "metadcseg.methods",
     "L2B": "metadcseg.methods",

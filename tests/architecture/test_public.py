@@ -26,7 +26,7 @@ NAMES = words(
     """
 functional DynamicCenterDistance PixelWeights BinnedWeights
 Batch WeightMaps Warp IGNORE
-METHODS create_method MetaDCSeg Binned L2B Supervised NetworkOptions create_network attach
+METHODS create_method Calibrated MetaDCSeg Binned L2B Supervised NetworkOptions create_network attach
 check_folder prepare_folder PreparedSet corrupt_set
 TrainingOptions train evaluate_run predict_images load score_labels
 InputError __version__

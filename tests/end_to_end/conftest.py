@@ -19,7 +19,7 @@ def sets(tmp_path_factory):
 @pytest.fixture(scope="session")
 def run(sets, tmp_path_factory):
     """A run of the default method over two epochs, evaluated on the test cases."""
-    folder = tmp_path_factory.mktemp("runs") / "binned"
+    folder = tmp_path_factory.mktemp("runs") / "default"
     done(*train(sets.noisy, folder, "--training.figure_every", 2, epochs=2))
     done("evaluate", folder)
     return folder

@@ -7,6 +7,7 @@ import yaml
 from tests.end_to_end.tools import contents, done, refused
 
 from metadcseg.cli import auto
+from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.training import load_run, read_run
 
 QUICK = ("--network.width", "2", "--epochs", "1", "--training.threads", "1", "--training.accelerator", "cpu")
@@ -98,7 +99,7 @@ def test_method_seed_and_label_come_from_the_run(sets, tmp_path):
     ("words", "says"),
     [
         (("--seed", "1"), "seed: 0 there, 1 now"),
-        (("--method", "supervised"), "method: binned there, supervised now"),
+        (("--method", "supervised"), "method: calibrated there, supervised now"),
         (("--network.width", "4"), "network.width: 2 there, 4 now"),
         (("--config", "small"), "training.size: 32 there, 96 now"),
         (("--out", "elsewhere"), "--out elsewhere name two folders: leave --out out"),
@@ -148,6 +149,55 @@ def test_auto_beneath_a_file_of_ones_own(sets, tmp_path):
     done("train", "--data", sets.noisy, "--out", tmp_path / "run", *words, *QUICK)
     training = read_run(tmp_path / "run")["training"]
     assert (training["size"], training["clip"]) == (48, 2.0)
+
+
+ALONE = "the mask that its verified one replaced, so trust comes from gold alone (--calibrated.pairs false)"
+
+
+def with_pairs(sets, folder, count):
+    """A copy of the noisy set of which so many gold cases still have the mask that theirs replaced."""
+    prepared = PreparedSet.open(sets.noisy)
+    about = {"name": "few", "classes": prepared.classes, "channels": prepared.channels}
+    with SetWriter(folder / "few", **about) as writer:
+        for case in prepared.cases:
+            held = case.role == "gold" and count > 0
+            count -= held
+            writer.add(
+                id=case.id,
+                role=case.role,
+                group=case.group,
+                image=prepared.image(case),
+                label=prepared.label(case),
+                given=prepared.given(case) if held else None,
+            )
+    return folder / "few"
+
+
+@pytest.mark.parametrize(("count", "held"), [(0, "no gold case has"), (1, "only one gold case has")])
+def test_where_pairs_are_too_few_trust_comes_from_gold_alone_and_one_line_says_so(
+    sets, tmp_path, count, held
+):
+    few, run = with_pairs(sets, tmp_path, count), tmp_path / "run"
+    told = done("train", "--data", few, "--out", run, *QUICK).err
+    assert told.count(f"{held} {ALONE}\n") == 1
+    assert "warning" not in told
+    assert read_run(run)["options"]["pairs"] is False
+    told = done("train", "--resume", run, "--epochs", 2).err
+    assert ALONE not in told  # it is the run's own setting now
+    assert read_run(run)["options"]["pairs"] is False
+
+
+def test_enough_pairs_are_used_and_what_is_said_of_them_stays(sets, tmp_path):
+    two, none = with_pairs(sets, tmp_path, 2), with_pairs(sets, tmp_path / "none", 0)
+    told = done("train", "--data", two, "--out", tmp_path / "two", *QUICK).err
+    assert ALONE not in told
+    assert "5 gold (2 with the mask that it replaced)" in told
+    assert read_run(tmp_path / "two")["options"]["pairs"] is True
+    insisted = (*QUICK, "--calibrated.pairs", "true")
+    told = done("train", "--data", none, "--out", tmp_path / "insisted", *insisted).err
+    assert ALONE not in told
+    assert "calibrated trusts every label" in told
+    assert read_run(tmp_path / "insisted")["options"]["pairs"] is True
 
 
 def test_cross_validation_chooses_once_for_all_folds(sets, tmp_path, monkeypatch):

@@ -292,7 +292,7 @@ def test_configuration_files(sets, tmp_path, text, says):
 
 def test_no_gold_for_a_method_that_needs_it(tmp_path):
     done("prepare", "phantom", "--count", 16, "--size", 16, "--gold", 0, "--out", tmp_path / "set")
-    says = ["method 'binned' needs verified masks", tmp_path / "set", "name some"]
+    says = ["method 'calibrated' needs verified masks", tmp_path / "set", "name some"]
     refused(*train(tmp_path / "set", tmp_path / "run"), says=says)
     mixed = ("--method", "supervised", "--supervised.gold", "mixed")
     refused(*train(tmp_path / "set", tmp_path / "run", *mixed), says=["needs verified masks"])
@@ -327,10 +327,10 @@ def test_a_run_whose_set_is_gone(copies):
 
 OTHER = {
     "seed": (["--seed", "1"], ["seed: 0 there, 1 now"]),
-    "method": (["--method", "supervised"], ["method: binned there, supervised now"]),
+    "method": (["--method", "supervised"], ["method: calibrated there, supervised now"]),
     "width": (["--network.width", "4"], ["network.width: 2 there, 4 now"]),
     "learning rate": (["--training.lr", "0.1"], ["training.lr: 0.05 there, 0.1 now"]),
-    "method's option": (["--binned.temperature", "5"], ["binned.temperature"]),
+    "method's option": (["--calibrated.temperature", "5"], ["calibrated.temperature"]),
     "fewer epochs": (["--epochs", "1"], ["2 there, 1 now", "only grow"]),
     "data": (["--data", "{clean}"], ["data: content"]),
 }

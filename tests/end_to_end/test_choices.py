@@ -14,7 +14,7 @@ def test_options_of_other_methods_are_said_once_and_ignored(sets, tmp_path):
     told = done(*train(sets.noisy, tmp_path / "run", *words)).err.splitlines()
     others = [line for line in told if "no effect" in line]
     assert others == [
-        "2 options of other methods have no effect with --method binned: --supervised.gold, --l2b.views"
+        "2 options of other methods have no effect with --method calibrated: --supervised.gold, --l2b.views"
     ]
     done(*train(sets.noisy, tmp_path / "same"))
     assert same_settings(tmp_path / "run", tmp_path / "same")
@@ -27,7 +27,8 @@ def test_finite_differences_where_the_engine_cannot_follow_are_a_note(sets, tmp_
         raise CannotFollow("network Sampled has no forward-mode rule for grid_sampler_2d in 'head'")
 
     monkeypatch.setattr("metadcseg.forward_mode.jvp.follow", lost)
-    told = done(*train(sets.noisy, tmp_path / "run", "--binned.meta_every", 1, epochs=2)).err.splitlines()
+    words = ("--method", "binned", "--binned.meta_every", 1)
+    told = done(*train(sets.noisy, tmp_path / "run", *words, epochs=2)).err.splitlines()
     assert [line for line in told if "forward-mode" in line or ".py" in line] == [
         "note: network Sampled has no forward-mode rule for grid_sampler_2d in 'head': finite differences are taken"
     ]

@@ -12,7 +12,11 @@ from metadcseg.training import load_run, read_run
 from metadcseg.training.run.checkpoints import load_checkpoint
 
 EPOCHS = 7  # seconds: enough for a signal to arrive before the end
-METHODS = {"binned": (), "supervised": ("--method", "supervised", "--supervised.gold", "mixed")}
+METHODS = {
+    "calibrated": ("--method", "calibrated", "--calibrated.warmup", "0", "--calibrated.meta", "always"),
+    "binned": ("--method", "binned"),
+    "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
+}
 
 
 def start(*words, **options):
@@ -72,8 +76,13 @@ def assert_same_end(one, two):
 
 @pytest.mark.parametrize(
     ("number", "method"),
-    [(signal.SIGINT, "binned"), (signal.SIGTERM, "supervised"), (signal.SIGKILL, "supervised")],
-    ids=["Ctrl-C", "SIGTERM", "kill -9"],
+    [
+        (signal.SIGINT, "binned"),
+        (signal.SIGTERM, "supervised"),
+        (signal.SIGKILL, "supervised"),
+        (signal.SIGKILL, "calibrated"),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "kill -9", "kill -9 calibrated"],
 )
 def test_a_training_that_is_stopped_goes_on_to_the_same_end(sets, whole, tmp_path, number, method):
     out = tmp_path / "run"

@@ -46,7 +46,7 @@ def run(folder, tmp_path_factory):
     told = done(*words, "--out", place / "set", "--json").json
     assert len(told["classes"]) == CLASSES
     done("corrupt", place / "set", "--rate", "0.5", "--out", place / "noisy")
-    options = ("--training.figure_every", "2", "--binned.regions", "per_class")
+    options = ("--training.figure_every", "2", "--calibrated.regions", "per_class")
     done(*train(place / "noisy", place / "run", *options, epochs=2))
     return place / "run"
 

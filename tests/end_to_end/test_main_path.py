@@ -13,11 +13,17 @@ from metadcseg.data.store.reader import PreparedSet
 from metadcseg.training import load_run, read_run
 
 VARIANTS = {
-    "binned": [],
-    "binned without boundaries": ["--binned.dcd", "false"],
-    "binned without learned weights": ["--binned.meta", "false"],
+    "calibrated": [],
+    "calibrated by pairs and network from the first epoch": ["--calibrated.warmup", "0"],
+    "calibrated without pairs": ["--calibrated.pairs", "false", "--calibrated.warmup", "0"],
+    "calibrated without boundaries": ["--calibrated.dcd", "false"],
+    "binned": ["--method", "binned"],
+    "binned without boundaries": ["--method", "binned", "--binned.dcd", "false"],
+    "binned without learned weights": ["--method", "binned", "--binned.meta", "false"],
     "metadcseg": ["--method", "metadcseg", "--metadcseg.warmup", "0"],
     "l2b": ["--method", "l2b"],
+    "glc": ["--method", "glc"],
+    "pairs": ["--method", "pairs"],
     "noisy only": ["--method", "supervised"],
     "noisy and gold": ["--method", "supervised", "--supervised.gold", "mixed"],
     "clean": ["--method", "supervised", "--supervised.labels", "clean"],
@@ -66,7 +72,7 @@ def test_every_method_trains_and_is_evaluated(sets, tmp_path, words):
         assert np.isfinite([summary["mean"], summary["sd"]]).all()
     assert 0 <= record["summary"]["iou"]["mean"] <= record["summary"]["dsc"]["mean"] <= 1
     assert record["empty_predictions"] in range(6)
-    assert record["method"] == (words[1] if words[:1] == ["--method"] else "binned")
+    assert record["method"] == (words[1] if words[:1] == ["--method"] else "calibrated")
     assert (record["seed"], record["split"], record["reference"]) == (3, "test", "truth")
     assert record["noise"]["target"] == 0.4
     assert record["noise"]["rate"] == sets.corrupted["rate"]
@@ -86,7 +92,7 @@ def test_a_run_leaves_what_is_documented(run):
     assert any(name.startswith("tensorboard/events") for name in files)
     assert not [name for name in files if name.endswith(".tmp")]
     info = read_run(run)
-    assert (info["status"], info["epochs_done"], info["method"]) == ("finished", 2, "binned")
+    assert (info["status"], info["epochs_done"], info["method"]) == ("finished", 2, "calibrated")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1]
     assert pixels(run / "figures/epoch_002.png").std() > 0
@@ -169,7 +175,7 @@ def test_three_classes(tmp_path):
 
 
 def test_nested_options_reach_the_record_of_the_run(sets, tmp_path):
-    words = ("--training.lr", "0.02", "--network.width", "3", "--binned.temperature", "7", "--seed", 5)
+    words = ("--training.lr", "0.02", "--network.width", "3", "--calibrated.temperature", "7", "--seed", 5)
     done(*train(sets.noisy, tmp_path / "run", *words, "--training.augment.flip=false"))
     info = read_run(tmp_path / "run")
     assert (info["training"]["lr"], info["network"]["width"], info["options"]["temperature"]) == (0.02, 3, 7)

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4
 CHOSEN = {  # method -> its options
     "metadcseg": {"warmup": 1},
+    "calibrated": {"warmup": 1, "meta": "always"},
     "binned": {"warmup": 1},
     "supervised": {"gold": "mixed"},
     "l2b": {},
@@ -73,7 +74,9 @@ def begin(method, set_path, out, minutes, resume, epochs=EPOCHS, seed=7):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return make_set(tmp_path_factory.mktemp("sets") / "disks", train=6, gold=2, val=2, edges=True).path
+    return make_set(
+        tmp_path_factory.mktemp("sets") / "disks", train=6, gold=2, val=2, edges=True, pairs=2
+    ).path
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +154,9 @@ def assert_same_ending(one, two):
     [
         ("metadcseg", 10.0, 2 * STEPS + 2, (2, 0)),  # two epochs done, the third begun
         ("metadcseg", 0.0, 2 * STEPS + 3, (2, 2)),  # a checkpoint after every step
+        ("calibrated", 10.0, 2 * STEPS + 2, (2, 0)),
+        ("calibrated", 0.0, 2 * STEPS + 3, (2, 2)),
+        ("binned", 0.0, 2 * STEPS + 3, (2, 2)),
         ("supervised", 10.0, STEPS + 2, (1, 0)),
         ("l2b", 0.0, STEPS + 3, (1, 2)),
     ],

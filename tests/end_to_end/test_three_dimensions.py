@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder):
     out = folder.parent / "run"
-    options = ("--binned.warmup", "0", "--training.lr", "0.1", "--training.figure_every", "6")
+    options = ("--calibrated.warmup", "0", "--training.lr", "0.1", "--training.figure_every", "6")
     done(*train(folder.parent / "noisy", out, *SOLID, *options, epochs=6))
     return out
 

@@ -53,7 +53,7 @@ def run(folder, tmp_path_factory):
     told = done("prepare", folder, "--out", place / "set", "--edges", "none", "--json").json
     assert told["volumes"] == {"train": 2, "gold": 1, "val": 1, "test": 2}
     done("corrupt", place / "set", "--rate", "0.2", "--out", place / "noisy")
-    options = ("--binned.warmup", "0", "--training.clip", "1", "--training.lr", "0.1")
+    options = ("--calibrated.warmup", "0", "--training.clip", "1", "--training.lr", "0.1")
     done(*train(place / "noisy", place / "run", *options, epochs=12))
     return place / "run"
 

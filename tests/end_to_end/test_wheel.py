@@ -84,7 +84,7 @@ def test_it_works_outside_the_tree(installed, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout[done.stdout.index("{") :])
-    assert (record["method"], record["split"]) == ("binned", "test")
+    assert (record["method"], record["split"]) == ("calibrated", "test")
     assert "one run" in (tmp_path / "page.html").read_text()
     version = [sys.executable, "-m", "metadcseg", "--version"]
     told = subprocess.run(version, cwd=tmp_path, env=environment, capture_output=True, text=True)

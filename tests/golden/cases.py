@@ -95,7 +95,9 @@ def train_words(data: Path, out: Path, options: dict[str, object], seed: int = 3
     preset = str(options.get("config", ""))
     method = options.get("method", "metadcseg" if preset.startswith("paper-") else "binned")
     spelt = [
-        word for name, value in options.items() for word in (OPTIONS[name].format(method=method), str(value))
+        word
+        for name, value in ({"method": method} | options).items()
+        for word in (OPTIONS[name].format(method=method), str(value))
     ]
     plain = [] if preset else ["--config", str(Path(__file__).with_name("plain.yaml"))]
     return ["train", "--data", str(data), "--out", str(out), "--seed", str(seed), *plain, *spelt]

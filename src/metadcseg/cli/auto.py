@@ -40,11 +40,13 @@ def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespac
     """
     if options.method != "calibrated" or "calibrated.pairs" in options.said or not options.calibrated.pairs:
         return options, None
-    pairs = sum(case.has_given for case in prepared.select("gold"))
+    solid = options.network.spatial_dims == 3
+    pairs = len({case.volume if solid else case.id for case in prepared.select("gold") if case.has_given})
     if pairs > 1:
         return options, None
     options["calibrated.pairs"] = False
-    held = "no gold case has" if not pairs else "only one gold case has"
+    kind = "volume" if solid else "case"
+    held = f"no gold {kind} has" if not pairs else f"only one gold {kind} has"
     return options, (
         f"{held} the mask that its verified one replaced, so trust comes from gold alone (--calibrated.pairs false)"
     )

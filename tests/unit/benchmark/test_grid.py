@@ -150,7 +150,7 @@ def test_gold_of_the_papers_volumes_is_a_share_of_their_slices(file):
 @pytest.mark.parametrize(
     "file", [file for file in READY if file.parent.name == "paper"], ids=lambda file: file.stem
 )
-def test_ours_beside_the_papers_preset_is_our_default(file):
+def test_binned_stands_beside_the_papers_preset_with_the_numbers_of_the_set(file):
     grid = read_grid(file)
     preset = yaml.safe_load((PRESETS / f"{grid.config}.yaml").read_text())
     assert grid.options_of("binned") == {"method": "binned"}

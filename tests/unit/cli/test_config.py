@@ -12,7 +12,7 @@ from metadcseg.methods.supervised import Supervised
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_loads_and_is_what_it_writes_down(name, tmp_path):
     config = read_config(name)
-    assert config.method.name == ("metadcseg" if name.startswith("paper-") else "binned")
+    assert config.method.name == ("metadcseg" if name.startswith("paper-") else "calibrated")
     again = tmp_path / "again.yaml"
     again.write_text(yaml.safe_dump(config.to_dict()))
     assert read_config(str(again)).to_dict() == config.to_dict()
