@@ -45,7 +45,12 @@ or a data set that lies in --source: kvasir-seg, promise12, msd-heart, msd-brain
 nnunet (a raw folder), patterns (any layout, told by --image and --label); or phantom (images drawn by code). Nothing is
 written where something is wrong."""
 
-_PHANTOM = {"count": "number of images", "size": "pixels per side", "classes": "classes, 2 to 4"}
+_PHANTOM = {
+    "count": "number of images",
+    "size": "pixels per side",
+    "classes": "classes, 2 to 4",
+    "group": "images of each pretended patient",
+}
 
 
 def add_options(parser: ArgumentParser) -> None:
