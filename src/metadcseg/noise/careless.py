@@ -16,7 +16,7 @@ from metadcseg.noise.systematic import EIGHT
 
 @dataclass(frozen=True)
 class Careless:
-    r"""Outlines drawn in a hurry: every mask leans outwards or inwards as a whole, and its outline sways.
+    r"""Outlines drawn in a hurry: every mask leans outwards as a whole, more or less, and its outline sways.
 
     With d(x) the signed distance in pixels to the outline of a class (negative inside, the outline half-way between
     pixels), r the radius of a disc of the mean area of its objects, and strength s, the class becomes
@@ -29,14 +29,14 @@ class Careless:
     ``first + k * GOLDEN`` modulo 1, is below ``overlooked`` times the strength.
 
     Args:
-        leans: bounds of the lean, uniform; on average too large where their middle is above 0.
+        leans: bounds of the lean, uniform: masks are too large on average where their middle is above 0.
         sway: how unsteady the outline is.
         waves: K, how many waves an outline has.
         lengths: bounds of l, uniform.
         overlooked: share of the objects that are left out at strength 1, above 0.
     """
 
-    leans: tuple[float, float] = (-0.5, 2.5)
+    leans: tuple[float, float] = (0.0, 2.0)
     sway: float = 1.0
     waves: int = 3
     lengths: tuple[float, float] = (1.5, 4.0)

@@ -29,7 +29,9 @@ def test_it_is_the_loop_version(strength):
     for number in range(3):
         mask = two_objects(number)
         draws = draw_mask(model, 0, str(number), 2)
-        slow = reference.careless(mask.tolist(), draws[0], strength, model.sway, model.waves, model.overlooked)
+        slow = reference.careless(
+            mask.tolist(), draws[0], strength, model.sway, model.waves, model.overlooked
+        )
         same += int((corrupt(mask, draws, model, strength) == np.array(slow)).sum())
         total += mask.size
     assert same >= total - 6  # pixels as near to one object as to the other may go to either
@@ -41,7 +43,7 @@ def test_outlines_are_too_large_on_average_but_not_all_of_them():
     kept = [one for one in drawn if one[0]["first"] >= 0.3 * model.overlooked]
     growth = np.array([corrupt(mask, one, model, 0.3).sum() / mask.sum() for one in kept])
     assert np.sqrt(growth).mean() == pytest.approx(1.3, abs=0.06)  # the radius: a lean of 1 on average
-    assert 0.05 < (growth < 0.98).mean() < 0.25
+    assert 0.0 < (growth < 1.02).mean() < 0.2
 
 
 def test_an_outline_sways_by_what_is_asked_for():

@@ -50,6 +50,7 @@ _PHANTOM = {
     "size": "pixels per side",
     "classes": "classes, 2 to 4",
     "group": "images of each pretended patient",
+    "difficulty": "0 (clear outlines, little noise) to 1 (weak contrast, outlines missing to a half)",
 }
 
 
@@ -94,9 +95,8 @@ def add_options(parser: ArgumentParser) -> None:
     )
     for name, what in _PHANTOM.items():
         default = getattr(PhantomOptions, name)
-        parser.add_argument(
-            f"--{name}", type=int, default=None, help=f"phantom: {what} (by default {default})"
-        )
+        told = f"phantom: {what} (by default {default})"
+        parser.add_argument(f"--{name}", type=type(default), default=None, help=told)
     parser.add_argument(
         "--spacing", type=str, default=None, help="a folder: size of a pixel in mm, ROW,COLUMN or one number"
     )
