@@ -52,7 +52,7 @@ def test_what_is_in_it(wheel):
     modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / "metadcseg").rglob("*.py")}
     presets = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("configs/*.yaml")}
     weights = "metadcseg/networks/weights/pidinet-tiny.safetensors"
-    needed = {"metadcseg/py.typed", "metadcseg/report/page.html.jinja", weights}
+    needed = {"metadcseg/py.typed", "metadcseg/benchmark/demo.yaml", weights}
     needed |= {"metadcseg/report/report.html.jinja", "metadcseg/results/paper_numbers.yaml"}
     assert (ROOT / "src" / weights).stat().st_size < 1_000_000
     assert len(presets) >= 5
@@ -67,14 +67,15 @@ from pathlib import Path
 
 import metadcseg
 from metadcseg.cli.main import main
-from metadcseg.report.page import build_page
 
 assert Path(metadcseg.__file__).is_relative_to(sys.argv[1]), metadcseg.__file__
 drawn = ["--count", "16", "--size", "32", "--gold", "3", "--out", "set"]
 assert main(["prepare", "phantom", *drawn]) == 0
 assert main(["train", "--data", "set", "--out", "run", "--config", "demo", "--epochs", "1", *sys.argv[2:]]) == 0
 assert main(["evaluate", "run", "--json"]) == 0
-build_page([Path("run")], Path("set"), Path("page.html"), title="one run", commands=["metadcseg"])
+again = ["train", "--data", "set", "--out", "other", "--config", "demo", "--epochs", "1", "--method", "supervised"]
+assert main([*again, *sys.argv[2:]]) == 0
+assert main(["compare", "run", "other", "--evaluate", "--out", "page.html"]) == 0
 """
 
 

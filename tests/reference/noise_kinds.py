@@ -129,3 +129,29 @@ def inside(polygon, h, w):
         if min(y, v) <= h < max(y, v) and x + (h - y) * (u - x) / (v - y) <= w:
             left += 1
     return left % 2 == 1
+
+
+def careless(mask, one, strength, sway, waves, overlooked):
+    """Pixel by pixel: nearer to an object than its outline was moved, and that object seen; no tie between objects."""
+    height, width = len(mask), len(mask[0])
+    found = components(mask)
+    area = sum(len(component) for component in found)
+    radius = math.sqrt(area / (math.pi * len(found))) if found else 0.0
+    golden = (math.sqrt(5) - 1) / 2
+    result = [[0] * width for _ in mask]
+    for h in range(height):
+        for w in range(width):
+            away = [min(math.dist((h, w), pixel) for pixel in component) for component in found]
+            if not away:
+                continue
+            empty = [(i, j) for i in range(height) for j in range(width) if not mask[i][j]]
+            signed = min(away) - 0.5 if not mask[h][w] else 0.5 - min(math.dist((h, w), x) for x in empty)
+            swing = 0.0
+            for k in range(waves):
+                angle, phase = math.radians(one[f"direction_{k}"]), math.radians(one[f"phase_{k}"])
+                along = w * math.cos(angle) - h * math.sin(angle)
+                swing += math.sin(2 * math.pi * along / (one[f"length_{k}"] * radius) + phase)
+            reach = strength * radius * (one["lean"] + sway * swing / math.sqrt(2 * waves))
+            number = (one["first"] + golden * away.index(min(away))) % 1.0
+            result[h][w] = int(signed <= reach and number >= overlooked * strength)
+    return result

@@ -26,6 +26,8 @@ _KEYS = {
     "config": str,
     "options": dict,
     "partial": str,
+    "about": str,
+    "next": list,
 }
 _SHARED = ("network", "training")
 _LONGEST = 80
@@ -90,6 +92,8 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
     for part, value in (held.get("options") or {}).items():
         if not isinstance(value, dict):
             raise InputError(f"{where}: options: {part} must hold options, got {value!r}")
+    if not all(isinstance(line, str) for line in held.get("next") or []):
+        raise InputError(f"{where}: next must be a list of texts, got {held['next']!r}")
     for key in ("sets", "rows"):
         if not held.get(key):
             raise InputError(f"{where}: {key} is missing: a grid needs sets and rows at least")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from metadcseg.errors import unknown_name
 from metadcseg.noise.base import CenteredPaperNoise, NoiseModel, PaperNoise
+from metadcseg.noise.careless import Careless
 from metadcseg.noise.draws import nearest_preset
 from metadcseg.noise.objects import Invented, Missing, Polygon
 from metadcseg.noise.systematic import Annotator, Over, Shift, Under
@@ -18,6 +19,7 @@ MODELS: dict[str, Callable[[float], NoiseModel]] = {
     "invented": lambda rate: Invented(),
     "polygon": lambda rate: Polygon(),
     "annotator": lambda rate: Annotator(),
+    "careless": lambda rate: Careless(),
 }
 """By name, what makes the noise for a corruption rate (only the paper's constants depend on it)."""
 

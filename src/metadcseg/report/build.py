@@ -56,6 +56,16 @@ def write_report(folder: Path, out: Path, cases: int = 3) -> tuple[BenchmarkReco
     return record, report
 
 
+def write_page(report: Report, file: Path) -> Path:
+    """Write the page of a report alone.
+
+    Raises:
+        InputError: where it cannot be written.
+    """
+    write_output(file, as_bytes(render_page(report)))
+    return file
+
+
 def render_page(report: Report) -> str:
     """Return the page: nothing in it is loaded from elsewhere, and everything that is text is escaped."""
     template = resources.files("metadcseg.report").joinpath("report.html.jinja").read_text("utf-8")

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from metadcseg.report.sentences import signed
-from metadcseg.report.tables import BETTER, UNKNOWN, WORSE, Cell, Row, Table
+from metadcseg.report.tables import BETTER, UNKNOWN, WORSE, Cell, Row, Table, signed
 from metadcseg.results.significance import LEAST, LEVEL, PairedTest, holm, paired_test
-from metadcseg.results.summary import BenchmarkRecord, Condition, paired_cases
+from metadcseg.results.summary import BenchmarkRecord, Condition, paired_cases, paired_seeds, spread
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,7 @@ class Compared:
         test: case by case.
         seeds: over which each case was averaged.
         adjusted: p after Holm's correction over the table; None where there was no test.
+        by_seed: the difference of the means over the test cases, for each seed that both rows have.
     """
 
     condition: Condition
@@ -28,6 +28,32 @@ class Compared:
     test: PairedTest
     seeds: int
     adjusted: float | None = None
+    by_seed: tuple[float, ...] = ()
+
+    @property
+    def over_seeds(self) -> str:
+        """Mean and standard deviation (n - 1) of the difference over seeds, as text; the one difference of one seed."""
+        held = spread(self.by_seed)
+        if held is None:
+            return UNKNOWN
+        return signed(held[0]) + ("" if held[1] is None else f" ± {held[1]:.3f}")
+
+    @property
+    def sentence(self) -> str:
+        """How far the row is from the baseline, and whether that is more than the seeds and the cases differ by."""
+        held = spread(self.by_seed)
+        if held is None:
+            return f"{self.row} and {self.baseline} have no seed in common."
+        mean, sd, _ = held
+        ahead = f"{self.row} is {abs(mean):.3f} DSC {'ahead of' if mean >= 0 else 'behind'} {self.baseline}"
+        if sd is None:
+            return f"{ahead}, in one seed: another may turn that around. Over the test cases: {self.verdict}."
+        beyond = "more than one" if abs(mean) > sd else "within one"
+        wins = sum(value > 0 for value in self.by_seed)
+        return (
+            f"{ahead} (± {sd:.3f} over {len(self.by_seed)} seeds, {beyond} standard deviation; ahead in {wins}). "
+            f"Over the test cases: {self.verdict}."
+        )
 
     @property
     def mark(self) -> str:
@@ -55,10 +81,12 @@ def compare_all(record: BenchmarkRecord, conditions: Sequence[Condition]) -> lis
             against = [] if baseline is None else record.of(condition, baseline)
             if baseline is None or row == baseline or not against or not record.of(condition, row):
                 continue
-            one, other, seeds = paired_cases(record.of(condition, row), against)
+            tasks = record.of(condition, row)
+            one, other, seeds = paired_cases(tasks, against)
             test = paired_test(one, other)
             if test is not None:
-                found.append(Compared(condition, row, baseline, test, seeds))
+                by_seed = paired_seeds(tasks, against)
+                found.append(Compared(condition, row, baseline, test, seeds, by_seed=by_seed))
     tested = [each for each in found if each.test.p is not None]
     adjusted = holm([each.test.p for each in tested if each.test.p is not None])
     corrected = {id(each): p for each, p in zip(tested, adjusted, strict=True)}
@@ -115,6 +143,7 @@ def comparison_table(table: Table, record: BenchmarkRecord, tests: Sequence[Comp
         cells = [
             Cell(column_name(each.condition, "")),
             Cell(signed(test.mean), value=test.mean),
+            Cell(each.over_seeds),
             Cell(str(test.count), value=test.count),
             Cell(f"{test.better} / {test.worse}"),
             Cell(str(each.seeds), value=each.seeds),
@@ -123,7 +152,17 @@ def comparison_table(table: Table, record: BenchmarkRecord, tests: Sequence[Comp
             Cell(each.verdict),
         ]
         rows.append(Row(each.row, cells))
-    headings = ("noise", "DSC, mean difference", "cases", "better / worse", "seeds", "p", "p, Holm", "says")
+    headings = (
+        "noise",
+        "DSC, mean difference",
+        "over seeds",
+        "cases",
+        "better / worse",
+        "seeds",
+        "p",
+        "p, Holm",
+        "says",
+    )
     return Table(
         key=table.key.replace("scores", "tests", 1).removesuffix("-dsc"),
         title=f"{table.title.removesuffix(': DSC')}: each row minus {_baselines(record, tests)}, case by case",

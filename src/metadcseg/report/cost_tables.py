@@ -23,7 +23,7 @@ def cost_tables(record: BenchmarkRecord) -> list[Table]:
         }
         held = {row: tasks for row, tasks in held.items() if tasks}
         if held:
-            beside = not tables or set_of_paper(record, name) == paper_numbers()["cost"]["set"]
+            beside = set_of_paper(record, name) == paper_numbers()["cost"]["set"]
             tables.append(_cost(record, name, held, beside))
     return tables
 

@@ -21,6 +21,7 @@ from metadcseg.pairs.outline import box_of
 from metadcseg.pairs.read import FoundPairs, View, view
 from metadcseg.pairs.sentences import sentences
 from metadcseg.pairs.statistics import Diagnosis, Measured, Summary
+from metadcseg.report.gallery import Picture
 from metadcseg.report.output import as_bytes, write_output
 from metadcseg.report.pictures import outlined
 
@@ -69,7 +70,7 @@ def write_diagnosis(
         "in_mm": diagnosis.total.offset_mm is not None,
         "curves": _curves(found, diagnosis.total),
         "histogram": _histogram(diagnosis.total),
-        "worst": [_worst(found, entry) for entry in diagnosis.worst()],
+        "worst": worst_pairs(found, diagnosis),
         "colors": {"given": _css(GIVEN), "verified": _css(VERIFIED)},
         "frame": {"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
         "commands": list(commands),
@@ -130,12 +131,17 @@ def _signed(value: float, form: str = ".1f") -> str:
     return format(value, f"+{form}") if abs(value) >= 0.05 else format(0.0, form)
 
 
-def _curves(found: FoundPairs, total: Summary) -> dict[str, Any] | None:
-    """Return the lines P(verified | distance), in units of the figure, and the ticks of its axes."""
+def curves_of(found: FoundPairs, total: Summary) -> list[DistanceCurve]:
+    """Return P(verified | signed distance to the given outline) of every class, as far as outlines lie off."""
     farthest = max(
         (abs(entry.offset_px) for entry in total.members if entry.offset_px is not None), default=0.0
     )
-    curves = distance_curves(found.pairs, found.classes, max(1, ceil(1.5 * farthest / REACH)))
+    return list(distance_curves(found.pairs, found.classes, max(1, ceil(1.5 * farthest / REACH))))
+
+
+def _curves(found: FoundPairs, total: Summary) -> dict[str, Any] | None:
+    """Return the lines of these curves, in units of the figure, and the ticks of its axes."""
+    curves = curves_of(found, total)
     if not curves:
         return None
     centers = curves[0].centers
@@ -241,8 +247,16 @@ def _near(whole: View) -> View:
     return View(whole.image[box], whole.given[box], whole.verified[box])
 
 
-def _worst(found: FoundPairs, entry: Measured) -> dict[str, str]:
-    """Return the picture of a pair and what stands below it."""
+def worst_pairs(found: FoundPairs, diagnosis: Diagnosis) -> list[Picture]:
+    """Return pictures of the pairs of lowest DSC, and what stands below each.
+
+    Raises:
+        InputError: where an image cannot be read.
+    """
+    return [_worst(found, entry) for entry in diagnosis.worst()]
+
+
+def _worst(found: FoundPairs, entry: Measured) -> Picture:
     shown = _near(view(found, entry.pair))
     notes = [f"DSC {entry.dsc:.2f}"]
     if entry.offset_px is not None:
@@ -254,9 +268,9 @@ def _worst(found: FoundPairs, entry: Measured) -> dict[str, str]:
     ]
     if entry.pair.annotator is not None:
         notes.append(f"annotator {entry.pair.annotator}")
-    return {
-        "name": entry.pair.id,
-        "note": ", ".join(notes),
-        "link": outlined(shown.image, [(shown.given, GIVEN), (shown.verified, VERIFIED)]),
-        "alt": f"{entry.pair.id}: outlines of the given and of the verified mask",
-    }
+    return Picture(
+        outlined(shown.image, [(shown.given, GIVEN), (shown.verified, VERIFIED)]),
+        f"{entry.pair.id}: outlines of the given and of the verified mask",
+        entry.pair.id,
+        ", ".join(notes),
+    )

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -25,7 +26,6 @@ from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, sp
 
 _NEAR, _FAR = 4.0, 8.0
 _STILL = 1e-4  # from 1: weights that have not moved
-_SIDE = 264
 _MOST_PIXELS = 2**24
 _SCORES = (
     "weight",
@@ -41,10 +41,11 @@ _SCORES = (
 
 _LETTERS = (("gamma", "γ"), ("alpha", "α"), ("beta", "β"))
 MAPS = (
-    "Green: verified outline, orange: outline of the label given. Maps from black (0) over red to yellow (2 and "
-    "more), as "
-    "in the paper's figure 3: bright pixels count, dark ones do not."
+    "Green: verified outline, orange: outline of the label given. Weights lie over the image, on one scale of "
+    "colors: bright pixels count, dark ones do not."
 )
+_LEVELS = 127.5  # of gray for a weight of 1
+_SHARE = 0.65  # of a map's color over its image
 
 _ROLES = (LegendEntry("verified", VERIFIED), LegendEntry("given", GIVEN))
 
@@ -176,19 +177,59 @@ def map_galleries(record: BenchmarkRecord, count: int, missing: list[str]) -> li
     for condition, row, tasks in weighted(record):
         task = min(tasks, key=lambda held: held.seed)
         entries = task.weights.get("examples")
-        examples = []
-        for entry in (entries if isinstance(entries, list) else [])[:count]:
-            example = _example(task, entry, missing) if isinstance(entry, Mapping) else None
-            examples += [example] if example else []
-        if examples:
-            key = "-".join(["maps", *condition_key(condition), _slug(record, row)])
-            galleries.append(
-                Gallery(key, f"{row}: {condition.name}, seed {task.seed}", examples, MAPS, _ROLES)
+        held = [
+            maps
+            for entry in (entries if isinstance(entries, list) else [])[:count]
+            if isinstance(entry, Mapping) and (maps := _read_maps(task, entry, missing)) is not None
+        ]
+        if not held:
+            continue
+        still = {
+            letter: float(np.mean([maps.weights[letter].mean() for maps in held if letter in maps.weights]))
+            / _LEVELS
+            for _, letter in _LETTERS
+            if not any(letter in maps.weights and np.ptp(maps.weights[letter]) > 1 for maps in held)
+            and any(letter in maps.weights for maps in held)
+        }
+        largest = max((int(w.max()) for maps in held for w in maps.weights.values()), default=0)
+        top = 2.0 if largest > _LEVELS + 1 else 1.0
+        legend = " ".join(
+            [
+                MAPS,
+                *(f"{letter} is {mean:.2f} everywhere, and so not shown." for letter, mean in still.items()),
+            ]
+        )
+        roles = [
+            *_ROLES,
+            *(LegendEntry(f"weight {share * top:g}", _tint(share), area=True) for share in (0, 0.5, 1)),
+        ]
+        galleries.append(
+            Gallery(
+                "-".join(["maps", *condition_key(condition), _slug(record, row)]),
+                f"{row}: {condition.name}, seed {task.seed}",
+                [
+                    _example(maps, [letter for _, letter in _LETTERS if letter not in still], top)
+                    for maps in held
+                ],
+                legend,
+                roles,
+                (_bar(), "0", f"{top:g}" + (" and more" if top > 1 else "")),
             )
+        )
     return galleries
 
 
-def _example(task: TaskRecord, entry: Mapping[str, Any], missing: list[str]) -> Example | None:
+@dataclass(frozen=True)
+class _Maps:
+    """What an evaluation kept of a training case: (H, W) each, of weights the gray levels by their letter."""
+
+    name: str
+    image: NDArray[np.uint8]
+    outlines: list[tuple[Labels, tuple[int, int, int]]]
+    weights: dict[str, NDArray[np.uint8]]
+
+
+def _read_maps(task: TaskRecord, entry: Mapping[str, Any], missing: list[str]) -> _Maps | None:
     if task.folder is None:
         return None
     home = task.folder / "evaluation"
@@ -201,14 +242,32 @@ def _example(task: TaskRecord, entry: Mapping[str, Any], missing: list[str]) -> 
         mask = read_gray(home, entry.get(kind), missing) if entry.get(kind) else None
         if mask is not None and mask.shape == image.shape:
             drawn.append(((mask > 0).astype(np.uint8), tint))
-    alt = f"training case {name}: the image with the outline given in orange and the verified one in green"
-    pictures = [Picture(outlined(image[:, :, None], drawn), alt, "label given")]
+    weights = {}
     for kind, letter in _LETTERS:
         values = read_gray(home, entry.get(kind), missing) if entry.get(kind) else None
-        if values is not None:
-            note = f"mean {values.mean() / 127.5:.2f}"
-            pictures.append(Picture(_map(values), f"{kind} of training case {name}, {note}", letter, note))
-    return Example(name, "training case", pictures)
+        if values is not None and values.shape == image.shape:
+            weights[letter] = values
+    return _Maps(name, image, drawn, weights)
+
+
+def _example(maps: _Maps, letters: Sequence[str], top: float) -> Example:
+    """Return the image with its outlines, and each weight over it with the verified outline."""
+    alt = (
+        f"training case {maps.name}: the image with the outline given in orange and the verified one in green"
+    )
+    pictures = [Picture(outlined(maps.image[:, :, None], maps.outlines), alt, "label given")]
+    verified = [drawn for drawn in maps.outlines if drawn[1] == VERIFIED]
+    names = {letter: kind for kind, letter in _LETTERS}
+    for letter in letters:
+        if letter in maps.weights:
+            values = maps.weights[letter]
+            note = f"mean {values.mean() / _LEVELS:.2f}"
+            shown = _over(maps.image, values / (_LEVELS * top))
+            alt = (
+                f"{names[letter]} over training case {maps.name}, with the verified outline in green, {note}"
+            )
+            pictures.append(Picture(outlined(shown, verified), alt, letter, note))
+    return Example(maps.name, "training case", pictures)
 
 
 def read_gray(home: Path, name: object, missing: list[str]) -> NDArray[np.uint8] | None:
@@ -226,14 +285,22 @@ def read_gray(home: Path, name: object, missing: list[str]) -> NDArray[np.uint8]
         return None
 
 
-def _map(values: NDArray[np.uint8]) -> str:
-    """Return a map in the colors of the paper's figure 3, as a link that carries it."""
-    colors = matplotlib.colormaps["inferno"](values)[:, :, :3]
-    shown = Image.fromarray(np.asarray(colors * 255, np.uint8))
-    factor = _SIDE / max(shown.size)
-    size = max(1, round(shown.width * factor)), max(1, round(shown.height * factor))
+def _over(image: NDArray[np.uint8], shares: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return a map over its image, (H, W, 3), in the colors of the paper's figure 3."""
+    colors = matplotlib.colormaps["inferno"](shares.clip(0, 1))[:, :, :3] * 255
+    return np.asarray(_SHARE * colors + (1 - _SHARE) * image[:, :, None], np.uint8)
+
+
+def _tint(share: float) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * part) for part in matplotlib.colormaps["inferno"](share)[:3])
+    return red, green, blue
+
+
+def _bar() -> str:
+    """Return the scale of colors from 0 to the largest weight, as a link that carries it."""
+    colors = matplotlib.colormaps["inferno"](np.linspace(0, 1, 256))[None, :, :3]
     file = io.BytesIO()
-    shown.resize(size, Image.Resampling.NEAREST).save(file, format="PNG")
+    Image.fromarray(np.asarray(colors * 255, np.uint8)).save(file, format="PNG")
     return data_uri(file.getvalue())
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from metadcseg.report.main_tables import MEMORY, PAPERS, parts_of, seeds_of, set_of_paper, shown_metrics
-from metadcseg.report.sentences import signed
 from metadcseg.report.tables import (
     METRICS,
     NO,
@@ -21,6 +20,7 @@ from metadcseg.report.tables import (
     paper_cell,
     paper_only,
     plain_cell,
+    signed,
 )
 from metadcseg.results.grid import Noise, folder_name
 from metadcseg.results.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers

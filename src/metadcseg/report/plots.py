@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from metadcseg.colors import GIVEN
+from metadcseg.pairs.curves import DistanceCurve
 from metadcseg.report.curves import INK, Curve, color, draw_curves, legend, plain_text, png, style
 
 
@@ -102,6 +104,37 @@ def distance_plot(key: str, title: str, edges: Sequence[float], bands: Sequence[
         axes.set_ylim(bottom=0)
         style(axes, ink)
         legend(figure, axes.get_lines(), [band.name for band in bands], ink)
+        return png(figure)
+
+    return plot(key, title, alt, draw)
+
+
+def pair_plot(key: str, title: str, curves: Sequence[DistanceCurve]) -> Plot:
+    """Return how probable each class is, by the signed distance to the given outline, as pairs tell."""
+    alt = f"share of pixels that the verified mask gives to the class, by the distance to the given outline: {title}"
+
+    def draw(theme: str) -> bytes:
+        ink = INK[theme]
+        figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(0.0, color=[part / 255 for part in GIVEN], linewidth=2.5)
+        lines = []
+        for place, curve in enumerate(curves):
+            known = [index for index, share in enumerate(curve.shares) if share is not None]
+            centers = np.array([curve.centers[index] for index in known])
+            shares = np.array([curve.shares[index] for index in known], float)
+            spreads = np.array([curve.spreads[index] for index in known])
+            lines += axes.plot(centers, shares, color=color(place), linewidth=2, marker="o", markersize=4)
+            low, high = (shares - spreads).clip(0, 1), (shares + spreads).clip(0, 1)
+            axes.fill_between(centers, low, high, color=color(place), alpha=0.2, linewidth=0)
+        axes.set_title(
+            "how probable the class is; right masks step from 1 to 0", loc="left", color=ink, fontsize=11
+        )
+        axes.set_xlabel(f"inside | distance to the given outline, {curves[0].unit} | outside", color=ink)
+        axes.set_ylim(0, 1)
+        style(axes, ink)
+        if len(curves) > 1:
+            legend(figure, lines, [curve.name for curve in curves], ink)
         return png(figure)
 
     return plot(key, title, alt, draw)

@@ -43,7 +43,9 @@ def render_markdown(report: Report) -> str:
 
 
 def _section(section: Section) -> list[str]:
-    parts = [f"## {markdown_text(section.title)}", *map(markdown_text, (*section.words, *section.shared))]
+    parts = [f"## {markdown_text(section.title)}", *map(markdown_text, section.words)]
+    parts += [f"**{markdown_text(section.advice)}**"] if section.advice else []
+    parts += [markdown_text(note) for note in section.shared]
     for table in (*section.tables, *section.folded):
         parts += [f"### {markdown_text(table.title)}", markdown_table(table)]
         parts += [markdown_text(note) for note in table.notes if note not in section.shared]
@@ -55,7 +57,8 @@ def _section(section: Section) -> list[str]:
         parts.append(f"![{markdown_text(gallery.title)}](figures/{gallery.key}.png)")
         parts += [] if gallery.legend == said else [markdown_text(gallery.legend)]
         said = gallery.legend
-    return [*parts, *(markdown_text(words) for words in section.after)]
+    parts += [markdown_text(words) for words in section.after]
+    return [*parts, *(f"    {line}" if command else markdown_text(line) for line, command in section.steps)]
 
 
 def markdown_table(table: Table) -> str:

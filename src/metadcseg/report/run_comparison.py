@@ -2,17 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.report.comparisons import Compared
-from metadcseg.results.records import RunRecord, mapping
+from metadcseg.results.records import RunRecord, mapping, number, read_object
 from metadcseg.results.significance import holm, paired_test
-from metadcseg.results.summary import Condition, TaskRecord, paired_cases, spread
+from metadcseg.results.summary import (
+    BenchmarkRecord,
+    Condition,
+    TaskRecord,
+    paired_cases,
+    paired_seeds,
+    spread,
+)
 
 METRICS = ("dsc", "iou", "hd", "hd95", "nsd", "hd_mm", "hd95_mm", "nsd_mm")
 _WHERE = ("threads", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
 """Training options that change no result, or hardly."""
+
+_TITLE = "Segmentation networks compared"
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class Row:
                 "better": test.better,
                 "worse": test.worse,
                 "seeds": self.compared.seeds,
+                "by_seed": list(self.compared.by_seed),
                 "p": test.p,
                 "p_holm": self.compared.adjusted,
                 "says": self.compared.verdict,
@@ -115,6 +126,28 @@ def compare_runs(runs: Sequence[RunRecord], split: str, baseline: str | None = N
     if baseline not in labels:
         raise unknown_name("--baseline", baseline, labels)
     return Comparison(_tested(rows, rows[labels.index(baseline)]), baseline, _notes(rows))
+
+
+def record_of(found: Comparison, command: str) -> BenchmarkRecord:
+    """Return compared runs as a benchmark of one condition, of which a report can be made.
+
+    Args:
+        found: of :func:`compare_runs`.
+        command: what was typed.
+    """
+    record = BenchmarkRecord(
+        Path(),
+        name=_TITLE,
+        grid={"next": ["To make this page again:", command]},
+        tasks=[replace(task, row=row.label) for row in found.rows for task in row.tasks],
+        rows=[row.label for row in found.rows],
+        against=found.baseline,
+    )
+    record.missing = list(
+        dict.fromkeys([*(said for row in found.rows for run in row.runs for said in run.missing)])
+    )
+    record.missing += [f"{note}." for note in found.notes]
+    return record
 
 
 def _check(run: RunRecord, split: str) -> None:
@@ -189,12 +222,24 @@ def _tasks(group: Sequence[RunRecord]) -> list[TaskRecord]:
     if twice is not None:
         pair = [str(run.folder) for run in group if _seed(run) == twice]
         raise InputError(f"{pair[0]} and {pair[1]} are one run with seed {twice}: give each seed once")
-    condition = Condition(str(mapping(group[0].info, "set").get("name")))
-    tasks = [
-        TaskRecord(str(run.folder), condition, run.label, seed, "done", runs=[run])
-        for run, seed in zip(group, seeds, strict=True)
-    ]
-    return sorted(tasks, key=lambda task: task.seed)
+    return sorted(
+        (_task(run, seed) for run, seed in zip(group, seeds, strict=True)), key=lambda task: task.seed
+    )
+
+
+def _task(run: RunRecord, seed: int) -> TaskRecord:
+    noise, held = mapping(run.info, "noise"), mapping(run.info, "set")
+    rate = number(noise.get("target")) or 0.0
+    condition = Condition(
+        str(held.get("name")), str(noise.get("model") or "paper") if rate else "paper", rate
+    )
+    task = TaskRecord(str(run.folder), condition, run.label, seed, "done", folder=run.folder, runs=[run])
+    task.prepared = Path(str(held["path"])) if held.get("path") else None
+    for name in ("weights", "cost"):
+        setattr(
+            task, name, read_object(run.folder / "evaluation" / f"{name}.json", run.missing, optional=True)
+        )
+    return task
 
 
 def _tested(rows: Sequence[Row], baseline: Row) -> list[Row]:
@@ -208,7 +253,12 @@ def _tested(rows: Sequence[Row], baseline: Row) -> list[Row]:
                 f"{[task.seed for task in baseline.tasks]}, with no scored case in common: give runs of the same seeds"
             )
         condition = row.tasks[0].condition
-        compared = None if test is None else Compared(condition, row.label, baseline.label, test, seeds)
+        by_seed = paired_seeds(row.tasks, baseline.tasks)
+        compared = (
+            None
+            if test is None
+            else Compared(condition, row.label, baseline.label, test, seeds, by_seed=by_seed)
+        )
         found.append(replace(row, compared=compared))
     tests = [row.compared for row in found if row.compared is not None and row.compared.test.p is not None]
     adjusted = iter(holm([each.test.p for each in tests if each.test.p is not None]))

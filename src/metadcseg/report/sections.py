@@ -7,7 +7,8 @@ from metadcseg.report.case_figures import case_galleries, fold_plots, learning_p
 from metadcseg.report.comparisons import Compared, compare_all, comparison_table
 from metadcseg.report.cost_tables import cost_tables
 from metadcseg.report.learned_figures import detection_table, distance_figures, map_galleries
-from metadcseg.report.main_tables import families, score_tables
+from metadcseg.report.main_tables import families, score_tables, set_of_paper
+from metadcseg.report.pair_findings import OF_PAIRS, pair_findings
 from metadcseg.report.part_tables import ablation_tables, gold_tables
 from metadcseg.report.plots import Plot
 from metadcseg.report.sheets import Gallery
@@ -30,6 +31,8 @@ class Section:
         plots: in order.
         galleries: in order.
         after: paragraphs after all of that.
+        advice: what to do, in a sentence, after the words.
+        steps: at its end, texts and commands to be typed, each with whether it is a command.
     """
 
     key: str
@@ -41,6 +44,8 @@ class Section:
     plots: Sequence[Plot] = ()
     galleries: Sequence[Gallery] = ()
     after: Sequence[str] = ()
+    advice: str = ""
+    steps: Sequence[tuple[str, bool]] = ()
 
 
 @dataclass
@@ -84,26 +89,32 @@ def build_report(record: BenchmarkRecord, cases: int = 3) -> Report:
     report.facts = _facts(record)
     broken = (task for task in record.tasks if task.status in ("failed", "refused"))
     report.failures = [(task.id, task.error or "no reason is recorded") for task in broken]
-    scores = _scores(record, report.tests)
     figures = distance_figures(record, missing)
     detection = detection_table(record)
+    papers = speaks_of_paper(record)
+
+    def title(text: str, of_paper: str) -> str:
+        return f"{text} ({of_paper})" if papers else text
+
     report.sections = [
-        *scores,
-        _section("parts", "What each part adds (table 5)", ablation_tables(record)),
-        _section("gold", "How many verified masks (table 6)", gold_tables(record)),
-        _section("cost", "What it costs (table 7)", cost_tables(record)),
+        _pairs(record, missing),
+        *_scores(record, report.tests, title("Scores on the test cases", "tables 1 to 4")),
+        _section("parts", title("What each part adds", "table 5"), ablation_tables(record)),
+        _section("gold", title("How many verified masks", "table 6"), gold_tables(record)),
+        Section("cases", title("Test cases", "figure 4"), galleries=case_galleries(record, cases, missing)),
         Section(
             "weights",
-            "Weights and the outline (figure 3)",
+            title("Weights and the outline", "figure 3"),
             words=[] if detection is None else [_OF_WEIGHTS],
             tables=[] if detection is None else [detection],
             plots=[figure for figure, _ in figures],
             galleries=map_galleries(record, min(cases, 2), missing),
             after=[sentence for _, sentence in figures],
         ),
-        Section("cases", "Test cases (figure 4)", galleries=case_galleries(record, cases, missing)),
-        Section("folds", "Cross-validation (figure 5)", plots=fold_plots(record)),
+        Section("folds", title("Cross-validation", "figure 5"), plots=fold_plots(record)),
         Section("curves", "Learning curves", words=[_OF_CURVES], plots=learning_plots(record)),
+        _section("cost", title("What it costs", "table 7"), cost_tables(record)),
+        Section("next", "What to do next", steps=_steps(record)),
     ]
     report.sections = [section for section in report.sections if _holds(section)]
     report.missing = list(dict.fromkeys([*_absent(record, report), *record.missing, *missing]))
@@ -119,6 +130,32 @@ _OF_WEIGHTS = (
 _OF_CURVES = "The epoch that is scored is the one that did best on the validation cases; the test cases choose nothing."
 
 
+def speaks_of_paper(record: BenchmarkRecord) -> bool:
+    """Return whether any of the sets is one of the paper's: else a report does not name the paper's tables."""
+    names = {condition.set for condition in record.conditions()}
+    return any(set_of_paper(record, name) is not None for name in names)
+
+
+def _pairs(record: BenchmarkRecord, missing: list[str]) -> Section:
+    told = pair_findings(record, missing)
+    return Section(
+        "pairs",
+        "How the masks are wrong",
+        words=[*told.words, OF_PAIRS] if told.words or told.tables else [],
+        tables=told.tables,
+        plots=told.plots,
+        galleries=told.galleries,
+        advice=told.advice,
+    )
+
+
+def _steps(record: BenchmarkRecord) -> list[tuple[str, bool]]:
+    """Return what the grid says is to be done next; a line that begins with the name of the program is a command."""
+    held = record.grid.get("next")
+    lines = [str(line) for line in held] if isinstance(held, list) else []
+    return [(line, line.startswith("metadcseg ")) for line in lines]
+
+
 def _section(key: str, title: str, tables: Sequence[Table]) -> Section:
     return Section(key, title, shared=_shared(tables), tables=tables)
 
@@ -131,10 +168,11 @@ def _shared(tables: Sequence[Table]) -> list[str]:
 
 
 def _holds(section: Section) -> bool:
-    return bool(section.tables or section.plots or section.galleries)
+    return bool(section.tables or section.plots or section.galleries or section.steps)
 
 
-def _scores(record: BenchmarkRecord, collected: list[Compared]) -> list[Section]:
+def _scores(record: BenchmarkRecord, collected: list[Compared], title: str) -> list[Section]:
+    """Return the main tables; those of their tests are shown on demand, but that of a single one with a sentence."""
     tables, folded = [], []
     for conditions in families(record):
         if not any(task.done for task in record.tasks if task.condition in conditions):
@@ -145,8 +183,11 @@ def _scores(record: BenchmarkRecord, collected: list[Compared]) -> list[Section]
         held = comparison_table(made[0], record, tests)
         folded += [] if held is None else [held]
         collected += tests
-    title = "Scores on the test cases (tables 1 to 4)"
-    return [Section("scores", title, shared=_shared(tables), tables=tables, folded=folded)]
+    after = []
+    if len(record.conditions()) == 1:
+        tables, folded = [*tables, *folded], []
+        after = [each.sentence for each in collected if not record.upper_bound(each.row)]
+    return [Section("scores", title, shared=_shared(tables), tables=tables, folded=folded, after=after)]
 
 
 def _lead(record: BenchmarkRecord) -> str:
@@ -154,7 +195,9 @@ def _lead(record: BenchmarkRecord) -> str:
     said = [f"{counts['done']} of {total} runs are done"]
     said += [f"{counts[name]} {name}" for name in ("failed", "running", "waiting") if counts[name]]
     said += [f"{counts['refused']} refused for breaking the benchmark contract"] if counts["refused"] else []
-    lead = ", ".join(said) + ". "
+    about = str(record.grid.get("about") or "").strip()
+    lead = f"{about} " if about else ""
+    lead += ", ".join(said) + ". "
     if counts["failed"] + counts["refused"] + counts["running"] + counts["waiting"]:
         lead += "The tables hold those that are done. "
     if record.partial:
@@ -188,7 +231,7 @@ def duration(seconds: float) -> str:
 
 
 def _absent(record: BenchmarkRecord, report: Report) -> list[str]:
-    """Say which of the paper's tables and figures this benchmark cannot give, and why."""
+    """Say what this benchmark cannot show, and of the paper's sets which of its tables and figures, and why."""
     held = {section.key for section in report.sections}
     done = record.done()
     if not done:
@@ -199,13 +242,18 @@ def _absent(record: BenchmarkRecord, report: Report) -> list[str]:
         "gold": "Table 6 needs several values of gold in the grid.",
         "weights": "Figure 3 needs a finished row whose method keeps weights, on a set with reference masks "
         "(evaluation/weights.json).",
-        "cases": "Figure 4 needs the sets below the benchmark's folder, and predicted masks.",
+        "cases": "Pictures of cases need the sets of the runs, and predicted masks.",
         "folds": "Figure 5 needs folds in the grid.",
         "curves": "Learning curves need metrics.jsonl of the runs.",
     }
+    if not speaks_of_paper(record):
+        reasons = {key: reason for key, reason in reasons.items() if key in ("cases", "curves")}
     sentences = [sentence for key, sentence in reasons.items() if key not in held]
-    if record.baseline() is None:
-        sentences.append("No finished row is plainly supervised with equal gold, so nothing is tested.")
+    if not any(task.runs[0].equal_gold_baseline for task in done):
+        sentences.append(
+            "No finished row is plainly supervised with equal gold, so nobody can tell what a method adds to the gold "
+            "masks themselves."
+        )
     groups: dict[Condition, set[frozenset[str]]] = {}
     for task in done:
         if not task.folds:

@@ -24,7 +24,8 @@ class Gallery:
         title: what stands above it.
         examples: one for each case, all with the same columns.
         legend: what the colors mean, in words.
-        roles: the colors of the outlines, for the picture itself.
+        roles: the colors of the outlines and of maps, for the picture itself.
+        scale: link of a bar with the colors of maps, and what its ends mean; None where there are no maps.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Gallery:
     examples: Sequence[Example]
     legend: str
     roles: Sequence[LegendEntry] = ()
+    scale: tuple[str, str, str] | None = None
 
 
 def draw_sheet(gallery: Gallery) -> bytes:

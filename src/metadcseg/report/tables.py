@@ -92,6 +92,16 @@ class Table:
         return [f"{group}: {name}" if group else name for group, name in zip(spans, plain, strict=True)]
 
 
+def signed(value: float) -> str:
+    """Return a difference with its sign.
+
+    Example:
+        >>> signed(0.0184), signed(-0.1)
+        ('+0.018', '−0.100')
+    """
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def number_cell(
     held: tuple[float, float | None, int] | None,
     digits: int,

@@ -17,7 +17,10 @@ HONEST: dict[str, dict[str, Any]] = {
     "noisy + gold": {"method": "supervised", "supervised": {"gold": "mixed"}},
     "clean labels": {"method": "supervised", "supervised": {"labels": "clean"}},
 }
-"""The rows that every table has: what a method has to beat, and what it cannot."""
+"""The rows that every table has: what a method has to beat, and what it cannot.
+
+The last may use the gold masks besides, as a row that every method with gold is measured by.
+"""
 
 MOST_FOLDS = 20
 """So many may a cross-validation of a grid have."""
@@ -194,8 +197,16 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 
 
 def is_honest(row: Mapping[str, Any], honest: Mapping[str, Any]) -> bool:
-    """Return whether a row's options make it one of :data:`HONEST`."""
+    """Return whether a row's options make it one of :data:`HONEST`; with the true masks, gold may be used or not.
+
+    Example:
+        >>> row = {"method": "supervised", "supervised": {"labels": "clean", "gold": "mixed"}}
+        >>> [name for name, honest in HONEST.items() if is_honest(row, honest)]
+        ['clean labels']
+    """
     defaults = {"gold": "none", "labels": "noisy"}
     wanted = {**defaults, **honest.get("supervised", {})}
     held = {**defaults, **row.get("supervised", {})}
+    if wanted["labels"] == "clean":
+        wanted["gold"] = held["gold"]
     return row["method"] == "supervised" and all(held[key] == value for key, value in wanted.items())

@@ -177,6 +177,7 @@ class BenchmarkRecord:
         tasks: all of them, in the order of the grid.
         rows: names of the rows in the order of the grid.
         missing: one sentence for everything that could not be read.
+        against: the row that others are compared with; None: plain supervision with equal gold.
     """
 
     folder: Path
@@ -187,6 +188,7 @@ class BenchmarkRecord:
     tasks: list[TaskRecord] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    against: str | None = None
 
     @property
     def partial(self) -> str | None:
@@ -222,11 +224,13 @@ class BenchmarkRecord:
         return mapping(options, "supervised").get("labels") == "clean"
 
     def baseline(self, beside: str | None = None) -> str | None:
-        """Return the row of plain supervision with equal gold, None where no such row is done.
+        """Return what rows are compared with: plain supervision with equal gold, None where no such row is done.
 
         Args:
             beside: a row, which it then shares network and training with.
         """
+        if self.against is not None:
+            return self.against
         budget = None if beside is None else self.budget(beside)
         return next(
             (
@@ -259,6 +263,13 @@ def spread(values: Sequence[float | None]) -> tuple[float, float | None, int] | 
     if not known:
         return None
     return fmean(known), stdev(known) if len(known) > 1 else None, len(known)
+
+
+def paired_seeds(first: Sequence[TaskRecord], second: Sequence[TaskRecord]) -> tuple[float, ...]:
+    """Return the mean DSC of a row less that of another, for each seed that both have."""
+    held = [{task.seed: task.score("dsc") for task in tasks} for tasks in (first, second)]
+    pairs = ((one, held[1].get(seed)) for seed, one in sorted(held[0].items()))
+    return tuple(one - other for one, other in pairs if one is not None and other is not None)
 
 
 def paired_cases(

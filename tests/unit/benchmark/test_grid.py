@@ -67,7 +67,21 @@ def test_vary_multiplies_the_rows_that_have_the_option():
     assert len(grid(vary={"training.size": [32, 64]}).rows) == 8
 
 
+def test_the_upper_bound_may_use_gold_and_knows_no_noise_either():
+    bound = {"method": "supervised", "supervised": {"labels": "clean", "gold": "mixed"}}
+    rows = {**{name: row for name, row in HONEST.items() if name != "clean labels"}, "clean + gold": bound}
+    made = grid(rows=rows, noise=[0.4, 0.2], seeds=[0])
+    homes = {made.home(task).id for task in made.tasks() if task.row == "clean + gold"}
+    assert homes == {"la/paper-0.4/clean-gold/seed-0"}
+
+
+def test_what_it_is_about_and_what_to_do_next_are_kept_for_the_report():
+    made = grid(about="Why.", next=["Look:", "metadcseg report bench"])
+    assert (made.given["about"], made.given["next"]) == ("Why.", ["Look:", "metadcseg report bench"])
+
+
 REFUSED = [
+    ({"next": [{"do": "this"}]}, "next must be a list of texts"),
     ({"seed": [0]}, "unknown key in g.yaml 'seed'.*seeds"),
     ({"rows": {}}, "rows is missing"),
     ({"rows": {"ours": {"method": "metadcseg"}}}, "noisy only, noisy . gold, clean labels are missing"),

@@ -32,7 +32,7 @@ def whole(tmp_path_factory):
 
 def test_every_section_is_there(whole):
     assert [section.key for section in whole[2].sections] == [
-        *("scores", "parts", "gold", "cost", "weights", "cases", "folds", "curves")
+        *("scores", "parts", "gold", "cases", "weights", "folds", "curves", "cost")
     ]
     headings = whole[3].text
     named = (*("table 5", "table 6", "table 7", "figure 3"), *("figure 4", "figure 5", "Learning curves"))

@@ -343,7 +343,7 @@ def test_costs_are_relative_to_plain_supervision(tmp_path):
         ("noisy + gold", 3.0, 1e9),
         ("metadcseg", 5.0, 1.5e9),
     ):
-        folder.add(task(row=row), scores=made_scores(0.5), epoch_seconds=seconds, peak=peak)
+        folder.add(task("msd-heart", row=row), scores=made_scores(0.5), epoch_seconds=seconds, peak=peak)
     (table,) = cost_tables(read(folder))
     shown = cells(table, "metadcseg")
     assert (shown["an epoch (s)"].text, shown["an epoch (s)"].spread) == ("5.0", "×2.50")

@@ -48,20 +48,39 @@ def run(options: Namespace, console: Console) -> int:
     """Run the grid; the exit status is 2 where a run failed."""
     grid, out = read_grid(Path(options.grid)), Path(options.out)
     check_names(grid, options.grid)
+    with closing(_executor(options)) as executor:
+        status, done = carry_out(grid, out, str(Path(options.data).absolute()), executor, console)
+    if status != INTERRUPTED:
+        plain_output().print(f"{out}: {done} runs are done; metadcseg report {out}")
+    return status
+
+
+def carry_out(grid: Grid, out: Path, data: str, executor: Executor, console: Console) -> tuple[int, str]:
+    """Run a grid to its end, saying how far it is and what failed.
+
+    Args:
+        grid: as it was read.
+        out: the folder.
+        data: stands for ``{data}`` in the grid.
+        executor: where runs are carried out.
+        console: for progress and failures.
+
+    Returns:
+        The exit status (2 where a run failed), and how many runs are done, of how many.
+    """
     busy = f"{out}: another benchmark is running there: wait for it, or give another --out"
-    with closing(_executor(options)) as executor, lock_folder(out, busy):
-        benchmark = Benchmark(grid, out, str(Path(options.data).absolute()))
+    with lock_folder(out, busy):
+        benchmark = Benchmark(grid, out, data)
         whole = _follow(benchmark, executor, console)
     if not whole:
-        return INTERRUPTED
+        return INTERRUPTED, ""
     failed = [entry for entry in benchmark.entries.values() if entry["status"] == "failed"]
     for error in dict.fromkeys(entry["error"] for entry in failed):
         first, *others = [entry["id"] for entry in failed if entry["error"] == error]
         alike = f" and {plural(len(others), 'other')}" if others else ""
         console.print(f"{first}{alike} failed: {error}", style="red", markup=False, soft_wrap=True)
-    done = len(benchmark.entries) - len(failed)
-    plain_output().print(f"{out}: {done} of {len(benchmark.entries)} runs are done; metadcseg report {out}")
-    return 2 if failed else 0
+    done = f"{len(benchmark.entries) - len(failed)} of {len(benchmark.entries)}"
+    return (2 if failed else 0), done
 
 
 def check_names(grid: Grid, where: str) -> None:

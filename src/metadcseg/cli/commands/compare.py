@@ -12,7 +12,7 @@ from rich.text import Text
 from metadcseg.cli.commands.console import print_json, print_table, progress_bar
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.report.run_comparison import Comparison, compare_runs
+from metadcseg.report.run_comparison import Comparison, compare_runs, record_of
 from metadcseg.results.records import read_runs
 
 DESCRIPTION = """Compare runs that were evaluated on the same cases: the mean over seeds of every score (runs that
@@ -64,15 +64,13 @@ def run(options: Namespace, console: Console) -> int:
         _evaluate(folders, options.split, console)
     records = read_runs(folders, options.split)
     found = compare_runs(records, options.split, options.baseline)
-    page = (
-        None if options.out is None else _write_page(folders, records[0].evaluation["set"]["path"], options)
-    )
+    page = None if options.out is None else _write_page(found, options)
     if options.json:
         rows = [row.to_dict() for row in found.rows]
         held = {"split": options.split, "baseline": found.baseline, "rows": rows, "notes": found.notes}
         print_json({**held, "page": page})
         return 0
-    print_table(_table(found, options.split))
+    print_table(comparison(found, options.split))
     for note in found.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if page is not None:
@@ -91,21 +89,29 @@ def _evaluate(folders: Sequence[Path], split: str, console: Console) -> None:
             evaluate_run(folder, PreparedSet.open(path), split, progress=advance)
 
 
-def _write_page(folders: Sequence[Path], data: str, options: Namespace) -> Path:
-    from metadcseg.report.page import build_page
+def _write_page(found: Comparison, options: Namespace) -> Path:
+    from metadcseg.report.build import write_page
+    from metadcseg.report.sections import build_report
 
     command = shlex.join(["metadcseg", "compare", *options.runs, "--out", options.out])
-    title = "Segmentation networks compared"
-    return build_page(folders, Path(data), Path(options.out), title=title, commands=[command]).resolve()
+    return write_page(build_report(record_of(found, command)), Path(options.out)).resolve()
 
 
-def _table(found: Comparison, split: str) -> Table:
+def comparison(found: Comparison, split: str, metrics: Sequence[str] = ()) -> Table:
+    """Return rows, their scores over seeds, and what sets them apart from the baseline.
+
+    Args:
+        found: of :func:`~metadcseg.report.run_comparison.compare_runs`.
+        split: for the title.
+        metrics: the scores that are shown; by default all that every row has.
+    """
     summaries = [row.summary() for row in found.rows]
-    shown = [column for column in _SHOWN if all(column[0] in summary for summary in summaries)]
+    wanted = [column for column in _SHOWN if not metrics or column[0] in metrics]
+    shown = [column for column in wanted if all(column[0] in summary for summary in summaries)]
     table = Table(
         title=Text(f"{split} cases, mean ± sd over seeds; Δ against {found.baseline}"), title_justify="left"
     )
-    table.add_column("")
+    table.add_column("", min_width=12)
     for heading in ("seeds", *(column[1] for column in shown), "ΔDSC", "better / worse", "p (Holm)"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("says")

@@ -45,7 +45,13 @@ or a data set that lies in --source: kvasir-seg, promise12, msd-heart, msd-brain
 nnunet (a raw folder), patterns (any layout, told by --image and --label); or phantom (images drawn by code). Nothing is
 written where something is wrong."""
 
-_PHANTOM = {"count": "number of images", "size": "pixels per side", "classes": "classes, 2 to 4"}
+_PHANTOM = {
+    "count": "number of images",
+    "size": "pixels per side",
+    "classes": "classes, 2 to 4",
+    "group": "images of each pretended patient",
+    "difficulty": "0 (clear outlines, little noise) to 1 (weak contrast, outlines missing to a half)",
+}
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -89,9 +95,8 @@ def add_options(parser: ArgumentParser) -> None:
     )
     for name, what in _PHANTOM.items():
         default = getattr(PhantomOptions, name)
-        parser.add_argument(
-            f"--{name}", type=int, default=None, help=f"phantom: {what} (by default {default})"
-        )
+        told = f"phantom: {what} (by default {default})"
+        parser.add_argument(f"--{name}", type=type(default), default=None, help=told)
     parser.add_argument(
         "--spacing", type=str, default=None, help="a folder: size of a pixel in mm, ROW,COLUMN or one number"
     )

@@ -21,9 +21,6 @@ from metadcseg.data.sources.case import RawCase
 from metadcseg.data.synthetic.phantom_paint import Contour, Map, Organ, Style, draw_contour, paint_scene
 from metadcseg.errors import InputError
 
-GROUP = 4
-"""So many neighboring indices form one pretended patient, with one look."""
-
 _STYLE, _SCENE, _PIXELS = 1, 2, 3  # separate random streams: the scene must not depend on the pixel count
 
 
@@ -39,6 +36,7 @@ class PhantomOptions:
             class 3 another organ beside it.
         seed: everything random follows from it and from the number of the image.
         difficulty: 0 (clear outlines, little noise) to 1 (weak contrast, outlines missing to a half).
+        group: so many neighboring numbers form one pretended patient, with one look.
 
     Raises:
         InputError: where a value is out of its range.
@@ -50,9 +48,11 @@ class PhantomOptions:
     classes: int = 2
     seed: int = 0
     difficulty: float = 0.5
+    group: int = 4
 
     def __post_init__(self) -> None:
         ranges = {"count": (1, 1_000_000), "classes": (2, 4), "seed": (0, 2**63 - 1), "difficulty": (0, 1)}
+        ranges["group"] = (1, 1_000_000)
         ranges["size"] = (16 if self.classes == 2 else 32, 4096)
         for name, (least, most) in ranges.items():
             if not least <= getattr(self, name) <= most:
@@ -76,7 +76,7 @@ def draw_case(options: PhantomOptions, index: int) -> tuple[NDArray[np.uint8], N
         >>> image.shape, sorted(set(mask.flatten().tolist()))
         ((32, 32, 1), [0, 1, 2])
     """
-    style = _style(np.random.default_rng([options.seed, index // GROUP, _STYLE]), options.difficulty)
+    style = _style(np.random.default_rng([options.seed, index // options.group, _STYLE]), options.difficulty)
     scene = np.random.default_rng([options.seed, index, _SCENE])
     factors = scene.uniform(0.75, 1.5, 2) if options.mixed_sizes else np.ones(2)
     height, width = (round(options.size * factor) for factor in factors)
@@ -134,9 +134,9 @@ def _drawn(options: PhantomOptions, counts: dict[str, int]) -> Iterator[RawCase]
     for role, number in counts.items():
         for index in range(start, start + number):
             image, mask = draw_case(options, index)
-            group = f"patient-{index // GROUP:04d}"
+            group = f"patient-{index // options.group:04d}"
             yield RawCase(f"phantom-{index:04d}", role, group, image, mask, verified=True)
-        start += -(-number // GROUP) * GROUP  # the next role starts with a new patient
+        start += -(-number // options.group) * options.group  # the next role starts with a new patient
 
 
 def _grid(height: int, width: int) -> tuple[Map, Map]:
