@@ -68,7 +68,8 @@ def judge_weights(
 
     Returns:
         ``auroc`` (area under the ROC for telling wrong pixels by each of ``SCORES``),
-        ``wrong_pixels`` (share), ``pixels``, ``distance`` (mean gamma, alpha and beta by distance to the outline of
+        ``wrong_pixels`` (share), ``pixels``, ``moved`` (root mean square of alpha - 1 and of beta: how far weights have
+        left eq. 2), ``distance`` (mean gamma, alpha and beta by distance to the outline of
         the given label) and ``examples``.
 
     Raises:
@@ -156,6 +157,7 @@ class _Sums:
     def __init__(self) -> None:
         self._histograms: dict[str, NDArray[Any]] = {}
         self._distance = np.zeros((4, len(EDGES)))  # pixels, gamma, alpha, beta
+        self._moved = np.zeros(2)  # squares, of alpha - 1 and of beta
         self._examples: dict[int, dict[str, NDArray[Any]]] = {}
 
     def add(
@@ -183,6 +185,8 @@ class _Sums:
             held = self._histograms.setdefault(name, np.zeros((2, _BINS)))
             for kind in (0, 1):
                 held[kind] += np.bincount(place[wrong == kind], minlength=_BINS)
+        for row, moved in enumerate((weights.alpha - 1, weights.beta)):
+            self._moved[row] += float(moved[known].double().square().sum())
         bins = np.clip(np.searchsorted(EDGES, distance - 0.5, side="right") - 1, 0, len(EDGES) - 1)
         chosen = bins[known.numpy()]
         for row, values in enumerate((torch.ones_like(gamma), gamma, weights.alpha, weights.beta)):
@@ -211,6 +215,9 @@ class _Sums:
             "auroc": {name: auroc(*histogram) for name, histogram in self._histograms.items()},
             "wrong_pixels": float(wrong / max(right + wrong, 1)),
             "pixels": int(right + wrong),
+            "moved": dict(
+                zip(("alpha", "beta"), np.sqrt(self._moved / max(right + wrong, 1)).tolist(), strict=True)
+            ),
             "distance": {
                 "unit": "px of the input grid",
                 "edges": list(EDGES),
