@@ -117,7 +117,6 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
         assert_close(one, two, "/method/parts/weights", 1e-3)
     elif name == "calibrated":
         assert_close(one, two, "/method/parts/pairs", 1e-5)
-        assert_close(one, two, "/method/parts/evidence", 1e-3)
     elif name not in ("supervised", "l2b"):
         assert one["/pixels/beta"].flatten(1).any(dim=1).all()  # of every image
         # of what was learnt, kept in half precision: measured 1e-4, and 1.5e-3 for the few and tiny beta

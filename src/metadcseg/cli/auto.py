@@ -40,9 +40,9 @@ def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespac
     """
     if options.method != "calibrated" or "calibrated.pairs" in options.said or not options.calibrated.pairs:
         return options, None
-    solid = options.network.spatial_dims == 3
-    pairs = len({case.volume if solid else case.id for case in prepared.select("gold") if case.has_given})
-    if pairs > 1:
+    solid, gold = options.network.spatial_dims == 3, prepared.select("gold")
+    pairs = len({case.volume if solid else case.id for case in gold if case.has_given})
+    if pairs > 1 or not gold:  # that there is none at all, training says
         return options, None
     options["calibrated.pairs"] = False
     kind = "volume" if solid else "case"
