@@ -41,7 +41,7 @@ def test_it_writes_below_the_benchmark_and_says_where(tmp_path):
     assert result.status == 0
     assert "1 of 2 runs are done, 1 failed" in result.out
     assert str(tmp_path / "report" / "index.html") in result.out
-    assert "missing: Table 6 needs several values of gold" in result.out
+    assert "missing: Pictures of cases need the sets of the runs" in result.out
     for name in ("index.html", "report.md", "tables/values.csv", "tables/scores-la.tex"):
         assert (tmp_path / "report" / name).stat().st_size > 100
 

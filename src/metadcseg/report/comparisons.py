@@ -31,12 +31,12 @@ class Compared:
     by_seed: tuple[float, ...] = ()
 
     @property
-    def over_seeds(self) -> str:
-        """Mean and standard deviation (n - 1) of the difference over seeds, as text; the one difference of one seed."""
+    def over_seeds(self) -> Cell:
+        """Mean and standard deviation (n - 1) of the difference over seeds; of one seed its difference alone."""
         held = spread(self.by_seed)
         if held is None:
-            return UNKNOWN
-        return signed(held[0]) + ("" if held[1] is None else f" ± {held[1]:.3f}")
+            return Cell()
+        return Cell(signed(held[0]), "" if held[1] is None else f"± {held[1]:.3f}", held[0], held[1])
 
     @property
     def sentence(self) -> str:
@@ -136,14 +136,14 @@ def comparison_table(table: Table, record: BenchmarkRecord, tests: Sequence[Comp
     """Return every test of a main table in numbers, None where there is none."""
     if not tests:
         return None
-    rows = []
+    rows, several = [], len({each.condition for each in tests}) > 1
     for each in tests:
         test = each.test
         p, adjusted = (UNKNOWN if value is None else _p(value) for value in (test.p, each.adjusted))
         cells = [
             Cell(column_name(each.condition, "")),
             Cell(signed(test.mean), value=test.mean),
-            Cell(each.over_seeds),
+            each.over_seeds,
             Cell(str(test.count), value=test.count),
             Cell(f"{test.better} / {test.worse}"),
             Cell(str(each.seeds), value=each.seeds),
@@ -151,7 +151,7 @@ def comparison_table(table: Table, record: BenchmarkRecord, tests: Sequence[Comp
             Cell(adjusted, value=each.adjusted),
             Cell(each.verdict),
         ]
-        rows.append(Row(each.row, cells))
+        rows.append(Row(each.row, cells if several else cells[1:]))
     headings = (
         "noise",
         "DSC, mean difference",
@@ -166,7 +166,7 @@ def comparison_table(table: Table, record: BenchmarkRecord, tests: Sequence[Comp
     return Table(
         key=table.key.replace("scores", "tests", 1).removesuffix("-dsc"),
         title=f"{table.title.removesuffix(': DSC')}: each row minus {_baselines(record, tests)}, case by case",
-        columns=[(heading, "") for heading in headings],
+        columns=[(heading, "") for heading in headings[not several :]],
         rows=rows,
     )
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from metadcseg.report.main_tables import MEMORY, PAPERS, set_of_paper
+from metadcseg.report.main_tables import MEMORY, PAPERS
 from metadcseg.report.part_tables import HEART
 from metadcseg.report.tables import Cell, Row, Table, paper_only, plain_cell
+from metadcseg.report.values import set_of_paper
 from metadcseg.results.grid import folder_name
 from metadcseg.results.paper_numbers import paper_numbers
 from metadcseg.results.records import mapping, number

@@ -70,7 +70,7 @@ def write_diagnosis(
         "in_mm": diagnosis.total.offset_mm is not None,
         "curves": _curves(found, diagnosis.total),
         "histogram": _histogram(diagnosis.total),
-        "worst": worst_pairs(found, diagnosis),
+        "worst": [pair_picture(found, entry) for entry in diagnosis.worst()],
         "colors": {"given": _css(GIVEN), "verified": _css(VERIFIED)},
         "frame": {"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
         "commands": list(commands),
@@ -247,16 +247,12 @@ def _near(whole: View) -> View:
     return View(whole.image[box], whole.given[box], whole.verified[box])
 
 
-def worst_pairs(found: FoundPairs, diagnosis: Diagnosis) -> list[Picture]:
-    """Return pictures of the pairs of lowest DSC, and what stands below each.
+def pair_picture(found: FoundPairs, entry: Measured) -> Picture:
+    """Return the picture of a pair and what stands below it.
 
     Raises:
-        InputError: where an image cannot be read.
+        InputError: where its image cannot be read.
     """
-    return [_worst(found, entry) for entry in diagnosis.worst()]
-
-
-def _worst(found: FoundPairs, entry: Measured) -> Picture:
     shown = _near(view(found, entry.pair))
     notes = [f"DSC {entry.dsc:.2f}"]
     if entry.offset_px is not None:

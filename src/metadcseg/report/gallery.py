@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from metadcseg.colors import GIVEN, PREDICTED, VERIFIED
-from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.report.pictures import Labels, outlined, read_mask
@@ -67,27 +66,6 @@ def rank_name(place: int, total: int) -> str:
     return {0: "worst", total - 1: "best"}.get(place, f"number {place + 1} of {total} from the worst")
 
 
-def noise_examples(prepared: PreparedSet, count: int, missing: list[str]) -> list[Picture]:
-    """Draw given against reference masks of training cases, from the least to the most corrupted."""
-    scored = []
-    for case in prepared.select("train"):
-        if case.has_truth:
-            try:
-                given, truth = prepared.label(case), prepared.truth(case)
-            except InputError as error:
-                missing.append(f"{error}.")
-                continue
-            scored.append((1.0 - mask_dsc(given, truth), case, given, truth))
-    scored.sort(key=lambda entry: (entry[0], entry[1].row))
-    pictures = []
-    for place in spread_ranks(len(scored), count):
-        error_rate, case, given, truth = scored[place]
-        alt = f"training case {case.id}: image with the verified outline in green and the outline given in orange"
-        link = _draw(prepared, case, [(truth, VERIFIED), (given, GIVEN)], missing)
-        pictures.append(Picture(link, alt, case.id, f"1 − DSC {error_rate:.2f}"))
-    return pictures
-
-
 def prediction_examples(
     prepared: PreparedSet, runs: Sequence[RunRecord], count: int, missing: list[str]
 ) -> list[Example]:
@@ -145,23 +123,3 @@ def _draw(
     except InputError as error:
         missing.append(f"{error}.")
         return ""
-
-
-def mask_dsc(given: Labels, truth: Labels) -> float:
-    """Return the DSC of two label maps, (H, W), averaged over the foreground classes that ``truth`` holds.
-
-    Pixels that ``truth`` ignores do not count; 1 where neither map holds any foreground.
-
-    Example:
-        >>> mask_dsc(np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 255]]))
-        0.6666666666666666
-    """
-    counted = truth != IGNORE
-    classes = np.unique(truth[counted & (truth > 0)])
-    if not len(classes):
-        return 0.0 if (given[counted] > 0).any() else 1.0
-    scores = []
-    for label in classes:
-        one, other = (given == label) & counted, truth == label
-        scores.append(2.0 * (one & other).sum() / (one.sum() + other.sum()))
-    return float(np.mean(scores))

@@ -14,12 +14,12 @@ from PIL import Image
 
 from metadcseg.colors import GIVEN, VERIFIED, LegendEntry
 from metadcseg.report.gallery import Example, Picture
-from metadcseg.report.main_tables import seeds_of
 from metadcseg.report.part_tables import condition_key
 from metadcseg.report.pictures import Labels, data_uri, outlined
 from metadcseg.report.plots import Band, Plot, distance_plot
 from metadcseg.report.sheets import Gallery
 from metadcseg.report.tables import Cell, Row, Table, number_cell
+from metadcseg.report.values import seeds_of
 from metadcseg.results.grid import folder_name
 from metadcseg.results.records import mapping, number
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread

@@ -1,7 +1,6 @@
 """Tables 1 to 4: every row under every noise, beside the paper's numbers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from metadcseg.report.comparisons import Compared, column_name, notes_of_tests
 from metadcseg.report.tables import (
@@ -11,24 +10,19 @@ from metadcseg.report.tables import (
     Table,
     lower_is_better,
     mark_best,
-    number_cell,
     paper_cell,
 )
+from metadcseg.report.values import long_table, set_of_paper, shown_metrics, value_cell
 from metadcseg.results.grid import folder_name
 from metadcseg.results.paper_numbers import (
     L2B,
-    METADCSEG,
     paper_methods,
     paper_score,
-    paper_set,
     paper_title,
 )
-from metadcseg.results.records import mapping
 from metadcseg.results.summary import (
     BenchmarkRecord,
     Condition,
-    TaskRecord,
-    spread,
 )
 
 PAPERS = (
@@ -97,7 +91,7 @@ def _score_table(
     first = conditions[0]
     gold = first.gold_name if len({condition.gold for condition in conditions}) == 1 else ""
     paper = set_of_paper(record, first.set)
-    marks = {(each.condition, each.row): each.mark for each in tests}
+    values = long_table(record, tests)
     present = [
         row for row in record.rows if any(t.row == row and t.condition in conditions for t in record.tasks)
     ]
@@ -105,19 +99,11 @@ def _score_table(
     for row in present:
         cells: list[Cell] = []
         for condition in conditions:
-            tasks = record.of(condition, row)
-            method = paper_method(tasks)
             for metric in metrics:
-                number = None
-                if condition.papers:
-                    number = paper_score(paper, method, condition.rate, metric.removesuffix("_mm"))
-                if number is not None and method is not None:
-                    beside.add(method)
-                held = spread([task.score(metric) for task in tasks])
-                cell = number_cell(held, METRICS[metric][2], number, seeds_of(record, condition, row))
-                if metric == "dsc":
-                    cell = replace(cell, mark=marks.get((condition, row), ""))
-                cells.append(cell)
+                value = values.get((condition, row, metric))
+                if value is not None and value.paper is not None:
+                    beside.add(value.method)
+                cells.append(value_cell(value))
         bound = record.upper_bound(row)
         rows.append(Row(row, cells, "true masks: an upper bound" if bound else ""))
     bounds = [row for row in present if record.upper_bound(row)]
@@ -141,54 +127,6 @@ def _score_table(
         rows=rows,
         notes=_notes(record, conditions, tests, paper),
     )
-
-
-def shown_metrics(record: BenchmarkRecord, conditions: Sequence[Condition], paper: bool) -> list[str]:
-    """Return the metrics that a table shows: distances in mm where every run has them; HD beside the paper's."""
-    tasks = [task for task in record.done() if task.condition in conditions]
-    in_mm = bool(tasks) and all(task.score("hd95_mm") is not None for task in tasks)
-    end = "_mm" if in_mm else ""
-    wanted = ["dsc", "iou", *(["hd" + end] if paper else []), "hd95" + end]
-    return [
-        metric
-        for metric in wanted
-        if metric == "dsc" or any(task.score(metric) is not None for task in tasks)
-    ]
-
-
-def set_of_paper(record: BenchmarkRecord, key: str) -> str | None:
-    """Return which of the paper's sets a set of the grid is, by its key or by the name that its runs recorded."""
-    runs = (task.info for task in record.done() if task.condition.set == key)
-    names = [key, *(str(mapping(info, "set").get("name", "")) for info in runs)]
-    return next((found for name in names if (found := paper_set(name)) is not None), None)
-
-
-def paper_method(tasks: Sequence[TaskRecord]) -> str | None:
-    """Return which method of the paper's tables a row is, by the options that its runs recorded."""
-    methods = {str(task.info.get("method")) for task in tasks}
-    if methods == {"l2b"}:
-        return L2B
-    whole = all(all(parts_of(task.options).values()) for task in tasks)
-    return METADCSEG if methods == {"metadcseg"} and whole else None
-
-
-def parts_of(options: Mapping[str, object]) -> dict[str, bool]:
-    """Return which of the three parts of metadcseg, or of binned, are on, as a run recorded its options.
-
-    Example:
-        >>> parts_of({"meta": True, "dcd": True, "lambda_boundary": 0.0, "lambda_dice": 0.1})
-        {'meta': True, 'dcd': False, 'dice': True}
-    """
-    return {
-        "meta": bool(options.get("meta", True)),
-        "dcd": bool(options.get("dcd", True)) and bool(options.get("lambda_boundary", 1.0)),
-        "dice": bool(options.get("lambda_dice", 1.0)),
-    }
-
-
-def seeds_of(record: BenchmarkRecord, condition: Condition, row: str) -> int:
-    """Return for how many seeds the grid has a row."""
-    return sum(task.row == row and task.condition == condition for task in record.tasks)
 
 
 def _paper_rows(

@@ -10,8 +10,8 @@ from metadcseg.pairs.intervals import Interval
 from metadcseg.pairs.read import FoundPairs, read_pairs
 from metadcseg.pairs.sentences import sentences
 from metadcseg.pairs.statistics import Diagnosis, diagnose
-from metadcseg.report.diagnosis import curves_of, worst_pairs
-from metadcseg.report.gallery import Example
+from metadcseg.report.diagnosis import curves_of, pair_picture
+from metadcseg.report.gallery import Example, spread_ranks
 from metadcseg.report.part_tables import condition_key
 from metadcseg.report.plots import Plot, pair_plot
 from metadcseg.report.sheets import Gallery
@@ -19,7 +19,8 @@ from metadcseg.report.tables import Cell, Row, Table
 from metadcseg.results.summary import BenchmarkRecord, Condition
 
 _ROLES = (LegendEntry("verified", VERIFIED), LegendEntry("given", GIVEN))
-OUTLINES = "Green: verified, orange: as it was given. The pairs of lowest DSC."
+OUTLINES = "Green: verified, orange: as it was given. Pairs evenly spaced by their DSC, so that nobody chose."
+_SHOWN = 5
 OF_PAIRS = (
     "A pair is a verified mask (gold) and the mask that it replaced. In brackets: where the mean over all masks lies, "
     "at 95 %, with images (or patients) as units. An offset is positive where the given outline lies outside."
@@ -35,7 +36,7 @@ class PairFindings:
         advice: what to do, likewise.
         tables: one line for each kind of noise, where there are several.
         plots: how probable a class is, by the distance to the given outline.
-        galleries: the worst pairs.
+        galleries: some pairs, from the worst to the best.
     """
 
     words: list[str] = field(default_factory=list)
@@ -61,9 +62,15 @@ def pair_findings(record: BenchmarkRecord, missing: list[str]) -> PairFindings:
         key, title = "-".join(["pairs", *condition_key(condition)]), f"{condition.name}, seed {seed}"
         curves = curves_of(found, diagnosis.total)
         told.plots += [pair_plot(f"{key}-curve", title, curves)] if curves else []
+        ranked = sorted(
+            (entry for entry in diagnosis.total.members if entry.dsc is not None),
+            key=lambda entry: (entry.dsc, entry.pair.id),
+        )
+        chosen = [ranked[place] for place in spread_ranks(len(ranked), _SHOWN)]
         try:
-            example = Example(title, f"of {diagnosis.total.pairs} pairs", worst_pairs(found, diagnosis))
-            told.galleries.append(Gallery(key, "The worst pairs", [example], OUTLINES, _ROLES))
+            pictures = [pair_picture(found, entry) for entry in chosen]
+            example = Example(title, f"{diagnosis.total.pairs} pairs, the worst first", pictures)
+            told.galleries.append(Gallery(key, "Pairs", [example], OUTLINES, _ROLES))
         except InputError as error:
             missing.append(f"{error}.")
     if len(held) == 1:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from metadcseg.report.main_tables import MEMORY, PAPERS, parts_of, seeds_of, set_of_paper, shown_metrics
+from metadcseg.report.main_tables import MEMORY, PAPERS
 from metadcseg.report.tables import (
     METRICS,
     NO,
@@ -16,12 +16,12 @@ from metadcseg.report.tables import (
     Table,
     lower_is_better,
     mark_best,
-    number_cell,
     paper_cell,
     paper_only,
     plain_cell,
     signed,
 )
+from metadcseg.report.values import long_table, parts_of, set_of_paper, shown_metrics, value_cell
 from metadcseg.results.grid import Noise, folder_name
 from metadcseg.results.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
 from metadcseg.results.records import mapping, number
@@ -71,15 +71,16 @@ def _ablation(
 ) -> Table:
     metrics = shown_metrics(record, [condition], paper=True)
     whole = next((row for row in rows if all(parts[row].values())), None)
-    full = None if whole is None else spread([task.score("dsc") for task in rows[whole]])
+    values = long_table(record)
+    full = None if whole is None else values.get((condition, whole, "dsc"))
     lines, notes = [], []
     for row, tasks in rows.items():
         cells = [Cell(YES if parts[row][part] else NO) for part, _ in _PARTS]
-        for metric in metrics:
-            held = spread([task.score(metric) for task in tasks])
-            cells.append(number_cell(held, METRICS[metric][2], None, seeds_of(record, condition, row)))
-        mean = spread([task.score("dsc") for task in tasks])
-        cells.append(_change(None if mean is None or full is None or row == whole else mean[0] - full[0]))
+        cells += [value_cell(values.get((condition, row, metric)), beside=False) for metric in metrics]
+        mean = values.get((condition, row, "dsc"))
+        cells.append(
+            _change(None if mean is None or full is None or row == whole else mean.held[0] - full.held[0])
+        )
         lines.append(Row(row, cells))
         notes += _contradictions(row, tasks)
     for place, metric in enumerate(metrics):
@@ -179,6 +180,7 @@ def cost_efficiency(gain: float, time: float, memory: float) -> float | None:
 
 def _gold(record: BenchmarkRecord, bare: Condition, amounts: Sequence[Condition]) -> Table:
     lines: list[Row] = []
+    values = long_table(record)
     for row in record.rows:
         held = [(condition, record.of(condition, row)) for condition in amounts]
         done = sorted((_gold_cases(tasks), condition.name, tasks) for condition, tasks in held if tasks)
@@ -186,8 +188,7 @@ def _gold(record: BenchmarkRecord, bare: Condition, amounts: Sequence[Condition]
         first = _resources(by_amount[0][1]) if by_amount else None
         for condition, tasks in by_amount:
             now = _resources(tasks)
-            scores = [spread([task.score(metric) for task in tasks]) for metric in ("iou", "dsc")]
-            seeds = seeds_of(record, condition, row)
+            scores = [values.get((condition, row, metric)) for metric in ("iou", "dsc")]
             efficiency = None
             if first is not None and condition != by_amount[0][0]:
                 efficiency = _efficiency(first, now)
@@ -196,7 +197,7 @@ def _gold(record: BenchmarkRecord, bare: Condition, amounts: Sequence[Condition]
                     f"{row}, {condition.gold_name or 'gold of the set'}",
                     [
                         Cell(f"{_gold_cases(tasks):g}", value=_gold_cases(tasks)),
-                        *(number_cell(score, 3, None, seeds) for score in scores),
+                        *(value_cell(score, beside=False) for score in scores),
                         plain_cell(now["seconds"], 1),
                         plain_cell(spread([task.training_seconds() for task in tasks]), 0),
                         plain_cell(now["memory"], 2),

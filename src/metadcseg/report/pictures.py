@@ -16,7 +16,6 @@ from metadcseg.errors import InputError
 Labels = NDArray[np.uint8]
 
 _SIDE = 264  # pixels of the longer side as shown, about; twice what a narrow column needs
-_MAX_BYTES = 32 * 2**20
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:
@@ -27,21 +26,6 @@ def data_uri(content: bytes, kind: str = "image/png") -> str:
         'data:image/png;base64,YWJj'
     """
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def file_uri(file: Path) -> str:
-    """Return a PNG file of a run as a link that carries it.
-
-    Raises:
-        InputError: where it is no PNG file or too large for a page.
-    """
-    try:
-        content = file.read_bytes() if file.stat().st_size <= _MAX_BYTES else b""
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror or error}); make it again") from error
-    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise InputError(f"{file} is not a PNG file of at most {_MAX_BYTES} bytes; make it again")
-    return data_uri(content)
 
 
 def read_mask(file: Path, shape: tuple[int, int], classes: int) -> Labels:

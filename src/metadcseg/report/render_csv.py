@@ -5,10 +5,9 @@ import io
 from collections.abc import Iterable, Sequence
 
 from metadcseg.report.comparisons import Compared
-from metadcseg.report.main_tables import paper_method, set_of_paper, shown_metrics
-from metadcseg.report.tables import METRICS, Table
-from metadcseg.results.paper_numbers import paper_score
-from metadcseg.results.summary import BenchmarkRecord, spread
+from metadcseg.report.tables import Table
+from metadcseg.report.values import long_table
+from metadcseg.results.summary import BenchmarkRecord
 
 _COLUMNS = (
     *("set", "noise", "rate", "gold", "row", "metric", "mean", "sd", "seeds", "values"),
@@ -57,40 +56,23 @@ def render_csv(table: Table) -> str:
 
 def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
     """Return one line for every set, noise, gold, row and metric, with the paper's number and, of DSC, the test."""
-    known = {(each.condition, each.row): each for each in tests}
     folded = any(condition.folds for condition in record.conditions())
     lines: list[list[object]] = []
-    for condition in record.conditions():
-        paper = set_of_paper(record, condition.set)
-        shown = shown_metrics(
-            record, [condition], paper=True
-        )  # the paper's numbers stand where the tables have them
-        for row in record.rows:
-            tasks = record.of(condition, row)
-            method = paper_method(tasks) if tasks else None
-            for metric in METRICS:
-                held = spread([task.score(metric) for task in tasks])
-                if held is None:
-                    continue
-                beside = None
-                if condition.papers and metric in shown:
-                    beside = paper_score(paper, method, condition.rate, metric.removesuffix("_mm"))
-                test = known.get((condition, row)) if metric == "dsc" else None
-                values = [
-                    f"{task.seed}:{task.score(metric)}" for task in tasks if task.score(metric) is not None
-                ]
-                line: list[object] = [
-                    *(csv_text(condition.set), csv_text(condition.model), condition.rate),
-                    *((condition.gold, condition.folds) if folded else (condition.gold,)),
-                    *(csv_text(row), metric, *held, " ".join(values)),
-                ]
-                line += [None] * 3 if beside is None else [beside.value, beside.sd, beside.table]
-                line += (
-                    [None] * 4
-                    if test is None
-                    else [test.test.count, test.test.mean, test.test.p, test.adjusted]
-                )
-                lines.append(line)
+    for value in long_table(record, tests).values():
+        condition, paper, compared = value.condition, value.paper, value.test
+        line: list[object] = [
+            *(csv_text(condition.set), csv_text(condition.model), condition.rate),
+            *((condition.gold, condition.folds) if folded else (condition.gold,)),
+            *(csv_text(value.row), value.metric, *value.held),
+            " ".join(f"{seed}:{score}" for seed, score in value.by_seed),
+        ]
+        line += [None] * 3 if paper is None else [paper.value, paper.sd, paper.table]
+        if compared is None:
+            line += [None] * 4
+        else:
+            test = compared.test
+            line += [test.count, test.mean, test.p, compared.adjusted]
+        lines.append(line)
     place = _COLUMNS.index("row")
     return _written([*_COLUMNS[:place], *(["folds"] if folded else []), *_COLUMNS[place:]], lines)
 

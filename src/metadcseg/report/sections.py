@@ -7,12 +7,13 @@ from metadcseg.report.case_figures import case_galleries, fold_plots, learning_p
 from metadcseg.report.comparisons import Compared, compare_all, comparison_table
 from metadcseg.report.cost_tables import cost_tables
 from metadcseg.report.learned_figures import detection_table, distance_figures, map_galleries
-from metadcseg.report.main_tables import families, score_tables, set_of_paper
+from metadcseg.report.main_tables import families, score_tables
 from metadcseg.report.pair_findings import OF_PAIRS, pair_findings
 from metadcseg.report.part_tables import ablation_tables, gold_tables
 from metadcseg.report.plots import Plot
 from metadcseg.report.sheets import Gallery
 from metadcseg.report.tables import Table
+from metadcseg.report.values import set_of_paper
 from metadcseg.results.records import mapping
 from metadcseg.results.summary import BenchmarkRecord, Condition
 

@@ -1,4 +1,4 @@
-"""Read what runs left behind, and compare it; whatever is missing becomes a sentence, never a crash."""
+"""Read what runs left behind; whatever is missing becomes a sentence, never a crash."""
 
 import csv
 import json
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from metadcseg.results.upgrade import upgraded
@@ -38,7 +37,6 @@ class RunRecord:
         epochs: the epoch lines of ``metrics.jsonl``.
         evaluation: ``evaluation/SPLIT.json``, empty where there is none.
         cases: case id -> its scores, in the order of the table.
-        figure: the last picture of weight maps, or None.
         missing: one sentence for every piece that could not be read.
     """
 
@@ -48,7 +46,6 @@ class RunRecord:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     evaluation: dict[str, Any] = field(default_factory=dict)
     cases: dict[str, CaseRecord] = field(default_factory=dict)
-    figure: Path | None = None
     missing: list[str] = field(default_factory=list)
 
     def spread(self, metric: str) -> tuple[float, float | None] | None:
@@ -80,43 +77,6 @@ class RunRecord:
         return self.info.get("method") == "supervised" and bool(declared.get("supervises_gold")) and given
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Paired differences of per-case DSC between two runs.
-
-    Args:
-        mean: of the differences.
-        sd: of the differences (n - 1); None for a single case.
-        count: number of cases that both runs were scored on.
-        better: in so many cases the difference is above zero.
-        worse: and in so many below.
-    """
-
-    mean: float
-    sd: float | None
-    count: int
-    better: int
-    worse: int
-
-
-def paired_difference(run: RunRecord, baseline: RunRecord) -> Difference | None:
-    """Compare two runs case by case; None where they have no case in common.
-
-    Example:
-        >>> one = RunRecord(Path("a"), cases={"x": CaseRecord(0.5, None), "y": CaseRecord(1.0, None)})
-        >>> two = RunRecord(Path("b"), cases={"x": CaseRecord(0.5, None), "y": CaseRecord(0.5, None)})
-        >>> paired_difference(one, two)
-        Difference(mean=0.25, sd=0.3535533905932738, count=2, better=1, worse=0)
-    """
-    common = [case for case in run.cases if case in baseline.cases]
-    if not common:
-        return None
-    values = [run.cases[case].dsc - baseline.cases[case].dsc for case in common]
-    sd = stdev(values) if len(values) > 1 else None
-    better, worse = sum(value > 0 for value in values), sum(value < 0 for value in values)
-    return Difference(fmean(values), sd, len(values), better, worse)
-
-
 def read_runs(folders: Sequence[Path], split: str = "test") -> list[RunRecord]:
     """Read every run and its evaluation; each gets a name: its label, with seed or folder where labels collide."""
     runs = [_read_run(Path(folder), split) for folder in folders]
@@ -138,8 +98,6 @@ def _read_run(folder: Path, split: str) -> RunRecord:
     if run.evaluation:
         predictions = mapping(run.evaluation, "predictions")
         run.cases = _read_cases(folder / "evaluation" / f"{split}.csv", predictions, run.missing)
-    figures = sorted((folder / "figures").glob("*.png"), key=lambda file: (len(file.name), file.name))
-    run.figure = figures[-1] if figures else None
     return run
 
 

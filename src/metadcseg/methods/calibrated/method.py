@@ -6,8 +6,8 @@ One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.me
    (:mod:`metadcseg.methods.pair_table`). There is a meta step only where asked for, or where there are no pairs.
 2. The training pass. * Its softmax q is what the network says of every pixel. In a meta step the pass carries the
    derivative of its logits in the direction of the gold gradient (eq. 28-30), * where the network stands.
-3. * By q each given mask resembles some pairs more than others, and so gets a table of its own, from which one standard
-   error over the pairs is taken off (:mod:`.likeness`).
+3. * By q each given mask resembles some pairs more than others, and so gets a table of its own, from which standard
+   errors over the pairs are taken off (``bound``, :mod:`.likeness`).
 4. * alpha = P(given class is true) by Bayes' rule from table and q, beta = 1 - alpha goes to the most probable other
    class. Where no pair has any doubt alpha is exactly 1. * What groups of gold images agree to speak against
    (:mod:`.evidence`) is doubted more.

@@ -48,7 +48,7 @@ class CalibratedOptions:
     meta: Meta = "auto"
     meta_every: int = 2
     forward_mode: ForwardMode = "auto"
-    bound: float = 1.0
+    bound: float = 0.5
     witness: Witness = "current"
     witness_strength: float = 1.0
     like_pairs: bool = True
