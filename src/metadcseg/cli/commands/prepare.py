@@ -154,6 +154,9 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         refuse(options, command, "source", "remap", "ignore", "region", "limit", "spacing")
         changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
         drawn = PhantomOptions(**changed, seed=seed)
+        written = asdict(drawn)
+        if drawn.group == PhantomOptions.group:
+            del written["group"]  # as sets had it before there was a choice: the same fingerprint
         gold = drawn_gold(options.gold)
         counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
         number = max(1, round(gold * drawn.count)) if isinstance(gold, float) else gold
@@ -161,7 +164,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
             phantom_cases(drawn, gold=number, **counts),
             out,
             name=options.name or "phantom",
-            source={"source": "phantom", **asdict(drawn)},
+            source={"source": "phantom", **written},
             edges=options.edges,
             progress=advance,
         )
