@@ -183,7 +183,8 @@ class Calibrated(CalibratedOptions):
         cells = evidence.cells(labels, trust.candidates, distance_bins(labels, witness.shape[1]), witness)
         if change is not None:
             groups = min(state.updater.gold_images, GROUPS)
-            found = pixel_gradients(change, labels, trust.candidates, 1.0)
+            pixels = noisy.global_batch_size.pixels
+            found = pixel_gradients(change, labels, trust.candidates, 1.0, pixels)
             evidence.update((groups - 1 - state.updater.epoch) % groups, cells, found.beta - found.alpha)
         return evidence.doubt(trust, cells, prior=not self.pairs)
 
