@@ -104,8 +104,8 @@ def _score_table(
                 if value is not None and value.paper is not None:
                     beside.add(value.method)
                 cells.append(value_cell(value))
-        bound = record.upper_bound(row)
-        rows.append(Row(row, cells, "true masks: an upper bound" if bound else ""))
+        said = "uses pairs" if record.uses_pairs(row) else ""
+        rows.append(Row(row, cells, "true masks: an upper bound" if record.upper_bound(row) else said))
     bounds = [row for row in present if record.upper_bound(row)]
     budgets = {row: record.budget(row) for row in present}
     for column, metric in enumerate([*metrics] * len(conditions)):

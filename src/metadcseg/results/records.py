@@ -67,7 +67,8 @@ class RunRecord:
             return "not declared"
         if not declared.get("needs_gold"):
             return "none"
-        return "read and trained on" if declared.get("supervises_gold") else "read, not trained on"
+        used = "read and trained on" if declared.get("supervises_gold") else "read, not trained on"
+        return f"{used}, pairs read" if declared.get("uses_pairs") else used
 
     @property
     def equal_gold_baseline(self) -> bool:

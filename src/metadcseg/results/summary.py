@@ -223,6 +223,11 @@ class BenchmarkRecord:
         options = mapping(mapping(self.grid, "rows"), row)
         return mapping(options, "supervised").get("labels") == "clean"
 
+    def uses_pairs(self, row: str) -> bool:
+        """Return whether the method of a row reads the masks that the gold ones replaced."""
+        found = [task for task in self.tasks if task.row == row and task.runs]
+        return bool(found) and bool(mapping(found[0].info, "declaration").get("uses_pairs"))
+
     def baseline(self, beside: str | None = None) -> str | None:
         """Return what rows are compared with: plain supervision with equal gold, None where no such row is done.
 

@@ -103,6 +103,7 @@ def write_run(
         "supervises_gold": gold,
         "labels": "truth" if options.get("labels") == "clean" else "given",
         "networks": 1,
+        "uses_pairs": name in ("calibrated", "pairs", "glc"),
         "passes": {"metadcseg": 8.0, "l2b": 9.0}.get(name, 6.0 if gold else 3.0),
     }
     info = (info or {}) | {

@@ -50,6 +50,17 @@ def test_mean_and_spread_are_over_seeds(tmp_path):
     assert (cell.text, cell.spread) == (f"{fmean(means):.3f}", f"± {stdev(means):.3f}")
 
 
+def test_rows_that_use_pairs_say_so(tmp_path):
+    folder = Folder(tmp_path)
+    folder.add(task(row="noisy + gold"), scores=made_scores(0.6))
+    folder.add(task(row="ours"), scores=made_scores(0.7), method=("calibrated", {}))
+    table, _ = main_table(read(folder))
+    assert {line.name: line.tag for line in table.rows if not line.paper} == {
+        "noisy + gold": "",
+        "ours": "uses pairs",
+    }
+
+
 def test_the_best_is_bold_but_never_the_upper_bound(tmp_path):
     folder = Folder(tmp_path)
     for row, mean in (("noisy only", 0.5), ("noisy + gold", 0.6), ("clean labels", 0.9), ("metadcseg", 0.7)):
