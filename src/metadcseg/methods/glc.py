@@ -146,7 +146,8 @@ def forward_corrected(logits: Tensor, confusion: Tensor) -> Tensor:
 
     Args:
         logits: (N, L, H, W) float.
-        confusion: C, (N, L, L, H, W), true class before given class; of rows that sum to 1.
+        confusion: C, (N, L, L, H, W), true class before given class; of rows that sum to 1. A label that no class
+            explains (C[k][j] = 0 for every k) costs much, but has no gradient: 0 counts as 1e-30.
 
     Example:
         >>> matrix = torch.tensor([[0.9, 0.1], [0.3, 0.7]]).view(1, 2, 2, 1, 1)
@@ -154,4 +155,4 @@ def forward_corrected(logits: Tensor, confusion: Tensor) -> Tensor:
         >>> [round(-value, 5) for value in forward_corrected(logits, matrix).flatten().tolist()]
         [0.8675, 0.54473]
     """
-    return (logits.log_softmax(dim=1).unsqueeze(2) + confusion.log()).logsumexp(dim=1)
+    return (logits.log_softmax(dim=1).unsqueeze(2) + confusion.clamp(min=1e-30).log()).logsumexp(dim=1)

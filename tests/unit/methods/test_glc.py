@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.contract.tools import PlainUpdater, batch, gold_batch, storage, tiny_network
@@ -43,8 +45,6 @@ def test_without_a_mistake_it_is_plain_supervision(by_distance):
 
 def pair_batch_of(gold):
     """Pairs in which nothing was wrong."""
-    from dataclasses import replace
-
     return replace(gold, given=gold.labels)
 
 
@@ -52,3 +52,15 @@ def test_the_identity_corrects_nothing():
     logits = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     matrix = torch.eye(3).view(1, 3, 3, 1, 1).expand(2, 3, 3, 4, 4)
     assert torch.equal(forward_corrected(logits, matrix), logits.log_softmax(dim=1))
+
+
+@pytest.mark.parametrize("by_distance", [False, True])
+def test_a_label_that_no_class_explains_does_not_break_the_network(by_distance):
+    network = tiny_network()
+    method = create_method("glc", by_distance=by_distance)
+    state = method.start(network, PlainUpdater(network), torch.Generator(), storage())
+    gold = gold_batch(100)
+    overlooked = replace(gold, given=torch.zeros_like(gold.labels))  # only background was ever given
+    report = method.step(state, batch(0), overlooked)
+    assert torch.isfinite(report.scalars["loss"])
+    assert all(torch.isfinite(parameter).all() for parameter in network.parameters())

@@ -30,7 +30,7 @@ from metadcseg.forward_mode.call import gradient_at, trainable
 from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
-from metadcseg.methods.calibrated.evidence import GROUPS, GoldEvidence
+from metadcseg.methods.calibrated.evidence import GROUPS, LEAST_GROUPS, GoldEvidence
 from metadcseg.methods.calibrated.likeness import cautious_mean, components_of, likeness
 from metadcseg.methods.calibrated.options import CalibratedOptions
 from metadcseg.methods.common import (
@@ -132,7 +132,8 @@ class Calibrated(CalibratedOptions):
         return class_probabilities(state.network, images)
 
     def _learns(self, state: MethodState) -> bool:
-        return self.asks_gold and state.updater.epoch >= self.warmup and state.updater.gold_images > 1
+        enough = state.updater.gold_images >= LEAST_GROUPS  # of fewer, evidence never says a word
+        return self.asks_gold and enough and state.updater.epoch >= self.warmup
 
     def _gold_parts(self, state: MethodState, gold: Batch) -> tuple[Batch, Batch | None]:
         """Return the gold images to train on and those that this step asks, None where it is no meta step."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from metadcseg.methods.calibrated.evidence import LEAST_GROUPS
+
 
 def opening(info: Mapping[str, Any], devices: int, resumed: str) -> str:
     """Return the first sentence of a run, from its record.
@@ -31,7 +33,9 @@ def opening(info: Mapping[str, Any], devices: int, resumed: str) -> str:
 
 
 def lacking_pairs(info: Mapping[str, Any]) -> str | None:
-    """Return the warning of a method that asks for pairs where there are fewer than two, None where all is well."""
+    """Return the warning of a method whose trust has too few pairs, or gold cases, to come from; else None."""
+    if info["method"] == "calibrated" and not info["declaration"]["uses_pairs"]:
+        return _lacking_gold(info)
     if not info["declaration"]["uses_pairs"] or pairs_of(info) > 1:
         return None
     method, held = info["method"], {0: "no gold case has", 1: "only one gold case has"}[pairs_of(info)]
@@ -41,6 +45,18 @@ def lacking_pairs(info: Mapping[str, Any]) -> str | None:
     return (
         f"warning: {held} the mask that its verified one replaced, so {method} trusts every label: keep the old mask "
         f"of a verified case in masks/ and put the verified one into gold/{way_out}"
+    )
+
+
+def _lacking_gold(info: Mapping[str, Any]) -> str | None:
+    solid = info["network"]["spatial_dims"] == 3
+    gold = int(info["set"]["volumes" if solid else "cases"]["gold"])
+    if gold >= LEAST_GROUPS or info["options"]["meta"] == "never":
+        return None
+    kind = ("volume" if solid else "case") + ("" if gold == 1 else "s")
+    return (
+        f"warning: {gold} gold {kind}, but without pairs calibrated asks gold from {LEAST_GROUPS} on, so it trusts "
+        "every label: verify more"
     )
 
 

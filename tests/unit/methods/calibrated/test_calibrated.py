@@ -152,3 +152,15 @@ def test_gold_that_is_asked_is_not_trained_on():
             batch_of_gold = replace(gold, labels=labels)
         method.step(state, batch(0), batch_of_gold)
     assert same(network, other)
+
+
+def test_of_two_gold_images_none_rests_for_evidence_that_needs_three():
+    network, other = tiny_network(), tiny_network()
+    for each, options in ((network, {}), (other, {"meta": "never"})):
+        method = create_method("calibrated", pairs=False, warmup=0, **options)
+        updater = PlainUpdater(each)
+        updater.gold_images = 2
+        state = method.start(each, updater, torch.Generator(), storage())
+        for number in range(2):
+            method.step(state, batch(number), gold_batch(100))
+    assert same(network, other)
