@@ -23,6 +23,7 @@ class MethodInfo:
         passes: forward-equivalents per step, counting a backward pass as two and a forward pass that
             carries a tangent as three.
         uses_edges: the edges of a batch (eq. 8) change what it learns; where a set has none, training says so.
+        least_gold: of fewer verified cases it learns no trust; where there are fewer, training says so.
         uses_pairs: gold batches also hold the masks that the verified ones replaced (``Batch.given``), where known.
         warmup: epochs before it learns weights; where training is no longer than that, it says so.
     """
@@ -33,6 +34,7 @@ class MethodInfo:
     networks: int = 1
     passes: float = 3.0
     uses_edges: bool = False
+    least_gold: int = 1
     uses_pairs: bool = False
     warmup: int = 0
 

@@ -28,7 +28,7 @@ from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
 from metadcseg.training.run.identity import claimed, describe, digest_of, machine
-from metadcseg.training.run.opening import lacking_pairs, opening
+from metadcseg.training.run.opening import opening, too_little
 from metadcseg.training.run.state import TrainerState
 from metadcseg.training.setup import build, open_datasets, open_fabric, open_process_group, open_validator
 from metadcseg.training.stopping import StopRequest
@@ -221,7 +221,7 @@ class _Session:
         if self._process_group.is_rank_zero:
             self._begin(config)
         self._say(self._opening(there))
-        if there is None and (warning := lacking_pairs(self._info)):
+        if there is None and (warning := too_little(self._info)):
             self._say(warning)
         return self._result(interrupted=not self._train())
 

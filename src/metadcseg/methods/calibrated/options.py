@@ -7,6 +7,7 @@ from metadcseg.algorithm.boundary import ForegroundOf
 from metadcseg.errors import InputError
 from metadcseg.forward_mode.jvp import ForwardMode
 from metadcseg.methods.base import MethodInfo
+from metadcseg.methods.calibrated.evidence import LEAST_GROUPS
 from metadcseg.validation import check_range, check_types
 
 Meta = Literal["auto", "always", "never"]
@@ -87,6 +88,7 @@ class CalibratedOptions:
             supervises_gold=True,
             passes=6.0 + witness + meta_step,
             uses_edges=self.dcd,
+            least_gold=LEAST_GROUPS if self.asks_gold and not self.pairs else 1,
             uses_pairs=self.pairs,
             warmup=self.warmup if self.asks_gold and not self.pairs else 0,
         )

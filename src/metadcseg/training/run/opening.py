@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from metadcseg.methods.calibrated.evidence import LEAST_GROUPS
-
 
 def opening(info: Mapping[str, Any], devices: int, resumed: str) -> str:
     """Return the first sentence of a run, from its record.
@@ -32,32 +30,23 @@ def opening(info: Mapping[str, Any], devices: int, resumed: str) -> str:
     )
 
 
-def lacking_pairs(info: Mapping[str, Any]) -> str | None:
+def too_little(info: Mapping[str, Any]) -> str | None:
     """Return the warning of a method whose trust has too few pairs, or gold cases, to come from; else None."""
-    if info["method"] == "calibrated" and not info["declaration"]["uses_pairs"]:
-        return _lacking_gold(info)
-    if not info["declaration"]["uses_pairs"] or pairs_of(info) > 1:
-        return None
-    method, held = info["method"], {0: "no gold case has", 1: "only one gold case has"}[pairs_of(info)]
-    if method == "glc" and pairs_of(info) == 1:
-        return None  # it counts pixels, also of a single pair
-    way_out = ", or learn trust from gold alone: --calibrated.pairs false" if method == "calibrated" else ""
-    return (
-        f"warning: {held} the mask that its verified one replaced, so {method} trusts every label: keep the old mask "
-        f"of a verified case in masks/ and put the verified one into gold/{way_out}"
-    )
-
-
-def _lacking_gold(info: Mapping[str, Any]) -> str | None:
-    solid = info["network"]["spatial_dims"] == 3
-    gold = int(info["set"]["volumes" if solid else "cases"]["gold"])
-    if gold >= LEAST_GROUPS or info["options"]["meta"] == "never":
-        return None
-    kind = ("volume" if solid else "case") + ("" if gold == 1 else "s")
-    return (
-        f"warning: {gold} gold {kind}, but without pairs calibrated asks gold from {LEAST_GROUPS} on, so it trusts "
-        "every label: verify more"
-    )
+    declared, kind = info["declaration"], "volume" if info["network"]["spatial_dims"] == 3 else "case"
+    gold = int(info["set"][f"{kind}s"]["gold"])
+    if declared["uses_pairs"] and pairs_of(info) < 2:
+        held, so = (
+            (f"no gold {kind} has", "trusts every label")
+            if not pairs_of(info)
+            else (f"only one gold {kind} has", "learns little or nothing of how masks are wrong")
+        )
+        return f"warning: {held} the mask that its verified one replaced, so {info['method']} {so}: keep the old mask of a verified case in masks/ and put the verified one into gold/"
+    if gold < declared["least_gold"]:
+        return (
+            f"warning: {gold} gold {kind}{'' if gold == 1 else 's'}, but {info['method']} learns trust from "
+            f"{declared['least_gold']} on, so it trusts every label: verify more"
+        )
+    return None
 
 
 def pairs_of(info: Mapping[str, Any]) -> int:
