@@ -111,7 +111,7 @@ def _few(total: Summary) -> Advice:
     more = ENOUGH - total.units
     many = "1 pair" if total.pairs == 1 else f"{total.pairs} pairs"
     of = "" if total.units == total.pairs else f" of {total.units} group{'' if total.units == 1 else 's'}"
-    what = "more" if total.units == total.pairs else f"of {more} more groups"
+    what = "more" if total.units == total.pairs else f"of {more} more group{'' if more == 1 else 's'}"
     if total.identical == total.pairs:
         so_far = "no error found so far"
     else:

@@ -88,7 +88,8 @@ def read_pairs(
 
     Args:
         path: a folder with ``images/``, ``masks/`` and ``gold/`` (of images or of volumes), or a set. Of a set of
-            volumes each slice is a pair, and those of one patient are one group.
+            volumes each slice is a pair, and those of one patient are one group. Of a corrupted set only gold counts:
+            its pairs alone have the noise.
         remap: value in a mask file -> class number, as for ``prepare``; a set has its labels already.
         annotators: a table of who drew which mask as given, with the columns ``id`` and ``annotator``; by default
             ``annotators.csv`` in the folder, where there is one.
@@ -180,9 +181,17 @@ def view(found: FoundPairs, pair: Pair) -> View:
 
 
 def _of_set(path: Path) -> tuple[FoundPairs, set[str]]:
-
     prepared = PreparedSet.open(path)
-    cases = {case.id: case for case in prepared.cases if case.has_given}
+    known = [case for case in prepared.cases if case.has_given or case.role == "gold"]
+    notes: tuple[str, ...] = ()
+    if prepared.noise is not None and prepared.noise.get(
+        "target"
+    ):  # other pairs are of the masks before the noise
+        gold = [case for case in known if case.role == "gold"]
+        if left := len(known) - len(gold):
+            notes = (f"{plural(left, 'pair')} of other roles left out: noise went into pairs of gold only",)
+        known = gold
+    cases = {case.id: case for case in known if case.has_given}
     pairs = tuple(
         Pair(
             case.id,
@@ -193,9 +202,9 @@ def _of_set(path: Path) -> tuple[FoundPairs, set[str]]:
         )
         for case in cases.values()
     )
-    verified = sum(case.has_given or case.role == "gold" for case in prepared.cases)
     ids = {case.id for case in prepared.cases}
-    return FoundPairs(pairs, prepared.classes, verified, (), lambda id: prepared.image(cases[id])), ids
+    found = FoundPairs(pairs, prepared.classes, len(known), notes, lambda id: prepared.image(cases[id]))
+    return found, ids
 
 
 def _of_images(scan: Scan, remap: Mapping[int, int], notes: tuple[str, ...]) -> FoundPairs:

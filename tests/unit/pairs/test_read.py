@@ -161,9 +161,9 @@ def test_a_folder_of_volumes_in_mm(tmp_path):
     assert shown.given.sum() == 12 * 10
 
 
-def set_of(root, pairs):
+def set_of(root, pairs, noise=None):
     image = np.zeros((120, 130, 1), np.uint8)
-    with SetWriter(root, name="pairs", classes=("background", "organ"), channels=1) as writer:
+    with SetWriter(root, name="pairs", classes=("background", "organ"), channels=1, noise=noise) as writer:
         for number, pair in enumerate(pairs):
             role = ("gold", "test")[number % 2]
             truth = pair.verified if role == "test" else None
@@ -189,6 +189,15 @@ def test_a_prepared_set(tmp_path):
     assert (found.classes, found.verified) == (("background", "organ"), 5)
     assert {pair.spacing for pair in found.pairs} == {(0.5, 0.25)}
     assert view(found, found.pairs[1]).image.shape == (120, 130, 1)
+
+
+def test_of_a_corrupted_set_only_pairs_with_the_noise_count(tmp_path):
+    pairs = noisy_pairs("under", 5)
+    found = read_pairs(set_of(tmp_path / "noisy", pairs, noise={"target": 0.4}))
+    assert equal(found.pairs, pairs[::2])  # gold; those of the test are of the masks before
+    assert found.verified == 4
+    assert "2 pairs of other roles" in found.notes[0]
+    assert len(read_pairs(set_of(tmp_path / "none", pairs, noise={"target": 0.0})).pairs) == 5
 
 
 def test_cases_of_a_set_without_groups_are_their_own(tmp_path):

@@ -173,6 +173,8 @@ def test_groups_are_the_units_of_the_advice():
     assert sentences(found)[0].startswith("12 verified masks of one group:")
     assert advise(found).sentence.startswith("12 pairs of 1 group: too few to say")
     assert "verify masks of 9 more groups" in advise(found).sentence
+    nine = [replace(pair, group=str(number % 9)) for number, pair in enumerate(noisy_pairs("paper", 18))]
+    assert advise(diagnose(nine)).sentence.endswith("verify masks of 1 more group.")
 
 
 @pytest.mark.parametrize(("groups", "kind"), [(1, "few"), (2, "few"), (3, "direction"), (6, "direction")])

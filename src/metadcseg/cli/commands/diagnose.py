@@ -7,7 +7,8 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands.console import plain_output, print_json
-from metadcseg.cli.commands.prepare_sources import add_file_options, remap_of
+from metadcseg.cli.commands.prepare_sources import add_file_options, refuse, remap_of
+from metadcseg.data.store.layout import MANIFEST
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
@@ -43,6 +44,8 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Diagnose, print the sentences, write the page; 2 where there is no pair."""
     annotators = None if options.annotators is None else Path(options.annotators)
+    if (Path(options.path) / MANIFEST).exists():  # its labels are settled
+        refuse(options, "diagnose SET", "remap", "ignore", "image_key", "label_key", "resample_labels")
     with console.status("comparing masks"):
         found = read_pairs(
             Path(options.path),

@@ -73,17 +73,18 @@ def likeness(components: Tensor, labels: Tensor, bins: Tensor, probabilities: Te
     return (logs / (WITNESS * given[0].numel() / 4096)).softmax(dim=1)
 
 
-def cautious_mean(components: Tensor, weights: Tensor, bound: float) -> Tensor:
+def cautious_mean(components: Tensor, weights: Tensor, bound: float, pairs_each: float = 1.0) -> Tensor:
     """Return max(0, n / (n + 1) p - bound * se) for every image, (N, L, L, B).
 
-    p = sum_k w_k T_k, n = 1 / sum_k w_k^2 is as many components as count, and se is the standard error over images,
-    se^2 = sum_k w_k (T_k - p)^2 / (n - 1). So one more pair without any error is always supposed, and where pairs
+    p = sum_k w_k T_k, n = g / sum_k w_k^2 is as many pairs as count, and se is the standard error over images,
+    se^2 = sum_k w_k (T_k - p)^2 / max(n - 1, 1). So one more pair without any error is always supposed, and where pairs
     contradict each other the label is believed.
 
     Args:
         components: T, (M, L, L, B).
         weights: w, (N, M), at least 0, of sum 1.
         bound: standard errors, at least 0.
+        pairs_each: g, how many pairs a component stands for, at least 1.
 
     Example:
         >>> table = torch.tensor([0.6, 0.8]).view(2, 1, 1, 1)  # p = 0.7, se = 0.1
@@ -93,6 +94,6 @@ def cautious_mean(components: Tensor, weights: Tensor, bound: float) -> Tensor:
     flat = components.flatten(1)
     mean = weights @ flat
     variance = (weights @ flat.square() - mean.square()).clamp(min=0)
-    count = 1 / weights.square().sum(dim=1, keepdim=True)
+    count = pairs_each / weights.square().sum(dim=1, keepdim=True)
     error = (variance / (count - 1).clamp(min=1)).sqrt()
     return (mean * count / (count + 1) - bound * error).clamp(min=0).view(-1, *components.shape[1:])

@@ -190,14 +190,15 @@ class Calibrated(CalibratedOptions):
         return evidence.doubt(trust, cells, prior=not self.pairs)
 
     def _by_pairs(self, state: MethodState, labels: Tensor, witness: Tensor | None) -> Trust:
-        components = components_of(*state.parts["pairs"].seen())
+        pixels, truly = state.parts["pairs"].seen()
+        components = components_of(pixels, truly)
         if not len(components):
             return full_trust(labels)
         bins = distance_bins(labels, components.shape[1])
         weights = components.new_full((len(labels), len(components)), 1 / len(components))
         if self.like_pairs and witness is not None:
             weights = likeness(components, labels, bins, witness)
-        tables = cautious_mean(components, weights, self.bound)
+        tables = cautious_mean(components, weights, self.bound, len(pixels) / len(components))
         return trust_of(tables, labels, bins, witness, self.witness_strength)
 
 

@@ -40,7 +40,10 @@ def too_little(info: Mapping[str, Any]) -> str | None:
             if not pairs_of(info)
             else (f"only one gold {kind} has", "learns little or nothing of how masks are wrong")
         )
-        return f"warning: {held} the mask that its verified one replaced, so {info['method']} {so}: keep the old mask of a verified case in masks/ and put the verified one into gold/"
+        return (
+            f"warning: {held} the mask that its verified one replaced, so {info['method']} {so}: keep the old mask "
+            "of a verified case in masks/ and put the verified one into gold/"
+        )
     if gold < declared["least_gold"]:
         return (
             f"warning: {gold} gold {kind}{'' if gold == 1 else 's'}, but {info['method']} learns trust from "

@@ -163,3 +163,10 @@ def test_it_does_not_load_torch_nor_a_plotting_library(folder, tmp_path):
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("option", [("--remap", "1:2"), ("--ignore", "7"), ("--resample-labels",)])
+def test_a_set_has_its_labels_already(tmp_path, option):
+    set_of(tmp_path / "set", noisy_pairs("over", 3))
+    says = f"{option[0]} does not belong to 'diagnose SET'"
+    refused("diagnose", tmp_path / "set", "--out", tmp_path, *option, says=[says])

@@ -83,3 +83,13 @@ def test_more_pairs_are_believed_more():
         for each in (few, many)
     ]
     assert least[0] < 0.7 < 0.85 < least[1]
+
+
+def test_pairs_that_were_taken_together_still_count_one_by_one():
+    count = 40
+    batch = too_large(4)
+    verified, given = batch.labels.repeat(10, 1, 1), batch.given.repeat(10, 1, 1)
+    components = components_of(*table_of(pair_batch(given, verified), images=count).seen())
+    uniform = torch.full((1, COMPONENTS), 1 / COMPONENTS)
+    found = cautious_mean(components, uniform, 1.0, count / COMPONENTS)[0, 1, 0, 0]
+    assert found > 0.97 * 40 / 41 - 0.03 > 0.9 > cautious_mean(components, uniform, 1.0)[0, 1, 0, 0]
