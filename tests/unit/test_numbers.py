@@ -219,3 +219,38 @@ def test_the_memory_of_the_faq():
         ]
         for case in cases
     ]
+
+
+def test_the_tables_of_pairs():
+    """Rows of results/left-atrium beside calibrated; clean + gold is noisy + gold of the set without noise."""
+    page = (ROOT / "docs/results/pairs.md").read_text(encoding="utf-8")
+    before, found = scores("left-atrium"), scores("left-atrium-pairs")
+    header, _, *rows = table(page, "test DSC")
+    shown_rows = {name.strip("*"): cells for name, *cells in rows}
+    readme = table(README.read_text(encoding="utf-8"), "left atrium (MR), 6 gold slices")[-1]
+    for place, column in enumerate(header[1:]):
+        noise, rate = NOISE.get(column) or (column.split()[0], int(column.split()[1]) / 100)
+        ours, key = found[noise, rate, ""]["calibrated"], (noise, rate, "")
+        assert sorted(ours) == [0, 1, 2]
+        columns = {
+            "noisy + gold": before[key][GOLD],
+            "binned": before[key]["MetaDCSeg"],
+            "calibrated": ours,
+            "clean + gold": before["paper", 0.0, ""][GOLD],
+        }
+        for name, values in columns.items():
+            points = [value / 100 for value in values.values()]
+            assert shown_rows[name][place] == f"{fmean(points):.3f} ± {stdev(points):.3f}", (name, column)
+        gained = [ours[seed] - before[key][GOLD][seed] for seed in range(3)]
+        assert shown_rows["gain"][place] == shown(gained)
+        assert readme[1 + place].strip("*") == shown(gained)
+        assert shown_rows["gain by seed"][place] == ", ".join(f"{gain:+.1f}" for gain in gained)
+        if rate:
+            way = fmean(columns["clean + gold"].values()) - fmean(columns["noisy + gold"].values())
+            assert shown_rows["of the way"][place] == f"{100 * fmean(gained) / way:.0f} %"
+    with (ROOT / "results/left-atrium-pairs/detection.csv").open(encoding="utf-8", newline="") as file:
+        areas = {line["under"].split(", ")[1]: line for line in csv.DictReader(file)}
+    header, _, *rows = table(page, "area under the ROC")
+    for name, *cells in rows:
+        for column, cell in zip(header[1:], cells, strict=True):
+            assert cell == f"{float(areas[column][f'by {name} (AUROC)']):.3f}", (name, column)
