@@ -93,7 +93,7 @@ def main() -> None:
     for each in found:
         print(f"{each['side']} px, width {each['width']}: {each['ratios']}")
     record = {
-        "command": "studies/cost/steps.py",
+        "command": f"studies/cost/steps.py --steps {steps}",
         "steps": steps,
         "threads": 1,
         "machine": platform.processor() or platform.machine(),
