@@ -9,6 +9,7 @@ from metadcseg.cli.config import run_config, said_options, uses_auto
 from metadcseg.cli.parsing import read_preset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.training.auto import Choice, choose
+from metadcseg.training.run.identity import count_pairs
 
 RECIPE = "small"
 """The preset whose learning rates, clipping and warm-ups hold; size, width, batch and epochs are chosen."""
@@ -40,12 +41,11 @@ def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespac
     """
     if options.method != "calibrated" or "calibrated.pairs" in options.said or not options.calibrated.pairs:
         return options, None
-    solid, gold = options.network.spatial_dims == 3, prepared.select("gold")
-    pairs = len({case.volume if solid else case.id for case in gold if case.has_given})
-    if pairs > 1 or not gold:  # that there is none at all, training says
+    kind = "volume" if options.network.spatial_dims == 3 else "case"
+    pairs = count_pairs(prepared)[f"{kind}s"] or 0
+    if pairs > 1 or not prepared.select("gold"):  # that there is none at all, training says
         return options, None
     options["calibrated.pairs"] = False
-    kind = "volume" if solid else "case"
     held = f"no gold {kind} has" if not pairs else f"only one gold {kind} has"
     return options, (
         f"{held} the mask that its verified one replaced, so trust comes from gold alone (--calibrated.pairs false)"

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from metadcseg.errors import InputError
+from metadcseg.methods.common import class_numbers
 from metadcseg.tensors import check_tensor
 
 
@@ -31,9 +32,8 @@ def class_distances(labels: Tensor, classes: int, reach: int) -> Tensor:
     check_tensor("labels", labels, "int64", ("N", ...))
     if classes < 2 or reach < 1:
         raise InputError(f"classes must be at least 2 and reach at least 1, got {classes} and {reach}")
-    numbers = torch.arange(classes, device=labels.device).view(1, -1, *(1 for _ in labels.shape[1:]))
     far = float((reach + 1) ** 2)
-    squares = (labels.unsqueeze(1) != numbers).float() * far
+    squares = (labels.unsqueeze(1) != class_numbers(classes, labels)).float() * far
     for axis in range(2, squares.ndim):
         squares = _along(squares, axis, reach)
     return squares.clamp_(max=far).sqrt_()

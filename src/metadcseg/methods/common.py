@@ -11,7 +11,7 @@ from metadcseg.algorithm.objective import Objective
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
 from metadcseg.methods.base import MethodState, StepReport
-from metadcseg.tensors import Batch, WeightMaps
+from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
 
 def supervised_loss(logits: Tensor, batch: Batch, dice: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -32,9 +32,9 @@ def require_gold(gold: Batch | None, method: str) -> Batch:
     return gold
 
 
-def descend_gold(state: MethodState, gold: Batch) -> Tensor:
-    """Add the gradient of the mean gold cross-entropy, and return that loss without graph."""
-    loss = mean_cross_entropy(state.network(gold.images).logits, gold)
+def descend_gold(state: MethodState, gold: Batch, dice: float = 0.0) -> Tensor:
+    """Add the gradient of the gold loss (:func:`supervised_loss`), and return that loss without graph."""
+    loss, _ = supervised_loss(state.network(gold.images).logits, gold, dice)
     state.updater.backward(loss)
     return loss.detach()
 
@@ -57,6 +57,28 @@ def class_probabilities(network: nn.Module, images: Tensor) -> Tensor:
     with evaluating(network):
         probabilities: Tensor = network(images).logits.softmax(dim=1)
         return probabilities
+
+
+def class_numbers(classes: int, like: Tensor) -> Tensor:
+    """Return 0 .. L-1 as (1, L, 1, 1), to compare with maps (N, 1, H, W); of volumes one axis more."""
+    return torch.arange(classes, device=like.device).view(1, -1, *(1 for _ in like.shape[1:]))
+
+
+def runner_up(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the most probable class but the given one, (N, H, W) int64.
+
+    Args:
+        probabilities: (N, L, H, W) float.
+        labels: (N, H, W) int64; where they are no class, the most probable of all.
+    """
+    own = labels.unsqueeze(1) == class_numbers(probabilities.shape[1], labels)
+    return probabilities.masked_fill(own, -1.0).max(dim=1).indices
+
+
+def where_labeled(weights: WeightMaps, noisy: Batch) -> WeightMaps:
+    """Return weights that are 0 where the label is ignored; with alpha + beta = 1 elsewhere, eq. 24 is met."""
+    ignored = noisy.labels == IGNORE
+    return WeightMaps(weights.alpha.masked_fill(ignored, 0.0), weights.beta.masked_fill(ignored, 0.0))
 
 
 def believed(weights: WeightMaps, noisy: Batch) -> WeightMaps:

@@ -4,17 +4,17 @@ The paper estimates C[k][j] = P(given j | true k) from a network that was traine
 come with the masks they replaced, so C is counted: the baseline with the same information as ``calibrated``.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
-from metadcseg.methods.pair_table import BINS, class_numbers, distance_bins, known_labels
+from metadcseg.methods.common import class_numbers, class_probabilities, descend_gold, require_gold
+from metadcseg.methods.late_buffers import LateBuffers
+from metadcseg.methods.pair_table import BINS, distance_bins, known_labels
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch
 from metadcseg.validation import check_range, check_types
 
@@ -76,8 +76,7 @@ class GLC:
         dice = soft_dice_loss(corrected.exp(), noisy.labels, noisy.label_confidence).sum() / whole.images
         loss = pixel + self.dice * dice
         state.updater.backward(loss)
-        gold_loss, _ = supervised_loss(state.network(verified.images).logits, verified, self.dice)
-        state.updater.backward(gold_loss)
+        gold_loss = descend_gold(state, verified, self.dice)
         state.updater.step()
         scalars = {"loss": loss + gold_loss, "pixel": pixel, "dice": dice, "gold": gold_loss}
         return StepReport({name: value.detach() for name, value in scalars.items()})
@@ -90,7 +89,7 @@ class GLC:
         return class_probabilities(state.network, images)
 
 
-class Confusion(nn.Module):
+class Confusion(LateBuffers):
     """Counts of (bin, true class, given class) over the pairs seen, as shares of their images.
 
     Args:
@@ -104,10 +103,9 @@ class Confusion(nn.Module):
     counts: Tensor
 
     def __init__(self, by_distance: bool, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__()
+        super().__init__("counts")
         self._by_distance = by_distance
         self._all_reduce_mean = all_reduce_mean
-        self.register_buffer("counts", torch.zeros(0))
 
     def update(self, gold: Batch, classes: int) -> None:
         """Count the pairs of a gold batch; pixels that either mask ignores do not count."""
@@ -135,10 +133,6 @@ class Confusion(nn.Module):
             return torch.zeros_like(labels)
         own = labels.unsqueeze(1) == class_numbers(classes, labels)
         return distance_bins(labels, classes).masked_fill(own, BINS - 1).amin(dim=1)
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        self.counts = self.counts.new_zeros(state_dict[prefix + "counts"].shape)  # as large as what was saved
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def forward_corrected(logits: Tensor, confusion: Tensor) -> Tensor:

@@ -42,6 +42,16 @@ def turns_of(images: int, batch: int) -> int:
     return max(min(images // ASKED, batch // 2, 4), 2)
 
 
+def turn_of(epoch: int, turns: int) -> int:
+    """Return which part is asked in an epoch: that of the images whose number is so, modulo ``turns``.
+
+    Example:
+        >>> [turn_of(epoch, turns=3) for epoch in range(4)]
+        [2, 1, 0, 2]
+    """
+    return (turns - 1 - epoch) % turns
+
+
 def take_turns(
     gold: Batch, epoch: int, turns: int, all_reduce_mean: AllReduceMean = dict
 ) -> tuple[Batch, Batch]:
@@ -64,7 +74,7 @@ def take_turns(
         >>> [part.indices.tolist() for part in take_turns(gold, epoch=1, turns=2)]
         [[1], [0, 2]]
     """
-    asked = (gold.indices + epoch) % turns == turns - 1
+    asked = gold.indices % turns == turn_of(epoch, turns)
     return _part(gold, ~asked, all_reduce_mean), _part(gold, asked, all_reduce_mean)
 
 

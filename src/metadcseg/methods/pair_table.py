@@ -5,16 +5,16 @@ distance d_r to the nearest pixel given r (:func:`.class_distances.class_distanc
 pixels that were given c, lie in b, and are truly r. Images are the unit of evidence, so counts are kept by image.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metadcseg.algorithm.meta_weights import initial_weights
 from metadcseg.errors import InputError
 from metadcseg.methods.class_distances import class_distances
+from metadcseg.methods.common import class_numbers
+from metadcseg.methods.late_buffers import LateBuffers
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
 
 DISTANCES = (1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 8.5, 10.5, 12.5)
@@ -27,7 +27,7 @@ LEAST = 1e-3
 """The least probability that a network's prediction counts for."""
 
 
-class PairTable(nn.Module):
+class PairTable(LateBuffers):
     """Counts over the pairs seen so far; images seen more than once (augmented) add up.
 
     Args:
@@ -53,11 +53,9 @@ class PairTable(nn.Module):
     truly: Tensor
 
     def __init__(self, images: int, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__()
+        super().__init__("pixels", "truly")
         self._images = images
         self._all_reduce_mean = all_reduce_mean
-        for name in _BUFFERS:
-            self.register_buffer(name, torch.zeros(0))
 
     def update(self, gold: Batch, classes: int) -> None:
         """Take in the pairs of a gold batch; pixels that either mask ignores do not count.
@@ -102,14 +100,6 @@ class PairTable(nn.Module):
         if len(pixels) < 2:
             return None
         return without_own(truly.sum(dim=0) / pixels.sum(dim=0).clamp(min=torch.finfo(torch.float32).tiny))
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        for name in _BUFFERS:  # they are as large as those that were saved
-            setattr(self, name, self.pixels.new_zeros(state_dict[prefix + name].shape))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-_BUFFERS = ("pixels", "truly")
 
 
 @dataclass(frozen=True)
@@ -161,8 +151,8 @@ def trust_of(
     if probabilities is not None:
         scores = scores * probabilities.clamp(min=LEAST) ** strength
     rest = scores.masked_fill(own, 0.0)
-    doubt, known = rest.sum(dim=1), (scores * own).sum(dim=1)
-    alpha = torch.where(doubt > 0, known / (known + doubt).clamp(min=torch.finfo(known.dtype).tiny), 1.0)
+    against, known = rest.sum(dim=1), (scores * own).sum(dim=1)
+    alpha = torch.where(against > 0, known / (known + against).clamp(min=torch.finfo(known.dtype).tiny), 1.0)
     return Trust(WeightMaps(alpha, 1 - alpha), rest.masked_fill(own, -1.0).max(dim=1).indices)
 
 
@@ -193,11 +183,6 @@ def distance_bins(labels: Tensor, classes: int) -> Tensor:
     bounds = torch.tensor(DISTANCES, device=labels.device) * unit
     reach = max(1, int(DISTANCES[-1] * unit))
     return torch.bucketize(class_distances(labels, classes, reach), bounds)
-
-
-def class_numbers(classes: int, like: Tensor) -> Tensor:
-    """Return 0 .. L-1 as (1, L, 1, 1), to compare with maps (N, 1, H, W); of volumes one axis more."""
-    return torch.arange(classes, device=like.device).view(1, -1, *(1 for _ in like.shape[1:]))
 
 
 def without_own(table: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from metadcseg.algorithm.meta_weights import weighted_pixel_loss
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import believed, class_probabilities, require_gold, supervised_loss
+from metadcseg.methods.common import believed, class_probabilities, descend_gold, require_gold
 from metadcseg.methods.pair_table import PairTable, Trust, distance_bins, full_trust, known_labels, trust_of
 from metadcseg.tensors import Batch, WeightMaps
 from metadcseg.validation import check_range, check_types
@@ -70,8 +70,7 @@ class Pairs:
         dice = soft_dice_loss(logits.softmax(dim=1), noisy.labels, weights.alpha, second).sum() / whole.images
         loss = pixel + self.dice * dice
         state.updater.backward(loss)
-        gold_loss, _ = supervised_loss(state.network(verified.images).logits, verified, self.dice)
-        state.updater.backward(gold_loss)
+        gold_loss = descend_gold(state, verified, self.dice)
         state.updater.step()
         scalars = {"loss": loss + gold_loss, "pixel": pixel, "dice": dice, "gold": gold_loss}
         return StepReport({name: value.detach() for name, value in scalars.items()}, weights)

@@ -6,14 +6,12 @@ distance to the outline of the given label); the runner-up is the most probable 
 beta = 1 (3.2.3 of the paper), and only pixels whose runner_up is probable enough are asked about.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from metadcseg.methods.binned.prediction import Prediction
+from metadcseg.methods.late_buffers import LateBuffers
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch, PixelGradients, WeightMaps
 
 PROBABILITIES = 10
@@ -38,7 +36,7 @@ FORGET = 0.99
 """How much of a cell's sums stays at each update that finds pixels of it, and of its count at every update."""
 
 
-class BinnedWeights(nn.Module):
+class BinnedWeights(LateBuffers):
     """A table of one number z per cell; alpha = sigmoid(prior + evidence), beta = 1 - alpha.
 
     Evidence is z beyond ``CHANCE``, times ``EVIDENCE``. z is the running sum of the cell's mean meta-gradients, with
@@ -66,12 +64,10 @@ class BinnedWeights(nn.Module):
     def __init__(
         self, all_reduce_mean: AllReduceMean, min_runner_up_probability: float, discount_symmetric_noise: bool
     ) -> None:
-        super().__init__()
+        super().__init__("sums", "squares", "counts")
         self._all_reduce_mean = all_reduce_mean
         self._min_runner_up_probability = min_runner_up_probability
         self._discount_symmetric_noise = discount_symmetric_noise
-        for name in _BUFFERS:
-            self.register_buffer(name, torch.zeros(0))
 
     @property
     def table(self) -> Tensor:
@@ -111,11 +107,6 @@ class BinnedWeights(nn.Module):
         self.squares = torch.where(held, FORGET * self.squares + (mean * _SCALE).square(), self.squares)
         return self._look_up(cells, asked)
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        for name in _BUFFERS:  # they are as large as those that were saved
-            setattr(self, name, self.sums.new_zeros(state_dict[prefix + name].shape))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
     def _in_common(self, evidence: Tensor) -> Tensor:
         """Return the distrust (at most 0) that cells share with mirror images, as far as these are as frequent."""
         count, mirrored = self.counts, self.counts.transpose(0, 1)
@@ -150,7 +141,6 @@ class BinnedWeights(nn.Module):
         return cell, valid & (given != prediction.labels) & (trusted <= 1 - self._min_runner_up_probability)
 
 
-_BUFFERS = ("sums", "squares", "counts")
 _SCALE = 1e6  # gradients with respect to a pixel's weight are that much smaller than 1
 
 

@@ -34,10 +34,12 @@ from metadcseg.methods.binned.prediction import Prediction, prediction_of
 from metadcseg.methods.common import (
     believed,
     class_probabilities,
+    descend_gold,
     evaluating,
     report,
     require_gold,
     supervised_loss,
+    where_labeled,
 )
 from metadcseg.methods.gold_turns import take_turns, turns_of
 from metadcseg.networks.contract import Output
@@ -98,7 +100,7 @@ class Binned(BinnedOptions):
                 edges,
                 state.updater.mean,
             )
-        weights = _where_labeled(weights, noisy)
+        weights = where_labeled(weights, noisy)
         objective = total_objective(  # eq. 13
             weighted_pixel_loss(output.logits, noisy.labels, prediction.labels, weights),
             boundary,
@@ -222,20 +224,11 @@ class Binned(BinnedOptions):
         if known is not None:
             state.updater.backward(_linear_in(state.network, known[1]))
             return known[0]
-        verified = require_gold(gold, self.name)
-        loss, _ = supervised_loss(state.network(verified.images).logits, verified, self._gold_dice)
-        state.updater.backward(loss)
-        return loss.detach()
+        return descend_gold(state, require_gold(gold, self.name), self._gold_dice)
 
     @property
     def _gold_dice(self) -> float:
         return self.lambda_dice if self.dice == "weighted" else 0.0
-
-
-def _where_labeled(weights: WeightMaps, noisy: Batch) -> WeightMaps:
-    """Return weights that are 0 where the label is ignored; elsewhere alpha + beta is 1, so that eq. 24 is met."""
-    ignored = noisy.labels == IGNORE
-    return WeightMaps(weights.alpha.masked_fill(ignored, 0.0), weights.beta.masked_fill(ignored, 0.0))
 
 
 def _linear_in(network: nn.Module, gradient: Parameters) -> Tensor:

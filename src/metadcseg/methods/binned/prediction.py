@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from metadcseg.algorithm.meta_weights import pseudo_labels
+from metadcseg.methods.common import runner_up
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ class Prediction:
             >>> prediction.against(torch.tensor([[[0, 1]]])).labels.tolist()
             [[[1, 0]]]
         """
-        classes = torch.arange(self.probabilities.shape[1], device=given.device)
-        own = given.unsqueeze(1) == classes.view(1, -1, *(1 for _ in given.shape[1:]))
-        return Prediction(self.probabilities, self.probabilities.masked_fill(own, -1.0).max(dim=1).indices)
+        return Prediction(self.probabilities, runner_up(self.probabilities, given))
 
 
 def prediction_of(logits: Tensor) -> Prediction:

@@ -5,15 +5,15 @@ group, not the step, is the unit: of every cell of pixels that look alike each g
 cell is doubted where these agree by more than chance, with the false discovery rate held over all cells.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import stdtr
 from scipy.stats import false_discovery_control
-from torch import Tensor, nn
+from torch import Tensor
 
+from metadcseg.methods.late_buffers import LateBuffers
 from metadcseg.methods.pair_table import BINS, Trust
 from metadcseg.tensors import IGNORE, AllReduceMean, WeightMaps
 
@@ -36,7 +36,7 @@ FORGET = 0.9
 """How much of a group's sums stays when it is asked again: the network moves on."""
 
 
-class GoldEvidence(nn.Module):
+class GoldEvidence(LateBuffers):
     """What every group of gold images says of every cell (given class, candidate, distance, probability).
 
     The t statistic of a cell is  mean_g / (sd_g / root of G)  over the G groups that have seen it. One that passes has
@@ -58,11 +58,9 @@ class GoldEvidence(nn.Module):
     against: Tensor
 
     def __init__(self, groups: int, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__()
+        super().__init__("sums", "visits", "against")
         self._groups = groups
         self._all_reduce_mean = all_reduce_mean
-        for name in _BUFFERS:
-            self.register_buffer(name, torch.zeros(0))
 
     def cells(self, labels: Tensor, candidates: Tensor, bins: Tensor, probabilities: Tensor) -> Tensor:
         """Return the cell of every pixel, (N, H, W) int64; -1 where the label is ``IGNORE`` or the candidate itself."""
@@ -108,7 +106,7 @@ class GoldEvidence(nn.Module):
             log_bayes_factors(self.sums.cpu().double().numpy(), self.visits.cpu().double().numpy())
         ).to(mean)
 
-    def doubt(self, trust: Trust, cells: Tensor, prior: bool) -> Trust:
+    def weigh(self, trust: Trust, cells: Tensor, prior: bool) -> Trust:
         """Return a trust whose odds against the label are multiplied by the Bayes factor of each pixel's cell.
 
         Args:
@@ -123,14 +121,6 @@ class GoldEvidence(nn.Module):
         weighed = before * against.exp()
         alpha = (1 - before) / (1 - before + weighed).clamp(min=1e-12)
         return Trust(WeightMaps(alpha, 1 - alpha), trust.candidates)
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        for name in _BUFFERS:  # they are as large as those that were saved
-            setattr(self, name, self.sums.new_zeros(state_dict[prefix + name].shape))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-_BUFFERS = ("sums", "visits", "against")
 
 
 def log_bayes_factors(sums: np.ndarray[Any, Any], visits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

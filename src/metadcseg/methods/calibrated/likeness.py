@@ -7,7 +7,8 @@ network says which pairs a mask is like: those whose table makes its prediction 
 import torch
 from torch import Tensor
 
-from metadcseg.methods.pair_table import LEAST, class_numbers, look_up, without_own
+from metadcseg.methods.common import class_numbers
+from metadcseg.methods.pair_table import LEAST, look_up, without_own
 from metadcseg.tensors import IGNORE
 
 SMOOTHING = 0.002
@@ -19,7 +20,7 @@ COMPONENTS = 8
 WITNESS = 64.0
 """Pixels of a grid of 64 x 64 that count as one witness: what a network says of neighbors is nearly the same."""
 
-DOUBT = 0.02
+LEAST_WRONG = 0.02
 """The least P(given label wrong), by any component, where a pixel is a witness."""
 
 
@@ -65,10 +66,10 @@ def likeness(components: Tensor, labels: Tensor, bins: Tensor, probabilities: Te
     asked, found = torch.zeros_like(agreed), []
     for table in components:
         others = look_up(table.expand(len(given), *table.shape), given, bins)
-        doubt = others.sum(dim=1).clamp(max=1.0)
-        asked = torch.maximum(asked, doubt)
-        found.append(((others * probabilities).sum(dim=1) + (1 - doubt) * agreed).clamp(min=LEAST).log())
-    counted = valid & (asked > DOUBT)
+        wrong = others.sum(dim=1).clamp(max=1.0)
+        asked = torch.maximum(asked, wrong)
+        found.append(((others * probabilities).sum(dim=1) + (1 - wrong) * agreed).clamp(min=LEAST).log())
+    counted = valid & (asked > LEAST_WRONG)
     logs = torch.stack([(part * counted).flatten(1).sum(dim=1) for part in found], dim=1)
     return (logs / (WITNESS * given[0].numel() / 4096)).softmax(dim=1)
 

@@ -36,16 +36,18 @@ from metadcseg.methods.calibrated.options import CalibratedOptions
 from metadcseg.methods.common import (
     believed,
     class_probabilities,
+    descend_gold,
     evaluating,
     report,
     require_gold,
+    runner_up,
     supervised_loss,
+    where_labeled,
 )
-from metadcseg.methods.gold_turns import take_turns
+from metadcseg.methods.gold_turns import take_turns, turn_of
 from metadcseg.methods.pair_table import (
     PairTable,
     Trust,
-    class_numbers,
     distance_bins,
     full_trust,
     known_labels,
@@ -82,7 +84,7 @@ class Calibrated(CalibratedOptions):
         )
         parts = {
             "pairs": PairTable(updater.gold_images, updater.mean),
-            "evidence": GoldEvidence(min(updater.gold_images, GROUPS), updater.mean),
+            "evidence": GoldEvidence(_groups(updater), updater.mean),
             "boundary": boundary,
         }
         return MethodState(network, updater, generator, parts)
@@ -95,8 +97,8 @@ class Calibrated(CalibratedOptions):
         logits = output.logits
         if self.pairs:
             state.parts["pairs"].update(verified, logits.shape[1])
-        trust = self._trust(state, noisy, self._witness(state, noisy, logits), change)
-        weights = _where_labeled(believed(trust.weights, noisy), noisy)
+        trust = self._trust(state, noisy, logits.shape[1], self._witness(state, noisy, logits), change)
+        weights = where_labeled(believed(trust.weights, noisy), noisy)
         edges = noisy.edges_above(self.edge_threshold) if self.dcd else None
         boundary = torch.zeros_like(weights.gamma)
         if self.dcd:  # eq. 5-12
@@ -113,11 +115,9 @@ class Calibrated(CalibratedOptions):
             noisy.global_batch_size,
         )
         state.updater.backward(objective.total)
-        gold_logits = state.network(supervising.images).logits
-        gold_loss, _ = supervised_loss(gold_logits, supervising, self.lambda_dice)
-        state.updater.backward(gold_loss)
+        gold_loss = descend_gold(state, supervising, self.lambda_dice)
         state.updater.step()
-        return report(objective, gold_loss.detach(), boundary, weights, edges, noisy)
+        return report(objective, gold_loss, boundary, weights, edges, noisy)
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
         """Return the trust in a batch's pixels with the EMA network as witness; None where all are trusted."""
@@ -125,7 +125,8 @@ class Calibrated(CalibratedOptions):
             return None
         with evaluating(state.updater.ema_model or state.network) as still:
             probabilities = still(noisy.images).logits.float().softmax(dim=1)
-        return self._trust(state, noisy, None if self.witness == "none" else probabilities).weights
+        witness = None if self.witness == "none" else probabilities
+        return self._trust(state, noisy, probabilities.shape[1], witness).weights
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
@@ -140,10 +141,9 @@ class Calibrated(CalibratedOptions):
         if not self._learns(state):
             return gold, None
         updater = state.updater
-        kept, asked = take_turns(gold, updater.epoch, min(updater.gold_images, GROUPS), updater.mean)
-        nobody = gold.shard_of is None and bool(
-            (asked.labels == IGNORE).all()
-        )  # of other devices nobody knows
+        kept, asked = take_turns(gold, updater.epoch, _groups(updater), updater.mean)
+        alone = gold.shard_of is None  # what other devices ask is not known here
+        nobody = alone and bool((asked.labels == IGNORE).all())
         return kept, None if nobody or updater.steps % self.meta_every else asked
 
     def _forward(
@@ -172,29 +172,37 @@ class Calibrated(CalibratedOptions):
 
     @torch.no_grad()
     def _trust(
-        self, state: MethodState, noisy: Batch, witness: Tensor | None, change: LogitChange | None = None
+        self,
+        state: MethodState,
+        noisy: Batch,
+        classes: int,
+        witness: Tensor | None,
+        change: LogitChange | None = None,
     ) -> Trust:
+        """Return what pairs, witness and gold say of every pixel; gold where it was asked is taken in first."""
         labels = known_labels(noisy)
-        trust = self._by_pairs(state, labels, witness)
+        if not (self.pairs or self.asks_gold):
+            return full_trust(labels)
+        bins = distance_bins(labels, classes)
+        trust = self._by_pairs(state, labels, bins, witness)
         if witness is None or not self.asks_gold:
             return trust
         evidence: GoldEvidence = state.parts["evidence"]
         if not self.pairs:
             trust = replace(trust, candidates=runner_up(witness, labels))
-        cells = evidence.cells(labels, trust.candidates, distance_bins(labels, witness.shape[1]), witness)
+        cells = evidence.cells(labels, trust.candidates, bins, witness)
         if change is not None:
-            groups = min(state.updater.gold_images, GROUPS)
             pixels = noisy.global_batch_size.pixels
             found = pixel_gradients(change, labels, trust.candidates, 1.0, pixels)
-            evidence.update((groups - 1 - state.updater.epoch) % groups, cells, found.beta - found.alpha)
-        return evidence.doubt(trust, cells, prior=not self.pairs)
+            turn = turn_of(state.updater.epoch, _groups(state.updater))
+            evidence.update(turn, cells, found.beta - found.alpha)
+        return evidence.weigh(trust, cells, prior=not self.pairs)
 
-    def _by_pairs(self, state: MethodState, labels: Tensor, witness: Tensor | None) -> Trust:
+    def _by_pairs(self, state: MethodState, labels: Tensor, bins: Tensor, witness: Tensor | None) -> Trust:
         pixels, truly = state.parts["pairs"].seen()
         components = components_of(pixels, truly)
         if not len(components):
             return full_trust(labels)
-        bins = distance_bins(labels, components.shape[1])
         weights = components.new_full((len(labels), len(components)), 1 / len(components))
         if self.like_pairs and witness is not None:
             weights = likeness(components, labels, bins, witness)
@@ -202,13 +210,6 @@ class Calibrated(CalibratedOptions):
         return trust_of(tables, labels, bins, witness, self.witness_strength)
 
 
-def runner_up(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the most probable class but the given one, (N, H, W) int64."""
-    own = labels.unsqueeze(1) == class_numbers(probabilities.shape[1], labels)
-    return probabilities.masked_fill(own, -1.0).max(dim=1).indices
-
-
-def _where_labeled(weights: WeightMaps, noisy: Batch) -> WeightMaps:
-    """Return weights that are 0 where the label is ignored."""
-    ignored = noisy.labels == IGNORE
-    return WeightMaps(weights.alpha.masked_fill(ignored, 0.0), weights.beta.masked_fill(ignored, 0.0))
+def _groups(updater: Updater) -> int:
+    """Return how many groups of gold images take turns."""
+    return min(updater.gold_images, GROUPS)

@@ -51,7 +51,7 @@ def describe(
             "channels": prepared.channels,
             "cases": {role: len(prepared.select(role)) for role in ROLES},
             "volumes": _volumes(prepared),
-            "pairs": _pairs(prepared),
+            "pairs": count_pairs(prepared),
             "preprocessing": prepared.preprocessing,
             "image_key": prepared.source.get("image_key"),
         },
@@ -78,7 +78,7 @@ def _volumes(prepared: PreparedSet) -> dict[str, int] | None:
     return {role: sum(volume.role == role for volume in prepared.volumes) for role in ROLES}
 
 
-def _pairs(prepared: PreparedSet) -> dict[str, int | None]:
+def count_pairs(prepared: PreparedSet) -> dict[str, int | None]:
     """Return how many gold cases hold the mask that the verified one replaced, and of how many volumes these are."""
     paired = [case for case in prepared.select("gold") if case.has_given]
     volumes = len({case.volume for case in paired}) if prepared.volumes else None

@@ -71,7 +71,7 @@ def test_pixels_of_a_cell_are_doubted_together_and_ignored_ones_never():
     labels[:, 0] = IGNORE
     evidence, cells = evidence_of(labels, (labels != 1).long())
     assert (cells[:, 0] == -1).all()
-    alpha = evidence.doubt(full_trust(labels), cells, prior=True).weights.alpha
+    alpha = evidence.weigh(full_trust(labels), cells, prior=True).weights.alpha
     assert (alpha[labels == 1] < 0.5).all()
     assert (alpha[labels != 1] == 1).all()
 
