@@ -25,7 +25,7 @@ from metadcseg.errors import InputError
 from metadcseg.files import safe_names
 from metadcseg.methods.base import Method, MethodState
 from metadcseg.methods.common import evaluating
-from metadcseg.methods.pair_table import PairTable, distance_bins, trust_of
+from metadcseg.methods.pair_table import PairTable, class_posterior, distance_bins, trust_of
 from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 from metadcseg.training.options import TrainingOptions
@@ -147,8 +147,8 @@ def _doubt(pairs: PairTable | None, batch: Batch) -> Tensor | None:
     table = None if pairs is None else pairs.pooled()
     if table is None:
         return None
-    tables = table.expand(len(batch.labels), *table.shape)
-    return trust_of(tables, batch.labels, distance_bins(batch.labels, len(table))).weights.beta
+    found = class_posterior(table, batch.labels, distance_bins(batch.labels, len(table)))
+    return trust_of(found, batch.labels).weights.beta
 
 
 class _Sums:

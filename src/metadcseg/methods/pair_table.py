@@ -99,7 +99,14 @@ class PairTable(LateBuffers):
         pixels, truly = self.seen()
         if len(pixels) < 2:
             return None
-        return without_own(truly.sum(dim=0) / pixels.sum(dim=0).clamp(min=torch.finfo(torch.float32).tiny))
+        return _part(truly.sum(dim=0), pixels.sum(dim=0))
+
+    def shares(self) -> Tensor | None:
+        """Return sum over k, b of truly / sum of pixels, (L, L), 0 where c = r; None before two pairs were seen."""
+        pixels, truly = self.seen()
+        if len(pixels) < 2:
+            return None
+        return _part(truly.sum(dim=(0, 3)).unsqueeze(-1), pixels.sum(dim=(0, 3)).unsqueeze(-1)).squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -115,45 +122,66 @@ class Trust:
     candidates: Tensor
 
 
-def trust_of(
-    tables: Tensor, labels: Tensor, bins: Tensor, probabilities: Tensor | None = None, strength: float = 1.0
-) -> Trust:
-    """Return alpha, beta and candidate of every pixel by Bayes' rule.
+def class_posterior(
+    table: Tensor,
+    labels: Tensor,
+    bins: Tensor,
+    probabilities: Tensor | None = None,
+    log_odds: Tensor | None = None,
+) -> Tensor:
+    """Return the probability that each pixel is truly of each class, (N, L, H, W), by Bayes' rule.
 
-    P(true = r | given c, distances, image) is proportional to T(c, r, b_r) q_r^w, T(c, c) = 1 - sum_r T(c, r, b_r):
-    what the pairs say times what a network says. alpha is that of the given class, the candidate the most probable
-    other class, and beta = 1 - alpha. Where a table has no doubt, or the label is ``IGNORE``, alpha is exactly 1
-    whatever the network says.
+    P(true = r | given c, distances, image) is proportional to T(c, r, b_r) q_r exp(o(c, r)), with T(c, c) = 1 - sum_r
+    T(c, r, b_r) and o(c, c) = 0: what the pairs say times what a network says. Where a table has no doubt, or the label
+    is ``IGNORE``, the given class has exactly 1 whatever the network says.
 
     Args:
-        tables: T, (N, L, L, B) float, of every image; 0 where c = r.
+        table: T, (L, L, B) float; 0 where c = r.
         labels: c, (N, H, W) int64 from 0 to L-1, or ``IGNORE`` (:func:`known_labels`).
         bins: b, (N, L, H, W) int64.
-        probabilities: q, (N, L, H, W) float, at least ``LEAST`` is counted; None: the tables alone.
-        strength: w, at least 0.
+        probabilities: q, (N, L, H, W) float, at least ``LEAST`` is counted; None: the table alone.
+        log_odds: o, (L, L) float, 0 where c = r, the correction of the network's say; None: 0.
 
     Example:
-        >>> tables = torch.zeros(1, 2, 2, BINS)
-        >>> tables[0, 1, 0, 0] = 0.75  # of the pixels given 1 beside a pixel given 0, three of four are truly 0
-        >>> labels = torch.tensor([[[0, 1]]])
-        >>> bins = distance_bins(labels, 2) * 0
-        >>> trust_of(tables, labels, bins).weights.alpha.tolist()
-        [[[1.0, 0.25]]]
-        >>> q = torch.tensor([[[[0.0, 0.25]], [[1.0, 0.75]]]])  # 0.25 * 0.75 against 0.75 * 0.25
-        >>> trust_of(tables, labels, bins, q).weights.alpha.tolist()
-        [[[1.0, 0.5]]]
+        >>> table = torch.zeros(2, 2, BINS)
+        >>> table[1, 0, 0] = 0.75  # of the pixels given 1 beside a pixel given 0, three of four are truly 0
+        >>> labels = torch.tensor([[[1]]])
+        >>> bins = torch.zeros(1, 2, 1, 1, dtype=torch.long)
+        >>> class_posterior(table, labels, bins).flatten().tolist()
+        [0.75, 0.25]
+        >>> q = torch.tensor([0.25, 0.75]).view(1, 2, 1, 1)  # 0.75 * 0.25 against 0.25 * 0.75
+        >>> class_posterior(table, labels, bins, q).flatten().tolist()
+        [0.5, 0.5]
     """
     unknown = labels == IGNORE
     given = labels.masked_fill(unknown, 0)
-    own = given.unsqueeze(1) == class_numbers(tables.shape[1], given)
-    others = look_up(tables, given, bins).masked_fill(unknown.unsqueeze(1), 0.0)
+    own = given.unsqueeze(1) == class_numbers(len(table), given)
+    others = look_up(table, given, bins).masked_fill(unknown.unsqueeze(1), 0.0)
     scores = torch.where(own, (1 - others.sum(dim=1, keepdim=True)).clamp(min=0), others)
     if probabilities is not None:
-        scores = scores * probabilities.clamp(min=LEAST) ** strength
-    rest = scores.masked_fill(own, 0.0)
-    against, known = rest.sum(dim=1), (scores * own).sum(dim=1)
-    alpha = torch.where(against > 0, known / (known + against).clamp(min=torch.finfo(known.dtype).tiny), 1.0)
-    return Trust(WeightMaps(alpha, 1 - alpha), rest.masked_fill(own, -1.0).max(dim=1).indices)
+        scores = scores * probabilities.clamp(min=LEAST)
+    if log_odds is not None:
+        scores = scores * log_odds.exp()[given].movedim(-1, 1)
+    found = scores / scores.sum(dim=1, keepdim=True).clamp(min=torch.finfo(scores.dtype).tiny)
+    return torch.where(others.sum(dim=1, keepdim=True) > 0, found, own.to(found))
+
+
+def trust_of(posterior: Tensor, labels: Tensor) -> Trust:
+    """Return alpha, the posterior of the given class, beta = 1 - alpha and the most probable other class.
+
+    Args:
+        posterior: (N, L, H, W) float (:func:`class_posterior`).
+        labels: (N, H, W) int64, class or ``IGNORE``.
+
+    Example:
+        >>> trust = trust_of(torch.tensor([0.5, 0.125, 0.375]).view(1, 3, 1, 1), torch.tensor([[[0]]]))
+        >>> trust.weights.alpha.item(), trust.weights.beta.item(), trust.candidates.item()
+        (0.5, 0.5, 2)
+    """
+    given = labels.masked_fill(labels == IGNORE, 0).unsqueeze(1)
+    alpha = posterior.gather(1, given).squeeze(1)
+    candidates = posterior.scatter(1, given, -1.0).max(dim=1).indices
+    return Trust(WeightMaps(alpha, 1 - alpha), candidates)
 
 
 def full_trust(labels: Tensor) -> Trust:
@@ -185,20 +213,19 @@ def distance_bins(labels: Tensor, classes: int) -> Tensor:
     return torch.bucketize(class_distances(labels, classes, reach), bounds)
 
 
-def without_own(table: Tensor) -> Tensor:
-    """Return a table (.., L, L, B) that is 0 where c = r."""
-    own = torch.eye(table.shape[-2], dtype=torch.bool, device=table.device).unsqueeze(-1)
-    return table.masked_fill(own, 0.0)
+def _part(truly: Tensor, pixels: Tensor) -> Tensor:
+    """Return truly / pixels, (L, L, ..), 0 where c = r."""
+    own = torch.eye(len(pixels), dtype=torch.bool, device=pixels.device).unsqueeze(-1)
+    return (truly / pixels.clamp(min=torch.finfo(torch.float32).tiny)).masked_fill(own, 0.0)
 
 
-def look_up(tables: Tensor, given: Tensor, bins: Tensor) -> Tensor:
-    """Return the entry of every pixel and class r, tables[n, c, r, b_r]: (N, L, H, W), 0 where r = c.
+def look_up(table: Tensor, given: Tensor, bins: Tensor) -> Tensor:
+    """Return the entry of every pixel and class r, table[c, r, b_r]: (N, L, H, W), 0 where r = c.
 
     Args:
-        tables: (N, L, L, B), one for each image.
+        table: (L, L, B).
         given: c, (N, H, W) int64 from 0 to L-1.
         bins: b, (N, L, H, W) int64.
     """
-    classes = tables.shape[1]
-    cells = (given.unsqueeze(1) * classes + class_numbers(classes, given)) * BINS + bins
-    return tables.flatten(1).gather(1, cells.flatten(1)).view(bins.shape)
+    classes, _, distances = table.shape
+    return table.flatten()[(given.unsqueeze(1) * classes + class_numbers(classes, given)) * distances + bins]

@@ -12,7 +12,15 @@ from metadcseg.algorithm.meta_weights import weighted_pixel_loss
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import believed, class_probabilities, descend_gold, require_gold
-from metadcseg.methods.pair_table import PairTable, Trust, distance_bins, full_trust, known_labels, trust_of
+from metadcseg.methods.pair_table import (
+    PairTable,
+    Trust,
+    class_posterior,
+    distance_bins,
+    full_trust,
+    known_labels,
+    trust_of,
+)
 from metadcseg.tensors import Batch, WeightMaps
 from metadcseg.validation import check_range, check_types
 
@@ -88,4 +96,4 @@ class Pairs:
         table = state.parts["pairs"].pooled()
         if table is None:
             return full_trust(labels)
-        return trust_of(table.expand(len(labels), *table.shape), labels, distance_bins(labels, len(table)))
+        return trust_of(class_posterior(table, labels, distance_bins(labels, len(table))), labels)

@@ -1,4 +1,5 @@
 import io
+import math
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from metadcseg.methods.pair_table import (
     BINS,
     LEAST,
     PairTable,
+    class_posterior,
     distance_bins,
     known_labels,
     trust_of,
@@ -131,37 +133,43 @@ def test_saved_counts_are_read_back():
     assert empty.pooled() is None
 
 
+def trust(table, labels, bins, *witness):
+    return trust_of(class_posterior(table, labels, bins, *witness), labels)
+
+
 def test_trust_is_bayes_rule_over_all_classes():
-    tables = torch.zeros(1, 3, 3, BINS)
-    tables[0, 1, 0], tables[0, 1, 2] = 0.2, 0.3
+    table = torch.zeros(3, 3, BINS)
+    table[1, 0], table[1, 2] = 0.2, 0.3
     labels = torch.ones(1, 1, 1, dtype=torch.int64)
     bins = torch.zeros(1, 3, 1, 1, dtype=torch.int64)
     q = torch.tensor([0.5, 0.4, 0.1]).view(1, 3, 1, 1)
-    trust = trust_of(tables, labels, bins, q)  # 0.2 * 0.5, 0.5 * 0.4, 0.3 * 0.1
-    assert trust.weights.alpha.item() == pytest.approx(0.2 / 0.33)
-    assert trust.candidates.item() == 0
-    assert trust_of(tables, labels, bins).candidates.item() == 2
-    root = trust_of(tables, labels, bins, q, strength=0.5).weights.alpha.item()
-    parts = [0.2 * 0.5**0.5, 0.5 * 0.4**0.5, 0.3 * 0.1**0.5]
-    assert root == pytest.approx(parts[1] / sum(parts))
+    found = trust(table, labels, bins, q)  # 0.2 * 0.5, 0.5 * 0.4, 0.3 * 0.1
+    assert found.weights.alpha.item() == pytest.approx(0.2 / 0.33)
+    assert found.candidates.item() == 0
+    assert trust(table, labels, bins).candidates.item() == 2
+    odds = torch.zeros(3, 3)
+    odds[1, 2] = math.log(10.0)  # 0.3 * 0.1 counts ten times
+    corrected = trust(table, labels, bins, q, odds)
+    assert corrected.weights.alpha.item() == pytest.approx(0.2 / 0.6)
+    assert corrected.candidates.item() == 2
 
 
 def test_where_no_pair_has_a_doubt_no_network_can_raise_one():
     labels = too_large().given
     bins = distance_bins(labels, 2)
     against = torch.nn.functional.one_hot(1 - labels, 2).movedim(-1, 1).float()
-    trust = trust_of(torch.zeros(4, 2, 2, BINS), labels, bins, against)
-    assert torch.equal(trust.weights.alpha, torch.ones(4, SIDE, SIDE))
-    assert torch.equal(trust.weights.beta, torch.zeros(4, SIDE, SIDE))
+    found = trust(torch.zeros(2, 2, BINS), labels, bins, against, torch.full((2, 2), 6.0))
+    assert torch.equal(found.weights.alpha, torch.ones(4, SIDE, SIDE))
+    assert torch.equal(found.weights.beta, torch.zeros(4, SIDE, SIDE))
 
 
 def test_a_network_that_is_sure_counts_no_more_than_its_least_probability():
-    tables = torch.zeros(1, 2, 2, BINS)
-    tables[0, 1, 0] = 0.5
+    table = torch.zeros(2, 2, BINS)
+    table[1, 0] = 0.5
     labels = torch.ones(1, 1, 1, dtype=torch.int64)
     q = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
-    trust = trust_of(tables, labels, torch.zeros(1, 2, 1, 1, dtype=torch.int64), q)
-    assert trust.weights.alpha.item() == pytest.approx(LEAST / (1 + LEAST))
+    found = trust(table, labels, torch.zeros(1, 2, 1, 1, dtype=torch.int64), q)
+    assert found.weights.alpha.item() == pytest.approx(LEAST / (1 + LEAST))
 
 
 def test_unknown_labels_are_not_doubted_and_make_no_outline():
@@ -171,9 +179,9 @@ def test_unknown_labels_are_not_doubted_and_make_no_outline():
     batch = pair_batch(None, labels, label_confidence=confidence)
     known = known_labels(batch)
     assert (known[:, 30:34] == IGNORE).all()
-    trust = trust_of(torch.full((1, 2, 2, BINS), 0.4), known, distance_bins(known, 2))
-    assert (trust.weights.alpha[:, 30:34] == 1).all()
-    assert (trust.weights.alpha[:, :20] < 1).all()
+    found = trust(torch.full((2, 2, BINS), 0.4), known, distance_bins(known, 2))
+    assert (found.weights.alpha[:, 30:34] == 1).all()
+    assert (found.weights.alpha[:, :20] < 1).all()
 
 
 def test_bins_grow_with_the_grid():

@@ -6,8 +6,8 @@ One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.me
    (:mod:`metadcseg.methods.pair_table`). There is a meta step only where asked for, or where there are no pairs.
 2. The training pass. * Its softmax q is what the network says of every pixel. In a meta step the pass carries the
    derivative of its logits in the direction of the gold gradient (eq. 28-30), * where the network stands.
-3. * By q each given mask resembles some pairs more than others, and so gets a table of its own, from which standard
-   errors over the pairs are taken off (``bound``, :mod:`.likeness`).
+3. * What q says is corrected such that on average as much is doubted as the pairs say: they know how much of a class
+   is wrong, the network knows where (:mod:`.shares`).
 4. * alpha = P(given class is true) by Bayes' rule from table and q, beta = 1 - alpha goes to the most probable other
    class. Where no pair has any doubt alpha is exactly 1. * What groups of gold images agree to speak against
    (:mod:`.evidence`) is doubted more.
@@ -31,8 +31,8 @@ from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
 from metadcseg.methods.calibrated.evidence import GROUPS, LEAST_GROUPS, GoldEvidence
-from metadcseg.methods.calibrated.likeness import cautious_mean, components_of, likeness
 from metadcseg.methods.calibrated.options import CalibratedOptions
+from metadcseg.methods.calibrated.shares import MatchedShares, with_floor
 from metadcseg.methods.common import (
     believed,
     class_probabilities,
@@ -48,6 +48,7 @@ from metadcseg.methods.gold_turns import take_turns, turn_of
 from metadcseg.methods.pair_table import (
     PairTable,
     Trust,
+    class_posterior,
     distance_bins,
     full_trust,
     known_labels,
@@ -84,6 +85,7 @@ class Calibrated(CalibratedOptions):
         )
         parts = {
             "pairs": PairTable(updater.gold_images, updater.mean),
+            "shares": MatchedShares(updater.mean),
             "evidence": GoldEvidence(_groups(updater), updater.mean),
             "boundary": boundary,
         }
@@ -97,7 +99,7 @@ class Calibrated(CalibratedOptions):
         logits = output.logits
         if self.pairs:
             state.parts["pairs"].update(verified, logits.shape[1])
-        trust = self._trust(state, noisy, logits.shape[1], self._witness(state, noisy, logits), change)
+        trust = self._trust(state, noisy, logits.shape[1], self._witness(state, noisy, logits), change, True)
         weights = where_labeled(believed(trust.weights, noisy), noisy)
         edges = noisy.edges_above(self.edge_threshold) if self.dcd else None
         boundary = torch.zeros_like(weights.gamma)
@@ -178,13 +180,14 @@ class Calibrated(CalibratedOptions):
         classes: int,
         witness: Tensor | None,
         change: LogitChange | None = None,
+        learn: bool = False,
     ) -> Trust:
-        """Return what pairs, witness and gold say of every pixel; gold where it was asked is taken in first."""
+        """Return what pairs, witness and gold say of every pixel; what a training batch tells is taken in first."""
         labels = known_labels(noisy)
         if not (self.pairs or self.asks_gold):
             return full_trust(labels)
         bins = distance_bins(labels, classes)
-        trust = self._by_pairs(state, labels, bins, witness)
+        trust = self._by_pairs(state, labels, bins, witness, learn)
         if witness is None or not self.asks_gold:
             return trust
         evidence: GoldEvidence = state.parts["evidence"]
@@ -198,16 +201,20 @@ class Calibrated(CalibratedOptions):
             evidence.update(turn, cells, found.beta - found.alpha)
         return evidence.weigh(trust, cells, prior=not self.pairs)
 
-    def _by_pairs(self, state: MethodState, labels: Tensor, bins: Tensor, witness: Tensor | None) -> Trust:
-        pixels, truly = state.parts["pairs"].seen()
-        components = components_of(pixels, truly)
-        if not len(components):
+    def _by_pairs(
+        self, state: MethodState, labels: Tensor, bins: Tensor, witness: Tensor | None, learn: bool
+    ) -> Trust:
+        pairs: PairTable = state.parts["pairs"]
+        table, found = pairs.pooled(), pairs.shares()
+        if table is None or found is None:
             return full_trust(labels)
-        weights = components.new_full((len(labels), len(components)), 1 / len(components))
-        if self.like_pairs and witness is not None:
-            weights = likeness(components, labels, bins, witness)
-        tables = cautious_mean(components, weights, self.bound, len(pixels) / len(components))
-        return trust_of(tables, labels, bins, witness, self.witness_strength)
+        table = with_floor(table, found)
+        if witness is None or not self.match_shares:
+            return trust_of(class_posterior(table, labels, bins, witness), labels)
+        shares: MatchedShares = state.parts["shares"]
+        if learn:
+            shares.update(table, labels, bins, witness)
+        return trust_of(class_posterior(table, labels, bins, witness, shares.held()), labels)
 
 
 def _groups(updater: Updater) -> int:

@@ -25,11 +25,10 @@ class CalibratedOptions:
         meta_every: steps from one meta step to the next, at least 1.
         forward_mode: how the derivative of the logits in the direction of the gold gradient is computed: ``"engine"``,
             ``"torch"``, ``"differences"`` (central finite differences), or ``"auto"``, the engine where it can.
-        bound: standard errors over gold images that are taken off what the pairs say against a label, at least 0.
         witness: the network's own prediction joins the pairs' table: of the training pass (``"current"``, which costs
             nothing), of the EMA network (``"ema"``, a forward pass more), or not (``"none"``).
-        witness_strength: the power of the prediction in Bayes' rule, at least 0; 1 is the rule itself.
-        like_pairs: pairs that a mask resembles, by the network's prediction, count more for it; needs a witness.
+        match_shares: the network's say is corrected such that on average as much is doubted as the pairs say; needs a
+            witness.
         warmup: epochs before the network is a witness, and before gold is asked.
         dcd: False takes the boundary term out (eq. 5-12).
         regions: ``"foreground"`` divides the image by 1 - P(background), ``"per_class"`` once for each class.
@@ -49,10 +48,8 @@ class CalibratedOptions:
     meta: Meta = "auto"
     meta_every: int = 2
     forward_mode: ForwardMode = "auto"
-    bound: float = 0.5
     witness: Witness = "current"
-    witness_strength: float = 1.0
-    like_pairs: bool = True
+    match_shares: bool = True
     warmup: int = 3
     dcd: bool = True
     regions: ForegroundOf = "foreground"
@@ -64,7 +61,7 @@ class CalibratedOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for option in ("bound", "witness_strength", "warmup", "lambda_boundary", "lambda_dice"):
+        for option in ("warmup", "lambda_boundary", "lambda_dice"):
             check_range(self, option, at_least=0)
         if self.asks_gold and self.witness == "none":
             raise InputError(

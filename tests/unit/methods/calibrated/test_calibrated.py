@@ -108,7 +108,8 @@ def test_an_average_that_is_off_cannot_be_a_witness():
 
 
 @pytest.mark.parametrize(
-    "option", [{"bound": -1.0}, {"witness": "never"}, {"temperature": 0.0}, {"pairs": 1}, {"meta_every": 0}]
+    "option",
+    [{"match_shares": 2}, {"witness": "never"}, {"temperature": 0.0}, {"pairs": 1}, {"meta_every": 0}],
 )
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(InputError, match=next(iter(option))):
