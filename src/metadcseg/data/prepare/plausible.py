@@ -1,0 +1,241 @@
+"""Can these masks be meant so? What pixel counts alone say: exchanged black and white, no background, odd sizes.
+
+A file can be read without any fault and mean the opposite. All that is judged here are counts per class, of a whole
+mask and of the rim of the image, so nothing is decoded again. An error can be overruled: a remap that says what 0 means
+(``--remap 0:0,255:1``) settles it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from metadcseg.data.findings import Finding, plural
+
+HALF = 0.5
+"""Foreground above this share of the pixels is looked at twice."""
+
+BORDER = 0.9
+"""Foreground on this share of the rim of the image, too, is what exchanged black and white look like."""
+
+TIMES = 20.0
+"""A mask whose foreground is so many times as large, or as small, as the median is odd ..."""
+
+SPREADS = 6.0
+"""... where this is also so many spreads (1.48 median deviations, of the logarithm) away."""
+
+LEAST_SPREAD = 0.3
+LEAST_MASKS = 8
+"""Of fewer masks nobody can say what is usual."""
+
+
+@dataclass(frozen=True)
+class MaskCounts:
+    """What counting says about one mask.
+
+    Args:
+        where: the file or case.
+        role: of its case.
+        pixels: how many are of each class, the background first; ignored ones are left out.
+        border: likewise, on the rim of the image or of the slices.
+
+    Example:
+        >>> mask = MaskCounts("a.png", "train", pixels=(30, 70), border=(5, 15))
+        >>> mask.share, mask.border_share
+        (0.7, 0.75)
+    """
+
+    where: str
+    role: str
+    pixels: tuple[int, ...]
+    border: tuple[int, ...]
+
+    @property
+    def share(self) -> float:
+        """Foreground, as a share of the known pixels, from 0 to 1."""
+        return sum(self.pixels[1:]) / max(1, sum(self.pixels))
+
+    @property
+    def border_share(self) -> float:
+        """Foreground, as a share of the known pixels on the rim, from 0 to 1."""
+        return sum(self.border[1:]) / max(1, sum(self.border))
+
+    @property
+    def inside_out(self) -> bool:
+        """Whether foreground is most of the image and all around it, and something is left out in the middle."""
+        return self.share > HALF and self.border_share >= BORDER and self.pixels[0] > 0
+
+
+def plausibility(
+    masks: Sequence[MaskCounts],
+    values: Sequence[int],
+    remap: Mapping[int, int],
+    names: Sequence[str] = (),
+) -> list[Finding]:
+    """Find masks that can hardly be meant as they are read.
+
+    Args:
+        masks: every mask that is a label or a reference; those without any known pixel do not count.
+        values: of every class, the value that files have for it, for advice that can be typed.
+        remap: what the user has said; where it names 0, the meaning is settled.
+        names: of the classes; by default their numbers.
+
+    Example:
+        >>> masks = [MaskCounts(f"{n}.png", "train", (10, 90), (0, 36)) for n in range(9)]
+        >>> print(plausibility(masks, values=(0, 255), remap={})[0].sentence)  # doctest: +ELLIPSIS
+        9 of 9 masks, such as 0.png, are foreground on 90 % of their pixels and around the border: ...
+    """
+    known = [mask for mask in masks if sum(mask.pixels)]
+    findings = [] if 0 in remap or not known else _background(known, values)
+    if not findings:
+        findings += _full(known) + _odd_sizes(known)
+    return findings + _classes_by_role(known, names)
+
+
+def _background(masks: Sequence[MaskCounts], values: Sequence[int]) -> list[Finding]:
+    if not any(mask.pixels[0] for mask in masks):
+        used = sorted({label for mask in masks for label, count in enumerate(mask.pixels) if count})
+        advice = ",".join(f"{values[label]}:{new}" for new, label in enumerate(used))
+        if len(used) < 2:
+            return []  # one value everywhere: said elsewhere, there is nothing to learn
+        sentence = (
+            f"no pixel of {_all(masks)} is background (0): classes seem to count from {values[used[0]]}: pass "
+            f"--remap {advice}, or --remap 0:0 if there is no background"
+        )
+        return [Finding("error", "no-background", masks[0].where, sentence)]
+    turned = [mask for mask in masks if mask.inside_out]
+    if not turned or len(values) != 2:
+        return _turned_classes(turned, masks)
+    exchange, keep = (f"--remap {values[0]}:{a},{values[1]}:{b}" for a, b in ((1, 0), (0, 1)))
+    others = [mask for mask in masks if not mask.inside_out and mask.share > 0]
+    if len(turned) >= BORDER * len(masks):
+        sentence = (
+            f"{_some(turned, masks)}, are foreground on {_percent(turned)} of their pixels and around the border: if "
+            f"foreground and background are exchanged, pass {exchange}; if they are right, pass {keep}"
+        )
+        return [Finding("error", "masks-inverted", turned[0].where, sentence)]
+    if others and median(mask.share for mask in others) < HALF:
+        usual = _percent(others)
+        return [
+            Finding(
+                "error",
+                "mask-inverted",
+                mask.where,
+                f"{mask.where} is foreground on {mask.share:.0%} of its pixels and around the border, the others on "
+                f"{usual}: if it is inverted, exchange its foreground and background; if it is right, pass {keep}",
+            )
+            for mask in turned
+        ]
+    return []
+
+
+def _turned_classes(turned: Sequence[MaskCounts], masks: Sequence[MaskCounts]) -> list[Finding]:
+    """Warn of masks of several classes that leave out something in the middle only."""
+    if not turned or len(turned) < BORDER * len(masks):
+        return []
+    sentence = (
+        f"{_some(turned, masks)}, are foreground on {_percent(turned)} of their pixels and around the border: if a "
+        "class is the background, give it the number 0 with --remap"
+    )
+    return [Finding("warning", "masks-inverted", turned[0].where, sentence)]
+
+
+def _full(masks: Sequence[MaskCounts]) -> list[Finding]:
+    findings = []
+    full = [mask for mask in masks if not mask.pixels[0]]
+    if full:
+        sentence = (
+            f"{_some(full, masks)}, {_verb(full)} foreground in every pixel: draw {_them(full)}, or leave "
+            f"{_them(full)} out"
+        )
+        findings.append(Finding("warning", "mask-full", full[0].where, sentence))
+    large = [mask for mask in masks if mask.share > HALF]
+    if len(large) == len(masks) > len(full) and len(masks) >= LEAST_MASKS:
+        sentence = (
+            f"foreground is more than half of the pixels in all {plural(len(masks), 'mask')} ({_percent(masks)}): "
+            "look whether foreground and background are exchanged"
+        )
+        findings.append(Finding("warning", "foreground-large", masks[0].where, sentence))
+    return findings
+
+
+def _odd_sizes(masks: Sequence[MaskCounts]) -> list[Finding]:
+    drawn = [mask for mask in masks if mask.share > 0]
+    if len(drawn) < LEAST_MASKS:
+        return []
+    logs = np.log([mask.share for mask in drawn])
+    away = np.abs(logs - np.median(logs))
+    spread = max(1.4826 * float(np.median(away)), LEAST_SPREAD)
+    odd = [mask for mask, far in zip(drawn, away, strict=True) if far > max(np.log(TIMES), SPREADS * spread)]
+    if not odd:
+        return []
+    named = ", ".join(f"{mask.where} ({mask.share:.2%})" for mask in odd[:3])
+    sentence = (
+        f"{len(odd)} of {plural(len(drawn), 'mask')} {_verb(odd)} of a size unlike the others, whose median is "
+        f"{np.exp(np.median(logs)):.2%} of the pixels: look at {named}"
+    )
+    return [Finding("warning", "mask-odd-size", odd[0].where, sentence)]
+
+
+def _classes_by_role(masks: Sequence[MaskCounts], names: Sequence[str]) -> list[Finding]:
+    """Warn of classes that nobody is trained on, and of those that only training has."""
+    findings = []
+    held = classes_by_role(masks)
+    roles = {mask.role for mask in masks}
+    for label in range(1, max((len(mask.pixels) for mask in masks), default=0)):
+        name = names[label] if label < len(names) else f"class {label}"
+        counts = {role: held[role][label] for role in roles}
+        if not any(counts.values()):
+            continue  # declared, and in no mask at all
+        if not (counts.get("train", 0) or counts.get("gold", 0)):
+            where = ", ".join(f"{number} {role}" for role, number in sorted(counts.items()) if number)
+            sentence = (
+                f"{name} is in no mask that is trained on, only in {where}: move some cases in splits.csv"
+            )
+            findings.append(Finding("warning", "class-untrained", name, sentence))
+        lacking = [role for role in ("val", "test") if role in roles and not counts[role]]
+        if lacking and (counts.get("train", 0) or counts.get("gold", 0)):
+            sentence = (
+                f"{name} is in no mask of role {' or '.join(lacking)}, so nothing is known of how well it is found: "
+                "move some cases in splits.csv"
+            )
+            findings.append(Finding("warning", "class-unjudged", name, sentence))
+    return findings
+
+
+def classes_by_role(masks: Iterable[MaskCounts]) -> dict[str, tuple[int, ...]]:
+    """Return role -> in how many masks each class occurs.
+
+    Example:
+        >>> classes_by_role([MaskCounts("a", "train", (9, 1, 0), (4, 0, 0)), MaskCounts("b", "train", (9, 1), (4, 0))])
+        {'train': (2, 2, 0)}
+    """
+    held: dict[str, list[int]] = {}
+    masks = list(masks)
+    classes = max((len(mask.pixels) for mask in masks), default=0)
+    for mask in masks:
+        counts = held.setdefault(mask.role, [0] * classes)
+        for label, pixels in enumerate(mask.pixels):
+            counts[label] += pixels > 0
+    return {role: tuple(counts) for role, counts in held.items()}
+
+
+def _all(masks: Sequence[MaskCounts]) -> str:
+    return "the only mask" if len(masks) == 1 else f"any of {len(masks)} masks"
+
+
+def _some(chosen: Sequence[MaskCounts], masks: Sequence[MaskCounts]) -> str:
+    return f"{len(chosen)} of {plural(len(masks), 'mask')}, such as {chosen[0].where}"
+
+
+def _verb(chosen: Sequence[MaskCounts]) -> str:
+    return "is" if len(chosen) == 1 else "are"
+
+
+def _them(chosen: Sequence[MaskCounts]) -> str:
+    return "it" if len(chosen) == 1 else "them"
+
+
+def _percent(masks: Sequence[MaskCounts]) -> str:
+    return f"{median(mask.share for mask in masks):.0%}".replace("%", " %")
