@@ -76,9 +76,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("calibrated", {"witness": "none", "regions": "per_class"}),
     ("calibrated", {"lambda_dice": 0.0, "dcd": False}),
     ("calibrated", {"pairs": False}),
-    ("calibrated", {"pairs": False, "warmup": 0, "meta_every": 1}),
-    ("calibrated", {"warmup": 0, "meta": "always"}),
-    ("calibrated", {"pairs": False, "meta": "never"}),
+    ("calibrated", {"pairs": False, "stand_in": 1, "warmup": 0}),
+    ("calibrated", {"pairs": False, "stand_in": 0, "warmup": 0, "meta": True, "meta_every": 1}),
+    ("calibrated", {"warmup": 0, "meta": True}),
+    ("calibrated", {"pairs": False, "stand_in": 0}),
     ("pairs", {}),
     ("pairs", {"dice": 0.0}),
     ("glc", {}),
@@ -273,7 +274,7 @@ def test_gold_is_read_only_where_it_is_declared(name: str, options: dict[str, An
 
 def run_with(method: Any, state: MethodState, gold: Any) -> None:
     for number in range(3):
-        state.updater.epoch = number
+        state.updater.epoch = number + method.info.warmup
         method.step(state, batch(number), gold)
 
 
@@ -430,7 +431,7 @@ def flops(network: nn.Module, method: Any, state: MethodState, noisy: Batch, gol
 def test_declared_passes_are_the_work_done(name: str, options: dict[str, Any]) -> None:
     network = tiny_network(depth=8)
     method, state = start(name, options, network)
-    state.updater.epoch = 3  # after any warm-up, and the turn of a gold image that is there
+    state.updater.epoch = 11  # after any warm-up, and the turn of a gold image that is there
     gold = gold_batch(100) if method.info.needs_gold else None
     measured = flops(network, method, state, batch(0), gold)
     assert measured == pytest.approx(method.info.passes, rel=0.1)

@@ -27,7 +27,7 @@ METHODS = {
     "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
     "pairs": (*PAIRS, "--metadcseg.meta_scaling", "rms", "--metadcseg.normalization", "batch"),
     "unscaled": (*PAIRS, "--metadcseg.meta_scaling", "none", "--metadcseg.eta", "1e4"),
-    "calibrated": ("--calibrated.warmup", "0", "--calibrated.meta", "always"),
+    "calibrated": ("--calibrated.warmup", "0", "--calibrated.meta", "true"),
     "binned": (*BINNED, "--binned.meta_every", "1"),
     "exact": (*BINNED, "--binned.meta_every", "1", "--binned.virtual_step", "exact"),
     "l2b": ("--method", "l2b"),

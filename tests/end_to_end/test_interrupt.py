@@ -13,7 +13,7 @@ from metadcseg.training.run.checkpoints import load_checkpoint
 
 EPOCHS = 7  # seconds: enough for a signal to arrive before the end
 METHODS = {
-    "calibrated": ("--method", "calibrated", "--calibrated.warmup", "0", "--calibrated.meta", "always"),
+    "calibrated": ("--method", "calibrated", "--calibrated.warmup", "0", "--calibrated.meta", "true"),
     "binned": ("--method", "binned"),
     "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
 }

@@ -15,7 +15,14 @@ from metadcseg.training import load_run, read_run
 VARIANTS = {
     "calibrated": [],
     "calibrated by pairs and network from the first epoch": ["--calibrated.warmup", "0"],
-    "calibrated without pairs": ["--calibrated.pairs", "false", "--calibrated.warmup", "0"],
+    "calibrated without pairs": [
+        "--calibrated.pairs",
+        "false",
+        "--calibrated.warmup",
+        "0",
+        "--calibrated.stand_in",
+        "1",
+    ],
     "calibrated without boundaries": ["--calibrated.dcd", "false"],
     "binned": ["--method", "binned"],
     "binned without boundaries": ["--method", "binned", "--binned.dcd", "false"],

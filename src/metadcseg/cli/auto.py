@@ -48,7 +48,8 @@ def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespac
     options["calibrated.pairs"] = False
     held = f"no gold {kind} has" if not pairs else f"only one gold {kind} has"
     return options, (
-        f"{held} the mask that its verified one replaced, so trust comes from gold alone (--calibrated.pairs false)"
+        f"{held} the mask that its verified one replaced, so what the network draws on gold images stands in for it "
+        "(--calibrated.pairs false)"
     )
 
 
@@ -62,8 +63,10 @@ def fitted(recipe: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
     planned = recipe["training"]["epochs"]
     tree: dict[str, Any] = {}
     for group, values in recipe.items():
-        if isinstance(values, Mapping) and "warmup" in values:
-            values = {**values, "warmup": round(values["warmup"] * choice.epochs / planned)}
+        if isinstance(values, Mapping):
+            early = {name: values[name] for name in ("warmup", "stand_in") if name in values}
+            shorter = {name: round(epochs * choice.epochs / planned) for name, epochs in early.items()}
+            values = {**values, **shorter}
         tree[group] = values
     tree["network"] = {**tree.get("network", {}), **choice.network}
     tree["training"] = {**tree["training"], **choice.training}

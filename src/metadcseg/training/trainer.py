@@ -108,7 +108,7 @@ class Trainer:
         if self._options.epochs <= (unweighted := self._method.info.warmup):
             reporter.say(
                 f"no weights will be learned: training has {self._options.epochs} epochs, and the first {unweighted} "
-                f"do without ({self._method.name}.warmup); shorten that, or train longer"
+                f"do without: shorten the warm-up of {self._method.name}, or train longer"
             )
         forget_peak(self._fabric.device)
         while self.trainer_state.epoch < self._options.epochs:

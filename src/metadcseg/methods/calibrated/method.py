@@ -3,7 +3,8 @@
 One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.metadcseg.method`; * marks what differs:
 
 1. * The pairs of the gold batch join a table: P(true class | given class, distance to the other class)
-   (:mod:`metadcseg.methods.pair_table`). There is a meta step only where asked for, or where there are no pairs.
+   (:mod:`metadcseg.methods.pair_table`). Without pairs a network that has learned from given masks alone draws gold as
+   they would: its prediction stands in for the mask replaced (``stand_in``). A meta step only where asked for.
 2. The training pass. * Its softmax q is what the network says of every pixel. In a meta step the pass carries the
    derivative of its logits in the direction of the gold gradient (eq. 28-30), * where the network stands.
 3. * What q says is corrected such that on average as much is doubted as the pairs say: they know how much of a class
@@ -94,10 +95,12 @@ class Calibrated(CalibratedOptions):
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Take in the pairs of the gold batch, then train with the trust that all pairs seen give."""
         verified = require_gold(gold, self.name)
+        if self._drawing(state):
+            verified = drawn(state, verified)
         supervising, asked = self._gold_parts(state, verified)
         output, change = self._forward(state, noisy, asked)
         logits = output.logits
-        if self.pairs:
+        if self.pairs or self._drawing(state):
             state.parts["pairs"].update(verified, logits.shape[1])
         trust = self._trust(state, noisy, logits.shape[1], self._witness(state, noisy, logits), change, True)
         weights = where_labeled(believed(trust.weights, noisy), noisy)
@@ -117,13 +120,15 @@ class Calibrated(CalibratedOptions):
             noisy.global_batch_size,
         )
         state.updater.backward(objective.total)
-        gold_loss = descend_gold(state, supervising, self.lambda_dice)
+        gold_loss = objective.total.detach() * 0
+        if not self._waits(state):
+            gold_loss = descend_gold(state, supervising, self.lambda_dice)
         state.updater.step()
         return report(objective, gold_loss, boundary, weights, edges, noisy)
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
         """Return the trust in a batch's pixels with the EMA network as witness; None where all are trusted."""
-        if not (self.pairs or self.asks_gold):
+        if not (self.tells or self.meta):
             return None
         with evaluating(state.updater.ema_model or state.network) as still:
             probabilities = still(noisy.images).logits.float().softmax(dim=1)
@@ -134,9 +139,18 @@ class Calibrated(CalibratedOptions):
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
         return class_probabilities(state.network, images)
 
+    def _waits(self, state: MethodState) -> bool:
+        """Whether the network learns from given masks alone, for the stand-ins."""
+        enough = state.updater.gold_images > 1  # one says nothing
+        return not self.pairs and enough and state.updater.epoch < self.stand_in
+
+    def _drawing(self, state: MethodState) -> bool:
+        """Whether what the network draws on gold images stands in for pairs."""
+        return self._waits(state) and state.updater.epoch >= self.stand_in // 2
+
     def _learns(self, state: MethodState) -> bool:
         enough = state.updater.gold_images >= LEAST_GROUPS  # of fewer, evidence never says a word
-        return self.asks_gold and enough and state.updater.epoch >= self.warmup
+        return self.meta and enough and state.updater.epoch >= self.warmup and not self._waits(state)
 
     def _gold_parts(self, state: MethodState, gold: Batch) -> tuple[Batch, Batch | None]:
         """Return the gold images to train on and those that this step asks, None where it is no meta step."""
@@ -184,14 +198,14 @@ class Calibrated(CalibratedOptions):
     ) -> Trust:
         """Return what pairs, witness and gold say of every pixel; what a training batch tells is taken in first."""
         labels = known_labels(noisy)
-        if not (self.pairs or self.asks_gold):
+        if not (self.tells or self.meta) or self._waits(state):
             return full_trust(labels)
         bins = distance_bins(labels, classes)
         trust = self._by_pairs(state, labels, bins, witness, learn)
-        if witness is None or not self.asks_gold:
+        if witness is None or not self.meta:
             return trust
         evidence: GoldEvidence = state.parts["evidence"]
-        if not self.pairs:
+        if not self.tells:
             trust = replace(trust, candidates=runner_up(witness, labels))
         cells = evidence.cells(labels, trust.candidates, bins, witness)
         if change is not None:
@@ -199,7 +213,7 @@ class Calibrated(CalibratedOptions):
             found = pixel_gradients(change, labels, trust.candidates, 1.0, pixels)
             turn = turn_of(state.updater.epoch, _groups(state.updater))
             evidence.update(turn, cells, found.beta - found.alpha)
-        return evidence.weigh(trust, cells, prior=not self.pairs)
+        return evidence.weigh(trust, cells, prior=not self.tells)
 
     def _by_pairs(
         self, state: MethodState, labels: Tensor, bins: Tensor, witness: Tensor | None, learn: bool
@@ -215,6 +229,13 @@ class Calibrated(CalibratedOptions):
         if learn:
             shares.update(table, labels, bins, witness)
         return trust_of(class_posterior(table, labels, bins, witness, shares.held()), labels)
+
+
+def drawn(state: MethodState, gold: Batch) -> Batch:
+    """Return a gold batch with what the network draws, most probable class by pixel, for the mask that was replaced."""
+    with torch.no_grad(), evaluating(state.network) as still:
+        found = still(gold.images).logits.argmax(dim=1)
+    return replace(gold, given=found.masked_fill(gold.labels == IGNORE, IGNORE))
 
 
 def _groups(updater: Updater) -> int:

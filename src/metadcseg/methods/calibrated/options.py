@@ -10,7 +10,6 @@ from metadcseg.methods.base import MethodInfo
 from metadcseg.methods.calibrated.evidence import LEAST_GROUPS
 from metadcseg.validation import check_range, check_types
 
-Meta = Literal["auto", "always", "never"]
 Witness = Literal["none", "current", "ema"]
 
 
@@ -19,9 +18,12 @@ class CalibratedOptions:
     """How the method ``calibrated`` learns; every part can be switched off.
 
     Args:
-        pairs: trust comes from the pairs of the gold images. False: from gold alone, by the meta-gradient.
-        meta: meta-gradients of gold, counted over groups of gold images, are evidence against labels: ``"always"``,
-            ``"never"``, or only without pairs (``"auto"``). Groups that are asked are not trained on at the time.
+        pairs: trust comes from the masks that the gold masks replaced. False: what the network draws on gold images
+            stands in for them.
+        stand_in: of a training without pairs, the first epochs, in which gold is not trained on: from their second half
+            the stand-ins come. 0: no stand-ins.
+        meta: meta-gradients of gold, counted over groups of gold images, are evidence against labels, beside pairs or
+            stand-ins, or alone. Groups that are asked are not trained on at the time.
         meta_every: steps from one meta step to the next, at least 1.
         forward_mode: how the derivative of the logits in the direction of the gold gradient is computed: ``"engine"``,
             ``"torch"``, ``"differences"`` (central finite differences), or ``"auto"``, the engine where it can.
@@ -45,7 +47,8 @@ class CalibratedOptions:
     name: ClassVar[str] = "calibrated"
 
     pairs: bool = True
-    meta: Meta = "auto"
+    stand_in: int = 8
+    meta: bool = False
     meta_every: int = 2
     forward_mode: ForwardMode = "auto"
     witness: Witness = "current"
@@ -61,12 +64,12 @@ class CalibratedOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for option in ("warmup", "lambda_boundary", "lambda_dice"):
+        for option in ("stand_in", "warmup", "lambda_boundary", "lambda_dice"):
             check_range(self, option, at_least=0)
-        if self.asks_gold and self.witness == "none":
+        if self.meta and self.witness == "none":
             raise InputError(
                 "calibrated.witness 'none' leaves gold nobody to ask about: take 'current' or 'ema', or set "
-                "calibrated.pairs true and calibrated.meta auto or never"
+                "calibrated.meta false"
             )
         check_range(self, "meta_every", at_least=1)
         check_range(self, "temperature", above=0)
@@ -76,21 +79,22 @@ class CalibratedOptions:
     @property
     def info(self) -> MethodInfo:
         """What the method needs and costs with these options."""
-        witness = 1.0 if self.witness == "ema" and (self.pairs or self.asks_gold) else 0.0
+        witness = 1.0 if self.witness == "ema" and (self.tells or self.meta) else 0.0
         # the tangents ride along; a quarter of the gold images (of 2 to 8 groups one) rests between meta steps
         rate = 1 / self.meta_every
-        meta_step = 2.0 * rate - 0.25 * 3.0 * (1 - rate) if self.asks_gold else 0.0
+        meta_step = 2.0 * rate - 0.25 * 3.0 * (1 - rate) if self.meta else 0.0
+        least_gold = 1 if self.pairs else 2 if self.stand_in else LEAST_GROUPS if self.meta else 1
         return MethodInfo(
             needs_gold=True,
             supervises_gold=True,
             passes=6.0 + witness + meta_step,
             uses_edges=self.dcd,
-            least_gold=LEAST_GROUPS if self.asks_gold and not self.pairs else 1,
+            least_gold=least_gold,
             uses_pairs=self.pairs,
-            warmup=self.warmup if self.asks_gold and not self.pairs else 0,
+            warmup=0 if self.pairs else self.stand_in or (self.warmup if self.meta else 0),
         )
 
     @property
-    def asks_gold(self) -> bool:
-        """Whether there are meta steps."""
-        return self.meta == "always" or (self.meta == "auto" and not self.pairs)
+    def tells(self) -> bool:
+        """Whether there is a table: of pairs, or of stand-ins."""
+        return self.pairs or self.stand_in > 0

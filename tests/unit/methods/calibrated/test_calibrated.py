@@ -49,7 +49,7 @@ def test_one_pair_moves_nothing():
 
 def test_without_pairs_and_meta_steps_nothing_is_doubted_and_no_weights_are_kept():
     network = tiny_network()
-    method, state = started(network, pairs=False, meta="never")
+    method, state = started(network, pairs=False, stand_in=0)
     report = method.step(state, batch(0), gold_batch(100))
     assert torch.equal(report.maps.alpha, torch.ones_like(report.maps.alpha))
     assert method.weights(state, batch(0)) is None
@@ -137,7 +137,7 @@ def test_masks_that_were_moved_are_looked_at_where_they_are():
 
 def test_gold_nobody_is_left_to_ask_about_is_refused():
     with pytest.raises(InputError, match="witness"):
-        create_method("calibrated", pairs=False, witness="none")
+        create_method("calibrated", meta=True, witness="none")
 
 
 def test_gold_that_is_asked_is_not_trained_on():
@@ -145,7 +145,7 @@ def test_gold_that_is_asked_is_not_trained_on():
     network, other = tiny_network(), tiny_network()
     gold = gold_batch(100)  # images 0 and 1 of 4: in epoch 3 image 0 is asked
     for each, batch_of_gold in ((network, gold), (other, gold)):
-        method, state = started(each, pairs=False, warmup=0, meta_every=2, dcd=False)
+        method, state = started(each, pairs=False, stand_in=0, meta=True, warmup=0, meta_every=2, dcd=False)
         state.updater.epoch, state.updater.steps = 3, 1  # no meta step: image 0 rests
         if each is other:
             labels = gold.labels.clone()
@@ -157,11 +157,66 @@ def test_gold_that_is_asked_is_not_trained_on():
 
 def test_of_two_gold_images_none_rests_for_evidence_that_needs_three():
     network, other = tiny_network(), tiny_network()
-    for each, options in ((network, {}), (other, {"meta": "never"})):
-        method = create_method("calibrated", pairs=False, warmup=0, **options)
+    for each, options in ((network, {"meta": True}), (other, {})):
+        method = create_method("calibrated", pairs=False, stand_in=0, warmup=0, **options)
         updater = PlainUpdater(each)
         updater.gold_images = 2
         state = method.start(each, updater, torch.Generator(), storage())
         for number in range(2):
             method.step(state, batch(number), gold_batch(100))
     assert same(network, other)
+
+
+def standing_in(by, verified=(12, 13, 14, 15), **options):
+    """A network that draws all masks too large, or too small, as those that it was trained on."""
+    network = Oracle()
+    method, state = started(network, pairs=False, stand_in=2, warmup=0, dcd=False, **options)
+    gold_masks = torch.stack([disk(radius) for radius in verified])
+    habit = torch.stack([disk(radius + by) for radius in verified])
+    gold = replace(pair_batch(None, gold_masks), images=habit.unsqueeze(1).float())
+    noisy = replace(pair_batch(None, disk(16 + by)[None]), images=disk(16 + by)[None].unsqueeze(1).float())
+    return network, method, state, noisy, gold
+
+
+@pytest.mark.parametrize("by", [-4, 4])
+def test_what_the_network_draws_on_gold_stands_in_for_pairs(by):
+    _, method, state, noisy, gold = standing_in(by)
+    for state.updater.epoch in (0, 1, 2):
+        report = method.step(state, noisy, gold)
+        if state.updater.epoch < 2:  # only given masks are learned from
+            assert torch.equal(report.maps.alpha, torch.ones_like(report.maps.alpha))
+    wrong = disk(16)[None] != disk(16 + by)[None]
+    assert report.maps.alpha[wrong].mean() < 0.5
+    assert report.maps.alpha[~wrong].mean() > 0.9
+
+
+def test_gold_is_not_trained_on_before_it_was_drawn():
+    network, method, state, noisy, gold = standing_in(4)
+    other, its_method, its_state, _, _ = standing_in(4)
+    for state.updater.epoch in (0, 1):
+        method.step(state, noisy, gold)
+        its_state.updater.epoch = state.updater.epoch
+        its_method.step(its_state, noisy, replace(gold, labels=1 - gold.labels))
+    assert same(network, other)
+    state.updater.epoch = its_state.updater.epoch = 2
+    method.step(state, noisy, gold)
+    its_method.step(its_state, noisy, replace(gold, labels=1 - gold.labels))
+    assert not same(network, other)
+
+
+def test_a_network_that_draws_gold_as_it_is_leaves_every_label_trusted():
+    _, method, state, noisy, gold = standing_in(0)
+    for state.updater.epoch in (0, 1, 2):
+        report = method.step(state, noisy, gold)
+    assert torch.equal(report.maps.alpha, torch.ones_like(report.maps.alpha))
+
+
+def test_a_single_gold_image_is_trained_on_at_once():
+    network, method, state, noisy, gold = standing_in(4)
+    state.updater.gold_images = 1
+    state.updater.epoch = 0
+    before = network.scale.clone()
+    one = replace(pair_batch(None, gold.labels[:1]), images=gold.images[:1])
+    unlabeled = replace(noisy, labels=torch.full_like(noisy.labels, 255))
+    method.step(state, unlabeled, one)
+    assert not torch.equal(network.scale, before)

@@ -100,7 +100,9 @@ def test_saved_evidence_is_read_back():
 def test_without_pairs_wrong_labels_lose_trust():
     noisy, gold, _, wrong = flipped_third()
     network = one_channel(tiny_network(seed=1))
-    method = create_method("calibrated", pairs=False, warmup=1, meta_every=1, dcd=False)
+    method = create_method(
+        "calibrated", pairs=False, stand_in=0, meta=True, warmup=1, meta_every=1, dcd=False
+    )
     state = method.start(network, PlainUpdater(network), torch.Generator().manual_seed(0), storage())
     for step in range(60):
         state.updater.epoch = step // 4
