@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from metadcseg.colors import GIVEN, VERIFIED, LegendEntry
 from metadcseg.errors import InputError
 from metadcseg.pairs.advice import advise
+from metadcseg.pairs.found import FoundPairs
 from metadcseg.pairs.intervals import Interval
-from metadcseg.pairs.read import FoundPairs, read_pairs
+from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
-from metadcseg.pairs.statistics import Diagnosis, diagnose
+from metadcseg.pairs.statistics import Diagnosis
 from metadcseg.report.diagnosis import curves_of, pair_picture
 from metadcseg.report.gallery import Example, spread_ranks
 from metadcseg.report.part_tables import condition_key
@@ -90,9 +91,7 @@ def _found(
         return None
     try:
         found = read_pairs(task.prepared)
-        return (
-            (task.seed, found, diagnose(found.pairs, found.classes, found.verified)) if found.pairs else None
-        )
+        return (task.seed, found, found.diagnose()) if found.pairs else None
     except InputError as error:
         missing.append(f"{error}.")
         return None

@@ -23,7 +23,6 @@ from metadcseg.data.sources import scan_kvasir
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
-from metadcseg.pairs.statistics import diagnose
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, with a data set in --source (named as for
 prepare), or with a prepared set, before training:
@@ -101,7 +100,7 @@ def _print_diagnosis(options: Namespace, remap: dict[int, int] | None) -> None:
         label_key=options.label_key,
         resample_labels=options.resample_labels,
     )
-    out, diagnosis = plain_output(), diagnose(found.pairs, found.classes, found.verified)
+    out, diagnosis = plain_output(), found.diagnose()
     for sentence in [*sentences(diagnosis), advise(diagnosis).sentence]:
         out.print(sentence)
     out.print("metadcseg diagnose draws it and writes a page")
