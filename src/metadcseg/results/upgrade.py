@@ -39,6 +39,9 @@ _WITHOUT_A_SAY = {
 _WITH_FORWARD_MODE = ("metadcseg", "binned", "l2b")
 """Methods with an option that earlier runs do not name: all of them had the engine, which ``auto`` is."""
 
+_LAYERS = {"upsampling": "learned", "activation": "leaky_relu"}
+"""Options of the network that earlier runs do not name, with what all of them had."""
+
 UNRESUMABLE = "unresumable"
 """Under this key an upgraded ``run.json`` says which options keep every method of today from going on with the run."""
 
@@ -60,7 +63,8 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("training"), Mapping):
         found["training"] = {_TRAINING.get(name, name): value for name, value in found["training"].items()}
     if isinstance(found.get("network"), Mapping):
-        found["network"] = {name: value for name, value in found["network"].items() if name != "encoder"}
+        known = {name: value for name, value in found["network"].items() if name != "encoder"}
+        found["network"] = {**_LAYERS, **known}
     options = found.get("options")
     if found.get("method") in _WITH_FORWARD_MODE and isinstance(options, Mapping):
         found["options"] = options = {**options, "forward_mode": options.get("forward_mode", "auto")}
