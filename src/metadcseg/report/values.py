@@ -117,8 +117,9 @@ def set_of_paper(record: BenchmarkRecord, key: str) -> str | None:
 def paper_method(tasks: Sequence[TaskRecord]) -> str | None:
     """Return which method of the paper's tables a row is, by the options that its runs recorded."""
     methods = {str(task.info.get("method")) for task in tasks}
-    if methods == {"l2b"}:
-        return L2B
+    if methods == {"l2b"}:  # with the terms of eq. 13 it is what the authors most likely ran
+        terms = {bool(task.options.get("lambda_boundary")) for task in tasks}
+        return {(False,): L2B, (True,): METADCSEG}.get(tuple(terms))
     whole = all(all(parts_of(task.options).values()) for task in tasks)
     return METADCSEG if methods == {"metadcseg"} and whole else None
 

@@ -42,6 +42,15 @@ _WITH_FORWARD_MODE = ("metadcseg", "binned", "l2b")
 _LAYERS = {"upsampling": "learned", "activation": "leaky_relu"}
 """Options of the network that earlier runs do not name, with what all of them had."""
 
+_L2B = {
+    "lambda_boundary": 0.0,
+    "lambda_dice": 0.0,
+    "boundary_ratio": 0.11,
+    "edge_threshold": 0.1,
+    "temperature": 0.5,
+}
+"""Likewise of the method ``l2b``, which had no boundary term and no Dice loss."""
+
 UNRESUMABLE = "unresumable"
 """Under this key an upgraded ``run.json`` says which options keep every method of today from going on with the run."""
 
@@ -68,6 +77,8 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     options = found.get("options")
     if found.get("method") in _WITH_FORWARD_MODE and isinstance(options, Mapping):
         found["options"] = options = {**options, "forward_mode": options.get("forward_mode", "auto")}
+    if found.get("method") == "l2b" and isinstance(options, Mapping):
+        found["options"] = options = {**_L2B, **options}
     if found.get("method") != "metadcseg" or not isinstance(options, Mapping) or "memory" not in options:
         return found
     method = "binned" if options["memory"] == "shared" else "metadcseg"
