@@ -69,7 +69,7 @@ def _ablation(
     parts: Mapping[str, Mapping[str, bool]],
     beside: bool,
 ) -> Table:
-    metrics = shown_metrics(record, [condition], paper=True)
+    metrics = shown_metrics(record, [condition], None, distances=True)
     whole = next((row for row in rows if all(parts[row].values())), None)
     values = long_table(record)
     full = None if whole is None else values.get((condition, whole, "dsc"))

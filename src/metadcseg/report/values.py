@@ -37,6 +37,8 @@ class Value:
     test: Compared | None = None
 
 
+_WITH_BACKGROUND = "kvasir-seg"
+
 Values = Mapping[tuple[Condition, str, str], Value]
 """Condition, row and metric -> the line; what no run has is not there."""
 
@@ -53,8 +55,8 @@ def long_table(record: BenchmarkRecord, tests: Sequence[Compared] = ()) -> Value
     for condition in record.conditions():
         paper = set_of_paper(record, condition.set) if condition.papers else None
         shown = shown_metrics(
-            record, [condition], paper=True
-        )  # the paper's numbers stand where tables have them
+            record, [condition], paper, distances=True
+        )  # where tables have the paper's numbers
         for row in record.rows:
             tasks = record.of(condition, row)
             method = paper_method(tasks) if tasks else None
@@ -65,7 +67,7 @@ def long_table(record: BenchmarkRecord, tests: Sequence[Compared] = ()) -> Value
                     continue
                 beside = None
                 if paper is not None and metric in shown:
-                    beside = paper_score(paper, method, condition.rate, metric.removesuffix("_mm"))
+                    beside = paper_score(paper, method, condition.rate, paper_metric(metric))
                 found[condition, row, metric] = Value(
                     condition,
                     row,
@@ -94,17 +96,38 @@ def value_cell(value: Value | None, *, beside: bool = True) -> Cell:
     return replace(cell, mark=value.test.mark) if beside and value.test is not None else cell
 
 
-def shown_metrics(record: BenchmarkRecord, conditions: Sequence[Condition], paper: bool) -> list[str]:
-    """Return the metrics that a table shows: distances in mm where every run has them; HD beside the paper's."""
+def shown_metrics(
+    record: BenchmarkRecord, conditions: Sequence[Condition], paper: str | None, *, distances: bool = False
+) -> list[str]:
+    """Return the metrics that a table shows: distances in mm where every run has them.
+
+    Args:
+        record: of the benchmark.
+        conditions: of the table.
+        paper: which of the paper's sets it is, see :func:`set_of_paper`. Beside its numbers HD is shown, and mIoU for
+            Kvasir-SEG, where these only fit an average with the background.
+        distances: HD in any case.
+    """
     tasks = [task for task in record.done() if task.condition in conditions]
     in_mm = bool(tasks) and all(task.score("hd95_mm") is not None for task in tasks)
     end = "_mm" if in_mm else ""
-    wanted = ["dsc", "iou", *(["hd" + end] if paper else []), "hd95" + end]
+    wanted = ["dsc", "iou", *(["miou"] if paper == _WITH_BACKGROUND else [])]
+    wanted += [*(["hd" + end] if paper or distances else []), "hd95" + end]
     return [
         metric
         for metric in wanted
         if metric == "dsc" or any(task.score(metric) is not None for task in tasks)
     ]
+
+
+def paper_metric(metric: str) -> str:
+    """Return what the paper calls a metric: its IoU may have the background in it or not, its lengths have no unit.
+
+    Example:
+        >>> paper_metric("miou"), paper_metric("hd95_mm")
+        ('iou', 'hd95')
+    """
+    return "iou" if metric == "miou" else metric.removesuffix("_mm")
 
 
 def set_of_paper(record: BenchmarkRecord, key: str) -> str | None:
@@ -118,8 +141,8 @@ def paper_method(tasks: Sequence[TaskRecord]) -> str | None:
     """Return which method of the paper's tables a row is, by the options that its runs recorded."""
     methods = {str(task.info.get("method")) for task in tasks}
     if methods == {"l2b"}:  # with the terms of eq. 13 it is what the authors most likely ran
-        terms = {bool(task.options.get("lambda_boundary")) for task in tasks}
-        return {(False,): L2B, (True,): METADCSEG}.get(tuple(terms))
+        terms = [bool(task.options.get("lambda_boundary")) for task in tasks]
+        return METADCSEG if all(terms) else None if any(terms) else L2B
     whole = all(all(parts_of(task.options).values()) for task in tasks)
     return METADCSEG if methods == {"metadcseg"} and whole else None
 
