@@ -18,9 +18,7 @@ Conventions, the same in every number this package prints:
   HD = HD95 = the diagonal of the whole image, more than any two of its pixels are apart: missing an object is
   never better than outlining it badly. Nothing is ever NaN or left out.
 - *Ignored pixels* (``IGNORE`` in the reference) are background in both masks, before anything is measured.
-- *mIoU* is the mean IoU over all classes with the background as one of them, which papers on polyps and on natural
-  images often print. Ignored pixels are then of no class. Every other
-  number leaves the background out.
+- *mIoU* is the mean IoU over all classes with the background as one of them. Ignored pixels are then of no class.
 """
 
 from collections.abc import Mapping, Sequence
@@ -238,17 +236,8 @@ def score_masks(
     hd, hd95, nsd = _lengths(prediction, reference, (1.0,) * prediction.ndim, tolerance_px)
     in_mm = None if spacing is None else _lengths(prediction, reference, spacing, tolerance_mm)
     hd_mm, hd95_mm, nsd_mm = in_mm or (None, None, None)
-    return ClassScore(
-        dice_from_counts(*counts),
-        iou_from_counts(*counts),
-        hd,
-        hd95,
-        nsd,
-        hd_mm,
-        hd95_mm,
-        nsd_mm,
-        *counts,
-    )
+    overlaps = dice_from_counts(*counts), iou_from_counts(*counts)
+    return ClassScore(*overlaps, hd, hd95, nsd, hd_mm, hd95_mm, nsd_mm, *counts)
 
 
 def score_labels(
