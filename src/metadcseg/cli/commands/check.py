@@ -109,6 +109,8 @@ def _print_diagnosis(options: Namespace, remap: dict[int, int] | None) -> None:
     out, diagnosis = plain_output(), found.diagnose()
     for sentence in [*sentences(diagnosis), advise(diagnosis).sentence]:
         out.print(sentence)
+    for note in found.notes:
+        out.print(f"note: {note}")
     out.print("metadcseg diagnose draws it and writes a page")
 
 

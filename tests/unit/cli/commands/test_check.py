@@ -76,6 +76,23 @@ def test_what_a_set_has_settled_is_refused(option, tmp_path, capsys):
     assert "does not belong to 'check" in line
 
 
+def test_pairs_that_a_set_leaves_out_are_said(tmp_path, capsys):
+    """Of a corrupted set the pairs of gold alone count."""
+    folder = make_folder(tmp_path / "mine", gold=6)
+    roles = ["gold"] * 4 + ["test", "val"] + ["train"] * 6
+    write(
+        folder / "splits.csv", "id,role\n" + "".join(f"case{n:02d},{role}\n" for n, role in enumerate(roles))
+    )
+    prepared, noisy = tmp_path / "set", tmp_path / "noisy"
+    assert main(["prepare", str(folder), "--out", str(prepared), "--edges", "none"]) == 0
+    assert main(["corrupt", str(prepared), "--out", str(noisy), "--model", "over", "--rate", "0.2"]) == 0
+    capsys.readouterr()
+    assert main(["check", str(noisy)]) == 0
+    out = capsys.readouterr().out
+    assert "4 verified masks: the masks they replaced reach DSC" in out
+    assert "note: 2 pairs of other roles left out" in out
+
+
 def test_options_of_data_sets_are_refused_for_a_folder(tmp_path, capsys):
     folder = make_folder(tmp_path / "mine", gold=6)
     for words in (["--gold", "3"], ["--label", "masks/{case}.png"]):
