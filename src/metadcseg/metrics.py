@@ -18,6 +18,7 @@ Conventions, the same in every number this package prints:
   HD = HD95 = the diagonal of the whole image, more than any two of its pixels are apart: missing an object is
   never better than outlining it badly. Nothing is ever NaN or left out.
 - *Ignored pixels* (``IGNORE`` in the reference) are background in both masks, before anything is measured.
+- *mIoU* is the mean IoU over all classes with the background as one of them. Ignored pixels are then of no class.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,9 @@ Spacing = tuple[float, ...]
 
 METRICS = ("dsc", "iou", "hd", "hd95", "nsd")
 """Measured for every case; lengths in pixels."""
+
+BACKGROUND_METRIC = "miou"
+"""IoU averaged over all classes, background included: of a case, never of one class."""
 
 MM_METRICS = ("hd_mm", "hd95_mm", "nsd_mm")
 """Measured where the spacing is known; lengths in mm."""
@@ -86,6 +90,8 @@ class CaseScore:
         group: the patient or acquisition that it belongs to.
         reference: what it was compared with, ``"truth"`` or ``"label"``.
         classes: foreground class -> score, in class order.
+        background: pixels of the background in both masks, in the prediction and in the reference
+            (:func:`background_counts`); None where nobody counted them, so that there is no mIoU.
     """
 
     row: int
@@ -93,12 +99,19 @@ class CaseScore:
     group: str
     reference: str
     classes: Mapping[str, ClassScore]
+    background: tuple[int, int, int] | None = None
 
     def mean(self, metric: str) -> float | None:
         """Return the mean of a metric over the foreground classes; None for mm without a spacing.
 
-        A class that neither mask shows counts with its perfect score.
+        A class that neither mask shows counts with its perfect score. ``"miou"`` has the background as one more class.
         """
+        if metric == BACKGROUND_METRIC:
+            if self.background is None:
+                return None
+            return float(
+                np.mean([iou_from_counts(*self.background), *(c.iou for c in self.classes.values())])
+            )
         values = [getattr(score, metric) for score in self.classes.values()]
         return None if None in values else float(np.mean(values))
 
@@ -223,17 +236,8 @@ def score_masks(
     hd, hd95, nsd = _lengths(prediction, reference, (1.0,) * prediction.ndim, tolerance_px)
     in_mm = None if spacing is None else _lengths(prediction, reference, spacing, tolerance_mm)
     hd_mm, hd95_mm, nsd_mm = in_mm or (None, None, None)
-    return ClassScore(
-        dice_from_counts(*counts),
-        iou_from_counts(*counts),
-        hd,
-        hd95,
-        nsd,
-        hd_mm,
-        hd95_mm,
-        nsd_mm,
-        *counts,
-    )
+    overlaps = dice_from_counts(*counts), iou_from_counts(*counts)
+    return ClassScore(*overlaps, hd, hd95, nsd, hd_mm, hd95_mm, nsd_mm, *counts)
 
 
 def score_labels(
@@ -285,6 +289,22 @@ def score_labels(
         for number, name in enumerate(classes)
         if number > 0
     }
+
+
+def background_counts(
+    prediction: NDArray[np.integer], reference: NDArray[np.integer]
+) -> tuple[int, int, int]:
+    """Return how many pixels are background in both label maps, in the prediction and in the reference.
+
+    Args:
+        prediction: (H, W) or (X, Y, Z) integer, class numbers.
+        reference: likewise; pixels that are ``IGNORE`` there count nowhere.
+
+    Example:
+        >>> background_counts(np.array([[0, 0, 1, 0]]), np.array([[0, 1, 0, IGNORE]]))
+        (1, 2, 2)
+    """
+    return _counts((prediction == 0) & (reference != IGNORE), reference == 0)
 
 
 def _counts(prediction: Mask, reference: Mask) -> tuple[int, int, int]:

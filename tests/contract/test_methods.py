@@ -40,6 +40,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("l2b", {}),
     ("l2b", {"clean_supervision": False}),
     ("l2b", {"views": False}),
+    ("l2b", {"lambda_boundary": 0.35, "lambda_dice": 0.1}),
     ("metadcseg", {"warmup": 0}),
     ("metadcseg", {"warmup": 1, "meta_scaling": "rms"}),
     ("metadcseg", {"warmup": 0, "meta_scaling": "sums"}),

@@ -2,11 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 from tests.end_to_end.tools import contents, done, refused
 
 from metadcseg.cli import auto
+from metadcseg.data.splits.folds import fold_roles, units_of
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.training import load_run, read_run
 
@@ -198,6 +200,50 @@ def test_enough_pairs_are_used_and_what_is_said_of_them_stays(sets, tmp_path):
     assert ALONE not in told
     assert "calibrated trusts every label" in told
     assert read_run(tmp_path / "insisted")["options"]["pairs"] is True
+
+
+def test_each_fold_of_a_cross_validation_goes_by_its_own_pairs(sets, tmp_path):
+    """The gold of one fold has no pair, that of the other has two; also where the first fold is done already."""
+    clean = PreparedSet.open(sets.clean)
+    roles = fold_roles(units_of(clean), 2, seed=0, val=0.1, gold=4)
+    gold = [{case for case, role in fold.items() if role == "gold"} for fold in roles]
+    paired = sorted(gold[1] - gold[0])[:2]
+    assert len(paired) == 2
+    about = {"name": "some", "classes": clean.classes, "channels": clean.channels}
+    with SetWriter(tmp_path / "some", **about) as writer:
+        for case in clean.cases:
+            label = clean.label(case)
+            truth, given = (label, np.roll(label, 2, axis=0)) if case.id in paired else (None, None)
+            writer.add(
+                id=case.id,
+                role="val" if case.id in paired else "train",
+                group=case.group,
+                image=clean.image(case),
+                label=label,
+                truth=truth,
+                given=given,
+            )
+    words = (
+        "cross-validate",
+        tmp_path / "some",
+        "--folds",
+        2,
+        "--out",
+        tmp_path / "cv",
+        "--gold",
+        4,
+        *QUICK,
+    )
+    told = done(*words).err
+    assert told.count(ALONE) == 1
+
+    def pairs():
+        return [read_run(tmp_path / "cv" / f"fold-{number}" / "run")["options"]["pairs"] for number in (1, 2)]
+
+    assert pairs() == [False, True]
+    shutil.rmtree(tmp_path / "cv" / "fold-2" / "run")
+    done(*words)
+    assert pairs() == [False, True]
 
 
 def test_cross_validation_chooses_once_for_all_folds(sets, tmp_path, monkeypatch):

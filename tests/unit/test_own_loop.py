@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, ClassVar
@@ -34,6 +35,8 @@ from metadcseg.training.updater import lr_factor
 from metadcseg.warp import Warp
 
 IMAGES, GOLD, GOLD_BATCH = 10, 6, 4
+
+pytestmark = pytest.mark.filterwarnings("ignore:method .* learns from the masks")
 
 
 @dataclass(frozen=True)
@@ -460,13 +463,34 @@ def test_masks_that_verified_ones_replaced_reach_a_method_that_asks_and_no_other
     for pairs in (True, False):
         for gold in ((images, labels, indices), (images, labels, indices, given)):
             loop = attached(Looking(pairs))
-            step(loop, gold=gold)
+            silent = not pairs or len(gold) == 4
+            with warnings.catch_warnings(record=True, action="always") as told:
+                step(loop, gold=gold)
+            assert (not told) == silent
             seen = loop._state.seen
             assert torch.equal(seen.labels, labels)
             assert (seen.given is not None) == (pairs and len(gold) == 4)
     loop = attached(Looking())
     step(loop, gold=(images, labels, indices, given))
     assert torch.equal(loop._state.seen.given, given)
+
+
+@pytest.mark.parametrize(("name", "ways"), [("calibrated", True), ("pairs", False), ("glc", False)])
+def test_that_pairs_are_missing_is_said_once(name, ways):
+    loop = attached(name)
+    with pytest.warns(UserWarning, match=f"method '{name}' learns from the masks that verified") as told:
+        step(loop)
+    (warning,) = told
+    assert warning.filename == __file__
+    assert ("create_method('calibrated', pairs=False)" in str(warning.message)) == ways
+    with warnings.catch_warnings(action="error"):
+        step(loop)
+
+
+def test_where_no_pairs_are_asked_for_nothing_is_said():
+    with warnings.catch_warnings(action="error"):
+        for method in ("l2b", create_method("calibrated", pairs=False)):
+            step(attached(method))
 
 
 @pytest.mark.parametrize(
@@ -576,7 +600,7 @@ for name in METHODS:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     loop = attach(name, model, optimizer, classes=2, images=4, gold_images=4, gold_batch=4)
     for _ in range(3):
-        loop.step(images, labels, numbers, gold=(images, labels, numbers), warp=Warp.identity(4))
+        loop.step(images, labels, numbers, gold=(images, labels, numbers, labels), warp=Warp.identity(4))
     loop.predict(images)
     loop.load_state_dict(loop.state_dict())
 """

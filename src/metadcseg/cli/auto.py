@@ -36,7 +36,7 @@ def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespac
     """Return the options with ``calibrated.pairs`` off where the set has too few pairs, and a sentence that says so.
 
     Args:
-        options: parsed; an option that was said stays as it is.
+        options: parsed, left as they are; an option that was said stays as it is.
         prepared: the set to train on.
     """
     if options.method != "calibrated" or "calibrated.pairs" in options.said or not options.calibrated.pairs:
@@ -45,6 +45,7 @@ def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespac
     pairs = count_pairs(prepared)[f"{kind}s"] or 0
     if pairs > 1 or not prepared.select("gold"):  # that there is none at all, training says
         return options, None
+    options = options.clone()  # a cross-validation asks for every fold
     options["calibrated.pairs"] = False
     held = f"no gold {kind} has" if not pairs else f"only one gold {kind} has"
     return options, (

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,13 @@ from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, lo
 from metadcseg.evaluation.records import summarize, write_record
 from metadcseg.evaluation.volumes import picture_of, predict_stored, score_regions, score_volume
 from metadcseg.files import cannot_write, safe_names
-from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore, score_labels
+from metadcseg.metrics import (
+    NSD_TOLERANCE_MM,
+    NSD_TOLERANCE_PX,
+    CaseScore,
+    background_counts,
+    score_labels,
+)
 from metadcseg.training.run.folder import TrainedRun
 
 
@@ -158,7 +165,8 @@ def _score_whole(
 ) -> tuple[CaseScore, CaseScore | None]:
     labels = predict_stored(predict, prepared, volume, pictures.trained.size, pictures.trained.depth)
     pictures.write_volume(prepared, volume, labels)
-    return score_volume(labels, prepared, volume)
+    score, region = score_volume(labels, prepared, volume)
+    return replace(score, background=background_counts(labels, prepared.reference(volume))), region
 
 
 def _score(
@@ -171,7 +179,8 @@ def _score(
     pictures.write(case, image, prediction, reference)
     classes = score_labels(prediction, reference, prepared.classes, case.spacing)
     kind = "truth" if case.has_truth else "label"
-    score = CaseScore(case.row, case.id, case.group, kind, classes)
+    counts = background_counts(prediction, reference)
+    score = CaseScore(case.row, case.id, case.group, kind, classes, counts)
     return score, score_regions(score, prediction, reference, prepared.regions, case.spacing)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
 from metadcseg.metrics import (
+    BACKGROUND_METRIC,
     METRICS,
     MM_METRICS,
     CaseScore,
@@ -23,6 +24,7 @@ from metadcseg.metrics import (
     iou_from_counts,
 )
 
+_OF_CASES = (*METRICS, BACKGROUND_METRIC, *MM_METRICS)
 _COUNTS = ("overlap", "predicted", "reference")
 
 
@@ -37,9 +39,11 @@ def summarize(scores: Sequence[CaseScore]) -> dict[str, Any]:
 
         - ``summary``: metric -> ``mean``, ``sd`` (n - 1 in the denominator; None for a single case), ``n``,
           ``median``, ``min``, ``max`` over cases, each case being the mean over its foreground classes. The
-          metrics in mm are there where a case has a spacing, and ``n`` counts those cases.
+          metrics in mm are there where a case has a spacing, and ``n`` counts those cases. ``miou`` averages over the
+          background, too.
         - ``per_class``: class -> the same, with ``pooled`` and the counts of empty masks of that class.
-        - ``pooled``: ``dsc`` and ``iou`` from pixel counts summed over all cases, averaged over classes.
+        - ``pooled``: ``dsc`` and ``iou`` from pixel counts summed over all cases, averaged over classes; ``miou``
+          likewise, with the background as one more class.
         - ``empty_predictions``, ``empty_references``, ``both_empty``: how many pairs of a case and a class
           have an empty prediction, an empty reference, or both. (With one foreground class: how many cases.)
         - ``reference``: ``"truth"``, ``"label"``, or ``"mixed"`` where cases differ.
@@ -66,14 +70,13 @@ def summarize(scores: Sequence[CaseScore]) -> dict[str, Any]:
     per_class = {name: _class_summary([case.classes[name] for case in scores]) for name in names}
     references = {case.reference for case in scores}
     return {
-        "summary": _spreads(
-            (metric, [case.mean(metric) for case in scores]) for metric in METRICS + MM_METRICS
-        ),
+        "summary": _spreads((metric, [case.mean(metric) for case in scores]) for metric in _OF_CASES),
         "per_class": per_class,
         "pooled": {
             metric: fmean(entry["pooled"][metric] for entry in per_class.values())
             for metric in ("dsc", "iou")
-        },
+        }
+        | _pooled_with_background(scores, per_class),
         **{
             count: sum(entry[count] for entry in per_class.values())
             for count in ("empty_predictions", "empty_references", "both_empty")
@@ -101,6 +104,17 @@ def write_record(
     write_bytes(folder / f"{record['split']}.csv", table)
     text = json.dumps(record, indent=2, allow_nan=False) + "\n"
     write_bytes(folder / f"{record['split']}.json", text.encode())
+
+
+def _pooled_with_background(
+    scores: Sequence[CaseScore], per_class: Mapping[str, Mapping[str, Any]]
+) -> dict[str, float]:
+    counted = [case.background for case in scores if case.background is not None]
+    if len(counted) < len(scores):
+        return {}
+    background = iou_from_counts(*(sum(column) for column in zip(*counted, strict=True)))
+    values = [background, *(entry["pooled"]["iou"] for entry in per_class.values())]
+    return {BACKGROUND_METRIC: fmean(values)}
 
 
 def _class_summary(scores: Sequence[ClassScore]) -> dict[str, Any]:
@@ -138,13 +152,13 @@ def _table(scores: Sequence[CaseScore], predictions: Mapping[str, str]) -> str:
     """Return one line per case: means over its foreground classes, then every class by itself."""
     names = list(scores[0].classes)
     metrics = METRICS + MM_METRICS
-    heading = ["row", "id", "group", "reference", *metrics]
+    heading = ["row", "id", "group", "reference", *_OF_CASES]
     heading += [f"{name} {column}" for name in names for column in metrics + _COUNTS]
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow([*heading, "prediction"])
     for case in scores:
-        values = [case.mean(metric) for metric in metrics]
+        values = [case.mean(metric) for metric in _OF_CASES]
         values += [getattr(case.classes[name], column) for name in names for column in metrics + _COUNTS]
         lines.writerow([case.row, case.id, case.group, case.reference, *values, predictions.get(case.id, "")])
     return text.getvalue()

@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 Norm = Literal["group", "instance", "batch"]
+Upsampling = Literal["learned", "bilinear"]
+Activation = Literal["leaky_relu", "relu"]
 
 
 class Output(NamedTuple):

@@ -10,7 +10,7 @@ from torch import nn
 
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.imports import without_collector
-from metadcseg.networks.contract import Norm
+from metadcseg.networks.contract import Activation, Norm, Upsampling
 from metadcseg.networks.tap import TappedNetwork, find_head
 
 NETWORKS = ("unetplusplus",)
@@ -24,6 +24,8 @@ class NetworkOptions:
         name: a network that comes with the package: ``unetplusplus``.
         width: channels at full resolution; every level below has twice as many (the paper: 64).
         norm: the normalization layer; ``group`` does not depend on the batch, which suits batches of 1 or 2.
+        upsampling: ``learned`` (transposed convolutions) or ``bilinear``.
+        activation: ``leaky_relu`` or ``relu``.
         spatial_dims: 2, or 3 for a network of whole volumes in place of their slices.
         class_path: your own network in place of ``name``: ``package.module.Class``, importable (its folder in
             PYTHONPATH); it maps (N, C, H, W) images to (N, classes, H, W) logits.
@@ -32,7 +34,7 @@ class NetworkOptions:
             left out.
 
     Raises:
-        InputError: for an unknown name or norm, a width below 1, or options that do not belong together.
+        InputError: for an unknown name or layer, a width below 1, or options that do not belong together.
 
     Example:
         >>> NetworkOptions(width=8).norm
@@ -42,6 +44,8 @@ class NetworkOptions:
     name: str = "unetplusplus"
     width: int = 16
     norm: Norm = "group"
+    upsampling: Upsampling = "learned"
+    activation: Activation = "leaky_relu"
     spatial_dims: int = 2
     class_path: str | None = None
     init_args: dict[str, Any] = field(default_factory=dict)
@@ -50,8 +54,9 @@ class NetworkOptions:
     def __post_init__(self) -> None:
         if self.name not in NETWORKS:
             raise unknown_name("network.name", self.name, NETWORKS)
-        if self.norm not in get_args(Norm):
-            raise unknown_name("network.norm", self.norm, get_args(Norm))
+        for option, allowed in (("norm", Norm), ("upsampling", Upsampling), ("activation", Activation)):
+            if getattr(self, option) not in get_args(allowed):
+                raise unknown_name(f"network.{option}", getattr(self, option), get_args(allowed))
         if self.spatial_dims not in (2, 3):
             raise InputError(f"network.spatial_dims must be 2 or 3, got {self.spatial_dims}")
         if self.width < 1:
@@ -97,7 +102,8 @@ def create_network(
         with without_collector():  # MONAI takes seconds: only when used
             from metadcseg.networks.unetplusplus import unetplusplus
 
-        return unetplusplus(channels, classes, options.width, options.norm, options.spatial_dims)
+        layers = options.norm, options.spatial_dims, options.upsampling, options.activation
+        return unetplusplus(channels, classes, options.width, *layers)
 
 
 def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:

@@ -1,22 +1,31 @@
 """The built-in network: MONAI's U-Net++, of images or of volumes."""
 
+from typing import Any
+
 import torch
-from monai.networks.nets.basic_unet import UpCat
+from monai.networks.nets.basic_unet import TwoConv, UpCat
 from monai.networks.nets.basic_unetplusplus import BasicUNetPlusPlus
 from torch import Tensor, nn
 
-from metadcseg.networks.contract import Norm
+from metadcseg.networks.contract import Activation, Norm, Upsampling
 from metadcseg.networks.tap import TappedNetwork
 
 _GROUPS = 8
 
 
 def unetplusplus(
-    channels: int, classes: int, width: int, norm: Norm = "group", axes: int = 2
+    channels: int,
+    classes: int,
+    width: int,
+    norm: Norm = "group",
+    axes: int = 2,
+    upsampling: Upsampling = "learned",
+    activation: Activation = "leaky_relu",
 ) -> TappedNetwork:
     """Return a U-Net++ (MONAI's), its four levels of halving ``width``-doubling each.
 
-    The paper's width of 64 has 36.45 million parameters for three channels and two classes.
+    The paper's width of 64 has 36.45 million parameters for three channels and two classes. With batch norm, bilinear
+    upsampling and ReLU it is the network of L2B's published script: 36.63 million.
     The heads of deep supervision are left out, since nothing would train them. Image sides must be multiples
     of 16 and at least 32 (at 16 the deepest maps would be a single pixel, which cannot be normalized).
 
@@ -26,6 +35,9 @@ def unetplusplus(
         width: channels at full resolution, and D of the features.
         norm: ``"group"`` takes the largest number of groups up to 8 that divides the width.
         axes: 2, or 3 for volumes.
+        upsampling: ``"learned"`` by a transposed convolution that halves the channels (except into the first level),
+            or ``"bilinear"`` (of volumes trilinear), which keeps them all.
+        activation: ``"leaky_relu"`` with slope 0.1, or ``"relu"``.
     """
     groups = max(count for count in range(1, _GROUPS + 1) if width % count == 0)
     layers = {
@@ -33,19 +45,36 @@ def unetplusplus(
         "instance": ("instance", {"affine": True}),
         "batch": ("batch", {}),
     }
+    act = {
+        "leaky_relu": ("leakyrelu", {"negative_slope": 0.1, "inplace": True}),
+        "relu": ("relu", {"inplace": True}),
+    }
     network = BasicUNetPlusPlus(
         spatial_dims=axes,
         in_channels=channels,
         out_channels=classes,
         features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
         norm=layers[norm],
+        act=act[activation],
     )
     for unused in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):
         setattr(network, unused, nn.Identity())
     for part in network.modules():
         if isinstance(part, UpCat):
             part.__class__ = _Joining
+            if upsampling == "bilinear":
+                _upsample_without_weights(part, axes, act[activation], layers[norm])
     return TappedNetwork(network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, axes=axes)
+
+
+def _upsample_without_weights(part: UpCat, axes: int, act: tuple[str, Any], norm: tuple[str, Any]) -> None:
+    """Make a layer keep all channels of the level below; MONAI's network itself can only halve them."""
+    below, beside = part.upsample.deconv.in_channels, part.convs.conv_0.conv.in_channels
+    beside -= part.upsample.deconv.out_channels
+    out = part.convs.conv_1.conv.out_channels
+    mode = {2: "bilinear", 3: "trilinear"}[axes]
+    part.upsample = nn.Upsample(scale_factor=2, mode=mode, align_corners=True)
+    part.convs = TwoConv(axes, beside + below, out, act, norm, bias=True)
 
 
 class _Joining(UpCat):  # type: ignore[misc]  # MONAI comes without types

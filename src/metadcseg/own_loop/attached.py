@@ -1,5 +1,6 @@
 """A method at work in a loop of one's own: it counts, keeps and restores all that is its own."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -44,6 +45,7 @@ class AttachedMethod:
         self._method, self._updater, self._storage = method, updater, storage
         self._classes, self._images = classes, images
         self._seen = 0
+        self._said = False
         self._state = method.start(network, updater, torch.Generator().manual_seed(seed), storage)
 
     def __repr__(self) -> str:
@@ -201,6 +203,7 @@ class AttachedMethod:
             )
         images, masks, indices, *replaced = gold
         given = replaced[0] if replaced and self._method.info.uses_pairs else None
+        self._say_without_pairs(given)
         most = self._updater.gold_batch
         if len(gold[0]) > most:
             raise InputError(
@@ -220,6 +223,21 @@ class AttachedMethod:
         except InputError as error:
             raise InputError(f"gold: {error}") from error
         return batch.to(self._device)
+
+    def _say_without_pairs(self, given: Tensor | None) -> None:
+        """Say once where a method asks for the masks that verified ones replaced, and the first gold batch has none."""
+        if self._said or not self._method.info.uses_pairs:
+            return
+        self._said = True
+        if given is None:
+            own = hasattr(self._method, "pairs")
+            other = f", or take create_method('{self._method.name}', pairs=False), which does not need them"
+            warnings.warn(
+                f"method '{self._method.name}' learns from the masks that verified ones replaced, and gold has none, "
+                "so it trusts every label: give them as the fourth part, gold=(images, masks, indices, replaced)"
+                f"{other if own else ''}",
+                stacklevel=4,
+            )
 
     @property
     def _reads_gold(self) -> bool:

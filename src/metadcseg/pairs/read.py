@@ -2,13 +2,9 @@
 
 import csv
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.images import Picture
@@ -32,47 +28,12 @@ from metadcseg.data.sources import (
 )
 from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
 from metadcseg.data.store.layout import MANIFEST
-from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.pairs.found import FoundPairs
+from metadcseg.pairs.of_set import pairs_of_set
 from metadcseg.pairs.statistics import Pair
 
-Labels = NDArray[np.uint8]
-
 _ANNOTATORS = "annotators.csv"
-
-
-@dataclass(frozen=True)
-class FoundPairs:
-    """The pairs of a folder or a set.
-
-    Args:
-        pairs: in the order of their ids.
-        classes: names in class order, background first.
-        verified: how many verified masks there are, with the mask that they replaced or without it.
-        notes: what was guessed or passed over, one sentence each.
-        load_image: returns the image of a pair by its id: (H, W, C), or (X, Y, Z, C) of a volume.
-    """
-
-    pairs: tuple[Pair, ...]
-    classes: tuple[str, ...]
-    verified: int
-    notes: tuple[str, ...]
-    load_image: Callable[[str], NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class View:
-    """What of a pair can be drawn.
-
-    Args:
-        image: (H, W, C).
-        given: (H, W) uint8.
-        verified: likewise.
-    """
-
-    image: NDArray[Any]
-    given: Labels
-    verified: Labels
 
 
 def read_pairs(
@@ -87,9 +48,8 @@ def read_pairs(
     """Find the pairs of a folder or a prepared set, whichever it is.
 
     Args:
-        path: a folder with ``images/``, ``masks/`` and ``gold/`` (of images or of volumes), or a set. Of a set of
-            volumes each slice is a pair, and those of one patient are one group. Of a corrupted set only gold counts:
-            its pairs alone have the noise.
+        path: a folder with ``images/``, ``masks/`` and ``gold/`` (of images or of volumes), or a set
+            (:func:`~metadcseg.pairs.of_set.pairs_of_set`).
         remap: value in a mask file -> class number, as for ``prepare``; a set has its labels already.
         annotators: a table of who drew which mask as given, with the columns ``id`` and ``annotator``; by default
             ``annotators.csv`` in the folder, where there is one.
@@ -109,7 +69,7 @@ def read_pairs(
         what = "is a file" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}: give a folder with images/, masks/ and gold/, or a prepared set")
     if (path / MANIFEST).exists():
-        found, known = _of_set(path)
+        found, known = pairs_of_set(path)
     elif holds_volumes(path):
         scan = scan_volume_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
         found = _of_volumes(scan, remap or {}, resample_labels, _wrong(path, scan.findings))
@@ -166,47 +126,6 @@ def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
     return table
 
 
-def view(found: FoundPairs, pair: Pair) -> View:
-    """Return what of a pair is shown: of a volume the slice along its last axis with most voxels that differ.
-
-    Raises:
-        InputError: where the image cannot be read.
-    """
-    image = found.load_image(pair.id)
-    if pair.given.ndim == 2:
-        return View(image, pair.given, pair.verified)
-    place = int(np.argmax((pair.given != pair.verified).sum(axis=(0, 1))))
-    turned = [np.moveaxis(array[:, :, place], 0, 1) for array in (image, pair.given, pair.verified)]
-    return View(*(np.ascontiguousarray(array) for array in turned))
-
-
-def _of_set(path: Path) -> tuple[FoundPairs, set[str]]:
-    prepared = PreparedSet.open(path)
-    known = [case for case in prepared.cases if case.has_given or case.role == "gold"]
-    notes: tuple[str, ...] = ()
-    if prepared.noise is not None and prepared.noise.get(
-        "target"
-    ):  # other pairs are of the masks before the noise
-        gold = [case for case in known if case.role == "gold"]
-        if left := len(known) - len(gold):
-            notes = (f"{plural(left, 'pair')} of other roles left out: noise went into pairs of gold only",)
-        known = gold
-    cases = {case.id: case for case in known if case.has_given}
-    pairs = tuple(
-        Pair(
-            case.id,
-            case.group or case.id,
-            prepared.given(case),
-            prepared.truth(case) if case.has_truth else prepared.label(case),
-            case.spacing,
-        )
-        for case in cases.values()
-    )
-    ids = {case.id for case in prepared.cases}
-    found = FoundPairs(pairs, prepared.classes, len(known), notes, lambda id: prepared.image(cases[id]))
-    return found, ids
-
-
 def _of_images(scan: Scan, remap: Mapping[int, int], notes: tuple[str, ...]) -> FoundPairs:
     stored: list[tuple[RawCase, Picture, Picture]] = []
     facts: list[tuple[MaskFacts, MaskFacts]] = []
@@ -235,7 +154,7 @@ def _of_images(scan: Scan, remap: Mapping[int, int], notes: tuple[str, ...]) -> 
     return FoundPairs(
         pairs,
         _names(scheme.classes, scan.classes),
-        sum(case.verified for case in scan.cases),
+        sum(case.verified and case.role != "train" for case in scan.cases),
         notes,
         lambda id: load_image(cases[id]).array,
     )
@@ -272,7 +191,7 @@ def _of_volumes(
         for raw, given, verified, both, spacing in stored
     )
     names = _names(scheme.classes, scan.classes)
-    count = sum(raw.verified or raw.truth is not None for raw in scan.volumes)
+    count = sum((raw.verified or raw.truth is not None) and raw.role != "train" for raw in scan.volumes)
     return FoundPairs(pairs, names, count, notes, lambda id: load_image_volume(twins[id]).array)
 
 

@@ -6,6 +6,7 @@ from metadcseg.pairs.intervals import Interval
 from metadcseg.pairs.statistics import EQUAL_PX, Diagnosis, Summary
 
 _LISTED = 3
+_SHOWN = 0.05  # nearer to 0 a length is shown as 0.0, and has no side
 
 
 def sentences(found: Diagnosis) -> list[str]:
@@ -51,11 +52,13 @@ def sentences(found: Diagnosis) -> list[str]:
 def lengths(total: Summary, *, within: bool = True) -> str:
     """Return how far the given outline lies from the verified one: ``2.1 px [1.4, 2.9] (1.0 mm [0.7, 1.4])``.
 
+    Positive lengths lie to the side that :func:`where` names; where it names none, outside.
+
     Args:
         total: with an offset.
         within: say the interval, too.
     """
-    side = (total.offset_px.mean or 0.0) < 0
+    side = where(total) == "inside"
     text = _length(total.offset_px, "px", flip=side, within=within)
     if total.offset_mm is not None and total.offset_mm.mean is not None:
         in_mm = _length(total.offset_mm, "mm", flip=side, within=within)
@@ -64,8 +67,9 @@ def lengths(total: Summary, *, within: bool = True) -> str:
 
 
 def where(total: Summary) -> str:
-    """Return ``outside`` where the given outline lies outside on average, else ``inside``."""
-    return "inside" if (total.offset_px.mean or 0.0) < 0 else "outside"
+    """Return ``outside`` or ``inside``, where the given outline lies on average; nothing where it lies on it."""
+    mean = total.offset_px.mean or 0.0
+    return "" if abs(mean) < _SHOWN else "inside" if mean < 0 else "outside"
 
 
 def _no_pairs(verified: int) -> str:
@@ -94,9 +98,11 @@ def _outline(total: Summary) -> str:
     if total.offset_px.mean is None:
         return "No object is in both masks of a pair, so outlines cannot be compared."
     first = f"{total.too_large} of {total.outlined} are too large, {total.too_small} too small"
-    if not total.too_large and not total.too_small and abs(total.offset_px.mean) < 0.05:
-        return f"{first}; the given outlines lie on the verified ones."
     same = ", all the same" if _constant(total.offset_px) else ""
+    if not where(total):
+        if not total.too_large and not total.too_small:
+            return f"{first}; the given outlines lie on the verified ones."
+        return f"{first}; on average the given outline lies on the verified one: {lengths(total)}{same}."
     return f"{first}; the given outline lies {lengths(total)} {where(total)} the verified one{same}."
 
 
@@ -133,7 +139,7 @@ def _part(name: str, part: Summary) -> str:
     many = "1 pair" if part.pairs == 1 else f"{part.pairs} pairs"
     parts = [f"DSC {_number(part.dsc, 2)}"] if part.dsc.mean is not None else []
     if part.offset_px.mean is not None:
-        parts.append(f"outline {lengths(part)} {where(part)}")
+        parts.append(f"outline {lengths(part)} {where(part)}".rstrip())
     parts.append(f"{part.too_large} too large, {part.too_small} too small")
     parts.append(f"{part.missing} missing, {part.invented} invented")
     return f"{name} ({many}): {'; '.join(parts)}."

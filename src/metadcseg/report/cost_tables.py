@@ -1,15 +1,16 @@
 """Table 7: what every row costs in operations, memory and time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from metadcseg.report.main_tables import MEMORY, PAPERS
+from metadcseg.report.measures import COSTS
 from metadcseg.report.part_tables import HEART
 from metadcseg.report.tables import Cell, Row, Table, paper_only, plain_cell
-from metadcseg.report.values import set_of_paper
+from metadcseg.report.values import all_of, long_table, set_of_paper
 from metadcseg.results.grid import folder_name
 from metadcseg.results.paper_numbers import paper_numbers
 from metadcseg.results.records import mapping, number
-from metadcseg.results.summary import BenchmarkRecord, TaskRecord, spread
+from metadcseg.results.summary import BenchmarkRecord, TaskRecord
 
 
 def cost_tables(record: BenchmarkRecord) -> list[Table]:
@@ -29,25 +30,15 @@ def cost_tables(record: BenchmarkRecord) -> list[Table]:
     return tables
 
 
-_COSTS = (
-    ("parameters", "M", 2),
-    ("FLOPs of an image", "G", 2),
-    ("FLOPs of training, an image", "G", 2),
-    ("peak memory", "GB", 2),
-    ("an epoch", "s", 1),
-    ("inference, an image", "ms", 1),
-)
-
-
 def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord]], beside: bool) -> Table:
-    values = {row: _costs(tasks) for row, tasks in held.items()}
-    base = _reference(record, held)
+    values, base = long_table(record), _reference(record, held)
     rows = []
-    for row, costs in values.items():
+    for row in held:
         cells = []
-        for place, (_, _, digits) in enumerate(_COSTS):
-            against = values[base][place] if base is not None else None
-            cells.append(plain_cell(costs[place], digits, against))
+        for metric, measure in COSTS.items():
+            line, other = (values.get((all_of(name), each, metric)) for each in (row, base or row))
+            against = None if base is None or other is None else other.held
+            cells.append(plain_cell(None if line is None else line.held, measure.digits, against))
         rows.append(Row(row, cells, "the rows are relative to this one" if row == base else ""))
     grids = sorted({str(task.cost.get("frame")) for tasks in held.values() for task in tasks if task.cost})
     measured = f"Input grid: {', '.join(grids)}. " if grids else ""
@@ -70,7 +61,7 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
     return Table(
         key=f"cost-{folder_name(name)}",
         title=f"{name}: what it costs",
-        columns=[(heading, unit) for heading, unit, _ in _COSTS],
+        columns=[(measure.name, measure.unit) for measure in COSTS.values()],
         rows=[*rows, *(_papers_cost() if beside else [])],
         notes=notes,
     )
@@ -81,21 +72,6 @@ def _shared(record: BenchmarkRecord) -> str:
     if workers is None or workers <= 1:
         return ""
     return f"{workers:g} runs shared the machine, so times are rough. "
-
-
-def _costs(tasks: Sequence[TaskRecord]) -> list[tuple[float, float | None, int] | None]:
-    parameters, flops, training, inference = [], [], [], []
-    for task in tasks:
-        counted = number(task.cost.get("parameters")) or number(task.info.get("parameters"))
-        once = number(task.cost.get("flops_per_image"))
-        passes = number(mapping(task.info, "declaration").get("passes"))
-        parameters.append(None if counted is None else counted / 1e6)
-        flops.append(None if once is None else once / 1e9)
-        training.append(None if once is None or passes is None else once * passes / 1e9)
-        inference.append(number(task.cost.get("inference_ms_per_image")))
-    memory = spread([task.memory for task in tasks])
-    epochs = spread([task.epoch_seconds() for task in tasks])
-    return [spread(parameters), spread(flops), spread(training), memory, epochs, spread(inference)]
 
 
 def _papers_cost() -> list[Row]:

@@ -16,9 +16,9 @@ from metadcseg.colors import GIVEN, VERIFIED, Color, class_color
 from metadcseg.constants import IGNORE
 from metadcseg.pairs.advice import Advice
 from metadcseg.pairs.curves import REACH, DistanceCurve, distance_curves
+from metadcseg.pairs.found import FoundPairs, View, view
 from metadcseg.pairs.intervals import Interval
 from metadcseg.pairs.outline import box_of
-from metadcseg.pairs.read import FoundPairs, View, view
 from metadcseg.pairs.sentences import sentences
 from metadcseg.pairs.statistics import Diagnosis, Measured, Summary
 from metadcseg.report.gallery import Picture

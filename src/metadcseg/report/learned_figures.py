@@ -14,12 +14,13 @@ from PIL import Image
 
 from metadcseg.colors import GIVEN, VERIFIED, LegendEntry
 from metadcseg.report.gallery import Example, Picture
+from metadcseg.report.measures import DETECTION
 from metadcseg.report.part_tables import condition_key
 from metadcseg.report.pictures import Labels, data_uri, outlined
 from metadcseg.report.plots import Band, Plot, distance_plot
 from metadcseg.report.sheets import Gallery
-from metadcseg.report.tables import Cell, Row, Table, number_cell
-from metadcseg.report.values import seeds_of
+from metadcseg.report.tables import Cell, Row, Table
+from metadcseg.report.values import long_table, value_cell
 from metadcseg.results.grid import folder_name
 from metadcseg.results.records import mapping, number
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread
@@ -27,18 +28,6 @@ from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, sp
 _NEAR, _FAR = 4.0, 8.0
 _STILL = 1e-4  # from 1: weights that have not moved
 _MOST_PIXELS = 2**24
-_SCORES = (
-    "weight",
-    "alpha",
-    "beta - alpha",
-    "disagreement",
-    "both",
-    "given foreground",
-    "near the outline",
-    "pair table",
-)
-"""As `metadcseg.evaluation.noise_detection.SCORES` names them."""
-
 _LETTERS = (("gamma", "γ"), ("alpha", "α"), ("beta", "β"))
 MAPS = (
     "Green: verified outline, orange: outline of the label given. Weights lie over the image, on one scale of "
@@ -66,23 +55,26 @@ def detection_table(record: BenchmarkRecord) -> Table | None:
     held = weighted(record)
     if not held:
         return None
-    names = [
-        name
-        for name in _SCORES
-        if any(_auroc(task, name) is not None for _, _, tasks in held for task in tasks)
+    values = long_table(record)
+    metrics = [
+        metric
+        for metric in DETECTION
+        if any((condition, row, metric) in values for condition, row, _ in held)
     ]
-    rows = []
-    for condition, row, tasks in held:
-        seeds = seeds_of(record, condition, row)
-        cells = [
-            number_cell(spread([_auroc(task, name) for task in tasks]), 3, None, seeds) for name in names
-        ]
-        wrong = spread([number(task.weights.get("wrong_pixels")) for task in tasks])
-        rows.append(Row(row, [Cell(condition.name), *cells, number_cell(wrong, 3, None, seeds)]))
+    rows = [
+        Row(
+            row,
+            [
+                Cell(condition.name),
+                *(value_cell(values.get((condition, row, metric)), beside=False) for metric in metrics),
+            ],
+        )
+        for condition, row, _ in held
+    ]
     return Table(
         key="detection",
         title="Which training pixels are labeled wrongly: area under the ROC",
-        columns=[("under", ""), *((f"by {name}", "AUROC") for name in names), ("wrong pixels", "share")],
+        columns=[("under", ""), *((DETECTION[metric].name, DETECTION[metric].unit) for metric in metrics)],
         rows=rows,
         notes=[
             "0.5 is chance, 1 finds all. By weight: the share of a pixel's weight that the given label did not get, "
@@ -93,10 +85,6 @@ def detection_table(record: BenchmarkRecord) -> Table | None:
             "gold pairs. Weights add something where they are ahead of these.",
         ],
     )
-
-
-def _auroc(task: TaskRecord, name: str) -> float | None:
-    return number(mapping(task.weights, "auroc").get(name))
 
 
 def distance_figures(record: BenchmarkRecord, missing: list[str]) -> list[tuple[Plot, str]]:

@@ -12,7 +12,7 @@ from metadcseg.report.tables import (
     mark_best,
     paper_cell,
 )
-from metadcseg.report.values import long_table, set_of_paper, shown_metrics, value_cell
+from metadcseg.report.values import long_table, paper_metric, set_of_paper, shown_metrics, value_cell
 from metadcseg.results.grid import folder_name
 from metadcseg.results.paper_numbers import (
     L2B,
@@ -65,7 +65,7 @@ def score_tables(
     first = conditions[0]
     gold = first.gold_name if len({condition.gold for condition in conditions}) == 1 else ""
     paper = set_of_paper(record, first.set)
-    metrics = shown_metrics(record, conditions, paper is not None)
+    metrics = shown_metrics(record, conditions, paper)
     title = ", ".join(part for part in (first.set, gold) if part)
     key = "-".join(folder_name(part) for part in ("scores", first.set, gold) if part)
     if len(conditions) <= _TOGETHER:
@@ -140,7 +140,7 @@ def _paper_rows(
         for condition in conditions:
             rate = condition.rate if condition.papers else -1.0
             for metric in metrics:
-                number = paper_score(paper, method, rate, metric.removesuffix("_mm"))
+                number = paper_score(paper, method, rate, paper_metric(metric))
                 cells.append(paper_cell(number, METRICS[metric][2]))
         if any(cell.paper for cell in cells):
             rows.append(Row(method, cells, "the paper's", paper=True))
@@ -156,6 +156,11 @@ def _notes(
         f"Mean ± standard deviation over seeds of the mean over the test cases. Best{among} in bold, upper bounds "
         "apart; higher is better for DSC and IoU, lower for HD and HD95."
     ]
+    if paper is not None and "miou" in shown_metrics(record, conditions, paper):
+        notes.append(
+            "mIoU averages over the background, too. The paper does not say whether its mIoU does, so that number "
+            "stands beside both."
+        )
     seeds = {task.seed for task in record.done() if task.condition in conditions}
     if len(seeds) == 1:
         notes.append("One seed: there is no spread over seeds, and another seed may turn the order around.")

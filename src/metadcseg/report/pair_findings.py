@@ -1,15 +1,16 @@
 """How the masks are wrong, as the pairs of their set tell: what a report begins with where there are pairs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from metadcseg.colors import GIVEN, VERIFIED, LegendEntry
 from metadcseg.errors import InputError
 from metadcseg.pairs.advice import advise
+from metadcseg.pairs.found import FoundPairs
 from metadcseg.pairs.intervals import Interval
-from metadcseg.pairs.read import FoundPairs, read_pairs
+from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
-from metadcseg.pairs.statistics import Diagnosis, diagnose
+from metadcseg.pairs.statistics import Diagnosis
 from metadcseg.report.diagnosis import curves_of, pair_picture
 from metadcseg.report.gallery import Example, spread_ranks
 from metadcseg.report.part_tables import condition_key
@@ -23,7 +24,8 @@ OUTLINES = "Green: verified, orange: as it was given. Pairs evenly spaced by the
 _SHOWN = 5
 OF_PAIRS = (
     "A pair is a verified mask (gold) and the mask that it replaced. In brackets: where the mean over all masks lies, "
-    "at 95 %, with images (or patients) as units. An offset is positive where the given outline lies outside."
+    "at 95 %, with images (or patients) as units, however many seeds drew their masks. An offset is positive where the "
+    "given outline lies outside."
 )
 
 
@@ -47,7 +49,10 @@ class PairFindings:
 
 
 def pair_findings(record: BenchmarkRecord, missing: list[str]) -> PairFindings:
-    """Return what the pairs show under every condition, each on the set of its first seed.
+    """Return what the pairs show under every condition.
+
+    Of one condition they are those of its first seed's set, told as ``diagnose`` tells that set. Of several they are
+    those of all seeds together: each seed drew other masks.
 
     Args:
         record: of the benchmark.
@@ -55,11 +60,14 @@ def pair_findings(record: BenchmarkRecord, missing: list[str]) -> PairFindings:
     """
     told = PairFindings()
     held = []
-    for condition in record.conditions():
-        if (read := _found(record, condition, missing)) is not None:
-            held.append((condition, *read))
-    for condition, seed, found, diagnosis in held:
-        key, title = "-".join(["pairs", *condition_key(condition)]), f"{condition.name}, seed {seed}"
+    conditions = record.conditions()
+    for condition in conditions:
+        if read := _found(record, condition, missing, only_first=len(conditions) == 1):
+            found = _together(read)
+            held.append((condition, list(read), found, found.diagnose()))
+    for condition, seeds, found, diagnosis in held:
+        said = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+        key, title = "-".join(["pairs", *condition_key(condition)]), f"{condition.name}, {said}"
         curves = curves_of(found, diagnosis.total)
         told.plots += [pair_plot(f"{key}-curve", title, curves)] if curves else []
         ranked = sorted(
@@ -81,21 +89,36 @@ def pair_findings(record: BenchmarkRecord, missing: list[str]) -> PairFindings:
 
 
 def _found(
-    record: BenchmarkRecord, condition: Condition, missing: list[str]
-) -> tuple[int, FoundPairs, Diagnosis] | None:
-    """Return seed, pairs and diagnosis of the first seed's set; None where it is gone, or without pairs."""
+    record: BenchmarkRecord, condition: Condition, missing: list[str], *, only_first: bool
+) -> dict[int, FoundPairs]:
+    """Return seed -> pairs of its set, of all seeds or of the first; sets that are gone or have none are left out."""
     tasks = [task for task in record.tasks if task.condition == condition and task.prepared is not None]
-    task = min(tasks, key=lambda held: held.seed, default=None)
-    if task is None or task.prepared is None or not task.prepared.exists():
-        return None
-    try:
-        found = read_pairs(task.prepared)
-        return (
-            (task.seed, found, diagnose(found.pairs, found.classes, found.verified)) if found.pairs else None
-        )
-    except InputError as error:
-        missing.append(f"{error}.")
-        return None
+    sets = {task.seed: task.prepared for task in sorted(tasks, key=lambda task: -task.seed)}
+    found = {}
+    for seed in sorted(sets)[: 1 if only_first else None]:
+        prepared = sets[seed]
+        if prepared is None or not prepared.exists():
+            continue
+        try:
+            if (read := read_pairs(prepared)).pairs:
+                found[seed] = read
+        except InputError as error:
+            missing.append(f"{error}.")
+    return found
+
+
+def _together(found: Mapping[int, FoundPairs]) -> FoundPairs:
+    """Return the pairs of all seeds; the masks of one image that several seeds drew are of one group."""
+    first = next(iter(found.values()))
+    if len(found) == 1:
+        return first
+    places = {f"{pair.id}, seed {seed}": (held, pair) for seed, held in found.items() for pair in held.pairs}
+    return replace(
+        first,
+        pairs=tuple(replace(pair, id=name) for name, (_, pair) in places.items()),
+        verified=sum(held.verified for held in found.values()),
+        load_image=lambda name: places[name][0].load_image(places[name][1].id),
+    )
 
 
 def _table(held: Sequence[tuple[Condition, Diagnosis]]) -> Table:

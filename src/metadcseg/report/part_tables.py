@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from metadcseg.report.main_tables import MEMORY, PAPERS
+from metadcseg.report.measures import EFFICIENCY, MEASURES, SCORES, cost_efficiency
 from metadcseg.report.tables import (
     METRICS,
     NO,
@@ -21,17 +22,25 @@ from metadcseg.report.tables import (
     plain_cell,
     signed,
 )
-from metadcseg.report.values import long_table, parts_of, set_of_paper, shown_metrics, value_cell
+from metadcseg.report.values import (
+    amounts_of_gold,
+    long_table,
+    parts_of,
+    set_of_paper,
+    shown_metrics,
+    value_cell,
+)
 from metadcseg.results.grid import Noise, folder_name
 from metadcseg.results.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
 from metadcseg.results.records import mapping, number
-from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, spread
+from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord
 
 _SWITCHES = ("meta", "dcd", "lambda_dice", "lambda_boundary")
 _OF_PARTS = frozenset({"metadcseg", "binned"})
 """Methods with the paper's three parts, by the same names of options."""
 
 _PARTS = (("meta", "Meta"), ("dcd", "DCD"), ("dice", "Dice"))
+_OF_GOLD = ("gold_cases", "iou", "dsc", "epoch_seconds", "training_seconds", "memory")
 HEART = "the paper's, MSD Heart 40 %"
 
 
@@ -69,7 +78,7 @@ def _ablation(
     parts: Mapping[str, Mapping[str, bool]],
     beside: bool,
 ) -> Table:
-    metrics = shown_metrics(record, [condition], paper=True)
+    metrics = shown_metrics(record, [condition], None, distances=True)
     whole = next((row for row in rows if all(parts[row].values())), None)
     values = long_table(record)
     full = None if whole is None else values.get((condition, whole, "dsc"))
@@ -156,68 +165,30 @@ def gold_tables(record: BenchmarkRecord) -> list[Table]:
     for condition in record.conditions():
         bare = replace(condition, gold=None)
         found.setdefault(bare, []).append(condition)
-    return [_gold(record, bare, amounts) for bare, amounts in found.items() if len(amounts) > 1]
+    return [_gold(record, bare) for bare, amounts in found.items() if len(amounts) > 1]
 
 
-def cost_efficiency(gain: float, time: float, memory: float) -> float | None:
-    """Return the cost efficiency of eq. 14: gained mIoU for what it costs more in time and memory.
-
-    Args:
-        gain: mIoU minus that of the smallest gold set, in percent points.
-        time: of an epoch, divided by that with the smallest gold set.
-        memory: likewise.
-
-    Returns:
-        The quotient; None where nothing was paid, where it means nothing (and would be infinite or negative).
-
-    Example:
-        >>> round(cost_efficiency(1.11, 3.2 / 2.8, 7.8 / 7.2), 2)
-        4.66
-    """
-    paid = time * memory - 1
-    return gain / paid if paid > 1e-9 else None
-
-
-def _gold(record: BenchmarkRecord, bare: Condition, amounts: Sequence[Condition]) -> Table:
-    lines: list[Row] = []
+def _gold(record: BenchmarkRecord, bare: Condition) -> Table:
     values = long_table(record)
-    for row in record.rows:
-        held = [(condition, record.of(condition, row)) for condition in amounts]
-        done = sorted((_gold_cases(tasks), condition.name, tasks) for condition, tasks in held if tasks)
-        by_amount = [(tasks[0].condition, tasks) for _, _, tasks in done]
-        first = _resources(by_amount[0][1]) if by_amount else None
-        for condition, tasks in by_amount:
-            now = _resources(tasks)
-            scores = [values.get((condition, row, metric)) for metric in ("iou", "dsc")]
-            efficiency = None
-            if first is not None and condition != by_amount[0][0]:
-                efficiency = _efficiency(first, now)
-            lines.append(
-                Row(
-                    f"{row}, {condition.gold_name or 'gold of the set'}",
-                    [
-                        Cell(f"{_gold_cases(tasks):g}", value=_gold_cases(tasks)),
-                        *(value_cell(score, beside=False) for score in scores),
-                        plain_cell(now["seconds"], 1),
-                        plain_cell(spread([task.training_seconds() for task in tasks]), 0),
-                        plain_cell(now["memory"], 2),
-                        Cell(UNKNOWN if efficiency is None else f"{efficiency:.2f}", value=efficiency),
-                    ],
-                )
-            )
+    lines: list[Row] = []
+    for (noise, row), conditions in amounts_of_gold(record, values).items():
+        for condition in conditions if noise == bare else ():
+            held = {metric: values.get((condition, row, metric)) for metric in (*_OF_GOLD, EFFICIENCY)}
+            cells = [
+                value_cell(line, beside=False)
+                if metric in SCORES
+                else plain_cell(None if line is None else line.held, MEASURES[metric].digits)
+                for metric in _OF_GOLD
+                for line in [held[metric]]
+            ]
+            efficiency = held[EFFICIENCY]
+            cells.append(plain_cell(None if efficiency is None else efficiency.held, 2))
+            lines.append(Row(f"{row}, {condition.gold_name or 'gold of the set'}", cells))
     lines += _papers_gold()
     return Table(
         key="-".join(["gold", *condition_key(bare)]),
         title=f"{bare.name}: how many verified masks",
-        columns=[
-            ("gold cases", ""),
-            ("IoU", ""),
-            ("DSC", ""),
-            ("an epoch", "s"),
-            ("training", "s"),
-            ("peak memory", "GB"),
-            ("CE", "eq. 14"),
-        ],
+        columns=[*((MEASURES[metric].name, MEASURES[metric].unit) for metric in _OF_GOLD), ("CE", "eq. 14")],
         rows=lines,
         notes=[
             "CE (eq. 14): gain in IoU over the same row with the least gold, in percent points, divided by (time of an "
@@ -227,31 +198,6 @@ def _gold(record: BenchmarkRecord, bare: Condition, amounts: Sequence[Condition]
             f"{PAPERS} They are of its table 6. Its CE does not follow from its own numbers: {_papers_efficiencies()}.",
         ],
     )
-
-
-def _resources(tasks: Sequence[TaskRecord]) -> dict[str, tuple[float, float | None, int] | None]:
-    return {
-        "iou": spread([task.score("iou") for task in tasks]),
-        "seconds": spread([task.epoch_seconds() for task in tasks]),
-        "memory": spread([task.memory for task in tasks]),
-    }
-
-
-def _efficiency(
-    first: Mapping[str, tuple[float, float | None, int] | None],
-    now: Mapping[str, tuple[float, float | None, int] | None],
-) -> float | None:
-    values = [(first[key], now[key]) for key in ("iou", "seconds", "memory")]
-    known = [(one[0], other[0]) for one, other in values if one is not None and other is not None]
-    if len(known) < 3 or not known[1][0] or not known[2][0]:
-        return None
-    (before, after), time, memory = known
-    return cost_efficiency(100 * (after - before), time[1] / time[0], memory[1] / memory[0])
-
-
-def _gold_cases(tasks: Sequence[TaskRecord]) -> float:
-    held = mapping(mapping(tasks[0].info, "set"), "cases")
-    return number(held.get("gold")) or 0.0
 
 
 def _papers_gold() -> list[Row]:

@@ -1,4 +1,4 @@
-"""Tables as CSV: each as it is shown, in full digits, and all scores of the benchmark in one long table."""
+"""Tables as CSV: each as it is shown, in full digits, and all numbers of the benchmark in one long table."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from metadcseg.report.comparisons import Compared
 from metadcseg.report.tables import Table
-from metadcseg.report.values import long_table
+from metadcseg.report.values import all_of, long_table
 from metadcseg.results.summary import BenchmarkRecord
 
 _COLUMNS = (
@@ -55,13 +55,17 @@ def render_csv(table: Table) -> str:
 
 
 def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
-    """Return one line for every set, noise, gold, row and metric, with the paper's number and, of DSC, the test."""
+    """Return one line for every set, noise, gold, row and metric, with the paper's number and, of DSC, the test.
+
+    Lines over all noise and gold of a set have ``all`` for its noise, and no rate.
+    """
     folded = any(condition.folds for condition in record.conditions())
     lines: list[list[object]] = []
     for value in long_table(record, tests).values():
         condition, paper, compared = value.condition, value.paper, value.test
         line: list[object] = [
-            *(csv_text(condition.set), csv_text(condition.model), condition.rate),
+            *(csv_text(condition.set), csv_text(condition.model)),
+            None if condition == all_of(condition.set) else condition.rate,
             *((condition.gold, condition.folds) if folded else (condition.gold,)),
             *(csv_text(value.row), value.metric, *value.held),
             " ".join(f"{seed}:{score}" for seed, score in value.by_seed),

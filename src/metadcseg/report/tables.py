@@ -12,6 +12,7 @@ YES, NO = "✓", "–"
 METRICS = {
     "dsc": ("DSC", "", 3),
     "iou": ("IoU", "", 3),
+    "miou": ("mIoU", "", 3),
     "hd": ("HD", "px", 1),
     "hd95": ("HD95", "px", 1),
     "hd_mm": ("HD", "mm", 1),

@@ -39,6 +39,18 @@ _WITHOUT_A_SAY = {
 _WITH_FORWARD_MODE = ("metadcseg", "binned", "l2b")
 """Methods with an option that earlier runs do not name: all of them had the engine, which ``auto`` is."""
 
+_LAYERS = {"upsampling": "learned", "activation": "leaky_relu"}
+"""Options of the network that earlier runs do not name, with what all of them had."""
+
+_L2B = {
+    "lambda_boundary": 0.0,
+    "lambda_dice": 0.0,
+    "boundary_ratio": 0.11,
+    "edge_threshold": 0.1,
+    "temperature": 0.5,
+}
+"""Likewise of the method ``l2b``, which had no boundary term and no Dice loss."""
+
 UNRESUMABLE = "unresumable"
 """Under this key an upgraded ``run.json`` says which options keep every method of today from going on with the run."""
 
@@ -60,10 +72,13 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("training"), Mapping):
         found["training"] = {_TRAINING.get(name, name): value for name, value in found["training"].items()}
     if isinstance(found.get("network"), Mapping):
-        found["network"] = {name: value for name, value in found["network"].items() if name != "encoder"}
+        known = {name: value for name, value in found["network"].items() if name != "encoder"}
+        found["network"] = {**_LAYERS, **known}
     options = found.get("options")
     if found.get("method") in _WITH_FORWARD_MODE and isinstance(options, Mapping):
         found["options"] = options = {**options, "forward_mode": options.get("forward_mode", "auto")}
+    if found.get("method") == "l2b" and isinstance(options, Mapping):
+        found["options"] = options = {**_L2B, **options}
     if found.get("method") != "metadcseg" or not isinstance(options, Mapping) or "memory" not in options:
         return found
     method = "binned" if options["memory"] == "shared" else "metadcseg"

@@ -4,7 +4,7 @@ import yaml
 from metadcseg.cli.config import read_config
 from metadcseg.cli.parsing import config_path, preset_names
 from metadcseg.errors import InputError
-from metadcseg.methods import METHODS
+from metadcseg.methods import L2B, METHODS
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.supervised import Supervised
 
@@ -12,7 +12,9 @@ from metadcseg.methods.supervised import Supervised
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_loads_and_is_what_it_writes_down(name, tmp_path):
     config = read_config(name)
-    assert config.method.name == ("metadcseg" if name.startswith("paper-") else "calibrated")
+    methods = {"paper-code-": "l2b", "paper-": "metadcseg"}
+    method = next((method for start, method in methods.items() if name.startswith(start)), "calibrated")
+    assert config.method.name == method
     again = tmp_path / "again.yaml"
     again.write_text(yaml.safe_dump(config.to_dict()))
     assert read_config(str(again)).to_dict() == config.to_dict()
@@ -38,13 +40,38 @@ def test_table_8_of_the_paper():
         "paper-promise12": (120, 1, 0.0050, 5e-4, 0.30, 0.10, 0.6, 0.10),
         "paper-kvasir-seg": (140, 2, 0.0060, 5e-4, 0.35, 0.08, 0.9, 0.14),
     }
-    assert {name for name in preset_names() if name.startswith("paper-")} == expected.keys()
+    literal = {name for name in preset_names() if name.startswith("paper-") and "code" not in name}
+    assert literal == expected.keys()
     for name, values in expected.items():
         training, method = read_config(name).training, read_config(name).method
         assert isinstance(method, MetaDCSeg)
         got = (training.epochs, training.batch, training.lr, training.weight_decay)
         got += (method.lambda_boundary, method.lambda_dice, method.temperature, method.boundary_ratio)
         assert got == values, name
+        script = read_config(name.replace("paper-", "paper-code-"))
+        assert isinstance(script.method, L2B)
+        got = (
+            script.training.epochs,
+            script.training.batch,
+            script.training.lr,
+            script.training.weight_decay,
+        )
+        got += tuple(getattr(script.method, key) for key in ("lambda_boundary", "lambda_dice", "temperature"))
+        assert (*got, script.method.boundary_ratio) == values, name
+        assert script.method.edge_threshold == method.edge_threshold
+        assert script.training.size == training.size
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if name.startswith("paper-code-")])
+def test_the_published_script(name):
+    """What its options that are read and unused would do is off; views are zoomed by 4 to 30 pixels."""
+    config = read_config(name)
+    layers = (config.network.norm, config.network.upsampling, config.network.activation, config.network.width)
+    assert layers == ("batch", "bilinear", "relu", 64)
+    assert (config.training.warmup, config.training.ema_decay, config.training.augment.zoom) == (0, 0, (0, 0))
+    assert (config.method.views, config.method.clean_supervision) == (True, True)
+    side = config.training.size
+    assert [round(share * side) for share in (config.method.zoom_least, config.method.zoom_most)] == [4, 30]
 
 
 def test_a_file_of_ones_own(tmp_path):

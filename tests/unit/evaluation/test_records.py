@@ -2,13 +2,14 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from metadcseg.errors import InputError
 from metadcseg.evaluation.records import summarize, write_record
-from metadcseg.metrics import METRICS, CaseScore, score_labels
+from metadcseg.metrics import METRICS, CaseScore, background_counts, score_labels
 
 CLASSES = ("background", "organ", "core")
 
@@ -16,7 +17,8 @@ CLASSES = ("background", "organ", "core")
 def case(row, prediction, reference, spacing=None, kind="truth", name=None):
     prediction, reference = (np.array(mask, np.uint8).reshape(1, -1) for mask in (prediction, reference))
     scores = score_labels(prediction, reference, CLASSES, spacing)
-    return CaseScore(row, name or f"case {row}", f"group {row}", kind, scores)
+    background = background_counts(prediction, reference)
+    return CaseScore(row, name or f"case {row}", f"group {row}", kind, scores, background)
 
 
 def example():
@@ -53,6 +55,22 @@ def test_pooled_is_another_number_than_the_mean():
     assert result["pooled"]["dsc"] != pytest.approx(result["summary"]["dsc"]["mean"])
 
 
+def test_miou_has_the_background_as_one_more_class():
+    result = summarize(example())
+    # background: 3 of 3; 2 of 5, as 4 are predicted and 3 in the reference; 4 of 6
+    per_case = [(1 + 1 + 1) / 3, (2 / 5 + 1 / 3 + 0) / 3, (4 / 6 + 0 + 1) / 3]
+    assert result["summary"]["miou"]["mean"] == pytest.approx(np.mean(per_case))
+    assert result["pooled"]["miou"] == pytest.approx(((3 + 2 + 4) / (3 + 5 + 6) + 3 / 7 + 1 / 2) / 3)
+    assert "miou" not in result["per_class"]["organ"]
+
+
+def test_without_counts_of_the_background_there_is_no_miou():
+    cases = [replace(example()[0], background=None), example()[1]]
+    result = summarize(cases)
+    assert result["summary"]["miou"]["n"] == 1
+    assert "miou" not in result["pooled"]
+
+
 def test_empty_masks_are_counted_per_class_and_together():
     result = summarize(example())
     counts = ("empty_predictions", "empty_references", "both_empty")
@@ -64,7 +82,7 @@ def test_empty_masks_are_counted_per_class_and_together():
 def test_mm_where_known_and_its_own_n():
     result = summarize(example())
     assert (result["summary"]["hd_mm"]["n"], result["summary"]["hd"]["n"]) == (1, 3)
-    assert set(summarize(example()[1:])["summary"]) == set(METRICS)
+    assert set(summarize(example()[1:])["summary"]) == {*METRICS, "miou"}
 
 
 def test_a_single_case_has_no_spread():

@@ -48,6 +48,57 @@ def test_full_width_has_the_parameters_of_the_paper() -> None:
     assert count == 36_451_394
 
 
+SCRIPT = {"norm": "batch", "upsampling": "bilinear", "activation": "relu"}
+
+
+@pytest.mark.parametrize(("channels", "classes"), [(1, 1), (3, 1), (4, 3)])
+def test_the_network_of_the_published_script_has_its_parameters(channels: int, classes: int) -> None:
+    """Counted from its definition: two 3 x 3 convolutions, each with bias and batch norm, in all fifteen nodes."""
+    width = [64, 128, 256, 512, 1024]
+
+    def node(inputs: int, outputs: int) -> int:
+        return sum(9 * held * outputs + outputs + 2 * outputs for held in (inputs, outputs))
+
+    count = node(channels, 64) + sum(node(width[level], width[level + 1]) for level in range(4))
+    for column in range(1, 5):
+        count += sum(
+            node(column * width[level] + width[level + 1], width[level]) for level in range(5 - column)
+        )
+    count += 64 * classes + classes  # the head
+    with torch.device("meta"):
+        network = create_network(NetworkOptions(width=64, **SCRIPT), channels, classes)
+    assert sum(parameter.numel() for parameter in network.parameters()) == count
+    assert round(count / 1e6, 1) == 36.6
+
+
+def test_the_network_of_the_published_script_upsamples_without_weights() -> None:
+    network = create_network(NetworkOptions(width=2, **SCRIPT), channels=1, classes=2)
+    kinds = [type(part) for part in network.modules()]
+    assert nn.ConvTranspose2d not in kinds
+    assert nn.LeakyReLU not in kinds
+    assert kinds.count(nn.Upsample) == 10
+    assert kinds.count(nn.BatchNorm2d) == 30
+    assert kinds.count(nn.ReLU) == 30
+    output = network(torch.randn(2, 1, 32, 48))
+    assert (output.logits.shape, output.features.shape) == ((2, 2, 32, 48), (2, 2, 32, 48))
+    output.logits.square().sum().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+def test_volumes_are_upsampled_along_all_axes() -> None:
+    options = NetworkOptions(width=2, spatial_dims=3, **SCRIPT)
+    output = create_network(options, channels=1, classes=2)(torch.randn(1, 1, 32, 32, 32))
+    assert output.logits.shape == (1, 2, 32, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("norm", "layer"), ("upsampling", "linear"), ("activation", "gelu")]
+)
+def test_unknown_layers_are_refused(option: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"unknown network.{option} '{value}'"):
+        NetworkOptions(**{option: value})
+
+
 @pytest.mark.parametrize("norm", ["group", "instance", "batch"])
 @pytest.mark.parametrize("width", [2, 5])
 def test_unetplusplus_returns_logits_and_features_of_the_frame(norm: str, width: int) -> None:

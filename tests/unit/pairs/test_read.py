@@ -10,7 +10,8 @@ from tests.unit.pairs.masks import noisy_pairs
 
 from metadcseg.data.store.reader import SetWriter
 from metadcseg.errors import InputError
-from metadcseg.pairs.read import read_annotators, read_pairs, view
+from metadcseg.pairs.found import view
+from metadcseg.pairs.read import read_annotators, read_pairs
 from metadcseg.pairs.statistics import diagnose
 
 

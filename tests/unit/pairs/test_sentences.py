@@ -196,3 +196,26 @@ def test_a_single_pair_of_nothing():
     empty = np.zeros((9, 9), np.uint8)
     lines = sentences(diagnose([Pair("a", "a", empty, empty)]))
     assert lines[0] == "1 verified mask: neither it nor the mask it replaced shows anything."
+
+
+@pytest.mark.parametrize("spacing", [None, (0.5, 0.5)])
+def test_outlines_off_to_both_sides_alike_lie_neither_inside_nor_outside(spacing):
+    """Straight outlines, half of them two pixels too far out, half as much too far in: 0.0 px has no side."""
+    rows = np.arange(60)[:, None] * np.ones(40, int)
+    pairs = [
+        Pair(
+            f"c{n}",
+            f"c{n}",
+            (rows < 30 + (n % 2) * 4 - 2).astype(np.uint8),
+            (rows < 30).astype(np.uint8),
+            spacing,
+        )
+        for n in range(6)
+    ]
+    (line,) = [line for line in sentences(diagnose(pairs)) if "too large" in line]
+    assert (
+        "3 of 6 are too large, 3 too small; on average the given outline lies on the verified one: 0.0 px [-"
+        in line
+    )
+    assert "inside" not in line
+    assert "outside" not in line

@@ -17,7 +17,7 @@ from metadcseg.report.sections import build_report
 from metadcseg.results.read_benchmark import read_benchmark
 
 
-def write_noisy(path, model="over", rate=0.4):
+def write_noisy(path, model="over", rate=0.4, seed=0):
     """A set with 12 pairs."""
     clean = path.parent / f"clean-{path.name}"
     cases = phantom_cases(PhantomOptions(count=30, size=32, group=1), gold=12, val=2, test=3)
@@ -25,7 +25,7 @@ def write_noisy(path, model="over", rate=0.4):
         for case in cases:
             writer.add(id=case.id, role=case.role, group=case.group, image=case.image, label=case.mask)
     path.parent.mkdir(parents=True, exist_ok=True)
-    corrupt_set(PreparedSet.open(clean), path, rate, 0, model=model)
+    corrupt_set(PreparedSet.open(clean), path, rate, seed, model=model)
 
 
 @pytest.fixture
@@ -82,6 +82,25 @@ def test_several_kinds_of_noise_are_lines_of_a_table(one, tmp_path):
     assert offsets["drawn, over 40 %"] > 1 > -1 > offsets["drawn, under 40 %"]
     assert [row.cells[2].value for row in table.rows] == [12, 12]
     assert len(told.galleries) == len(told.plots) == 2
+
+
+def test_of_several_kinds_the_pairs_of_all_seeds_are_shown(one, tmp_path):
+    sets = tmp_path / "bench" / "sets"
+    one.add(task("drawn", "under", row="noisy + gold"), scores=made_scores(0.5))
+    write_noisy(sets / task("drawn", "under").data, "under")
+    write_noisy(sets / task("drawn", "over", seed=1).data, seed=1)
+    told = pair_findings(read_benchmark(one.write()), [])
+    (table,) = told.tables
+    assert [row.cells[2].value for row in table.rows] == [24, 12]
+    of_seeds = [read_pairs(sets / task("drawn", "over", seed=seed).data).diagnose().total for seed in (0, 1)]
+    assert of_seeds[0].dsc.mean != of_seeds[1].dsc.mean
+    assert table.rows[0].cells[0].value == pytest.approx(np.mean([total.dsc.mean for total in of_seeds]))
+    gallery = told.galleries[0]
+    assert gallery.examples[0].id == "drawn, over 40 %, 2 seeds"
+    assert {picture.name.rpartition(", ")[2] for picture in gallery.examples[0].pictures} == {
+        "seed 0",
+        "seed 1",
+    }
 
 
 def test_sets_without_pairs_or_gone_have_no_such_section(tmp_path):

@@ -158,6 +158,33 @@ def test_the_papers_numbers_stand_beside_the_same_method_set_and_noise(tmp_path)
     assert "0.9072" in beside.split(",")
 
 
+def test_miou_stands_beside_the_papers_on_kvasir_alone(tmp_path):
+    for name, shown in (("kvasir", True), ("msd-heart", False)):
+        folder = Folder(tmp_path / name)
+        folder.add(task(name), scores=made_scores(0.7), metrics={"miou": 0.85})
+        record = read(folder)
+        table, _ = main_table(record)
+        found = cells(table, "metadcseg")
+        assert ("paper 40 %: mIoU" in found) == shown
+        assert any("averages over the background, too" in note for note in table.notes) == shown
+        (line,) = [line for line in render_values(record, []).splitlines() if ",metadcseg,miou," in line]
+        assert "0.85" in line.split(",")
+        if shown:
+            assert found["paper 40 %: mIoU"].value == 0.85
+            assert found["paper 40 %: mIoU"].paper_value == found["paper 40 %: IoU"].paper_value == 0.8701
+            assert "0.8701" in line.split(",")
+
+
+def test_l2b_with_the_terms_of_eq_13_stands_beside_the_papers_method(tmp_path):
+    folder = Folder(tmp_path)
+    for row, weight in (("l2b", 0.0), ("the script", 0.35)):
+        method = ("l2b", {"lambda_boundary": weight, "lambda_dice": weight})
+        folder.add(task("kvasir", row=row), method=method, scores=made_scores(0.7))
+    table, _ = main_table(read(folder))
+    papers = [cells(table, row)["paper 40 %: DSC"].paper_value for row in ("l2b", "the script")]
+    assert papers == [pytest.approx(0.8894), pytest.approx(0.9072)]
+
+
 def test_other_sets_have_no_numbers_of_the_paper(tmp_path):
     folder = Folder(tmp_path)
     folder.add(task("acdc", row="metadcseg"), scores=made_scores(0.7))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metadcseg.report.part_tables import cost_efficiency
+from metadcseg.report.measures import cost_efficiency
 from metadcseg.results.paper_numbers import paper_methods, paper_numbers, paper_score, paper_set
 
 PAPER = Path("/work/shared/paper/metadcseg.md")

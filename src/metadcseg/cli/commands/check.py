@@ -20,16 +20,19 @@ from metadcseg.cli.commands.prepare_sources import (
 from metadcseg.data.findings import grouped
 from metadcseg.data.prepare.checks import CheckReport, check_cases, check_path, check_volumes
 from metadcseg.data.sources import scan_kvasir
+from metadcseg.data.store.layout import MANIFEST
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
-from metadcseg.pairs.statistics import diagnose
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, with a data set in --source (named as for
 prepare), or with a prepared set, before training:
 missing or extra masks, sizes that differ, unreadable files, unexpected label values, empty masks, the same image in
 two roles, groups split across roles, a missing gold set, damaged arrays. Exit status 2 where something must be
 mended first."""
+
+_OF_SOURCES = ("source", "gold", "image", "label", "truth", "label_confidence", "labels")
+_OF_FOLDERS = ("remap", "ignore", "image_key", "label_key", "resample_labels", "val", "test")
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -63,7 +66,7 @@ def run(options: Namespace, console: Console) -> int:
         else:
             refuse_misspelt(options.path, "kvasir-seg")
             if options.path != "kvasir-seg":
-                refuse(options, f"check {options.path}", "source")
+                refuse(options, f"check {options.path}", *_OF_SOURCES)
             shares = {role: options[role] for role in ("val", "test") if options[role] is not None}
             if options.source is not None:
                 refuse(options, "check kvasir-seg", "remap", "image_key", "label_key", "resample_labels")
@@ -73,6 +76,8 @@ def run(options: Namespace, console: Console) -> int:
                 scanned = scan_kvasir(place, seed=options.seed, **chosen)
                 report = check_cases(place, scanned, progress=advance)
             else:
+                if (Path(options.path) / MANIFEST).exists():  # its labels are settled
+                    refuse(options, "check SET", *_OF_FOLDERS)
                 report = check_path(
                     Path(options.path),
                     remap=remap,
@@ -101,9 +106,11 @@ def _print_diagnosis(options: Namespace, remap: dict[int, int] | None) -> None:
         label_key=options.label_key,
         resample_labels=options.resample_labels,
     )
-    out, diagnosis = plain_output(), diagnose(found.pairs, found.classes, found.verified)
+    out, diagnosis = plain_output(), found.diagnose()
     for sentence in [*sentences(diagnosis), advise(diagnosis).sentence]:
         out.print(sentence)
+    for note in found.notes:
+        out.print(f"note: {note}")
     out.print("metadcseg diagnose draws it and writes a page")
 
 

@@ -68,24 +68,28 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Do what is not done yet, fold by fold; print the scores of all folds."""
+    from metadcseg.cli.auto import fitted_to_pairs
     from metadcseg.cli.config import other_options, run_config
 
     run_config(options)  # what is wrong is said before anything is written
-    if said := other_options(options.given, options.method):
-        _say(console, said)
+    if others := other_options(options.given, options.method):
+        _say(console, others)
     seed = check_seed(options.seed)
     clean, out = PreparedSet.open(Path(options.set)), Path(options.out)
     plan = _plan(clean, out, options, seed, console)
     records = []
-    config: RunConfig | None = None
+    shared: Namespace | None = None
     for number, roles in enumerate(plan["roles"], start=1):
         folder = out / f"fold-{number}"
         _say(console, f"fold {number} of {len(plan['roles'])}")
         prepared = _fold_set(clean, folder / "set", roles, {**plan, "fold": number}, console)
-        chosen = None
-        if config is None:  # all folds have the settings of the first
-            config, chosen = _config(options, prepared, folder / "run")
-        record = _fold_run(prepared, folder / "run", config, seed, console, chosen)
+        said = []
+        if shared is None:  # all folds have the settings of the first
+            shared, chosen = _shared(options, prepared, folder / "run")
+            said.append(chosen)
+        fold_options, alone = fitted_to_pairs(shared, prepared)  # but each has its own pairs
+        told = "; ".join(sentence for sentence in (*said, alone) if sentence) or None
+        record = _fold_run(prepared, folder / "run", run_config(fold_options), seed, console, told)
         if record is None:
             return INTERRUPTED
         records.append(record)
@@ -156,19 +160,22 @@ def _fold_set(
     return PreparedSet.open(path)
 
 
-def _config(options: Namespace, prepared: PreparedSet, first: Path) -> "tuple[RunConfig, str | None]":
-    """Return the settings of all folds, and what was chosen in words; those of the first run, where it has begun."""
-    from metadcseg.cli.auto import fitted_to_pairs, with_auto
-    from metadcseg.cli.config import run_config, uses_auto
+def _shared(options: Namespace, prepared: PreparedSet, first: Path) -> tuple[Namespace, str | None]:
+    """Return the options of all folds, and what was chosen in words; those of the first run, where it has begun."""
+    from metadcseg.cli.auto import with_auto
+    from metadcseg.cli.config import uses_auto
     from metadcseg.cli.resume import settings_of
     from metadcseg.training.run.folder import RunFolder, read_run
 
     begun = RunFolder(first).info
-    if uses_auto(options) and begun.is_file():
-        return run_config(options.again(settings_of(read_run(first)), str(begun))), None
-    options, chosen = with_auto(options, prepared)
-    options, alone = fitted_to_pairs(options, prepared)
-    return run_config(options), "; ".join(said for said in (chosen, alone) if said) or None
+    if not (uses_auto(options) and begun.is_file()):
+        return with_auto(options, prepared)
+    settings = settings_of(read_run(first))
+    if "calibrated" in settings:  # whether pairs are used is each fold's own matter
+        settings["calibrated"] = {
+            key: value for key, value in settings["calibrated"].items() if key != "pairs"
+        }
+    return options.again(settings, str(begun)), None
 
 
 def _fold_run(

@@ -12,7 +12,6 @@ from metadcseg.data.store.layout import MANIFEST
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
-from metadcseg.pairs.statistics import diagnose
 from metadcseg.report.diagnosis import PAGE, write_diagnosis
 
 DESCRIPTION = """Compare verified masks with the masks that they replaced (gold/NAME with masks/NAME of a folder, or a
@@ -55,7 +54,7 @@ def run(options: Namespace, console: Console) -> int:
             label_key=options.label_key,
             resample_labels=options.resample_labels,
         )
-        diagnosis = diagnose(found.pairs, found.classes, found.verified)
+        diagnosis = found.diagnose()
     advice = advise(diagnosis)
     if options.json:
         parts = {"classes": diagnosis.classes, "annotators": diagnosis.annotators}

@@ -7,9 +7,10 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands.console import check_seed, parse_gold, plain_output, print_json
+from metadcseg.data.findings import plural
 from metadcseg.data.splits.folds import gold_roles, hold_out_roles, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
-from metadcseg.data.splits.resplit import resplit_set
+from metadcseg.data.splits.resplit import resplit_set, without_twin
 from metadcseg.data.store.reader import ROLES, PreparedSet
 
 DESCRIPTION = """Draw new roles for a clean prepared set and write it under them (images and masks are linked, not
@@ -54,6 +55,14 @@ def run(options: Namespace, console: Console) -> int:
         note |= {"val": options.val, "test": options.test}
     kept = kept_slices(source, roles, gold, seed=seed) if isinstance(gold, GoldSlices) else {}
     resplit_set(source, Path(options.out), roles, note=note, kept=kept)
+    if clean := without_twin(source, roles):
+        console.print(
+            f"note: {plural(clean, 'gold case')} without the mask that was replaced come into training with the "
+            "verified one: cleaner than the others' labels",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if options.json:
         print_json({"path": options.out, "roles": roles, **({"gold_slices": kept} if kept else {})})
         return 0

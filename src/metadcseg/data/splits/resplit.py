@@ -28,9 +28,10 @@ def resplit_set(
     """Write a set with the same images and masks in which every unit has the role given.
 
     A gold case shows its truth where one is stored; else its label counts as verified, and so becomes its truth. A
-    gold case of the source that becomes another keeps its verified label and the mask that this replaced. Where a case
-    that is not for training has a truth and a label that differs, the label is what the truth replaced. Arrays are hard
-    links where the disk allows it, else copies.
+    gold case of the source that is to be evaluated keeps its verified label and the mask that this replaced. One that
+    comes into training is trained on as any case there, with the mask that was given; where nobody kept that, with the
+    verified one. Its truth is the verified label. Where a case that is not for training has a truth and a label that
+    differs, the label is what the truth replaced. Arrays are hard links where the disk allows it, else copies.
 
     Args:
         source: a clean set.
@@ -67,6 +68,17 @@ def resplit_set(
         finally:
             remove_folder(folder)
     return PreparedSet.open(out)
+
+
+def without_twin(source: PreparedSet, roles: Mapping[str, str]) -> int:
+    """Return how many gold cases of a set come into training with their verified mask, as nobody kept another.
+
+    Args:
+        source: the set.
+        roles: as for :func:`resplit_set`.
+    """
+    gold = source.select("gold")
+    return sum(roles.get(unit_id(case)) == "train" and not case.has_given for case in gold)
 
 
 def _check(source: PreparedSet, roles: Mapping[str, str], kept: Mapping[str, Collection[int]]) -> None:
@@ -136,15 +148,16 @@ def _tables(
 
 
 def _pair(arrays: dict[str, Any], role: str) -> None:
-    """Keep the mask that a verified one replaced: stored already, or the label beside a truth that differs."""
+    """Keep the mask that a verified one replaced: stored already, or the label beside a truth that differs.
+
+    In training nothing has replaced it: it is the label.
+    """
     if "given" in arrays:
         arrays.setdefault("truth", arrays["label"])  # of a gold case: whatever it becomes, it is verified
-    if arrays["label"]["sha256"] == arrays.get("truth", arrays["label"])["sha256"]:
-        return
-    if role != "train":
+    if role == "train":
+        arrays["label"] = arrays.pop("given", arrays["label"])
+    elif arrays["label"]["sha256"] != arrays.get("truth", arrays["label"])["sha256"]:
         arrays.setdefault("given", arrays["label"])
-    elif arrays.get("given") == arrays["label"]:  # nothing has replaced it here: it is trained on
-        del arrays["given"]
 
 
 def _verify(arrays: dict[str, Any]) -> None:

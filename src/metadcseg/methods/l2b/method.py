@@ -7,15 +7,18 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
+from metadcseg.algorithm.center_distance import DynamicCenterDistance
 from metadcseg.algorithm.lookahead import gold_gradient, pixel_gradients
 from metadcseg.algorithm.meta_weights import update_weights, weighted_pixel_loss
+from metadcseg.algorithm.objective import total_objective
 from metadcseg.errors import InputError
 from metadcseg.forward_mode.call import trainable
 from metadcseg.forward_mode.jvp import ForwardMode, LogitChange, jvp
-from metadcseg.losses import mean_over_pixels
+from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, descend_gold, require_gold
 from metadcseg.methods.l2b.views import View, averaged_pseudo_labels, draw_views, own_view, view_batch
+from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize, PixelGradients, WeightMaps
 from metadcseg.validation import check_range, check_types
 
@@ -31,12 +34,20 @@ class L2B:
     optimizer step with it; a second, plainly supervised one on the gold batch follows. All of it is computed on
     five views of every image. docs/explanation/l2b.md has each step and where we deviate.
 
+    With the lambdas above 0 the first step descends eq. 13 of the paper (MetaDCSeg) with these weights: most likely
+    what its authors ran, and what the presets ``paper-code-...`` train.
+
     Args:
         views: True computes on five views; False on the image alone, with the network's own prediction as
             pseudo-label, as in the paper's classification experiments: a fifth of the work.
         zoom_least: least margin by which views are zoomed, as a share of the grid's side, at least 0.
         zoom_most: largest such margin, from ``zoom_least`` to below 0.5.
         clean_supervision: the second step, on the gold batch; False leaves it out.
+        lambda_boundary: lambda_1 of eq. 13, at least 0; 0 leaves the boundary term out, as L2B does.
+        lambda_dice: lambda_2 of eq. 13, at least 0; 0 leaves the Dice loss out, as L2B does.
+        boundary_ratio: of the boundary term: the share of the pixels that the boundary may take, above 0 and below 1.
+        edge_threshold: likewise: the least probability of an edge that joins the boundary, above 0 and at most 1.
+        temperature: likewise: tau_dcd of eq. 12, above 0.
         forward_mode: how the derivative of the logits in the direction of the gold gradient is computed: ``"engine"``,
             ``"torch"``, ``"differences"`` (central finite differences), or ``"auto"``, the engine where it can.
 
@@ -54,12 +65,22 @@ class L2B:
     zoom_least: float = 0.03
     zoom_most: float = 0.21
     clean_supervision: bool = True
+    lambda_boundary: float = 0.0
+    lambda_dice: float = 0.0
+    boundary_ratio: float = 0.11
+    edge_threshold: float = 0.10
+    temperature: float = 0.5
     forward_mode: ForwardMode = "auto"
 
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, "zoom_least", at_least=0)
         check_range(self, "zoom_most", at_least=0, below=0.5)
+        for option in ("lambda_boundary", "lambda_dice"):
+            check_range(self, option, at_least=0)
+        check_range(self, "boundary_ratio", above=0, below=1)
+        check_range(self, "edge_threshold", above=0, at_most=1)
+        check_range(self, "temperature", above=0)
         if self.zoom_most < self.zoom_least:
             raise InputError(
                 f"l2b.zoom_most must be at least l2b.zoom_least ({self.zoom_least:g}), got {self.zoom_most:g}"
@@ -74,13 +95,17 @@ class L2B:
             needs_gold=True,
             supervises_gold=self.clean_supervision,
             passes=(_VIEWS if self.views else 1) * (training + gold_direction + tangents + gold_step),
+            uses_edges=self.lambda_boundary > 0,
         )
 
     def start(
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
     ) -> MethodState:
-        """Return the state before the first step; nothing is kept from step to step."""
-        return MethodState(network, updater, generator)
+        """Return the state before the first step; from step to step only the centers of the boundary term are kept."""
+        if not self.lambda_boundary:
+            return MethodState(network, updater, generator)
+        boundary = DynamicCenterDistance(ratio=self.boundary_ratio, temperature=self.temperature)
+        return MethodState(network, updater, generator, {"boundary": boundary})
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Weigh the pixels of the noisy batch, train with the weights, then on the gold batch."""
@@ -95,11 +120,12 @@ class L2B:
         )
         pseudo = averaged_pseudo_labels(views, output.logits.softmax(dim=1), training.labels)
         weights = _weights(state, training, pseudo, change)
-        loss = _mean(weighted_pixel_loss(output.logits, training.labels, pseudo, weights), training)
-        state.updater.backward(loss)
+        pixels = weighted_pixel_loss(output.logits, training.labels, pseudo, weights)
+        losses = self._losses(state, output, training, pixels, weights)
+        state.updater.backward(losses["loss"])
         state.updater.step()
         gold_loss = self._supervise_gold(state, trusted)
-        return _report(loss.detach(), gold_loss, weights, training, len(views))
+        return _report(losses, gold_loss, weights, training, len(views))
 
     def weights(self, state: MethodState, noisy: Batch) -> None:
         """Return None: weights are found anew in every step, and none is kept."""
@@ -115,6 +141,33 @@ class L2B:
         seed = int(torch.randint(2**32, (), generator=state.generator))
         generators = [Generator().manual_seed(seed + image) for image in batch.indices.tolist()]
         return draw_views(generators, batch.labels.shape[1:], self.zoom_least, self.zoom_most)
+
+    def _losses(
+        self, state: MethodState, output: Output, training: Batch, pixels: Tensor, weights: WeightMaps
+    ) -> dict[str, Tensor]:
+        """Return what is descended (``loss``) and what it is made of: the weighted loss, and the terms of eq. 13."""
+        if not (self.lambda_boundary or self.lambda_dice):
+            pixel = _mean(pixels, training)
+            return {"loss": pixel, "pixel": pixel}
+        boundary = torch.zeros_like(pixels)
+        if self.lambda_boundary:  # eq. 5-12; the centers do not depend on the scale of the weights
+            boundary = state.parts["boundary"](
+                output.logits,
+                output.features,
+                weights.gamma,
+                training.labels != IGNORE,
+                training.edges_above(self.edge_threshold),
+                state.updater.mean,
+            )
+        dice = soft_dice_loss(output.logits.softmax(dim=1), training.labels, training.label_confidence)
+        sizes, lambdas = training.global_batch_size, (self.lambda_boundary, self.lambda_dice)
+        found = total_objective(pixels, boundary, dice, training.labels, *lambdas, sizes)  # eq. 13
+        return {
+            "loss": found.total,
+            "pixel": found.pixel,
+            "boundary": found.boundary,
+            "dice": found.dice,
+        }
 
     def _supervise_gold(self, state: MethodState, trusted: Batch) -> Tensor | None:
         """Take a second optimizer step, on the mean gold cross-entropy; return that loss."""
@@ -157,11 +210,12 @@ def _weights(state: MethodState, training: Batch, pseudo: Tensor, change: LogitC
 
 
 def _report(
-    pixel: Tensor, gold_loss: Tensor | None, weights: WeightMaps, training: Batch, views: int
+    losses: dict[str, Tensor], gold_loss: Tensor | None, weights: WeightMaps, training: Batch, views: int
 ) -> StepReport:
+    losses = {name: value.detach() for name, value in losses.items()}
     scalars = {
-        "loss": pixel if gold_loss is None else pixel + gold_loss,
-        "pixel": pixel,
+        **losses,
+        "loss": losses["loss"] if gold_loss is None else losses["loss"] + gold_loss,
         "alpha": _mean(weights.alpha, training),
         "beta": _mean(weights.beta, training),
     }

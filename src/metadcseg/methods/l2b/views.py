@@ -90,8 +90,8 @@ def view_batch(views: Sequence[View], batch: Batch) -> Batch:
         batch: N images.
 
     Returns:
-        N K images without edges and without replaced masks; a whole batch, also where the one given is a part. Trust
-        is that of the nearest pixel.
+        N K images without replaced masks; a whole batch, also where the one given is a part. Trust and edges are
+        those of the nearest pixel; beyond the image's edge trust is whole, and there is no edge.
 
     Example:
         >>> image, labels = torch.ones(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64)
@@ -104,7 +104,8 @@ def view_batch(views: Sequence[View], batch: Batch) -> Batch:
         _labels_in(views, batch.labels),
         batch.indices.repeat_interleave(len(views)),
         Warp(_stacked([batch.warp.after(view.warp).matrix for view in views])),
-        label_confidence=_label_confidence_in(views, batch.label_confidence),
+        edges=_nearest_in(views, batch.edges, fill=0.0),
+        label_confidence=_nearest_in(views, batch.label_confidence, fill=1.0),
     )
 
 
@@ -162,12 +163,10 @@ def _labels_in(views: Sequence[View], labels: Tensor) -> Tensor:
     return _stacked([seen_in(view) for view in views])
 
 
-def _label_confidence_in(views: Sequence[View], label_confidence: Tensor | None) -> Tensor | None:
-    if label_confidence is None:
+def _nearest_in(views: Sequence[View], maps: Tensor | None, fill: float) -> Tensor | None:
+    if maps is None:
         return None
-    return _stacked(
-        [view.warp.apply(label_confidence.unsqueeze(1), "nearest", fill=1.0)[:, 0] for view in views]
-    )
+    return _stacked([view.warp.apply(maps.unsqueeze(1), "nearest", fill=fill)[:, 0] for view in views])
 
 
 def _about_the_center(scales: Sequence[Sequence[float]]) -> Warp:

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 from tests.unit.data.folders import disc, make_folder, save, write
 
 from metadcseg.cli.main import main
@@ -57,3 +58,43 @@ def test_what_a_remap_would_do(tmp_path, capsys):
     assert main(["check", str(folder), "--remap", "900:1"]) == 0
     assert main(["check", str(folder), "--remap", "900"]) == 2
     assert "--remap must look like" in capsys.readouterr().err
+
+
+OF_FOLDERS = ("--remap=1:2", "--ignore=9", "--val=0.2", "--image-key=a", "--resample-labels", "--gold=3")
+
+
+@pytest.mark.parametrize("option", OF_FOLDERS)
+def test_what_a_set_has_settled_is_refused(option, tmp_path, capsys):
+    folder = make_folder(tmp_path / "mine", gold=6)
+    prepared = tmp_path / "set"
+    assert main(["prepare", str(folder), "--out", str(prepared), "--edges", "none"]) == 0
+    assert main(["check", str(prepared)]) == 0
+    capsys.readouterr()
+    assert main(["check", str(prepared), option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert option.partition("=")[0] in line
+    assert "does not belong to 'check" in line
+
+
+def test_pairs_that_a_set_leaves_out_are_said(tmp_path, capsys):
+    """Of a corrupted set the pairs of gold alone count."""
+    folder = make_folder(tmp_path / "mine", gold=6)
+    roles = ["gold"] * 4 + ["test", "val"] + ["train"] * 6
+    write(
+        folder / "splits.csv", "id,role\n" + "".join(f"case{n:02d},{role}\n" for n, role in enumerate(roles))
+    )
+    prepared, noisy = tmp_path / "set", tmp_path / "noisy"
+    assert main(["prepare", str(folder), "--out", str(prepared), "--edges", "none"]) == 0
+    assert main(["corrupt", str(prepared), "--out", str(noisy), "--model", "over", "--rate", "0.2"]) == 0
+    capsys.readouterr()
+    assert main(["check", str(noisy)]) == 0
+    out = capsys.readouterr().out
+    assert "4 verified masks: the masks they replaced reach DSC" in out
+    assert "note: 2 pairs of other roles left out" in out
+
+
+def test_options_of_data_sets_are_refused_for_a_folder(tmp_path, capsys):
+    folder = make_folder(tmp_path / "mine", gold=6)
+    for words in (["--gold", "3"], ["--label", "masks/{case}.png"]):
+        assert main(["check", str(folder), *words]) == 2
+        assert f"{words[0]} does not belong to 'check" in capsys.readouterr().err

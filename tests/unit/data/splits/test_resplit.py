@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metadcseg.data.splits.folds import hold_out_roles, units_of
-from metadcseg.data.splits.resplit import resplit_set
+from metadcseg.data.splits.resplit import resplit_set, without_twin
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
@@ -112,10 +112,10 @@ def test_a_case_that_becomes_gold_shows_its_truth(tmp_path: Path) -> None:
         assert after.has_label_confidence == (not gold)
     # those that come back into training are trained on with their label, which nothing has replaced there
     back = resplit_set(made, tmp_path / "back", dict.fromkeys(roles, "train"), note={})
-    for before, after in zip(made.cases, back.cases, strict=True):
-        assert after.has_given == (before.role == "gold")  # its verified label stays
-        if before.role != "gold":
-            assert np.array_equal(back.label(after), source.label(source.cases[after.row]))
+    for after in back.cases:
+        assert not after.has_given
+        assert np.array_equal(back.label(after), source.label(source.cases[after.row]))
+        assert np.array_equal(back.truth(after), source.truth(source.cases[after.row]))
 
 
 def set_of_pairs(path: Path) -> PreparedSet:
@@ -136,6 +136,7 @@ def set_of_pairs(path: Path) -> PreparedSet:
 ROLES = {
     "stays gold": {"c2": "gold"},
     "gold becomes training": {"c2": "train", "c3": "gold"},
+    "val becomes training": {"c6": "train"},
     "gold is evaluated": {"c2": "test", "c3": "val"},
     "val and test become gold": {"c6": "gold", "c7": "gold"},
     "training becomes gold": {"c0": "gold"},
@@ -150,14 +151,35 @@ def test_a_case_that_changes_its_role_keeps_its_pair(changed: dict[str, str], tm
     assert {case.id: case.role for case in made.cases} == roles
     assert made.verify() == []
     for before, after in zip(source.cases, made.cases, strict=True):
-        assert after.has_given == before.has_given == (after.id not in ("c0", "c1", "c5"))
-        assert np.array_equal(made.label(after), source.label(before))
+        assert before.has_given == (after.id not in ("c0", "c1", "c5"))
+        assert after.has_given == (before.has_given and after.role != "train")
+        demoted = (
+            before.has_given and after.role == "train"
+        )  # trains as any unverified case: with what was given
+        assert np.array_equal(made.label(after), source.given(before) if demoted else source.label(before))
+        if demoted:
+            assert np.array_equal(made.truth(after), source.label(before))
         if after.has_given:
             assert np.array_equal(made.given(after), source.given(before))
             assert np.array_equal(made.truth(after), source.label(before))
     again = resplit_set(made, tmp_path / "again", {case.id: case.role for case in source.cases}, note={})
     for before, after in zip(source.cases, again.cases, strict=True):
         assert after.has_given == before.has_given
+        if (
+            before.role != "val"
+        ):  # what comes from training chooses epochs by its label, its truth serves the report
+            assert np.array_equal(again.label(after), source.label(before))
+        if after.has_given:
+            assert np.array_equal(again.given(after), source.given(before))
+
+
+def test_gold_without_a_twin_that_comes_into_training_is_counted(tmp_path: Path) -> None:
+    source = set_of_pairs(tmp_path / "pairs")
+    roles = {case.id: case.role for case in source.cases} | {"c2": "train", "c5": "train"}
+    assert without_twin(source, roles) == 1
+    assert without_twin(source, roles | {"c5": "val"}) == 0
+    made = resplit_set(source, tmp_path / "made", roles, note={})
+    assert np.array_equal(made.label(made.cases[5]), source.label(source.cases[5]))
 
 
 def test_pairs_of_a_new_split_survive_noise(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import copy
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from tests.gradients import double_backward as slow
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from metadcseg.algorithm.center_distance import DynamicCenterDistance
 from metadcseg.errors import InputError
+from metadcseg.losses import soft_dice_loss
 from metadcseg.methods import L2B, MethodState, StepReport, create_method
 from metadcseg.methods.l2b import method as l2b
 from metadcseg.methods.l2b.views import averaged_pseudo_labels, view_batch
-from metadcseg.networks import TappedNetwork
+from metadcseg.networks import NetworkOptions, TappedNetwork, create_network
 from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize, WeightMaps
 from metadcseg.warp import Warp
 
@@ -80,6 +83,67 @@ def test_a_step_is_the_one_of_the_definition(method: L2B, monkeypatch: pytest.Mo
     assert ("gold" in report.scalars) == method.clean_supervision
     for trained, expected in zip(network.parameters(), fresh.parameters(), strict=True):
         torch.testing.assert_close(trained, expected)
+
+
+def test_with_lambdas_a_step_descends_equation_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weighted loss, the boundary's loss with the same weights, and Dice, all of them on the views."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(l2b, "draw_views", spy(l2b.draw_views, drawn))
+    lambdas = {"lambda_boundary": 0.5, "lambda_dice": 0.25, "clean_supervision": False}
+    method = L2B(**lambdas, boundary_ratio=0.2, edge_threshold=0.6, temperature=3.0)
+    network = tiny_network()
+    fresh = copy.deepcopy(network)
+    noisy, gold = batch(0), batch(100)
+    noisy.labels[:, 2:4, 1:5] = IGNORE
+    noisy = replace(noisy, edges=torch.rand(noisy.labels.shape, generator=torch.Generator().manual_seed(2)))
+    report = method.step(start(method, network), noisy, gold)
+
+    seen = view_batch(drawn[0], noisy)
+    bare = copy.deepcopy(fresh)
+    plain = L2B(clean_supervision=False)
+    weights_of: list[WeightMaps] = []
+    monkeypatch.setattr(l2b, "_weights", spy(l2b._weights, weights_of))
+    plain.step(start(plain, bare), noisy, gold)
+    weights = weights_of[0]  # those of plain L2B: no term of eq. 13 has a say in them
+    output = fresh(seen.images)
+    pseudo = averaged_pseudo_labels(drawn[0], output.logits.softmax(dim=1), seen.labels)
+    centers = DynamicCenterDistance(ratio=0.2, temperature=3.0)
+    valid = seen.labels != IGNORE
+    edges = (seen.edges >= 0.6) & valid
+    assert edges.any()
+    boundary = centers(output.logits, output.features, weights.gamma, valid, edges)
+    pixels = weights.alpha * F.cross_entropy(
+        output.logits, seen.labels, ignore_index=IGNORE, reduction="none"
+    )
+    pixels = pixels + weights.beta * F.cross_entropy(output.logits, pseudo, reduction="none")
+    dice = soft_dice_loss(output.logits.softmax(dim=1), seen.labels)
+    pixel, edge = (pixels * valid).sum() / valid.sum(), (boundary * pixels * valid).sum() / len(seen.labels)
+    total = pixel + 0.5 * edge + 0.25 * dice.mean()
+    found = {name: report.scalars[name] for name in ("loss", "pixel", "boundary", "dice")}
+    for name, value in zip(found, (total, pixel, edge, dice.mean()), strict=True):
+        torch.testing.assert_close(found[name], value.detach(), msg=name)
+    assert edge > 0
+    optimizer = torch.optim.SGD(fresh.parameters(), lr=0.1, momentum=0.9)
+    total.backward()
+    optimizer.step()
+    for trained, expected in zip(network.parameters(), fresh.parameters(), strict=True):
+        torch.testing.assert_close(trained, expected)
+
+
+def test_the_script_s_network_takes_steps() -> None:
+    """Batch norm sees the views of a step; in prediction it stands on what it has seen."""
+    options = NetworkOptions(width=2, norm="batch", upsampling="bilinear", activation="relu")
+    network = create_network(options, 1, 2)
+    method = L2B(lambda_boundary=0.35, lambda_dice=0.1)
+    state = start(method, network)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 1, 32, 32, generator=generator)
+    labels = (images[:, 0] > 0.5).long()
+    one = Batch(images, labels, torch.arange(2), Warp.identity(2))
+    losses = [method.step(state, one, one).scalars["gold"].item() for _ in range(8)]
+    assert losses[-1] < losses[0]
+    assert state.parts["boundary"].centers.shape == (1, 3, 2)
+    assert torch.equal(method.predict(state, images), method.predict(state, images))
 
 
 def spy(function: Any, results: list[Any]) -> Any:
@@ -250,6 +314,11 @@ def test_two_devices_that_share_the_batches_do_what_one_does() -> None:
         ({"zoom_least": -0.1}, "l2b.zoom_least must be at least 0, got -0.1"),
         ({"zoom_most": 0.5}, "l2b.zoom_most must be at least 0 and below 0.5, got 0.5"),
         ({"zoom_least": 0.3}, r"l2b.zoom_most must be at least l2b.zoom_least \(0.3\), got 0.21"),
+        ({"lambda_boundary": -1.0}, "l2b.lambda_boundary must be at least 0, got -1"),
+        ({"lambda_dice": -0.1}, "l2b.lambda_dice must be at least 0, got -0.1"),
+        ({"boundary_ratio": 1.0}, "l2b.boundary_ratio must be above 0 and below 1, got 1"),
+        ({"edge_threshold": 0.0}, "l2b.edge_threshold must be above 0 and at most 1, got 0"),
+        ({"temperature": 0.0}, "l2b.temperature must be above 0, got 0"),
         ({"clean_supervision": "no"}, "l2b.clean_supervision must be true or false, got 'no'"),
     ],
 )
@@ -262,4 +331,5 @@ def test_the_declaration_follows_the_options() -> None:
     assert L2B().info.supervises_gold
     assert not L2B(clean_supervision=False).info.supervises_gold
     assert L2B(clean_supervision=False).info.needs_gold
+    assert [L2B(lambda_boundary=weight).info.uses_edges for weight in (0.0, 0.3)] == [False, True]
     assert L2B().info.passes == 5 * L2B(views=False).info.passes

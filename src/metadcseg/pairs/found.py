@@ -1,0 +1,63 @@
+"""The pairs of a folder or a prepared set as the other modules get them, and what of a pair is drawn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.pairs.statistics import Diagnosis, Pair, diagnose
+
+
+@dataclass(frozen=True)
+class FoundPairs:
+    """The pairs of a folder or a set.
+
+    Args:
+        pairs: in the order of their ids.
+        classes: names in class order, background first.
+        verified: how many verified masks there are, with the mask that they replaced or without it; of the cases for
+            training only gold's.
+        notes: what was guessed or passed over, one sentence each.
+        load_image: returns the image of a pair by its id: (H, W, C), or (X, Y, Z, C) of a volume.
+    """
+
+    pairs: tuple[Pair, ...]
+    classes: tuple[str, ...]
+    verified: int
+    notes: tuple[str, ...]
+    load_image: Callable[[str], NDArray[Any]]
+
+    def diagnose(self) -> Diagnosis:
+        """Return how the masks are wrong, as these pairs show it."""
+        return diagnose(self.pairs, self.classes, self.verified)
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a pair can be drawn.
+
+    Args:
+        image: (H, W, C).
+        given: (H, W) uint8.
+        verified: likewise.
+    """
+
+    image: NDArray[Any]
+    given: NDArray[np.uint8]
+    verified: NDArray[np.uint8]
+
+
+def view(found: FoundPairs, pair: Pair) -> View:
+    """Return what of a pair is shown: of a volume the slice along its last axis with most voxels that differ.
+
+    Raises:
+        InputError: where the image cannot be read.
+    """
+    image = found.load_image(pair.id)
+    if pair.given.ndim == 2:
+        return View(image, pair.given, pair.verified)
+    place = int(np.argmax((pair.given != pair.verified).sum(axis=(0, 1))))
+    turned = [np.moveaxis(array[:, :, place], 0, 1) for array in (image, pair.given, pair.verified)]
+    return View(*(np.ascontiguousarray(array) for array in turned))

@@ -1,0 +1,129 @@
+"""Pairs of a prepared set: of images as they are, of volumes the slices put together again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.constants import IGNORE
+from metadcseg.data.findings import plural
+from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
+from metadcseg.pairs.found import FoundPairs
+from metadcseg.pairs.outline import Spacing
+from metadcseg.pairs.statistics import Pair
+
+Slices = Mapping[int, NDArray[Any]]
+
+
+def pairs_of_set(path: Path) -> tuple[FoundPairs, set[str]]:
+    """Return the pairs of a prepared set, and the ids of all its images (of its volumes, where it has some).
+
+    A volume is one pair, as in the folder that it came from: its slices stacked along the axis that was cut, in the
+    size in which they are stored, with the volume's spacing between them. Slices without a pair (left out when the set
+    was made) are ``IGNORE`` in both masks. Of a corrupted set only gold counts: its pairs alone have the noise.
+
+    Args:
+        path: the set.
+
+    Raises:
+        InputError: where it is no set, or stored bytes are damaged.
+    """
+    prepared = PreparedSet.open(path)
+    units = {unit.id: unit for unit in _units(prepared) if unit.paired or unit.verified}
+    notes = []
+    if prepared.noise is not None and prepared.noise.get("target"):
+        gold = {id: unit for id, unit in units.items() if unit.role == "gold"}
+        if left := sum(unit.paired for unit in units.values()) - sum(unit.paired for unit in gold.values()):
+            sentence = f"{plural(left, 'pair')} of other roles left out: noise went into pairs of gold only"
+            notes.append(sentence)
+        units = gold
+    paired = {id: unit for id, unit in units.items() if unit.paired}
+    if lacking := [lacks for unit in paired.values() if (lacks := unit.lacks)]:
+        of = plural(len(lacking), "volume")
+        notes.append(
+            f"{plural(sum(lacking), 'slice')} of {of} not in the set: unknown, so objects that end there count neither "
+            "as missing nor as invented"
+        )
+    pairs = tuple(unit.pair(prepared) for unit in paired.values())
+    found = FoundPairs(
+        pairs, prepared.classes, len(units), tuple(notes), lambda id: paired[id].image(prepared)
+    )
+    return found, {unit.id for unit in prepared.volumes or prepared.cases}
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """An image, or a volume with the slices that a set has of it.
+
+    Args:
+        cases: the image, or the slices in their order.
+        volume: None of an image.
+    """
+
+    cases: Sequence[Case]
+    volume: StoredVolume | None = None
+
+    @property
+    def id(self) -> str:
+        return (self.volume or self.cases[0]).id
+
+    @property
+    def role(self) -> str:
+        return self.cases[0].role
+
+    @property
+    def paired(self) -> bool:
+        return any(case.has_given for case in self.cases)
+
+    @property
+    def verified(self) -> bool:
+        """Whether somebody vouches for its mask; the truth of a training case is for simulation only."""
+        truth = self.cases[0].has_truth if self.volume is None else self.volume.verified
+        return self.role == "gold" or (self.role != "train" and truth)
+
+    @property
+    def lacks(self) -> int:
+        """How many slices without a pair there are."""
+        whole = 1 if self.volume is None else self.volume.placement.slices
+        return whole - sum(case.has_given for case in self.cases)
+
+    def pair(self, prepared: PreparedSet) -> Pair:
+        known = [case for case in self.cases if case.has_given]
+        given = self._stacked({case.slice or 0: prepared.given(case) for case in known}, IGNORE)
+        masks = {c.slice or 0: (prepared.truth if c.has_truth else prepared.label)(c) for c in known}
+        verified = self._stacked(masks, IGNORE)
+        return Pair(self.id, known[0].group or self.id, given, verified, self._spacing())
+
+    def image(self, prepared: PreparedSet) -> NDArray[Any]:
+        return self._stacked({case.slice or 0: prepared.image(case) for case in self.cases}, 0)
+
+    def _stacked(self, slices: Slices, fill: int) -> NDArray[Any]:
+        """Return an image as it is; slices in the order of the volume's axes, ``fill`` where there is none."""
+        first = next(iter(slices.values()))
+        if self.volume is None:
+            return first
+        stack = np.full((self.volume.placement.slices, *first.shape), fill, first.dtype)
+        for number, plane in slices.items():
+            stack[number] = plane
+        return np.moveaxis(stack, 0, self.volume.placement.axis)
+
+    def _spacing(self) -> Spacing | None:
+        if self.volume is None:
+            return self.cases[0].spacing
+        placement = self.volume.placement
+        within = placement.slice_spacing
+        if within is None:
+            return None
+        spacing = list(within)
+        spacing.insert(placement.axis, placement.grid.spacing()[placement.axis])
+        return tuple(spacing)
+
+
+def _units(prepared: PreparedSet) -> list[_Unit]:
+    if not prepared.volumes:
+        return [_Unit([case]) for case in prepared.cases]
+    stacks = [(volume, prepared.slices_of(volume)) for volume in prepared.volumes]
+    return [_Unit(cases, volume) for volume, cases in stacks if cases]
