@@ -94,17 +94,17 @@ class PairTable(LateBuffers):
         chosen = self.pixels.flatten(1).sum(dim=1) > 0
         return self.pixels[chosen], self.truly[chosen]
 
-    def pooled(self) -> Tensor | None:
-        """Return T = sum_k truly_k / sum_k pixels_k, (L, L, B), 0 where c = r; None before two pairs were seen."""
+    def pooled(self, least: int = 2) -> Tensor | None:
+        """Return T = sum_k truly_k / sum_k pixels_k, (L, L, B), 0 where c = r; None before so many pairs were seen."""
         pixels, truly = self.seen()
-        if len(pixels) < 2:
+        if len(pixels) < least:
             return None
         return _part(truly.sum(dim=0), pixels.sum(dim=0))
 
-    def shares(self) -> Tensor | None:
-        """Return sum over k, b of truly / sum of pixels, (L, L), 0 where c = r; None before two pairs were seen."""
+    def shares(self, least: int = 2) -> Tensor | None:
+        """Return sum over k, b of truly / sum of pixels, (L, L), 0 where c = r; None as for :meth:`pooled`."""
         pixels, truly = self.seen()
-        if len(pixels) < 2:
+        if len(pixels) < least:
             return None
         return _part(truly.sum(dim=(0, 3)).unsqueeze(-1), pixels.sum(dim=(0, 3)).unsqueeze(-1)).squeeze(-1)
 

@@ -6,6 +6,7 @@ The unit is the group (the image, where each is its own). In this order:
 kind            where                                                   says
 ==============  ======================================================  ===============================
 ``no-pairs``    no verified mask has the mask that it replaced          keep the careless ones
+``unlike``      the two masks of a pair hardly overlap                  look whether they belong together
 ``few``         fewer than 6 pairs or 3 units; or fewer than 10 units   verify more, up to 10
                 without a direction
 ``annotator``   annotators differ in direction                          whose masks are wrong
@@ -23,7 +24,12 @@ without sign must be left in it: a mask that was only moved has none. Objects ar
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.constants import IGNORE
 from metadcseg.pairs.intervals import rarest
 from metadcseg.pairs.sentences import lengths, where
 from metadcseg.pairs.statistics import EQUAL_PX, Diagnosis, Summary
@@ -38,6 +44,7 @@ _SOME, _ALL = 0.2, 0.9  # share of outlines that are off; of these, on one side
 _ONE_SIDED = 1 / 3  # of the distance of outlines, what must be left after sides have cancelled
 _LEAST = 3  # outlines that are off, before sides are counted
 _WITH_OBJECTS = 0.1  # share of masks that lack or invent an object
+_UNLIKE = 0.2  # median DSC of masks that both show something; below, they may be of different images
 _WORDS = {1: "too large", -1: "too small"}
 
 
@@ -63,6 +70,8 @@ def advise(found: Diagnosis) -> Advice:
         'no-pairs'
     """
     total = found.total
+    if unlike := _unlike(total):
+        return unlike
     if not total.pairs:
         return Advice(
             "no-pairs",
@@ -93,6 +102,26 @@ def advise(found: Diagnosis) -> Advice:
     if objects:
         return Advice("objects", f"The outlines are right, the objects are not.{objects}")
     return _right(total)
+
+
+def _unlike(total: Summary) -> Advice | None:
+    """Return the advice for masks that were exchanged between images, turned or moved; None where they overlap."""
+    both = [
+        entry.dsc
+        for entry in total.members
+        if entry.dsc is not None and _shows(entry.pair.given) and _shows(entry.pair.verified)
+    ]
+    if len(both) < _LEAST or median(both) >= _UNLIKE:
+        return None
+    return Advice(
+        "unlike",
+        f"The masks of a pair hardly overlap (median DSC {median(both):.2f} of {len(both)} pairs): look at the worst pairs. "
+        "Are both masks of the same image, at the same place? Correct the names before anything is trained.",
+    )
+
+
+def _shows(labels: NDArray[np.uint8]) -> bool:
+    return bool(np.any((labels != 0) & (labels != IGNORE)))
 
 
 def direction(total: Summary) -> int:

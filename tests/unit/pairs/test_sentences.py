@@ -219,3 +219,24 @@ def test_outlines_off_to_both_sides_alike_lie_neither_inside_nor_outside(spacing
     )
     assert "inside" not in line
     assert "outside" not in line
+
+
+@pytest.mark.parametrize("how", ["exchanged", "mirrored", "moved"])
+def test_masks_that_hardly_overlap_are_asked_whether_they_belong_together(how):
+    places = [(20 + 8 * number, 20 + 9 * number) for number in range(10)]
+    true = [disc(*place, 7) for place in places]
+    given = {
+        "exchanged": true[5:] + true[:5],
+        "mirrored": [mask[::-1] for mask in true[:3]] + [mask[:, ::-1] for mask in true[3:]],
+        "moved": [np.roll(mask, 30, axis=1) for mask in true],
+    }[how]
+    pairs = [Pair(f"c{n}", f"c{n}", *both) for n, both in enumerate(zip(given, true, strict=True))]
+    found = advise(diagnose(pairs))
+    assert found.kind == "unlike"
+    assert "hardly overlap (median DSC 0.0" in found.sentence
+
+
+def test_masks_that_miss_their_object_are_not_taken_for_those_of_another_image():
+    true = [disc(40, 40, 9) for _ in range(10)]
+    pairs = [Pair(f"c{n}", f"c{n}", np.zeros_like(mask), mask) for n, mask in enumerate(true)]
+    assert advise(diagnose(pairs)).kind == "objects"

@@ -4,7 +4,8 @@ One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.me
 
 1. * The pairs of the gold batch join a table: P(true class | given class, distance to the other class)
    (:mod:`metadcseg.methods.pair_table`). Without pairs a network that has learned from given masks alone draws gold as
-   they would: its prediction stands in for the mask replaced (``stand_in``). A meta step only where asked for.
+   they would: its prediction stands in for the mask replaced (``stand_in``), less what it gets wrong of given masks as
+   well. A meta step only where asked for.
 2. The training pass. * Its softmax q is what the network says of every pixel. In a meta step the pass carries the
    derivative of its logits in the direction of the gold gradient (eq. 28-30), * where the network stands.
 3. * What q says is corrected such that on average as much is doubted as the pairs say: they know how much of a class
@@ -87,6 +88,7 @@ class Calibrated(CalibratedOptions):
         parts = {
             "pairs": PairTable(updater.gold_images, updater.mean),
             "shares": MatchedShares(updater.mean),
+            "errors": PairTable(1, updater.mean),
             "evidence": GoldEvidence(_groups(updater), updater.mean),
             "boundary": boundary,
         }
@@ -102,6 +104,8 @@ class Calibrated(CalibratedOptions):
         logits = output.logits
         if self.pairs or self._drawing(state):
             state.parts["pairs"].update(verified, logits.shape[1])
+        if self._drawing(state):
+            state.parts["errors"].update(as_pairs(logits, noisy), logits.shape[1])
         trust = self._trust(state, noisy, logits.shape[1], self._witness(state, noisy, logits), change, True)
         weights = where_labeled(believed(trust.weights, noisy), noisy)
         edges = noisy.edges_above(self.edge_threshold) if self.dcd else None
@@ -222,6 +226,10 @@ class Calibrated(CalibratedOptions):
         table, found = pairs.pooled(), pairs.shares()
         if table is None or found is None:
             return full_trust(labels)
+        errors: PairTable = state.parts["errors"]  # without pairs; else it has seen nothing
+        own_table, own = errors.pooled(least=1), errors.shares(least=1)
+        if own_table is not None and own is not None:
+            table, found = (table - own_table).clamp(min=0), (found - own).clamp(min=0)
         table = with_floor(table, found)
         if witness is None or not self.match_shares:
             return trust_of(class_posterior(table, labels, bins, witness), labels)
@@ -236,6 +244,19 @@ def drawn(state: MethodState, gold: Batch) -> Batch:
     with torch.no_grad(), evaluating(state.network) as still:
         found = still(gold.images).logits.argmax(dim=1)
     return replace(gold, given=found.masked_fill(gold.labels == IGNORE, IGNORE))
+
+
+def as_pairs(logits: Tensor, noisy: Batch) -> Batch:
+    """Return a training batch as pairs of one image: given masks as if verified, and what the network draws of them.
+
+    What it gets wrong there is its own error: that part of the stand-ins' table says nothing of the given masks.
+    """
+    return replace(
+        noisy,
+        labels=known_labels(noisy),
+        given=logits.detach().argmax(dim=1),
+        indices=torch.zeros_like(noisy.indices),
+    )
 
 
 def _groups(updater: Updater) -> int:

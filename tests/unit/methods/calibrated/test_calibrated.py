@@ -204,6 +204,17 @@ def test_gold_is_not_trained_on_before_it_was_drawn():
     assert not same(network, other)
 
 
+@pytest.mark.parametrize("by", [-4, 4])
+def test_what_the_network_gets_wrong_of_given_masks_too_is_its_own_error(by):
+    """It draws training images as badly as gold, so the given masks are not to blame."""
+    _, method, state, noisy, gold = standing_in(by)
+    noisy = replace(noisy, labels=disk(16)[None])  # as verified masks would be
+    for state.updater.epoch in (0, 1, 2):
+        report = method.step(state, noisy, gold)
+    assert report.maps.alpha.min() > 0.7
+    assert report.maps.alpha.mean() > 0.99
+
+
 def test_a_network_that_draws_gold_as_it_is_leaves_every_label_trusted():
     _, method, state, noisy, gold = standing_in(0)
     for state.updater.epoch in (0, 1, 2):
