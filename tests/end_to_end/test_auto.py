@@ -153,7 +153,10 @@ def test_auto_beneath_a_file_of_ones_own(sets, tmp_path):
     assert (training["size"], training["clip"]) == (48, 2.0)
 
 
-ALONE = "the mask that its verified one replaced, so what the network draws on gold images stands in for it (--calibrated.pairs false)"
+ALONE = (
+    "the mask that its verified one replaced, so what the network draws on gold images stands in for it "
+    "(--calibrated.pairs false)"
+)
 
 
 def with_pairs(sets, folder, count):

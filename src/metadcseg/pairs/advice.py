@@ -115,7 +115,7 @@ def _unlike(total: Summary) -> Advice | None:
         return None
     return Advice(
         "unlike",
-        f"The masks of a pair hardly overlap (median DSC {median(both):.2f} of {len(both)} pairs): look at the worst pairs. "
+        f"The masks of a pair hardly overlap (median DSC {median(both):.2f} of {len(both)} pairs): look at the worst. "
         "Are both masks of the same image, at the same place? Correct the names before anything is trained.",
     )
 
