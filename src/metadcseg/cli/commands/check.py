@@ -7,7 +7,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metadcseg.cli.commands.console import check_seed, plain_output, print_json, progress_bar
+from metadcseg.cli.commands.console import (
+    add_workers_option,
+    check_seed,
+    check_workers,
+    plain_output,
+    print_json,
+    progress_bar,
+)
 from metadcseg.cli.commands.prepare_sources import (
     NAMES,
     add_source_options,
@@ -18,7 +25,7 @@ from metadcseg.cli.commands.prepare_sources import (
     scan_source,
 )
 from metadcseg.data.findings import grouped
-from metadcseg.data.prepare.checks import CheckReport, check_cases, check_path, check_volumes
+from metadcseg.data.prepare.checks import CheckReport, check_path, check_scan
 from metadcseg.data.sources import scan_kvasir
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
@@ -48,6 +55,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split, as for prepare")
     parser.add_argument("--val", type=float, default=None, help="share for validation, as for prepare")
     parser.add_argument("--test", type=float, default=None, help="share for the test, as for prepare")
+    add_workers_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, every finding in it")
 
 
@@ -55,11 +63,14 @@ def run(options: Namespace, console: Console) -> int:
     """Check, print what was found, and return 2 where there are errors."""
     remap = remap_of(options)
     check_seed(options.seed)
+    workers = check_workers(options.workers)
     with progress_bar(console, "checking") as advance:
         if options.path in NAMES:
             scan, place = scan_source(options.path, options), Path(options.source)
             resample = options.resample_labels
-            report = check_volumes(place, scan, remap=remap, resample_labels=resample, progress=advance)
+            report = check_scan(
+                place, scan, remap=remap, resample_labels=resample, workers=workers, progress=advance
+            )
         else:
             refuse_misspelt(options.path, "kvasir-seg")
             if options.path != "kvasir-seg":
@@ -71,7 +82,7 @@ def run(options: Namespace, console: Console) -> int:
                 chosen = shares if gold is None else {**shares, "gold": gold}
                 place = Path(options.source)
                 scanned = scan_kvasir(place, seed=options.seed, **chosen)
-                report = check_cases(place, scanned, progress=advance)
+                report = check_scan(place, scanned, workers=workers, progress=advance)
             else:
                 report = check_path(
                     Path(options.path),
@@ -80,6 +91,7 @@ def run(options: Namespace, console: Console) -> int:
                     image_key=options.image_key,
                     label_key=options.label_key,
                     resample_labels=options.resample_labels,
+                    workers=workers,
                     progress=advance,
                     **shares,
                 )

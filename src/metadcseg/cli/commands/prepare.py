@@ -9,7 +9,9 @@ from rich.text import Text
 
 from metadcseg.cli.commands.console import (
     Advance,
+    add_workers_option,
     check_seed,
+    check_workers,
     parse_regions,
     plain_output,
     print_json,
@@ -31,7 +33,8 @@ from metadcseg.cli.commands.prepare_sources import (
 )
 from metadcseg.data.findings import grouped, plural
 from metadcseg.data.prepare.edges import DEFAULT
-from metadcseg.data.prepare.images import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
+from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder, prepare_kvasir
+from metadcseg.data.prepare.report import PrepareReport
 from metadcseg.data.sources.kvasir import KVASIR_SEG
 from metadcseg.data.sources.volume_folder import holds_volumes
 from metadcseg.data.store.reader import refuse_occupied
@@ -109,6 +112,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="who finds the edges that join the boundary (eq. 8), once per image: the detector of the package, nobody, "
         "or PiDiNet with the weights of a file, such as a published table5_pidinet.pth",
     )
+    add_workers_option(parser)
     parser.add_argument("--json", action="store_true", help="print what was written as one JSON object")
 
 
@@ -142,6 +146,8 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
     out = Path(options.out)
     seed = check_seed(options.seed)
     shares = {"seed": seed, "limit": options.limit, "edges": options.edges}
+    workers = check_workers(options.workers)
+    shares["workers"] = workers
     shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
     if options.what in NAMES:
         return prepare_known(options, advance, console)
@@ -166,6 +172,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
             name=options.name or "phantom",
             source={"source": "phantom", **written},
             edges=options.edges,
+            workers=workers,
             progress=advance,
         )
     if options.what == "kvasir-seg":

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from metadcseg.cli.commands.console import (
     Advance,
+    check_workers,
     parse_gold,
     parse_ignore,
     parse_regions,
@@ -18,16 +19,16 @@ from metadcseg.cli.commands.console import (
     progress_bar,
 )
 from metadcseg.data.download.fetch import archives_of, fetch
-from metadcseg.data.prepare.images import PrepareReport
-from metadcseg.data.prepare.volume_estimate import estimate
-from metadcseg.data.prepare.volumes import limited, prepare_volumes
+from metadcseg.data.findings import Finding
+from metadcseg.data.prepare.pipeline import limited, prepare_scan
+from metadcseg.data.prepare.report import PrepareReport
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources.case import VolumeScan
+from metadcseg.data.sources.case import Scan
+from metadcseg.data.sources.folder import scan_folder
 from metadcseg.data.sources.known import KNOWN, scan_known
 from metadcseg.data.sources.kvasir import KVASIR_SEG
 from metadcseg.data.sources.patterns import Patterns, scan_patterns
 from metadcseg.data.sources.roles import Draw
-from metadcseg.data.sources.volume_folder import scan_volume_folder
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError, unknown_name
 
@@ -122,7 +123,7 @@ def prepare_known(options: Namespace, advance: Advance, console: Console) -> Pre
     return _prepare(options, scan, options.name or options.what, advance, console)
 
 
-def scan_source(what: str, options: Namespace) -> VolumeScan:
+def scan_source(what: str, options: Namespace) -> Scan:
     """Return what a named data set holds.
 
     Args:
@@ -158,9 +159,10 @@ def prepare_volume_folder(options: Namespace, advance: Advance, console: Console
     """Prepare a folder of volumes with images/ and masks/."""
     refuse(options, f"prepare {options.what}", "spacing")
     folder = Path(options.what)
-    scan = scan_volume_folder(
+    scan = scan_folder(
         folder,
         seed=options.seed,
+        limit=options.limit,
         image_key=options.image_key,
         label_key=options.label_key,
         **{role: options[role] for role in ("val", "test") if options[role] is not None},
@@ -207,25 +209,29 @@ def remap_of(options: Namespace) -> dict[int, int] | None:
     return {**remap, **ignored} or None
 
 
-def _prepare(
-    options: Namespace, scan: VolumeScan, name: str, advance: Advance, console: Console
-) -> PrepareReport:
+def _prepare(options: Namespace, scan: Scan, name: str, advance: Advance, console: Console) -> PrepareReport:
     slices = _slices(options)
-    scan = limited(scan, options.limit, options.seed)  # what is told is what will be done
     source: dict[str, Any] = scan.source or {}
     if "title" in source:
         console.print(Text(whose(source)), soft_wrap=True)
-    needed = estimate(scan, slices, edges=options.edges != "none").finding(Path(options.out))
-    console.print(Text(f"{len(scan.volumes)} volumes: {needed.sentence}"), soft_wrap=True)
-    return prepare_volumes(
+
+    def announce(needed: Finding) -> None:
+        volumes = len(limited(scan, options.limit, options.seed).cases)
+        console.print(Text(f"{volumes} volumes: {needed.sentence}"), soft_wrap=True)
+
+    return prepare_scan(
         scan,
         Path(options.out),
         name=name,
         slices=slices,
         remap=remap_of(options),
         regions=parse_regions(options.region or ()),
+        limit=options.limit,
+        seed=options.seed,
         edges=options.edges,
         resample_labels=options.resample_labels,
+        workers=check_workers(options.workers),
+        announce=announce,
         progress=advance,
     )
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from metadcseg.cli.main import main
-from metadcseg.data.prepare.images import prepare_cases
+from metadcseg.data.prepare.pipeline import prepare_cases
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 

@@ -13,9 +13,9 @@ from metadcseg.data.loading.volume_grid import (
     resize_label_stack_to_input,
     resize_stack_to_input,
 )
-from metadcseg.data.prepare.volumes import prepare_volumes
+from metadcseg.data.prepare.pipeline import prepare_scan
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.warp import Warp
@@ -33,9 +33,9 @@ def prepare(folder, empty="keep"):
         for file, array in zip(files, (draw.normal(size=label.shape).astype(np.float32), label), strict=True):
             save(Nifti1Image(array, np.diag([1.0, 1, 2, 1])), file)
         role = "gold" if number == 2 else "train"
-        volumes.append(RawVolume(str(number), role, str(number), (files[0],), files[1], verified=number == 2))
-    scan = VolumeScan(tuple(volumes), source={"source": "test"}, slices=SliceOptions(empty=empty))
-    prepare_volumes(scan, folder / "set", name="test", edges="none")
+        volumes.append(RawCase(str(number), role, str(number), (files[0],), files[1], verified=number == 2))
+    scan = Scan(tuple(volumes), source={"source": "test"}, slices=SliceOptions(empty=empty))
+    prepare_scan(scan, folder / "set", name="test", edges="none")
     return PreparedSet.open(folder / "set")
 
 

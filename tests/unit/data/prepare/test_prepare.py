@@ -9,7 +9,7 @@ from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_fold
 
 from metadcseg.data.prepare.checks import check_set
 from metadcseg.data.prepare.edges import cost_of
-from metadcseg.data.prepare.images import prepare_cases, prepare_folder, prepare_kvasir
+from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder, prepare_kvasir
 from metadcseg.data.sources import RawCase
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
@@ -165,8 +165,8 @@ def test_phantoms_are_prepared_from_memory(tmp_path):
     for raw in cases:
         case = by_id(prepared)[raw.id]
         assert (case.role, case.group) == (raw.role, raw.group)
-        np.testing.assert_array_equal(prepared.image(case), raw.image)
-        np.testing.assert_array_equal(prepared.truth(case), raw.mask)
+        np.testing.assert_array_equal(prepared.image(case), raw.images)
+        np.testing.assert_array_equal(prepared.truth(case), raw.label)
     each = cost_of("pidinet")  # writing an image is little work, finding its edges much
     assert each > 10
     total = 12 * (1 + each)
