@@ -18,16 +18,15 @@ from metadcseg.cli.commands.console import (
     progress_bar,
 )
 from metadcseg.cli.commands.prepare_sources import (
+    GROUPS,
     NAMES,
-    PATTERN_OPTIONS,
     add_volume_options,
     download_source,
     drawn_gold,
     prepare_known,
     prepare_volume_folder,
-    refuse,
     refuse_misspelt,
-    refuse_volume_options,
+    refuse_others,
     remap_of,
     whose,
 )
@@ -40,6 +39,8 @@ from metadcseg.data.sources.volume_folder import holds_volumes
 from metadcseg.data.store.reader import refuse_occupied
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
+
+__all__ = ["DESCRIPTION", "GROUPS", "add_options", "run"]
 
 DESCRIPTION = """Read images and masks once, check all of them, and write a prepared set: checksummed arrays and a
 table of cases. WHAT is a folder of your own (images/, masks/ matched by file name; gold/ with verified masks or
@@ -152,12 +153,11 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
     if options.what in NAMES:
         return prepare_known(options, advance, console)
     refuse_misspelt(options.what, "phantom", "kvasir-seg")
-    command = f"prepare {options.what}"
-    refuse(options, command, *PATTERN_OPTIONS)
-    if options.what in ("phantom", "kvasir-seg"):
-        refuse_volume_options(options)
+    folder = options.what not in ("phantom", "kvasir-seg")
+    volumes = folder and holds_volumes(Path(options.what))
+    kind = f"folder of {'volumes' if volumes else 'images'}" if folder else options.what
+    refuse_others(options, f"prepare {options.what}", kind)
     if options.what == "phantom":
-        refuse(options, command, "source", "remap", "ignore", "region", "limit", "spacing")
         changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
         drawn = PhantomOptions(**changed, seed=seed)
         written = asdict(drawn)
@@ -176,7 +176,6 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
             progress=advance,
         )
     if options.what == "kvasir-seg":
-        refuse(options, command, "remap", "ignore", "region", "spacing", *_PHANTOM)
         if options.source is None:
             raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
         named = {"name": options.name} if options.name else {}
@@ -185,10 +184,8 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         if Path(options.source).is_dir() and not options.download:  # which has said so already
             console.print(Text(whose(KVASIR_SEG)), soft_wrap=True)
         return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
-    refuse(options, command, "source", "gold", *_PHANTOM)
-    if holds_volumes(Path(options.what)):
+    if volumes:
         return prepare_volume_folder(options, advance, console)
-    refuse_volume_options(options)
     return prepare_folder(
         Path(options.what),
         out,

@@ -35,7 +35,32 @@ from metadcseg.errors import InputError, unknown_name
 NAMES = (*KNOWN, "patterns")
 """Data sets of volumes that lie in ``--source``."""
 
-PATTERN_OPTIONS = ("image", "label", "truth", "label_confidence", "labels")
+GROUPS = {
+    "data sets": ("source", "download"),
+    "gold": ("gold",),
+    "limit": ("limit",),
+    "masks": ("remap", "ignore", "region"),
+    "images": ("spacing",),
+    "volumes": (
+        *("axis", "pixel", "normalize", "crop", "empty"),
+        *("image_key", "label_key", "resample_labels"),
+    ),
+    "patterns": ("image", "label", "truth", "label_confidence"),
+    "acdc": ("labels",),
+    "phantom": ("count", "size", "classes", "group", "difficulty"),
+}
+"""Options that not every kind of data has, by what they are about."""
+
+_KNOWN = ("data sets", "gold", "limit", "masks", "volumes")
+_APPLY = {
+    "phantom": ("phantom", "gold"),
+    "kvasir-seg": ("data sets", "gold", "limit"),
+    "folder of images": ("limit", "masks", "images"),
+    "folder of volumes": ("limit", "masks", "volumes"),
+    "patterns": (*_KNOWN, "patterns"),
+    "acdc": (*_KNOWN, "acdc"),
+}
+"""Kind of data -> the groups that it has; any other data set of volumes has those of all."""
 
 _VOLUMES = (
     (
@@ -119,7 +144,6 @@ def whose(facts: Mapping[str, Any]) -> str:
 def prepare_known(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
     """Prepare a data set that lies in ``--source``; say first whose it is and what it takes."""
     scan = scan_source(options.what, options)
-    refuse(options, f"prepare {options.what}", "spacing")
     return _prepare(options, scan, options.name or options.what, advance, console)
 
 
@@ -135,8 +159,7 @@ def scan_source(what: str, options: Namespace) -> Scan:
     """
     if options.source is None:
         raise InputError(f"{what} needs --source: the folder it lies in")
-    own = {"acdc": ("labels",), "patterns": ("image", "label", "truth", "label_confidence")}.get(what, ())
-    refuse(options, what, *(name for name in PATTERN_OPTIONS if name not in own))
+    refuse_others(options, what, what)
     gold = None if options.gold is None else parse_gold(options.gold)
     if isinstance(gold, GoldSlices):
         raise InputError(
@@ -157,7 +180,6 @@ def scan_source(what: str, options: Namespace) -> Scan:
 
 def prepare_volume_folder(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
     """Prepare a folder of volumes with images/ and masks/."""
-    refuse(options, f"prepare {options.what}", "spacing")
     folder = Path(options.what)
     scan = scan_folder(
         folder,
@@ -185,19 +207,20 @@ def refuse_misspelt(what: str, *others: str) -> None:
         raise unknown_name("folder or data set", what, names)
 
 
-def refuse_volume_options(options: Namespace) -> None:
-    """Refuse options of volumes where there are none."""
-    given = [
-        name
-        for name in (*(row[0] for row in _VOLUMES), "image_key", "label_key")
-        if options[name] is not None
-    ]
-    if options.resample_labels:
-        given.append("resample-labels")
-    if given:
-        raise InputError(
-            f"--{given[0].replace('_', '-')} is for volumes, and {options.what} has no volumes: leave it out"
-        )
+def refuse_others(options: Namespace, command: str, kind: str) -> None:
+    """Refuse options that a kind of data does not have.
+
+    Args:
+        options: of a command, which need not have all.
+        command: for the sentence.
+        kind: ``phantom``, a data set, ``folder of images`` or ``folder of volumes``.
+
+    Raises:
+        InputError: naming the first that was given.
+    """
+    apply = _APPLY.get(kind, _KNOWN)
+    others = (name for title, names in GROUPS.items() if title not in apply for name in names)
+    refuse(options, command, *(name for name in others if name in options))
 
 
 def remap_of(options: Namespace) -> dict[int, int] | None:

@@ -116,8 +116,12 @@ class LookAt:
         try:
             return on_grid(mask, grid, (case.called(what), case.where), resample=self.resample)
         except OtherGrid as error:
-            code = "given-size" if what == "given" else "size-mismatch"
-            findings.append(_refused(case, what, "mask-elsewhere" if error.elsewhere else code, error))
+            given, told = what == "given", _told(case, what, error)
+            findings.append(
+                Finding("error", "mask-elsewhere", *told)
+                if error.elsewhere
+                else Finding("error", "given-size" if given else "size-mismatch", *told)
+            )
             return None
 
 
@@ -163,8 +167,8 @@ def _mask(case: RawCase, what: str, findings: list[Finding]) -> Volume | None:
     try:
         return load_mask(case, what)
     except InputError as error:
-        code = "given-unreadable" if what == "given" else "mask-unreadable"
-        findings.append(_refused(case, what, code, error))
+        told = _told(case, what, error)
+        findings.append(Finding("error", "given-unreadable" if what == "given" else "mask-unreadable", *told))
         return None
 
 
@@ -177,9 +181,10 @@ def _label_confidence(case: RawCase, grid: Grid, findings: list[Finding]) -> NDA
         return None
 
 
-def _refused(case: RawCase, what: str, code: str, error: InputError) -> Finding:
+def _told(case: RawCase, what: str, error: InputError) -> tuple[str, str]:
+    """Return which mask cannot be used, and the sentence that says why."""
     way_out = f"; or remove it, {case.called('label')} has replaced it" if what == "given" else ""
-    return Finding("error", code, case.called(what), f"{error}{way_out}")
+    return case.called(what), f"{error}{way_out}"
 
 
 def _is_label(case: RawCase) -> bool:

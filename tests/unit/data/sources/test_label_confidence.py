@@ -10,7 +10,6 @@ from tests.unit.data.folders import codes, make_folder, save, write
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.data.loading.dataset import SegmentationDataset
-from metadcseg.data.loading.volume_dataset import VolumeDataset
 from metadcseg.data.prepare.checks import check_folder
 from metadcseg.data.prepare.pipeline import prepare_folder, prepare_scan
 from metadcseg.data.prepare.reading import load_image, load_label_confidence
@@ -137,7 +136,7 @@ def test_trust_of_volumes(tmp_path):
     scan = scan_folder(volumes(tmp_path / "mine"), val=0, test=0)
     prepare_scan(scan, tmp_path / "set", name="x", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
-    view = VolumeDataset(prepared, "train", (8, 12, 12))
+    view = SegmentationDataset(prepared, "train", (8, 12, 12))
     label_confidence = [view.sample(row, 0).label_confidence for row in range(4)]
     assert label_confidence[0].eq(1).all()
     assert torch.allclose(label_confidence[1][:, :6], torch.tensor(0.4))

@@ -11,7 +11,6 @@ from nibabel import Nifti1Image, save
 
 from metadcseg.cli.commands.console import parse_gold
 from metadcseg.data.loading.dataset import SegmentationDataset
-from metadcseg.data.loading.volume_dataset import VolumeDataset
 from metadcseg.data.prepare.checks import check_set
 from metadcseg.data.prepare.pipeline import prepare_scan
 from metadcseg.data.slicing.cut import SliceOptions
@@ -145,9 +144,9 @@ def test_such_a_set_is_corrupted_and_trained_on_but_not_as_whole_volumes(source,
     noisy = PreparedSet.open(tmp_path / "noisy")
     assert [case.id for case in noisy.cases] == [case.id for case in clean.cases]
     assert len(SegmentationDataset(noisy, "gold", 32)) == 4
-    assert len(VolumeDataset(noisy, "train", (16, 16, 16))) == 3
+    assert len(SegmentationDataset(noisy, "train", (16, 16, 16))) == 3
     with pytest.raises(InputError, match=r"lacks slices of volume 'v[0-3]'.* count gold in volumes"):
-        VolumeDataset(noisy, "gold", (16, 16, 16))
+        SegmentationDataset(noisy, "gold", (16, 16, 16))
 
 
 def test_a_set_of_gold_slices_is_not_split_again(source, tmp_path):
