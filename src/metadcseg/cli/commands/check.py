@@ -18,15 +18,14 @@ from metadcseg.cli.commands.console import (
 from metadcseg.cli.commands.prepare_sources import (
     NAMES,
     add_source_options,
-    drawn_gold,
     refuse,
     refuse_misspelt,
     remap_of,
     scan_source,
+    shares_of,
 )
 from metadcseg.data.findings import grouped
 from metadcseg.data.prepare.checks import CheckReport, check_path, check_scan
-from metadcseg.data.sources import scan_kvasir
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
@@ -66,35 +65,25 @@ def run(options: Namespace, console: Console) -> int:
     workers = check_workers(options.workers)
     with progress_bar(console, "checking") as advance:
         if options.path in NAMES:
-            scan, place = scan_source(options.path, options), Path(options.source)
+            scan, place = scan_source(options.path, options, "check"), Path(options.source)
             resample = options.resample_labels
             report = check_scan(
                 place, scan, remap=remap, resample_labels=resample, workers=workers, progress=advance
             )
         else:
-            refuse_misspelt(options.path, "kvasir-seg")
-            if options.path != "kvasir-seg":
-                refuse(options, f"check {options.path}", "source")
-            shares = {role: options[role] for role in ("val", "test") if options[role] is not None}
-            if options.source is not None:
-                refuse(options, "check kvasir-seg", "remap", "image_key", "label_key", "resample_labels")
-                gold = drawn_gold(options.gold)
-                chosen = shares if gold is None else {**shares, "gold": gold}
-                place = Path(options.source)
-                scanned = scan_kvasir(place, seed=options.seed, **chosen)
-                report = check_scan(place, scanned, workers=workers, progress=advance)
-            else:
-                report = check_path(
-                    Path(options.path),
-                    remap=remap,
-                    seed=options.seed,
-                    image_key=options.image_key,
-                    label_key=options.label_key,
-                    resample_labels=options.resample_labels,
-                    workers=workers,
-                    progress=advance,
-                    **shares,
-                )
+            refuse_misspelt(options.path)
+            refuse(options, f"check {options.path}", "source")
+            report = check_path(
+                Path(options.path),
+                remap=remap,
+                seed=options.seed,
+                image_key=options.image_key,
+                label_key=options.label_key,
+                resample_labels=options.resample_labels,
+                workers=workers,
+                progress=advance,
+                **shares_of(options),
+            )
     if options.json:
         print_json(report.to_dict())
     else:

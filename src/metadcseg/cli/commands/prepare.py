@@ -1,7 +1,8 @@
 """``metadcseg prepare``: from files of any kind to one prepared set."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
@@ -23,18 +24,19 @@ from metadcseg.cli.commands.prepare_sources import (
     add_volume_options,
     download_source,
     drawn_gold,
-    prepare_known,
-    prepare_volume_folder,
     refuse_misspelt,
     refuse_others,
     remap_of,
+    scan_source,
+    shares_of,
+    slices_of,
     whose,
 )
-from metadcseg.data.findings import grouped, plural
+from metadcseg.data.findings import Finding, grouped, plural
 from metadcseg.data.prepare.edges import DEFAULT
-from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder, prepare_kvasir
+from metadcseg.data.prepare.pipeline import limited, prepare_scan
 from metadcseg.data.prepare.report import PrepareReport
-from metadcseg.data.sources.kvasir import KVASIR_SEG
+from metadcseg.data.sources import Scan, scan_folder
 from metadcseg.data.sources.volume_folder import holds_volumes
 from metadcseg.data.store.reader import refuse_occupied
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
@@ -144,58 +146,72 @@ def run(options: Namespace, console: Console) -> int:
 
 
 def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
-    out = Path(options.out)
-    seed = check_seed(options.seed)
-    shares = {"seed": seed, "limit": options.limit, "edges": options.edges}
+    check_seed(options.seed)
     workers = check_workers(options.workers)
-    shares["workers"] = workers
-    shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
-    if options.what in NAMES:
-        return prepare_known(options, advance, console)
-    refuse_misspelt(options.what, "phantom", "kvasir-seg")
-    folder = options.what not in ("phantom", "kvasir-seg")
-    volumes = folder and holds_volumes(Path(options.what))
-    kind = f"folder of {'volumes' if volumes else 'images'}" if folder else options.what
-    refuse_others(options, f"prepare {options.what}", kind)
-    if options.what == "phantom":
-        changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
-        drawn = PhantomOptions(**changed, seed=seed)
-        written = asdict(drawn)
-        if drawn.group == PhantomOptions.group:
-            del written["group"]  # as sets had it before there was a choice: the same fingerprint
-        gold = drawn_gold(options.gold)
-        counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
-        number = max(1, round(gold * drawn.count)) if isinstance(gold, float) else gold
-        return prepare_cases(
-            phantom_cases(drawn, gold=number, **counts),
-            out,
-            name=options.name or "phantom",
-            source={"source": "phantom", **written},
-            edges=options.edges,
-            workers=workers,
-            progress=advance,
-        )
-    if options.what == "kvasir-seg":
-        if options.source is None:
-            raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
-        named = {"name": options.name} if options.name else {}
-        gold = drawn_gold(options.gold)
-        chosen = named if gold is None else {**named, "gold": gold}
-        if Path(options.source).is_dir() and not options.download:  # which has said so already
-            console.print(Text(whose(KVASIR_SEG)), soft_wrap=True)
-        return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
-    if volumes:
-        return prepare_volume_folder(options, advance, console)
-    return prepare_folder(
-        Path(options.what),
-        out,
-        name=options.name,
+    scan, name = _scan(options)
+    slices = slices_of(options)
+    source: dict[str, Any] = scan.source or {}
+    if "title" in source and not options.download:  # which has said so already
+        console.print(Text(whose(source)), soft_wrap=True)
+
+    def announce(needed: Finding) -> None:
+        volumes = len(limited(scan, options.limit, options.seed).cases)
+        console.print(Text(f"{volumes} volumes: {needed.sentence}"), soft_wrap=True)
+
+    return prepare_scan(
+        scan,
+        Path(options.out),
+        name=options.name or name,
+        slices=slices,
         remap=remap_of(options),
         regions=parse_regions(options.region or ()),
-        spacing=None if options.spacing is None else _spacing(options.spacing),
+        limit=options.limit,
+        seed=options.seed,
+        edges=options.edges,
+        resample_labels=options.resample_labels,
+        workers=workers,
+        announce=announce,
         progress=advance,
-        **shares,
     )
+
+
+def _scan(options: Namespace) -> tuple[Scan, str]:
+    """Return the cases and what their set is called."""
+    what, folder = options.what, Path(options.what)
+    if what in NAMES:
+        return scan_source(what, options, "prepare"), what
+    refuse_misspelt(what, "phantom")
+    if what == "phantom":
+        refuse_others(options, "prepare phantom", what)
+        return _drawn(options), what
+    kind = f"folder of {'volumes' if holds_volumes(folder) else 'images'}"
+    refuse_others(options, f"prepare {what}", kind)
+    scan = scan_folder(
+        folder,
+        seed=options.seed,
+        limit=options.limit,
+        image_key=options.image_key,
+        label_key=options.label_key,
+        **shares_of(options),
+    )
+    if options.spacing is not None:
+        spacing = _spacing(options.spacing)
+        scan = replace(scan, cases=tuple(replace(case, spacing=spacing) for case in scan.cases))
+    return scan, folder.resolve().name
+
+
+def _drawn(options: Namespace) -> Scan:
+    """Return images drawn by code."""
+    changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
+    drawn = PhantomOptions(**changed, seed=options.seed)
+    written = asdict(drawn)
+    if drawn.group == PhantomOptions.group:
+        del written["group"]  # as sets had it before there was a choice: the same fingerprint
+    gold = drawn_gold(options.gold)
+    counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
+    number = max(1, round(gold * drawn.count)) if isinstance(gold, float) else gold
+    cases = phantom_cases(drawn, gold=number, **counts)
+    return Scan(tuple(cases), source={"source": "phantom", **written})
 
 
 def _spacing(text: str) -> tuple[float, float]:

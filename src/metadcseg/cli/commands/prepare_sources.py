@@ -1,4 +1,4 @@
-"""``metadcseg prepare`` for volumes: the options, a folder of one's own, and data sets whose layout is known."""
+"""Options of data for ``metadcseg prepare`` and ``check``, which of them belong together, and data sets by name."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -10,30 +10,24 @@ from rich.console import Console
 from rich.text import Text
 
 from metadcseg.cli.commands.console import (
-    Advance,
-    check_workers,
     parse_gold,
     parse_ignore,
-    parse_regions,
     parse_remap,
     progress_bar,
 )
 from metadcseg.data.download.fetch import archives_of, fetch
-from metadcseg.data.findings import Finding
-from metadcseg.data.prepare.pipeline import limited, prepare_scan
-from metadcseg.data.prepare.report import PrepareReport
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.sources.case import Scan
-from metadcseg.data.sources.folder import scan_folder
 from metadcseg.data.sources.known import KNOWN, scan_known
-from metadcseg.data.sources.kvasir import KVASIR_SEG
+from metadcseg.data.sources.kvasir import KVASIR_SEG, scan_kvasir
 from metadcseg.data.sources.patterns import Patterns, scan_patterns
 from metadcseg.data.sources.roles import Draw
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError, unknown_name
 
-NAMES = (*KNOWN, "patterns")
-"""Data sets of volumes that lie in ``--source``."""
+KVASIR = "kvasir-seg"
+NAMES = (KVASIR, *KNOWN, "patterns")
+"""Data sets that lie in ``--source``."""
 
 GROUPS = {
     "data sets": ("source", "download"),
@@ -141,32 +135,34 @@ def whose(facts: Mapping[str, Any]) -> str:
     return "{title} ({url}). Licence: {licence}. Please cite: {citation}".format(**facts)
 
 
-def prepare_known(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
-    """Prepare a data set that lies in ``--source``; say first whose it is and what it takes."""
-    scan = scan_source(options.what, options)
-    return _prepare(options, scan, options.name or options.what, advance, console)
-
-
-def scan_source(what: str, options: Namespace) -> Scan:
+def scan_source(what: str, options: Namespace, command: str) -> Scan:
     """Return what a named data set holds.
 
     Args:
         what: one of ``NAMES``.
-        options: of the command.
+        options: of the command; ``limit`` is used where a source draws its gold from what it leaves.
+        command: its name, for sentences.
 
     Raises:
         InputError: where an option is missing, does not belong to it, or the folder is another.
     """
     if options.source is None:
         raise InputError(f"{what} needs --source: the folder it lies in")
-    refuse_others(options, what, what)
-    gold = None if options.gold is None else parse_gold(options.gold)
-    if isinstance(gold, GoldSlices):
-        raise InputError(
-            f"--gold {gold} counts slices, which are drawn from a prepared set: prepare it with --gold 0, then "
-            f"'metadcseg split SET --keep --gold {gold} --out SET2'"
+    refuse_others(options, f"{command} {what}", what)
+    if what == KVASIR:
+        gold = drawn_gold(options.gold)
+        chosen = {} if gold is None else {"gold": gold}
+        limit = options.get("limit")
+        return scan_kvasir(
+            Path(options.source), seed=options.seed, limit=limit, **shares_of(options), **chosen
         )
-    draw = Draw(options.seed, gold, options.val, options.test)
+    asked = None if options.gold is None else parse_gold(options.gold)
+    if isinstance(asked, GoldSlices):
+        raise InputError(
+            f"--gold {asked} counts slices, which are drawn from a prepared set: prepare it with --gold 0, then "
+            f"'metadcseg split SET --keep --gold {asked} --out SET2'"
+        )
+    draw = Draw(options.seed, asked, options.val, options.test)
     source = Path(options.source)
     if what != "patterns":
         given = {} if options.labels is None else {"labels": options.labels}
@@ -178,18 +174,9 @@ def scan_source(what: str, options: Namespace) -> Scan:
     return scan_patterns(source, patterns, draw, **keys)
 
 
-def prepare_volume_folder(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
-    """Prepare a folder of volumes with images/ and masks/."""
-    folder = Path(options.what)
-    scan = scan_folder(
-        folder,
-        seed=options.seed,
-        limit=options.limit,
-        image_key=options.image_key,
-        label_key=options.label_key,
-        **{role: options[role] for role in ("val", "test") if options[role] is not None},
-    )
-    return _prepare(options, scan, options.name or folder.resolve().name, advance, console)
+def shares_of(options: Namespace) -> dict[str, float]:
+    """Return the shares for validation and test that were given."""
+    return {role: options[role] for role in ("val", "test") if options[role] is not None}
 
 
 def refuse_misspelt(what: str, *others: str) -> None:
@@ -197,7 +184,7 @@ def refuse_misspelt(what: str, *others: str) -> None:
 
     Args:
         what: was given.
-        others: names that the command knows beside those of volumes.
+        others: names that the command knows beside those of data sets.
 
     Raises:
         InputError: with the nearest name and all of them.
@@ -232,34 +219,8 @@ def remap_of(options: Namespace) -> dict[int, int] | None:
     return {**remap, **ignored} or None
 
 
-def _prepare(options: Namespace, scan: Scan, name: str, advance: Advance, console: Console) -> PrepareReport:
-    slices = _slices(options)
-    source: dict[str, Any] = scan.source or {}
-    if "title" in source:
-        console.print(Text(whose(source)), soft_wrap=True)
-
-    def announce(needed: Finding) -> None:
-        volumes = len(limited(scan, options.limit, options.seed).cases)
-        console.print(Text(f"{volumes} volumes: {needed.sentence}"), soft_wrap=True)
-
-    return prepare_scan(
-        scan,
-        Path(options.out),
-        name=name,
-        slices=slices,
-        remap=remap_of(options),
-        regions=parse_regions(options.region or ()),
-        limit=options.limit,
-        seed=options.seed,
-        edges=options.edges,
-        resample_labels=options.resample_labels,
-        workers=check_workers(options.workers),
-        announce=announce,
-        progress=advance,
-    )
-
-
-def _slices(options: Namespace) -> SliceOptions:
+def slices_of(options: Namespace) -> SliceOptions:
+    """Return how volumes are cut; by default where nothing was given."""
     given = {
         name: options[name] for name in ("axis", "normalize", "crop", "empty") if options[name] is not None
     }

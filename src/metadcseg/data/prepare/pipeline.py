@@ -16,7 +16,7 @@ from metadcseg.data.prepare.report import PrepareReport, refuse_errors
 from metadcseg.data.prepare.workers import Workers, as_many_as_help, cores
 from metadcseg.data.prepare.writing import WriteCase
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources import RawCase, Scan, scan_folder, scan_kvasir
+from metadcseg.data.sources import RawCase, Scan, scan_folder
 from metadcseg.data.splits.roles import limit_training
 from metadcseg.data.store.disk import scratch_folder
 from metadcseg.data.store.reader import ROLES, SetWriter, refuse_occupied
@@ -66,39 +66,6 @@ def prepare_folder(
     if spacing is not None:
         scan = replace(scan, cases=tuple(replace(case, spacing=spacing) for case in scan.cases))
     return prepare_scan(scan, out, name=name or folder.resolve().name, **options)
-
-
-def prepare_kvasir(
-    source: Path,
-    out: Path,
-    *,
-    name: str = "kvasir-seg",
-    gold: float | int = 0.02,
-    seed: int = 0,
-    val: float = 0.1,
-    test: float = 0.1,
-    limit: int | None = None,
-    **options: Any,
-) -> PrepareReport:
-    """Prepare Kvasir-SEG (its layouts: `metadcseg.data.sources.kvasir`).
-
-    Args:
-        source: the folder that was downloaded.
-        out: where the set goes.
-        name: of the set.
-        gold: share (float below 1) or number (int) of the training cases that count as verified.
-        seed: of the split (official layout), of the limit and of gold.
-        val: share held out for validation (official layout).
-        test: share held out for the test (official layout).
-        limit: use only so many training cases, the gold ones among them.
-        options: as for `prepare_scan`: ``edges``, ``workers``, ``progress``.
-
-    Raises:
-        InputError: naming the first problems, with nothing written.
-    """
-    refuse_occupied(out)  # before the work; the writer looks again after it
-    scan = scan_kvasir(source, gold=gold, seed=seed, val=val, test=test, limit=limit)
-    return prepare_scan(scan, out, name=name, **options)
 
 
 def prepare_cases(
