@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metadcseg.data import PreparedSet
-from metadcseg.data.prepare.images import prepare_cases
+from metadcseg.data.prepare.pipeline import prepare_cases
 from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.evaluation.evaluate import evaluate_run

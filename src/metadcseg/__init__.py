@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors
     from metadcseg.constants import IGNORE as IGNORE
     from metadcseg.data import PreparedSet as PreparedSet
     from metadcseg.data.prepare.checks import check_folder as check_folder
-    from metadcseg.data.prepare.images import prepare_folder as prepare_folder
+    from metadcseg.data.prepare.pipeline import prepare_folder as prepare_folder
     from metadcseg.data.synthetic.corruption import corrupt_set as corrupt_set
     from metadcseg.errors import InputError as InputError
     from metadcseg.evaluation.evaluate import evaluate_run as evaluate_run
@@ -68,7 +68,7 @@ _HOMES = {
     "create_network": "metadcseg.networks",
     # From images and masks to a prepared set.
     "check_folder": "metadcseg.data.prepare.checks",
-    "prepare_folder": "metadcseg.data.prepare.images",
+    "prepare_folder": "metadcseg.data.prepare.pipeline",
     "PreparedSet": "metadcseg.data",
     "corrupt_set": "metadcseg.data.synthetic.corruption",
     # From a prepared set to a trained network, its scores and its masks.

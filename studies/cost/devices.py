@@ -84,7 +84,7 @@ def write_set(path: Path, images: int, size: int) -> None:
     cases = phantom_cases(PhantomOptions(count=images + 8, size=size), gold=8, val=0, test=0)
     with SetWriter(path, name="phantom", classes=("background", "foreground"), channels=1) as writer:
         for case in cases:
-            writer.add(id=case.id, role=case.role, group=case.group, image=case.image, label=case.mask)
+            writer.add(id=case.id, role=case.role, group=case.group, image=case.images, label=case.label)
 
 
 def main() -> int:

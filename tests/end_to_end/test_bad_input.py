@@ -49,7 +49,11 @@ def truncated_mask(folder):
 
 def other_size(folder):
     save(folder / "masks" / "case03.png", disc(10, 12))
-    return "size-mismatch", ["case03.png is 20 x 24", "10 x 12", "export the mask"]
+    return "size-mismatch", [
+        "case03.png has 10 x 12",
+        "case03.png 20 x 24",
+        "export it at the size of the image",
+    ]
 
 
 def color_mask(folder):

@@ -4,7 +4,7 @@ import re
 import shutil
 import textwrap
 from argparse import SUPPRESS, Action
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin
 
@@ -68,7 +68,7 @@ def help_page(name: str, command: ModuleType, *, whole: bool) -> str:
     lines = [f"usage: metadcseg {name} {usage}", "", *_wrapped(command.DESCRIPTION, "")]
     lines += _block("options people need" if others or own else "options", first)
     if whole:
-        for title, members in _groups(others).items():
+        for title, members in _groups(others, getattr(command, "GROUPS", {})).items():
             lines += _block(title, members)
     elif others or own:
         lines += ["", f"every option: metadcseg {name} --help-all"]
@@ -140,12 +140,13 @@ def _first(name: str, actions: Sequence[Action]) -> list[Action]:
     return own[:_DOZEN] if len(own) > _DOZEN + 2 else list(actions)
 
 
-def _groups(actions: Sequence[Action]) -> dict[str, list[Action]]:
-    """Return title -> options, by what stands before the last dot."""
+def _groups(actions: Sequence[Action], named: Mapping[str, Sequence[str]]) -> dict[str, list[Action]]:
+    """Return title -> options, as the command groups them, or by what stands before the last dot."""
+    titles = {name: title for title, names in named.items() for name in names}
     groups: dict[str, list[Action]] = {}
     for action in actions:
         group = name_of(action).removeprefix("--").rpartition(".")[0]
-        title = _TITLES.get(group, f"method {group}") if group else "more"
+        title = _TITLES.get(group, f"method {group}") if group else titles.get(action.dest, "more")
         groups.setdefault(title, []).append(action)
     return groups
 

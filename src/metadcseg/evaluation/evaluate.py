@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,19 @@ from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import (
-    Labels,
     encode_mask,
     encode_picture,
     kind_of,
     mask_values,
     overlay,
+    picture_of,
     with_legend,
 )
-from metadcseg.evaluation.predict import Predict, Progress, labels_at_native, load_predictor
+from metadcseg.evaluation.predict import Progress, load_predictor
 from metadcseg.evaluation.records import summarize, write_record
-from metadcseg.evaluation.volumes import picture_of, predict_stored, score_regions, score_volume
+from metadcseg.evaluation.scoring import Compared, predict_unit, score_unit
 from metadcseg.files import cannot_write, safe_names
-from metadcseg.metrics import (
-    NSD_TOLERANCE_MM,
-    NSD_TOLERANCE_PX,
-    CaseScore,
-    background_counts,
-    score_labels,
-)
+from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore
 from metadcseg.training.run.folder import TrainedRun
 
 
@@ -93,10 +86,9 @@ def evaluate_run(
             writer = _Pictures(work, trained, names, save_predictions, overlays)
             scores, regions = [], []
             for done, unit in enumerate(units, start=1):
-                if isinstance(unit, Case):
-                    score, region = _score(unit, prepared, predict, writer)
-                else:
-                    score, region = _score_whole(unit, prepared, predict, writer)
+                found = predict_unit(predict, prepared, unit, trained.grid)
+                writer.write(unit, found)
+                score, region = score_unit(unit, found, prepared)
                 scores.append(score)
                 regions += [] if region is None else [region]
                 if progress is not None:
@@ -124,64 +116,39 @@ class _Pictures:
         self._masks = masks
         self._overlays = overlays
 
-    def write(self, case: Case, image: Any, prediction: Labels, reference: Labels) -> None:
-        name = f"{self._names[case.id]}.png"
-        if self._masks:
-            (self._folder / name).write_bytes(encode_mask(prediction, self.trained.classes))
-            self.predictions[case.id] = f"{self._folder.name}/{name}"
+    def write(self, unit: Case | StoredVolume, found: Compared) -> None:
+        name, classes = self._names[unit.id], self.trained.classes
         if self._overlays:
-            classes, verified = self.trained.classes, case.has_truth
-            drawn = overlay(image, prediction, reference, verified=verified, foreground=len(classes) - 1)
-            kind = kind_of(reference, verified)
-            self._write_overlay(
-                name, encode_picture(with_legend(drawn, classes, title=case.id, reference=kind))
-            )
-
-    def write_volume(self, prepared: PreparedSet, volume: StoredVolume, labels: Labels) -> None:
-        name = self._names[volume.id]
-        if self._overlays:
-            stack = [prepared.image(case) for case in prepared.slices_of(volume)]
-            picture = picture_of(
-                stack,
-                volume.placement,
-                labels,
-                prepared.reference(volume),
-                classes=self.trained.classes,
-                title=volume.id,
-                verified=volume.verified,
-            )
-            self._write_overlay(f"{name}.png", picture)
-        if self._masks:
-            write_label_volume(self._folder / f"{name}.nii.gz", labels, volume.placement.grid)
-            self.predictions[volume.id] = f"{self._folder.name}/{name}.nii.gz"
-
-    def _write_overlay(self, name: str, content: bytes) -> None:
-        (self._folder / "overlays").mkdir(exist_ok=True)
-        (self._folder / "overlays" / name).write_bytes(content)
+            (self._folder / "overlays").mkdir(exist_ok=True)
+            (self._folder / "overlays" / f"{name}.png").write_bytes(_drawn(unit, found, classes))
+        if not self._masks:
+            return
+        file = self._folder / f"{name}{'.png' if isinstance(unit, Case) else '.nii.gz'}"
+        if isinstance(unit, Case):
+            file.write_bytes(encode_mask(found.labels, classes))
+        else:
+            write_label_volume(file, found.labels, unit.placement.grid)
+        self.predictions[unit.id] = f"{self._folder.name}/{file.name}"
 
 
-def _score_whole(
-    volume: StoredVolume, prepared: PreparedSet, predict: Predict, pictures: _Pictures
-) -> tuple[CaseScore, CaseScore | None]:
-    labels = predict_stored(predict, prepared, volume, pictures.trained.size, pictures.trained.depth)
-    pictures.write_volume(prepared, volume, labels)
-    score, region = score_volume(labels, prepared, volume)
-    return replace(score, background=background_counts(labels, prepared.reference(volume))), region
-
-
-def _score(
-    case: Case, prepared: PreparedSet, predict: Predict, pictures: _Pictures
-) -> tuple[CaseScore, CaseScore | None]:
-    image = prepared.image(case)
-    reference = prepared.truth(case) if case.has_truth else prepared.label(case)
-    normalized = prepared.preprocessing is not None
-    prediction = labels_at_native(predict, image, pictures.trained.size, normalized=normalized)
-    pictures.write(case, image, prediction, reference)
-    classes = score_labels(prediction, reference, prepared.classes, case.spacing)
-    kind = "truth" if case.has_truth else "label"
-    counts = background_counts(prediction, reference)
-    score = CaseScore(case.row, case.id, case.group, kind, classes, counts)
-    return score, score_regions(score, prediction, reference, prepared.regions, case.spacing)
+def _drawn(unit: Case | StoredVolume, found: Compared, classes: Sequence[str]) -> bytes:
+    """Return the image with its outlines, or nine slices of the volume, as a PNG file."""
+    verified = found.verified
+    if isinstance(unit, StoredVolume):
+        return picture_of(
+            found.stack,
+            unit.placement,
+            found.labels,
+            found.reference,
+            classes=classes,
+            title=unit.id,
+            verified=verified,
+        )
+    drawn = overlay(
+        found.stack[0], found.labels, found.reference, verified=verified, foreground=len(classes) - 1
+    )
+    kind = kind_of(found.reference, verified)
+    return encode_picture(with_legend(drawn, classes, title=unit.id, reference=kind))
 
 
 def _check_fit(trained: TrainedRun, prepared: PreparedSet) -> None:

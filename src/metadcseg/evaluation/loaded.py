@@ -15,8 +15,12 @@ from metadcseg.data.formats.volumes import is_volume_file, read_volume
 from metadcseg.data.slicing.cut import SliceOptions, cut
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
-from metadcseg.evaluation.predict import fit_channels, load_predictor, probabilities_at_native
-from metadcseg.evaluation.volumes import labels_of_stack
+from metadcseg.evaluation.predict import (
+    fit_channels,
+    labels_of_stack,
+    load_predictor,
+    probabilities_at_native,
+)
 
 AnyImage = NDArray[Any] | PillowImage.Image | Path | str
 
@@ -89,7 +93,7 @@ class Model:
             return labels
         volume = self._volume(image, spacing)
         stack, placement = cut(volume, self._slices)
-        found = labels_of_stack(self._predict, stack, self._trained.size, placement, self._trained.depth)
+        found = labels_of_stack(self._predict, stack, self._trained.grid, placement)
         return np.ascontiguousarray(found.transpose(2, 1, 0))
 
     def probabilities(self, image: AnyImage) -> NDArray[np.float32]:

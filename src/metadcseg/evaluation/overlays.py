@@ -10,6 +10,9 @@ from PIL import Image
 
 from metadcseg.colors import GIVEN, PREDICTED, VERIFIED, LegendEntry, class_color, with_key
 from metadcseg.constants import IGNORE
+from metadcseg.data.formats.geometry import Volume
+from metadcseg.data.slicing.cut import cut_labels
+from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.metrics import boundary
 
 Labels = NDArray[np.uint8]
@@ -166,6 +169,34 @@ def montage(
     cells = [*pictures, *blank]
     rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
     return np.concatenate(rows, axis=0)
+
+
+def picture_of(
+    stack: Sequence[NDArray[Any]] | NDArray[Any],
+    placement: SliceGeometry,
+    labels: Labels,
+    reference: Labels | None = None,
+    *,
+    classes: Sequence[str],
+    title: str,
+    verified: bool = True,
+) -> bytes:
+    """Return slices of a volume with their outlines and a legend as a PNG file, see :func:`montage`.
+
+    Args:
+        stack: every slice in order, (H, W, C).
+        placement: where they lie in the volume.
+        labels: (X, Y, Z) on the grid of the file.
+        reference: likewise, or None.
+        classes: names, background first.
+        title: name of the case.
+        verified: whether the reference is, or is the label as given.
+    """
+    grid = placement.grid
+    found = cut_labels(Volume(labels, grid), placement)
+    compared = None if reference is None else cut_labels(Volume(reference, grid), placement)
+    picture = montage(stack, found, compared, verified=verified, foreground=len(classes) - 1)
+    return encode_picture(with_legend(picture, classes, title=title, reference=kind_of(compared, verified)))
 
 
 def encode_picture(picture: Picture) -> bytes:

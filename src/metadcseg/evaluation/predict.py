@@ -1,8 +1,6 @@
-"""Predictions in an image's own size: for images of a prepared set, and for new image files."""
+"""Predictions in an image's own size, or on a volume's own grid: for cases of a prepared set, and for new files."""
 
-import glob
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from metadcseg.data.formats.images import SUFFIXES, image_files, read_image, with_channels
-from metadcseg.data.loading.input_grid import resize_to_input
+from metadcseg.data.formats.images import read_image, with_channels
+from metadcseg.data.formats.volumes import output_suffix, read_volume, write_label_volume
+from metadcseg.data.loading.input_grid import Size, input_to_stack, stack_to_input
+from metadcseg.data.slicing.cut import SliceOptions, cut
+from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.errors import InputError
-from metadcseg.evaluation.overlays import Labels, encode_mask, encode_picture, overlay, with_legend
+from metadcseg.evaluation.inputs import check_channel_files, find_images, find_volumes, output_names
+from metadcseg.evaluation.overlays import (
+    Labels,
+    encode_mask,
+    encode_picture,
+    overlay,
+    picture_of,
+    with_legend,
+)
 from metadcseg.files import cannot_write, write_bytes
 from metadcseg.training.run.folder import TrainedRun, load_run
 
@@ -54,17 +63,41 @@ def probabilities_at_native(predict: Predict, image: Image, size: int, *, normal
             f"an image must be (H, W, C) with at least one pixel and channel, got {image.shape}: give a gray one as "
             "image[:, :, None]"
         )
-    with torch.inference_mode():
-        grid = (
-            predict(resize_to_input(image, size, normalized=normalized).unsqueeze(0)).float().cpu()
-        )  # (1, L, S, S)
-        if not bool(grid.isfinite().all()):
+    return next(probabilities_of_stack(predict, [image], (size, size), normalized=normalized))
+
+
+def probabilities_of_stack(
+    predict: Predict, stack: Sequence[Image] | Image, grid: Size, *, normalized: bool = True
+) -> Iterator[Tensor]:
+    """Yield class probabilities for every pixel of each slice of a case, an image being a stack of one.
+
+    Args:
+        predict: the trained network.
+        stack: every slice in order, (H, W, C).
+        grid: of the network: (S, S) of one that predicts slice by slice, (Z, S, S) of one of volumes.
+        normalized: whether they are normalized already, as slices of volumes are.
+
+    Yields:
+        (L, H, W) float32 on the CPU.
+
+    Raises:
+        InputError: where the network returns values that are not finite.
+    """
+
+    def found(part: Sequence[Image] | Image) -> Tensor:
+        with torch.inference_mode():
+            maps = predict(stack_to_input(part, grid, normalized=normalized).unsqueeze(0)).float().cpu()[0]
+        if not bool(maps.isfinite().all()):
             raise InputError(
                 "the network must return finite probabilities, got NaN or infinity: its training diverged, "
                 "so train again with a lower --training.lr"
             )
-        native = F.interpolate(grid, image.shape[:2], mode="bilinear", align_corners=False)
-    return native[0]
+        return maps
+
+    whole = input_to_stack(found(stack), len(stack)) if len(grid) == 3 else None
+    for number, plane in enumerate(stack):
+        maps = found([plane]) if whole is None else whole[number]
+        yield F.interpolate(maps[None], plane.shape[:2], mode="bilinear", align_corners=False)[0]
 
 
 def labels_at_native(predict: Predict, image: Image, size: int, *, normalized: bool = False) -> Labels:
@@ -74,49 +107,27 @@ def labels_at_native(predict: Predict, image: Image, size: int, *, normalized: b
     return labels
 
 
-def find_images(images: Path) -> list[Path]:
-    """Return the files that a path means: itself, the images of a folder, or what a pattern matches.
+def labels_of_stack(
+    predict: Predict,
+    stack: Sequence[Image] | Image,
+    grid: Size,
+    placement: SliceGeometry,
+) -> Labels:
+    """Return the labels of a volume from its slices.
+
+    Args:
+        predict: the trained network.
+        stack: every slice of the volume in order, (H, W, C), normalized as the network was trained.
+        grid: of the network: (S, S) of one that predicts slice by slice, (Z, S, S) of one of volumes.
+        placement: where the slices lie in the volume.
+
+    Returns:
+        (X, Y, Z) uint8 class numbers, in the order and on the grid of the volume's file.
 
     Raises:
-        InputError: where there is none.
+        InputError: where the network returns values that are not finite.
     """
-    if images.is_file():
-        return [images]
-    if images.is_dir():
-        files = image_files(images)
-        if not files:
-            raise InputError(
-                f"{images} holds no image ({', '.join(SUFFIXES)}): name another folder or a file"
-            )
-        return files
-    matches = glob.glob(str(images), recursive=True) if glob.has_magic(str(images)) else []
-    files = sorted(Path(match) for match in matches if Path(match).is_file())
-    if not files:
-        raise InputError(f"{images}: there is no such file or folder, and no file matches it as a pattern")
-    return files
-
-
-def output_names(files: Sequence[Path]) -> list[str]:
-    """Return one file name for each image: its stem with ``.png``, no two alike on any file system.
-
-    Images that share a stem keep their suffix in the name; those that still collide get a number.
-
-    Example:
-        >>> output_names([Path("a.jpg"), Path("b.jpg"), Path("B.png"), Path("x/a.tif"), Path("y/a.tif")])
-        ['a.jpg.png', 'b.jpg.png', 'B.png.png', 'a.tif.png', 'a.tif-2.png']
-    """
-    stems = Counter(file.stem.casefold() for file in files)
-    taken: set[str] = set()
-    names = []
-    for file in files:
-        base = file.stem if stems[file.stem.casefold()] == 1 else file.name
-        name, number = base, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{base}-{number}"
-        taken.add(name.casefold())
-        names.append(f"{name}.png")
-    return names
+    return placement.restore(maps.numpy() for maps in probabilities_of_stack(predict, stack, grid))
 
 
 def fit_channels(file: Path | str, image: Image, channels: int) -> Image:
@@ -185,19 +196,27 @@ def predict_images(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Segment image files and write a PNG mask for each, in the image's own size.
+    """Segment image files, or volumes, and write a mask for each over its image.
 
-    The masks hold 0 and 255 for two classes, class numbers for more (:func:`~.overlays.mask_values`), under
-    the names of :func:`output_names`. A file that is there already is left alone: that is fine where it holds
-    the same mask, and an error where it holds anything else.
+    Masks of images are PNG in the image's own size. They hold 0 and 255 for two classes, class numbers for more
+    (:func:`~.overlays.mask_values`), under the names of :func:`~.inputs.output_names`.
+
+    A network that was trained on volumes takes volumes and writes label volumes on their grid, in the same format where
+    that is one file. They are cut as those that it was trained on, HDF5 files read under the same key. A file is one
+    case. Only where the network was trained on several channels and a file of a folder has fewer, the files that share
+    its name but for the last four digits are its other channels, counted from 0 (``CASE_0000.nii.gz``,
+    ``CASE_0001.nii.gz``, ...).
+
+    What is there already is left alone. For an image that is fine where it holds the same mask, else an error.
 
     Args:
         run: the folder of a run.
-        images: a file (PNG, JPEG, TIFF), a folder of them, or a pattern such as ``scans/*.png``.
+        images: a file (PNG, JPEG, TIFF), a folder of them, or a pattern such as ``scans/*.png``; for a network of
+            volumes a volume, a DICOM folder, or a folder of them.
         out: folder for the masks; made where missing.
-        overlays: also write every image with its outlines, into ``out/overlays``.
+        overlays: also write every image, or slices of a volume, with its outlines, as PNG into ``out/overlays``.
         device: where the network computes; None takes a GPU where there is one.
-        progress: called after every file.
+        progress: called after every case.
 
     Returns:
         The masks, in the order of the images.
@@ -211,57 +230,88 @@ def predict_images(
         'a.png'
     """
     trained, predict = load_predictor(run, device)
-    if trained.info["set"].get("preprocessing"):
-        raise InputError(f"{run} was trained on volumes: give volumes")
-    files = find_images(images)
+    volumes = trained.info["set"].get("preprocessing") is not None
+    if volumes:
+        cases = find_volumes(images, trained.channels, trained.info["set"].get("image_key"))
+    else:
+        files = find_images(images)
+        cases = [(name, [file]) for name, file in zip(output_names(files), files, strict=True)]
     if images.is_dir() and out.resolve() == images.resolve():
         raise InputError(
             f"--out {out} is the folder of the images: give another one, so that none is mixed up"
         )
+    segment = _segment_volume if volumes else _segment_image
     written: list[Path] = []
     troubles: list[str] = []
-    for done, (file, name) in enumerate(zip(files, output_names(files), strict=True), start=1):
+    for done, (name, parts) in enumerate(cases, start=1):
         try:
-            image = read_image(file).array
-            fitted = fit_channels(file, image, trained.channels)
+            for mask in segment(trained, predict, parts, out, name, overlays):
+                written.append(mask)  # also where its overlay fails
         except InputError as error:
             troubles.append(str(error))
-        else:
-            labels = labels_at_native(predict, fitted, trained.size)
-            results = {out / name: encode_mask(labels, trained.classes)}
-            if overlays:
-                results[out / "overlays" / name] = encode_picture(
-                    with_legend(
-                        overlay(image, labels, foreground=len(trained.classes) - 1),
-                        trained.classes,
-                        title=file.name,
-                    )
-                )
-            taken = [path for path, content in results.items() if not _write_once(path, content)]
-            troubles += [f"{path} exists and holds something else: move it away" for path in taken]
-            if out / name not in taken:
-                written.append(out / name)
         if progress is not None:
-            progress(done, len(files))
+            progress(done, len(cases))
     if troubles:
-        raise left_out(troubles, len(written), len(files), out)
+        named = "; ".join(troubles[:_NAMED])
+        more = f"; and {len(troubles) - _NAMED} more" if len(troubles) > _NAMED else ""
+        raise InputError(
+            f"{len(written)} of {len(cases)} masks are in {out}, the rest had to be left out: {named}{more}"
+        )
     return written
 
 
-def _write_once(path: Path, content: bytes) -> bool:
-    """Write a file unless another one is there; return whether ``path`` holds ``content`` now."""
+def _segment_image(
+    trained: TrainedRun, predict: Predict, files: Sequence[Path], out: Path, name: str, overlays: bool
+) -> Iterator[Path]:
+    """Write the mask of an image, yield where it is, and write its overlay."""
+    image = read_image(files[0]).array
+    labels = labels_at_native(predict, fit_channels(files[0], image, trained.channels), trained.size)
+    _write_once(out / name, encode_mask(labels, trained.classes))
+    yield out / name
+    if overlays:
+        drawn = overlay(image, labels, foreground=len(trained.classes) - 1)
+        picture = encode_picture(with_legend(drawn, trained.classes, title=files[0].name))
+        _write_once(out / "overlays" / name, picture)
+
+
+def _segment_volume(
+    trained: TrainedRun, predict: Predict, files: Sequence[Path], out: Path, name: str, overlays: bool
+) -> Iterator[Path]:
+    """Write the labels of a volume, yield where they are, and write a picture of its slices."""
+    target = out / f"{name}{output_suffix(files[0])}"
+    if target.exists():
+        raise InputError(f"{target} exists: move it away")
+    check_channel_files(files, trained.channels)
+    volume = read_volume(files, key=trained.info["set"].get("image_key"))
+    if volume.array.shape[3] != trained.channels:
+        raise InputError(
+            f"{files[0]}: the network was trained on {trained.channels} channels, got {volume.array.shape[3]}"
+        )
+    stack, placement = cut(volume, SliceOptions.from_dict(trained.info["set"]["preprocessing"]))
+    labels = labels_of_stack(predict, stack, trained.grid, placement)
+    _make_folder(out)
+    write_label_volume(target, labels, volume.grid, like=files[0] if files[0].is_file() else None)
+    yield target
+    if overlays:
+        picture = picture_of(stack, placement, labels, classes=trained.classes, title=name)
+        _write_once(out / "overlays" / f"{name}.png", picture)
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Write a file, unless it is there already.
+
+    Raises:
+        InputError: where another one is.
+    """
+    _make_folder(path.parent)
+    if not path.exists():
+        write_bytes(path, content)
+    elif not path.is_file() or path.read_bytes() != content:
+        raise InputError(f"{path} exists and holds something else: move it away")
+
+
+def _make_folder(folder: Path) -> None:
     try:
-        if path.exists():
-            return path.is_file() and path.read_bytes() == content
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(path, error) from error
-    write_bytes(path, content)
-    return True
-
-
-def left_out(troubles: Sequence[str], written: int, total: int, out: Path) -> InputError:
-    """Return the error at the end of a prediction that could not do everything."""
-    named = "; ".join(troubles[:_NAMED])
-    more = f"; and {len(troubles) - _NAMED} more" if len(troubles) > _NAMED else ""
-    return InputError(f"{written} of {total} masks are in {out}, the rest had to be left out: {named}{more}")
+        raise cannot_write(folder, error) from error

@@ -5,28 +5,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from metadcseg.data.findings import Finding, plural
-from metadcseg.data.formats.images import Picture
-from metadcseg.data.prepare.inspection import load_given, load_image, load_mask
-from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, class_names, mask_facts, settle
-from metadcseg.data.prepare.volume_cases import (
-    head_of,
-    load_given_volume,
-    load_image_volume,
-    load_label_volumes,
-)
-from metadcseg.data.prepare.volume_inspection import volume_facts
-from metadcseg.data.sources import (
-    RawCase,
-    RawVolume,
-    Scan,
-    VolumeScan,
-    is_split_layout,
-    scan_folder,
-    scan_kvasir,
-)
-from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
+from metadcseg.data.formats.geometry import Volume
+from metadcseg.data.prepare.facts import MaskFacts, mask_facts
+from metadcseg.data.prepare.labels import LabelScheme, class_names, settle
+from metadcseg.data.prepare.reading import head_of, lies_on, load_image, load_mask, on_grid, size_of
+from metadcseg.data.sources import RawCase, Scan, is_split_layout, scan_folder, scan_kvasir
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
 from metadcseg.pairs.found import FoundPairs
@@ -70,14 +58,13 @@ def read_pairs(
         raise InputError(f"{path} {what}: give a folder with images/, masks/ and gold/, or a prepared set")
     if (path / MANIFEST).exists():
         found, known = pairs_of_set(path)
-    elif holds_volumes(path):
-        scan = scan_volume_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
-        found = _of_volumes(scan, remap or {}, resample_labels, _wrong(path, scan.findings))
-        known = {raw.id for raw in scan.volumes}
     else:
-        flat = scan_kvasir(path) if is_split_layout(path) else scan_folder(path, val=0.0, test=0.0)
-        found = _of_images(flat, remap or {}, _wrong(path, flat.findings))
-        known = {case.id for case in flat.cases}
+        if is_split_layout(path):
+            scan = scan_kvasir(path)
+        else:
+            scan = scan_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
+        found = _of_scan(scan, remap or {}, resample_labels, _wrong(path, scan.findings))
+        known = {case.id for case in scan.cases}
     table = annotators or path / _ANNOTATORS
     if annotators is None and not table.exists():
         return found
@@ -126,79 +113,53 @@ def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
     return table
 
 
-def _of_images(scan: Scan, remap: Mapping[int, int], notes: tuple[str, ...]) -> FoundPairs:
-    stored: list[tuple[RawCase, Picture, Picture]] = []
-    facts: list[tuple[MaskFacts, MaskFacts]] = []
-    for case in scan.cases:
-        if (given := load_given(case)) is not None:
-            stored.append((case, given, load_mask(case)))
-            _check_sizes(*stored[-1])
-            facts.append((mask_facts(_name(case, "given"), given), _mask_facts(case, stored[-1][2])))
-    known = [entry for both in facts for entry in both]
+def _of_scan(scan: Scan, remap: Mapping[int, int], resample: bool, notes: tuple[str, ...]) -> FoundPairs:
+    twins = {case.id: case for case in scan.cases if case.given is not None}
+    stored = [_both(case, resample) for case in twins.values()]
+    known = [facts for given, verified in stored for _, facts in (given, verified)]
 
     def all_facts() -> list[MaskFacts]:
-        return known + [_mask_facts(case, load_mask(case)) for case in scan.cases if case.given is None]
-
-    scheme = _scheme(known, remap, all_facts)
-    pairs = tuple(
-        Pair(
-            case.id,
-            case.group or case.id,
-            scheme.apply(given.array, both[0]),
-            scheme.apply(verified.array, both[1]),
-            case.spacing,
-        )
-        for (case, given, verified), both in zip(stored, facts, strict=True)
-    )
-    cases = {case.id: case for case, _, _ in stored}
-    return FoundPairs(
-        pairs,
-        _names(scheme.classes, scan.classes),
-        sum(case.verified and case.role != "train" for case in scan.cases),
-        notes,
-        lambda id: load_image(cases[id]).array,
-    )
-
-
-def _of_volumes(
-    scan: VolumeScan, remap: Mapping[int, int], resample: bool, notes: tuple[str, ...]
-) -> FoundPairs:
-    twins = {raw.id: raw for raw in scan.volumes if raw.given is not None}
-    stored = []
-    known: list[MaskFacts] = []
-    for raw in twins.values():
-        grid, _ = head_of(raw)
-        labels = load_label_volumes(raw, grid, resample=resample)
-        given = load_given_volume(raw, grid, labels.label, resample=resample)
-        verified = labels.label if labels.truth is None else labels.truth
-        assert given is not None, "it is a twin"  # noqa: S101
-        both = volume_facts(str(raw.given), given), volume_facts(str(raw.truth or raw.label), verified)
-        stored.append((raw, given.array, verified.array, both, grid.spacing() if grid.known else None))
-        known += both
-
-    def all_facts() -> list[MaskFacts]:
-        return known + [_label_facts(raw, resample) for raw in scan.volumes if raw.given is None]
+        alone = ((case, load_mask(case, "label")) for case in scan.cases if case.given is None)
+        return known + [mask_facts(case.called("label"), mask) for case, mask in alone if mask is not None]
 
     scheme = _scheme(known, {**(scan.remap or {}), **remap}, all_facts)
-    pairs = tuple(
-        Pair(
-            raw.id,
-            raw.group or raw.id,
-            scheme.apply(given, both[0]),
-            scheme.apply(verified, both[1]),
-            spacing,
+    pairs = []
+    for case, masks in zip(twins.values(), stored, strict=True):
+        grid = masks[0][0].grid
+        spacing = grid.spacing() if grid.known else case.spacing
+        given, verified = (scheme.apply(mask.array, facts) for mask, facts in masks)
+        if case.flat:
+            given, verified = given[:, :, 0], verified[:, :, 0]
+        pairs.append(Pair(case.id, case.group or case.id, given, verified, spacing))
+
+    def image(id: str) -> NDArray[Any]:
+        array = load_image(twins[id]).array
+        return array[:, :, 0] if twins[id].flat else array
+
+    count = sum(case.role != "train" and (case.verified or case.truth is not None) for case in scan.cases)
+    return FoundPairs(tuple(pairs), _names(scheme.classes, scan.classes), count, notes, image)
+
+
+def _both(case: RawCase, resample: bool) -> list[tuple[Volume, MaskFacts]]:
+    """Return the mask that was replaced and the verified one, on one grid, and what is in each."""
+    best = "label" if case.truth is None else "truth"
+    names = [case.called(what) for what in ("given", best)]
+    given, verified = load_mask(case, "given"), load_mask(case, best)
+    assert given is not None, "it is a twin"  # noqa: S101
+    assert verified is not None, "it has replaced its twin"  # noqa: S101
+    if case.flat:
+        if not lies_on(given.grid, verified.grid):
+            raise InputError(
+                f"{names[0]} is {size_of(given.grid)}, but the verified mask {names[1]} that replaced it is "
+                f"{size_of(verified.grid)}: export it at that size, or remove it"
+            )
+    else:
+        grid, _ = head_of(case)
+        given, verified = (
+            on_grid(mask, grid, (name, case.where), resample=resample)
+            for mask, name in zip((given, verified), names, strict=True)
         )
-        for raw, given, verified, both, spacing in stored
-    )
-    names = _names(scheme.classes, scan.classes)
-    count = sum((raw.verified or raw.truth is not None) and raw.role != "train" for raw in scan.volumes)
-    return FoundPairs(pairs, names, count, notes, lambda id: load_image_volume(twins[id]).array)
-
-
-def _label_facts(raw: RawVolume, resample: bool) -> MaskFacts:
-
-    grid, _ = head_of(raw)
-    return volume_facts(str(raw.label), load_label_volumes(raw, grid, resample=resample).label)
+    return [(mask, mask_facts(name, mask)) for mask, name in zip((given, verified), names, strict=True)]
 
 
 def _scheme(
@@ -213,24 +174,6 @@ def _scheme(
         if scheme is None:
             raise InputError(next(entry.sentence for entry in findings if entry.severity == "error"))
     return scheme
-
-
-def _mask_facts(case: RawCase, mask: Picture) -> MaskFacts:
-    return mask_facts(_name(case, "mask"), mask)
-
-
-def _name(case: RawCase, what: str) -> str:
-    held = getattr(case, what)
-    return str(held) if isinstance(held, Path) else case.id
-
-
-def _check_sizes(case: RawCase, given: Picture, verified: Picture) -> None:
-    if given.array.shape != verified.array.shape:
-        sizes = [" x ".join(str(side) for side in one.array.shape) for one in (given, verified)]
-        raise InputError(
-            f"{_name(case, 'given')} is {sizes[0]} pixels (rows x columns), but the verified mask "
-            f"{_name(case, 'mask')} that replaced it is {sizes[1]}: export it at that size, or remove it"
-        )
 
 
 def _names(count: int, known: Sequence[str] | None) -> tuple[str, ...]:

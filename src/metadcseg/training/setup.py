@@ -13,7 +13,6 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
-from metadcseg.data.loading.volume_dataset import VolumeDataset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Method, MethodInfo, MethodState, Storage
@@ -31,7 +30,6 @@ from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.randomness import derive_seed
 from metadcseg.training.updater import SgdUpdater
 from metadcseg.training.validation import Validator
-from metadcseg.training.volume_validation import VolumeValidator
 
 
 @dataclass(frozen=True)
@@ -69,20 +67,9 @@ def open_datasets(
         raise InputError("training.channels_last is for networks of images: leave it out")
 
     def view(role: str, labels: Labels, pairs: bool) -> View:
-        if network.spatial_dims == 2:
-            return SegmentationDataset(
-                prepared, role, options.size, labels=labels, augment=options.augment, seed=seed, pairs=pairs
-            )
-        grid = (options.depth, options.size, options.size)
-        return VolumeDataset(
-            prepared,
-            role,
-            grid,
-            options.patch,
-            labels=labels,
-            augment=options.augment,
-            seed=seed,
-            pairs=pairs,
+        moved, grid = options.augment, grid_of(network, options)
+        return SegmentationDataset(
+            prepared, role, grid, options.patch, labels=labels, augment=moved, seed=seed, pairs=pairs
         )
 
     train = view("train", declared.labels, pairs=False)
@@ -95,12 +82,16 @@ def open_validator(
     options: TrainingOptions,
     device: torch.device,
     process_group: ProcessGroup,
-) -> Validator | VolumeValidator:
+) -> Validator:
     """Return what scores the network on the validation cases: volumes for networks of volumes."""
-    if network.spatial_dims == 2:
-        return Validator(prepared, options.size, options.batch, device, process_group)
-    grid = (options.depth, options.size, options.size)
-    return VolumeValidator(prepared, grid, options.patch, device, process_group)
+    grid = grid_of(network, options)
+    return Validator(prepared, grid, options.batch, device, process_group, options.patch)
+
+
+def grid_of(network: NetworkOptions, options: TrainingOptions) -> tuple[int, ...]:
+    """Return the input grid of a network: (S, S), or (Z, S, S) of one of volumes."""
+    square = (options.size, options.size)
+    return square if network.spatial_dims == 2 else (options.depth, *square)
 
 
 def reads_gold(declared: MethodInfo) -> bool:

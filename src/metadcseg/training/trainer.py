@@ -33,7 +33,6 @@ from metadcseg.training.setup import Datasets, load_learned
 from metadcseg.training.stopping import StopRequest
 from metadcseg.training.updater import SgdUpdater
 from metadcseg.training.validation import Validator
-from metadcseg.training.volume_validation import VolumeValidator
 
 
 class Trainer:
@@ -67,7 +66,7 @@ class Trainer:
         updater: SgdUpdater,
         storage: RunStorage,
         datasets: Datasets,
-        validator: Validator | VolumeValidator,
+        validator: Validator,
         options: TrainingOptions,
         fabric: Fabric,
         folder: RunFolder,

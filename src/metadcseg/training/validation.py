@@ -1,6 +1,6 @@
 """Scores on the validation cases, by which the weights that a run keeps are chosen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.loading.input_grid import InputCache, resize_to_input
+from metadcseg.data.loading.dataset import stacks_of
+from metadcseg.data.loading.input_grid import InputCache, Size, input_to_stack, stack_to_input
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.methods.base import Method
 from metadcseg.metrics import dice_from_counts, iou_from_counts
 from metadcseg.training.distributed.process_group import ProcessGroup
-from metadcseg.training.prediction import prediction_state
+from metadcseg.training.prediction import predict_whole, prediction_state
 from metadcseg.training.run.state import Scores
 
 
@@ -26,30 +27,38 @@ class Validator:
 
     Args:
         prepared: where the validation cases come from; their given labels are the reference.
-        size: side of the input grid in pixels.
-        batch: images per forward pass.
+        grid: of the network, (S, S), or (Z, S, S) of one that sees whole volumes.
+        batch: images per forward pass; volumes come one at a time.
         device: where the network is.
         process_group: the devices among which the batches are dealt; the scores are those of one device.
+        patch: size of the patches that a network of volumes takes, None for whole grids.
     """
 
     def __init__(
         self,
         prepared: PreparedSet,
-        size: int,
+        grid: Size,
         batch: int,
         device: torch.device,
         process_group: ProcessGroup | None = None,
+        patch: tuple[int, int, int] | None = None,
     ) -> None:
         self._prepared = prepared
         self._process_group = process_group or ProcessGroup()
-        self._cases = prepared.select("val")
-        self._size, self._batch, self._device = size, batch, device
-        self._grids = InputCache[Tensor]()
+        self._grid, self._patch, self._device = grid, patch, device
+        volumes = len(grid) == 3
+        self._batch = 1 if volumes else batch
+        self._stacks: list[tuple[Case, ...]] = []
+        if prepared.select("val"):
+            self._stacks = list(stacks_of(prepared, "val", volumes=volumes).values())
+        self._memory = InputCache[Tensor]()
         numbers: dict[str, int] = {}  # of whatever is scored as one
-        self._units = [numbers.setdefault(case.volume or case.id, len(numbers)) for case in self._cases]
+        self._units = [
+            numbers.setdefault(cases[0].volume or cases[0].id, len(numbers)) for cases in self._stacks
+        ]
 
     def __len__(self) -> int:
-        return len(self._cases)
+        return len(self._stacks)
 
     def score(self, method: Method, network: nn.Module, stop: Callable[[], bool]) -> Scores | None:
         """Return the scores; None where ``stop`` said so in between.
@@ -68,36 +77,38 @@ class Validator:
         counted = np.zeros(
             (units, classes - 1, 3)
         )  # common, predicted and wanted pixels of every case and class
-        batches, devices = list(self._batches()), self._process_group.world_size
-        for turn in range(0, len(batches), devices):
+        starts, devices = range(0, len(self), self._batch), self._process_group.world_size
+        for turn in range(0, len(starts), devices):
             if stop():
                 return None
-            numbers = batches[turn + self._process_group.rank : turn + self._process_group.rank + 1]
-            if not numbers:
-                continue
-            cases = [self._cases[number] for number in numbers[0]]
-            grids = torch.stack([self._grid(case) for case in cases]).to(self._device)
-            predicted = method.predict(state, grids)
-            for number, case, probabilities in zip(numbers[0], cases, predicted, strict=True):
-                prediction = native_labels(probabilities, case.height, case.width)
-                counted[self._units[number]] += counts(prediction, self._prepared.label(case), classes)
+            for start in starts[turn + self._process_group.rank : turn + self._process_group.rank + 1]:
+                numbers = range(start, min(start + self._batch, len(self)))
+                grids = torch.stack([self._made(number) for number in numbers]).to(self._device)
+                found = predict_whole(method, state, grids, self._patch)
+                for number, maps in zip(numbers, found, strict=True):
+                    counted[self._units[number]] += self._count(maps, self._stacks[number])
         every = np.sum(
             self._process_group.all_gather(*counted.ravel().tolist()), axis=0
         )  # a case is counted on one device
         return scores_of(every.reshape(counted.shape))
 
-    def _batches(self) -> Iterator[range]:
-        """Yield the numbers of the cases of each batch, the same batches however many devices there are."""
-        for start in range(0, len(self._cases), self._batch):
-            yield range(start, min(start + self._batch, len(self._cases)))
+    def _count(self, maps: Tensor, cases: Sequence[Case]) -> NDArray[np.float64]:
+        """Return the counts of a case, or of all slices of a volume together."""
+        classes = len(self._prepared.classes)
+        total = np.zeros((classes - 1, 3))
+        for plane, case in zip(input_to_stack(maps.float(), len(cases)), cases, strict=True):
+            prediction = native_labels(plane, case.height, case.width)
+            total += counts(prediction, self._prepared.label(case), classes)
+        return total
 
-    def _grid(self, case: Case) -> Tensor:
+    def _made(self, number: int) -> Tensor:
         normalized = self._prepared.preprocessing is not None
-        return self._grids.get(
-            case.row,
-            lambda: resize_to_input(self._prepared.image(case), self._size, normalized=normalized),
-            lambda grid: grid.nbytes,
-        )
+
+        def made() -> Tensor:
+            stack = [self._prepared.image(case) for case in self._stacks[number]]
+            return stack_to_input(stack, self._grid, normalized=normalized)
+
+        return self._memory.get(number, made, lambda grid: grid.nbytes)
 
 
 def native_labels(probabilities: Tensor, height: int, width: int) -> NDArray[np.uint8]:

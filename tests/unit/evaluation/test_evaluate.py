@@ -125,14 +125,14 @@ def test_a_failure_leaves_the_earlier_evaluation_whole(run, prepared, monkeypatc
     before = {path: path.read_bytes() for path in (run / "evaluation").rglob("*") if path.is_file()}
     assert len(before) == 5
     damaged = iter([True, False])
-    score = evaluate._score
+    score = evaluate.score_unit
 
     def fails_at_the_second(*arguments):
         if not next(damaged):
             raise InputError("damaged")
         return score(*arguments)
 
-    monkeypatch.setattr(evaluate, "_score", fails_at_the_second)
+    monkeypatch.setattr(evaluate, "score_unit", fails_at_the_second)
     with pytest.raises(InputError, match="damaged"):
         evaluate_run(run, prepared, "test", overlays=True)
     after = {path: path.read_bytes() for path in (run / "evaluation").rglob("*") if path.is_file()}

@@ -9,13 +9,8 @@ from PIL import Image
 from tests.unit.evaluation.fakes import scene, write_fake_run, write_fake_set
 
 from metadcseg.errors import InputError
-from metadcseg.evaluation.predict import (
-    find_images,
-    fit_channels,
-    output_names,
-    predict_images,
-    probabilities_at_native,
-)
+from metadcseg.evaluation.inputs import find_images, output_names
+from metadcseg.evaluation.predict import fit_channels, predict_images, probabilities_at_native
 
 
 @pytest.fixture(params=[1, 3])

@@ -1,5 +1,7 @@
 """Volumes from their slices, and regions that are unions of classes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
-from metadcseg.evaluation.volumes import labels_of_stack, predict_stored, score_volume
+from metadcseg.evaluation.predict import labels_of_stack
+from metadcseg.evaluation.scoring import predict_unit, score_unit
 
 GRID = Grid((4, 5, 3), ((2, 0, 0, 0), (0, 1, 0, 0), (0, 0, 5, 0), (0, 0, 0, 1)))
 
@@ -48,11 +51,11 @@ def by_brightness(frame):
 def test_a_volume_is_put_together_from_its_slices(prepared):
     (volume,) = prepared.volumes
     stack = [prepared.image(case) for case in prepared.slices_of(volume)]
-    labels = labels_of_stack(by_brightness, stack, 20, volume.placement)
+    labels = labels_of_stack(by_brightness, stack, (20, 20), volume.placement)
     known = prepared.reference(volume) != 255
     assert labels.shape == GRID.shape
     assert np.array_equal(labels[known], prepared.reference(volume)[known])
-    assert np.array_equal(predict_stored(by_brightness, prepared, volume, 20), labels)
+    assert np.array_equal(predict_unit(by_brightness, prepared, volume, (20, 20)).labels, labels)
 
 
 def test_classes_and_regions_are_scored_whole_and_in_mm(prepared):
@@ -60,18 +63,19 @@ def test_classes_and_regions_are_scored_whole_and_in_mm(prepared):
     labels = prepared.reference(volume).copy()
     labels[labels == 255] = 2  # where nobody knows, nothing counts
     labels[1, 3, 1] = 1  # the core was taken for oedema
-    classes, regions = score_volume(labels, prepared, volume)
+    found = predict_unit(by_brightness, prepared, volume, (20, 20))
+    classes, regions = score_unit(volume, replace(found, labels=labels), prepared)
     assert (classes.id, classes.reference) == ("v", "truth")
     assert classes.classes["oedema"].dsc == pytest.approx(4 / 5)
     assert classes.classes["oedema"].hd_mm == 1.0  # along y
     assert classes.classes["core"].dsc == 0.0
     assert {name: score.dsc for name, score in regions.classes.items()} == {"whole": 1.0, "core alone": 0.0}
     labels[1, 1:4, 1], labels[1, 1:4, 2] = 0, 1
-    moved, _ = score_volume(labels, prepared, volume)
+    moved, _ = score_unit(volume, replace(found, labels=labels), prepared)
     assert moved.classes["oedema"].hd_mm == pytest.approx(np.hypot(5, 1))  # one slice is 5 mm away
 
 
 def test_a_network_that_says_nan_is_refused(prepared):
     (volume,) = prepared.volumes
     with pytest.raises(InputError, match="finite probabilities"):
-        predict_stored(lambda frame: torch.full((1, 3, 20, 20), torch.nan), prepared, volume, 20)
+        predict_unit(lambda frame: torch.full((1, 3, 20, 20), torch.nan), prepared, volume, (20, 20))

@@ -219,7 +219,9 @@ def write_set(folder, names=("phantom-0000", "phantom-0001", "phantom-0002"), si
     with SetWriter(folder, name="tiny", classes=("background", "organ"), channels=1) as writer:
         for case in cases:
             name = next(given) if case.role == "test" else case.id
-            writer.add(id=name, role=case.role, group="", image=case.image, label=case.mask, truth=case.mask)
+            writer.add(
+                id=name, role=case.role, group="", image=case.images, label=case.label, truth=case.label
+            )
     return PreparedSet.open(folder)
 
 

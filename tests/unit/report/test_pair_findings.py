@@ -23,7 +23,7 @@ def write_noisy(path, model="over", rate=0.4, seed=0):
     cases = phantom_cases(PhantomOptions(count=30, size=32, group=1), gold=12, val=2, test=3)
     with SetWriter(clean, name="drawn", classes=("background", "organ"), channels=1) as writer:
         for case in cases:
-            writer.add(id=case.id, role=case.role, group=case.group, image=case.image, label=case.mask)
+            writer.add(id=case.id, role=case.role, group=case.group, image=case.images, label=case.label)
     path.parent.mkdir(parents=True, exist_ok=True)
     corrupt_set(PreparedSet.open(clean), path, rate, seed, model=model)
 

@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_native_size(disks):
         def image(self, case):
             return disks.label(case)[..., None]
 
-    validator = Validator(Labels(), 64, 2, torch.device("cpu"))
+    validator = Validator(Labels(), (64, 64), 2, torch.device("cpu"))
     network = torch.nn.Identity()
     scores = validator.score(Perfect(), network, lambda: False)
     assert scores.cases == 3
@@ -88,6 +88,8 @@ def test_slices_of_a_volume_are_counted_together():
         label=lambda case: np.repeat(masks[case.id], 4, axis=0),
         image=lambda case: np.repeat(masks[case.id], 4, axis=0)[..., None].astype(np.float32),
     )
-    scores = Validator(labels, 4, 3, torch.device("cpu")).score(OneMore(), torch.nn.Identity(), lambda: False)
+    scores = Validator(labels, (4, 4), 3, torch.device("cpu")).score(
+        OneMore(), torch.nn.Identity(), lambda: False
+    )
     assert scores.cases == 2
     assert scores.dsc == pytest.approx((2 * 8 / (9 + 8) + 1) / 2)  # by slices it would be (1 + 0 + 1) / 3

@@ -7,19 +7,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metadcseg.cli.commands.console import check_seed, plain_output, print_json, progress_bar
+from metadcseg.cli.commands.console import (
+    add_workers_option,
+    check_seed,
+    check_workers,
+    plain_output,
+    print_json,
+    progress_bar,
+)
 from metadcseg.cli.commands.prepare_sources import (
     NAMES,
     add_source_options,
-    drawn_gold,
     refuse,
     refuse_misspelt,
     remap_of,
     scan_source,
+    shares_of,
 )
 from metadcseg.data.findings import grouped
-from metadcseg.data.prepare.checks import CheckReport, check_cases, check_path, check_volumes
-from metadcseg.data.sources import scan_kvasir
+from metadcseg.data.prepare.checks import CheckReport, check_path, check_scan
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
@@ -51,6 +57,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split, as for prepare")
     parser.add_argument("--val", type=float, default=None, help="share for validation, as for prepare")
     parser.add_argument("--test", type=float, default=None, help="share for the test, as for prepare")
+    add_workers_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, every finding in it")
 
 
@@ -58,36 +65,30 @@ def run(options: Namespace, console: Console) -> int:
     """Check, print what was found, and return 2 where there are errors."""
     remap = remap_of(options)
     check_seed(options.seed)
+    workers = check_workers(options.workers)
     with progress_bar(console, "checking") as advance:
         if options.path in NAMES:
-            scan, place = scan_source(options.path, options), Path(options.source)
+            scan, place = scan_source(options.path, options, "check"), Path(options.source)
             resample = options.resample_labels
-            report = check_volumes(place, scan, remap=remap, resample_labels=resample, progress=advance)
+            report = check_scan(
+                place, scan, remap=remap, resample_labels=resample, workers=workers, progress=advance
+            )
         else:
-            refuse_misspelt(options.path, "kvasir-seg")
-            if options.path != "kvasir-seg":
-                refuse(options, f"check {options.path}", *_OF_SOURCES)
-            shares = {role: options[role] for role in ("val", "test") if options[role] is not None}
-            if options.source is not None:
-                refuse(options, "check kvasir-seg", "remap", "image_key", "label_key", "resample_labels")
-                gold = drawn_gold(options.gold)
-                chosen = shares if gold is None else {**shares, "gold": gold}
-                place = Path(options.source)
-                scanned = scan_kvasir(place, seed=options.seed, **chosen)
-                report = check_cases(place, scanned, progress=advance)
-            else:
-                if (Path(options.path) / MANIFEST).exists():  # its labels are settled
-                    refuse(options, "check SET", *_OF_FOLDERS)
-                report = check_path(
-                    Path(options.path),
-                    remap=remap,
-                    seed=options.seed,
-                    image_key=options.image_key,
-                    label_key=options.label_key,
-                    resample_labels=options.resample_labels,
-                    progress=advance,
-                    **shares,
-                )
+            refuse_misspelt(options.path)
+            refuse(options, f"check {options.path}", *_OF_SOURCES)
+            if (Path(options.path) / MANIFEST).exists():  # its labels are settled
+                refuse(options, "check SET", *_OF_FOLDERS)
+            report = check_path(
+                Path(options.path),
+                remap=remap,
+                seed=options.seed,
+                image_key=options.image_key,
+                label_key=options.label_key,
+                resample_labels=options.resample_labels,
+                workers=workers,
+                progress=advance,
+                **shares_of(options),
+            )
     if options.json:
         print_json(report.to_dict())
     else:

@@ -28,12 +28,10 @@ def run(options: Namespace, console: Console) -> int:
         console, "predicting"
     ) as advance:  # torch takes seconds to load: the bar is there before
         from metadcseg.evaluation.predict import predict_images
-        from metadcseg.evaluation.volumes import predict_volumes
         from metadcseg.training.run.folder import read_run
 
         volumes = bool(read_run(run_folder)["set"].get("preprocessing"))
-        predict = predict_volumes if volumes else predict_images
-        written = predict(
+        written = predict_images(
             run_folder,
             images,
             out,

@@ -1,7 +1,8 @@
 """``metadcseg prepare``: from files of any kind to one prepared set."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
@@ -9,34 +10,39 @@ from rich.text import Text
 
 from metadcseg.cli.commands.console import (
     Advance,
+    add_workers_option,
     check_seed,
+    check_workers,
     parse_regions,
     plain_output,
     print_json,
     progress_bar,
 )
 from metadcseg.cli.commands.prepare_sources import (
+    GROUPS,
     NAMES,
-    PATTERN_OPTIONS,
     add_volume_options,
     download_source,
     drawn_gold,
-    prepare_known,
-    prepare_volume_folder,
-    refuse,
     refuse_misspelt,
-    refuse_volume_options,
+    refuse_others,
     remap_of,
+    scan_source,
+    shares_of,
+    slices_of,
     whose,
 )
-from metadcseg.data.findings import grouped, plural
+from metadcseg.data.findings import Finding, grouped, plural
 from metadcseg.data.prepare.edges import DEFAULT
-from metadcseg.data.prepare.images import PrepareReport, prepare_cases, prepare_folder, prepare_kvasir
-from metadcseg.data.sources.kvasir import KVASIR_SEG
+from metadcseg.data.prepare.pipeline import limited, prepare_scan
+from metadcseg.data.prepare.report import PrepareReport
+from metadcseg.data.sources import Scan, scan_folder
 from metadcseg.data.sources.volume_folder import holds_volumes
 from metadcseg.data.store.reader import refuse_occupied
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
+
+__all__ = ["DESCRIPTION", "GROUPS", "add_options", "run"]
 
 DESCRIPTION = """Read images and masks once, check all of them, and write a prepared set: checksummed arrays and a
 table of cases. WHAT is a folder of your own (images/, masks/ matched by file name; gold/ with verified masks or
@@ -109,6 +115,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="who finds the edges that join the boundary (eq. 8), once per image: the detector of the package, nobody, "
         "or PiDiNet with the weights of a file, such as a published table5_pidinet.pth",
     )
+    add_workers_option(parser)
     parser.add_argument("--json", action="store_true", help="print what was written as one JSON object")
 
 
@@ -139,59 +146,72 @@ def run(options: Namespace, console: Console) -> int:
 
 
 def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
-    out = Path(options.out)
-    seed = check_seed(options.seed)
-    shares = {"seed": seed, "limit": options.limit, "edges": options.edges}
-    shares |= {role: options[role] for role in ("val", "test") if options[role] is not None}
-    if options.what in NAMES:
-        return prepare_known(options, advance, console)
-    refuse_misspelt(options.what, "phantom", "kvasir-seg")
-    command = f"prepare {options.what}"
-    refuse(options, command, *PATTERN_OPTIONS)
-    if options.what in ("phantom", "kvasir-seg"):
-        refuse_volume_options(options)
-    if options.what == "phantom":
-        refuse(options, command, "source", "remap", "ignore", "region", "limit", "spacing")
-        changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
-        drawn = PhantomOptions(**changed, seed=seed)
-        written = asdict(drawn)
-        if drawn.group == PhantomOptions.group:
-            del written["group"]  # as sets had it before there was a choice: the same fingerprint
-        gold = drawn_gold(options.gold)
-        counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
-        number = max(1, round(gold * drawn.count)) if isinstance(gold, float) else gold
-        return prepare_cases(
-            phantom_cases(drawn, gold=number, **counts),
-            out,
-            name=options.name or "phantom",
-            source={"source": "phantom", **written},
-            edges=options.edges,
-            progress=advance,
-        )
-    if options.what == "kvasir-seg":
-        refuse(options, command, "remap", "ignore", "region", "spacing", *_PHANTOM)
-        if options.source is None:
-            raise InputError("kvasir-seg needs --source: the folder it was downloaded to")
-        named = {"name": options.name} if options.name else {}
-        gold = drawn_gold(options.gold)
-        chosen = named if gold is None else {**named, "gold": gold}
-        if Path(options.source).is_dir() and not options.download:  # which has said so already
-            console.print(Text(whose(KVASIR_SEG)), soft_wrap=True)
-        return prepare_kvasir(Path(options.source), out, progress=advance, **shares, **chosen)
-    refuse(options, command, "source", "gold", *_PHANTOM)
-    if holds_volumes(Path(options.what)):
-        return prepare_volume_folder(options, advance, console)
-    refuse_volume_options(options)
-    return prepare_folder(
-        Path(options.what),
-        out,
-        name=options.name,
+    check_seed(options.seed)
+    workers = check_workers(options.workers)
+    scan, name = _scan(options)
+    slices = slices_of(options)
+    source: dict[str, Any] = scan.source or {}
+    if "title" in source and not options.download:  # which has said so already
+        console.print(Text(whose(source)), soft_wrap=True)
+
+    def announce(needed: Finding) -> None:
+        volumes = len(limited(scan, options.limit, options.seed).cases)
+        console.print(Text(f"{volumes} volumes: {needed.sentence}"), soft_wrap=True)
+
+    return prepare_scan(
+        scan,
+        Path(options.out),
+        name=options.name or name,
+        slices=slices,
         remap=remap_of(options),
         regions=parse_regions(options.region or ()),
-        spacing=None if options.spacing is None else _spacing(options.spacing),
+        limit=options.limit,
+        seed=options.seed,
+        edges=options.edges,
+        resample_labels=options.resample_labels,
+        workers=workers,
+        announce=announce,
         progress=advance,
-        **shares,
     )
+
+
+def _scan(options: Namespace) -> tuple[Scan, str]:
+    """Return the cases and what their set is called."""
+    what, folder = options.what, Path(options.what)
+    if what in NAMES:
+        return scan_source(what, options, "prepare"), what
+    refuse_misspelt(what, "phantom")
+    if what == "phantom":
+        refuse_others(options, "prepare phantom", what)
+        return _drawn(options), what
+    kind = f"folder of {'volumes' if holds_volumes(folder) else 'images'}"
+    refuse_others(options, f"prepare {what}", kind)
+    scan = scan_folder(
+        folder,
+        seed=options.seed,
+        limit=options.limit,
+        image_key=options.image_key,
+        label_key=options.label_key,
+        **shares_of(options),
+    )
+    if options.spacing is not None:
+        spacing = _spacing(options.spacing)
+        scan = replace(scan, cases=tuple(replace(case, spacing=spacing) for case in scan.cases))
+    return scan, folder.resolve().name
+
+
+def _drawn(options: Namespace) -> Scan:
+    """Return images drawn by code."""
+    changed = {name: options[name] for name in _PHANTOM if options[name] is not None}
+    drawn = PhantomOptions(**changed, seed=options.seed)
+    written = asdict(drawn)
+    if drawn.group == PhantomOptions.group:
+        del written["group"]  # as sets had it before there was a choice: the same fingerprint
+    gold = drawn_gold(options.gold)
+    counts = {role: _part(role, options[role], drawn.count) for role in ("val", "test")}
+    number = max(1, round(gold * drawn.count)) if isinstance(gold, float) else gold
+    cases = phantom_cases(drawn, gold=number, **counts)
+    return Scan(tuple(cases), source={"source": "phantom", **written})
 
 
 def _spacing(text: str) -> tuple[float, float]:

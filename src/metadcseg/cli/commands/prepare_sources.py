@@ -1,4 +1,4 @@
-"""``metadcseg prepare`` for volumes: the options, a folder of one's own, and data sets whose layout is known."""
+"""Options of data for ``metadcseg prepare`` and ``check``, which of them belong together, and data sets by name."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -10,31 +10,51 @@ from rich.console import Console
 from rich.text import Text
 
 from metadcseg.cli.commands.console import (
-    Advance,
     parse_gold,
     parse_ignore,
-    parse_regions,
     parse_remap,
     progress_bar,
 )
 from metadcseg.data.download.fetch import archives_of, fetch
-from metadcseg.data.prepare.images import PrepareReport
-from metadcseg.data.prepare.volume_estimate import estimate
-from metadcseg.data.prepare.volumes import limited, prepare_volumes
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources.case import VolumeScan
+from metadcseg.data.sources.case import Scan
 from metadcseg.data.sources.known import KNOWN, scan_known
-from metadcseg.data.sources.kvasir import KVASIR_SEG
+from metadcseg.data.sources.kvasir import KVASIR_SEG, scan_kvasir
 from metadcseg.data.sources.patterns import Patterns, scan_patterns
 from metadcseg.data.sources.roles import Draw
-from metadcseg.data.sources.volume_folder import scan_volume_folder
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError, unknown_name
 
-NAMES = (*KNOWN, "patterns")
-"""Data sets of volumes that lie in ``--source``."""
+KVASIR = "kvasir-seg"
+NAMES = (KVASIR, *KNOWN, "patterns")
+"""Data sets that lie in ``--source``."""
 
-PATTERN_OPTIONS = ("image", "label", "truth", "label_confidence", "labels")
+GROUPS = {
+    "data sets": ("source", "download"),
+    "gold": ("gold",),
+    "limit": ("limit",),
+    "masks": ("remap", "ignore", "region"),
+    "images": ("spacing",),
+    "volumes": (
+        *("axis", "pixel", "normalize", "crop", "empty"),
+        *("image_key", "label_key", "resample_labels"),
+    ),
+    "patterns": ("image", "label", "truth", "label_confidence"),
+    "acdc": ("labels",),
+    "phantom": ("count", "size", "classes", "group", "difficulty"),
+}
+"""Options that not every kind of data has, by what they are about."""
+
+_KNOWN = ("data sets", "gold", "limit", "masks", "volumes")
+_APPLY = {
+    "phantom": ("phantom", "gold"),
+    "kvasir-seg": ("data sets", "gold", "limit"),
+    "folder of images": ("limit", "masks", "images"),
+    "folder of volumes": ("limit", "masks", "volumes"),
+    "patterns": (*_KNOWN, "patterns"),
+    "acdc": (*_KNOWN, "acdc"),
+}
+"""Kind of data -> the groups that it has; any other data set of volumes has those of all."""
 
 _VOLUMES = (
     (
@@ -115,34 +135,34 @@ def whose(facts: Mapping[str, Any]) -> str:
     return "{title} ({url}). Licence: {licence}. Please cite: {citation}".format(**facts)
 
 
-def prepare_known(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
-    """Prepare a data set that lies in ``--source``; say first whose it is and what it takes."""
-    scan = scan_source(options.what, options)
-    refuse(options, f"prepare {options.what}", "spacing")
-    return _prepare(options, scan, options.name or options.what, advance, console)
-
-
-def scan_source(what: str, options: Namespace) -> VolumeScan:
+def scan_source(what: str, options: Namespace, command: str) -> Scan:
     """Return what a named data set holds.
 
     Args:
         what: one of ``NAMES``.
-        options: of the command.
+        options: of the command; ``limit`` is used where a source draws its gold from what it leaves.
+        command: its name, for sentences.
 
     Raises:
         InputError: where an option is missing, does not belong to it, or the folder is another.
     """
     if options.source is None:
         raise InputError(f"{what} needs --source: the folder it lies in")
-    own = {"acdc": ("labels",), "patterns": ("image", "label", "truth", "label_confidence")}.get(what, ())
-    refuse(options, what, *(name for name in PATTERN_OPTIONS if name not in own))
-    gold = None if options.gold is None else parse_gold(options.gold)
-    if isinstance(gold, GoldSlices):
-        raise InputError(
-            f"--gold {gold} counts slices, which are drawn from a prepared set: prepare it with --gold 0, then "
-            f"'metadcseg split SET --keep --gold {gold} --out SET2'"
+    refuse_others(options, f"{command} {what}", what)
+    if what == KVASIR:
+        gold = drawn_gold(options.gold)
+        chosen = {} if gold is None else {"gold": gold}
+        limit = options.get("limit")
+        return scan_kvasir(
+            Path(options.source), seed=options.seed, limit=limit, **shares_of(options), **chosen
         )
-    draw = Draw(options.seed, gold, options.val, options.test)
+    asked = None if options.gold is None else parse_gold(options.gold)
+    if isinstance(asked, GoldSlices):
+        raise InputError(
+            f"--gold {asked} counts slices, which are drawn from a prepared set: prepare it with --gold 0, then "
+            f"'metadcseg split SET --keep --gold {asked} --out SET2'"
+        )
+    draw = Draw(options.seed, asked, options.val, options.test)
     source = Path(options.source)
     if what != "patterns":
         given = {} if options.labels is None else {"labels": options.labels}
@@ -154,18 +174,9 @@ def scan_source(what: str, options: Namespace) -> VolumeScan:
     return scan_patterns(source, patterns, draw, **keys)
 
 
-def prepare_volume_folder(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
-    """Prepare a folder of volumes with images/ and masks/."""
-    refuse(options, f"prepare {options.what}", "spacing")
-    folder = Path(options.what)
-    scan = scan_volume_folder(
-        folder,
-        seed=options.seed,
-        image_key=options.image_key,
-        label_key=options.label_key,
-        **{role: options[role] for role in ("val", "test") if options[role] is not None},
-    )
-    return _prepare(options, scan, options.name or folder.resolve().name, advance, console)
+def shares_of(options: Namespace) -> dict[str, float]:
+    """Return the shares for validation and test that were given."""
+    return {role: options[role] for role in ("val", "test") if options[role] is not None}
 
 
 def refuse_misspelt(what: str, *others: str) -> None:
@@ -173,7 +184,7 @@ def refuse_misspelt(what: str, *others: str) -> None:
 
     Args:
         what: was given.
-        others: names that the command knows beside those of volumes.
+        others: names that the command knows beside those of data sets.
 
     Raises:
         InputError: with the nearest name and all of them.
@@ -183,19 +194,20 @@ def refuse_misspelt(what: str, *others: str) -> None:
         raise unknown_name("folder or data set", what, names)
 
 
-def refuse_volume_options(options: Namespace) -> None:
-    """Refuse options of volumes where there are none."""
-    given = [
-        name
-        for name in (*(row[0] for row in _VOLUMES), "image_key", "label_key")
-        if options[name] is not None
-    ]
-    if options.resample_labels:
-        given.append("resample-labels")
-    if given:
-        raise InputError(
-            f"--{given[0].replace('_', '-')} is for volumes, and {options.what} has no volumes: leave it out"
-        )
+def refuse_others(options: Namespace, command: str, kind: str) -> None:
+    """Refuse options that a kind of data does not have.
+
+    Args:
+        options: of a command, which need not have all.
+        command: for the sentence.
+        kind: ``phantom``, a data set, ``folder of images`` or ``folder of volumes``.
+
+    Raises:
+        InputError: naming the first that was given.
+    """
+    apply = _APPLY.get(kind, _KNOWN)
+    others = (name for title, names in GROUPS.items() if title not in apply for name in names)
+    refuse(options, command, *(name for name in others if name in options))
 
 
 def remap_of(options: Namespace) -> dict[int, int] | None:
@@ -207,30 +219,8 @@ def remap_of(options: Namespace) -> dict[int, int] | None:
     return {**remap, **ignored} or None
 
 
-def _prepare(
-    options: Namespace, scan: VolumeScan, name: str, advance: Advance, console: Console
-) -> PrepareReport:
-    slices = _slices(options)
-    scan = limited(scan, options.limit, options.seed)  # what is told is what will be done
-    source: dict[str, Any] = scan.source or {}
-    if "title" in source:
-        console.print(Text(whose(source)), soft_wrap=True)
-    needed = estimate(scan, slices, edges=options.edges != "none").finding(Path(options.out))
-    console.print(Text(f"{len(scan.volumes)} volumes: {needed.sentence}"), soft_wrap=True)
-    return prepare_volumes(
-        scan,
-        Path(options.out),
-        name=name,
-        slices=slices,
-        remap=remap_of(options),
-        regions=parse_regions(options.region or ()),
-        edges=options.edges,
-        resample_labels=options.resample_labels,
-        progress=advance,
-    )
-
-
-def _slices(options: Namespace) -> SliceOptions:
+def slices_of(options: Namespace) -> SliceOptions:
+    """Return how volumes are cut; by default where nothing was given."""
     given = {
         name: options[name] for name in ("axis", "normalize", "crop", "empty") if options[name] is not None
     }

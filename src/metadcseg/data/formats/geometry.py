@@ -63,11 +63,13 @@ class Volume:
         array: (X, Y, Z, C) image or (X, Y, Z) labels.
         grid: where they lie.
         notes: what was converted while reading.
+        lossy: whether the format changes values (JPEG).
     """
 
     array: NDArray[Any]
     grid: Grid
     notes: tuple[str, ...] = ()
+    lossy: bool = False
 
 
 UNKNOWN_AFFINE = tuple(tuple(float(row == column) for column in range(4)) for row in range(4))

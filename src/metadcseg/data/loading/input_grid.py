@@ -1,6 +1,10 @@
-"""From an image in its own size to the square input grid, and likewise its mask and its edges."""
+"""From images and volumes in their own size to the input grid of a network, likewise their masks and edges; and back.
 
-from collections.abc import Callable
+A network of images has a grid of (S, S), one of volumes (Z, S, S). An image is a stack of one slice. Within a slice
+both are treated alike; then the stack of a volume is stretched to the grid's number of slices.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -13,6 +17,9 @@ from metadcseg.errors import InputError
 
 INPUT_CACHE_BYTES = 256 * 2**20
 """Bytes of finished grids that one view or validator keeps."""
+
+Size = tuple[int, ...]
+"""(S, S) of images, (Z, S, S) of volumes."""
 
 Grid = TypeVar("Grid")
 
@@ -95,6 +102,84 @@ def resize_edges_to_input(edges: Array, size: int) -> Tensor:
     """
     plane = torch.from_numpy(np.array(edges))[None, None].float()
     return F.adaptive_max_pool2d(plane, (size, size))[0, 0].byte()
+
+
+def stack_to_input(stack: Sequence[Array] | Array, grid: Size, *, normalized: bool = True) -> Tensor:
+    """Stretch the slices of a case to the input grid (linear, antialiased when shrinking).
+
+    Args:
+        stack: every slice in order, (H, W, C).
+        grid: of the network; for (S, S) there is one slice.
+        normalized: whether they are normalized already.
+
+    Returns:
+        (C, *grid) float32.
+
+    Example:
+        >>> stack_to_input(np.ones((3, 4, 4, 1), np.float16), (2, 2, 2)).flatten().unique().tolist()
+        [1.0]
+    """
+    size = grid[-1]
+    planes = [resize_to_input(plane, size, normalized=normalized) for plane in stack]
+    if len(grid) == 2:
+        return planes[0]
+    columns = torch.stack(planes, dim=1).flatten(2).unsqueeze(0)  # one image, whose rows are slices
+    whole = F.interpolate(
+        columns, (grid[0], size * size), mode="bilinear", antialias=True, align_corners=False
+    )
+    return whole.view(-1, *grid)
+
+
+def labels_to_input(stack: Sequence[Array], grid: Size) -> Tensor:
+    """Stretch the masks of a case to the input grid, nearest neighbor.
+
+    Args:
+        stack: of every slice in order, (H, W) uint8.
+        grid: of the network.
+
+    Returns:
+        (*grid) uint8.
+    """
+    planes = torch.stack([resize_label_to_input(plane, grid[-1]).byte() for plane in stack])
+    if len(grid) == 2:
+        return planes[0]
+    columns = planes.flatten(1)[None, None]
+    return F.interpolate(columns, (grid[0], grid[1] * grid[2]), mode="nearest-exact").view(grid)
+
+
+def edges_to_input(stack: Sequence[Array], grid: Size) -> Tensor:
+    """Bring the edges of a case to the input grid; every pixel takes the highest that it covers.
+
+    Args:
+        stack: of every slice in order, (H, W) uint8, 255 times the probability.
+        grid: of the network.
+
+    Returns:
+        (*grid) uint8, likewise.
+    """
+    planes = torch.stack([resize_edges_to_input(plane, grid[-1]) for plane in stack])
+    if len(grid) == 2:
+        return planes[0]
+    columns = planes.float().flatten(1)[None, None]
+    return F.adaptive_max_pool2d(columns, (grid[0], grid[1] * grid[2])).byte().view(grid)
+
+
+def input_to_stack(maps: Tensor, slices: int) -> Tensor:
+    """Stretch what a network says of the input grid to a number of slices (linear).
+
+    Args:
+        maps: (L, *grid) float.
+        slices: how many the case has; an image has one.
+
+    Returns:
+        (slices, L, S, S).
+    """
+    if maps.ndim == 3:
+        return maps[None]
+    classes, _, size, _ = maps.shape
+    columns = maps.flatten(2).unsqueeze(0)  # (1, L, Z, S * S)
+    stack = F.interpolate(columns, (slices, size * size), mode="bilinear", align_corners=False)
+    return stack.view(classes, slices, size, size).transpose(0, 1)
 
 
 class InputCache(Generic[Grid]):

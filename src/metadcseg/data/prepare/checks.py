@@ -8,24 +8,17 @@ import numpy as np
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import CheckReport, Finding, unverified_tests, without_repeats
-from metadcseg.data.prepare.inspection import (
-    Progress,
-    constant_image,
-    duplicates,
-    inspect_cases,
-    is_constant,
-    set_findings,
-)
+from metadcseg.data.prepare.across import duplicates, set_findings
+from metadcseg.data.prepare.inspection import Progress, inspect
+from metadcseg.data.prepare.look import LookAt, constant_image, is_constant
 from metadcseg.data.prepare.pairs import Pair, pair_findings
-from metadcseg.data.prepare.volume_inspection import inspect_volumes
+from metadcseg.data.prepare.workers import Workers, as_many_as_help
 from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
-from metadcseg.data.sources.case import VolumeScan
-from metadcseg.data.sources.volume_folder import holds_volumes, scan_volume_folder
 from metadcseg.data.store.layout import CHECKSUMS, MANIFEST, TABLE
 from metadcseg.data.store.reader import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 
-__all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_set", "check_volumes"]
+__all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_scan", "check_set"]
 
 
 def check_path(
@@ -38,6 +31,7 @@ def check_path(
     image_key: str | None = None,
     label_key: str | None = None,
     resample_labels: bool = False,
+    workers: int | None = 1,
     progress: Progress | None = None,
 ) -> CheckReport:
     """Check a folder or a prepared set, whichever it is.
@@ -51,6 +45,7 @@ def check_path(
         image_key: of the image in HDF5 files.
         label_key: of the label in HDF5 files.
         resample_labels: whether labels of volumes may lie on another grid.
+        workers: how many processes decode files; None as many as help.
         progress: called after every case.
 
     Raises:
@@ -70,6 +65,7 @@ def check_path(
         image_key=image_key,
         label_key=label_key,
         resample_labels=resample_labels,
+        workers=workers,
         progress=progress,
     )
 
@@ -84,6 +80,7 @@ def check_folder(
     image_key: str | None = None,
     label_key: str | None = None,
     resample_labels: bool = False,
+    workers: int | None = 1,
     progress: Progress | None = None,
 ) -> CheckReport:
     """Check a plain folder, or one in a layout of Kvasir-SEG.
@@ -97,6 +94,7 @@ def check_folder(
         image_key: of the image in HDF5 files, ``image`` by default.
         label_key: of the label in HDF5 files, ``label`` by default.
         resample_labels: whether labels of volumes may lie on another grid than their image.
+        workers: how many processes decode files; None as many as help.
         progress: called after every case.
 
     Returns:
@@ -109,62 +107,46 @@ def check_folder(
         >>> check_folder(Path("my_folder")).ok  # doctest: +SKIP
         True
     """
-    if holds_volumes(path):
-        found = scan_volume_folder(
-            path, seed=seed, val=val, test=test, image_key=image_key, label_key=label_key
-        )
-        return check_volumes(path, found, remap=remap, resample_labels=resample_labels, progress=progress)
-    known = is_split_layout(path)
-    scan = scan_kvasir(path) if known else scan_folder(path, seed=seed, val=val, test=test)
-    return check_cases(path, scan, remap=remap, progress=progress)
+    if is_split_layout(path):
+        scan = scan_kvasir(path)
+    else:
+        scan = scan_folder(path, seed=seed, val=val, test=test, image_key=image_key, label_key=label_key)
+    return check_scan(
+        path, scan, remap=remap, resample_labels=resample_labels, workers=workers, progress=progress
+    )
 
 
-def check_cases(
-    path: Path, scan: Scan, *, remap: Mapping[int, int] | None = None, progress: Progress | None = None
-) -> CheckReport:
-    """Check what a source of 2D images has found.
-
-    Args:
-        path: where the source lies.
-        scan: what it found.
-        remap: value in a mask -> class number; wins over what the masks say themselves.
-        progress: called after every case.
-    """
-    inspection = inspect_cases(scan.cases, remap=remap, progress=progress)
-    findings = without_repeats(scan.findings, inspection.findings)
-    roles = _by_role(case.role for case in scan.cases)
-    return CheckReport(path, "folder", roles, findings, sum(case.given is not None for case in scan.cases))
-
-
-def check_volumes(
+def check_scan(
     path: Path,
-    scan: VolumeScan,
+    scan: Scan,
     *,
     remap: Mapping[int, int] | None = None,
     resample_labels: bool = False,
+    workers: int | None = 1,
     progress: Progress | None = None,
 ) -> CheckReport:
-    """Check what a source of volumes has found.
+    """Check what a source has found.
 
     Args:
         path: where the source lies.
         scan: what it found.
-        remap: value in a label file -> class number; wins over the scan's.
+        remap: value in a mask file -> class number; wins over the scan's.
         resample_labels: whether labels may lie on another grid than their image.
-        progress: called after every volume.
+        workers: how many processes decode files; None as many as help.
+        progress: called after every case.
     """
-    looked = inspect_volumes(
-        scan.volumes,
-        slices=scan.slices,
-        remap={**(scan.remap or {}), **(remap or {})},
-        classes=len(scan.classes or ()) or None,
-        declared=None if scan.values is None else (scan.values, scan.declared_by),
-        resample_labels=resample_labels,
-        progress=progress,
-    )
-    roles = _by_role(volume.role for volume in scan.volumes)
+    with Workers(workers or as_many_as_help(scan.cases)) as crew:
+        looked = inspect(
+            scan,
+            LookAt(scan.slices, resample_labels),
+            remap=remap,
+            classes=len(scan.classes or ()) or None,
+            workers=crew,
+            progress=progress,
+        )
     findings = without_repeats(scan.findings, looked.findings)
-    return CheckReport(path, "folder", roles, findings, sum(raw.given is not None for raw in scan.volumes))
+    roles = _by_role(case.role for case in scan.cases)
+    return CheckReport(path, "folder", roles, findings, sum(case.given is not None for case in scan.cases))
 
 
 def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:

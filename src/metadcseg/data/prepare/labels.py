@@ -23,41 +23,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter, minimum_filter
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, plural
-from metadcseg.data.formats.images import Picture
+from metadcseg.data.prepare.facts import MOST_LEVELS, THRESHOLD, MaskFacts
 from metadcseg.errors import InputError
 
-THRESHOLD = 127
-"""Soft edges: values above are foreground."""
-
 _MOST_SUGGESTED = 16  # a remap of more values helps nobody
-_MOST_LEVELS = 256  # a mask with more different values is no mask
-_FEW_LEVELS = 3  # so few values between black and white in a lossless file are class numbers, not soft edges
-_EDGE = 15  # both black and white are found in a window of this side around a pixel of a soft edge
-_SOLID = (
-    3  # an in-between region of this many pixels squared elsewhere is a class; smaller ones are JPEG ringing
-)
-_BLACK, _WHITE = 32, 223  # weaker ringing than this is not looked at
-
-
-@dataclass(frozen=True)
-class MaskFacts:
-    """What is in one mask file.
-
-    Args:
-        where: the file or case.
-        levels: the different values in it, ascending (cut off where there are too many).
-        soft: whether it is black and white with soft edges.
-        lossy: whether the format changes values (JPEG).
-    """
-
-    where: str
-    levels: tuple[int, ...]
-    soft: bool = False
-    lossy: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,42 +50,31 @@ class LabelScheme:
         """Return the labels of a mask.
 
         Args:
-            mask: (H, W) integers as stored in the file.
-            facts: what `mask_facts` says about it.
+            mask: integers as stored in the file, of any shape; the values alone do as well.
+            facts: what `mask_facts` says about the whole mask.
 
         Returns:
-            (H, W) uint8, 0 .. classes-1 and 255 (ignored).
+            uint8 of the same shape, 0 .. classes-1 and 255 (ignored).
 
         Example:
             >>> stored = np.array([[0, 900], [7, 0]])
             >>> LabelScheme(3, {7: 1, 900: 2}).apply(stored, MaskFacts("a.png", (0, 7, 900))).tolist()
             [[0, 2], [1, 0]]
         """
+        levels: tuple[int, ...] = facts.levels
         if _thresholded(facts, self.remap):
-            mask = np.where(mask > THRESHOLD, IGNORE, 0)
-        remap = {value: self.remap.get(value, value) for value in np.unique(mask).tolist()}
+            mask, levels = np.where(mask > THRESHOLD, IGNORE, 0), (0, IGNORE)
+        remap = {value: self.remap.get(value, value) for value in levels}
         if self.white_is_foreground and IGNORE not in self.remap and IGNORE in remap:
             remap[IGNORE] = 1
+        if mask.dtype == np.uint8:  # several times as fast as looking for each value
+            table = np.zeros(256, np.uint8)
+            table[list(remap)] = list(remap.values())
+            return np.take(table, mask)
         labels = np.zeros(mask.shape, np.uint8)
         for value, label in remap.items():
             labels[mask == value] = label
         return labels
-
-
-def mask_facts(where: str, mask: Picture) -> MaskFacts:
-    """Look at what is in a mask.
-
-    Args:
-        where: the file or case, for sentences.
-        mask: (H, W) integers.
-
-    Example:
-        >>> mask_facts("a.png", Picture(np.array([[0, 255], [255, 0]]))).levels
-        (0, 255)
-    """
-    levels = tuple(np.unique(mask.array).tolist())
-    soft = levels[0] >= 0 and THRESHOLD < levels[-1] <= IGNORE and _has_soft_edges(mask, levels)
-    return MaskFacts(where, levels[: _MOST_LEVELS + 1], soft, mask.lossy)
 
 
 def check_remap(remap: Mapping[int, int]) -> None:
@@ -180,17 +141,6 @@ def class_names(number: int) -> tuple[str, ...]:
     return ("background", *(f"class {label}" for label in range(1, number)))
 
 
-def _has_soft_edges(mask: Picture, levels: Sequence[int]) -> bool:
-    """Return whether the values between black and white lie where black meets white."""
-    between = [level for level in levels if 0 < level < IGNORE]
-    if not between or (len(between) <= _FEW_LEVELS and not mask.lossy):
-        return False
-    array = mask.array
-    gray = (array >= _BLACK) & (array <= _WHITE)
-    edge = maximum_filter(array < _BLACK, _EDGE) & maximum_filter(array > _WHITE, _EDGE)
-    return not minimum_filter(gray & ~edge, _SOLID).any()
-
-
 def _thresholded(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     """Return whether a mask's soft edges are cut: not where the remap speaks of values in between."""
     return facts.soft and not any(0 < level < IGNORE and level in remap for level in facts.levels)
@@ -208,16 +158,14 @@ def _hopeless(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     if _thresholded(facts, remap):
         return False
     damaged = facts.lossy and any(0 < level < IGNORE and level not in remap for level in facts.levels)
-    return damaged or len(facts.levels) > _MOST_LEVELS
+    return damaged or len(facts.levels) > MOST_LEVELS
 
 
 def _not_labels(facts: MaskFacts) -> Finding:
     if facts.lossy:
         what = "JPEG has blurred its class numbers: save it as PNG"
     else:
-        what = (
-            f"over {_MOST_LEVELS} different values are no class numbers: save a mask, not a probability map"
-        )
+        what = f"over {MOST_LEVELS} different values are no class numbers: save a mask, not a probability map"
     return Finding("error", "mask-not-labels", facts.where, f"{facts.where}: {what}")
 
 

@@ -13,7 +13,7 @@ Labels = NDArray[np.uint8]
 
 
 class Pair(NamedTuple):
-    """Both masks of a case, of one shape, class number or 255 where unknown.
+    """Both masks of a case, class number or 255 where unknown: in full, or each combination that occurs once.
 
     Args:
         where: what a sentence calls the verified mask.

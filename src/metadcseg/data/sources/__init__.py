@@ -1,7 +1,7 @@
 """Where cases come from: a plain folder, or a data set whose layout is known."""
 
-from metadcseg.data.sources.case import RawCase, RawVolume, Scan, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.folder import scan_folder
 from metadcseg.data.sources.kvasir import is_split_layout, scan_kvasir
 
-__all__ = ["RawCase", "RawVolume", "Scan", "VolumeScan", "is_split_layout", "scan_folder", "scan_kvasir"]
+__all__ = ["RawCase", "Scan", "is_split_layout", "scan_folder", "scan_kvasir"]

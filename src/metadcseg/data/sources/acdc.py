@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.dataset_json import twice
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.errors import InputError, unknown_name
@@ -28,7 +28,7 @@ _FRAME = re.compile(r"((patient\d+)_frame\d+)\.nii(?:\.gz)?")
 _SLICE = re.compile(r"((patient\d+)_frame\d+)_slice_(\d+)\.h5")
 
 
-def scan_acdc(source: Path, draw: Draw | None = None, labels: str = "label") -> VolumeScan:
+def scan_acdc(source: Path, draw: Draw | None = None, labels: str = "label") -> Scan:
     """Find the volumes of either layout, without decoding a voxel.
 
     Args:
@@ -57,7 +57,7 @@ def scan_acdc(source: Path, draw: Draw | None = None, labels: str = "label") -> 
             "--source is the unpacked ACDC"
         )
     findings = twice(source, [raw.id for raw in volumes])
-    tested = {raw.id for raw in volumes if "testing" in raw.images[0].relative_to(source).parts}
+    tested = {raw.id for raw in volumes if "testing" in raw.files[0].relative_to(source).parts}
     free = {raw.id: raw.group for raw in volumes if raw.id not in tested}
     if not free:
         raise InputError(f"{source} holds testing/ alone: --source is the folder that has training/ as well")
@@ -66,7 +66,7 @@ def scan_acdc(source: Path, draw: Draw | None = None, labels: str = "label") -> 
     remap = {_UNDRAWN: IGNORE} if labels == "scribble" else None
     values = frozenset((0, 1, 2, 3, _UNDRAWN) if labels == "scribble" else (0, 1, 2, 3))
     facts = {"labels": labels, **draw.facts()}
-    return VolumeScan(
+    return Scan(
         tuple(sorted(made, key=lambda raw: raw.id)),
         tuple(findings),
         facts,
@@ -77,17 +77,17 @@ def scan_acdc(source: Path, draw: Draw | None = None, labels: str = "label") -> 
     )
 
 
-def _frames(source: Path) -> list[RawVolume]:
+def _frames(source: Path) -> list[RawCase]:
     volumes = []
     for path in sorted(source.rglob("patient*_frame*.nii*")):
         found = _FRAME.fullmatch(path.name)
         label = path.with_name(path.name.replace(".nii", "_gt.nii", 1))
         if found and label.is_file():
-            volumes.append(RawVolume(found[1], "train", found[2], (path,), label, verified=True))
+            volumes.append(RawCase(found[1], "train", found[2], (path,), label, verified=True))
     return volumes
 
 
-def _stacks(source: Path, labels: str) -> list[RawVolume]:
+def _stacks(source: Path, labels: str) -> list[RawCase]:
     """Return the slices of each frame, in their order, as one volume."""
     slices: dict[tuple[str, str], dict[int, Path]] = {}
     for path in sorted(source.rglob("patient*_slice_*.h5")):
@@ -95,7 +95,7 @@ def _stacks(source: Path, labels: str) -> list[RawVolume]:
             slices.setdefault((found[1], found[2]), {})[int(found[3])] = path
     scribbled = labels == "scribble"
     return [
-        RawVolume(
+        RawCase(
             id=case,
             role="train",
             group=patient,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.data.findings import Finding, plural
-from metadcseg.data.sources.case import RawVolume
+from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError
 
 NAME = "dataset.json"
@@ -120,7 +120,7 @@ def twice(path: Path, ids: Collection[str]) -> list[Finding]:
     ]
 
 
-def present(path: Path, volumes: Collection[RawVolume]) -> tuple[list[RawVolume], list[Finding]]:
+def present(path: Path, volumes: Collection[RawCase]) -> tuple[list[RawCase], list[Finding]]:
     """Leave out the cases whose files are not there, and say which.
 
     Raises:
@@ -155,5 +155,5 @@ def unused(path: Path) -> list[Finding]:
     return [Finding("note", "case-incomplete", str(folder), sentence)]
 
 
-def _files(raw: RawVolume) -> tuple[Path, ...]:
-    return raw.images if raw.label is None else (*raw.images, raw.label)
+def _files(raw: RawCase) -> tuple[Path, ...]:
+    return (*raw.files, raw.label) if isinstance(raw.label, Path) else raw.files

@@ -19,7 +19,7 @@ from typing import Any
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.volumes import stem_of
-from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.dataset_json import (
     file_inside,
     find_dataset_json,
@@ -61,7 +61,7 @@ BRAIN = Task(
 )
 
 
-def scan_decathlon(source: Path, draw: Draw | None = None, task: Task = ANY) -> VolumeScan:
+def scan_decathlon(source: Path, draw: Draw | None = None, task: Task = ANY) -> Scan:
     """Find the cases of a task, without decoding a voxel.
 
     Args:
@@ -95,7 +95,7 @@ def scan_decathlon(source: Path, draw: Draw | None = None, task: Task = ANY) -> 
     facts: dict[str, Any] = {
         key: str(said[key])[:200] for key in ("name", "licence", "reference") if key in said
     }
-    return VolumeScan(
+    return Scan(
         tuple(sorted((with_role(raw, roles[raw.id]) for raw in volumes), key=lambda raw: raw.id)),
         (*findings, *unused(path)),
         {"dataset_json": facts, **draw.facts()},
@@ -107,8 +107,8 @@ def scan_decathlon(source: Path, draw: Draw | None = None, task: Task = ANY) -> 
     )
 
 
-def _case(path: Path, entry: object) -> RawVolume:
+def _case(path: Path, entry: object) -> RawCase:
     if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
         raise InputError(f"{path}: a case must name 'image' and 'label', got {str(entry)[:60]}: correct it")
     image, label = (file_inside(path, entry[key]) for key in ("image", "label"))
-    return RawVolume(stem_of(image), "train", stem_of(image), (image,), label, verified=True)
+    return RawCase(stem_of(image), "train", stem_of(image), (image,), label, verified=True)

@@ -2,8 +2,10 @@
 
 ::
 
-    FOLDER/images/      PNG, JPEG, TIFF, gray or color, any mixture of sizes
-    FOLDER/masks/       the masks as given, of the same stems: images/x.jpg belongs to masks/x.png
+    FOLDER/images/      PNG, JPEG, TIFF, gray or color, any mixture of sizes; or volumes: NIfTI, MetaImage, NRRD or HDF5
+                        files, or one folder of DICOM slices for each case
+    FOLDER/masks/       the masks as given, of the same stems: images/x.jpg belongs to masks/x.png, images/x.nii.gz to
+                        masks/x.mha. May be missing where every image is an HDF5 file that holds its label as well
     FOLDER/gold/        verified masks, of the same stems (they win over masks/, whose own are kept beside them as what
                         they replaced: a pair), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
@@ -20,19 +22,28 @@ name their roles in ``splits.csv``. Only verified cases have a reference (*truth
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.label_confidence import label_confidence_of
 from metadcseg.data.sources.pairing import by_stem, replaced, unmatched
+from metadcseg.data.sources.volume_folder import holds_label, holds_volumes, volumes_by_stem
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
 
 
 def scan_folder(
-    folder: Path, *, seed: int = 0, val: float = 0.1, test: float = 0.1, limit: int | None = None
+    folder: Path,
+    *,
+    seed: int = 0,
+    val: float = 0.1,
+    test: float = 0.1,
+    limit: int | None = None,
+    image_key: str | None = None,
+    label_key: str | None = None,
 ) -> Scan:
-    """Find the cases of a plain folder, without decoding an image.
+    """Find the cases of a plain folder, of images or of volumes, without decoding any.
 
     Args:
         folder: laid out as above.
@@ -40,50 +51,62 @@ def scan_folder(
         val: share held out for validation where ``splits.csv`` names no roles.
         test: share held out for the test likewise.
         limit: use only so many cases of role ``train``; gold, validation and test stay whole.
+        image_key: of the image in HDF5 files; ``image`` by default.
+        label_key: of the label in HDF5 files; ``label`` by default.
 
     Returns:
         The cases and everything that is wrong so far.
 
     Raises:
-        InputError: where the folder does not exist or has no ``images/``.
+        InputError: where the folder does not exist, has no ``images/``, or mixes images and volumes.
     """
     if not (folder / "images").is_dir():
         what = "holds no folder images/" if folder.is_dir() else "does not exist"
         raise InputError(f"{folder} {what}: a folder holds images/ and masks/, and gold/ for verified masks")
-    images, findings = by_stem(folder / "images")
-    given, found = by_stem(folder / "masks")
+    volumes = holds_volumes(folder)
+    files_in = volumes_by_stem if volumes else by_stem
+    images, findings = files_in(folder / "images")
+    given, found = files_in(folder / "masks")
+    if volumes and not (folder / "masks").is_dir():
+        given = {stem: path for stem, path in images.items() if holds_label(path, label_key or "label")}
     findings += found
-    verified, gold, found = gold_of(folder, images)
+    verified, gold, found = gold_of(folder, images, files_in)
     findings += found
-    masks, twins = given | verified, replaced(given, verified)
-    findings += unmatched(images, masks, folder / "masks")
-    usable = [stem for stem in images if stem in masks]
+    labels, twins = given | verified, replaced(given, verified)
+    findings += unmatched(images, labels, folder / "masks")
     rows: dict[str, SplitRow] = {}
     if (folder / "splits.csv").exists():
         rows, found = read_splits(folder / "splits.csv", set(images))
         findings += found
-    groups = {stem: (rows[stem].group if stem in rows else None) or stem for stem in usable}
+    groups = {stem: (rows[stem].group if stem in rows else None) or stem for stem in images if stem in labels}
     roles, found = roles_of(folder, groups, rows, gold, (seed, val, test))
     findings += found
-    label_confidence, found = label_confidence_of(folder, images, by_stem)
+    label_confidence, found = label_confidence_of(folder, images, files_in)
     findings += found
-    cases = [
+    cases = tuple(
         RawCase(
             stem,
             role,
             groups[stem],
-            images[stem],
-            masks[stem],
-            stem in gold or role == "gold",
+            (images[stem],),
+            labels[stem],
+            image_key=image_key,
+            label_key=label_key,
+            verified=stem in gold or role == "gold",
             label_confidence=label_confidence.get(stem),
             given=twins.get(stem),
+            given_key=label_key,
         )
         for stem, role in limit_training(roles, limit, seed=seed).items()
-    ]
-    source = {"source": "folder", "folder": folder.resolve().name, "roles": "drawn", "split_seed": seed}
-    if any(row.role for row in rows.values()):
-        source |= {"roles": "splits.csv", "split_seed": None}
-    return Scan(tuple(cases), tuple(findings), source | {"limit": limit})
+    )
+    drawn = not any(row.role for row in rows.values())
+    source: dict[str, Any] = {
+        "source": "folder of volumes" if volumes else "folder",
+        "folder": folder.resolve().name,
+        "roles": "drawn" if drawn else "splits.csv",
+        "split_seed": seed if drawn else None,
+    }
+    return Scan(cases, tuple(findings), source if volumes else source | {"limit": limit})
 
 
 def gold_of(

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from metadcseg.data.sources.acdc import scan_acdc
-from metadcseg.data.sources.case import VolumeScan
+from metadcseg.data.sources.case import Scan
 from metadcseg.data.sources.decathlon import BRAIN, HEART, scan_decathlon
 from metadcseg.data.sources.nnunet import scan_nnunet
 from metadcseg.data.sources.promise12 import scan_promise12
@@ -25,7 +25,7 @@ class Known:
         citation: what they ask to be cited.
     """
 
-    scan: Callable[[Path, Draw], VolumeScan]
+    scan: Callable[[Path, Draw], Scan]
     title: str
     url: str
     licence: str
@@ -69,7 +69,7 @@ KNOWN: dict[str, Known] = {
 }
 
 
-def scan_known(name: str, source: Path, draw: Draw, **options: str) -> VolumeScan:
+def scan_known(name: str, source: Path, draw: Draw, **options: str) -> Scan:
     """Find the cases of a known data set, without decoding a voxel.
 
     Args:

@@ -71,8 +71,9 @@ def scan_kvasir(
     training = [case for case, role in roles.items() if role == "train"]
     verified = draw_gold(training, gold, seed=seed) if training else set()
     found = [
-        RawCase(case, "gold" if case in verified else role, case, *cases[case], verified=True)
+        RawCase(case, "gold" if case in verified else role, case, (image,), mask, verified=True)
         for case, role in roles.items()
+        for image, mask in [cases[case]]
     ]
     return Scan(tuple(found), tuple(findings), KVASIR_SEG | {"seed": seed, "limit": limit}, CLASSES)
 

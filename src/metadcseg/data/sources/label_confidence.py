@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.findings import Finding
-from metadcseg.data.formats.images import read_image
-from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError
 
 
@@ -60,32 +58,6 @@ def label_confidence_of(
             findings.append(Finding("warning", "trust-renamed", str(before), sentence))
     known: dict[str, Path | float] = {**table, **files}
     return {stem: value for stem, value in known.items() if stem in images}, findings
-
-
-def read_label_confidence(case: RawCase, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
-    """Return the trust in the mask of an image, (H, W) uint8, 255 is fully; None where nothing is known.
-
-    Args:
-        case: whose.
-        shape: (H, W) of its image.
-
-    Raises:
-        InputError: naming the file that cannot be read, has another size, or numbers out of range.
-    """
-    if case.label_confidence is None:
-        return None
-    if not isinstance(case.label_confidence, Path):
-        return as_label_confidence(np.full(shape, float(case.label_confidence)), case.where)
-    values = read_image(case.label_confidence).array
-    if values.shape[2] == 3 and bool((values == values[:, :, :1]).all()):
-        values = values[:, :, :1]
-    if values.shape != (*shape, 1):
-        got = " x ".join(str(side) for side in values.shape)
-        raise InputError(
-            f"{case.label_confidence}: trust must be one gray value for each of {shape[0]} x {shape[1]} pixels, got "
-            f"{got}: export it again"
-        )
-    return as_label_confidence(values[..., 0], str(case.label_confidence))
 
 
 def as_label_confidence(values: NDArray[Any], where: str) -> NDArray[np.uint8]:

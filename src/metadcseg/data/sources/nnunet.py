@@ -17,7 +17,7 @@ from pathlib import Path
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
-from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.dataset_json import (
     find_dataset_json,
     present,
@@ -32,7 +32,7 @@ from metadcseg.errors import InputError
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
-def scan_nnunet(source: Path, draw: Draw | None = None) -> VolumeScan:
+def scan_nnunet(source: Path, draw: Draw | None = None) -> Scan:
     """Find the cases of a raw folder, without decoding a voxel.
 
     Args:
@@ -59,7 +59,7 @@ def scan_nnunet(source: Path, draw: Draw | None = None) -> VolumeScan:
     roles = draw_roles({raw.id: raw.id for raw in volumes}, draw, val=0.1, test=0.1, gold=None)
     values = sorted(classes)
     remap = {value: label for label, value in enumerate(values) if value != label}
-    return VolumeScan(
+    return Scan(
         tuple(with_role(raw, roles[raw.id]) for raw in volumes),
         (*findings, *found, *unused(path)),
         {"dataset": path.parent.name, **draw.facts()},
@@ -94,7 +94,7 @@ def _labels(path: Path, table: dict[str, object]) -> tuple[dict[int, str], dict[
     return classes, regions, ignore
 
 
-def _cases(path: Path, ending: str, channels: int) -> tuple[list[RawVolume], list[Finding]]:
+def _cases(path: Path, ending: str, channels: int) -> tuple[list[RawCase], list[Finding]]:
     folder = path.parent / "imagesTr"
     if not folder.is_dir():
         raise InputError(
@@ -117,5 +117,5 @@ def _cases(path: Path, ending: str, channels: int) -> tuple[list[RawVolume], lis
             )
             findings.append(Finding("error", "channels", str(folder / case), sentence))
         files = tuple(folder / f"{case}_{number:04d}{ending}" for number in range(channels))
-        volumes.append(RawVolume(case, "train", case, files, path.parent / "labelsTr" / f"{case}{ending}"))
+        volumes.append(RawCase(case, "train", case, files, path.parent / "labelsTr" / f"{case}{ending}"))
     return volumes, findings

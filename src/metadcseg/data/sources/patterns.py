@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from metadcseg.data.findings import Finding
-from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.data.splits.roles import assign_roles, with_gold
 from metadcseg.errors import InputError, unknown_name
@@ -87,7 +87,7 @@ def scan_patterns(
     *,
     image_key: str | None = None,
     label_key: str | None = None,
-) -> VolumeScan:
+) -> Scan:
     """Find the cases, without decoding a voxel.
 
     Args:
@@ -128,7 +128,7 @@ def scan_patterns(
             findings.append(_lacking(source, _id(key), lacking[0], lacking[0] in patterns.images))
             continue
         volumes.append(
-            RawVolume(
+            RawCase(
                 id=_id(key),
                 role=key[0],
                 group=key[1] or _id(key),
@@ -152,7 +152,7 @@ def scan_patterns(
         "patterns": list(patterns.all()),
         **draw.facts(),
     }
-    return VolumeScan(tuple(made), tuple(findings), facts)
+    return Scan(tuple(made), tuple(findings), facts)
 
 
 def _roles(roles: dict[str, str], groups: dict[str, str], draw: Draw, known: bool) -> dict[str, str]:
@@ -240,8 +240,8 @@ def _lacking(source: Path, case: str, pattern: str, image: bool) -> Finding:
     return Finding("error", "mask-missing", case, sentence)
 
 
-def _across(volumes: Sequence[RawVolume]) -> list[Finding]:
-    first: dict[str, RawVolume] = {}
+def _across(volumes: Sequence[RawCase]) -> list[Finding]:
+    first: dict[str, RawCase] = {}
     findings = []
     for raw in volumes:
         before = first.setdefault(raw.id, raw)

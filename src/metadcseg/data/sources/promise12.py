@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metadcseg.data.findings import Finding, plural
-from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.errors import InputError
 
@@ -22,7 +22,7 @@ CLASSES = ("background", "prostate")
 _MARK = "_segmentation"
 
 
-def scan_promise12(source: Path, draw: Draw | None = None) -> VolumeScan:
+def scan_promise12(source: Path, draw: Draw | None = None) -> Scan:
     """Find the cases, without decoding a voxel.
 
     Args:
@@ -53,12 +53,10 @@ def scan_promise12(source: Path, draw: Draw | None = None) -> VolumeScan:
         findings.append(Finding("note", "case-incomplete", str(source), sentence))
     roles = draw_roles({image.stem: image.stem for image, _ in drawn}, draw, val=0.1, test=0.2)
     volumes = (
-        with_role(
-            RawVolume(image.stem, "train", image.stem, (image,), label, verified=True), roles[image.stem]
-        )
+        with_role(RawCase(image.stem, "train", image.stem, (image,), label, verified=True), roles[image.stem])
         for image, label in drawn
     )
-    return VolumeScan(
+    return Scan(
         tuple(sorted(volumes, key=lambda raw: raw.id)),
         tuple(findings),
         draw.facts(),

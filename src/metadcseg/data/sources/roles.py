@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metadcseg.data.sources.case import RawVolume
+from metadcseg.data.sources.case import RawCase
 from metadcseg.data.splits.roles import assign_roles, with_gold
 
 Gold = float | int | Collection[str]
@@ -61,7 +61,7 @@ def draw_roles(
     return roles if wanted is None else with_gold(roles, wanted, draw.seed)
 
 
-def with_role(raw: RawVolume, role: str) -> RawVolume:
+def with_role(raw: RawCase, role: str) -> RawCase:
     """Return a volume in its role; a gold one is verified, and so shows its reference where it has one.
 
     Where a volume that nobody trains on has a reference beside its label, the label is what it replaced.

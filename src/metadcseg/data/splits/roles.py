@@ -206,7 +206,7 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
         if case is not None and case not in lines_of:
             lines_of[case] = number
             rows[case] = SplitRow(role if role in ROLES else None, entry.get("group") or None)
-    missing = [case for case in ids if case not in rows]
+    missing = sorted(case for case in ids if case not in rows)
     if missing:
         named = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
         findings.append(

@@ -1,48 +1,16 @@
-"""How the writer of a prepared set touches the disk: growing arrays, errors of the system, and cleaning up."""
+"""How the writer of a prepared set touches the disk: errors of the system, what is in the way, and cleaning up."""
 
 import errno
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import LocalStore
-
-from metadcseg.data.store.layout import Array
+from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
-
-
-class Shelf:
-    """One growing zarr array, (cases, H, W[, C]), for all cases that share kind, size and dtype."""
-
-    def __init__(self, path: Path, first: Array) -> None:
-        self.path = path
-        self._count = 0
-        self._array = zarr.create_array(
-            store=LocalStore(path),
-            shape=(1, *first.shape),
-            chunks=(1, *first.shape),
-            dtype=first.dtype,
-            compressors=[ZstdCodec(level=1), Crc32cCodec()],
-            fill_value=0,
-            chunk_key_encoding={"name": "default", "separator": "."},  # one file per case, no nested folders
-            config={"write_empty_chunks": True},  # a chunk that is missing is damage, not a blank mask
-        )
-
-    def append(self, array: Array) -> int:
-        """Write one more case; return its number."""
-        if self._count == self._array.shape[0]:
-            self._array.resize((2 * self._count, *array.shape))
-        self._array[self._count] = array
-        self._count += 1
-        return self._count - 1
-
-    def trim(self) -> None:
-        """Give back the room that no case has taken."""
-        if self._array.shape[0] > self._count:
-            self._array.resize((self._count, *self._array.shape[1:]))
 
 
 class DiskErrors:
@@ -64,6 +32,25 @@ class DiskErrors:
             ) from error
 
 
+@contextmanager
+def scratch_folder(out: Path) -> Iterator[Path]:
+    """Make a folder for arrays on their way into a set, on the same disk; it is gone when the block ends.
+
+    Args:
+        out: of the set; what lies above it need not exist yet.
+
+    Raises:
+        InputError: where the disk refuses, also within the block.
+    """
+    with DiskErrors(out):
+        above = next(place for place in out.absolute().parents if place.exists())
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=above))
+        try:
+            yield folder
+        finally:
+            remove_folder(folder)
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder if it is there, also while a write that an interrupt left running still adds to it."""
     for _ in range(40):
@@ -71,3 +58,16 @@ def remove_folder(folder: Path) -> None:
             return
         shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.05)
+
+
+def refuse_occupied(out: Path) -> None:
+    """Refuse a place for a set that holds something: before the work, and after it, when another was faster.
+
+    Raises:
+        InputError: where ``out`` is neither missing nor an empty folder.
+    """
+    if out.is_file():
+        raise InputError(f"{out} is a file; choose another --out or remove it")
+    if out.is_dir() and (held := sorted(entry.name for entry in out.iterdir())):
+        what = "a prepared set" if MANIFEST in held else repr(held[0]) + (" and more" if held[1:] else "")
+        raise InputError(f"{out} already holds {what}; choose another --out or remove it")

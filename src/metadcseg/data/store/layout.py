@@ -69,5 +69,18 @@ def array_digest(array: Array) -> str:
 
 def chunk_file(folder: Path, name: str, index: int) -> Path:
     """Return the file that holds one case's values in the array called ``name``."""
-    inside = ".0.0.0" if name.startswith(("image", REFERENCE)) else ".0.0"
-    return folder / ARRAYS / name / f"c.{index}{inside}"
+    return folder / ARRAYS / name / chunk_name(index, 3 if name.startswith(("image", REFERENCE)) else 2)
+
+
+def chunk_name(index: int, axes: int) -> str:
+    """Return the name of the file that holds one case's values in an array of (cases, ...).
+
+    Args:
+        index: of the case.
+        axes: how many axes the values have.
+
+    Example:
+        >>> chunk_name(7, 2)
+        'c.7.0.0'
+    """
+    return f"c.{index}" + ".0" * axes

@@ -7,6 +7,7 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
+from metadcseg.data.store.disk import refuse_occupied
 from metadcseg.data.store.layout import (
     ARRAYS,
     CHECKSUMS,
@@ -32,7 +33,7 @@ from metadcseg.data.store.tables import (
     read_sums,
     refuse_strays,
 )
-from metadcseg.data.store.writer import SetWriter, refuse_occupied
+from metadcseg.data.store.writer import SetWriter
 from metadcseg.errors import InputError, unknown_name
 
 __all__ = ["ROLES", "Case", "PreparedSet", "SetWriter", "StoredVolume", "refuse_occupied"]

@@ -1,7 +1,7 @@
 """What the values of a prepared set must be like; the writer refuses everything else."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,72 @@ from metadcseg.constants import IGNORE
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.layout import IMAGE_DTYPES, MAX_SIDE, MAX_VALUES, Array
 from metadcseg.errors import InputError
+
+
+def checked_arrays(
+    id: str,
+    sizes: tuple[int, int],
+    *,
+    image: Array,
+    label: Array,
+    truth: Array | None = None,
+    given: Array | None = None,
+    edges: Array | None = None,
+    trust: Array | None = None,
+) -> dict[str, Array]:
+    """Refuse arrays of a case that no set can hold; return those that are there by kind, as they are stored.
+
+    Args:
+        id: of the case.
+        sizes: channels of its image, and number of classes.
+        image: (H, W, C).
+        label: (H, W) uint8, and so all that follow.
+        truth: the reference.
+        given: the mask that a verified one replaced.
+        edges: 255 times their probability.
+        trust: how far the label is to be trusted.
+
+    Raises:
+        InputError: naming the case, the array and what is wrong with it.
+    """
+    channels, classes = sizes
+    arrays = {
+        "image": checked_image(id, image, channels),
+        "label": checked_mask(id, "label", label, image.shape, classes),
+    }
+    if truth is not None:
+        arrays["truth"] = checked_mask(id, "truth", truth, image.shape, classes)
+    if given is not None:
+        arrays["given"] = checked_mask(id, "given", given, image.shape, classes)
+    if edges is not None:
+        arrays["edges"] = checked_size(id, "edges", edges, image.shape)
+    if trust is not None:
+        arrays["trust"] = checked_size(id, "trust", trust, image.shape)
+    return arrays
+
+
+def check_kinds(id: str, role: str, kinds: Container[str], *, edges: bool) -> None:
+    """Refuse a replaced mask without the verified one, and edges in some cases of a set.
+
+    Args:
+        id: of the case.
+        role: of the case.
+        kinds: of its arrays.
+        edges: whether the set has them.
+
+    Raises:
+        InputError: naming the case.
+    """
+    if "given" in kinds and role != "gold" and "truth" not in kinds:
+        raise InputError(
+            f"case {id!r} ({role}) has a given mask, but no verified one that replaced it: add its truth, or "
+            "leave given out"
+        )
+    if ("edges" in kinds) != edges:
+        has, wants = ("has", "names no") if "edges" in kinds else ("has no", "names an")
+        raise InputError(
+            f"case {id!r} {has} edges, but the set {wants} edge_detector: give both or neither, for every case"
+        )
 
 
 def checked_image(id: str, image: Array, channels: int) -> Array:
@@ -26,7 +92,7 @@ def checked_image(id: str, image: Array, channels: int) -> Array:
     return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
 
 
-def checked_mask(id: str, kind: str, mask: Array, image: Array, classes: int) -> Array:
+def checked_mask(id: str, kind: str, mask: Array, image: tuple[int, ...], classes: int) -> Array:
     """Refuse a mask of another size or with values that are no class."""
     mask = checked_size(id, kind, mask, image)
     _refuse_values(f"case {id!r}", kind, mask, classes)
@@ -64,11 +130,11 @@ def _refuse_values(who: str, kind: str, mask: Array, classes: int) -> None:
         )
 
 
-def checked_size(id: str, kind: str, array: Array, image: Array) -> Array:
+def checked_size(id: str, kind: str, array: Array, image: tuple[int, ...]) -> Array:
     """Refuse what is not (H, W) uint8 like its image."""
-    if array.shape != image.shape[:2] or array.dtype.name != "uint8":
+    if array.shape != image[:2] or array.dtype.name != "uint8":
         raise InputError(
-            f"case {id!r}: {kind} must be {image.shape[:2]} of uint8 like its image, "
+            f"case {id!r}: {kind} must be {image[:2]} of uint8 like its image, "
             f"got {array.shape} of {array.dtype.name}; check that they belong together"
         )
     return np.ascontiguousarray(array)

@@ -10,9 +10,9 @@ from typing import Any
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.slicing.geometry import SliceGeometry
-from metadcseg.data.store.disk import DiskErrors, Shelf, remove_folder
+from metadcseg.data.store.arrays import Chunk, Shelves, write_chunk
+from metadcseg.data.store.disk import DiskErrors, refuse_occupied, remove_folder
 from metadcseg.data.store.layout import (
-    ARRAYS,
     CHECKSUMS,
     FORMAT,
     MANIFEST,
@@ -24,15 +24,13 @@ from metadcseg.data.store.layout import (
     VOLUMES,
     VOLUMES_VERSION,
     Array,
-    array_digest,
     digest,
 )
 from metadcseg.data.store.values import (
-    checked_image,
-    checked_mask,
+    check_kinds,
+    checked_arrays,
     checked_reference,
     checked_regions,
-    checked_size,
     checked_spacing,
     json_bytes,
 )
@@ -117,8 +115,7 @@ class SetWriter:
         self._slices: set[tuple[str, int]] = set()
         self._rows: list[dict[str, Any]] = []
         self._ids: set[str] = set()
-        self._folder = Path()
-        self._shelves: dict[tuple[str, tuple[int, ...], str], Shelf] = {}
+        self._folder = self._scratch = Path()
         refuse_occupied(self.out)
 
     def __enter__(self) -> "SetWriter":
@@ -126,6 +123,9 @@ class SetWriter:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             prefix = f".{self.out.name}.partial-"
             self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.out.parent))
+            self._scratch = self._folder / "scratch"
+            self._scratch.mkdir()
+            self._shelves = Shelves(self._folder)
         return self
 
     def __exit__(
@@ -174,51 +174,65 @@ class SetWriter:
         Raises:
             InputError: naming the case and what is wrong with it, or saying why the disk refuses.
         """
-        self._check_slice(id, role, group, image, volume, slice)
-        if id in self._ids:
-            raise InputError(f"case {id!r} is given twice; ids must be unique, rename one of the two")
-        if role not in ROLES:
-            raise unknown_name("role", role, ROLES)
-        arrays = {
-            "image": checked_image(id, image, self._channels),
-            "label": checked_mask(id, "label", label, image, len(self._classes)),
-        }
-        if truth is not None:
-            arrays["truth"] = checked_mask(id, "truth", truth, image, len(self._classes))
-        if given is not None:
-            if role != "gold" and truth is None:
-                raise InputError(
-                    f"case {id!r} ({role}) has a given mask, but no verified one that replaced it: add its truth, or "
-                    "leave given out"
-                )
-            arrays["given"] = checked_mask(id, "given", given, image, len(self._classes))
-        if (edges is not None) != self._with_edges:
-            has, wants = ("has no", "names an") if edges is None else ("has", "names no")
-            raise InputError(
-                f"case {id!r} {has} edges, but the set {wants} edge_detector: give both or neither, for every case"
-            )
-        if edges is not None:
-            arrays["edges"] = checked_size(id, "edges", edges, image)
-        if label_confidence is not None:
-            arrays["trust"] = checked_size(id, "trust", label_confidence, image)
+        self._check_case(id, role, group, image.shape, volume, slice)
+        arrays = checked_arrays(
+            id,
+            (self._channels, len(self._classes)),
+            image=image,
+            label=label,
+            truth=truth,
+            given=given,
+            edges=edges,
+            trust=label_confidence,
+        )
+        with DiskErrors(self.out):
+            chunks = {kind: write_chunk(self._scratch, array) for kind, array in arrays.items()}
+        self.take(id, role, group, chunks, spacing=spacing, volume=volume, slice=slice)
+
+    def take(
+        self,
+        id: str,
+        role: str,
+        group: str,
+        chunks: Mapping[str, Chunk],
+        *,
+        spacing: tuple[float, float] | None = None,
+        volume: str | None = None,
+        slice: int | None = None,
+    ) -> None:
+        """Add one case whose arrays are checked and on disk already, see :func:`~.values.checked_arrays`.
+
+        Args:
+            id: as for `add`, and so all that follow.
+            role: of the case.
+            group: of the case.
+            chunks: kind -> where its array lies; its file is moved.
+            spacing: of its pixels.
+            volume: of which it is a slice.
+            slice: its number there.
+
+        Raises:
+            InputError: naming the case and what is wrong with it, or saying why the disk refuses.
+        """
+        image = chunks["image"]
+        self._check_case(id, role, group, image.shape, volume, slice)
+        check_kinds(id, role, chunks, edges=self._with_edges)
         row: dict[str, Any] = {
             "row": len(self._rows),
             "id": id,
             "role": role,
             "group": group,
-            "height": int(image.shape[0]),
-            "width": int(image.shape[1]),
+            "height": image.shape[0],
+            "width": image.shape[1],
             "spacing": checked_spacing(id, spacing),
-            "dtype": arrays["image"].dtype.name,
+            "dtype": image.dtype,
             "arrays": {},
         }
         if volume is not None and slice is not None:
             row |= {"volume": volume, "slice": slice}
             self._slices.add((volume, slice))
         with DiskErrors(self.out):
-            for kind, array in arrays.items():
-                name, index = self._write(kind, array)
-                row["arrays"][kind] = {"array": name, "index": index, "sha256": array_digest(array)}
+            row["arrays"] = {kind: self._shelves.keep(kind, chunk) for kind, chunk in chunks.items()}
         self._ids.add(id)
         self._rows.append(row)
 
@@ -229,7 +243,7 @@ class SetWriter:
         role: str,
         group: str,
         placement: SliceGeometry,
-        reference: Array,
+        reference: Array | Chunk,
         verified: bool = False,
     ) -> None:
         """Write what belongs to a volume as a whole; its slices follow by `add`.
@@ -240,7 +254,7 @@ class SetWriter:
             group: likewise.
             placement: where the slices lie in the volume.
             reference: (X, Y, Z) uint8, the label that evaluation compares with, on the grid of the file: class
-                number, or 255 where unknown.
+                number, or 255 where unknown. Or where it lies, checked.
             verified: whether the reference is beyond doubt.
 
         Raises:
@@ -252,9 +266,11 @@ class SetWriter:
             raise InputError(f"volume {id!r} is given twice; ids must be unique, rename one of the two")
         if role not in ROLES:
             raise unknown_name("role", role, ROLES)
-        array = checked_reference(id, reference, placement, len(self._classes))
         with DiskErrors(self.out):
-            name, index = self._write(REFERENCE, array)
+            if not isinstance(reference, Chunk):
+                array = checked_reference(id, reference, placement, len(self._classes))
+                reference = write_chunk(self._scratch, array)
+            kept = self._shelves.keep(REFERENCE, reference)
         row = {
             "row": len(self._volumes),
             "id": id,
@@ -262,14 +278,18 @@ class SetWriter:
             "group": group,
             "placement": placement.to_dict(),
             "verified": verified,
-            "arrays": {REFERENCE: {"array": name, "index": index, "sha256": array_digest(array)}},
+            "arrays": {REFERENCE: kept},
         }
         self._volumes[id] = (row, placement)
 
-    def _check_slice(
-        self, id: str, role: str, group: str, image: Array, volume: str | None, slice: int | None
+    def _check_case(
+        self, id: str, role: str, group: str, shape: tuple[int, ...], volume: str | None, slice: int | None
     ) -> None:
-        """Refuse a slice that does not fit its volume, and a plain image among slices."""
+        """Refuse a case that is there already, a slice that does not fit its volume, and an image among slices."""
+        if id in self._ids:
+            raise InputError(f"case {id!r} is given twice; ids must be unique, rename one of the two")
+        if role not in ROLES:
+            raise unknown_name("role", role, ROLES)
         if volume is None and slice is None and not self._of_volumes:
             return
         if volume not in self._volumes or slice is None:
@@ -278,29 +298,21 @@ class SetWriter:
             )
         row, placement = self._volumes[volume]
         size = (placement.height, placement.width)
-        fits = 0 <= slice < placement.slices and image.shape[:2] == size
+        fits = 0 <= slice < placement.slices and shape[:2] == size
         if not fits or (row["role"], row["group"]) != (role, group) or (volume, slice) in self._slices:
             raise InputError(
-                f"case {id!r}: slice {slice} of {image.shape[:2]}, role {role}, does not fit volume {volume!r} of "
+                f"case {id!r}: slice {slice} of {shape[:2]}, role {role}, does not fit volume {volume!r} of "
                 f"{placement.slices} slices of {size}, role {row['role']}; give each slice once, role and group as its "
                 "volume"
             )
-
-    def _write(self, kind: str, array: Array) -> tuple[str, int]:
-        key = (kind, array.shape, array.dtype.name)
-        if key not in self._shelves:
-            name = f"{kind}-{sum(other[0] == kind for other in self._shelves):05d}"
-            self._shelves[key] = Shelf(self._folder / ARRAYS / name, array)
-        shelf = self._shelves[key]
-        return shelf.path.name, shelf.append(array)
 
     def _finish(self) -> None:
         if not self._rows:
             raise InputError(f"{self.out}: a prepared set needs at least one case, none was added")
         with DiskErrors(self.out):
-            for shelf in self._shelves.values():
-                shelf.trim()
-            self._write_tables()
+            metadata = self._shelves.finish()
+            remove_folder(self._scratch)
+            self._write_tables(metadata)
             refuse_occupied(self.out)
             if self.out.exists():
                 self.out.rmdir()
@@ -308,7 +320,7 @@ class SetWriter:
             self._folder.rename(self.out)
             sync_folder(self.out.parent)
 
-    def _write_tables(self) -> None:
+    def _write_tables(self, metadata: Sequence[Path]) -> None:
         table = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self._rows).encode()
         files = {TABLE: table}
         if self._noise is not None:
@@ -323,9 +335,7 @@ class SetWriter:
         }
         files[MANIFEST] = json_bytes("source", self._manifest)
         sums = {name: digest(data) for name, data in files.items()}
-        for shelf in self._shelves.values():
-            metadata = shelf.path / "zarr.json"
-            sums[metadata.relative_to(self._folder).as_posix()] = digest(metadata.read_bytes())
+        sums |= {file.relative_to(self._folder).as_posix(): digest(file.read_bytes()) for file in metadata}
         files[CHECKSUMS] = "".join(f"{value}  {name}\n" for name, value in sorted(sums.items())).encode()
         for name, data in files.items():
             with (self._folder / name).open("wb") as file:
@@ -333,16 +343,3 @@ class SetWriter:
                 file.flush()
                 os.fsync(file.fileno())
         sync_folder(self._folder)
-
-
-def refuse_occupied(out: Path) -> None:
-    """Refuse a place for a set that holds something: before the work, and after it, when another was faster.
-
-    Raises:
-        InputError: where ``out`` is neither missing nor an empty folder.
-    """
-    if out.is_file():
-        raise InputError(f"{out} is a file; choose another --out or remove it")
-    if out.is_dir() and (held := sorted(entry.name for entry in out.iterdir())):
-        what = "a prepared set" if MANIFEST in held else repr(held[0]) + (" and more" if held[1:] else "")
-        raise InputError(f"{out} already holds {what}; choose another --out or remove it")

@@ -98,6 +98,12 @@ class TrainedRun:
     size: int
     depth: int | None = None
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Input grid of the network: (S, S), or (Z, S, S) of one of volumes."""
+        square = (self.size, self.size)
+        return square if self.depth is None else (self.depth, *square)
+
     def predict(self, images: Tensor) -> Tensor:
         """Return (N, L, size, size) probabilities for (N, C, size, size) normalized images; of volumes likewise."""
         patch = self.info["training"].get("patch")

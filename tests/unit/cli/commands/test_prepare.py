@@ -1,9 +1,11 @@
 import json
 
 import pytest
+from tests.unit.data.folders import make_folder
 
+from metadcseg.cli.commands.prepare_sources import GROUPS
 from metadcseg.cli.main import main
-from metadcseg.data.prepare.images import prepare_cases
+from metadcseg.data.prepare.pipeline import prepare_cases
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 
@@ -79,8 +81,38 @@ def test_options_that_do_not_belong(tmp_path, capsys):
         ("mine", ["--count", "3"]),
         ("mine", ["--size", "96"]),
         ("mine", ["--classes", "3"]),
+        ("mine", ["--axis", "x"]),
+        ("mine", ["--resample-labels"]),
+        ("mine", ["--labels", "scribble"]),
+        ("msd", ["--count", "3", "--source", "x"]),
+        ("acdc", ["--image", "{case}.h5", "--source", "x"]),
+        ("patterns", ["--labels", "scribble", "--source", "x"]),
+        ("nnunet", ["--spacing", "1", "--source", "x"]),
     ):
         assert main(["prepare", what, *option, *out]) == 2
         err = capsys.readouterr().err
         assert err == f"metadcseg: {option[0]} does not belong to 'prepare {what}': leave it out\n"
     assert not (tmp_path / "set").exists()
+
+
+def test_every_group_of_options_belongs_to_something(capsys):
+    assert main(["prepare", "--help-all"]) == 0
+    shown = capsys.readouterr().out
+    assert [title for title in GROUPS if f"\n{title}:\n" not in shown] == [
+        "gold",
+        "limit",
+        "images",
+    ]  # needed first
+    for name in (name for names in GROUPS.values() for name in names):
+        assert f"--{name.replace('_', '-')} " in shown or f"--{name} " in shown
+
+
+def test_workers_write_the_same_set(tmp_path, capsys):
+    words = ["prepare", str(make_folder(tmp_path / "mine")), "--edges", "none", "--out"]
+    for out, workers in (("one", "1"), ("two", "2")):
+        assert main([*words, str(tmp_path / out), "--workers", workers]) == 0
+    sums = [(tmp_path / out / "SHA256SUMS").read_bytes() for out in ("one", "two")]
+    assert sums[0] == sums[1]
+    capsys.readouterr()
+    assert main([*words, str(tmp_path / "none"), "--workers", "0"]) == 2
+    assert "--workers must be a number of processes of at least 1, got 0" in capsys.readouterr().err

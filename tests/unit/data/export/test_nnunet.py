@@ -9,10 +9,9 @@ from tests.end_to_end.test_volumes import SHAPE, affine, ball
 from tests.unit.data.folders import make_folder
 
 from metadcseg.data.export.nnunet import export_nnunet, stored_affine
-from metadcseg.data.prepare.images import prepare_folder
-from metadcseg.data.prepare.volumes import prepare_volumes
+from metadcseg.data.prepare.pipeline import prepare_folder, prepare_scan
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.known import scan_known
 from metadcseg.data.sources.roles import Draw
 from metadcseg.data.store.reader import PreparedSet
@@ -33,10 +32,10 @@ def volumes(folder, **options):
         files = [folder / f"{kind}{number}.nii.gz" for kind in ("image", "label")]
         for file, array in zip(files, (image, label), strict=True):
             nibabel.save(nibabel.Nifti1Image(array, affine(number)), file)
-        made.append(RawVolume(f"a/{number}", role, str(number), (files[0],), files[1], verified=True))
+        made.append(RawCase(f"a/{number}", role, str(number), (files[0],), files[1], verified=True))
     cut = SliceOptions(**options)
-    scan = VolumeScan(tuple(made), source={"source": "test"}, slices=cut, remap={255: 255})
-    prepare_volumes(scan, folder / "set", name="my set", edges="none")
+    scan = Scan(tuple(made), source={"source": "test"}, slices=cut, remap={255: 255})
+    prepare_scan(scan, folder / "set", name="my set", edges="none")
     return PreparedSet.open(folder / "set")
 
 
@@ -83,7 +82,7 @@ def test_volumes_lie_where_the_set_has_them(options, tmp_path):
 def test_what_is_exported_can_be_imported(tmp_path):
     folder = export_nnunet(volumes(tmp_path), tmp_path / "raw")
     scan = scan_known("nnunet", folder, Draw(val=0.25, test=0.25))
-    prepare_volumes(scan, tmp_path / "again", name="again", edges="none")
+    prepare_scan(scan, tmp_path / "again", name="again", edges="none")
     again = PreparedSet.open(tmp_path / "again")
     assert len(again.volumes) == 4
     assert np.array_equal(again.reference(again.volumes[0]) == 1, ball(0) == 1 & (ball(0) != 255))
@@ -94,9 +93,9 @@ def test_a_crop_moves_the_origin(tmp_path):
     image[8:14, 9:15, 2:5] = np.random.default_rng(0).normal(size=(6, 6, 3)) + 9
     nibabel.save(nibabel.Nifti1Image(image, affine(1)), tmp_path / "i.nii.gz")
     nibabel.save(nibabel.Nifti1Image((image > 0).astype(np.uint8), affine(1)), tmp_path / "l.nii.gz")
-    raw = RawVolume("c", "train", "c", (tmp_path / "i.nii.gz",), tmp_path / "l.nii.gz")
-    scan = VolumeScan((raw,), source={}, slices=SliceOptions(crop="content", normalize="none"))
-    prepare_volumes(scan, tmp_path / "set", name="c", edges="none")
+    raw = RawCase("c", "train", "c", (tmp_path / "i.nii.gz",), tmp_path / "l.nii.gz")
+    scan = Scan((raw,), source={}, slices=SliceOptions(crop="content", normalize="none"))
+    prepare_scan(scan, tmp_path / "set", name="c", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
     placement = prepared.volumes[0].placement
     low = [edge[0] for edge in placement.box]

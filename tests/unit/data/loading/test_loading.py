@@ -174,8 +174,8 @@ def test_frames_kept_in_memory_change_nothing(prepared, monkeypatch):
     monkeypatch.setattr("metadcseg.data.loading.input_grid.INPUT_CACHE_BYTES", 0)
     second = [batch for epoch in range(2) for batch in epoch_batches(none, epoch=epoch, batch=3)]
     assert all(_same(one, other) for one, other in zip(first, second, strict=True))
-    assert len(kept._grids) == 7
-    assert not none._grids
+    assert len(kept._memory) == 7
+    assert not none._memory
 
 
 def test_one_pass_shows_every_case_once_and_keeps_the_rest(prepared):

@@ -11,7 +11,6 @@ from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import Shard, epoch_batches
 from metadcseg.data.loading.dataset import SegmentationDataset
 from metadcseg.data.loading.input_grid import resize_label_to_input
-from metadcseg.data.loading.volume_dataset import VolumeDataset
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.networks import NetworkOptions
@@ -191,7 +190,7 @@ def volumes(tmp_path_factory):
 
 
 def test_volumes_have_theirs_and_slices_without_are_unknown(volumes):
-    still = VolumeDataset(volumes, "gold", (DEPTH, SIZE, SIZE), pairs=True)
+    still = SegmentationDataset(volumes, "gold", (DEPTH, SIZE, SIZE), pairs=True)
     given = still.sample(0, 0).given
     for number, case in enumerate(volumes.slices_of(volumes.volumes[1])):
         wanted = torch.full((SIZE, SIZE), IGNORE)
@@ -199,8 +198,8 @@ def test_volumes_have_theirs_and_slices_without_are_unknown(volumes):
             wanted = resize_label_to_input(volumes.given(case), SIZE)
         assert torch.equal(given[number], wanted)
     assert (still.sample(1, 0).given == IGNORE).all()
-    assert VolumeDataset(volumes, "gold", (DEPTH, SIZE, SIZE)).sample(0, 0).given is None
-    assert VolumeDataset(volumes, "train", (DEPTH, SIZE, SIZE), pairs=True).sample(0, 0).given is None
+    assert SegmentationDataset(volumes, "gold", (DEPTH, SIZE, SIZE)).sample(0, 0).given is None
+    assert SegmentationDataset(volumes, "train", (DEPTH, SIZE, SIZE), pairs=True).sample(0, 0).given is None
 
 
 @pytest.mark.parametrize("asks", [True, False])
@@ -216,9 +215,9 @@ def test_training_asks_for_them_where_the_method_does(prepared, volumes, asks):
 def test_patches_of_volumes_are_moved_as_their_labels_are(volumes):
     frame, patch = (DEPTH, SIZE, SIZE), (3, 8, 8)
     options = {"augment": MOVED, "seed": 2}
-    gold = VolumeDataset(volumes, "gold", frame, patch, pairs=True, **options)
-    bare = VolumeDataset(volumes, "gold", frame, patch, **options)
-    whole = VolumeDataset(volumes, "gold", frame, pairs=True).sample(0, 0).given
+    gold = SegmentationDataset(volumes, "gold", frame, patch, pairs=True, **options)
+    bare = SegmentationDataset(volumes, "gold", frame, patch, **options)
+    whole = SegmentationDataset(volumes, "gold", frame, pairs=True).sample(0, 0).given
     for epoch in range(4):
         sample, plain = gold.sample(0, epoch), bare.sample(0, epoch)
         warp = Warp(sample.warp[None])

@@ -12,7 +12,7 @@ from metadcseg.data import PreparedSet
 from metadcseg.data.prepare import edges
 from metadcseg.data.prepare.checks import check_set
 from metadcseg.data.prepare.edges import EdgeDetector, edge_detector
-from metadcseg.data.prepare.images import prepare_cases, prepare_folder
+from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder
 from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
@@ -171,5 +171,5 @@ def test_a_wrong_file_is_found_before_the_work(tmp_path):
 
 
 def test_preparing_loads_torch_only_for_edges():
-    script = "import sys, metadcseg.data.prepare.images; sys.exit('torch' in sys.modules)"
+    script = "import sys, metadcseg.data.prepare.pipeline; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

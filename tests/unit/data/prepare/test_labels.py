@@ -3,13 +3,22 @@ import pytest
 from PIL import Image
 from tests.unit.data.folders import disc, save
 
+from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume
 from metadcseg.data.formats.images import Picture, read_mask
-from metadcseg.data.prepare.labels import MaskFacts, mask_facts, settle
+from metadcseg.data.prepare.facts import MaskFacts
+from metadcseg.data.prepare.facts import mask_facts as facts_of
+from metadcseg.data.prepare.labels import settle
 from metadcseg.errors import InputError
 
 
 def facts(*levels, where="a.png", **options):
     return MaskFacts(where, levels, **options)
+
+
+def mask_facts(where, picture):
+    """Look at a picture as at a volume of one slice."""
+    array = np.asarray(picture.array)[:, :, None]
+    return facts_of(where, Volume(array, Grid(array.shape, UNKNOWN_AFFINE, known=False), lossy=picture.lossy))
 
 
 def labels(masks, remap=None):

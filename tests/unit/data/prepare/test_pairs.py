@@ -12,10 +12,9 @@ from tests.unit.data.folders import codes, disc, make_folder, save, write
 
 from metadcseg.cli.main import main
 from metadcseg.data.prepare.checks import check_folder, check_path, check_set
-from metadcseg.data.prepare.images import prepare_cases, prepare_folder
-from metadcseg.data.prepare.volumes import prepare_volumes
+from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder, prepare_scan
 from metadcseg.data.sources import RawCase
-from metadcseg.data.sources.volume_folder import scan_volume_folder
+from metadcseg.data.sources.folder import scan_folder
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
@@ -98,10 +97,10 @@ def test_a_careless_mask_of_another_size_is_named_with_its_twin(folder, tmp_path
     assert (finding.severity, finding.code) == ("error", "given-size")
     assert finding.where == str(folder / "masks" / "case02.png")
     assert finding.sentence == (
-        f"{folder}/masks/case02.png is 20 x 30 pixels (rows x columns), but the verified mask {folder}/gold/case02.png "
-        "that replaced it is 20 x 24: export it at that size, or remove it"
+        f"{folder}/masks/case02.png has 20 x 30 pixels (rows x columns), its image {folder}/images/case02.png 20 x 24: "
+        f"export it at the size of the image; or remove it, {folder}/gold/case02.png has replaced it"
     )
-    with pytest.raises(InputError, match=r"1 problem: .*masks/case02\.png is 20 x 30"):
+    with pytest.raises(InputError, match=r"1 problem: .*masks/case02\.png has 20 x 30"):
         prepare_folder(folder, tmp_path / "set", edges="none")
     (folder / "masks" / "case02.png").unlink()
     assert prepare_folder(folder, tmp_path / "set", edges="none").pairs == 5
@@ -112,7 +111,7 @@ def test_a_careless_mask_that_cannot_be_read_is_named_with_the_way_out(folder):
     path.write_bytes(path.read_bytes()[:40])
     (finding,) = check_folder(folder).findings
     assert (finding.severity, finding.code, finding.where) == ("error", "given-unreadable", str(path))
-    assert finding.sentence.endswith(f"or remove the file, {folder}/gold/case03.png has replaced it")
+    assert finding.sentence.endswith(f"or remove it, {folder}/gold/case03.png has replaced it")
     path.unlink()
     assert check_folder(folder).findings == ()
 
@@ -239,7 +238,7 @@ def write_volumes(root, twins=("gold0", "gold1", "test0")):
 
 
 def prepare(root, out):
-    return prepare_volumes(scan_volume_folder(root), out, name="v", edges="none")
+    return prepare_scan(scan_folder(root), out, name="v", edges="none")
 
 
 def test_volumes_keep_their_pairs_slice_by_slice(tmp_path):
@@ -277,7 +276,7 @@ def test_a_careless_label_on_another_grid_is_named_with_the_way_out(tmp_path):
     other = np.zeros((10, 12, 7), np.uint8)
     save_volume(Nifti1Image(other, np.diag([1.0, 1, 3, 1])), root / "masks" / "gold0.nii.gz")
     (finding,) = check_path(root).errors
-    assert finding.code == "given-unreadable"
+    assert finding.code == "given-size"
     assert finding.where == str(root / "masks" / "gold0.nii.gz")
     assert "masks/gold0.nii.gz has 10 x 12 x 7 voxels, its image" in finding.sentence
     assert finding.sentence.endswith(f"or remove it, {root}/gold/gold0.nii.gz has replaced it")

@@ -9,8 +9,8 @@ from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_fold
 
 from metadcseg.data.prepare.checks import check_set
 from metadcseg.data.prepare.edges import cost_of
-from metadcseg.data.prepare.images import prepare_cases, prepare_folder, prepare_kvasir
-from metadcseg.data.sources import RawCase
+from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder, prepare_scan
+from metadcseg.data.sources import RawCase, scan_kvasir
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
@@ -165,8 +165,8 @@ def test_phantoms_are_prepared_from_memory(tmp_path):
     for raw in cases:
         case = by_id(prepared)[raw.id]
         assert (case.role, case.group) == (raw.role, raw.group)
-        np.testing.assert_array_equal(prepared.image(case), raw.image)
-        np.testing.assert_array_equal(prepared.truth(case), raw.mask)
+        np.testing.assert_array_equal(prepared.image(case), raw.images)
+        np.testing.assert_array_equal(prepared.truth(case), raw.label)
     each = cost_of("pidinet")  # writing an image is little work, finding its edges much
     assert each > 10
     total = 12 * (1 + each)
@@ -204,7 +204,7 @@ def test_kvasir_masks_are_thresholded_truth_everywhere(tmp_path):
     for number in range(20):
         save(tmp_path / "k" / "images" / f"cju{number:02d}.jpg", picture(number))
         save(tmp_path / "k" / "masks" / f"cju{number:02d}.jpg", disc(), quality=70)
-    report = prepare_kvasir(tmp_path / "k", tmp_path / "set", gold=5)
+    report = prepare_scan(scan_kvasir(tmp_path / "k", gold=5), tmp_path / "set", name="kvasir-seg")
     assert codes(report) == {"error": set(), "warning": set(), "note": {"mask-gray-levels"}}
     prepared = PreparedSet.open(tmp_path / "set")
     assert prepared.classes == ("background", "polyp")

@@ -9,10 +9,10 @@ import pytest
 
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.prepare.checks import check_set
-from metadcseg.data.prepare.volume_cases import resample_labels
-from metadcseg.data.prepare.volumes import prepare_volumes
+from metadcseg.data.prepare.pipeline import prepare_scan
+from metadcseg.data.prepare.reading import resample_labels
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources import RawVolume, VolumeScan
+from metadcseg.data.sources import RawCase, Scan
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
@@ -63,7 +63,7 @@ def _scan(reader, tmp_path, roles=("train", "gold", "val", "test"), **changes):
         label[5:7, 6:8, 2] = 2
         reader.arrays[f"l{number}"] = label
         volumes.append(
-            RawVolume(
+            RawCase(
                 f"v{number}",
                 role,
                 f"p{number}",
@@ -72,12 +72,12 @@ def _scan(reader, tmp_path, roles=("train", "gold", "val", "test"), **changes):
                 verified=role == "gold",
             )
         )
-    return VolumeScan(tuple(volumes), **changes)
+    return Scan(tuple(volumes), **changes)
 
 
 def test_a_volume_becomes_its_slices(reader, tmp_path):
     scan = _scan(reader, tmp_path, regions={"both": [1, 2]}, classes=("background", "a", "b"))
-    report = prepare_volumes(scan, tmp_path / "set", name="set", edges="none")
+    report = prepare_scan(scan, tmp_path / "set", name="set", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
     assert report.cases == {"train": 5, "gold": 5, "val": 5, "test": 5}
     assert report.volumes == {"train": 1, "gold": 1, "val": 1, "test": 1}
@@ -96,7 +96,7 @@ def test_a_volume_becomes_its_slices(reader, tmp_path):
 
 
 def test_one_volume_is_in_memory_at_a_time(reader, tmp_path):
-    prepare_volumes(
+    prepare_scan(
         _scan(reader, tmp_path, roles=("train",) * 6 + ("gold", "val", "test")),
         tmp_path / "set",
         name="set",
@@ -107,9 +107,7 @@ def test_one_volume_is_in_memory_at_a_time(reader, tmp_path):
 
 def test_empty_slices_are_dropped_in_training_only(reader, tmp_path):
     options = SliceOptions(empty="drop")
-    report = prepare_volumes(
-        _scan(reader, tmp_path), tmp_path / "set", name="set", slices=options, edges="none"
-    )
+    report = prepare_scan(_scan(reader, tmp_path), tmp_path / "set", name="set", slices=options, edges="none")
     assert report.cases == {"train": 3, "gold": 3, "val": 5, "test": 5}
     prepared = PreparedSet.open(tmp_path / "set")
     assert [case.slice for case in prepared.slices_of(prepared.volumes[0])] == [1, 2, 3]
@@ -119,9 +117,9 @@ def test_unknown_labels_name_the_file_and_a_remap(reader, tmp_path):
     scan = _scan(reader, tmp_path, classes=("background", "a", "b"))
     reader.arrays["l2"][0, 0, 0] = 7
     with pytest.raises(InputError, match=r"l2 holds the unexpected value 7.*--remap 7:0"):
-        prepare_volumes(scan, tmp_path / "set", name="set", edges="none")
+        prepare_scan(scan, tmp_path / "set", name="set", edges="none")
     assert not (tmp_path / "set").exists()
-    prepare_volumes(scan, tmp_path / "set", name="set", edges="none", remap={7: 2})
+    prepare_scan(scan, tmp_path / "set", name="set", edges="none", remap={7: 2})
     prepared = PreparedSet.open(tmp_path / "set")
     assert prepared.reference(prepared.volumes[2])[0, 0, 0] == 2
 
@@ -134,9 +132,9 @@ def test_the_same_voxels_under_another_name_are_found(reader, tmp_path, role, gr
         with pytest.raises(
             InputError, match=r"i4 shows the same image as .*i0, in role test and in role train"
         ):
-            prepare_volumes(scan, tmp_path / "set", name="set", edges="none")
+            prepare_scan(scan, tmp_path / "set", name="set", edges="none")
     else:
-        report = prepare_volumes(scan, tmp_path / "set", name="set", edges="none")
+        report = prepare_scan(scan, tmp_path / "set", name="set", edges="none")
         assert "duplicate" in [finding.code for finding in report.findings]
 
 
@@ -144,8 +142,8 @@ def test_a_label_on_another_grid_is_refused_or_resampled(reader, tmp_path):
     scan = _scan(reader, tmp_path)
     reader.grids["l0"] = Grid(GRID.shape, ((1, 0, 0, 1), *GRID.affine[1:]))
     with pytest.raises(InputError, match=r"l0 lies elsewhere .* 1 mm apart: .*--resample-labels"):
-        prepare_volumes(scan, tmp_path / "set", name="set", edges="none")
-    prepare_volumes(scan, tmp_path / "set", name="set", edges="none", resample_labels=True)
+        prepare_scan(scan, tmp_path / "set", name="set", edges="none")
+    prepare_scan(scan, tmp_path / "set", name="set", edges="none", resample_labels=True)
     prepared = PreparedSet.open(tmp_path / "set")
     moved = prepared.reference(prepared.volumes[0])
     assert np.array_equal(moved[1:], reader.arrays["l0"][:-1])
@@ -154,10 +152,10 @@ def test_a_label_on_another_grid_is_refused_or_resampled(reader, tmp_path):
 def test_truth_and_trust_are_kept_and_corruption_leaves_them(reader, tmp_path):
     scan = _scan(reader, tmp_path)
     reader.arrays["t"] = np.roll(reader.arrays["l0"], 1, axis=0)
-    first = RawVolume(
+    first = RawCase(
         "v0", "train", "p0", (tmp_path / "i0",), tmp_path / "l0", truth=tmp_path / "t", label_confidence=0.6
     )
-    prepare_volumes(VolumeScan((first, *scan.volumes[1:])), tmp_path / "set", name="set", edges="none")
+    prepare_scan(Scan((first, *scan.cases[1:])), tmp_path / "set", name="set", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
     case = prepared.slices_of(prepared.volumes[0])[2]
     assert np.array_equal(prepared.label(case), reader.arrays["l0"][:, :, 2])
@@ -174,7 +172,7 @@ def test_truth_and_trust_are_kept_and_corruption_leaves_them(reader, tmp_path):
 def test_a_full_disk_is_found_before_the_work(reader, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: types.SimpleNamespace(free=1000))
     with pytest.raises(InputError, match="1000 bytes are free"):
-        prepare_volumes(_scan(reader, tmp_path), tmp_path / "set", name="set", edges="none")
+        prepare_scan(_scan(reader, tmp_path), tmp_path / "set", name="set", edges="none")
     assert reader.most == 0
 
 
@@ -188,7 +186,7 @@ def test_a_check_of_a_set_looks_at_volumes_as_a_whole(reader, tmp_path):
     for number in range(5):
         reader.arrays[f"i{number}"][:, :, 0] = 0  # a slice without content, alike in all, is no duplicate
     options = SliceOptions(normalize="none")
-    prepare_volumes(scan, tmp_path / "set", name="set", slices=options, edges="none")
+    prepare_scan(scan, tmp_path / "set", name="set", slices=options, edges="none")
     report = check_set(tmp_path / "set")
     assert {finding.code for finding in report.findings} == {"gold-tiny", "test-unverified"}
     assert report.cases == {"train": 1, "gold": 1, "val": 1, "test": 2}
@@ -197,9 +195,9 @@ def test_a_check_of_a_set_looks_at_volumes_as_a_whole(reader, tmp_path):
 def test_a_check_of_a_set_finds_a_volume_in_two_roles(reader, tmp_path):
     scan = _scan(reader, tmp_path)
     with pytest.MonkeyPatch.context() as patch:  # as if it had been written by another program
-        patch.setattr("metadcseg.data.prepare.volume_inspection.duplicates", lambda digests: [])
+        patch.setattr("metadcseg.data.prepare.inspection.duplicates", lambda digests: [])
         reader.arrays["i3"] = reader.arrays["i0"]
-        prepare_volumes(scan, tmp_path / "set", name="set", edges="none")
+        prepare_scan(scan, tmp_path / "set", name="set", edges="none")
     errors = check_set(tmp_path / "set").errors
     assert [finding.code for finding in errors] == ["duplicate-across-roles"]
     assert "v3 shows the same image as v0" in errors[0].sentence

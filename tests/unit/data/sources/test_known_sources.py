@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from metadcseg.data.prepare.checks import check_set, check_volumes
-from metadcseg.data.prepare.volumes import prepare_volumes
+from metadcseg.data.prepare.checks import check_scan, check_set
+from metadcseg.data.prepare.pipeline import prepare_scan
 from metadcseg.data.sources.dataset_json import find_dataset_json
 from metadcseg.data.sources.decathlon import scan_decathlon
 from metadcseg.data.sources.known import KNOWN, scan_known
@@ -62,12 +62,12 @@ def decathlon(folder, cases=12, channels=1, classes=2, **changes):
 
 
 def counts(scan):
-    roles = [volume.role for volume in scan.volumes]
+    roles = [volume.role for volume in scan.cases]
     return tuple(roles.count(role) for role in ("train", "gold", "val", "test"))
 
 
 def prepared(scan, out, **options):
-    prepare_volumes(scan, out, name="test", edges="none", **options)
+    prepare_scan(scan, out, name="test", edges="none", **options)
     return PreparedSet.open(out)
 
 
@@ -81,11 +81,11 @@ def test_a_task_of_the_decathlon(tmp_path):
     scan = scan_known("msd", decathlon(tmp_path / "Task02_Heart"), Draw(seed=3))
     assert counts(scan) == (9, 1, 1, 1)
     assert scan.classes == ("background", "part 1")
-    assert all(volume.verified for volume in scan.volumes)
+    assert all(volume.verified for volume in scan.cases)
     assert scan.source["licence"] == "CC-BY-SA 4.0"
     assert "Antonelli" in scan.source["citation"]
     again = scan_known("msd-heart", tmp_path, Draw(seed=3))  # found inside the folder as well
-    assert [volume.role for volume in again.volumes] == [volume.role for volume in scan.volumes]
+    assert [volume.role for volume in again.cases] == [volume.role for volume in scan.cases]
     made = prepared(scan, tmp_path / "set")
     first = made.volumes[0]
     assert np.array_equal(made.reference(first), label(0))
@@ -199,7 +199,7 @@ def test_images_without_labels_are_not_used_and_that_is_said(tmp_path):
     nifti(folder / "imagesTs/case_900.nii.gz", image(900))
     scan = scan_decathlon(folder)
     (note,) = scan.findings
-    assert (note.severity, len(scan.volumes)) == ("note", 12)
+    assert (note.severity, len(scan.cases)) == ("note", 12)
     assert "imagesTs comes without labels and is not used" in note.sentence
 
 
@@ -323,7 +323,7 @@ def test_acdc_as_published(tmp_path):
     scan = scan_known("acdc", tmp_path, Draw())
     assert counts(scan) == (13, 1, 2, 4)
     sides = {}
-    for volume in scan.volumes:
+    for volume in scan.cases:
         sides.setdefault(volume.group, set()).add("train" if volume.role == "gold" else volume.role)
     assert all(len(roles) == 1 for roles in sides.values())  # both frames of a patient
     assert prepared(scan, tmp_path / "set").classes[3] == "left ventricle"
@@ -340,7 +340,7 @@ def test_the_test_of_acdc_is_its_own(tmp_path):
             nifti(stem.with_name(f"{stem.name}_gt.nii.gz"), label(number, 4))
     scan = scan_known("acdc", tmp_path, Draw())
     assert counts(scan) == (8, 1, 1, 4)
-    tested = {volume.group for volume in scan.volumes if volume.role == "test"}
+    tested = {volume.group for volume in scan.cases if volume.role == "test"}
     assert tested == {"patient101", "patient102", "patient103", "patient104"}
     assert counts(scan_known("acdc", tmp_path / "database/training", Draw())) == (6, 1, 1, 2)
     (tmp_path / "database/training").rename(tmp_path / "elsewhere")
@@ -379,7 +379,7 @@ def test_slices_of_acdc_with_scribbles(tmp_path):
     for path in (tmp_path / "slices").iterdir():
         with h5py.File(path, "a") as file:
             file["label"][...] = 0
-    looked = check_volumes(tmp_path, scan)
+    looked = check_scan(tmp_path, scan)
     emptied = [finding for finding in looked.findings if finding.code == "verified-empty"]
     assert looked.pairs == len(emptied) == sum(volume.role != "train" for volume in made.volumes)
     assert "_slice_1.h5 ('scribble'), which it replaced, shows foreground" in emptied[0].sentence
@@ -404,18 +404,18 @@ WHERE = Patterns(("{role}/{case}/flair*.nii.gz", "{role}/{case}/t1.nii.gz"), "{r
 def test_patterns_of_one_file_per_channel(tmp_path):
     scan = scan_patterns(layout(tmp_path), WHERE)
     assert counts(scan) == (3, 0, 1, 1)  # roles by folder; nothing says that a label is verified
-    assert [file.name for file in scan.volumes[0].images] == ["flair_a.nii.gz", "t1.nii.gz"]
+    assert [file.name for file in scan.cases[0].images] == ["flair_a.nii.gz", "t1.nii.gz"]
     assert prepared(scan, tmp_path / "set").channels == 2
     assert counts(scan_patterns(tmp_path, WHERE, Draw(gold=1))) == (2, 1, 1, 1)
     beside = Patterns(WHERE.images, WHERE.label, truth="{role}/{case}/truth.nii.gz")
     known = scan_patterns(tmp_path, beside)
     assert counts(known) == (2, 1, 1, 1)
-    gold = next(volume for volume in known.volumes if volume.role == "gold")
+    gold = next(volume for volume in known.cases if volume.role == "gold")
     assert (gold.label.name, gold.truth, gold.verified) == ("truth.nii.gz", None, True)
-    assert {volume.id: volume.given and volume.given.name for volume in known.volumes} == {
-        volume.id: None if volume.role == "train" else "label.nii.gz" for volume in known.volumes
+    assert {volume.id: volume.given and volume.given.name for volume in known.cases} == {
+        volume.id: None if volume.role == "train" else "label.nii.gz" for volume in known.cases
     }
-    assert not any(volume.given for volume in scan.volumes)
+    assert not any(volume.given for volume in scan.cases)
 
 
 def test_a_label_beside_its_reference_is_what_the_reference_replaced(tmp_path):
@@ -448,7 +448,7 @@ def test_several_outlines_of_one_image(tmp_path):
     shared = Patterns(("{group}/image.nii.gz",), "{group}/rater{case}.nii.gz")
     scan = scan_patterns(tmp_path, shared, Draw(gold=1, val=0.34, test=0.34))
     assert counts(scan) == (1, 1, 2, 2)
-    assert {volume.id for volume in scan.volumes} == {
+    assert {volume.id for volume in scan.cases} == {
         f"{patient}_{rater}" for patient in "abc" for rater in (1, 2)
     }
     made = prepared(scan, tmp_path / "set")  # the same image twice in one group is no copy

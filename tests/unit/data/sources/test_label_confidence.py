@@ -10,13 +10,11 @@ from tests.unit.data.folders import codes, make_folder, save, write
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.data.loading.dataset import SegmentationDataset
-from metadcseg.data.loading.volume_dataset import VolumeDataset
 from metadcseg.data.prepare.checks import check_folder
-from metadcseg.data.prepare.images import prepare_folder
-from metadcseg.data.prepare.volume_cases import load_image_volume, load_label_confidence
-from metadcseg.data.prepare.volumes import prepare_volumes
-from metadcseg.data.sources.case import RawVolume
-from metadcseg.data.sources.volume_folder import scan_volume_folder
+from metadcseg.data.prepare.pipeline import prepare_folder, prepare_scan
+from metadcseg.data.prepare.reading import load_image, load_label_confidence
+from metadcseg.data.sources.case import RawCase
+from metadcseg.data.sources.folder import scan_folder
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 
@@ -84,7 +82,7 @@ def test_a_set_without_trust_has_none(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("label_confidence/case03.png", halves(30), "for each of 20 x 24 pixels, got 30 x 24 x 1"),
+        ("label_confidence/case03.png", halves(30), "got 1 for each of 30 x 24"),
         ("label_confidence/case99.png", halves(), "there is no image 'case99'"),
         ("label_confidence/case02.png", halves(), "label_confidence.csv has a number for 'case02', too"),
         (
@@ -135,10 +133,10 @@ def volumes(root):
 
 
 def test_trust_of_volumes(tmp_path):
-    scan = scan_volume_folder(volumes(tmp_path / "mine"), val=0, test=0)
-    prepare_volumes(scan, tmp_path / "set", name="x", edges="none")
+    scan = scan_folder(volumes(tmp_path / "mine"), val=0, test=0)
+    prepare_scan(scan, tmp_path / "set", name="x", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
-    view = VolumeDataset(prepared, "train", (8, 12, 12))
+    view = SegmentationDataset(prepared, "train", (8, 12, 12))
     label_confidence = [view.sample(row, 0).label_confidence for row in range(4)]
     assert label_confidence[0].eq(1).all()
     assert torch.allclose(label_confidence[1][:, :6], torch.tensor(0.4))
@@ -153,11 +151,11 @@ def test_trust_of_volumes_on_another_grid(tmp_path):
     nibabel.save(
         nibabel.Nifti1Image(np.ones((6, 6, 8), np.float32), np.eye(4)), root / "label_confidence/c1.nii.gz"
     )
-    scan = scan_volume_folder(root, val=0, test=0)
+    scan = scan_folder(root, val=0, test=0)
     with pytest.raises(
-        InputError, match=r"label_confidence/c1.nii.gz: trust must be one channel on the grid of .*c1.nii.gz"
+        InputError, match=r"label_confidence/c1.nii.gz: trust must be one value for each of .*c1.nii.gz"
     ):
-        prepare_volumes(scan, tmp_path / "set", name="x", edges="none")
+        prepare_scan(scan, tmp_path / "set", name="x", edges="none")
 
 
 def hdf5(path, **arrays):
@@ -172,12 +170,12 @@ def test_trust_beside_the_image_in_one_file_is_not_the_image(tmp_path):
     file = hdf5(
         tmp_path / "a.h5", image=image, label=image // 12, label_confidence=np.full(image.shape, 51, np.uint8)
     )
-    raw = RawVolume("a", "train", "a", (file,), file, label_confidence=file)
-    assert np.unique(load_label_confidence(raw, load_image_volume(raw).grid)).tolist() == [51]
+    raw = RawCase("a", "train", "a", (file,), file, label_confidence=file)
+    assert np.unique(load_label_confidence(raw, load_image(raw).grid)).tolist() == [51]
     bare = hdf5(tmp_path / "b.h5", image=image, label=image // 12)
     with pytest.raises(InputError, match=r"b.h5.*label_confidence"):
         load_label_confidence(
-            RawVolume("b", "train", "b", (bare,), bare, label_confidence=bare), load_image_volume(raw).grid
+            RawCase("b", "train", "b", (bare,), bare, label_confidence=bare), load_image(raw).grid
         )
 
 
@@ -185,8 +183,8 @@ def test_trust_may_know_where_it_lies_beside_an_image_that_does_not(tmp_path):
     file = hdf5(tmp_path / "a.h5", image=np.arange(24, dtype=np.uint8).reshape(4, 3, 2))
     where = tmp_path / "trust.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.full((4, 3, 2), 0.2, np.float32), np.diag([2, 2, 3, 1])), where)
-    raw = RawVolume("a", "train", "a", (file,), file, label_confidence=where)
-    assert np.unique(load_label_confidence(raw, load_image_volume(raw).grid)).tolist() == [51]
+    raw = RawCase("a", "train", "a", (file,), file, label_confidence=where)
+    assert np.unique(load_label_confidence(raw, load_image(raw).grid)).tolist() == [51]
 
 
 def test_the_names_of_before_are_told_not_ignored(tmp_path):

@@ -28,7 +28,7 @@ def test_a_plain_folder_is_matched_by_stem(tmp_path):
     assert not scan.findings
     assert Counter(roles(scan).values()) == {"train": 11, "val": 1, "test": 1}
     photo = next(case for case in scan.cases if case.id == "photo")
-    assert (photo.image.name, photo.mask.name, photo.group) == ("photo.jpg", "photo.tif", "photo")
+    assert (photo.files[0].name, photo.label.name, photo.group) == ("photo.jpg", "photo.tif", "photo")
     assert not any(case.verified for case in scan.cases)
     assert roles(scan_folder(tmp_path, seed=1)) != roles(scan)
 
@@ -38,7 +38,7 @@ def test_gold_folder_wins_over_masks(tmp_path):
     scan = scan_folder(tmp_path)
     gold = [case for case in scan.cases if case.role == "gold"]
     assert [case.id for case in gold] == ["case00", "case01", "case02"]
-    assert all(case.verified and case.mask.parent.name == "gold" for case in gold)
+    assert all(case.verified and case.label.parent.name == "gold" for case in gold)
     assert [case.given and case.given.parent.name for case in gold] == ["masks"] * 3  # what they replaced
     assert not any(case.given for case in scan.cases if case.role != "gold")
     assert not any(case.verified for case in scan.cases if case.role != "gold")
@@ -56,7 +56,7 @@ def test_gold_list_names_masks_that_are_verified(tmp_path):
     write(tmp_path / "gold.txt", "case03\ncase04.png\n\n")
     scan = scan_folder(tmp_path)
     gold = [case for case in scan.cases if case.role == "gold"]
-    assert [(case.id, case.mask.parent.name, case.verified) for case in gold] == [
+    assert [(case.id, case.label.parent.name, case.verified) for case in gold] == [
         ("case03", "masks", True),
         ("case04", "masks", True),
     ]
@@ -87,7 +87,7 @@ def test_splits_file_gives_roles_and_groups(tmp_path):
     assert not scan.findings
     assert list(roles(scan).values()) == ["test", "train", "gold", "val"]
     assert [case.verified for case in scan.cases] == [True, False, True, False]
-    assert [case.mask.parent.name for case in scan.cases] == ["gold", "masks", "masks", "masks"]
+    assert [case.label.parent.name for case in scan.cases] == ["gold", "masks", "masks", "masks"]
     assert [case.group for case in scan.cases] == ["A", "B", "B", "C"]
     write(tmp_path / "splits.csv", "id,role\ncase00,train\ncase01,train\ncase02,gold\ncase03,val\n")
     assert "verified mask and the role train" in only(scan_folder(tmp_path)).sentence

@@ -11,11 +11,10 @@ from nibabel import Nifti1Image, save
 
 from metadcseg.cli.commands.console import parse_gold
 from metadcseg.data.loading.dataset import SegmentationDataset
-from metadcseg.data.loading.volume_dataset import VolumeDataset
 from metadcseg.data.prepare.checks import check_set
-from metadcseg.data.prepare.volumes import prepare_volumes
+from metadcseg.data.prepare.pipeline import prepare_scan
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.splits.folds import fold_roles, gold_roles, hold_out_roles, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set
@@ -88,9 +87,9 @@ def made(folder: Path, empty: str = "keep") -> PreparedSet:
         files = [folder / f"{kind}{number}.nii.gz" for kind in ("image", "label")]
         for file, array in zip(files, (image, label), strict=True):
             save(Nifti1Image(array, np.eye(4)), file)
-        volumes.append(RawVolume(f"v{number}", role, f"v{number}", (files[0],), files[1], verified=True))
-    scan = VolumeScan(tuple(volumes), source={"source": "test"}, slices=SliceOptions(empty=empty))
-    prepare_volumes(scan, folder / "set", name="test", edges="none")
+        volumes.append(RawCase(f"v{number}", role, f"v{number}", (files[0],), files[1], verified=True))
+    scan = Scan(tuple(volumes), source={"source": "test"}, slices=SliceOptions(empty=empty))
+    prepare_scan(scan, folder / "set", name="test", edges="none")
     return PreparedSet.open(folder / "set")
 
 
@@ -145,9 +144,9 @@ def test_such_a_set_is_corrupted_and_trained_on_but_not_as_whole_volumes(source,
     noisy = PreparedSet.open(tmp_path / "noisy")
     assert [case.id for case in noisy.cases] == [case.id for case in clean.cases]
     assert len(SegmentationDataset(noisy, "gold", 32)) == 4
-    assert len(VolumeDataset(noisy, "train", (16, 16, 16))) == 3
+    assert len(SegmentationDataset(noisy, "train", (16, 16, 16))) == 3
     with pytest.raises(InputError, match=r"lacks slices of volume 'v[0-3]'.* count gold in volumes"):
-        VolumeDataset(noisy, "gold", (16, 16, 16))
+        SegmentationDataset(noisy, "gold", (16, 16, 16))
 
 
 def test_a_set_of_gold_slices_is_not_split_again(source, tmp_path):

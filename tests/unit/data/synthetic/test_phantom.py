@@ -188,8 +188,8 @@ def test_cases_are_drawn_by_their_number():
     options = replace(SMALL, count=12, size=16)
     for case in phantom_cases(options, gold=1, val=1, test=1):
         image, mask = draw_case(options, int(case.id.removeprefix("phantom-")))
-        assert np.array_equal(case.image, image)
-        assert np.array_equal(case.mask, mask)
+        assert np.array_equal(case.images, image)
+        assert np.array_equal(case.label, mask)
         assert case.verified
 
 

@@ -7,15 +7,15 @@ from nibabel import Nifti1Image, save
 
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
-from metadcseg.data.loading.volume_dataset import VolumeDataset
-from metadcseg.data.loading.volume_grid import (
+from metadcseg.data.loading.dataset import SegmentationDataset
+from metadcseg.data.loading.input_grid import (
     input_to_stack,
-    resize_label_stack_to_input,
-    resize_stack_to_input,
+    labels_to_input,
+    stack_to_input,
 )
-from metadcseg.data.prepare.volumes import prepare_volumes
+from metadcseg.data.prepare.pipeline import prepare_scan
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources.case import RawVolume, VolumeScan
+from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.warp import Warp
@@ -33,9 +33,9 @@ def prepare(folder, empty="keep"):
         for file, array in zip(files, (draw.normal(size=label.shape).astype(np.float32), label), strict=True):
             save(Nifti1Image(array, np.diag([1.0, 1, 2, 1])), file)
         role = "gold" if number == 2 else "train"
-        volumes.append(RawVolume(str(number), role, str(number), (files[0],), files[1], verified=number == 2))
-    scan = VolumeScan(tuple(volumes), source={"source": "test"}, slices=SliceOptions(empty=empty))
-    prepare_volumes(scan, folder / "set", name="test", edges="none")
+        volumes.append(RawCase(str(number), role, str(number), (files[0],), files[1], verified=number == 2))
+    scan = Scan(tuple(volumes), source={"source": "test"}, slices=SliceOptions(empty=empty))
+    prepare_scan(scan, folder / "set", name="test", edges="none")
     return PreparedSet.open(folder / "set")
 
 
@@ -47,8 +47,8 @@ def prepared(tmp_path_factory):
 def whole(prepared, row):
     """Image and label of a volume in the grid, as it is."""
     cases = prepared.slices_of(prepared.volumes[row])
-    image = resize_stack_to_input([prepared.image(case) for case in cases], *FRAME[:2])
-    return image, resize_label_stack_to_input([prepared.label(case) for case in cases], *FRAME[:2])
+    image = stack_to_input([prepared.image(case) for case in cases], FRAME)
+    return image, labels_to_input([prepared.label(case) for case in cases], FRAME)
 
 
 def test_a_frame_of_the_volumes_own_size_changes_nothing(prepared):
@@ -57,7 +57,7 @@ def test_a_frame_of_the_volumes_own_size_changes_nothing(prepared):
     stored = np.stack([prepared.image(case) for case in cases]).astype(np.float32)
     np.testing.assert_array_equal(image.numpy()[0], stored[..., 0])
     np.testing.assert_array_equal(label.numpy(), np.stack([prepared.label(case) for case in cases]))
-    sample = VolumeDataset(prepared, "train", FRAME).sample(0, epoch=0)
+    sample = SegmentationDataset(prepared, "train", FRAME).sample(0, epoch=0)
     assert torch.equal(sample.image, image)
     assert torch.equal(sample.label, label.long())
     assert torch.equal(sample.warp, torch.eye(3, 4))
@@ -65,7 +65,7 @@ def test_a_frame_of_the_volumes_own_size_changes_nothing(prepared):
 
 def test_frames_and_stacks_of_other_sizes():
     ramp = np.linspace(0, 1, 16, dtype=np.float32)[:, None, None, None] * np.ones((16, 8, 8, 2), np.float32)
-    grid = resize_stack_to_input(ramp, depth=8, size=4)
+    grid = stack_to_input(ramp, (8, 4, 4))
     assert grid.shape == (2, 8, 4, 4)
     assert (grid[:, 1:] > grid[:, :-1]).all()
     back = input_to_stack(grid, 16)
@@ -74,7 +74,7 @@ def test_frames_and_stacks_of_other_sizes():
 
 
 def test_a_patch_is_a_part_of_the_frame_and_its_warp_says_which(prepared):
-    view = VolumeDataset(prepared, "train", FRAME, PATCH)
+    view = SegmentationDataset(prepared, "train", FRAME, PATCH)
     corners = set()
     for epoch in range(30):
         sample = view.sample(1, epoch)
@@ -93,14 +93,16 @@ def test_a_patch_is_a_part_of_the_frame_and_its_warp_says_which(prepared):
 
 
 def test_half_of_the_patches_hold_the_foreground(prepared):
-    view = VolumeDataset(prepared, "train", FRAME, (2, 2, 2), augment=AugmentOptions(rotation=0, zoom=(0, 0)))
+    view = SegmentationDataset(
+        prepared, "train", FRAME, (2, 2, 2), augment=AugmentOptions(rotation=0, zoom=(0, 0))
+    )
     shown = [bool((view.sample(0, epoch).label == 1).any()) for epoch in range(200)]
     assert 0.4 < np.mean(shown) < 0.6  # one voxel of 1152: by chance next to never
 
 
 def test_the_same_arguments_give_the_same_bits(prepared):
     made = [
-        VolumeDataset(prepared, "train", FRAME, PATCH, augment=AugmentOptions(zoom=(1, 2)), seed=3)
+        SegmentationDataset(prepared, "train", FRAME, PATCH, augment=AugmentOptions(zoom=(1, 2)), seed=3)
         for _ in "ab"
     ]
     for epoch in range(3):
@@ -115,10 +117,10 @@ def test_the_same_arguments_give_the_same_bits(prepared):
 
 def test_what_does_not_fit_is_refused(prepared, tmp_path):
     with pytest.raises(InputError, match=r"training\.patch 4 x 8 x 6 must lie in the grid of 2 x 12 x 12"):
-        VolumeDataset(prepared, "train", (2, 12, 12), PATCH)
+        SegmentationDataset(prepared, "train", (2, 12, 12), PATCH)
     with pytest.raises(InputError, match="no val volumes"):
-        VolumeDataset(prepared, "val", FRAME)
+        SegmentationDataset(prepared, "val", FRAME)
     with pytest.raises(InputError, match="needs a reference mask"):
-        VolumeDataset(prepared, "train", FRAME, labels="truth")
+        SegmentationDataset(prepared, "train", FRAME, labels="truth")
     with pytest.raises(InputError, match=r"lacks slices of volume '0'.*--empty keep"):
-        VolumeDataset(prepare(tmp_path, empty="drop"), "train", FRAME)
+        SegmentationDataset(prepare(tmp_path, empty="drop"), "train", FRAME)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.prepare.edges import seconds_for
-from metadcseg.data.prepare.volume_cases import head_of, require_libraries
+from metadcseg.data.prepare.reading import head_of, require_libraries
 from metadcseg.data.slicing.cut import SliceOptions, place
-from metadcseg.data.sources.case import VolumeScan
+from metadcseg.data.sources.case import Scan
 from metadcseg.errors import InputError
 
 
@@ -18,7 +18,7 @@ class Estimate:
 
     Args:
         disk: of the set, before compression and crops.
-        memory: of preparing, where the largest case is in memory.
+        memory: of preparing, where the largest case is in memory, once for every worker.
         slices: how many slices there are.
         edge_seconds: about how long one core needs for the edges; 0 where none are found.
     """
@@ -28,11 +28,11 @@ class Estimate:
     slices: int
     edge_seconds: float = 0.0
 
-    def finding(self, out: Path) -> Finding:
+    def finding(self, out: Path, workers: int = 1) -> Finding:
         """Return the line that says it."""
         sentence = (
             f"{self.slices} slices take at most {_size(self.disk)} on disk (before compression); preparing needs "
-            f"about {_size(self.memory)} of memory"
+            f"about {_size(self.memory)} of memory{f' for each of {workers} workers' if workers > 1 else ''}"
         )
         if self.edge_seconds:
             sentence += (
@@ -41,7 +41,7 @@ class Estimate:
         return Finding("note", "estimate", str(out), sentence)
 
 
-def estimate(scan: VolumeScan, options: SliceOptions, *, edges: bool) -> Estimate:
+def estimate(scan: Scan, options: SliceOptions, *, edges: bool) -> Estimate:
     """Return what the volumes of a scan will take; files whose header cannot be read are left out.
 
     Args:
@@ -52,9 +52,9 @@ def estimate(scan: VolumeScan, options: SliceOptions, *, edges: bool) -> Estimat
     Raises:
         InputError: where a library that reads them is not installed.
     """
-    require_libraries(scan.volumes)
+    require_libraries(scan.cases)
     disk = memory = slices = seen = 0
-    for raw in scan.volumes:
+    for raw in scan.cases:
         try:
             grid, channels = head_of(raw)
             placement = place(grid, options)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from metadcseg.data.prepare.volume_estimate import Estimate
+from metadcseg.data.prepare.estimate import Estimate
 
 
 def test_the_time_of_edges_is_told_with_the_way_out():

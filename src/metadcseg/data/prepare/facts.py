@@ -1,0 +1,140 @@
+"""What is known of a case once its files were decoded: all that is judged about it later is judged from this alone.
+
+`look.LookAt` gathers it, once per case and in any process. Whatever shall be said about masks (a foreground that
+is too large, a class that nobody has) needs no second look at a file: it is a function of `CaseFacts`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, minimum_filter
+
+from metadcseg.constants import IGNORE
+from metadcseg.data.findings import Finding
+from metadcseg.data.formats.geometry import Volume
+
+THRESHOLD = 127
+"""Soft edges: values above are foreground."""
+
+MOST_LEVELS = 256
+"""A mask with more different values is no mask."""
+
+_FEW_LEVELS = 3  # so few values between black and white in a lossless file are class numbers, not soft edges
+_EDGE = 15  # both black and white are found in a window of this side around a pixel of a soft edge
+_SOLID = (
+    3  # an in-between region of this many pixels squared elsewhere is a class; smaller ones are JPEG ringing
+)
+_BLACK, _WHITE = 32, 223  # weaker ringing than this is not looked at
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What is in one mask file.
+
+    Args:
+        where: the file or case.
+        levels: the different values in it, ascending (cut off where there are too many).
+        soft: whether it is black and white with soft edges.
+        lossy: whether the format changes values (JPEG).
+        counts: how many pixels hold each of the levels.
+        border: how many pixels on the rim of the slices do.
+        shape: (X, Y, Z) of a volume, (H, W, 1) of an image.
+    """
+
+    where: str
+    levels: tuple[int, ...]
+    soft: bool = False
+    lossy: bool = False
+    counts: tuple[int, ...] = ()
+    border: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What one case is like.
+
+    Args:
+        findings: what is wrong with it by itself.
+        content: digest of what its image shows, equal for equal ones; None where it cannot be read.
+        channels: of the image; 0 where it cannot be read.
+        masks: what is in its ``label``, ``truth`` and ``given``, as far as it has them and they can be read.
+        beside: the values that the verified mask and the one that it replaced hold in one place: two rows, a column
+            for every combination; None where it has not both.
+    """
+
+    findings: tuple[Finding, ...]
+    content: str | None = None
+    channels: int = 0
+    masks: Mapping[str, MaskFacts] = field(default_factory=dict)
+    beside: NDArray[np.int64] | None = None
+
+
+def mask_facts(where: str, mask: Volume, axis: int = 2) -> MaskFacts:
+    """Look at what is in a mask.
+
+    Args:
+        where: the file or case, for sentences.
+        mask: (X, Y, Z) integers, of an image (H, W, 1).
+        axis: along which the slices lie whose rim is counted.
+
+    Example:
+        >>> from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid
+        >>> array = np.array([[0, 0, 0], [0, 255, 0], [0, 255, 255]])[:, :, None]
+        >>> found = mask_facts("a.png", Volume(array, Grid(array.shape, UNKNOWN_AFFINE, known=False)))
+        >>> found.levels, found.counts, found.border
+        ((0, 255), (6, 3), (6, 2))
+    """
+    array = mask.array
+    levels, counts = _counted(array)
+    planes = np.moveaxis(array, axis, 0)
+    inner = dict(zip(*_counted(planes[:, 1:-1, 1:-1]), strict=True))
+    known = tuple(levels[: MOST_LEVELS + 1])
+    soft = array.shape[2] == 1 and levels[0] >= 0 and THRESHOLD < levels[-1] <= IGNORE
+    return MaskFacts(
+        where,
+        known,
+        soft and _has_soft_edges(array[:, :, 0], levels, mask.lossy),
+        mask.lossy,
+        tuple(counts[: len(known)]),
+        tuple(count - inner.get(level, 0) for level, count in zip(known, counts, strict=False)),
+        array.shape,
+    )
+
+
+def values_beside(verified: NDArray[np.integer], given: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the values that two masks of one shape hold in one place.
+
+    Returns:
+        (2, N): a column for every combination that occurs.
+
+    Example:
+        >>> values_beside(np.array([0, 1, 1, 1]), np.array([0, 0, 7, 7])).tolist()
+        [[0, 1, 1], [0, 0, 7]]
+    """
+    first, places = np.unique(verified, return_inverse=True)
+    second, others = np.unique(given, return_inverse=True)
+    both = np.unique(places.ravel().astype(np.int64) * len(second) + others.ravel())
+    return np.stack([first[both // len(second)], second[both % len(second)]]).astype(np.int64)
+
+
+def _counted(array: NDArray[np.integer]) -> tuple[list[int], list[int]]:
+    """Return the different values, ascending, and how often each occurs."""
+    if array.dtype == np.uint8:  # several times as fast as sorting
+        every = np.bincount(array.ravel(), minlength=256)
+        held = np.flatnonzero(every)
+        return held.tolist(), every[held].tolist()
+    values, counts = np.unique(array, return_counts=True)
+    return values.tolist(), counts.tolist()
+
+
+def _has_soft_edges(array: NDArray[np.integer], levels: list[int], lossy: bool) -> bool:
+    """Return whether the values between black and white lie where black meets white."""
+    between = [level for level in levels if 0 < level < IGNORE]
+    if not between or (len(between) <= _FEW_LEVELS and not lossy):
+        return False
+    gray = (array >= _BLACK) & (array <= _WHITE)
+    edge = maximum_filter(array < _BLACK, _EDGE) & maximum_filter(array > _WHITE, _EDGE)
+    return not minimum_filter(gray & ~edge, _SOLID).any()

@@ -1,0 +1,205 @@
+"""Look at one case: each of its files is decoded here, once, and no problem hides another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.data.findings import Finding
+from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.data.prepare.facts import MOST_LEVELS, CaseFacts, MaskFacts, mask_facts, values_beside
+from metadcseg.data.prepare.reading import OtherGrid, load_image, load_label_confidence, load_mask, on_grid
+from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels, place
+from metadcseg.data.slicing.geometry import SliceGeometry
+from metadcseg.data.sources.case import RawCase
+from metadcseg.data.store.arrays import Chunk, write_chunk
+from metadcseg.data.store.layout import array_digest
+from metadcseg.data.store.values import checked_image
+from metadcseg.errors import InputError
+
+MASKS = ("label", "truth", "given")
+
+_GLANCE = 4096  # so many pixels tell most images that are not constant
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was decoded of a case, on disk: no file of it needs to be decoded again.
+
+    Args:
+        planes: its slices as a set keeps them, in order; one of an image.
+        masks: its ``label``, ``truth`` and ``given`` as stored, (X, Y, Z) on the grid of the image.
+        label_confidence: of every slice; none where nothing is known.
+        placement: where the slices lie; None for an image.
+    """
+
+    planes: tuple[Chunk, ...] = ()
+    masks: Mapping[str, Chunk] | None = None
+    label_confidence: tuple[Chunk, ...] = ()
+    placement: SliceGeometry | None = None
+
+
+@dataclass(frozen=True)
+class LookAt:
+    """Looks at one case at a time, in any process: all that is ever asked of its files is asked here.
+
+    Args:
+        slices: how volumes are cut.
+        resample: whether masks on another grid than their image are resampled to it.
+        keep: where what was decoded goes; None keeps nothing.
+    """
+
+    slices: SliceOptions
+    resample: bool = False
+    keep: Path | None = None
+
+    def __call__(self, case: RawCase) -> tuple[CaseFacts, Decoded]:
+        """Return what a case is like, and what was kept of it."""
+        findings: list[Finding] = []
+        grid, facts, decoded = self._image(case, findings)
+        masks: dict[str, Volume] = {}
+        held: dict[str, MaskFacts] = {}
+        axis = 2 if decoded.placement is None else decoded.placement.axis
+        for what in MASKS:
+            if what == "given" and _is_label(case) and "label" in masks:
+                held[what], masks[what] = held["label"], masks["label"]
+            elif (mask := _mask(case, what, findings)) is not None:
+                placed = None if grid is None else self._placed(case, what, mask, grid, findings)
+                held[what] = mask_facts(case.called(what), placed or mask, axis)
+                if placed is not None:
+                    masks[what] = placed
+                    findings += [
+                        Finding("note", "mask-converted", held[what].where, note) for note in placed.notes
+                    ]
+        trust = None if grid is None else _label_confidence(case, grid, findings)
+        facts = replace(facts, findings=tuple(findings), masks=held, beside=_beside(masks, held))
+        if self.keep is None or grid is None:
+            return facts, Decoded()
+        kept = {what: write_chunk(self.keep, mask.array) for what, mask in masks.items()}
+        planes = () if trust is None else slices_of(trust, decoded.placement)
+        trusts = tuple(write_chunk(self.keep, plane) for plane in planes)
+        return facts, replace(decoded, masks=kept, label_confidence=trusts)
+
+    def _image(self, case: RawCase, findings: list[Finding]) -> tuple[Grid | None, CaseFacts, Decoded]:
+        """Look at the image, and let go of it: the masks come into the room that it took."""
+        try:
+            image = load_image(case)
+        except InputError as error:
+            findings.append(Finding("error", "image-unreadable", case.where, str(error)))
+            return None, CaseFacts(()), Decoded()
+        findings += [Finding("note", "image-converted", case.where, note) for note in image.notes]
+        if is_constant(image.array):
+            findings.append(constant_image(case.where))
+        facts = CaseFacts((), _content(image.array), image.array.shape[3])
+        try:
+            return image.grid, facts, self._cut(case, image)
+        except InputError as error:
+            named = str(error) if case.flat else f"{case.where}: {error}"
+            findings.append(Finding("error", "slices", case.where, named))
+            return image.grid, facts, Decoded()
+
+    def _cut(self, case: RawCase, image: Volume) -> Decoded:
+        if self.keep is None:
+            return Decoded(placement=None if case.flat else place(image.grid, self.slices))
+        placement = None
+        stack = slices_of(image.array, None)
+        if not case.flat:
+            stack, placement = cut(image, self.slices)
+        planes = (checked_image(case.id, plane, plane.shape[2]) for plane in stack)
+        return Decoded(tuple(write_chunk(self.keep, plane) for plane in planes), placement=placement)
+
+    def _placed(
+        self, case: RawCase, what: str, mask: Volume, grid: Grid, findings: list[Finding]
+    ) -> Volume | None:
+        """Return a mask on the grid of its image; where it lies on another, say so."""
+        try:
+            return on_grid(mask, grid, (case.called(what), case.where), resample=self.resample)
+        except OtherGrid as error:
+            given, told = what == "given", _told(case, what, error)
+            findings.append(
+                Finding("error", "mask-elsewhere", *told)
+                if error.elsewhere
+                else Finding("error", "given-size" if given else "size-mismatch", *told)
+            )
+            return None
+
+
+def slices_of(array: NDArray[Any], placement: SliceGeometry | None) -> NDArray[Any]:
+    """Return the slices of a mask, (D, H, W), or those of an image as they are.
+
+    Args:
+        array: (X, Y, Z, ...).
+        placement: where they lie; None for an image, whose only slice is the whole.
+    """
+    return (
+        np.moveaxis(array, 2, 0)
+        if placement is None
+        else cut_labels(Volume(array, placement.grid), placement)
+    )
+
+
+def is_constant(image: NDArray[Any]) -> bool:
+    """Return whether all pixels of an image, (..., C), are the same."""
+    pixels = image.reshape(-1, image.shape[-1])
+    return all(bool((part == pixels[0]).all()) for part in (pixels[:_GLANCE], pixels))
+
+
+def constant_image(where: str) -> Finding:
+    """Return the warning for an image of which all pixels are the same."""
+    return Finding(
+        "warning",
+        "image-constant",
+        where,
+        f"{where}: all pixels are the same, nothing can be seen: remove it",
+    )
+
+
+def _content(image: NDArray[Any]) -> str:
+    """Return a digest of what an image shows: equal for equal values, whatever type and file hold them."""
+    if image.shape[3] == 3 and all(bool((part == part[..., :1]).all()) for part in (image[:1], image)):
+        image = image[..., :1]  # gray that was saved in color
+    return array_digest(image if image.dtype == np.uint8 else np.ascontiguousarray(image, np.float32))
+
+
+def _mask(case: RawCase, what: str, findings: list[Finding]) -> Volume | None:
+    """Load a mask; where that fails, keep the sentence."""
+    try:
+        return load_mask(case, what)
+    except InputError as error:
+        told = _told(case, what, error)
+        findings.append(Finding("error", "given-unreadable" if what == "given" else "mask-unreadable", *told))
+        return None
+
+
+def _label_confidence(case: RawCase, grid: Grid, findings: list[Finding]) -> NDArray[np.uint8] | None:
+    try:
+        return load_label_confidence(case, grid)
+    except InputError as error:
+        where = case.called("label_confidence")
+        findings.append(Finding("error", "trust-unreadable", where, str(error)))
+        return None
+
+
+def _told(case: RawCase, what: str, error: InputError) -> tuple[str, str]:
+    """Return which mask cannot be used, and the sentence that says why."""
+    way_out = f"; or remove it, {case.called('label')} has replaced it" if what == "given" else ""
+    return case.called(what), f"{error}{way_out}"
+
+
+def _is_label(case: RawCase) -> bool:
+    """Return whether the mask that was replaced is the label: a reference beside it has replaced it."""
+    same = isinstance(case.given, Path) and case.given_key == case.label_key
+    return same and case.given == case.label
+
+
+def _beside(masks: Mapping[str, Volume], facts: Mapping[str, MaskFacts]) -> NDArray[np.int64] | None:
+    """Return the values that both masks of a pair hold in one place; None where one is missing or no mask."""
+    best = "truth" if "truth" in facts else "label"
+    if best not in masks or "given" not in masks:
+        return None
+    if any(len(facts[what].levels) > MOST_LEVELS for what in (best, "given")):
+        return None
+    return values_beside(masks[best].array, masks["given"].array)

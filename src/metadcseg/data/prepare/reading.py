@@ -1,0 +1,224 @@
+"""The files of one case: read, compared with each other, and brought to one grid.
+
+An image is a volume of one slice: (H, W) becomes (H, W, 1) on a grid that nobody knows.
+"""
+
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.constants import IGNORE
+from metadcseg.data.formats import volumes as volume_files
+from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume
+from metadcseg.data.formats.images import Picture, read_image, read_mask
+from metadcseg.data.sources.case import RawCase
+from metadcseg.data.sources.label_confidence import as_label_confidence
+from metadcseg.errors import InputError
+
+
+class OtherGrid(InputError):
+    """A mask does not lie on the grid of its image.
+
+    Args:
+        sentence: that says so.
+        elsewhere: whether it has the same size and lies elsewhere.
+    """
+
+    def __init__(self, sentence: str, elsewhere: bool = False) -> None:
+        super().__init__(sentence)
+        self.elsewhere = elsewhere
+
+
+def require_libraries(cases: Iterable[RawCase]) -> None:
+    """Make sure that the libraries which read these volumes are installed.
+
+    Raises:
+        InputError: naming the first library that is missing, and how to install it.
+    """
+    named = (
+        path
+        for case in cases
+        if not case.flat
+        for path in (*case.files, case.label, case.truth, case.given, case.label_confidence)
+    )
+    volume_files.require_readers(path for path in named if isinstance(path, Path))
+
+
+def head_of(case: RawCase) -> tuple[Grid, int]:
+    """Return the grid of a volume and its number of channels, from headers.
+
+    Raises:
+        InputError: naming the file that cannot be read.
+    """
+    if case.stacked:
+        return volume_files.stack_grid(case.files, key=case.image_key or "image"), 1
+    heads = [volume_files.read_grid(path, key=case.image_key) for path in case.files]
+    return heads[0][0], sum(channels for _, channels in heads)
+
+
+def load_image(case: RawCase) -> Volume:
+    """Return the image of a case, (X, Y, Z, C), from its files or from memory.
+
+    Raises:
+        InputError: naming the file that cannot be read.
+    """
+    if isinstance(case.images, np.ndarray):
+        return _one_slice(Picture(case.images))
+    if case.flat:
+        return _one_slice(read_image(case.images[0]))
+    if case.stacked:
+        return volume_files.read_stack(case.images, key=case.image_key or "image")
+    paths = case.images[0] if len(case.images) == 1 else case.images
+    volume: Volume = volume_files.read_volume(paths, key=case.image_key)
+    return volume
+
+
+def load_mask(case: RawCase, what: str) -> Volume | None:
+    """Return a mask of a case as stored, (X, Y, Z) integers, from its file or from memory.
+
+    Args:
+        case: whose.
+        what: ``label``, ``truth``, or ``given``: the one that a verified mask replaced.
+
+    Returns:
+        The mask; None where the case has no such one.
+
+    Raises:
+        InputError: naming the file that cannot be read, or the case that has no label.
+    """
+    held, key = getattr(case, what), getattr(case, f"{what}_key")
+    if held is None and what == "label":
+        raise InputError(f"{case.where} has no label: add one, or remove the volume")
+    if held is None:
+        return None
+    if isinstance(held, np.ndarray):
+        return _one_slice(Picture(held))
+    if case.flat:
+        return _one_slice(read_mask(held))
+    if not case.stacked:
+        return volume_files.read_label_volume(held, key=key)
+    stack = volume_files.read_stack(case.files, key=key or "label")
+    return volume_files.whole_labels(held, Volume(stack.array[..., 0], stack.grid))
+
+
+def load_label_confidence(case: RawCase, grid: Grid) -> NDArray[np.uint8] | None:
+    """Return how far the label is to be trusted, (X, Y, Z) uint8, 255 is fully; None where nothing is known.
+
+    Raises:
+        InputError: where numbers are out of range, or the file cannot be read or lies on another grid.
+    """
+    held = case.label_confidence
+    if held is None:
+        return None
+    if not isinstance(held, Path):
+        return as_label_confidence(np.full(grid.shape, float(held)), case.where)
+    volume = (
+        _one_slice(read_image(held)) if case.flat else volume_files.read_volume(held, key="label_confidence")
+    )
+    values = volume.array
+    if case.flat and bool((values == values[..., :1]).all()):
+        values = values[..., :1]  # gray that was saved in color
+    if values.shape[3] != 1 or not lies_on(volume.grid, grid):
+        raise InputError(
+            f"{held}: trust must be one value for each of the {size_of(grid)} of {case.where}, got {values.shape[3]} "
+            f"for each of {_sides(volume.grid)}: export it on that grid"
+        )
+    return as_label_confidence(values[..., 0], str(held))
+
+
+def on_grid(labels: Volume, grid: Grid, names: tuple[str, str], *, resample: bool) -> Volume:
+    """Return a mask on the grid of its image.
+
+    Args:
+        labels: as stored.
+        grid: of the image.
+        names: what sentences call mask and image.
+        resample: whether a mask on another grid is resampled to it (nearest) rather than refused.
+
+    Raises:
+        OtherGrid: where it lies on another one.
+    """
+    mask, image = names
+    if lies_on(labels.grid, grid):
+        return labels
+    if resample and labels.grid.known and grid.known:
+        note = f"{mask} lies on another grid than {image} and was resampled to it"
+        return Volume(resample_labels(labels.array, labels.grid, grid), grid, (*labels.notes, note))
+    advice = "export it at the size of the image"
+    if grid.known:
+        advice = "export it on the grid of the image, or pass --resample-labels"
+    if labels.grid.shape != grid.shape:
+        raise OtherGrid(f"{mask} has {size_of(labels.grid)}, its image {image} {_sides(grid)}: {advice}")
+    apart = _distance(labels.grid, grid)
+    raise OtherGrid(
+        f"{mask} lies elsewhere than its image {image}, up to {apart:.3g} mm apart: {advice}", True
+    )
+
+
+def lies_on(held: Grid, grid: Grid) -> bool:
+    """Return whether two grids agree, in shape alone where the world of one is not known."""
+    return held.same(grid) or (held.shape == grid.shape and not (held.known and grid.known))
+
+
+def size_of(grid: Grid) -> str:
+    """Return the size of a grid in words.
+
+    Example:
+        >>> size_of(Grid((20, 24, 1), UNKNOWN_AFFINE, known=False)), size_of(Grid((4, 5, 6), UNKNOWN_AFFINE))
+        ('20 x 24 pixels (rows x columns)', '4 x 5 x 6 voxels')
+    """
+    unit = "pixels (rows x columns)" if _is_flat(grid) else "voxels"
+    return f"{_sides(grid)} {unit}"
+
+
+def _sides(grid: Grid) -> str:
+    return " x ".join(str(side) for side in grid.shape[: 2 if _is_flat(grid) else 3])
+
+
+def _is_flat(grid: Grid) -> bool:
+    return grid.shape[2] == 1 and not grid.known
+
+
+def resample_labels(labels: NDArray[Any], source: Grid, target: Grid) -> NDArray[Any]:
+    """Return labels on another grid: each voxel takes the label nearest to its center in the world.
+
+    Args:
+        labels: (X, Y, Z) on ``source``.
+        source: where they lie.
+        target: where they are wanted.
+
+    Returns:
+        of the shape of ``target``; 0 outside of ``source``.
+    """
+    to_source = np.linalg.inv(np.array(source.affine)) @ np.array(target.affine)
+    out = np.zeros(target.shape, labels.dtype)
+    y, z = np.meshgrid(np.arange(target.shape[1]), np.arange(target.shape[2]), indexing="ij")
+    for x in range(target.shape[0]):  # a plane at a time: coordinates take 24 times the memory of labels
+        places = np.stack([np.full(y.shape, x), y, z, np.ones(y.shape)], axis=-1) @ to_source[:3].T
+        index = np.floor(places + 0.5).astype(np.int64)
+        inside = ((index >= 0) & (index < np.array(source.shape))).all(axis=-1)
+        held = index[inside]
+        out[x][inside] = labels[held[:, 0], held[:, 1], held[:, 2]]
+    return out
+
+
+def foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where a class other than the background is known."""
+    held: NDArray[np.bool_] = (labels != 0) & (labels != IGNORE)
+    return held
+
+
+def _one_slice(picture: Picture) -> Volume:
+    height, width = picture.array.shape[:2]
+    grid = Grid((height, width, 1), UNKNOWN_AFFINE, known=False)
+    return Volume(np.expand_dims(picture.array, 2), grid, picture.notes, picture.lossy)
+
+
+def _distance(first: Grid, second: Grid) -> float:
+    corners = np.array([(*corner, 1) for corner in product(*((0, side - 1) for side in first.shape))])
+    moved = (np.array(first.affine) - np.array(second.affine))[:3] @ corners.T
+    return float(np.linalg.norm(moved, axis=0).max())
