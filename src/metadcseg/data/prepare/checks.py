@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,32 +22,13 @@ from metadcseg.errors import InputError
 __all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_scan", "check_set"]
 
 
-def check_path(
-    path: Path,
-    *,
-    remap: Mapping[int, int] | None = None,
-    seed: int = 0,
-    val: float = 0.1,
-    test: float = 0.1,
-    image_key: str | None = None,
-    label_key: str | None = None,
-    resample_labels: bool = False,
-    workers: int | None = 1,
-    progress: Progress | None = None,
-) -> CheckReport:
+def check_path(path: Path, *, progress: Progress | None = None, **options: Any) -> CheckReport:
     """Check a folder or a prepared set, whichever it is.
 
     Args:
         path: a folder with ``images/`` and ``masks/``, or a set.
-        remap: as for `check_folder`, and so all the others; a set has its split and its labels already.
-        seed: of the split.
-        val: share held out for validation.
-        test: share held out for the test.
-        image_key: of the image in HDF5 files.
-        label_key: of the label in HDF5 files.
-        resample_labels: whether labels of volumes may lie on another grid.
-        workers: how many processes decode files; None as many as help.
         progress: called after every case.
+        options: as for `check_folder`; a set has its split and its labels already.
 
     Raises:
         InputError: where there is nothing of either kind.
@@ -56,18 +38,7 @@ def check_path(
         raise InputError(f"{path} {what}: give a folder with images/ and masks/, or a prepared set")
     if any((path / name).exists() for name in (MANIFEST, TABLE, CHECKSUMS)):
         return check_set(path, progress=progress)
-    return check_folder(
-        path,
-        remap=remap,
-        seed=seed,
-        val=val,
-        test=test,
-        image_key=image_key,
-        label_key=label_key,
-        resample_labels=resample_labels,
-        workers=workers,
-        progress=progress,
-    )
+    return check_folder(path, progress=progress, **options)
 
 
 def check_folder(

@@ -93,13 +93,13 @@ class LookAt:
         findings += [Finding("note", "image-converted", case.where, note) for note in image.notes]
         if is_constant(image.array):
             findings.append(constant_image(case.where))
-        facts = CaseFacts((), _content(image.array), image.array.shape[3])
+        decoded = Decoded()
         try:
-            return image.grid, facts, self._cut(case, image)
+            decoded = self._cut(case, image)
         except InputError as error:
             named = str(error) if case.flat else f"{case.where}: {error}"
             findings.append(Finding("error", "slices", case.where, named))
-            return image.grid, facts, Decoded()
+        return image.grid, CaseFacts((), _content(image.array, decoded), image.array.shape[3]), decoded
 
     def _cut(self, case: RawCase, image: Volume) -> Decoded:
         if self.keep is None:
@@ -157,11 +157,15 @@ def constant_image(where: str) -> Finding:
     )
 
 
-def _content(image: NDArray[Any]) -> str:
+def _content(image: NDArray[Any], kept: Decoded) -> str:
     """Return a digest of what an image shows: equal for equal values, whatever type and file hold them."""
     if image.shape[3] == 3 and all(bool((part == part[..., :1]).all()) for part in (image[:1], image)):
         image = image[..., :1]  # gray that was saved in color
-    return array_digest(image if image.dtype == np.uint8 else np.ascontiguousarray(image, np.float32))
+    if image.dtype != np.uint8:
+        return array_digest(np.ascontiguousarray(image, np.float32))
+    plane = image[:, :, 0] if image.shape[2] == 1 else image
+    same = (one.sha256 for one in kept.planes if (one.shape, one.dtype) == (plane.shape, "uint8"))
+    return next(same, None) or array_digest(plane)  # what was written has its digest already
 
 
 def _mask(case: RawCase, what: str, findings: list[Finding]) -> Volume | None:
