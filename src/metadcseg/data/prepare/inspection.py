@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, plural, unverified_tests
+from metadcseg.data.formats.agreement import Agreement, said_of_turn
 from metadcseg.data.formats.images import Picture, read_image, read_mask
 from metadcseg.data.prepare.labels import LabelScheme, MaskFacts, mask_facts, settle
 from metadcseg.data.prepare.pairs import Pair, pair_findings
@@ -90,6 +91,7 @@ def inspect_cases(
     facts: dict[str, MaskFacts] = {}
     given_facts: dict[str, MaskFacts] = {}
     channels, raw_bytes = 1, 0
+    said = Agreement()
     for number, case in enumerate(cases, start=1):
         image, mask = _try(case, "image", findings), _try(case, "mask", findings)
         if image is not None:
@@ -103,17 +105,20 @@ def inspect_cases(
             raw_bytes += mask.array.size * (1 + case.verified)
         if (given := _try_given(case, mask, findings)) is not None:
             given_facts[case.id] = mask_facts(_name(case, "given"), given)
+            said.pictures((_name(case, "mask"), given), (_name(case, "given"), given))
             raw_bytes += given.array.size
         findings += [] if image is None else _label_confidence_findings(case, image)
-        if image is not None and mask is not None and image.array.shape[:2] != mask.array.shape:
-            findings.append(_size_mismatch(case, image.array.shape[:2], mask.array.shape))
+        if image is not None and mask is not None:
+            said.pictures((_name(case, "image"), image), (_name(case, "mask"), mask))
+            if image.array.shape[:2] != mask.array.shape:
+                findings.append(_size_mismatch(case, image, mask))
         if progress:
             progress(number, len(cases))
     known = [*facts.values(), *given_facts.values()]
     scheme, found = settle(known, remap, classes) if facts else (None, [])
     odd = [] if scheme is None else pair_findings(_pairs(cases, scheme, facts, given_facts))
     told = {finding.where for finding in odd if finding.code == "verified-empty"}
-    findings += found + odd
+    findings += said.findings() + found + odd
     findings += [
         _empty(entry) for entry in facts.values() if _is_empty(entry, remap or {}) and entry.where not in told
     ]
@@ -278,11 +283,12 @@ def _content(image: NDArray[Any]) -> str:
     return array_digest(image[:, :, :1] if gray else image)
 
 
-def _size_mismatch(case: RawCase, image: tuple[int, ...], mask: tuple[int, ...]) -> Finding:
-    names = _name(case, "image"), _name(case, "mask")
+def _size_mismatch(case: RawCase, image: Picture, mask: Picture) -> Finding:
+    names, sizes = (_name(case, "image"), _name(case, "mask")), (image.array.shape, mask.array.shape)
     sentence = (
-        f"{names[0]} is {image[0]} x {image[1]} pixels (rows x columns) but its mask {names[1]} is "
-        f"{' x '.join(str(side) for side in mask)}: export the mask at the size of the image"
+        f"{names[0]} is {sizes[0][0]} x {sizes[0][1]} pixels (rows x columns) but its mask {names[1]} is "
+        f"{' x '.join(str(side) for side in sizes[1])}{said_of_turn(image, mask)}: export the mask at the size of the "
+        "image"
     )
     return Finding("error", "size-mismatch", names[0], sentence)
 
