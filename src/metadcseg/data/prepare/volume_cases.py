@@ -1,8 +1,7 @@
 """The files of one raw volume: read, compared with each other, and brought to one grid."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,11 +167,17 @@ def _on_grid(path: Path, labels: Volume, raw: RawVolume, grid: Grid, resample: b
         return labels
     if resample and labels.grid.known and grid.known:
         note = f"{path} lies on another grid than {raw.where} and was resampled to it"
-        return Volume(resample_labels(labels.array, labels.grid, grid), grid, (*labels.notes, note))
+        return replace(
+            labels,
+            array=resample_labels(labels.array, labels.grid, grid),
+            grid=grid,
+            notes=(*labels.notes, note),
+        )
     if labels.grid.shape != grid.shape:
         what = f"has {_size(labels.grid)} voxels, its image {raw.where} {_size(grid)}"
     else:
-        what = f"lies elsewhere than its image {raw.where}, up to {_distance(labels.grid, grid):.3g} mm apart"
+        far, voxels = grid.apart(labels.grid)
+        what = f"lies elsewhere than its image {raw.where}, up to {voxels:.2g} voxels or {far:.3g} mm apart"
     advice = "export it on the grid of the image, or pass --resample-labels"
     raise InputError(f"{path} {what}: {advice}")
 
@@ -184,12 +189,6 @@ def _lies_on(held: Grid, grid: Grid) -> bool:
 
 def _size(grid: Grid) -> str:
     return " x ".join(str(side) for side in grid.shape)
-
-
-def _distance(first: Grid, second: Grid) -> float:
-    corners = np.array([(*corner, 1) for corner in product(*((0, side - 1) for side in first.shape))])
-    moved = (np.array(first.affine) - np.array(second.affine))[:3] @ corners.T
-    return float(np.linalg.norm(moved, axis=0).max())
 
 
 def foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:

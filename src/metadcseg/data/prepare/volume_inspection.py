@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from metadcseg.data.findings import Finding, unverified_tests
+from metadcseg.data.formats.agreement import Agreement
 from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.formats.images import Picture
 from metadcseg.data.prepare.inspection import Progress, constant_image, duplicates, is_constant, set_findings
@@ -73,9 +74,10 @@ def inspect_volumes(
     digests: list[tuple[str, str, str]] = []
     channels: dict[str, int] = {}
     outlined: dict[tuple[Path, ...], str] = {}
+    said = Agreement()
     for number, raw in enumerate(volumes, start=1):
         held = len(digests)
-        _inspect(raw, slices, resample_labels, findings, facts, digests, channels)
+        _inspect(raw, slices, resample_labels, findings, facts, digests, channels, said)
         if outlined.get(raw.images) == raw.group:  # another outline of the same image is no copy of it
             del digests[held:]
         outlined.setdefault(raw.images, raw.group)
@@ -87,7 +89,7 @@ def inspect_volumes(
         scheme, found = settle(list(facts.values()), remap, classes)
     odd = [] if scheme is None else pair_findings(_pairs(volumes, scheme, facts, resample_labels))
     told = {finding.where for finding in odd if finding.code == "verified-empty"}
-    findings += found + _channel_findings(channels) + odd
+    findings += said.findings() + found + _channel_findings(channels) + odd
     findings += [
         _empty(entry)
         for name, entry in facts.items()
@@ -107,6 +109,7 @@ def _inspect(
     facts: dict[str, MaskFacts],
     digests: list[tuple[str, str, str]],
     channels: dict[str, int],
+    said: Agreement,
 ) -> None:
     """Look at one volume; what is decoded is let go of at the end."""
     try:
@@ -131,6 +134,7 @@ def _inspect(
         findings.append(Finding("error", "mask-unreadable", str(raw.label or raw.where), str(error)))
         return
     findings += [Finding("note", "mask-converted", str(raw.label), note) for note in labels.notes]
+    said.meanings(str(raw.label), labels.label.names, "header")
     facts[f"{raw.id} label"] = volume_facts(str(raw.label), labels.label)
     if labels.truth is not None:
         facts[f"{raw.id} truth"] = volume_facts(str(raw.truth), labels.truth)
@@ -141,6 +145,7 @@ def _inspect(
         findings.append(Finding("error", "given-unreadable", str(raw.given), sentence))
         return
     if given is not None:
+        said.meanings(str(raw.given), given.names, "header")
         facts[f"{raw.id} given"] = volume_facts(str(raw.given), given)
         if given is not labels.label:
             findings += [Finding("note", "mask-converted", str(raw.given), note) for note in given.notes]
@@ -198,7 +203,7 @@ def _undeclared(
             held = ", ".join(str(level) for level in strange[:8]) + (" ..." if len(strange) > 8 else "")
             sentence = (
                 f"{entry.where} holds the label {held}, unknown to {where} (which has {known}): correct one of the "
-                f"two, or pass --remap {strange[0]}:0"
+                f"two, or pass --remap{'=' if strange[0] < 0 else ' '}{strange[0]}:0"
             )
             findings.append(Finding("error", "label-unexpected", entry.where, sentence))
     return findings

@@ -19,7 +19,7 @@ from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.data.sources.case import RawVolume, VolumeScan
 from metadcseg.data.sources.folder import gold_of, roles_of
 from metadcseg.data.sources.label_confidence import label_confidence_of
-from metadcseg.data.sources.pairing import replaced, unmatched
+from metadcseg.data.sources.pairing import one_form, replaced, unmatched
 from metadcseg.data.splits.roles import SplitRow, read_splits
 from metadcseg.errors import InputError
 
@@ -128,7 +128,7 @@ def volumes_by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
                 )
                 findings.append(Finding("warning", "file-ignored", str(path), sentence))
             continue
-        stem = stem_of(path)
+        stem = one_form(stem_of(path))
         if stem in files:
             sentence = (
                 f"{folder} holds {files[stem].name} and {path.name}, one stem stands for one case: remove one"
