@@ -177,7 +177,7 @@ def _on_grid(path: Path, labels: Volume, raw: RawVolume, grid: Grid, resample: b
         what = f"has {_size(labels.grid)} voxels, its image {raw.where} {_size(grid)}"
     else:
         far, voxels = grid.apart(labels.grid)
-        what = f"lies elsewhere than its image {raw.where}, up to {voxels:.2g} voxels or {far:.3g} mm apart"
+        what = f"lies elsewhere than its image {raw.where} (by {voxels:.2g} voxels), up to {far:.3g} mm apart"
     advice = "export it on the grid of the image, or pass --resample-labels"
     raise InputError(f"{path} {what}: {advice}")
 
