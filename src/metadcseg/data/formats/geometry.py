@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,3 +109,31 @@ UNKNOWN_AFFINE = tuple(tuple(float(row == column) for column in range(4)) for ro
 def as_affine(matrix: NDArray[Any]) -> tuple[tuple[float, ...], ...]:
     """Return a 4 x 4 matrix as the plain numbers that a grid holds."""
     return tuple(tuple(float(value) for value in row) for row in matrix)
+
+
+def check_same_grid(grid: Grid, wanted: Grid, path: Path, beside: Path) -> None:
+    """Refuse two files on different grids.
+
+    Raises:
+        InputError: naming both files and both shapes.
+    """
+    if grid.shape != wanted.shape:
+        raise InputError(
+            f"{path} is {size_of(grid)} and {beside} is {size_of(wanted)}: they must lie on one grid"
+        )
+    if grid.known and wanted.known and not grid.same(wanted):
+        far, voxels = wanted.apart(grid)
+        raise InputError(
+            f"{path} and {beside} lie at different places in the world, up to {voxels:.2g} voxels or {far:.3g} mm "
+            "apart: resample one onto the other"
+        )
+
+
+def size_of(grid: Grid) -> str:
+    """Return the shape of a grid for sentences.
+
+    Example:
+        >>> size_of(Grid((4, 5, 2), UNKNOWN_AFFINE))
+        '4 x 5 x 2'
+    """
+    return " x ".join(map(str, grid.shape))

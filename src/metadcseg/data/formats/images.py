@@ -244,7 +244,8 @@ def _supported(array: NDArray[Any]) -> NDArray[Any]:
         return array
     if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= np.iinfo(np.uint16).max:
         return array.astype(np.uint16)
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as that
+        return array.astype(np.float32)
 
 
 def _one_channel(path: Path, colors: NDArray[Any], lossy: bool) -> NDArray[Any]:

@@ -6,6 +6,7 @@ both are looked at before anything is decoded.
 
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -126,6 +127,27 @@ def segments(path: Path) -> list[Segment]:
         for number, fields in sorted(found.items())
         if fields.get("LabelValue", "").isdigit()
     ]
+
+
+def merged(path: Path, segments: Sequence[Segment], layers: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
+    """Return segments that may overlap as class numbers from 1 in their order, and what was decided where they do.
+
+    Args:
+        path: the file, for the note.
+        segments: as `segments` found them.
+        layers: (X, Y, Z, number of layers).
+
+    Returns:
+        (X, Y, Z); where two overlap, the later one. And a note with the count.
+    """
+    labels = np.zeros(layers.shape[:3], np.uint8)
+    twice = 0
+    for number, segment in enumerate(segments, start=1):
+        inside = layers[..., segment.layer] == segment.value
+        twice += int(np.count_nonzero(labels[inside]))
+        labels[inside] = number
+    order = ", ".join(f"{number} {segment.name}" for number, segment in enumerate(segments, start=1))
+    return labels, f"{path}: {twice} voxels lie in two of its segments ({order}), the later one counts there"
 
 
 def _scale(path: Path) -> float:

@@ -4,6 +4,7 @@ Pillow reads the common kinds; `is_odd` says of which it would change or refuse 
 are stored: what zero means where zero is white is decided in `metadcseg.data.formats.tones`.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metadcseg.errors import InputError
+
+logging.getLogger("tifffile").setLevel(
+    logging.CRITICAL
+)  # what it logs of a damaged file is raised here as well
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _SOFTWARE = 258, 259, 262, 277, 305
@@ -103,6 +108,10 @@ def read(path: Path, most: int) -> Frame:
         if not 0 < height * width <= most:
             raise InputError(
                 f"{path}: at most {most // 10**6} megapixels are read, got {height} x {width}: tile or shrink it"
+            )
+        if not page.dataoffsets or not all(page.databytecounts):  # tifffile would fill in zeros
+            raise InputError(
+                f"{path} is damaged, a part of its pixels is missing: restore or export it again"
             )
         alphas = sum(int(kind) in (1, 2) for kind in page.extrasamples)
         if samples - alphas not in (1, 3) or alphas > 1:

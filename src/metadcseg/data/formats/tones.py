@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from metadcseg.errors import InputError
 
-_OPAQUE = 255
-
 
 def flattened(
     path: Path, colors: NDArray[Any], alpha: NDArray[np.uint8]
@@ -43,15 +41,15 @@ def flattened(
         >>> flattened(Path("a.png"), white, alpha)[0].tolist()
         [[0, 255, 0]]
     """
-    hidden = alpha == 0
+    hidden, opaque = alpha == 0, int(np.iinfo(np.uint8).max)
     flat = colors.reshape(*colors.shape[:2], -1)
     seen = flat[~hidden]
-    if (alpha == _OPAQUE).all():
+    if (alpha == opaque).all():
         return colors, ()
     black = not flat[hidden].any()
     if not seen.size or bool((seen == seen[:1]).all()):
         number = seen[:1].ravel().tolist()
-        plain = len(set(number)) == 1 and number[0] != 0 and set(np.unique(alpha).tolist()) <= {0, _OPAQUE}
+        plain = len(set(number)) == 1 and number[0] != 0 and set(np.unique(alpha).tolist()) <= {0, opaque}
         if not (hidden.any() and black and plain):
             return alpha, (f"{path}: it is of one color, its transparency is taken as the mask",)
         return colors, ()

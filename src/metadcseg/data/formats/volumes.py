@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.formats import dicom, hdf5, itk, nifti
-from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.data.formats.geometry import Grid, Volume, check_same_grid, size_of
 from metadcseg.errors import InputError
 
 _ENDS = (".seg.nrrd", ".seg.nhdr", ".seg.nii.gz", ".seg.nii")  # as 3D Slicer calls segmentations
@@ -164,7 +164,8 @@ def read_label_volume(path: Path, *, key: str | None = None) -> Volume:
     grid, channels = read_grid(path, key=key or "label")
     names = itk.segments(path)
     if channels > 1 and len({segment.layer for segment in names}) == channels:
-        return _layers(path, names, grid)
+        merged, note = itk.merged(path, names, _voxels(path, "label"))
+        return Volume(merged, grid, (note,), {n: segment.name for n, segment in enumerate(names, start=1)})
     if channels != 1:
         raise InputError(
             f"{path} holds {channels} channels, labels are one class number per voxel: merge them"
@@ -172,21 +173,6 @@ def read_label_volume(path: Path, *, key: str | None = None) -> Volume:
     whole = whole_labels(path, Volume(_finite(path, _voxels(path, key or "label"))[..., 0], grid))
     notes = (*_notes(path, grid), *whole.notes)
     return replace(whole, notes=notes, names={segment.value: segment.name for segment in names})
-
-
-def _layers(path: Path, segments: Sequence[itk.Segment], grid: Grid) -> Volume:
-    """Return segments that may overlap as class numbers, from 1 in their order; where two overlap, the later one."""
-    held = _voxels(path, "label")
-    labels = np.zeros(grid.shape, np.uint8)
-    twice = 0
-    for number, segment in enumerate(segments, start=1):
-        inside = held[..., segment.layer] == segment.value
-        twice += int(np.count_nonzero(labels[inside]))
-        labels[inside] = number
-    names = {number: segment.name for number, segment in enumerate(segments, start=1)}
-    order = ", ".join(f"{number} {name}" for number, name in names.items())
-    note = f"{path}: {twice} voxels lie in two of its segments ({order}), the later one counts there"
-    return Volume(labels, grid, (note,), names)
 
 
 def whole_labels(path: Path, stored: Volume) -> Volume:
@@ -212,24 +198,6 @@ def whole_labels(path: Path, stored: Volume) -> Volume:
     return Volume(array, grid, notes)
 
 
-def check_same_grid(grid: Grid, wanted: Grid, path: Path, beside: Path) -> None:
-    """Refuse two files on different grids.
-
-    Raises:
-        InputError: naming both files and both shapes.
-    """
-    if grid.shape != wanted.shape:
-        raise InputError(
-            f"{path} is {_shape(grid)} and {beside} is {_shape(wanted)}: they must lie on one grid"
-        )
-    if grid.known and wanted.known and not grid.same(wanted):
-        far, voxels = wanted.apart(grid)
-        raise InputError(
-            f"{path} and {beside} lie at different places in the world, up to {voxels:.2g} voxels or {far:.3g} mm "
-            "apart: resample one onto the other"
-        )
-
-
 def write_label_volume(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None = None) -> None:
     """Write labels on a grid, whole or not at all.
 
@@ -243,7 +211,7 @@ def write_label_volume(path: Path, labels: NDArray[np.uint8], grid: Grid, like: 
         InputError: where the shape is another, the format cannot be written, or the disk refuses.
     """
     if labels.shape != grid.shape:
-        raise InputError(f"{path}: labels of {labels.shape} do not fit the grid of {_shape(grid)}")
+        raise InputError(f"{path}: labels of {labels.shape} do not fit the grid of {size_of(grid)}")
     end = next((end for end in (".nii.gz", ".nii", ".mha", ".nrrd") if path.name.lower().endswith(end)), None)
     if end is None:
         raise InputError(f"{path}: labels are written as .nii, .nii.gz, .mha or .nrrd: choose another name")
@@ -365,7 +333,3 @@ def _finite(path: Path, array: NDArray[Any]) -> NDArray[Any]:
             f"{path}: {bad} of {array.size} voxels are NaN or infinite: replace them and save it again"
         )
     return array
-
-
-def _shape(grid: Grid) -> str:
-    return " x ".join(map(str, grid.shape))

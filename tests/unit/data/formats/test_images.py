@@ -427,3 +427,22 @@ def test_a_palette_that_does_not_begin_with_black_is_refused(tmp_path, color):
         read_mask(palette_mask(tmp_path / "a.png", swapped, color, (0, 0, 0)))
     read = read_mask(palette_mask(tmp_path / "b.png", (disc() > 0).astype(np.uint8), (0, 0, 0), color))
     assert read.colors == {0: (0, 0, 0), 1: color}
+
+
+@pytest.mark.parametrize("kinds", [{}, {"bigtiff": True}, {"compression": "zlib"}])
+def test_a_damaged_tiff_of_any_type_is_one_sentence(tmp_path, kinds, caplog):
+    path, rng = tmp_path / "a.tif", np.random.default_rng(4)
+    tifffile.imwrite(path, np.random.default_rng(1).normal(size=(20, 24)), **kinds)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(InputError, match=r"a\.tif"):
+        read_image(path)
+    for _ in range(60):
+        data = bytearray(whole)
+        for position in rng.integers(4, 300, 6):
+            data[position] = rng.integers(256)
+        path.write_bytes(data)
+        for read in (read_image, read_mask):
+            with suppress(InputError):
+                read(path)
+    assert not [record for record in caplog.records if record.name.startswith("tifffile")]
