@@ -1,5 +1,6 @@
 """A DICOM series: a folder with one file for each slice, by pydicom."""
 
+import locale
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _plane(file: Path) -> NDArray[Any]:
         except Exception:
             if not slice_.file_meta.TransferSyntaxUID.is_compressed:
                 raise
-            rescaled = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))[0]  # by slope and intercept already
+            rescaled = _by_simpleitk(file)
             slope, shift = _number(slice_, "RescaleSlope", 1), _number(slice_, "RescaleIntercept", 0)
             whole = (slope, shift) == (1.0, 0.0)
             back = rescaled if whole else (rescaled.astype(np.float64) - shift) / slope
@@ -88,6 +89,15 @@ def _plane(file: Path) -> NDArray[Any]:
         plane = (lowest + highest - plane.astype(np.int64)).astype(plane.dtype)
     slope, shift = _number(slice_, "RescaleSlope", 1), _number(slice_, "RescaleIntercept", 0)
     return np.asarray(plane if (slope, shift) == (1.0, 0.0) else (plane * slope + shift).astype(np.float32))
+
+
+def _by_simpleitk(file: Path) -> NDArray[Any]:
+    """Return one slice, rescaled already; its codecs leave the process in another locale, which is put back."""
+    held = locale.setlocale(locale.LC_ALL)
+    try:
+        return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(file)))[0])
+    finally:
+        locale.setlocale(locale.LC_ALL, held)
 
 
 def _inverted(header: Any) -> bool:

@@ -1,5 +1,6 @@
 """What volumes say beside their voxels: units, codes, tilt, segments, and DICOM as archives leave it."""
 
+import locale
 from pathlib import Path
 
 import nibabel
@@ -284,6 +285,7 @@ def test_compressed_slices(tmp_path, compressor):
     array = np.random.default_rng(3).integers(0, 4096, (48, 40, 3)).astype(np.int16)
     plain = read_volume(series(tmp_path / "plain", array)).array
     (tmp_path / "packed").mkdir()
+    held = locale.setlocale(locale.LC_ALL)
     for file in sorted((tmp_path / "plain").iterdir()):
         packed = tmp_path / "packed" / file.name
         if compressor == "RLE":
@@ -297,6 +299,8 @@ def test_compressed_slices(tmp_path, compressor):
         writer.SetCompressor(compressor)
         writer.SetFileName(str(packed))
         writer.Execute(sitk.ReadImage(str(file)))
+        locale.setlocale(locale.LC_ALL, held)  # its codecs change it
     header = pydicom.dcmread(tmp_path / "packed/IM000.dcm")
     assert header.file_meta.TransferSyntaxUID.is_compressed
     assert np.array_equal(read_volume(tmp_path / "packed").array, plain)
+    assert locale.setlocale(locale.LC_ALL) == held
