@@ -46,6 +46,7 @@ _VOLUMES = (
     ("normalize", "zscore", "over each volume: zscore, nonzero, percentile, window:LOW,HIGH or none"),
     ("crop", "none", "content: leave out the background around the content"),
     ("empty", "keep", "drop: leave out slices without foreground, of training and gold volumes only"),
+    ("order", "world", "file: turn no slice, as sets of before were cut, for their networks"),
 )
 """Options of volumes: name, default, what they mean."""
 
@@ -232,7 +233,9 @@ def _prepare(
 
 def _slices(options: Namespace) -> SliceOptions:
     given = {
-        name: options[name] for name in ("axis", "normalize", "crop", "empty") if options[name] is not None
+        name: options[name]
+        for name in ("axis", "normalize", "crop", "empty", "order")
+        if options[name] is not None
     }
     if options.pixel is not None:
         try:
