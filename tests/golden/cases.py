@@ -273,7 +273,7 @@ SETS: dict[str, Clean | Noisy] = {
     "four-noisy": Noisy("four", "paper", 0.3),
     "edgeless": Clean(f"phantom --count 20 --gold 5 --seed 3 {PHANTOM} --edges none"),
     "coloured": Clean("--name golden --ignore 9 --region organ:1,2", coloured_folder),
-    "solid": Clean("--name golden", solid_folder),
+    "solid": Clean("--name golden --order file", solid_folder),
     "solid-noisy": Noisy("solid", "over", 0.2),
     "solid-shifted": Noisy("solid", "shift", 0.5),
     # every kind of noise, the paper's with each of its sets of constants

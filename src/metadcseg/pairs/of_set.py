@@ -108,7 +108,10 @@ class _Unit:
         stack = np.full((self.volume.placement.slices, *first.shape), fill, first.dtype)
         for number, plane in slices.items():
             stack[number] = plane
-        return np.moveaxis(stack, 0, self.volume.placement.axis)
+        unstack = self.volume.placement.unstack
+        if stack.ndim == 3:
+            return unstack(stack)
+        return np.stack([unstack(stack[..., channel]) for channel in range(stack.shape[3])], axis=3)
 
     def _spacing(self) -> Spacing | None:
         if self.volume is None:
@@ -117,8 +120,9 @@ class _Unit:
         within = placement.slice_spacing
         if within is None:
             return None
-        spacing = list(within)
-        spacing.insert(placement.axis, placement.grid.spacing()[placement.axis])
+        spacing = list(placement.grid.spacing())
+        for axis, distance in zip(placement.plane, within, strict=True):
+            spacing[axis] = distance
         return tuple(spacing)
 
 

@@ -66,6 +66,7 @@ _VOLUMES = (
     ("normalize", "zscore", "over each volume: zscore, nonzero, percentile, window:LOW,HIGH or none"),
     ("crop", "none", "content: leave out the background around the content"),
     ("empty", "keep", "drop: leave out slices without foreground, of training and gold volumes only"),
+    ("order", "world", "file: turn no slice, as sets of before were cut, for their networks"),
 )
 """Options of volumes: name, default, what they mean."""
 
@@ -222,7 +223,9 @@ def remap_of(options: Namespace) -> dict[int, int] | None:
 def slices_of(options: Namespace) -> SliceOptions:
     """Return how volumes are cut; by default where nothing was given."""
     given = {
-        name: options[name] for name in ("axis", "normalize", "crop", "empty") if options[name] is not None
+        name: options[name]
+        for name in ("axis", "normalize", "crop", "empty", "order")
+        if options[name] is not None
     }
     if options.pixel is not None:
         try:

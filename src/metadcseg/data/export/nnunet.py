@@ -120,36 +120,36 @@ def stored_affine(placement: SliceGeometry) -> NDArray[np.float64]:
 
 def _write(prepared: PreparedSet, unit: Case | StoredVolume, work: Path, name: str) -> bool:
     """Write images and label of a case; return whether pixels of it are unknown."""
-    cases, axis, affine = _cases(prepared, unit)
+    cases, laid, affine = _cases(prepared, unit)
     part = "Ts" if unit.role == "test" else "Tr"
     for channel in range(prepared.channels):
         planes = np.stack([prepared.image(case)[..., channel] for case in cases]).astype(np.float32)
-        _save(work / f"images{part}" / f"{name}_{channel:04d}{_ENDING}", np.moveaxis(planes, 0, axis), affine)
+        _save(work / f"images{part}" / f"{name}_{channel:04d}{_ENDING}", laid(planes), affine)
     best = unit.role == "test"
     read = [prepared.truth if best and case.has_truth else prepared.label for case in cases]
     labels = np.stack([mask(case) for mask, case in zip(read, cases, strict=True)])
     unknown = labels == IGNORE
     labels[unknown] = len(prepared.classes)  # nnU-Net wants its ignore label to be the one after the last
-    _save(work / f"labels{part}" / f"{name}{_ENDING}", np.moveaxis(labels, 0, axis), affine)
+    _save(work / f"labels{part}" / f"{name}{_ENDING}", laid(labels), affine)
     return bool(unknown.any())
 
 
 def _cases(
     prepared: PreparedSet, unit: Case | StoredVolume
-) -> tuple[Sequence[Case], int, NDArray[np.float64]]:
-    """Return the slices, the axis that they are stacked along, and where they lie."""
+) -> tuple[Sequence[Case], Callable[[NDArray[Any]], NDArray[Any]], NDArray[np.float64]]:
+    """Return the slices, what lays a stack of them in the order of the file, and where they lie."""
     if isinstance(unit, Case):
         affine = np.array(UNKNOWN_AFFINE, dtype=float)
         if unit.spacing is not None:
             affine[0, 0], affine[1, 1] = unit.spacing
-        return (unit,), 2, affine
+        return (unit,), lambda stack: np.moveaxis(stack, 0, 2), affine
     cases = prepared.slices_of(unit)
     if len(cases) != unit.placement.slices:
         raise InputError(
             f"volume '{unit.id}' holds {len(cases)} of its {unit.placement.slices} slices: prepare it with --empty "
             "keep, and count gold in volumes, not in slices"
         )
-    return cases, unit.placement.axis, stored_affine(unit.placement)
+    return cases, unit.placement.unstack, stored_affine(unit.placement)
 
 
 def _save(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> None:

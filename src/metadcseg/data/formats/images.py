@@ -3,20 +3,19 @@
 Conventions:
 
 - An image becomes (H, W, 1) where the file is gray and (H, W, 3) where it has color. Transparency is
-  dropped, and said. CMYK, YCbCr and colored palettes become RGB; 1-bit becomes 0 and 255; 32-bit integers
-  become uint16 where they fit and float32 where they do not. Pillow keeps 8 of the 16 bits of color files;
-  that is said.
+  dropped, and said. CMYK, YCbCr and colored palettes become RGB; 1-bit becomes 0 and 255; other numbers
+  become uint16 where they fit and float32 where they do not. 16 bits a color are kept.
 - A mask becomes (H, W) integers as stored: *what they mean* is decided in `metadcseg.data.prepare.labels`. A mask in
   color is refused unless its channels agree. A palette in color stands for its indices, a gray palette for
-  its gray levels.
+  its gray levels. Transparency that carries the shape, and zero that is white: `metadcseg.data.formats.tones`.
 - An orientation tag (EXIF) is applied to images and masks alike: a mask is drawn on what a viewer shows.
 - The size is read from the header and capped before a pixel is decoded. Files of several frames are refused.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from metadcseg.data.formats import tiff
+from metadcseg.data.formats.colors import Color, deep_colors, eight_bits, is_gray, mask_pixels, orientation_of
+from metadcseg.data.formats.tones import flattened, white_zero_mask
 from metadcseg.errors import InputError
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
@@ -33,6 +35,7 @@ MAX_PIXELS = 100_000_000
 """No file of more pixels is decoded: a few bytes can claim to be an image that fills the memory."""
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
+_SEE_THROUGH = ("RGBA", "LA", "La", "PA", "RGBa")
 _LOSSY_TOLERANCE = 16  # gray saved as color JPEG: the channels differ by rounding only
 
 
@@ -44,11 +47,15 @@ class Picture:
         array: (H, W, C) uint8, uint16 or float32 for an image; (H, W) integers for a mask.
         lossy: whether the format changes pixel values (JPEG).
         notes: sentences about what was changed while reading.
+        orientation: what its orientation tag says, 1 to 8; 1 is upright. It has been applied.
+        colors: index -> color, of the palette in color that a mask uses.
     """
 
     array: NDArray[Any]
     lossy: bool = False
     notes: tuple[str, ...] = ()
+    orientation: int = 1
+    colors: Mapping[int, Color] = field(default_factory=dict)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -75,20 +82,39 @@ def read_image(path: Path) -> Picture:
     Raises:
         InputError: where the file cannot be read, holds several frames, or NaN or infinite values.
     """
+    notes: tuple[str, ...] = ()
+    lossy = inverted = False
     with _opened(path) as image:
-        notes = _image_notes(path, image)
-        lossy = image.format in ("JPEG", "MPO")
-        upright = ImageOps.exif_transpose(image)
-        array = np.array(
-            upright.convert("L" if _is_gray(upright) else "RGB") if _needs_8_bit(upright) else upright
-        )
+        if image is None or tiff.is_odd(image):
+            frame = tiff.read(path, MAX_PIXELS)
+            array, white_zero, turned = frame.array, frame.white_zero, frame.orientation
+            see_through = frame.alpha is not None
+        else:
+            lossy = image.format in ("JPEG", "MPO")
+            white_zero = tiff.is_white_zero(image)
+            inverted = image.mode in ("1", "L")  # by Pillow, where zero is white
+            see_through = image.mode in _SEE_THROUGH or "transparency" in image.info
+            deep = deep_colors(image)  # before anything else of the file is decoded
+            turned = orientation_of(image)
+            if deep is not None:
+                array = tiff.upright(deep[0], turned)
+            else:
+                shown = ImageOps.exif_transpose(image)
+                array = np.array(
+                    shown.convert("L" if is_gray(shown) else "RGB") if _needs_8_bit(shown) else shown
+                )
+    if see_through:
+        notes = (f"{path}: its transparency is dropped",)
+    if white_zero and array.dtype.kind == "u":
+        array = array if inverted else np.iinfo(array.dtype).max - array
+        notes = (*notes, f"{path}: zero is white in it (TIFF); it is read as viewers show it, inverted")
     array = _supported(array)
     if array.dtype == np.float32 and not np.isfinite(array).all():
         bad = int(np.count_nonzero(~np.isfinite(array)))
         raise InputError(
             f"{path}: {bad} of {array.size} values are NaN or infinite: replace them and save it again"
         )
-    return Picture(np.atleast_3d(array), lossy, notes)
+    return Picture(np.atleast_3d(array), lossy, notes, orientation=turned)
 
 
 def read_mask(path: Path) -> Picture:
@@ -98,25 +124,39 @@ def read_mask(path: Path) -> Picture:
         path: a PNG, JPEG or TIFF file.
 
     Returns:
-        The picture, (H, W) uint8, uint16 or int32.
+        The picture, (H, W) integers.
 
     Raises:
-        InputError: where the file cannot be read, is in color, or holds values that are no integers.
+        InputError: where the file cannot be read, is in color, holds values that are no integers, or says with its
+            palette or its transparency something that has two meanings.
     """
+    colors: dict[int, Color] = {}
+    notes: tuple[str, ...] = ()
+    lossy = white_zero = numbers = False
     with _opened(path) as image:
-        lossy = image.format in ("JPEG", "MPO")
-        upright = ImageOps.exif_transpose(image)
-        notes: tuple[str, ...] = ()
-        if upright.mode == "P" and not _is_gray(upright):
-            notes = (f"{path}: a palette in color, its indices are taken as labels",)
-            array = np.array(upright)
-        elif upright.mode in ("1", "P", "LA", "La", "PA"):
-            array = np.array(upright.convert("L"))
+        if image is None or tiff.is_odd(image):
+            frame = tiff.read(path, MAX_PIXELS)
+            array, white_zero, turned = frame.array, frame.white_zero, frame.orientation
+            alpha, numbers = None if frame.alpha is None else eight_bits(frame.alpha), frame.numbers
+        elif (deep := deep_colors(image)) is not None:
+            turned = orientation_of(image)
+            array = tiff.upright(deep[0], turned)
+            alpha = None if deep[1] is None else tiff.upright(deep[1], turned)
         else:
-            array = np.array(upright)
+            lossy, turned = image.format in ("JPEG", "MPO"), orientation_of(image)
+            white_zero, numbers = tiff.is_white_zero(image), tiff.holds_numbers(image)
+            array, alpha, colors = mask_pixels(path, ImageOps.exif_transpose(image))
+            if white_zero and array.dtype == np.uint8:
+                array = 255 - array  # Pillow has inverted it already
+    if white_zero and array.ndim == 2 and array.dtype.kind == "u":
+        array, notes = white_zero_mask(path, array, int(np.iinfo(array.dtype).max), numbers)
+    if alpha is not None:
+        array, notes = flattened(path, array, alpha)
+    if colors:
+        notes = (f"{path}: a palette in color, its indices are taken as labels",)
     if array.ndim == 3:
         array = _one_channel(path, array[:, :, :3], lossy)
-    return Picture(_integers(path, array), lossy, notes)
+    return Picture(_integers(path, array), lossy, notes, turned, colors)
 
 
 def with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
@@ -134,13 +174,20 @@ def with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a file; whatever a damaged one raises, here or in the block, becomes one sentence."""
+def _opened(path: Path) -> Iterator[Image.Image | None]:
+    """Open a file, or yield None where only tifffile can; whatever a damaged one raises becomes one sentence."""
     try:
         # Pillow warns of large and odd files; our own limit and the decoder's errors decide here
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as image:
+            try:
+                image = Image.open(path, formats=_FORMATS)
+            except UnidentifiedImageError:
+                if not tiff.is_tiff(path):
+                    raise
+                yield None
+                return
+            with image:
                 _check_header(path, image)
                 yield image
     except (InputError, KeyboardInterrupt):
@@ -186,28 +233,9 @@ def _too_large(path: Path, got: str) -> InputError:
     )
 
 
-def _is_gray(image: Image.Image) -> bool:
-    if image.mode in ("P", "PA"):
-        palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
-        return bool((palette == palette[:, :1]).all())
-    return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-
-
 def _needs_8_bit(image: Image.Image) -> bool:
     """Return whether Pillow has to convert a mode that is neither gray of full depth nor RGB."""
     return not (image.mode in ("L", "F", "RGB") or image.mode.startswith("I"))
-
-
-def _image_notes(path: Path, image: Image.Image) -> tuple[str, ...]:
-    notes = []
-    if image.mode in ("RGBA", "LA", "La", "PA", "RGBa") or "transparency" in image.info:
-        notes.append(f"{path}: its transparency is dropped")
-    tiles = getattr(
-        image, "tile", []
-    )  # how the decoder will unpack the file: (codec, extents, offset, raw mode)
-    if image.mode.startswith("RGB") and tiles and ";16" in str(tiles[0][3]):
-        notes.append(f"{path}: of the 16 bits per color only 8 are kept")
-    return tuple(notes)
 
 
 def _supported(array: NDArray[Any]) -> NDArray[Any]:
@@ -216,25 +244,29 @@ def _supported(array: NDArray[Any]) -> NDArray[Any]:
         return array
     if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= np.iinfo(np.uint16).max:
         return array.astype(np.uint16)
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as that
+        return array.astype(np.float32)
 
 
 def _one_channel(path: Path, colors: NDArray[Any], lossy: bool) -> NDArray[Any]:
     """Return the gray of a mask that was saved in color though its channels agree."""
-    spread = int(np.ptp(colors.astype(np.int16), axis=2).max())
+    spread = int(np.ptp(colors.astype(np.int64), axis=2).max())
     if spread > (_LOSSY_TOLERANCE if lossy else 0):
         raise InputError(
             f"{path} is in color, a mask has one channel of class numbers: save it as a gray PNG"
         )
-    return np.ascontiguousarray(colors[:, :, 1])
+    return np.ascontiguousarray(colors[:, :, colors.shape[2] // 2])
 
 
 def _integers(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
     if array.dtype.kind in "iu":
         native: NDArray[Any] = array.astype(array.dtype.newbyteorder("="))
         return native
     if not np.isfinite(array).all():
         raise InputError(f"{path}: a mask must not hold NaN or infinite values: save class numbers instead")
+    array = array.astype(np.float64)
     whole = np.rint(array)
     if (whole != array).any() or np.abs(whole).max() > np.iinfo(np.int32).max:
         raise InputError(

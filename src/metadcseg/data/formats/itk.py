@@ -6,6 +6,8 @@ both are looked at before anything is decoded.
 
 import re
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,10 @@ SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _HEADER_BYTES = 65_536
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*[=:]|data ?file:=?)\s*(.+?)\s*$", re.I | re.M)
+_SPACE_UNITS = re.compile(r"^\s*(?:space units|units|DistanceUnits)\s*[:=]\s*(.+?)\s*$", re.I | re.M)
+_SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer):=(.*)$", re.M)
+_MILLIMETERS = {"m": 1e3, "meter": 1e3, "meters": 1e3, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3}
+_MILLIMETERS |= {"micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3, "micrometers": 1e-3, "nm": 1e-6}
 _DETACHED = (".mhd", ".nhdr")
 _BYTES = {
     "Int8": 1,
@@ -40,15 +46,31 @@ _BYTES |= {"Float64": 8}
 _NO_VECTORS = ("Int64", "UInt64")
 
 
+@dataclass(frozen=True)
+class Segment:
+    """A segment of 3D Slicer.
+
+    Args:
+        name: as it was given.
+        value: of its voxels.
+        layer: number of the channel that holds it; segments that overlap lie in different ones.
+    """
+
+    name: str
+    value: int
+    layer: int
+
+
 def head(path: Path) -> tuple[Grid, int]:
     """Return grid and number of channels, no voxel decoded."""
     reader = _header(path)
     size, direction = reader.GetSize(), np.array(reader.GetDirection())
     dimensions = len(size)
-    turned = direction.reshape(dimensions, dimensions)[:3, :3] * np.array(reader.GetSpacing()[:3])
+    scale = _scale(path)
+    turned = direction.reshape(dimensions, dimensions)[:3, :3] * np.array(reader.GetSpacing()[:3]) * scale
     affine = np.eye(4)
     affine[:3, :3] = _LPS_TO_RAS @ turned
-    affine[:3, 3] = _LPS_TO_RAS @ np.array(reader.GetOrigin()[:3])
+    affine[:3, 3] = _LPS_TO_RAS @ np.array(reader.GetOrigin()[:3]) * scale
     channels = reader.GetNumberOfComponents() * (size[3] if dimensions == 4 else 1)
     return Grid((size[0], size[1], size[2]), as_affine(affine)), channels
 
@@ -71,8 +93,9 @@ def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) 
         reader = _header(like)
         dimensions = reader.GetDimension()
         direction = np.array(reader.GetDirection()).reshape(dimensions, dimensions)[:3, :3]
-        image.SetSpacing(reader.GetSpacing()[:3])
-        image.SetOrigin(reader.GetOrigin()[:3])
+        scale = _scale(like)
+        image.SetSpacing([side * scale for side in reader.GetSpacing()[:3]])
+        image.SetOrigin([side * scale for side in reader.GetOrigin()[:3]])
     else:
         affine = np.array(grid.affine)
         spacing = grid.spacing()
@@ -81,6 +104,70 @@ def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) 
         image.SetOrigin((_LPS_TO_RAS @ affine[:3, 3]).tolist())
     image.SetDirection(direction.flatten().tolist())
     sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def notes(path: Path) -> tuple[str, ...]:
+    """Return what the header of a file says that is easily overlooked."""
+    scale = _scale(path)
+    said = [] if scale == 1 else [f"{path}: its header counts in units of {scale:g} mm, turned into mm"]
+    return tuple(said)
+
+
+def segments(path: Path) -> list[Segment]:
+    """Return the segments that 3D Slicer names in the header of a NRRD file, in their order; none of other files."""
+    if not path.name.lower().endswith((".nrrd", ".nhdr")):
+        return []
+    found: dict[int, dict[str, str]] = {}
+    for number, field, value in _SEGMENT.findall(_text(path)):
+        found.setdefault(int(number), {})[field] = value.strip()
+    return [
+        Segment(
+            fields.get("Name", f"segment {number}"), int(fields["LabelValue"]), int(fields.get("Layer", 0))
+        )
+        for number, fields in sorted(found.items())
+        if fields.get("LabelValue", "").isdigit()
+    ]
+
+
+def merged(path: Path, segments: Sequence[Segment], layers: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
+    """Return segments that may overlap as class numbers from 1 in their order, and what was decided where they do.
+
+    Args:
+        path: the file, for the note.
+        segments: as `segments` found them.
+        layers: (X, Y, Z, number of layers).
+
+    Returns:
+        (X, Y, Z); where two overlap, the later one. And a note with the count.
+    """
+    labels = np.zeros(layers.shape[:3], np.uint8)
+    twice = 0
+    for number, segment in enumerate(segments, start=1):
+        inside = layers[..., segment.layer] == segment.value
+        twice += int(np.count_nonzero(labels[inside]))
+        labels[inside] = number
+    order = ", ".join(f"{number} {segment.name}" for number, segment in enumerate(segments, start=1))
+    return labels, f"{path}: {twice} voxels lie in two of its segments ({order}), the later one counts there"
+
+
+def _scale(path: Path) -> float:
+    """Return how many mm a unit of the header is."""
+    text = _text(path)
+    named = [name for line in _SPACE_UNITS.findall(text) for name in re.findall(r"[^\s\"]+", line)]
+    units = {_MILLIMETERS.get(name.lower(), 1.0) for name in named if name != "???"}
+    if len(units) > 1:
+        raise InputError(f"{path} counts its axes in different units ({', '.join(named)}): export it in mm")
+    return units.pop() if units else 1.0
+
+
+def _text(path: Path) -> str:
+    """Return the header: up to the empty line of NRRD, or to the line that names the voxels of MetaImage."""
+    with path.open("rb") as file:
+        held = file.read(_HEADER_BYTES)
+    ends = [at for mark in (b"\n\n", b"\r\n\r\n") if (at := held.find(mark)) >= 0]
+    if (data := re.search(rb"ElementDataFile", held)) is not None:
+        ends.append(data.start())
+    return held[: min(ends, default=len(held))].decode("utf-8", "replace")
 
 
 def _header(path: Path) -> Any:

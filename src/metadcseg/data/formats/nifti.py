@@ -14,11 +14,40 @@ nibabel: Any = Extra("nibabel", "volumes", "NIfTI files")
 
 SUFFIXES = (".nii", ".nii.gz")
 
+_UNITS = {"meter": 1e3, "micron": 1e-3}
+"""Units of a header other than mm, in mm."""
+
+_UNIT_NAMES = {"meter": "meters", "micron": "micrometers"}
+
 
 def head(path: Path) -> tuple[Grid, int]:
     """Return grid and number of channels, no voxel decoded."""
-    shape, channels = _shape(path, _opened(path))
-    return Grid(shape, as_affine(_opened(path).affine)), channels
+    image = _opened(path)
+    shape, channels = _shape(path, image)
+    affine = np.diag([*[_UNITS.get(_unit(image), 1.0)] * 3, 1.0]) @ image.affine
+    return Grid(shape, as_affine(affine), placed=_coded(image)), channels
+
+
+def notes(path: Path) -> tuple[str, ...]:
+    """Return what the header of a file says that is easily overlooked."""
+    image, said = _opened(path), []
+    if (unit := _unit(image)) in _UNITS:
+        said.append(f"{path}: its header counts in {_UNIT_NAMES[unit]}, turned into mm")
+    if not _coded(image):
+        said.append(
+            f"{path}: its header does not say where it lies (sform and qform code 0), so its shape and the size of "
+            "its voxels count"
+        )
+    elif image.header["sform_code"] > 0 and image.header["qform_code"] > 0:
+        shape, _ = _shape(path, image)
+        sform, qform = (
+            Grid(shape, as_affine(matrix)) for matrix in (image.header.get_sform(), image.header.get_qform())
+        )
+        if not sform.same(qform) and not sform.sheared:
+            said.append(
+                f"{path}: its sform and qform lie {sform.apart(qform)[0]:.3g} mm apart, the sform is taken"
+            )
+    return tuple(said)
 
 
 def voxels(path: Path) -> NDArray[Any]:
@@ -32,7 +61,7 @@ def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) 
     """Write labels, with the codes and units of ``like`` where that is a NIfTI file."""
     if like is None or not like.name.endswith(SUFFIXES):
         image = nibabel.Nifti1Image(labels, np.array(grid.affine))
-        image.set_qform(image.affine, 1)
+        image.set_qform(None if grid.sheared else image.affine, 0 if grid.sheared else 1)
         image.set_sform(image.affine, 1)
     else:
         original = _opened(like)
@@ -49,6 +78,17 @@ def _opened(path: Path) -> Any:
     if not isinstance(image, nibabel.Nifti1Pair):
         raise InputError(f"{path} is not a NIfTI file: export it again")
     return image
+
+
+def _unit(image: Any) -> str:
+    try:
+        return str(image.header.get_xyzt_units()[0])
+    except KeyError:  # a code that the standard does not have
+        return "unknown"
+
+
+def _coded(image: Any) -> bool:
+    return bool(image.header["sform_code"] > 0 or image.header["qform_code"] > 0)
 
 
 def _shape(path: Path, image: Any) -> tuple[tuple[int, int, int], int]:

@@ -10,6 +10,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.formats import dicom, hdf5, itk, nifti
-from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.data.formats.geometry import Grid, Volume, check_same_grid, size_of
 from metadcseg.errors import InputError
 
-VOLUME_SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES, *hdf5.SUFFIXES)
+_ENDS = (".seg.nrrd", ".seg.nhdr", ".seg.nii.gz", ".seg.nii")  # as 3D Slicer calls segmentations
+
+VOLUME_SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES, *hdf5.SUFFIXES, dicom.SUFFIX)
 """Ends of the names of files that are read as volumes, in lower case."""
 
 MAX_VALUES = 2**31
@@ -31,7 +34,7 @@ _Result = TypeVar("_Result")
 
 
 def is_volume_file(path: Path) -> bool:
-    """Return whether a name is one of a volume file; a folder is where it holds DICOM slices.
+    """Return whether a name is one of a volume file; a folder is where it, or one folder in it, holds DICOM slices.
 
     Example:
         >>> is_volume_file(Path("brain.nii.gz")), is_volume_file(Path("polyp.png"))
@@ -59,18 +62,23 @@ def _library(path: Path) -> Any:
         return itk.sitk
     if name.endswith(hdf5.SUFFIXES):
         return hdf5.h5py
-    return dicom.pydicom if path.is_dir() else None
+    return dicom.pydicom if _is_series(path) else None
+
+
+def _is_series(path: Path) -> bool:
+    return path.is_dir() or path.name.lower().endswith(dicom.SUFFIX)
 
 
 def stem_of(path: Path) -> str:
     """Return the name of a file without the suffix of its format, which may have two dots.
 
     Example:
-        >>> stem_of(Path("images/la_005.nii.gz")), stem_of(Path("a.b.mhd"))
-        ('la_005', 'a.b')
+        >>> stem_of(Path("images/la_005.nii.gz")), stem_of(Path("a.b.mhd")), stem_of(Path("a.seg.nrrd"))
+        ('la_005', 'a.b', 'a')
     """
     return next(
-        (path.name[: -len(end)] for end in VOLUME_SUFFIXES if path.name.lower().endswith(end)), path.name
+        (path.name[: -len(end)] for end in (*_ENDS, *VOLUME_SUFFIXES) if path.name.lower().endswith(end)),
+        path.name,
     )
 
 
@@ -136,7 +144,8 @@ def read_volume(paths: Path | Sequence[Path], *, key: str | None = None) -> Volu
     for file in files:
         check_same_grid(read_grid(file, key=key)[0], grid, file, files[0])
         parts.append(_finite(file, _plain(_voxels(file, key or "image"))))
-    return Volume(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3), grid)
+    notes = tuple(note for file in files for note in _notes(file, grid))
+    return Volume(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3), grid, notes)
 
 
 def read_label_volume(path: Path, *, key: str | None = None) -> Volume:
@@ -153,11 +162,17 @@ def read_label_volume(path: Path, *, key: str | None = None) -> Volume:
         InputError: naming the file that cannot be read or holds anything but one whole number per voxel.
     """
     grid, channels = read_grid(path, key=key or "label")
+    names = itk.segments(path)
+    if channels > 1 and len({segment.layer for segment in names}) == channels:
+        merged, note = itk.merged(path, names, _voxels(path, "label"))
+        return Volume(merged, grid, (note,), names={n: one.name for n, one in enumerate(names, start=1)})
     if channels != 1:
         raise InputError(
             f"{path} holds {channels} channels, labels are one class number per voxel: merge them"
         )
-    return whole_labels(path, Volume(_finite(path, _voxels(path, key or "label"))[..., 0], grid))
+    whole = whole_labels(path, Volume(_finite(path, _voxels(path, key or "label"))[..., 0], grid))
+    notes = (*_notes(path, grid), *whole.notes)
+    return replace(whole, notes=notes, names={segment.value: segment.name for segment in names})
 
 
 def whole_labels(path: Path, stored: Volume) -> Volume:
@@ -183,22 +198,6 @@ def whole_labels(path: Path, stored: Volume) -> Volume:
     return Volume(array, grid, notes)
 
 
-def check_same_grid(grid: Grid, wanted: Grid, path: Path, beside: Path) -> None:
-    """Refuse two files on different grids.
-
-    Raises:
-        InputError: naming both files and both shapes.
-    """
-    if grid.shape != wanted.shape:
-        raise InputError(
-            f"{path} is {_shape(grid)} and {beside} is {_shape(wanted)}: they must lie on one grid"
-        )
-    if grid.known and wanted.known and not grid.same(wanted):
-        raise InputError(
-            f"{path} and {beside} lie at different places in the world: resample one onto the other"
-        )
-
-
 def write_label_volume(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None = None) -> None:
     """Write labels on a grid, whole or not at all.
 
@@ -212,7 +211,7 @@ def write_label_volume(path: Path, labels: NDArray[np.uint8], grid: Grid, like: 
         InputError: where the shape is another, the format cannot be written, or the disk refuses.
     """
     if labels.shape != grid.shape:
-        raise InputError(f"{path}: labels of {labels.shape} do not fit the grid of {_shape(grid)}")
+        raise InputError(f"{path}: labels of {labels.shape} do not fit the grid of {size_of(grid)}")
     end = next((end for end in (".nii.gz", ".nii", ".mha", ".nrrd") if path.name.lower().endswith(end)), None)
     if end is None:
         raise InputError(f"{path}: labels are written as .nii, .nii.gz, .mha or .nrrd: choose another name")
@@ -261,7 +260,7 @@ def _capped(path: Path, grid: Grid, channels: int) -> Grid:
 
 def _head(path: Path, key: str) -> tuple[Grid, int]:
     name = path.name.lower()
-    if path.is_dir():
+    if _is_series(path):
         return dicom.head(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
@@ -278,13 +277,29 @@ def _head(path: Path, key: str) -> tuple[Grid, int]:
 
 def _voxels(path: Path, key: str) -> NDArray[Any]:
     name = path.name.lower()
-    if path.is_dir():
+    if _is_series(path):
         return _said(path, lambda: dicom.voxels(path))
     if name.endswith(nifti.SUFFIXES):
         return _said(path, lambda: nifti.voxels(path))
     if name.endswith(itk.SUFFIXES):
         return _said(path, lambda: itk.voxels(path))
     return _said(path, lambda: hdf5.voxels(path, key))
+
+
+def _notes(path: Path, grid: Grid) -> tuple[str, ...]:
+    """Return what is easily overlooked in a file."""
+    name = path.name.lower()
+    said: tuple[str, ...] = ()
+    if _is_series(path):
+        said = _said(path, lambda: dicom.notes(path))
+    elif name.endswith(nifti.SUFFIXES):
+        said = _said(path, lambda: nifti.notes(path))
+    elif name.endswith(itk.SUFFIXES):
+        said = _said(path, lambda: itk.notes(path))
+    if grid.sheared:
+        tilt = f"{path}: its axes miss right angles by {grid.sheared:.2g} degrees (a tilted gantry)"
+        said = (*said, f"{tilt}, slices are cut along them and nothing is resampled")
+    return said
 
 
 def _said(path: Path, read: Callable[[], _Result]) -> _Result:
@@ -318,7 +333,3 @@ def _finite(path: Path, array: NDArray[Any]) -> NDArray[Any]:
             f"{path}: {bad} of {array.size} voxels are NaN or infinite: replace them and save it again"
         )
     return array
-
-
-def _shape(grid: Grid) -> str:
-    return " x ".join(map(str, grid.shape))

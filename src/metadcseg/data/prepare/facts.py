@@ -41,6 +41,8 @@ class MaskFacts:
         counts: how many pixels hold each of the levels.
         border: how many pixels on the rim of the slices do.
         shape: (X, Y, Z) of a volume, (H, W, 1) of an image.
+        names: what the file calls its values (:attr:`.Volume.names`).
+        orientation: what the orientation tag of its file says.
     """
 
     where: str
@@ -50,6 +52,8 @@ class MaskFacts:
     counts: tuple[int, ...] = ()
     border: tuple[int, ...] = ()
     shape: tuple[int, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
+    orientation: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class CaseFacts:
         masks: what is in its ``label``, ``truth`` and ``given``, as far as it has them and they can be read.
         beside: the values that the verified mask and the one that it replaced hold in one place: two rows, a column
             for every combination; None where it has not both.
+        orientation: what the orientation tag of its image says, 1 is upright.
     """
 
     findings: tuple[Finding, ...]
@@ -70,6 +75,7 @@ class CaseFacts:
     channels: int = 0
     masks: Mapping[str, MaskFacts] = field(default_factory=dict)
     beside: NDArray[np.int64] | None = None
+    orientation: int = 1
 
 
 def mask_facts(where: str, mask: Volume, axis: int = 2) -> MaskFacts:
@@ -101,6 +107,8 @@ def mask_facts(where: str, mask: Volume, axis: int = 2) -> MaskFacts:
         tuple(counts[: len(known)]),
         tuple(count - inner.get(level, 0) for level, count in zip(known, counts, strict=False)),
         array.shape,
+        mask.names,
+        mask.orientation,
     )
 
 

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, unverified_tests
+from metadcseg.data.formats.agreement import Agreement
 from metadcseg.data.prepare.across import duplicates, set_findings
 from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
-from metadcseg.data.prepare.labels import LabelScheme, settle
+from metadcseg.data.prepare.labels import LabelScheme, class_names, settle
 from metadcseg.data.prepare.look import MASKS, Decoded, LookAt
 from metadcseg.data.prepare.pairs import Pair, pair_findings
+from metadcseg.data.prepare.plausible import MaskCounts, plausibility
 from metadcseg.data.prepare.reading import require_libraries
 from metadcseg.data.prepare.workers import Workers
 from metadcseg.data.sources.case import RawCase, Scan
@@ -82,19 +86,53 @@ def inspect(
         scheme, found = settle(known, remap, classes)
     odd = [] if scheme is None else pair_findings(_pairs(scan.cases, facts, scheme))
     told = {finding.where for finding in odd if finding.code == "verified-empty"}
-    findings += found + odd
+    findings += _agreement(scan.cases, facts) + found + odd
     findings += [
         _empty(case, entry)
         for case, one in zip(scan.cases, facts, strict=True)
         for what, entry in one.masks.items()
         if what != "given" and _is_empty(entry, remap) and entry.where not in told
     ]
+    if scheme is not None:
+        findings += _plausible(scan, facts, scheme, remap)
     findings += duplicates(_shown(scan.cases, facts))
     findings += _channel_findings(scan.cases, facts)
     findings += set_findings([(case.id, case.role, case.group) for case in scan.cases])
     findings += unverified_tests((case.role, case.verified or case.truth is not None) for case in scan.cases)
     channels = max((one.channels for one in facts), default=1)
     return Inspection(tuple(findings), channels, scheme, tuple(facts), tuple(decoded))
+
+
+def _agreement(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> list[Finding]:
+    """Find what files say beside their pixels and contradict each other."""
+    said = Agreement()
+    for case, one in zip(cases, facts, strict=True):
+        for entry in one.masks.values():
+            said.meanings(entry.where, entry.names, "palette" if case.flat else "header")
+        if one.orientation != 1 and any(entry.orientation == 1 for entry in one.masks.values()):
+            said.turned(case.where)
+    return said.findings()
+
+
+def _plausible(
+    scan: Scan, facts: Sequence[CaseFacts], scheme: LabelScheme, remap: Mapping[int, int]
+) -> list[Finding]:
+    """Find masks that can hardly be meant as they are read; of a case its reference, where it has one."""
+    masks, values = [], list(range(scheme.classes))
+    for case, one in zip(scan.cases, facts, strict=True):
+        entry = one.masks.get("truth", one.masks.get("label"))
+        if entry is None:
+            continue
+        labels = scheme.apply(np.array(entry.levels, np.int64), entry)
+        pixels, border = (
+            np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
+            for counts in (entry.counts, entry.border)
+        )
+        masks.append(MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist())))
+        for level, label in zip(entry.levels, labels.tolist(), strict=True):
+            if label < scheme.classes:
+                values[label] = level
+    return plausibility(masks, values, remap, scan.classes or class_names(scheme.classes))
 
 
 def _pairs(cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelScheme) -> Iterator[Pair]:
@@ -130,7 +168,7 @@ def _undeclared(facts: Iterable[MaskFacts], remap: Mapping[int, int], scan: Scan
             held = ", ".join(str(level) for level in strange[:8]) + (" ..." if len(strange) > 8 else "")
             sentence = (
                 f"{entry.where} holds the label {held}, unknown to {scan.declared_by} (which has {known}): correct one "
-                f"of the two, or pass --remap {strange[0]}:0"
+                f"of the two, or pass --remap{'=' if strange[0] < 0 else ' '}{strange[0]}:0"
             )
             findings.append(Finding("error", "label-unexpected", entry.where, sentence))
     return findings

@@ -182,10 +182,17 @@ def _unexpected(
         return []
     if known == 0 and IGNORE in used and IGNORE not in remap:
         wrong.append(IGNORE)  # 128 and 255: both are codes
-    suggestion = ",".join(f"{value}:{label}" for label, value in enumerate(wrong, start=known + 1))
+    outside, codes = [value for value in wrong if value < 0], [value for value in wrong if value >= 0]
+    meant = dict.fromkeys(outside, 0)  # what was resampled is filled with the lowest value of a scanner
+    meant |= {value: known + 1 + number for number, value in enumerate(codes)}
     if classes is not None:
-        suggestion = ",".join(f"{value}:0" for value in wrong)
-    advice = f"class numbers run from 0 on without gaps (255 = ignored), try --remap {suggestion}"
+        meant = dict.fromkeys(wrong, 0)
+    suggestion = ",".join(f"{value}:{label}" for value, label in meant.items())
+    way = f"try --remap {suggestion}"
+    if outside:  # words that begin with a minus can be typed after = only
+        unknown = ",".join(str(value) for value in outside)
+        way = f"below 0 is mostly fill (else --ignore={unknown}), try --remap={suggestion}"
+    advice = f"class numbers run from 0 on without gaps (255 = ignored), {way}"
     if len(wrong) > _MOST_SUGGESTED:
         advice = "class numbers run from 0 on without gaps (255 = ignored): save a mask of class numbers"
     findings = []

@@ -67,7 +67,11 @@ class LookAt:
             if what == "given" and _is_label(case) and "label" in masks:
                 held[what], masks[what] = held["label"], masks["label"]
             elif (mask := _mask(case, what, findings)) is not None:
-                placed = None if grid is None else self._placed(case, what, mask, grid, findings)
+                placed = (
+                    None
+                    if grid is None
+                    else self._placed(case, what, mask, grid, facts.orientation, findings)
+                )
                 held[what] = mask_facts(case.called(what), placed or mask, axis)
                 if placed is not None:
                     masks[what] = placed
@@ -99,7 +103,8 @@ class LookAt:
         except InputError as error:
             named = str(error) if case.flat else f"{case.where}: {error}"
             findings.append(Finding("error", "slices", case.where, named))
-        return image.grid, CaseFacts((), _content(image.array, decoded), image.array.shape[3]), decoded
+        content, channels = _content(image.array, decoded), image.array.shape[3]
+        return image.grid, CaseFacts((), content, channels, orientation=image.orientation), decoded
 
     def _cut(self, case: RawCase, image: Volume) -> Decoded:
         if self.keep is None:
@@ -112,11 +117,13 @@ class LookAt:
         return Decoded(tuple(write_chunk(self.keep, plane) for plane in planes), placement=placement)
 
     def _placed(
-        self, case: RawCase, what: str, mask: Volume, grid: Grid, findings: list[Finding]
+        self, case: RawCase, what: str, mask: Volume, grid: Grid, turn: int, findings: list[Finding]
     ) -> Volume | None:
         """Return a mask on the grid of its image; where it lies on another, say so."""
         try:
-            return on_grid(mask, grid, (case.called(what), case.where), resample=self.resample)
+            return on_grid(
+                mask, grid, (case.called(what), case.where), resample=self.resample, orientation=turn
+            )
         except OtherGrid as error:
             given, told = what == "given", _told(case, what, error)
             findings.append(

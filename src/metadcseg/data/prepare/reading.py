@@ -4,7 +4,7 @@ An image is a volume of one slice: (H, W) becomes (H, W, 1) on a grid that nobod
 """
 
 from collections.abc import Iterable
-from itertools import product
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.formats import volumes as volume_files
+from metadcseg.data.formats.agreement import said_of_turn
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume
 from metadcseg.data.formats.images import Picture, read_image, read_mask
 from metadcseg.data.sources.case import RawCase
@@ -130,7 +131,9 @@ def load_label_confidence(case: RawCase, grid: Grid) -> NDArray[np.uint8] | None
     return as_label_confidence(values[..., 0], str(held))
 
 
-def on_grid(labels: Volume, grid: Grid, names: tuple[str, str], *, resample: bool) -> Volume:
+def on_grid(
+    labels: Volume, grid: Grid, names: tuple[str, str], *, resample: bool, orientation: int = 1
+) -> Volume:
     """Return a mask on the grid of its image.
 
     Args:
@@ -138,6 +141,7 @@ def on_grid(labels: Volume, grid: Grid, names: tuple[str, str], *, resample: boo
         grid: of the image.
         names: what sentences call mask and image.
         resample: whether a mask on another grid is resampled to it (nearest) rather than refused.
+        orientation: what the orientation tag of the image says.
 
     Raises:
         OtherGrid: where it lies on another one.
@@ -147,15 +151,20 @@ def on_grid(labels: Volume, grid: Grid, names: tuple[str, str], *, resample: boo
         return labels
     if resample and labels.grid.known and grid.known:
         note = f"{mask} lies on another grid than {image} and was resampled to it"
-        return Volume(resample_labels(labels.array, labels.grid, grid), grid, (*labels.notes, note))
+        array = resample_labels(labels.array, labels.grid, grid)
+        return replace(labels, array=array, grid=grid, notes=(*labels.notes, note))
     advice = "export it at the size of the image"
     if grid.known:
         advice = "export it on the grid of the image, or pass --resample-labels"
     if labels.grid.shape != grid.shape:
-        raise OtherGrid(f"{mask} has {size_of(labels.grid)}, its image {image} {_sides(grid)}: {advice}")
-    apart = _distance(labels.grid, grid)
+        turn = said_of_turn(orientation, labels.orientation)
+        raise OtherGrid(
+            f"{mask} has {size_of(labels.grid)}, its image {image} {_sides(grid)}{turn}: {advice}"
+        )
+    far, voxels = grid.apart(labels.grid)
     raise OtherGrid(
-        f"{mask} lies elsewhere than its image {image}, up to {apart:.3g} mm apart: {advice}", True
+        f"{mask} lies elsewhere than its image {image} (by {voxels:.2g} voxels), up to {far:.3g} mm apart: {advice}",
+        True,
     )
 
 
@@ -215,10 +224,6 @@ def foreground(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _one_slice(picture: Picture) -> Volume:
     height, width = picture.array.shape[:2]
     grid = Grid((height, width, 1), UNKNOWN_AFFINE, known=False)
-    return Volume(np.expand_dims(picture.array, 2), grid, picture.notes, picture.lossy)
-
-
-def _distance(first: Grid, second: Grid) -> float:
-    corners = np.array([(*corner, 1) for corner in product(*((0, side - 1) for side in first.shape))])
-    moved = (np.array(first.affine) - np.array(second.affine))[:3] @ corners.T
-    return float(np.linalg.norm(moved, axis=0).max())
+    names = {index: str(color) for index, color in picture.colors.items()}
+    array = np.expand_dims(picture.array, 2)
+    return Volume(array, grid, picture.notes, picture.lossy, names, picture.orientation)

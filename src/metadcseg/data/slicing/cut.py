@@ -1,8 +1,10 @@
 """From a volume to a stack of 2D slices.
 
-Nothing is flipped or turned: one of the three axes of the file is sliced, the other two, in the order of the
-file, are the rows and columns of every slice. Where they lie is a
-:class:`~metadcseg.data.slicing.geometry.SliceGeometry`, which leads back to the volume.
+One of the three axes of the file is sliced, the other two are the rows and columns of every slice. However a file
+stores a volume, its slices show the body in one order and direction, that of RAS+: right before front before up, each
+ascending. Where a file does not say how it lies in the body, and in sets of before (``order: file``), nothing is
+flipped or turned. Where slices lie is a :class:`~metadcseg.data.slicing.geometry.SliceGeometry`, which leads back to
+the volume.
 """
 
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.slicing.geometry import MAX_SIDE, Box, SliceGeometry
@@ -21,6 +24,7 @@ from metadcseg.errors import InputError, unknown_name
 Axis = Literal["auto", "x", "y", "z", "axial", "coronal", "sagittal"]
 Crop = Literal["none", "content"]
 Empty = Literal["keep", "drop"]
+Order = Literal["file", "world"]
 
 MARGIN = 4
 """Pixels of background that a crop to the content leaves around it, within the slices."""
@@ -43,6 +47,7 @@ class SliceOptions:
             ``window:LOW,HIGH`` (these become -1 to 1; values outside are cut off), or ``none``.
         crop: ``content`` leaves out what is background around the content in all channels.
         empty: ``drop`` leaves out slices without foreground, of training and gold volumes only.
+        order: ``world`` turns slices to one order and direction in the body, ``file`` leaves them as stored.
 
     Raises:
         InputError: naming the option that is out of its range.
@@ -57,9 +62,10 @@ class SliceOptions:
     normalize: str = "zscore"
     crop: Crop = "none"
     empty: Empty = "keep"
+    order: Order = "world"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("axis", Axis), ("crop", Crop), ("empty", Empty)):
+        for name, allowed in (("axis", Axis), ("crop", Crop), ("empty", Empty), ("order", Order)):
             if getattr(self, name) not in get_args(allowed):
                 raise unknown_name(f"--{name}", str(getattr(self, name)), get_args(allowed))
         if self.pixel is not None and not 0 < self.pixel < float("inf"):
@@ -68,13 +74,16 @@ class SliceOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return {
+        values = {
             "axis": self.axis,
             "pixel": self.pixel,
             "normalise": self.normalize,
             "crop": self.crop,
             "empty": self.empty,
         }
+        return values | (
+            {"order": self.order} if self.order != "file" else {}
+        )  # sets of before do not say it
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SliceOptions":
@@ -84,9 +93,13 @@ class SliceOptions:
             InputError: where a key is missing or unknown, or a value is out of its range.
         """
         try:
-            told = dict(values)
+            told = {"order": "file", **values}
             pixel, normalize = told.pop("pixel"), told.pop("normalise")
-            options = cls(**told, pixel=None if pixel is None else float(pixel), normalize=normalize)
+            options = cls(
+                **({"order": "file"} | told),
+                pixel=None if pixel is None else float(pixel),
+                normalize=normalize,
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"how volumes were cut is not readable ({error!r}): prepare the set again"
@@ -94,12 +107,13 @@ class SliceOptions:
         return options
 
 
-def slicing_axis(grid: Grid, axis: Axis) -> int:
+def slicing_axis(grid: Grid, axis: Axis, order: Order = "file") -> int:
     """Return the number of the file axis that an option means.
 
     Args:
         grid: of the volume.
         axis: as in :class:`SliceOptions`.
+        order: likewise; with ``world``, of spacings that tie the one nearest to up and down is sliced.
 
     Raises:
         InputError: where a plane of the body is asked for and the file does not say how it lies.
@@ -113,13 +127,27 @@ def slicing_axis(grid: Grid, axis: Axis) -> int:
         return _FILE_AXES.index(axis)
     if axis == "auto":
         spacing = grid.spacing() if grid.known else (1.0, 1.0, 1.0)
-        return max(number for number in range(3) if spacing[number] >= max(spacing) - _TIE)
-    if not grid.known:
+        tied = [number for number in range(3) if spacing[number] >= max(spacing) - _TIE]
+        body = _body_axes(grid) if order == "world" and grid.is_placed else (0, 1, 2)
+        return max(tied, key=lambda number: body[number])
+    if not grid.is_placed:
         raise InputError(
             f"--axis {axis}: the file does not say how the volume lies in the body, use x, y or z"
         )
-    cosines = np.abs(np.array(grid.affine)[:3, :3]) / np.array(grid.spacing())  # (world, file)
-    return int(cosines[_WORLD_AXES.index(axis)].argmax())
+    return int(_cosines(grid)[_WORLD_AXES.index(axis)].argmax())
+
+
+def _cosines(grid: Grid) -> NDArray[np.float64]:
+    """Return (world, file): how far each file axis runs along each axis of the world."""
+    cosines: NDArray[np.float64] = np.abs(np.array(grid.affine)[:3, :3]) / np.array(grid.spacing())
+    return cosines
+
+
+def _body_axes(grid: Grid) -> tuple[int, int, int]:
+    """Return for each file axis the axis of the world that it runs along, each once."""
+    world, file = linear_sum_assignment(-np.round(_cosines(grid), 6))
+    x, y, z = (int(world[list(file).index(number)]) for number in range(3))
+    return x, y, z
 
 
 def place(grid: Grid, options: SliceOptions, box: Box | None = None) -> SliceGeometry:
@@ -133,10 +161,17 @@ def place(grid: Grid, options: SliceOptions, box: Box | None = None) -> SliceGeo
     Raises:
         InputError: where a pixel size is asked for and the file has none, or it makes slices too large.
     """
-    axis = slicing_axis(grid, options.axis)
+    axis = slicing_axis(grid, options.axis, options.order)
     kept: Box = box or ((0, grid.shape[0]), (0, grid.shape[1]), (0, grid.shape[2]))
     sides = []
-    for number in (number for number in range(3) if number != axis):
+    first, second = (number for number in range(3) if number != axis)
+    swapped = False
+    flipped: tuple[int, ...] = ()
+    if options.order == "world" and grid.is_placed:
+        body = _body_axes(grid)
+        swapped = body[first] > body[second]
+        flipped = tuple(number for number in range(3) if grid.affine[body[number]][number] < 0)
+    for number in (second, first) if swapped else (first, second):
         native = kept[number][1] - kept[number][0]
         side = native
         if options.pixel is not None:
@@ -150,7 +185,7 @@ def place(grid: Grid, options: SliceOptions, box: Box | None = None) -> SliceGeo
                 f"slices of {side} pixels a side are too large (at most {MAX_SIDE}): raise --pixel"
             )
         sides.append(side)
-    return SliceGeometry(grid, axis, kept, sides[0], sides[1])
+    return SliceGeometry(grid, axis, kept, sides[0], sides[1], swapped, flipped)
 
 
 def cut(volume: Volume, options: SliceOptions) -> tuple[NDArray[np.float16], SliceGeometry]:
@@ -175,15 +210,13 @@ def cut(volume: Volume, options: SliceOptions) -> tuple[NDArray[np.float16], Sli
     array = volume.array
     if array.ndim != 4 or array.shape[:3] != volume.grid.shape:
         raise InputError(f"an image volume must be {volume.grid.shape} and channels, got {array.shape}")
-    axis = slicing_axis(volume.grid, options.axis)
+    axis = slicing_axis(volume.grid, options.axis, options.order)
     box = content_box(array, axis) if options.crop == "content" else None
     placement = place(volume.grid, options, box)
-    inside = tuple(slice(*edge) for edge in placement.box)
     stack = np.empty((placement.slices, placement.height, placement.width, array.shape[3]), np.float16)
     for channel in range(array.shape[3]):  # one at a time: four channels in float32 are large
         values = normalize_volume(array[..., channel], options.normalize)
-        planes = np.moveaxis(values[inside], axis, 0)
-        for number, plane in enumerate(planes):
+        for number, plane in enumerate(placement.stack(values)):
             stack[number, :, :, channel] = resample_plane(
                 plane, (placement.height, placement.width), smooth=True
             )
@@ -205,7 +238,7 @@ def cut_labels(labels: Volume, placement: SliceGeometry) -> NDArray[np.uint8]:
     """
     if labels.array.shape != placement.grid.shape:
         raise InputError(f"labels of {labels.array.shape} do not fit an image of {placement.grid.shape}")
-    inner = np.moveaxis(labels.array[tuple(slice(*edge) for edge in placement.box)], placement.axis, 0)
+    inner = placement.stack(labels.array)
     rows = nearest_index(placement.native[0], placement.height)
     columns = nearest_index(placement.native[1], placement.width)
     return np.ascontiguousarray(inner[:, rows][:, :, columns], np.uint8)

@@ -27,6 +27,8 @@ class SliceGeometry:
         box: (first, one past the last) voxel along each file axis that the slices cover.
         height: H of the stored slices.
         width: W of the stored slices.
+        swapped: whether the last of the two other file axes are the rows, rather than the first.
+        flipped: file axes that run from their last voxel to the first.
     """
 
     grid: Grid
@@ -34,13 +36,19 @@ class SliceGeometry:
     box: Box
     height: int
     width: int
+    swapped: bool = False
+    flipped: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         inside = all(
             0 <= low < high <= side for (low, high), side in zip(self.box, self.grid.shape, strict=True)
         )
         if not (
-            inside and 0 <= self.axis <= 2 and 1 <= self.height <= MAX_SIDE and 1 <= self.width <= MAX_SIDE
+            inside
+            and 0 <= self.axis <= 2
+            and set(self.flipped) <= {0, 1, 2}
+            and 1 <= self.height <= MAX_SIDE
+            and 1 <= self.width <= MAX_SIDE
         ):
             raise InputError(
                 f"slices of {self.height} x {self.width} along axis {self.axis} of {self.box} do not lie in a volume "
@@ -56,7 +64,23 @@ class SliceGeometry:
     def plane(self) -> tuple[int, int]:
         """The file axes of rows and columns."""
         first, second = (axis for axis in range(3) if axis != self.axis)
-        return first, second
+        return (second, first) if self.swapped else (first, second)
+
+    def stack(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return what the slices cover of a volume, in their order and direction, as a view of it.
+
+        Args:
+            array: (X, Y, Z, ...) in the order of the file.
+
+        Returns:
+            (D, rows, columns, ...) in voxels of the file; what is written into it is written into ``array``.
+        """
+        inner = np.flip(array[tuple(slice(*edge) for edge in self.box)], self.flipped)
+        return inner.transpose(self.axis, *self.plane, *range(3, array.ndim))
+
+    def unstack(self, stack: NDArray[Any]) -> NDArray[Any]:
+        """Return a stack (D, rows, columns) of any size in the order of the axes of the file, as a view of it."""
+        return np.flip(stack.transpose(np.argsort((self.axis, *self.plane))), self.flipped)
 
     @property
     def native(self) -> tuple[int, int]:
@@ -90,7 +114,7 @@ class SliceGeometry:
             InputError: where there are more or fewer slices, or one is of another size.
         """
         labels = np.zeros(self.grid.shape, np.uint8)
-        inner = np.moveaxis(labels[tuple(slice(*edge) for edge in self.box)], self.axis, 0)  # a view
+        inner = self.stack(labels)
         count = 0
         for number, planes in enumerate(probabilities):
             if number >= self.slices or planes.ndim != 3 or planes.shape[1:] != (self.height, self.width):
@@ -108,7 +132,7 @@ class SliceGeometry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return {
+        values = {
             "shape": list(self.grid.shape),
             "affine": [list(row) for row in self.grid.affine],
             "known": self.grid.known,
@@ -117,6 +141,8 @@ class SliceGeometry:
             "height": self.height,
             "width": self.width,
         }
+        turned = {"swapped": self.swapped, "flipped": list(self.flipped)}
+        return values | (turned if self.swapped or self.flipped else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SliceGeometry":
@@ -131,7 +157,13 @@ class SliceGeometry:
             low, mid, high = ((int(first), int(last)) for first, last in values["box"])
             grid = Grid((x, y, z), affine, bool(values["known"]))
             return cls(
-                grid, int(values["axis"]), (low, mid, high), int(values["height"]), int(values["width"])
+                grid,
+                int(values["axis"]),
+                (low, mid, high),
+                int(values["height"]),
+                int(values["width"]),
+                bool(values.get("swapped", False)),
+                tuple(int(axis) for axis in values.get("flipped", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"where slices lie is not readable ({error}): prepare the set again") from error

@@ -27,7 +27,7 @@ from typing import Any
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.label_confidence import label_confidence_of
-from metadcseg.data.sources.pairing import by_stem, replaced, unmatched
+from metadcseg.data.sources.pairing import by_stem, one_form, replaced, unmatched
 from metadcseg.data.sources.volume_folder import holds_label, holds_volumes, volumes_by_stem
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
@@ -121,7 +121,9 @@ def gold_of(
     if listing.exists():
         try:
             names = [
-                line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines() if line.strip()
+                one_form(line.strip())
+                for line in listing.read_text(encoding="utf-8-sig").splitlines()
+                if line.strip()
             ]
         except (OSError, UnicodeDecodeError) as error:
             sentence = f"{listing} cannot be read ({error}): save it as text in UTF-8"

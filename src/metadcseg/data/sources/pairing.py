@@ -3,9 +3,20 @@
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from unicodedata import normalize
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.images import SUFFIXES, image_files
+
+
+def one_form(name: str) -> str:
+    """Return a name in the one form in which names are compared: systems write the same umlaut in two (NFC, NFD).
+
+    Example:
+        >>> one_form("Mu\u0308ller") == one_form("M\u00fcller")
+        True
+    """
+    return normalize("NFC", name)
 
 
 def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
@@ -20,13 +31,14 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
     files: dict[str, Path] = {}
     findings = []
     for path in image_files(folder):
-        if path.stem in files:
-            names = f"{files[path.stem].name} and {path.name}"
+        stem = one_form(path.stem)
+        if stem in files:
+            names = f"{files[stem].name} and {path.name}"
             sentence = (
                 f"{folder} holds {names}, one stem stands for one case: rename or remove one of the two"
             )
             findings.append(Finding("error", "stem-twice", str(path), sentence))
-        files.setdefault(path.stem, path)
+        files.setdefault(stem, path)
     known = set(files.values())
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES and not path.name.startswith(".") and path not in known:

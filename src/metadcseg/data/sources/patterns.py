@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
+from metadcseg.data.sources.pairing import one_form
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.data.splits.roles import assign_roles, with_gold
 from metadcseg.errors import InputError, unknown_name
@@ -190,7 +191,7 @@ def _matches(source: Path, pattern: str, files: Sequence[str], findings: list[Fi
     compiled = _compiled(pattern)
     found: dict[Key, Path] = {}
     for file in files:
-        match = compiled.fullmatch(file)
+        match = compiled.fullmatch(one_form(file))
         if match is None:
             continue
         parts = match.groupdict()
@@ -227,7 +228,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         else:
             text += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)"
             seen.add(name)
-    return re.compile(text + re.escape(pattern[end:]))
+    return re.compile(one_form(text + re.escape(pattern[end:])))
 
 
 def _lacking(source: Path, case: str, pattern: str, image: bool) -> Finding:

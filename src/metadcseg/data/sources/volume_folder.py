@@ -6,6 +6,7 @@ from metadcseg.data.findings import Finding
 from metadcseg.data.formats import hdf5
 from metadcseg.data.formats.images import SUFFIXES
 from metadcseg.data.formats.volumes import is_volume_file, stem_of
+from metadcseg.data.sources.pairing import one_form
 from metadcseg.errors import InputError
 
 _PARTNERS = (".raw", ".zraw", ".gz")
@@ -47,7 +48,7 @@ def volumes_by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
                 )
                 findings.append(Finding("warning", "file-ignored", str(path), sentence))
             continue
-        stem = stem_of(path)
+        stem = one_form(stem_of(path))
         if stem in files:
             sentence = (
                 f"{folder} holds {files[stem].name} and {path.name}, one stem stands for one case: remove one"

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from unicodedata import normalize
 
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.store.reader import ROLES
@@ -178,7 +179,7 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
         unknown role or id, an id given twice, a group across roles, a case that is not listed.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = normalize("NFC", path.read_text(encoding="utf-8-sig")).splitlines()  # as ids are compared
         delimiter = ";" if lines and ";" in lines[0] else ","
         table = [
             [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, strict=True)

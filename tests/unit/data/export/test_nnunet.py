@@ -55,16 +55,16 @@ def test_volumes_lie_where_the_set_has_them(options, tmp_path):
     assert split == {"train": ["a-0", "a-1", "a-2"], "val": ["a-3"]}
     for number, volume in enumerate(noisy.volumes):
         part = "Ts" if volume.role == "test" else "Tr"
-        cases, axis = noisy.slices_of(volume), volume.placement.axis
+        cases, laid = noisy.slices_of(volume), volume.placement.unstack
         for channel in (0, 1):
             image = nibabel.load(folder / f"images{part}/a-{number}_{channel:04d}.nii.gz")
-            stack = np.moveaxis(np.asarray(image.dataobj), axis, 0)
-            assert np.array_equal(stack, np.stack([noisy.image(case)[..., channel] for case in cases]))
+            stack = laid(np.stack([noisy.image(case)[..., channel] for case in cases]))
+            assert np.array_equal(np.asarray(image.dataobj), stack)
         label = nibabel.load(folder / f"labels{part}/a-{number}.nii.gz")
         np.testing.assert_allclose(label.affine, image.affine)
         wanted = np.stack([(noisy.truth if part == "Ts" else noisy.label)(case) for case in cases])
         wanted[wanted == 255] = 2
-        assert np.array_equal(np.moveaxis(np.asarray(label.dataobj), axis, 0), wanted)
+        assert np.array_equal(np.asarray(label.dataobj), laid(wanted))
         corners = np.array([[-0.5, -0.5, -0.5, 1], [side - 0.5 for side in image.shape] + [1]]).T
         whole = np.array([[-0.5, -0.5, -0.5, 1], [side - 0.5 for side in SHAPE] + [1]]).T
         np.testing.assert_allclose(image.affine @ corners, affine(number) @ whole, atol=1e-4)

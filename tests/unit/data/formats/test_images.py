@@ -4,6 +4,8 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+import tifffile
 from PIL import Image
 from tests.unit.data.folders import disc, picture, save
 
@@ -75,22 +77,6 @@ def test_exif_orientation_turns_image_and_mask_alike(tmp_path):
     np.testing.assert_array_equal(image, np.rot90(array, -1))
     np.testing.assert_array_equal(image, mask)
     assert image.shape == (30, 20)
-
-
-def test_16_bit_color_is_reduced_and_said(tmp_path):
-    rows = b"".join(b"\0" + struct.pack(">6H", *range(0, 60000, 10000)) for _ in range(2))
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    ]
-    data = b"\x89PNG\r\n\x1a\n"
-    for kind, body in chunks:
-        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    (tmp_path / "a.png").write_bytes(data)
-    read = read_image(tmp_path / "a.png")
-    assert read.array.dtype == np.uint8
-    assert "only 8 are kept" in read.notes[0]
 
 
 # what must be refused, each with the file's name and one sentence
@@ -255,3 +241,208 @@ def test_with_channels_repeats_gray_only():
     assert with_channels(gray, 1) is gray
     color = picture(9)
     assert with_channels(color, 3) is color
+
+
+# what a file says beside its pixels
+
+
+def deep_png(path, array):
+    """Write (H, W, C) uint16 as PNG, which Pillow does not: gray and alpha, RGB, or RGB and alpha."""
+    height, width, channels = array.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_16_bit_color_keeps_every_bit(tmp_path, channels):
+    array = np.random.default_rng(channels).integers(0, 65536, (9, 12, channels)).astype(np.uint16)
+    read = read_image(deep_png(tmp_path / "a.png", array)).array
+    assert read.dtype == np.uint16
+    np.testing.assert_array_equal(read, array[:, :, : 1 if channels == 2 else 3])
+    if channels > 2:
+        for kinds in ({}, {"planarconfig": "separate"}, {"bigtiff": True, "byteorder": ">"}):
+            held = np.moveaxis(array[:, :, :3], 2, 0) if "planarconfig" in kinds else array[:, :, :3]
+            tifffile.imwrite(tmp_path / "a.tif", held, photometric="rgb", **kinds)
+            np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, array[:, :, :3])
+
+
+def test_16_bit_color_of_any_compression_keeps_every_bit(tmp_path):
+    array = np.random.default_rng(5).integers(0, 65536, (9, 12, 3)).astype(np.uint16)
+    image = sitk.GetImageFromArray(array, isVector=True)
+    for number, name in enumerate(("LZW", "Deflate", "PackBits")):
+        path = tmp_path / f"{number}.tif"
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(str(path))
+        writer.UseCompressionOn()
+        writer.SetCompressor(name)
+        writer.Execute(image)
+        np.testing.assert_array_equal(read_image(path).array, array)
+
+
+def test_a_mask_in_16_bit_color_keeps_small_numbers(tmp_path):
+    labels = disc(value=2)
+    deep = np.repeat(labels[:, :, None].astype(np.uint16), 3, axis=2)
+    np.testing.assert_array_equal(read_mask(deep_png(tmp_path / "a.png", deep)).array, labels)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"],
+)
+@pytest.mark.parametrize(
+    "kinds", [{}, {"bigtiff": True}, {"bigtiff": True, "byteorder": ">"}, {"compression": "zlib"}]
+)
+def test_tiff_of_any_sample_type(tmp_path, dtype, kinds):
+    labels = disc(value=1).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", labels, **kinds)
+    mask = read_mask(tmp_path / "a.tif")
+    assert mask.array.dtype.kind in "iu"
+    np.testing.assert_array_equal(mask.array != 0, labels != 0)
+    assert mask.array.max() == (255 if dtype == "?" else 1) or (dtype == "?" and mask.array.max() == 1)
+    if dtype != "?":
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array[:, :, 0], labels)
+
+
+def test_negative_numbers_stay_negative(tmp_path):
+    for dtype in ("i1", "i2", "f8"):
+        tifffile.imwrite(tmp_path / "a.tif", (-disc(value=1).astype(np.int8)).astype(dtype))
+        assert read_mask(tmp_path / "a.tif").array.min() == -1
+        assert read_image(tmp_path / "a.tif").array.min() == -1
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_other_numbers_of_channels_are_named(tmp_path, channels, dtype):
+    array = np.zeros((20, 24, channels), dtype)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(InputError, match=rf"a\.tif holds {channels} channels"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("dtype", "top"), [("u1", 255), ("u2", 65535)])
+def test_white_is_zero_shows_what_a_viewer_shows(tmp_path, dtype, top):
+    shown = (disc() > 0).astype(dtype) * np.asarray(top, dtype)
+    tifffile.imwrite(tmp_path / "a.tif", top - shown, photometric="miniswhite")
+    image, mask = read_image(tmp_path / "a.tif"), read_mask(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.array[:, :, 0], shown)
+    np.testing.assert_array_equal(mask.array, shown)
+    assert "zero is white" in image.notes[0]
+    assert "inverted" in mask.notes[0]
+
+
+def test_white_is_zero_leaves_numbers_alone(tmp_path):
+    for dtype in ("u1", "u2"):
+        tifffile.imwrite(tmp_path / "a.tif", disc(value=3).astype(dtype), photometric="miniswhite")
+        mask = read_mask(tmp_path / "a.tif")
+        np.testing.assert_array_equal(mask.array, disc(value=3))
+        assert "as stored" in mask.notes[0]
+
+
+def test_1_bit_tiff_is_right_whoever_wrote_it(tmp_path):
+    drawn = disc() > 0
+    tifffile.imwrite(tmp_path / "numpy.tif", drawn)  # says that zero is white
+    Image.fromarray(disc()).convert("1").save(tmp_path / "pillow.tif")
+    Image.fromarray(disc()).convert("1").save(tmp_path / "fax.tif", compression="group4")
+    tifffile.imwrite(tmp_path / "other.tif", ~drawn, photometric="miniswhite", software="a paint program")
+    for name in ("numpy", "pillow", "fax", "other"):
+        np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.tif").array > 0, drawn, err_msg=name)
+
+
+@pytest.mark.parametrize("turn", range(2, 9))
+def test_orientation_of_a_tiff_of_any_type(tmp_path, turn):
+    array = np.random.default_rng(turn).integers(0, 99, (20, 24))
+    tifffile.imwrite(tmp_path / "a.tif", array, extratags=[(274, 3, 1, turn, True)])
+    tifffile.imwrite(tmp_path / "b.tif", array.astype(np.uint8), extratags=[(274, 3, 1, turn, True)])
+    odd, plain = read_mask(tmp_path / "a.tif"), read_mask(tmp_path / "b.tif")
+    np.testing.assert_array_equal(odd.array, plain.array)
+    assert odd.orientation == plain.orientation == turn
+
+
+def with_alpha(path, color, alpha):
+    height, width = alpha.shape
+    colors = np.broadcast_to(np.asarray(color, np.uint8), (height, width, 3))
+    Image.fromarray(np.dstack([colors, alpha])).save(path)
+    return path
+
+
+@pytest.mark.parametrize("color", [255, 0, 7, (200, 0, 0)])
+def test_alpha_carries_the_shape_where_there_is_one_color(tmp_path, color):
+    read = read_mask(with_alpha(tmp_path / "a.png", color, disc()))
+    np.testing.assert_array_equal(read.array, disc())
+    assert "transparency is taken as the mask" in read.notes[0]
+
+
+def test_alpha_of_other_kinds_of_files(tmp_path):
+    white = np.full((20, 24), 255, np.uint8)
+    Image.fromarray(np.dstack([white, disc()]), "LA").save(tmp_path / "gray.png")
+    palette = Image.fromarray((disc() > 0).astype(np.uint8))
+    palette.putpalette([255] * 6)
+    palette.save(tmp_path / "palette.png", transparency=bytes([0, 255]))
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.dstack([white, white, white, disc()]), photometric="rgb", extrasamples=["unassalpha"]
+    )  # fmt: skip
+    deep = np.dstack([white, white, white, disc()]).astype(np.uint16) * 257
+    deep_png(tmp_path / "deep.png", deep)
+    painted = np.where(disc()[:, :, None] > 0, 0, 255) * np.ones(3)  # black paint, white where nothing is
+    with_alpha(tmp_path / "paint.png", painted.astype(np.uint8), disc())
+    for name in ("gray.png", "palette.png", "a.tif", "deep.png", "paint.png"):
+        np.testing.assert_array_equal(read_mask(tmp_path / name).array, disc(), err_msg=name)
+
+
+def test_alpha_that_hides_nothing_of_the_mask_leaves_its_numbers(tmp_path):
+    for value in (255, 1, 2):
+        labels = disc(value=value)
+        read = read_mask(with_alpha(tmp_path / "a.png", labels[:, :, None], disc()))
+        np.testing.assert_array_equal(read.array, labels)
+    opaque = np.full((20, 24), 255, np.uint8)
+    assert read_mask(with_alpha(tmp_path / "b.png", disc(value=2)[:, :, None], opaque)).notes == ()
+
+
+@pytest.mark.parametrize("row", [0, 10, 19])
+def test_alpha_and_colors_of_different_shape_are_refused(tmp_path, row):
+    alpha = np.full((20, 24), 255, np.uint8)
+    alpha[row] = 0
+    colors = disc()
+    colors[row, 3] = 90
+    with pytest.raises(InputError, match=r"a\.png: 24 transparent pixels hide other colors"):
+        read_mask(with_alpha(tmp_path / "a.png", colors[:, :, None], alpha))
+
+
+def palette_mask(path, array, *colors):
+    image = Image.fromarray(array)
+    image.putpalette([value for color in colors for value in color])
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("color", [(0, 200, 0), (255, 255, 0), (9, 9, 10)])
+def test_a_palette_that_does_not_begin_with_black_is_refused(tmp_path, color):
+    swapped = (disc() == 0).astype(np.uint8)
+    with pytest.raises(InputError, match=r"black is color 1 of its palette"):
+        read_mask(palette_mask(tmp_path / "a.png", swapped, color, (0, 0, 0)))
+    read = read_mask(palette_mask(tmp_path / "b.png", (disc() > 0).astype(np.uint8), (0, 0, 0), color))
+    assert read.colors == {0: (0, 0, 0), 1: color}
+
+
+@pytest.mark.parametrize("kinds", [{}, {"bigtiff": True}, {"compression": "zlib"}])
+def test_a_damaged_tiff_of_any_type_is_one_sentence(tmp_path, kinds, caplog):
+    path, rng = tmp_path / "a.tif", np.random.default_rng(4)
+    tifffile.imwrite(path, np.random.default_rng(1).normal(size=(20, 24)), **kinds)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(InputError, match=r"a\.tif"):
+        read_image(path)
+    for _ in range(60):
+        data = bytearray(whole)
+        for position in rng.integers(4, 300, 6):
+            data[position] = rng.integers(256)
+        path.write_bytes(data)
+        for read in (read_image, read_mask):
+            with suppress(InputError):
+                read(path)
+    assert not [record for record in caplog.records if record.name.startswith("tifffile")]

@@ -77,7 +77,9 @@ def test_what_255_is_must_be_said_where_it_is_ambiguous():
         ((0, 128, 255), "--remap 128:1,255:2"),
         ((0, 1, 2, 9), "--remap 9:3"),
         ((0, 1, 3, 255), "--remap 3:2"),
-        ((-1, 0, 1), "--remap -1:2"),
+        ((-1, 0, 1), "--remap=-1:0"),
+        ((-1024, 0, 1), "--remap=-1024:0"),
+        ((-2, -1, 0, 1, 7), "--remap=-2:0,-1:0,7:2"),
     ],
 )
 def test_unexpected_values_come_with_a_remap_that_works(levels, suggestion):
@@ -85,7 +87,7 @@ def test_unexpected_values_come_with_a_remap_that_works(levels, suggestion):
     assert scheme is None
     assert [(finding.code, finding.where) for finding in findings] == [("label-unexpected", "b.png")]
     assert findings[0].sentence.endswith(suggestion)
-    pairs = [pair.split(":") for pair in suggestion.removeprefix("--remap ").split(",")]
+    pairs = [pair.split(":") for pair in suggestion.removeprefix("--remap")[1:].split(",")]
     repaired = settle([facts(*levels)], {int(value): int(label) for value, label in pairs})
     assert repaired[0] is not None, repaired[1]
 

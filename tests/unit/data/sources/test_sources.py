@@ -1,5 +1,6 @@
 from collections import Counter
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from tests.unit.data.folders import codes, disc, make_folder, picture, save, write
@@ -200,3 +201,28 @@ def test_the_real_kvasir():
     scan = scan_kvasir(KVASIR, gold=16, limit=300)
     assert not scan.findings
     assert Counter(roles(scan).values()) == {"train": 284, "gold": 16, "val": 100, "test": 100}
+
+
+@pytest.mark.parametrize("name", ["Müller_0", "Ångström", "Łódź é"])
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_compared_in_one_unicode_form(tmp_path, name, forms):
+    make_folder(tmp_path)
+    there, elsewhere = (normalize(form, name) for form in forms)
+    save(tmp_path / "images" / f"{there}.png", picture(50))
+    save(tmp_path / "masks" / f"{elsewhere}.png", disc())
+    save(tmp_path / "gold" / f"{elsewhere}.png", disc())
+    names = [*(f"case{number:02d}" for number in range(12)), elsewhere]
+    rows = [f"{case},{'gold' if case == elsewhere else 'train'}" for case in names]
+    (tmp_path / "splits.csv").write_text("\n".join(["id,role", *rows, ""]), encoding="utf-8")
+    table = f"id,label_confidence\n{elsewhere},0.5\n"
+    (tmp_path / "label_confidence.csv").write_text(table, encoding="utf-8")
+    scan = scan_folder(tmp_path)
+    assert not [finding for finding in scan.findings if finding.severity == "error"], scan.findings
+    assert roles(scan)[normalize("NFC", name)] == "gold"
+
+
+def test_two_forms_of_one_name_are_two_files_of_one_stem(tmp_path):
+    make_folder(tmp_path)
+    for form in ("NFC", "NFD"):
+        save(tmp_path / "images" / f"{normalize(form, 'Müller')}.png", picture(50))
+    assert "stem-twice" in codes(scan_folder(tmp_path))["error"]
