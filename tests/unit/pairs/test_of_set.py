@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.prepare.volumes import prepare_volumes
+from metadcseg.data.prepare.pipeline import prepare_scan
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources.volume_folder import scan_volume_folder
+from metadcseg.data.sources import scan_folder
 from metadcseg.data.splits.resplit import resplit_set
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.pairs.advice import advise
@@ -45,8 +45,8 @@ def volume_folder(root, suffix=".nii.gz"):
 
 
 def set_of(folder, out, **slices):
-    scan = scan_volume_folder(folder, val=0.0, test=0.0)
-    prepare_volumes(scan, out, name="volumes", slices=SliceOptions(**slices), edges="none")
+    scan = scan_folder(folder, val=0.0, test=0.0)
+    prepare_scan(scan, out, name="volumes", slices=SliceOptions(**slices), edges="none")
     return out
 
 

@@ -130,7 +130,7 @@ def test_stems_that_collide_and_files_of_other_kinds(tmp_path):
     make_folder(tmp_path)
     save(tmp_path / "images" / "case01.jpg", picture(60))
     save(tmp_path / "masks" / "case02.tif", disc())
-    write(tmp_path / "images" / "case99.dcm", "x")
+    write(tmp_path / "images" / "case99.gif", "x")
     write(tmp_path / "images" / ".DS_Store", "x")
     scan = scan_folder(tmp_path)
     assert codes(scan) == {"error": {"stem-twice"}, "warning": {"file-ignored"}, "note": set()}
