@@ -32,6 +32,7 @@ def read_pairs(
     image_key: str | None = None,
     label_key: str | None = None,
     resample_labels: bool = False,
+    adopt_grid: bool = False,
 ) -> FoundPairs:
     """Find the pairs of a folder or a prepared set, whichever it is.
 
@@ -44,6 +45,7 @@ def read_pairs(
         image_key: of the image in HDF5 files.
         label_key: of the label in HDF5 files.
         resample_labels: whether labels of volumes may lie on another grid than their image.
+        adopt_grid: whether labels that do not say where they lie take the place of their image.
 
     Raises:
         InputError: where there is no such folder, a mask cannot be read or has another size than its twin, or the table
@@ -63,7 +65,7 @@ def read_pairs(
             scan = scan_kvasir(path)
         else:
             scan = scan_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
-        found = _of_scan(scan, remap or {}, resample_labels, _wrong(path, scan.findings))
+        found = _of_scan(scan, remap or {}, (resample_labels, adopt_grid), _wrong(path, scan.findings))
         known = {case.id for case in scan.cases}
     table = annotators or path / _ANNOTATORS
     if annotators is None and not table.exists():
@@ -113,9 +115,11 @@ def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
     return table
 
 
-def _of_scan(scan: Scan, remap: Mapping[int, int], resample: bool, notes: tuple[str, ...]) -> FoundPairs:
+def _of_scan(
+    scan: Scan, remap: Mapping[int, int], placing: tuple[bool, bool], notes: tuple[str, ...]
+) -> FoundPairs:
     twins = {case.id: case for case in scan.cases if case.given is not None}
-    stored = [_both(case, resample) for case in twins.values()]
+    stored = [_both(case, placing) for case in twins.values()]
     known = [facts for given, verified in stored for _, facts in (given, verified)]
 
     def all_facts() -> list[MaskFacts]:
@@ -140,7 +144,7 @@ def _of_scan(scan: Scan, remap: Mapping[int, int], resample: bool, notes: tuple[
     return FoundPairs(tuple(pairs), _names(scheme.classes, scan.classes), count, notes, image)
 
 
-def _both(case: RawCase, resample: bool) -> list[tuple[Volume, MaskFacts]]:
+def _both(case: RawCase, placing: tuple[bool, bool]) -> list[tuple[Volume, MaskFacts]]:
     """Return the mask that was replaced and the verified one, on one grid, and what is in each."""
     best = "label" if case.truth is None else "truth"
     names = [case.called(what) for what in ("given", best)]
@@ -156,7 +160,7 @@ def _both(case: RawCase, resample: bool) -> list[tuple[Volume, MaskFacts]]:
     else:
         grid, _ = head_of(case)
         given, verified = (
-            on_grid(mask, grid, (name, case.where), resample=resample)
+            on_grid(mask, grid, (name, case.where), resample=placing[0], adopt=placing[1])
             for mask, name in zip((given, verified), names, strict=True)
         )
     return [(mask, mask_facts(name, mask)) for mask, name in zip((given, verified), names, strict=True)]

@@ -38,7 +38,7 @@ two roles, groups split across roles, a missing gold set, damaged arrays. Exit s
 mended first."""
 
 _OF_SOURCES = ("source", "gold", "image", "label", "truth", "label_confidence", "labels")
-_OF_FOLDERS = ("remap", "ignore", "image_key", "label_key", "resample_labels", "val", "test")
+_OF_FOLDERS = ("remap", "ignore", "image_key", "label_key", "resample_labels", "adopt_grid", "val", "test")
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -69,9 +69,14 @@ def run(options: Namespace, console: Console) -> int:
     with progress_bar(console, "checking") as advance:
         if options.path in NAMES:
             scan, place = scan_source(options.path, options, "check"), Path(options.source)
-            resample = options.resample_labels
             report = check_scan(
-                place, scan, remap=remap, resample_labels=resample, workers=workers, progress=advance
+                place,
+                scan,
+                remap=remap,
+                resample_labels=options.resample_labels,
+                adopt_grid=options.adopt_grid,
+                workers=workers,
+                progress=advance,
             )
         else:
             refuse_misspelt(options.path)
@@ -85,6 +90,7 @@ def run(options: Namespace, console: Console) -> int:
                 image_key=options.image_key,
                 label_key=options.label_key,
                 resample_labels=options.resample_labels,
+                adopt_grid=options.adopt_grid,
                 workers=workers,
                 progress=advance,
                 **shares_of(options),
@@ -106,6 +112,7 @@ def _print_diagnosis(options: Namespace, remap: dict[int, int] | None) -> None:
         image_key=options.image_key,
         label_key=options.label_key,
         resample_labels=options.resample_labels,
+        adopt_grid=options.adopt_grid,
     )
     out, diagnosis = plain_output(), found.diagnose()
     for sentence in [*sentences(diagnosis), advise(diagnosis).sentence]:

@@ -44,7 +44,16 @@ def run(options: Namespace, console: Console) -> int:
     """Diagnose, print the sentences, write the page; 2 where there is no pair."""
     annotators = None if options.annotators is None else Path(options.annotators)
     if (Path(options.path) / MANIFEST).exists():  # its labels are settled
-        refuse(options, "diagnose SET", "remap", "ignore", "image_key", "label_key", "resample_labels")
+        refuse(
+            options,
+            "diagnose SET",
+            "remap",
+            "ignore",
+            "image_key",
+            "label_key",
+            "resample_labels",
+            "adopt_grid",
+        )
     with console.status("comparing masks"):
         found = read_pairs(
             Path(options.path),
@@ -53,6 +62,7 @@ def run(options: Namespace, console: Console) -> int:
             image_key=options.image_key,
             label_key=options.label_key,
             resample_labels=options.resample_labels,
+            adopt_grid=options.adopt_grid,
         )
         diagnosis = found.diagnose()
     advice = advise(diagnosis)

@@ -169,6 +169,7 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         seed=options.seed,
         edges=options.edges,
         resample_labels=options.resample_labels,
+        adopt_grid=options.adopt_grid,
         workers=workers,
         announce=announce,
         progress=advance,

@@ -37,7 +37,7 @@ GROUPS = {
     "images": ("spacing",),
     "volumes": (
         *("axis", "pixel", "normalize", "crop", "empty"),
-        *("image_key", "label_key", "resample_labels"),
+        *("image_key", "label_key", "resample_labels", "adopt_grid"),
     ),
     "patterns": ("image", "label", "truth", "label_confidence"),
     "acdc": ("labels",),
@@ -109,6 +109,12 @@ def add_file_options(parser: ArgumentParser) -> None:
         dest="resample_labels",
         action="store_true",
         help="volumes: bring labels on another grid than their image onto it (nearest voxel)",
+    )
+    parser.add_argument(
+        "--adopt-grid",
+        dest="adopt_grid",
+        action="store_true",
+        help="volumes: labels of the shape of their image that do not say where they lie take its place",
     )
 
 

@@ -48,6 +48,17 @@ class Grid:
                 f"the affine of a volume must be 4 x 4, finite and invertible, got {self.affine}: export it again"
             )
 
+    @property
+    def bare(self) -> bool:
+        """Whether it says no more than the size of a voxel: no rotation, no origin, as arrays saved without a header.
+
+        Example:
+            >>> Grid((4, 4, 2), ((2, 0, 0, 0), (0, 2, 0, 0), (0, 0, 5, 0), (0, 0, 0, 1))).bare
+            True
+        """
+        matrix = np.array(self.affine, np.float64)
+        return not matrix[:3, 3].any() and not (matrix[:3, :3] - np.diag(np.diag(matrix[:3, :3]))).any()
+
     def spacing(self) -> tuple[float, float, float]:
         """Return the distance of voxel centers along each index axis in mm."""
         x, y, z = np.linalg.norm(np.array(self.affine, np.float64)[:3, :3], axis=0).tolist()

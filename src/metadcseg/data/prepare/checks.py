@@ -51,6 +51,7 @@ def check_folder(
     image_key: str | None = None,
     label_key: str | None = None,
     resample_labels: bool = False,
+    adopt_grid: bool = False,
     workers: int | None = 1,
     progress: Progress | None = None,
 ) -> CheckReport:
@@ -65,6 +66,7 @@ def check_folder(
         image_key: of the image in HDF5 files, ``image`` by default.
         label_key: of the label in HDF5 files, ``label`` by default.
         resample_labels: whether labels of volumes may lie on another grid than their image.
+        adopt_grid: whether labels that do not say where they lie take the place of their image.
         workers: how many processes decode files; None as many as help.
         progress: called after every case.
 
@@ -83,7 +85,13 @@ def check_folder(
     else:
         scan = scan_folder(path, seed=seed, val=val, test=test, image_key=image_key, label_key=label_key)
     return check_scan(
-        path, scan, remap=remap, resample_labels=resample_labels, workers=workers, progress=progress
+        path,
+        scan,
+        remap=remap,
+        resample_labels=resample_labels,
+        adopt_grid=adopt_grid,
+        workers=workers,
+        progress=progress,
     )
 
 
@@ -93,6 +101,7 @@ def check_scan(
     *,
     remap: Mapping[int, int] | None = None,
     resample_labels: bool = False,
+    adopt_grid: bool = False,
     workers: int | None = 1,
     progress: Progress | None = None,
 ) -> CheckReport:
@@ -103,13 +112,14 @@ def check_scan(
         scan: what it found.
         remap: value in a mask file -> class number; wins over the scan's.
         resample_labels: whether labels may lie on another grid than their image.
+        adopt_grid: whether labels that do not say where they lie take the place of their image.
         workers: how many processes decode files; None as many as help.
         progress: called after every case.
     """
     with Workers(workers or as_many_as_help(scan.cases)) as crew:
         looked = inspect(
             scan,
-            LookAt(scan.slices, resample_labels),
+            LookAt(scan.slices, resample_labels, adopt=adopt_grid),
             remap=remap,
             classes=len(scan.classes or ()) or None,
             workers=crew,

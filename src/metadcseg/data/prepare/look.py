@@ -50,11 +50,13 @@ class LookAt:
         slices: how volumes are cut.
         resample: whether masks on another grid than their image are resampled to it.
         keep: where what was decoded goes; None keeps nothing.
+        adopt: whether masks that do not say where they lie take the place of their image.
     """
 
     slices: SliceOptions
     resample: bool = False
     keep: Path | None = None
+    adopt: bool = False
 
     def __call__(self, case: RawCase) -> tuple[CaseFacts, Decoded]:
         """Return what a case is like, and what was kept of it."""
@@ -122,7 +124,12 @@ class LookAt:
         """Return a mask on the grid of its image; where it lies on another, say so."""
         try:
             return on_grid(
-                mask, grid, (case.called(what), case.where), resample=self.resample, orientation=turn
+                mask,
+                grid,
+                (case.called(what), case.where),
+                resample=self.resample,
+                adopt=self.adopt,
+                orientation=turn,
             )
         except OtherGrid as error:
             given, told = what == "given", _told(case, what, error)

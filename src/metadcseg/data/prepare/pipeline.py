@@ -51,7 +51,7 @@ def prepare_folder(
         label_key: of the label in HDF5 files.
         spacing: size of a pixel in mm (row, column), where all images share one; distances then come in mm too.
         options: as for `prepare_scan`: ``classes``, ``remap``, ``regions``, ``edges``, ``slices``,
-            ``resample_labels``, ``workers``, ``progress``.
+            ``resample_labels``, ``adopt_grid``, ``workers``, ``progress``.
 
     Raises:
         InputError: naming the first problems, with nothing written.
@@ -107,6 +107,7 @@ def prepare_scan(
     seed: int = 0,
     edges: str = DEFAULT,
     resample_labels: bool = False,
+    adopt_grid: bool = False,
     workers: int | None = 1,
     announce: Callable[[Finding], object] | None = None,
     progress: Progress | None = None,
@@ -126,6 +127,7 @@ def prepare_scan(
         edges: who finds the edges of eq. 8 in each image or slice: ``"pidinet"``, ``"none"``, or a file with weights.
             Three channels are shown to it as red, green and blue, of any other number the mean as gray.
         resample_labels: whether labels on another grid than their image are resampled to it (nearest).
+        adopt_grid: whether labels of the image's shape that do not say where they lie take the image's place.
         workers: how many processes read, look for edges and write; 1 is this one alone, None as many as help.
         announce: called with what preparing volumes will take, before it begins.
         progress: called after every case, which is looked at first and written then: twice. It counts work, of
@@ -154,7 +156,7 @@ def prepare_scan(
     with scratch_folder(out) as keep, Workers(workers) as crew:
         seen = inspect(
             scan,
-            LookAt(scan.slices, resample_labels, keep),
+            LookAt(scan.slices, resample_labels, keep, adopt_grid),
             remap=remap,
             classes=len(named) or None,
             workers=crew,

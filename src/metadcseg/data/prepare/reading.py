@@ -20,6 +20,9 @@ from metadcseg.data.sources.case import RawCase
 from metadcseg.data.sources.label_confidence import as_label_confidence
 from metadcseg.errors import InputError
 
+MOST_LOST = 0.1
+"""Of the foreground of a mask so much may be lost by resampling, in mm3."""
+
 
 class OtherGrid(InputError):
     """A mask does not lie on the grid of its image.
@@ -132,7 +135,13 @@ def load_label_confidence(case: RawCase, grid: Grid) -> NDArray[np.uint8] | None
 
 
 def on_grid(
-    labels: Volume, grid: Grid, names: tuple[str, str], *, resample: bool, orientation: int = 1
+    labels: Volume,
+    grid: Grid,
+    names: tuple[str, str],
+    *,
+    resample: bool,
+    adopt: bool = False,
+    orientation: int = 1,
 ) -> Volume:
     """Return a mask on the grid of its image.
 
@@ -141,17 +150,28 @@ def on_grid(
         grid: of the image.
         names: what sentences call mask and image.
         resample: whether a mask on another grid is resampled to it (nearest) rather than refused.
+        adopt: whether a mask of the image's shape that does not say where it lies takes the image's place.
         orientation: what the orientation tag of the image says.
 
     Raises:
-        OtherGrid: where it lies on another one.
+        OtherGrid: where it lies on another one, or resampling would lose more than a tenth of its foreground.
     """
     mask, image = names
     if lies_on(labels.grid, grid):
         return labels
+    if labels.grid.shape == grid.shape and labels.grid.bare:
+        if adopt:
+            note = f"{mask} does not say where it lies and took the place of its image {image}"
+            return replace(labels, grid=grid, notes=(*labels.notes, note))
+        raise OtherGrid(
+            f"{mask} has the shape of its image {image}, but its header does not say where it lies (no origin, no "
+            "rotation): pass --adopt-grid to give it the place of its image, or export it with the image's header",
+            True,
+        )
     if resample and labels.grid.known and grid.known:
         note = f"{mask} lies on another grid than {image} and was resampled to it"
         array = resample_labels(labels.array, labels.grid, grid)
+        _check_kept(labels, array, grid, names)
         return replace(labels, array=array, grid=grid, notes=(*labels.notes, note))
     advice = "export it at the size of the image"
     if grid.known:
@@ -166,6 +186,20 @@ def on_grid(
         f"{mask} lies elsewhere than its image {image} (by {voxels:.2g} voxels), up to {far:.3g} mm apart: {advice}",
         True,
     )
+
+
+def _check_kept(labels: Volume, array: NDArray[Any], grid: Grid, names: tuple[str, str]) -> None:
+    """Refuse what resampling has lost: more than a tenth of the foreground, in mm3."""
+    before, after = (
+        float(np.count_nonzero(values) * abs(np.linalg.det(np.array(where.affine)[:3, :3])))
+        for values, where in ((labels.array, labels.grid), (array, grid))
+    )
+    if after < (1 - MOST_LOST) * before:
+        raise OtherGrid(
+            f"{names[0]} shows {before:.4g} mm3 of foreground and would keep {after:.4g} mm3 on the grid of its image "
+            f"{names[1]}: the rest lies outside of it or between its voxels; export it on the grid of the image",
+            True,
+        )
 
 
 def lies_on(held: Grid, grid: Grid) -> bool:

@@ -1,0 +1,70 @@
+"""Masks that lie on another grid than their image, or do not say where they lie."""
+
+import numpy as np
+import pytest
+
+from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.data.prepare.reading import OtherGrid, on_grid
+
+SHAPE = (8, 10, 6)
+NAMES = ("masks/a.nii.gz", "images/a.nii.gz")
+
+
+def grid(scale=(1, 1, 1), origin=(0, 0, 0), shape=SHAPE, turn=False):
+    affine = np.diag([*scale, 1.0])
+    affine[:3, 3] = origin
+    if turn:
+        affine = affine[[1, 0, 2, 3]]
+    return Grid(shape, tuple(map(tuple, affine.tolist())))
+
+
+def mask(where, box=((2, 6), (2, 7), (1, 4))):
+    array = np.zeros(where.shape, np.uint8)
+    array[tuple(slice(*edge) for edge in box)] = 1
+    return Volume(array, where)
+
+
+@pytest.mark.parametrize("bare", [grid(), grid((2, 2, 3)), grid((-1, -1, 1))])
+@pytest.mark.parametrize(
+    "image", [grid((2, 2, 3), (-40, 12, 7)), grid((1, 1, 1), (5, 0, 0)), grid(turn=True)]
+)
+def test_a_mask_that_does_not_say_where_it_lies_takes_the_place_of_its_image_or_is_refused(bare, image):
+    for resample in (False, True):  # resampling is no cure: it would move or empty the mask
+        with pytest.raises(
+            OtherGrid, match=r"masks/a\.nii\.gz has the shape .* pass --adopt-grid"
+        ) as refused:
+            on_grid(mask(bare), image, NAMES, resample=resample)
+        assert "--resample-labels" not in str(refused.value)
+    adopted = on_grid(mask(bare), image, NAMES, resample=False, adopt=True)
+    assert np.array_equal(adopted.array, mask(bare).array)
+    assert adopted.grid == image
+    assert "took the place of its image" in adopted.notes[0]
+
+
+def test_a_mask_that_says_where_it_lies_keeps_its_place():
+    image = grid((2, 2, 3), (-40, 12, 7))
+    elsewhere = grid((2, 2, 3), (-38, 12, 7))
+    with pytest.raises(OtherGrid, match=r"by 1 voxels.*--resample-labels"):
+        on_grid(mask(elsewhere), image, NAMES, resample=False, adopt=True)
+    moved = on_grid(mask(elsewhere), image, NAMES, resample=True, adopt=True)
+    assert np.array_equal(moved.array, mask(image, ((3, 7), (2, 7), (1, 4))).array)
+
+
+@pytest.mark.parametrize(
+    ("origin", "kept"), [((3, 1, 0), True), ((5, 1, 0), False), ((40, 0, 0), False), ((1, 1, -9), False)]
+)
+def test_foreground_that_resampling_loses_is_refused(origin, kept):
+    image, where = grid(origin=(1, 1, 0)), grid(origin=origin)
+    if kept:
+        assert on_grid(mask(where), image, NAMES, resample=True).array.sum() == mask(where).array.sum()
+        return
+    with pytest.raises(OtherGrid, match=r"masks/a\.nii\.gz shows 60 mm3 of foreground and would keep"):
+        on_grid(mask(where), image, NAMES, resample=True)
+
+
+def test_a_finer_grid_keeps_the_volume():
+    coarse = grid((2, 2, 2), (1, 1, 1), (4, 5, 3))
+    found = on_grid(
+        mask(coarse, ((1, 3), (1, 4), (0, 2))), grid(origin=(0.5, 0.5, 0.5)), NAMES, resample=True
+    )
+    assert found.array.sum() == 2 * 3 * 2 * 8
