@@ -33,8 +33,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "glc by distance": ("glc", {"by_distance": True}),
     "calibrated": ("calibrated", {"warmup": 0}),
     "calibrated, EMA witness": ("calibrated", {"warmup": 0, "witness": "ema"}),
-    "calibrated, meta always": ("calibrated", {"warmup": 0, "meta": "always"}),
-    "calibrated, no pairs": ("calibrated", {"warmup": 0, "pairs": False}),
+    "calibrated, meta": ("calibrated", {"warmup": 0, "meta": True}),
     "binned": ("binned", {}),
 }
 

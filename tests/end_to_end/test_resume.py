@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4
 CHOSEN = {  # method -> its options
     "metadcseg": {"warmup": 1},
-    "calibrated": {"warmup": 1, "meta": "always"},
+    "calibrated": {"warmup": 1, "meta": True},
     "binned": {"warmup": 1},
     "supervised": {"gold": "mixed"},
     "l2b": {},
