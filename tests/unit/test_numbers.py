@@ -249,8 +249,32 @@ def test_the_tables_of_pairs():
             way = fmean(columns["clean + gold"].values()) - fmean(columns["noisy + gold"].values())
             assert shown_rows["of the way"][place] == f"{100 * fmean(gained) / way:.0f} %"
     with (ROOT / "results/left-atrium-pairs/detection.csv").open(encoding="utf-8", newline="") as file:
-        areas = {line["under"].split(", ")[1]: line for line in csv.DictReader(file)}
+        lines = [line for line in csv.DictReader(file) if line["row"] == "calibrated"]
+    areas = {line["under"].split(", ")[1]: line for line in lines}
     header, _, *rows = table(page, "area under the ROC")
     for name, *cells in rows:
         for column, cell in zip(header[1:], cells, strict=True):
             assert cell == f"{float(areas[column][f'by {name} (AUROC)']):.3f}", (name, column)
+
+
+def test_the_table_of_pairs_on_kvasir_seg():
+    page = (ROOT / "docs/results/pairs.md").read_text(encoding="utf-8")
+    before, found = scores("kvasir-seg"), scores("kvasir-seg-pairs")
+    header, _, *rows = table(page, "Kvasir-SEG, test DSC")
+    shown_rows = {name.strip("*"): cells for name, *cells in rows}
+    for place, column in enumerate(header[1:]):
+        noise, rate = NOISE.get(column) or (column.split()[0], int(column.split()[1]) / 100)
+        ours, key = found[noise, rate, ""]["calibrated"], (noise, rate, "")
+        seeds = sorted(ours)
+        assert seeds == [0, 1]
+        columns = {
+            "noisy + gold": before[key][GOLD],
+            "binned": before[key]["MetaDCSeg"],
+            "calibrated": ours,
+            "clean + gold": before["paper", 0.0, ""][GOLD],
+        }
+        for name, values in columns.items():
+            points = [values[seed] / 100 for seed in seeds]
+            assert shown_rows[name][place] == f"{fmean(points):.3f} ± {stdev(points):.3f}", (name, column)
+        gained = [ours[seed] - before[key][GOLD][seed] for seed in seeds]
+        assert shown_rows["gain by seed"][place] == ", ".join(f"{gain:+.1f}" for gain in gained)
