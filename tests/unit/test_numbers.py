@@ -221,6 +221,20 @@ def test_the_memory_of_the_faq():
     ]
 
 
+def compared(before, key, ours, shown_rows, place):
+    """Compare the first rows of a page's table with the records, over the seeds of ours; return these, by row."""
+    rows = {
+        "noisy + gold": before[key][GOLD],
+        "binned": before[key]["MetaDCSeg"],
+        "calibrated": ours,
+        "clean + gold": before["paper", 0.0, ""][GOLD],
+    }
+    for name, values in rows.items():
+        points = [values[seed] / 100 for seed in sorted(ours)]
+        assert shown_rows[name][place] == f"{fmean(points):.3f} ± {stdev(points):.3f}", (name, key)
+    return rows
+
+
 def test_the_tables_of_pairs():
     """Rows of results/left-atrium beside calibrated; clean + gold is noisy + gold of the set without noise."""
     page = (ROOT / "docs/results/pairs.md").read_text(encoding="utf-8")
@@ -232,15 +246,7 @@ def test_the_tables_of_pairs():
         noise, rate = NOISE.get(column) or (column.split()[0], int(column.split()[1]) / 100)
         ours, key = found[noise, rate, ""]["calibrated"], (noise, rate, "")
         assert sorted(ours) == [0, 1, 2]
-        columns = {
-            "noisy + gold": before[key][GOLD],
-            "binned": before[key]["MetaDCSeg"],
-            "calibrated": ours,
-            "clean + gold": before["paper", 0.0, ""][GOLD],
-        }
-        for name, values in columns.items():
-            points = [value / 100 for value in values.values()]
-            assert shown_rows[name][place] == f"{fmean(points):.3f} ± {stdev(points):.3f}", (name, column)
+        columns = compared(before, key, ours, shown_rows, place)
         gained = [ours[seed] - before[key][GOLD][seed] for seed in range(3)]
         assert shown_rows["gain"][place] == shown(gained)
         assert readme[1 + place].strip("*") == shown(gained)
@@ -267,14 +273,6 @@ def test_the_table_of_pairs_on_kvasir_seg():
         ours, key = found[noise, rate, ""]["calibrated"], (noise, rate, "")
         seeds = sorted(ours)
         assert seeds == [0, 1]
-        columns = {
-            "noisy + gold": before[key][GOLD],
-            "binned": before[key]["MetaDCSeg"],
-            "calibrated": ours,
-            "clean + gold": before["paper", 0.0, ""][GOLD],
-        }
-        for name, values in columns.items():
-            points = [values[seed] / 100 for seed in seeds]
-            assert shown_rows[name][place] == f"{fmean(points):.3f} ± {stdev(points):.3f}", (name, column)
+        compared(before, key, ours, shown_rows, place)
         gained = [ours[seed] - before[key][GOLD][seed] for seed in seeds]
         assert shown_rows["gain by seed"][place] == ", ".join(f"{gain:+.1f}" for gain in gained)
