@@ -17,6 +17,7 @@ from metadcseg.data.prepare.look import MASKS, Decoded, LookAt
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import MaskCounts, plausibility
 from metadcseg.data.prepare.reading import require_libraries
+from metadcseg.data.prepare.tiny import tiny_classes
 from metadcseg.data.prepare.workers import Workers
 from metadcseg.data.sources.case import RawCase, Scan
 
@@ -119,6 +120,7 @@ def _plausible(
 ) -> list[Finding]:
     """Find masks that can hardly be meant as they are read; of a case its reference, where it has one."""
     masks, values = [], list(range(scheme.classes))
+    flat: list[tuple[str, tuple[int, ...], int]] = []
     for case, one in zip(scan.cases, facts, strict=True):
         entry = one.masks.get("truth", one.masks.get("label"))
         if entry is None:
@@ -129,10 +131,13 @@ def _plausible(
             for counts in (entry.counts, entry.border)
         )
         masks.append(MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist())))
+        if case.flat:
+            flat.append((entry.where, tuple(pixels.tolist()), entry.shape[0] * entry.shape[1]))
         for level, label in zip(entry.levels, labels.tolist(), strict=True):
             if label < scheme.classes:
                 values[label] = level
-    return plausibility(masks, values, remap, scan.classes or class_names(scheme.classes))
+    names = scan.classes or class_names(scheme.classes)
+    return plausibility(masks, values, remap, names) + tiny_classes(flat, names)
 
 
 def _pairs(cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelScheme) -> Iterator[Pair]:
