@@ -153,6 +153,7 @@ def class_posterior(
         >>> class_posterior(table, labels, bins, q).flatten().tolist()
         [0.5, 0.5]
     """
+    table = table.to(labels.device)  # read from a checkpoint it may still be elsewhere
     unknown = labels == IGNORE
     given = labels.masked_fill(unknown, 0)
     own = given.unsqueeze(1) == class_numbers(len(table), given)
@@ -161,7 +162,7 @@ def class_posterior(
     if probabilities is not None:
         scores = scores * probabilities.clamp(min=LEAST)
     if log_odds is not None:
-        scores = scores * log_odds.exp()[given].movedim(-1, 1)
+        scores = scores * log_odds.to(labels.device).exp()[given].movedim(-1, 1)
     found = scores / scores.sum(dim=1, keepdim=True).clamp(min=torch.finfo(scores.dtype).tiny)
     return torch.where(others.sum(dim=1, keepdim=True) > 0, found, own.to(found))
 

@@ -1,5 +1,6 @@
 """Look at all cases before anything is written: what they are like together, and everything that is wrong."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,8 @@ def _plausible(
     scan: Scan, facts: Sequence[CaseFacts], scheme: LabelScheme, remap: Mapping[int, int]
 ) -> list[Finding]:
     """Find masks that can hardly be meant as they are read; of a case its reference, where it has one."""
-    masks, values = [], list(range(scheme.classes))
+    masks = []
+    held: list[Counter[int]] = [Counter() for _ in range(scheme.classes)]
     flat: list[tuple[str, tuple[int, ...], int]] = []
     for case, one in zip(scan.cases, facts, strict=True):
         entry = one.masks.get("truth", one.masks.get("label"))
@@ -133,9 +135,10 @@ def _plausible(
         masks.append(MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist())))
         if case.flat:
             flat.append((entry.where, tuple(pixels.tolist()), entry.shape[0] * entry.shape[1]))
-        for level, label in zip(entry.levels, labels.tolist(), strict=True):
+        for level, label, count in zip(entry.levels, labels.tolist(), entry.counts, strict=True):
             if label < scheme.classes:
-                values[label] = level
+                held[label][level] += count
+    values = [each.most_common(1)[0][0] if each else label for label, each in enumerate(held)]
     names = scan.classes or class_names(scheme.classes)
     return plausibility(masks, values, remap, names) + tiny_classes(flat, names)
 

@@ -109,7 +109,7 @@ def settle(
     usable = [entry for entry in facts if not _hopeless(entry, remap)]
     white = [entry for entry in usable if _black_and_white(entry, remap)]
     numbered = [entry for entry in usable if not _black_and_white(entry, remap)]
-    used = {remap.get(level, level) for entry in numbered for level in entry.levels}
+    used = {remap.get(level, level) for entry in numbered for level in _levels(entry, remap)}
     findings += _unexpected(numbered, used, remap, classes)
     scheme = None
     if not findings:
@@ -144,6 +144,11 @@ def class_names(number: int) -> tuple[str, ...]:
 def _thresholded(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     """Return whether a mask's soft edges are cut: not where the remap speaks of values in between."""
     return facts.soft and not any(0 < level < IGNORE and level in remap for level in facts.levels)
+
+
+def _levels(facts: MaskFacts, remap: Mapping[int, int]) -> tuple[int, ...]:
+    """Return the values of a mask, once its soft edges are cut."""
+    return (0, IGNORE) if _thresholded(facts, remap) else facts.levels
 
 
 def _black_and_white(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
@@ -197,7 +202,7 @@ def _unexpected(
         advice = "class numbers run from 0 on without gaps (255 = ignored): save a mask of class numbers"
     findings = []
     for entry in numbered:
-        held = [level for level in entry.levels if remap.get(level, level) in wrong]
+        held = [level for level in _levels(entry, remap) if remap.get(level, level) in wrong]
         if held and held != [IGNORE]:
             values = ", ".join(str(level) for level in held[:8]) + (" ..." if len(held) > 8 else "")
             noun = "value" if len(held) == 1 else "values"

@@ -78,7 +78,7 @@ def plausibility(
     Args:
         masks: every mask that is a label or a reference; those without any known pixel do not count.
         values: of every class, the value that files have for it, for advice that can be typed.
-        remap: what the user has said; where it names 0, the meaning is settled.
+        remap: what the user has said; where it names 0, or the value of the background, the meaning is settled.
         names: of the classes; by default their numbers.
 
     Example:
@@ -87,27 +87,33 @@ def plausibility(
         9 of 9 masks, such as 0.png, are foreground on 90 % of their pixels and around the border: ...
     """
     known = [mask for mask in masks if sum(mask.pixels)]
-    findings = [] if 0 in remap or not known else _background(known, values)
+    settled = 0 in remap or values[0] in remap
+    findings = [] if settled or not known else _background(known, values, remap)
     if not findings:
         findings += _full(known) + _odd_sizes(known)
     return findings + _classes_by_role(known, names)
 
 
-def _background(masks: Sequence[MaskCounts], values: Sequence[int]) -> list[Finding]:
+def _background(
+    masks: Sequence[MaskCounts], values: Sequence[int], remap: Mapping[int, int]
+) -> list[Finding]:
     if not any(mask.pixels[0] for mask in masks):
         used = sorted({label for mask in masks for label, count in enumerate(mask.pixels) if count})
-        advice = ",".join(f"{values[label]}:{new}" for new, label in enumerate(used))
+        advice = _typed({**remap, **{values[label]: new for new, label in enumerate(used)}})
         if len(used) < 2:
             return []  # one value everywhere: said elsewhere, there is nothing to learn
         sentence = (
             f"no pixel of {_all(masks)} is background (0): classes seem to count from {values[used[0]]}: pass "
-            f"--remap {advice}, or --remap 0:0 if there is no background"
+            f"{advice}, or {_typed({**remap, 0: 0})} if there is no background"
         )
         return [Finding("error", "no-background", masks[0].where, sentence)]
     turned = [mask for mask in masks if mask.inside_out]
     if not turned or len(values) != 2:
         return _turned_classes(turned, masks)
-    exchange, keep = (f"--remap {values[0]}:{a},{values[1]}:{b}" for a, b in ((1, 0), (0, 1)))
+    other = {0: 1, 1: 0}
+    turned_round = {value: other.get(label, label) for value, label in remap.items()}
+    exchange = _typed({**turned_round, values[0]: 1, values[1]: 0})
+    keep = _typed({**remap, values[0]: 0, values[1]: 1})
     others = [mask for mask in masks if not mask.inside_out and mask.share > 0]
     if len(turned) >= BORDER * len(masks):
         sentence = (
@@ -219,6 +225,12 @@ def classes_by_role(masks: Iterable[MaskCounts]) -> dict[str, tuple[int, ...]]:
         for label, pixels in enumerate(mask.pixels):
             counts[label] += pixels > 0
     return {role: tuple(counts) for role, counts in held.items()}
+
+
+def _typed(remap: Mapping[int, int]) -> str:
+    """Return a remap as it is typed; words that begin with a minus can follow = only."""
+    pairs = ",".join(f"{value}:{label}" for value, label in remap.items())
+    return f"--remap{'=' if pairs.startswith('-') else ' '}{pairs}"
 
 
 def _all(masks: Sequence[MaskCounts]) -> str:

@@ -30,7 +30,7 @@ DISCOVERY_RATE = 0.1
 """The share of the doubted cells that may be doubted by chance (Benjamini and Hochberg, 1995)."""
 
 PRIOR = 0.5
-"""P(given label wrong) in a cell that passes, before its Bayes factor and without pairs."""
+"""P(given label wrong) in a cell that passes, before its Bayes factor and without a table."""
 
 FORGET = 0.9
 """How much of a group's sums stays when it is asked again: the network moves on."""
@@ -112,7 +112,7 @@ class GoldEvidence(LateBuffers):
         Args:
             trust: what is known without gold gradients.
             cells: (N, H, W) int64.
-            prior: there are no pairs, so ``PRIOR`` stands for the odds before.
+            prior: there is no table, so ``PRIOR`` stands for the odds before.
         """
         against = self.against.to(cells.device)[cells.clamp(min=0)].masked_fill(cells < 0, 0.0)
         before = trust.weights.beta

@@ -229,7 +229,7 @@ class Calibrated(CalibratedOptions):
         errors: PairTable = state.parts["errors"]  # without pairs; else it has seen nothing
         own_table, own = errors.pooled(least=1), errors.shares(least=1)
         if own_table is not None and own is not None:
-            table, found = (table - own_table).clamp(min=0), (found - own).clamp(min=0)
+            table, found = (table - own_table.to(table)).clamp(min=0), (found - own.to(found)).clamp(min=0)
         table = with_floor(table, found)
         if witness is None or not self.match_shares:
             return trust_of(class_posterior(table, labels, bins, witness), labels)

@@ -1,8 +1,10 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_folder, picture, save, write
 
 from metadcseg.data.findings import Finding, grouped
@@ -301,3 +303,20 @@ def test_findings_of_one_kind_are_one_group():
     assert unknown.sentence == "2 findings of new-kind, e.g. odd: mend it"
     assert (single.where, single.sentence) == ("a", "a is b: remove it")
     assert sum(len(group.findings) for group in (many, unknown, single)) == len(found)
+
+
+@pytest.mark.parametrize("blurred", [False, True])
+def test_the_remaps_that_a_sentence_suggests_settle_masks_inside_out(tmp_path, blurred):
+    """Also where edges are soft, so that many values mean one class."""
+    root = make_folder(tmp_path / "mine", gold=5)
+    for place in ("masks", "gold"):
+        for path in sorted((root / place).iterdir()):
+            ring = Image.fromarray(np.where(np.asarray(Image.open(path)) == 0, 255, 0).astype(np.uint8))
+            ring = ring.filter(ImageFilter.GaussianBlur(1)) if blurred else ring
+            ring.save(path)
+    said = found(check_folder(root), "masks-inverted")[0].sentence
+    words = re.findall(r"--remap ([\d:,]+)", said)
+    assert words == ["0:1,255:0", "0:0,255:1"]
+    for word in words:
+        remap = dict(tuple(map(int, pair.split(":"))) for pair in word.split(","))
+        assert check_folder(root, remap=remap).ok

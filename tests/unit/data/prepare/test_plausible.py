@@ -105,3 +105,14 @@ def test_classes_are_counted_by_role():
 def test_masks_of_which_nothing_is_known_do_not_count():
     assert codes([MaskCounts("a", "train", (0, 0), (0, 0))]) == []
     assert codes([]) == []
+
+
+def test_what_a_sentence_says_to_type_ends_the_matter():
+    """With what was typed before kept in it, also where no value is 0."""
+    masks = [inverted(f"{n}.png") for n in range(6)]
+    (found,) = plausibility(masks, (1, 2), {9: 255})
+    assert "pass --remap 9:255,1:1,2:0; " in found.sentence
+    assert found.sentence.endswith("pass --remap 9:255,1:0,2:1")
+    assert codes(masks, (1, 2), {9: 255, 1: 0, 2: 1}) == codes(masks, (0, 1), {0: 0, 1: 1})
+    (several,) = plausibility(masks, (0, 85), {85: 1, 170: 1})
+    assert "pass --remap 85:0,170:0,0:1; " in several.sentence
