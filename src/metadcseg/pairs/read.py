@@ -4,13 +4,14 @@ import csv
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from metadcseg.data.findings import Finding, plural
-from metadcseg.data.formats.geometry import Volume
+from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.prepare.facts import MaskFacts, mask_facts
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle
 from metadcseg.data.prepare.reading import head_of, lies_on, load_image, load_mask, on_grid, size_of
@@ -22,6 +23,7 @@ from metadcseg.pairs.of_set import pairs_of_set
 from metadcseg.pairs.statistics import Pair
 
 _ANNOTATORS = "annotators.csv"
+_Place = Callable[[Volume, Grid, tuple[str, str]], Volume]
 
 
 def read_pairs(
@@ -65,7 +67,8 @@ def read_pairs(
             scan = scan_kvasir(path)
         else:
             scan = scan_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
-        found = _of_scan(scan, remap or {}, (resample_labels, adopt_grid), _wrong(path, scan.findings))
+        place = partial(on_grid, resample=resample_labels, adopt=adopt_grid)
+        found = _of_scan(scan, remap or {}, place, _wrong(path, scan.findings))
         known = {case.id for case in scan.cases}
     table = annotators or path / _ANNOTATORS
     if annotators is None and not table.exists():
@@ -116,10 +119,13 @@ def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
 
 
 def _of_scan(
-    scan: Scan, remap: Mapping[int, int], placing: tuple[bool, bool], notes: tuple[str, ...]
+    scan: Scan,
+    remap: Mapping[int, int],
+    place: _Place,
+    notes: tuple[str, ...],
 ) -> FoundPairs:
     twins = {case.id: case for case in scan.cases if case.given is not None}
-    stored = [_both(case, placing) for case in twins.values()]
+    stored = [_both(case, place) for case in twins.values()]
     known = [facts for given, verified in stored for _, facts in (given, verified)]
 
     def all_facts() -> list[MaskFacts]:
@@ -144,7 +150,7 @@ def _of_scan(
     return FoundPairs(tuple(pairs), _names(scheme.classes, scan.classes), count, notes, image)
 
 
-def _both(case: RawCase, placing: tuple[bool, bool]) -> list[tuple[Volume, MaskFacts]]:
+def _both(case: RawCase, place: _Place) -> list[tuple[Volume, MaskFacts]]:
     """Return the mask that was replaced and the verified one, on one grid, and what is in each."""
     best = "label" if case.truth is None else "truth"
     names = [case.called(what) for what in ("given", best)]
@@ -160,8 +166,7 @@ def _both(case: RawCase, placing: tuple[bool, bool]) -> list[tuple[Volume, MaskF
     else:
         grid, _ = head_of(case)
         given, verified = (
-            on_grid(mask, grid, (name, case.where), resample=placing[0], adopt=placing[1])
-            for mask, name in zip((given, verified), names, strict=True)
+            place(mask, grid, (name, case.where)) for mask, name in zip((given, verified), names, strict=True)
         )
     return [(mask, mask_facts(name, mask)) for mask, name in zip((given, verified), names, strict=True)]
 

@@ -10,7 +10,6 @@ from rich.text import Text
 from metadcseg.cli.commands.console import (
     add_workers_option,
     check_seed,
-    check_workers,
     plain_output,
     print_json,
     progress_bar,
@@ -18,6 +17,8 @@ from metadcseg.cli.commands.console import (
 from metadcseg.cli.commands.prepare_sources import (
     NAMES,
     add_source_options,
+    placing_of,
+    reading_of,
     refuse,
     refuse_misspelt,
     remap_of,
@@ -26,6 +27,7 @@ from metadcseg.cli.commands.prepare_sources import (
 )
 from metadcseg.data.findings import grouped
 from metadcseg.data.prepare.checks import CheckReport, check_path, check_scan
+from metadcseg.data.prepare.workers import check_workers
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
@@ -73,10 +75,9 @@ def run(options: Namespace, console: Console) -> int:
                 place,
                 scan,
                 remap=remap,
-                resample_labels=options.resample_labels,
-                adopt_grid=options.adopt_grid,
                 workers=workers,
                 progress=advance,
+                **placing_of(options),
             )
         else:
             refuse_misspelt(options.path)
@@ -87,12 +88,9 @@ def run(options: Namespace, console: Console) -> int:
                 Path(options.path),
                 remap=remap,
                 seed=options.seed,
-                image_key=options.image_key,
-                label_key=options.label_key,
-                resample_labels=options.resample_labels,
-                adopt_grid=options.adopt_grid,
                 workers=workers,
                 progress=advance,
+                **reading_of(options),
                 **shares_of(options),
             )
     if options.json:
@@ -106,14 +104,7 @@ def run(options: Namespace, console: Console) -> int:
 
 def _print_diagnosis(options: Namespace, remap: dict[int, int] | None) -> None:
     """Print what ``diagnose`` says; what is odd about pairs stands among the findings already."""
-    found = read_pairs(
-        Path(options.path),
-        remap=remap,
-        image_key=options.image_key,
-        label_key=options.label_key,
-        resample_labels=options.resample_labels,
-        adopt_grid=options.adopt_grid,
-    )
+    found = read_pairs(Path(options.path), remap=remap, **reading_of(options))
     out, diagnosis = plain_output(), found.diagnose()
     for sentence in [*sentences(diagnosis), advise(diagnosis).sentence]:
         out.print(sentence)

@@ -79,17 +79,6 @@ def add_workers_option(parser: ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=None, help=told)
 
 
-def check_workers(workers: int | None) -> int | None:
-    """Return a number of processes that can be one; None leaves it to the command.
-
-    Raises:
-        InputError: where it is below 1.
-    """
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers must be a number of processes of at least 1, got {workers}")
-    return workers
-
-
 def check_seed(seed: int) -> int:
     """Return a seed that can be one.
 

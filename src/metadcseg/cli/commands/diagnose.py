@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands.console import plain_output, print_json
-from metadcseg.cli.commands.prepare_sources import add_file_options, refuse, remap_of
+from metadcseg.cli.commands.prepare_sources import add_file_options, reading_of, refuse, remap_of
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
@@ -44,25 +44,13 @@ def run(options: Namespace, console: Console) -> int:
     """Diagnose, print the sentences, write the page; 2 where there is no pair."""
     annotators = None if options.annotators is None else Path(options.annotators)
     if (Path(options.path) / MANIFEST).exists():  # its labels are settled
-        refuse(
-            options,
-            "diagnose SET",
-            "remap",
-            "ignore",
-            "image_key",
-            "label_key",
-            "resample_labels",
-            "adopt_grid",
-        )
+        refuse(options, "diagnose SET", "remap", "ignore", *reading_of(options))
     with console.status("comparing masks"):
         found = read_pairs(
             Path(options.path),
             remap=remap_of(options),
             annotators=annotators,
-            image_key=options.image_key,
-            label_key=options.label_key,
-            resample_labels=options.resample_labels,
-            adopt_grid=options.adopt_grid,
+            **reading_of(options),
         )
         diagnosis = found.diagnose()
     advice = advise(diagnosis)

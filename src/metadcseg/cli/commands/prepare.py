@@ -12,7 +12,6 @@ from metadcseg.cli.commands.console import (
     Advance,
     add_workers_option,
     check_seed,
-    check_workers,
     parse_regions,
     plain_output,
     print_json,
@@ -24,6 +23,7 @@ from metadcseg.cli.commands.prepare_sources import (
     add_volume_options,
     download_source,
     drawn_gold,
+    placing_of,
     refuse_misspelt,
     refuse_others,
     remap_of,
@@ -36,6 +36,7 @@ from metadcseg.data.findings import Finding, grouped, plural
 from metadcseg.data.prepare.edges import DEFAULT
 from metadcseg.data.prepare.pipeline import limited, prepare_scan
 from metadcseg.data.prepare.report import PrepareReport
+from metadcseg.data.prepare.workers import check_workers
 from metadcseg.data.sources import Scan, scan_folder
 from metadcseg.data.sources.volume_folder import holds_volumes
 from metadcseg.data.store.reader import refuse_occupied
@@ -168,11 +169,10 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         limit=options.limit,
         seed=options.seed,
         edges=options.edges,
-        resample_labels=options.resample_labels,
-        adopt_grid=options.adopt_grid,
         workers=workers,
         announce=announce,
         progress=advance,
+        **placing_of(options),
     )
 
 

@@ -217,6 +217,16 @@ def refuse_others(options: Namespace, command: str, kind: str) -> None:
     refuse(options, command, *(name for name in others if name in options))
 
 
+def placing_of(options: Namespace) -> dict[str, Any]:
+    """Return what becomes of masks that do not lie on the grid of their image."""
+    return {name: options[name] for name in ("resample_labels", "adopt_grid")}
+
+
+def reading_of(options: Namespace) -> dict[str, Any]:
+    """Return how files of volumes are read: keys of HDF5 files, and masks on another grid."""
+    return {**{name: options[name] for name in ("image_key", "label_key")}, **placing_of(options)}
+
+
 def remap_of(options: Namespace) -> dict[int, int] | None:
     """Return mask value -> class number of ``--remap`` and ``--ignore`` together, None where neither is given."""
     remap = {} if options.remap is None else parse_remap(options.remap)

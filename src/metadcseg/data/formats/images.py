@@ -202,7 +202,7 @@ def _opened(path: Path) -> Iterator[Image.Image | None]:
         )
         raise InputError(f"{path} {what}: save it again in one of these formats") from error
     except Image.DecompressionBombError as error:
-        raise _too_large(path, "far more") from error
+        raise tiff.too_large(path, MAX_PIXELS, "far more") from error
     except MemoryError as error:
         raise InputError(f"{path} does not fit into memory: make it smaller") from error
     except Exception as error:  # decoders raise anything on hostile files
@@ -217,20 +217,12 @@ def _check_header(path: Path, image: Image.Image) -> None:
     if width < 1 or height < 1:
         raise InputError(f"{path}: an image of {height} x {width} pixels has no content: export it again")
     if width * height > MAX_PIXELS:
-        raise _too_large(path, f"{height} x {width}")
+        raise tiff.too_large(path, MAX_PIXELS, f"{height} x {width}")
     frames = getattr(image, "n_frames", 1)
     if (
         frames > 1 and image.format != "MPO"
     ):  # phones add a preview to a JPEG; the first frame is the photograph
-        raise InputError(
-            f"{path} holds {frames} frames, a single one is allowed: save each as a file of its own"
-        )
-
-
-def _too_large(path: Path, got: str) -> InputError:
-    return InputError(
-        f"{path}: at most {MAX_PIXELS // 10**6} megapixels are read, got {got}: tile or shrink it"
-    )
+        raise tiff.several_frames(path, frames)
 
 
 def _needs_8_bit(image: Image.Image) -> bool:

@@ -78,9 +78,23 @@ def is_white_zero(image: Image.Image) -> bool:
 
 def holds_numbers(image: Image.Image) -> bool:
     """Return whether tifffile wrote an opened TIFF of 1 bit: it says of every bool array that zero is white."""
-    return (
-        is_white_zero(image) and image.mode == "1" and str(_tags(image).get(_SOFTWARE)).startswith("tifffile")
+    return is_white_zero(image) and image.mode == "1" and _by_tifffile(_tags(image).get(_SOFTWARE))
+
+
+def several_frames(path: Path, frames: int) -> InputError:
+    """Return the refusal of a file of several frames."""
+    return InputError(
+        f"{path} holds {frames} frames, a single one is allowed: save each as a file of its own"
     )
+
+
+def too_large(path: Path, most: int, got: str) -> InputError:
+    """Return the refusal of a file of too many pixels."""
+    return InputError(f"{path}: at most {most // 10**6} megapixels are read, got {got}: tile or shrink it")
+
+
+def _by_tifffile(software: object) -> bool:
+    return str(software).startswith("tifffile")
 
 
 def _tags(image: Image.Image) -> Any:
@@ -101,14 +115,10 @@ def read(path: Path, most: int) -> Frame:
         frames = len(file.pages)
         page: Any = file.pages[0]
         if frames != 1:
-            raise InputError(
-                f"{path} holds {frames} frames, a single one is allowed: save each as a file of its own"
-            )
+            raise several_frames(path, frames)
         height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
         if not 0 < height * width <= most:
-            raise InputError(
-                f"{path}: at most {most // 10**6} megapixels are read, got {height} x {width}: tile or shrink it"
-            )
+            raise too_large(path, most, f"{height} x {width}")
         if not page.dataoffsets or not all(page.databytecounts):  # tifffile would fill in zeros
             raise InputError(
                 f"{path} is damaged, a part of its pixels is missing: restore or export it again"
@@ -133,7 +143,7 @@ def read(path: Path, most: int) -> Frame:
         turned = int(tag.value) if tag is not None else 1
         white_zero = int(page.photometric) == 0
         writer = page.tags.get(_SOFTWARE)
-        numbers = array.dtype == bool and writer is not None and str(writer.value).startswith("tifffile")
+        numbers = array.dtype == bool and _by_tifffile(writer and writer.value)
     if array.dtype.kind not in "buif" or array.shape[:2] != (height, width):
         raise InputError(
             f"{path} holds {array.dtype} of {array.shape}, an image holds plain numbers: save it as such"

@@ -141,8 +141,9 @@ def read_volume(paths: Path | Sequence[Path], *, key: str | None = None) -> Volu
     files = [paths] if isinstance(paths, Path) else list(paths)
     grid = read_grid(files[0], key=key)[0]
     parts = []
-    for file in files:
-        check_same_grid(read_grid(file, key=key)[0], grid, file, files[0])
+    for number, file in enumerate(files):
+        if number:
+            check_same_grid(read_grid(file, key=key)[0], grid, file, files[0])
         parts.append(_finite(file, _plain(_voxels(file, key or "image"))))
     notes = tuple(note for file in files for note in _notes(file, grid))
     return Volume(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3), grid, notes)

@@ -13,7 +13,7 @@ from metadcseg.data.findings import Finding, unverified_tests
 from metadcseg.data.formats.agreement import Agreement
 from metadcseg.data.prepare.across import duplicates, set_findings
 from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
-from metadcseg.data.prepare.labels import LabelScheme, class_names, settle
+from metadcseg.data.prepare.labels import LabelScheme, class_names, settle, typed_remap
 from metadcseg.data.prepare.look import MASKS, Decoded, LookAt
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import MaskCounts, plausibility
@@ -176,7 +176,7 @@ def _undeclared(facts: Iterable[MaskFacts], remap: Mapping[int, int], scan: Scan
             held = ", ".join(str(level) for level in strange[:8]) + (" ..." if len(strange) > 8 else "")
             sentence = (
                 f"{entry.where} holds the label {held}, unknown to {scan.declared_by} (which has {known}): correct one "
-                f"of the two, or pass --remap{'=' if strange[0] < 0 else ' '}{strange[0]}:0"
+                f"of the two, or pass {typed_remap({strange[0]: 0})}"
             )
             findings.append(Finding("error", "label-unexpected", entry.where, sentence))
     return findings

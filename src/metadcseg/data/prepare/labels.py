@@ -90,6 +90,17 @@ def check_remap(remap: Mapping[int, int]) -> None:
             )
 
 
+def typed_remap(remap: Mapping[int, int]) -> str:
+    """Return a remap as it is typed: words that begin with a minus can follow = only.
+
+    Example:
+        >>> typed_remap({7: 1, 900: 2}), typed_remap({-1024: 0, 3: 1})
+        ('--remap 7:1,900:2', '--remap=-1024:0,3:1')
+    """
+    pairs = ",".join(f"{value}:{label}" for value, label in remap.items())
+    return f"--remap{'=' if pairs.startswith('-') else ' '}{pairs}"
+
+
 def settle(
     facts: Sequence[MaskFacts], remap: Mapping[int, int] | None = None, classes: int | None = None
 ) -> tuple[LabelScheme | None, list[Finding]]:
@@ -192,11 +203,10 @@ def _unexpected(
     meant |= {value: known + 1 + number for number, value in enumerate(codes)}
     if classes is not None:
         meant = dict.fromkeys(wrong, 0)
-    suggestion = ",".join(f"{value}:{label}" for value, label in meant.items())
-    way = f"try --remap {suggestion}"
-    if outside:  # words that begin with a minus can be typed after = only
+    way = f"try {typed_remap(meant)}"
+    if outside:
         unknown = ",".join(str(value) for value in outside)
-        way = f"below 0 is mostly fill (else --ignore={unknown}), try --remap={suggestion}"
+        way = f"below 0 is mostly fill (else --ignore={unknown}), {way}"
     advice = f"class numbers run from 0 on without gaps (255 = ignored), {way}"
     if len(wrong) > _MOST_SUGGESTED:
         advice = "class numbers run from 0 on without gaps (255 = ignored): save a mask of class numbers"

@@ -132,7 +132,7 @@ class LookAt:
                 orientation=turn,
             )
         except OtherGrid as error:
-            given, told = what == "given", _told(case, what, error)
+            given, told = what == "given", _fault(case, what, error)
             findings.append(
                 Finding("error", "mask-elsewhere", *told)
                 if error.elsewhere
@@ -187,7 +187,7 @@ def _mask(case: RawCase, what: str, findings: list[Finding]) -> Volume | None:
     try:
         return load_mask(case, what)
     except InputError as error:
-        told = _told(case, what, error)
+        told = _fault(case, what, error)
         findings.append(Finding("error", "given-unreadable" if what == "given" else "mask-unreadable", *told))
         return None
 
@@ -201,7 +201,7 @@ def _label_confidence(case: RawCase, grid: Grid, findings: list[Finding]) -> NDA
         return None
 
 
-def _told(case: RawCase, what: str, error: InputError) -> tuple[str, str]:
+def _fault(case: RawCase, what: str, error: InputError) -> tuple[str, str]:
     """Return which mask cannot be used, and the sentence that says why."""
     way_out = f"; or remove it, {case.called('label')} has replaced it" if what == "given" else ""
     return case.called(what), f"{error}{way_out}"

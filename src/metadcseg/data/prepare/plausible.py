@@ -12,6 +12,7 @@ from statistics import median
 import numpy as np
 
 from metadcseg.data.findings import Finding, plural
+from metadcseg.data.prepare.labels import typed_remap
 
 HALF = 0.5
 """Foreground above this share of the pixels is looked at twice."""
@@ -99,12 +100,12 @@ def _background(
 ) -> list[Finding]:
     if not any(mask.pixels[0] for mask in masks):
         used = sorted({label for mask in masks for label, count in enumerate(mask.pixels) if count})
-        advice = _typed({**remap, **{values[label]: new for new, label in enumerate(used)}})
+        advice = typed_remap({**remap, **{values[label]: new for new, label in enumerate(used)}})
         if len(used) < 2:
             return []  # one value everywhere: said elsewhere, there is nothing to learn
         sentence = (
             f"no pixel of {_all(masks)} is background (0): classes seem to count from {values[used[0]]}: pass "
-            f"{advice}, or {_typed({**remap, 0: 0})} if there is no background"
+            f"{advice}, or {typed_remap({**remap, 0: 0})} if there is no background"
         )
         return [Finding("error", "no-background", masks[0].where, sentence)]
     turned = [mask for mask in masks if mask.inside_out]
@@ -112,8 +113,8 @@ def _background(
         return _turned_classes(turned, masks)
     other = {0: 1, 1: 0}
     turned_round = {value: other.get(label, label) for value, label in remap.items()}
-    exchange = _typed({**turned_round, values[0]: 1, values[1]: 0})
-    keep = _typed({**remap, values[0]: 0, values[1]: 1})
+    exchange = typed_remap({**turned_round, values[0]: 1, values[1]: 0})
+    keep = typed_remap({**remap, values[0]: 0, values[1]: 1})
     others = [mask for mask in masks if not mask.inside_out and mask.share > 0]
     if len(turned) >= BORDER * len(masks):
         sentence = (
@@ -225,12 +226,6 @@ def classes_by_role(masks: Iterable[MaskCounts]) -> dict[str, tuple[int, ...]]:
         for label, pixels in enumerate(mask.pixels):
             counts[label] += pixels > 0
     return {role: tuple(counts) for role, counts in held.items()}
-
-
-def _typed(remap: Mapping[int, int]) -> str:
-    """Return a remap as it is typed; words that begin with a minus can follow = only."""
-    pairs = ",".join(f"{value}:{label}" for value, label in remap.items())
-    return f"--remap{'=' if pairs.startswith('-') else ' '}{pairs}"
 
 
 def _all(masks: Sequence[MaskCounts]) -> str:

@@ -36,6 +36,17 @@ def as_many_as_help(cases: Sequence[RawCase]) -> int:
     return min(cores(), _MOST) if len(cases) >= enough else 1
 
 
+def check_workers(workers: int | None) -> int | None:
+    """Return a number of processes that can be one; None leaves it to the set.
+
+    Raises:
+        InputError: where it is below 1.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers must be a number of processes of at least 1, got {workers}")
+    return workers
+
+
 class Workers:
     """Context manager: a number of processes, started when they are first needed; one is this process itself.
 
@@ -55,8 +66,7 @@ class Workers:
     """
 
     def __init__(self, count: int) -> None:
-        if count < 1:
-            raise InputError(f"--workers must be a number of processes of at least 1, got {count}")
+        check_workers(count)
         self.count = count
         self._pool: ProcessPoolExecutor | None = None
         self._others = set(multiprocessing.active_children())

@@ -106,7 +106,8 @@ class Calibrated(CalibratedOptions):
             state.parts["pairs"].update(verified, logits.shape[1])
         if self._drawing(state):
             state.parts["errors"].update(as_pairs(logits, noisy), logits.shape[1])
-        trust = self._trust(state, noisy, logits.shape[1], self._witness(state, noisy, logits), change, True)
+        witness = self._witness(state, noisy, logits)
+        trust = self._trust(state, noisy, logits.shape[1], witness, change, learn=True)
         weights = where_labeled(believed(trust.weights, noisy), noisy)
         edges = noisy.edges_above(self.edge_threshold) if self.dcd else None
         boundary = torch.zeros_like(weights.gamma)
@@ -198,6 +199,7 @@ class Calibrated(CalibratedOptions):
         classes: int,
         witness: Tensor | None,
         change: LogitChange | None = None,
+        *,
         learn: bool = False,
     ) -> Trust:
         """Return what pairs, witness and gold say of every pixel; what a training batch tells is taken in first."""
