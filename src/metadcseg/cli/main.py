@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _complain(console, str(error), 2, words)
     except KeyboardInterrupt:
+        _forget_unawaited()
         return _complain(console, "stopped", INTERRUPTED, words)
     except Exception as error:
         if isinstance(error, MemoryError) or re.search("out of memory|allocate memory", str(error)):
@@ -165,6 +166,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM, and a lost terminal, do what Ctrl-C does, so that half-written files are cleared away."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        _forget_unawaited()
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
@@ -178,6 +180,11 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _forget_unawaited() -> None:
+    """Say nothing of reads of zarr that were asked for and never began: the command is stopped between the two."""
+    warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
 
 
 def _complain(console: "Console", sentence: str, status: int, words: Sequence[str]) -> int:

@@ -68,7 +68,7 @@ class LookAt:
         for what in MASKS:
             if what == "given" and _is_label(case) and "label" in masks:
                 held[what], masks[what] = held["label"], masks["label"]
-            elif (mask := _mask(case, what, findings)) is not None:
+            elif (mask := _mask(case, what, grid, findings)) is not None:
                 placed = (
                     None
                     if grid is None
@@ -182,10 +182,12 @@ def _content(image: NDArray[Any], kept: Decoded) -> str:
     return next(same, None) or array_digest(plane)  # what was written has its digest already
 
 
-def _mask(case: RawCase, what: str, findings: list[Finding]) -> Volume | None:
+def _mask(case: RawCase, what: str, grid: Grid | None, findings: list[Finding]) -> Volume | None:
     """Load a mask; where that fails, keep the sentence."""
+    if grid is None and hasattr(getattr(case, what), "read"):
+        return None  # it is drawn on an image, which cannot be read
     try:
-        return load_mask(case, what)
+        return load_mask(case, what, grid)
     except InputError as error:
         told = _fault(case, what, error)
         findings.append(Finding("error", "given-unreadable" if what == "given" else "mask-unreadable", *told))
@@ -209,8 +211,9 @@ def _fault(case: RawCase, what: str, error: InputError) -> tuple[str, str]:
 
 def _is_label(case: RawCase) -> bool:
     """Return whether the mask that was replaced is the label: a reference beside it has replaced it."""
-    same = isinstance(case.given, Path) and case.given_key == case.label_key
-    return same and case.given == case.label
+    if case.given is None or isinstance(case.given, np.ndarray) or isinstance(case.label, np.ndarray):
+        return False
+    return case.given_key == case.label_key and case.given == case.label
 
 
 def _beside(masks: Mapping[str, Volume], facts: Mapping[str, MaskFacts]) -> NDArray[np.int64] | None:

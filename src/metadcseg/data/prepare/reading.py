@@ -49,7 +49,9 @@ def require_libraries(cases: Iterable[RawCase]) -> None:
         if not case.flat
         for path in (*case.files, case.label, case.truth, case.given, case.label_confidence)
     )
-    volume_files.require_readers(path for path in named if isinstance(path, Path))
+    volume_files.require_readers(
+        path for held in named for path in ((held,) if isinstance(held, Path) else getattr(held, "files", ()))
+    )
 
 
 def head_of(case: RawCase) -> tuple[Grid, int]:
@@ -62,6 +64,15 @@ def head_of(case: RawCase) -> tuple[Grid, int]:
         return volume_files.stack_grid(case.files, key=case.image_key or "image"), 1
     heads = [volume_files.read_grid(path, key=case.image_key) for path in case.files]
     return heads[0][0], sum(channels for _, channels in heads)
+
+
+def grid_of(case: RawCase) -> Grid:
+    """Return the grid of the image of a case.
+
+    Raises:
+        InputError: naming the file that cannot be read.
+    """
+    return load_image(case).grid if case.flat else head_of(case)[0]
 
 
 def load_image(case: RawCase) -> Volume:
@@ -81,12 +92,13 @@ def load_image(case: RawCase) -> Volume:
     return volume
 
 
-def load_mask(case: RawCase, what: str) -> Volume | None:
+def load_mask(case: RawCase, what: str, image: Grid | None = None) -> Volume | None:
     """Return a mask of a case as stored, (X, Y, Z) integers, from its file or from memory.
 
     Args:
         case: whose.
         what: ``label``, ``truth``, or ``given``: the one that a verified mask replaced.
+        image: the grid of its image, where that is known already.
 
     Returns:
         The mask; None where the case has no such one.
@@ -101,6 +113,9 @@ def load_mask(case: RawCase, what: str) -> Volume | None:
         return None
     if isinstance(held, np.ndarray):
         return _one_slice(Picture(held))
+    if not isinstance(held, Path):
+        mask: Volume = held.read(image or grid_of(case))
+        return mask
     if case.flat:
         return _one_slice(read_mask(held))
     if not case.stacked:

@@ -3,13 +3,44 @@
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from metadcseg.data.findings import Finding
+from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.formats.images import SUFFIXES
 from metadcseg.data.slicing.cut import SliceOptions
+
+
+class ComposedMask(Protocol):
+    """A mask that no single file of pixels holds: polygons, runs, contours, a file for each organ, several outlines.
+
+    It can be pickled: any process may read it. What its values mean, the source says (``classes`` of `Scan`), and the
+    names that it knows stand in the volume that it reads.
+    """
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that sentences call it by."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that are read for it."""
+        ...
+
+    def read(self, image: Grid) -> Volume:
+        """Return the mask as stored, (X, Y, Z) integers, of an image (H, W, 1).
+
+        Args:
+            image: the grid of the image, for what is drawn in its coordinates. A mask that knows a size or grid of
+                its own keeps that one: whether the two agree is decided elsewhere (`metadcseg.data.prepare.reading`).
+
+        Raises:
+            InputError: naming the file that cannot be read, what is wrong, and what to do.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,8 +53,8 @@ class RawCase:
         group: what must stay together, such as a patient; the id where nothing is known.
         images: one file for each channel, all on one grid, where a single file may hold all channels; or the array of
             an image, (H, W, C) uint8, uint16 or float32 with C = 1 or 3.
-        label: the mask as given, a file or (H, W) labels 0 .. L-1 and 255 (ignored); None where there is none, which
-            `prepare` refuses.
+        label: the mask as given, a file, a mask that is composed, or (H, W) labels 0 .. L-1 and 255 (ignored); None
+            where there is none, which `prepare` refuses.
         image_key: the data set within an HDF5 file.
         label_key: likewise; ``label`` may be the image file itself.
         verified: whether the label is beyond doubt: it is then also the reference (*truth*) of the case.
@@ -42,16 +73,16 @@ class RawCase:
     role: str
     group: str
     images: tuple[Path, ...] | NDArray[Any]
-    label: Path | NDArray[Any] | None
+    label: Path | ComposedMask | NDArray[Any] | None
     _: KW_ONLY
     image_key: str | None = None
     label_key: str | None = None
     verified: bool = False
-    truth: Path | None = None
+    truth: Path | ComposedMask | None = None
     truth_key: str | None = None
     stacked: bool = False
     label_confidence: Path | float | None = None
-    given: Path | NDArray[Any] | None = None
+    given: Path | ComposedMask | NDArray[Any] | None = None
     given_key: str | None = None
     spacing: tuple[float, float] | None = None
 
@@ -73,7 +104,7 @@ class RawCase:
     def called(self, what: str) -> str:
         """Return what a sentence calls one of its masks (``label``, ``truth``, ``given``): the file, or the id."""
         held = getattr(self, what)
-        return str(held) if isinstance(held, Path) else self.where
+        return str(held if isinstance(held, Path) else getattr(held, "path", self.where))
 
 
 @dataclass(frozen=True)
