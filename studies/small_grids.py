@@ -4,7 +4,8 @@
 
 Lays out the left atrium (LA 2018) so that five volumes train, of which one gives only six gold slices, one chooses the
 epoch and two test; of the volumes that train and choose, every other slice, since neighbors say nearly the same.
-Kvasir-SEG is taken as it is; of the brain tumors two raters are. Runs the grid, then `metadcseg report`, and keeps what holds no image in results:
+Kvasir-SEG is taken as it is; of the brain tumors the slices that show one, by two raters.
+Runs the grid, then `metadcseg report`, and keeps what holds no image in results:
 tables, learning curves, weights by distance to the outline, and the records of all runs, packed: unpacked elsewhere,
 `metadcseg report` makes the same tables of them. Stopped, it goes on where it was; with --kept also on another
 machine, from the records that are kept, of finished runs alone.
