@@ -26,6 +26,7 @@ from typing import Any
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
+from metadcseg.data.sources.kinds import seen, way_on
 from metadcseg.data.sources.label_confidence import label_confidence_of
 from metadcseg.data.sources.pairing import by_stem, one_form, replaced, unmatched
 from metadcseg.data.sources.volume_folder import holds_label, holds_volumes, volumes_by_stem
@@ -61,8 +62,15 @@ def scan_folder(
         InputError: where the folder does not exist, has no ``images/``, or mixes images and volumes.
     """
     if not (folder / "images").is_dir():
-        what = "holds no folder images/" if folder.is_dir() else "does not exist"
-        raise InputError(f"{folder} {what}: a folder holds images/ and masks/, and gold/ for verified masks")
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder} does not exist: a folder holds images/ and masks/, and gold/ for verified masks"
+            )
+        typed = way_on(folder)
+        way_out = f"rename its folders, or type {typed}" if typed else "make these folders"
+        raise InputError(
+            f"{folder} holds no folder images/ but {seen(folder)}: images lie in images/, masks in masks/; {way_out}"
+        )
     volumes = holds_volumes(folder)
     files_in = volumes_by_stem if volumes else by_stem
     images, findings = files_in(folder / "images")
