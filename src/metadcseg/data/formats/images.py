@@ -128,7 +128,7 @@ def read_mask(path: Path) -> Picture:
 
     Raises:
         InputError: where the file cannot be read, is in color, holds values that are no integers, or says with its
-            palette or its transparency something that has two meanings.
+            transparency something that has two meanings.
     """
     colors: dict[int, Color] = {}
     notes: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ def read_mask(path: Path) -> Picture:
         else:
             lossy, turned = image.format in ("JPEG", "MPO"), orientation_of(image)
             white_zero, numbers = tiff.is_white_zero(image), tiff.holds_numbers(image)
-            array, alpha, colors = mask_pixels(path, ImageOps.exif_transpose(image))
+            array, alpha, colors = mask_pixels(ImageOps.exif_transpose(image))
             if white_zero and array.dtype == np.uint8:
                 array = 255 - array  # Pillow has inverted it already
     if white_zero and array.ndim == 2 and array.dtype.kind == "u":
