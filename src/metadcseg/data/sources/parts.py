@@ -21,13 +21,17 @@ from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume, check_same_grid
 from metadcseg.data.formats.images import SUFFIXES, read_mask
+from metadcseg.data.formats.overlay import Overlay
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
+from metadcseg.data.sources.dicom_mask import DicomMask, is_dicom_mask
 from metadcseg.data.sources.pairing import Mask, one_form, place_of
 from metadcseg.errors import InputError
 
 FilesIn = Callable[[Path], tuple[dict[str, Path], list[Finding]]]
 
-_ENDS = re.compile(r"(.+?)([ _.-](?:masks?|seg|segmentation|labels?|gt))(?:[ _.-]?(\d{1,6}))?", re.IGNORECASE)
+_ENDS = re.compile(
+    r"(.+?)([ _.-](?:masks?|seg|segmentation|labels?|gt|rtstruct))(?:[ _.-]?(\d{1,6}))?", re.IGNORECASE
+)
 _NUMBER = re.compile(r"[ _.-]*\d{1,6}$")
 _LISTED = 8  # so many class names in a sentence
 
@@ -47,44 +51,34 @@ class Parts:
     names: tuple[str, ...] = ()
 
     def read(self, image: Grid) -> Volume:
-        """Return the mask, classes numbered from 1 in the order of their names; where two overlap, the later one.
+        """Return the mask, classes numbered from 1 in the order of their names; where two overlap, the smaller one.
 
         Raises:
             InputError: where a file is not binary, or the files have different sizes or places.
         """
-        order = sorted(set(self.names))
-        if len(order) >= IGNORE:
-            raise InputError(
-                f"{self.path} holds {len(order)} classes, at most {IGNORE - 1} fit: leave some out"
-            )
-        labels: Volume | None = None
-        value, first, twice = 0, self.files[0], 0
+        first = _read(self.files[0])
+        drawn = Overlay(self.path, first.grid.shape, self.names)
+        union, value = np.zeros(first.grid.shape, np.uint8), 0
         notes: tuple[str, ...] = ()
-        for name, file in sorted(zip(self.names or [""] * len(self.files), self.files, strict=True)):
-            part = _read(file)
+        for number, file in enumerate(self.files):
+            part = _read(file) if number else first
+            check_same_grid(part.grid, first.grid, file, self.files[0])
             own = _value(file, part)
             notes += part.notes
-            if labels is None:
-                labels, first = replace(part, array=np.zeros(part.array.shape, np.uint8), names={}), file
-            check_same_grid(part.grid, labels.grid, file, first)
-            inside = part.array != 0
-            if order:
-                number = order.index(name) + 1
-                twice += int(np.count_nonzero(inside & (labels.array != 0) & (labels.array != number)))
-            else:
-                if own and value and own != value:
-                    raise InputError(
-                        f"{file} holds {own} and another part of its mask {value}, so parts of one class or classes "
-                        "is open: save all with one value, or a mask of class numbers"
-                    )
-                number = value = own or value
-            labels.array[inside] = number
-        assert labels is not None, "there is a file"  # noqa: S101
-        if twice:
-            notes += (
-                f"{self.path}: {twice} places lie in two of its classes, the later one by name counts there",
-            )
-        return replace(labels, notes=notes, names=dict(enumerate(order, start=1)))
+            if self.names:
+                drawn.add(self.names[number], part.array != 0)
+                continue
+            if own and value and own != value:
+                raise InputError(
+                    f"{file} holds {own} and another part of its mask {value}, so parts or classes is open: "
+                    "save all with one value, or a mask of class numbers"
+                )
+            value = own or value
+            union[part.array != 0] = value
+        if not self.names:
+            return replace(first, array=union, notes=notes, names={})
+        array, more = drawn.labels()
+        return replace(first, array=array, notes=(*notes, *more), names=drawn.names)
 
 
 def masks_of(
@@ -107,7 +101,13 @@ def masks_of(
     named, more = in_folders(folder, folders)
     taken = {str(path) for path in folders}
     findings = [*(each for each in findings if each.where not in taken), *found, *more]
-    return _both(masks, named, findings), findings
+    every = _both(masks, named, findings)
+    if volumes:
+        every = {
+            stem: DicomMask(mask) if isinstance(mask, Path) and is_dicom_mask(mask) else mask
+            for stem, mask in every.items()
+        }
+    return every, findings
 
 
 def joined(

@@ -127,9 +127,27 @@ def test_folders_of_organs_are_classes_of_one_table(tmp_path):
     classes, labels = stored(path, tmp_path / "set")
     assert classes == ("background", "aorta", "liver", "rib_1")
     assert (labels["a"] == 2 * box(0, 1)).all()
-    overlap = np.where(box(0) > 0, 2, box(4, 1))
+    overlap = np.where(box(0) > 0, 2, box(4, 1))  # of equal extent: the later name
     assert (labels["b"] == overlap).all()
     assert "12 places lie in two of its classes" in sentences(path, "mask-converted")[0]
+
+
+def test_a_lesion_in_an_organ_is_kept_whatever_it_is_called(tmp_path):
+    path = images(tmp_path / "a", "abcdef")
+    for name in "abcdef":
+        save(path / "masks" / name / "liver.png", box(0) | box(5))
+        save(path / "masks" / name / "abscess.png", box(4) & box(6))
+    classes, labels = stored(path, tmp_path / "set")
+    assert classes == ("background", "abscess", "liver")
+    assert (labels["a"] == np.where(box(4) & box(6), 1, 2 * ((box(0) | box(5)) > 0))).all()
+
+
+def test_a_class_that_vanishes_under_another_is_named(tmp_path):
+    path = images(tmp_path / "a", "abcdef")
+    for name in "abcdef":
+        save(path / "masks" / name / "liver.png", box(0))
+        save(path / "masks" / name / "spleen.png", box(0))
+    assert "all of 'liver' is covered by other classes" in sentences(path, "mask-unreadable")[0]
 
 
 def test_gold_folders_make_pairs_by_the_same_table(tmp_path):
@@ -171,7 +189,7 @@ def test_total_segmentator(tmp_path):
     assert check_folder(path).ok
     classes, labels = stored(path, tmp_path / "set")
     assert classes == ("background", "kidney_left", "spleen", "vertebrae_L1")
-    want = deep(0)
+    want = deep(0)  # the three do not overlap in this case
     want[deep(8) > 0], want[deep(16) > 0] = 2, 3
     assert (labels["s0000"] == want).all()
 
