@@ -4,7 +4,8 @@
 
 Lays out the left atrium (LA 2018) so that five volumes train, of which one gives only six gold slices, one chooses the
 epoch and two test; of the volumes that train and choose, every other slice, since neighbors say nearly the same.
-Kvasir-SEG is taken as it is. Runs the grid, then `metadcseg report`, and keeps what holds no image in results:
+Kvasir-SEG is taken as it is; of the brain tumors the slices that show one, by two raters.
+Runs the grid, then `metadcseg report`, and keeps what holds no image in results:
 tables, learning curves, weights by distance to the outline, and the records of all runs, packed: unpacked elsewhere,
 `metadcseg report` makes the same tables of them. Stopped, it goes on where it was; with --kept also on another
 machine, from the records that are kept, of finished runs alone.
@@ -18,11 +19,15 @@ import tarfile
 from pathlib import Path
 
 import h5py
+import nibabel
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = "records.tar.xz"
 GOLD_SLICES = 6
+RATERS = ("isen-20", "scan-20")
+"""Of the five raters of brain-tcga-4mod those that differ most from the fusion: one draws larger, one smaller."""
+
 LAYOUT = f"every other slice of those that train and choose, {GOLD_SLICES} gold slices"
 
 
@@ -55,6 +60,43 @@ def slices_of(role: str, label: np.ndarray) -> np.ndarray:
         filled = np.flatnonzero(label.any(axis=(0, 1)))
         return filled[np.linspace(0, len(filled) - 1, GOLD_SLICES + 2).round().astype(int)[1:-1]]
     return np.arange(0, label.shape[2], 1 if role == "test" else 2)
+
+
+def lay_out_brain(source: Path, target: Path) -> None:
+    """Write the slices with tumor of two subjects: all labels by one rater, the fusion of all raters is the truth.
+
+    TCGA-FG-6692, on which raters differ, trains but for six gold slices; of TCGA-DU-7294 the lower third of the slices
+    chooses the epoch and the rest tests. Classes are joined to one: the tumor.
+    """
+    if target.exists():
+        return
+    draft = target.with_name(target.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    for subject in ("TCGA-FG-6692", "TCGA-DU-7294"):
+        place = source / subject
+        names = [f"{subject}_{part}_bet.nii.gz" for part in ("t1", "t1c", "t2", "fla")]
+        image = np.stack([nibabel.load(place / name).get_fdata(dtype=np.float32) for name in names], axis=3)
+        truth = _tumor(place / "fusion" / "simple.nii.gz")
+        shown = np.flatnonzero(truth.any(axis=(0, 1)))
+        if subject == "TCGA-FG-6692":
+            gold = shown[np.linspace(0, len(shown) - 1, GOLD_SLICES + 2).round().astype(int)[1:-1]]
+            parts = {"train": np.setdiff1d(shown, gold), "gold": gold}
+        else:
+            third = len(shown) // 3
+            parts = {"validation": shown[:third], "test": shown[third:]}
+        for rater in RATERS:
+            given = _tumor(place / "segmentation" / f"{rater}.nii.gz")
+            for role, slices in parts.items():
+                folder = draft / rater / role
+                folder.mkdir(parents=True)
+                for name, array in (("image", image), ("label", given), ("truth", truth)):
+                    held = nibabel.Nifti1Image(array[:, :, slices], np.eye(4))
+                    nibabel.save(held, folder / f"{role}-{name}.nii.gz")
+    draft.rename(target)
+
+
+def _tumor(file: Path) -> np.ndarray:
+    return (np.asarray(nibabel.load(file).dataobj) > 0).astype(np.uint8)
 
 
 def pack_records(out: Path, file: Path) -> None:
@@ -110,6 +152,7 @@ def main() -> int:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     lay_out_left_atrium(options.data / "la2018", options.work / "left-atrium")
+    lay_out_brain(options.data / "brain-tcga-4mod", options.work / "brain-raters")
     kvasir = options.work / "kvasir-seg"
     if not kvasir.exists():
         kvasir.symlink_to((options.data / "kvasir-seg").resolve())

@@ -5,7 +5,8 @@ Conventions, the same in every number this package prints:
 - *Boundary*: the foreground pixels with a 4-neighbor (in a volume, the voxels with a 6-neighbor) in the background;
   outside the image is background. A volume is scored as a whole, not slice by slice; its lengths without a unit are in
   voxels, which means little where they are not cubes: read those in mm.
-  Distances are Euclidean, between pixel centers, in pixels and, where the spacing is known, in mm.
+  Distances are Euclidean, between pixel centers, in pixels and, where the spacing is known, in mm; where the axes of a
+  volume miss right angles (a tilted gantry), between the places of the voxels in the world.
 - *HD* is the larger of the two directed maxima over boundary pixels (Huttenlocher et al., TPAMI 1993). *HD95*
   is the larger of the two directed 95th percentiles, linearly interpolated, as in MONAI and DeepMind's
   surface-distance. MedPy pools the two directions before it takes the percentile, so that a missed part of a
@@ -23,6 +24,7 @@ Conventions, the same in every number this package prints:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import hypot
 
 import numpy as np
@@ -34,7 +36,8 @@ from metadcseg.errors import InputError
 
 Mask = NDArray[np.bool_]
 Distances = NDArray[np.float64]
-Spacing = tuple[float, ...]
+Spacing = tuple[float, ...] | tuple[tuple[float, ...], ...]
+"""Lengths of a pixel along its axes; or, where axes miss right angles, the step along each of them, a row each."""
 
 METRICS = ("dsc", "iou", "hd", "hd95", "nsd")
 """Measured for every case; lengths in pixels."""
@@ -139,7 +142,8 @@ def surface_distances(
     Args:
         prediction: (H, W) or (X, Y, Z) bool, not empty.
         reference: likewise, of the same shape.
-        spacing: length of a pixel along each axis, in any unit, the distances are in that unit; 1 by default.
+        spacing: length of a pixel along each axis, or the step along each as a row (axes that miss right angles), in
+            any unit; the distances are in that unit; 1 by default.
 
     Returns:
         The distances of the prediction's boundary pixels, then those of the reference's.
@@ -148,12 +152,16 @@ def surface_distances(
         >>> row = np.eye(1, 8, 2, dtype=bool), np.eye(1, 8, 5, dtype=bool)
         >>> [side.tolist() for side in surface_distances(*row, spacing=(1.0, 0.5))]
         [[1.5], [1.5]]
+        >>> tilted = ((3.0, 4.0), (0.0, 1.0))  # a step down goes four to the right
+        >>> [side.tolist() for side in surface_distances(row[0].T, row[1].T, spacing=tilted)]
+        [[15.0], [15.0]]
     """
     box = _bounding_box(
         prediction | reference
     )  # positions relative to the box: a common shift changes no bit
-    length = np.asarray(spacing or (1.0,) * prediction.ndim, np.float64)
-    points = [np.argwhere(boundary(mask[box])) * length for mask in (prediction, reference)]
+    steps = np.asarray(spacing or (1.0,) * prediction.ndim, np.float64)
+    places = [np.argwhere(boundary(mask[box])) for mask in (prediction, reference)]
+    points = [found * steps if steps.ndim == 1 else found @ steps for found in places]
     return _nearest(points[0], points[1]), _nearest(points[1], points[0])
 
 
@@ -319,10 +327,19 @@ def _lengths(
     if not found and not exists:
         return 0.0, 0.0, 1.0
     if found != exists:
-        diagonal = hypot(*(side * length for side, length in zip(prediction.shape, spacing, strict=True)))
+        diagonal = _diagonal(prediction.shape, spacing)
         return diagonal, diagonal, 0.0
     sides = surface_distances(prediction, reference, spacing)
     return hausdorff(sides), hausdorff(sides, 95.0), surface_dice(sides, tolerance)
+
+
+def _diagonal(shape: tuple[int, ...], spacing: Spacing) -> float:
+    """Return the length of an image from corner to corner, the longest where axes miss right angles."""
+    steps = np.asarray(spacing, np.float64)
+    if steps.ndim == 1:
+        return hypot(*(side * length for side, length in zip(shape, steps.tolist(), strict=True)))
+    signs = product((1, -1), repeat=len(shape))
+    return max(float(np.linalg.norm(np.array(shape) * sign @ steps)) for sign in signs)
 
 
 def _nearest(points: Distances, others: Distances) -> Distances:

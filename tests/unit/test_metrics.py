@@ -1,5 +1,6 @@
 """Metrics on masks that can be checked by hand, against the slow reference, and at every edge."""
 
+from itertools import product
 from math import hypot
 
 import numpy as np
@@ -208,3 +209,37 @@ def test_volumes_equal_a_slow_loop(seed):
     assert score.nsd_mm == pytest.approx(np.mean(np.concatenate(sides) <= 2.0))
     missed = score_masks(np.zeros_like(masks[0]), masks[1], spacing)
     assert missed.hd_mm == pytest.approx(np.linalg.norm(np.array([6, 5, 4]) * spacing))
+
+
+@pytest.mark.parametrize("tilt", [0.3, -1.2, 4.0])
+def test_in_a_tilted_volume_distances_are_those_of_the_world(tilt):
+    """Each slice lies ``tilt`` mm farther along the second axis: a column of the file is not upright."""
+    steps = ((0.5, 0.0, 0.0), (0.0, 0.7, 0.0), (0.0, tilt, 2.0))
+    prediction, reference = np.zeros((2, 6, 7, 4), bool)
+    prediction[2, 3, 0], reference[2, 3, 3] = True, True
+    found = score_masks(prediction, reference, steps)
+    assert found.hd_mm == pytest.approx(hypot(3 * tilt, 6.0))
+    assert found.hd == 3.0
+    moved = np.zeros_like(reference)
+    moved[4, 5, 3] = True
+    expected = np.linalg.norm(np.array([2, 2, 3]) @ np.array(steps))
+    assert score_masks(prediction, moved, steps).hd95_mm == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shape", [(6, 7, 4), (1, 9, 2), (3, 3, 3)])
+def test_a_mask_missed_in_a_tilted_volume_costs_more_than_any_two_voxels_are_apart(shape):
+    steps = np.array([[0.5, 0.0, 0.0], [0.0, 0.7, 0.0], [0.0, -1.5, 2.0]])
+    corners = np.array(list(product(*((0, side - 1) for side in shape)))) @ steps
+    apart = max(np.linalg.norm(one - other) for one in corners for other in corners)
+    mask = np.ones(shape, bool)
+    found = score_masks(~mask, mask, tuple(map(tuple, steps.tolist())))
+    assert found.hd_mm > apart
+
+
+def test_steps_at_right_angles_are_a_spacing():
+    upright, turned = (0.5, 0.7, 2.0), ((0.0, 0.5, 0.0), (-0.7, 0.0, 0.0), (0.0, 0.0, 2.0))
+    rng = np.random.default_rng(0)
+    masks = rng.random((2, 6, 7, 4)) < 0.3
+    one, other = (score_masks(*masks, spacing) for spacing in (upright, turned))
+    assert other.hd_mm == pytest.approx(one.hd_mm)
+    assert other.nsd_mm == pytest.approx(one.nsd_mm)

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     console = Console(stderr=True, emoji=False)
     try:
-        with _sigterm_as_interrupt():
+        with _signals_as_interrupt():
             return _run(words[0], words[1:], console)
     except ReportedByRankZero:  # this process is one of several, and another speaks
         return 2
@@ -162,8 +162,8 @@ def _notes(console: "Console") -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, and a lost terminal, do what Ctrl-C does, so that half-written files are cleared away."""
+def _signals_as_interrupt() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and a lost terminal do the same, so that half-written files are cleared away."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         _forget_unawaited()
@@ -172,7 +172,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    asked = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     heard = [number for number in asked if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores
     before = {number: signal.signal(number, interrupt) for number in heard}
     try:

@@ -13,7 +13,7 @@ from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
 from metadcseg.evaluation.predict import Predict, labels_at_native, labels_of_stack
-from metadcseg.metrics import CaseScore, background_counts, score_labels
+from metadcseg.metrics import CaseScore, Spacing, background_counts, score_labels
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Compared:
     labels: Labels
     reference: Labels
     verified: bool
-    spacing: tuple[float, ...] | None
+    spacing: Spacing | None
 
 
 def predict_unit(predict: Predict, prepared: PreparedSet, unit: Case | StoredVolume, grid: Size) -> Compared:
@@ -61,7 +61,7 @@ def predict_unit(predict: Predict, prepared: PreparedSet, unit: Case | StoredVol
         )
     stack = [prepared.image(case) for case in cases]
     labels = labels_of_stack(predict, stack, grid, placement)
-    spacing = placement.grid.spacing() if placement.grid.known else None
+    spacing = placement.grid.steps() if placement.grid.known else None
     return Compared(stack, labels, prepared.reference(unit), unit.verified, spacing)
 
 
@@ -81,7 +81,7 @@ def score_regions(
     labels: Labels,
     reference: Labels,
     regions: Mapping[str, Sequence[int]] | None,
-    spacing: tuple[float, ...] | None,
+    spacing: Spacing | None,
 ) -> CaseScore | None:
     """Return the scores of a set's regions for a case, None where it has none.
 

@@ -26,6 +26,8 @@ BINS = len(DISTANCES) + 1
 LEAST = 1e-3
 """The least probability that a network's prediction counts for."""
 
+_OWN = 0.1  # of the share that is left to the given class if all others doubt independently
+
 
 class PairTable(LateBuffers):
     """Counts over the pairs seen so far; images seen more than once (augmented) add up.
@@ -132,8 +134,10 @@ def class_posterior(
     """Return the probability that each pixel is truly of each class, (N, L, H, W), by Bayes' rule.
 
     P(true = r | given c, distances, image) is proportional to T(c, r, b_r) q_r exp(o(c, r)), with T(c, c) = 1 - sum_r
-    T(c, r, b_r) and o(c, c) = 0: what the pairs say times what a network says. Where a table has no doubt, or the label
-    is ``IGNORE``, the given class has exactly 1 whatever the network says.
+    T(c, r, b_r) and o(c, c) = 0: what the pairs say times what a network says. Every class is counted at its own
+    distance, so T of several may sum to more than 1; T(c, c) is at least 0.1 prod_r (1 - T(c, r, b_r)), which leaves
+    the network a say. Where a table has no doubt, or the label is ``IGNORE``, the given class has exactly 1 whatever
+    the network says.
 
     Args:
         table: T, (L, L, B) float; 0 where c = r.
@@ -158,7 +162,8 @@ def class_posterior(
     given = labels.masked_fill(unknown, 0)
     own = given.unsqueeze(1) == class_numbers(len(table), given)
     others = look_up(table, given, bins).masked_fill(unknown.unsqueeze(1), 0.0)
-    scores = torch.where(own, (1 - others.sum(dim=1, keepdim=True)).clamp(min=0), others)
+    rest = torch.maximum(1 - others.sum(dim=1, keepdim=True), _OWN * (1 - others).prod(dim=1, keepdim=True))
+    scores = torch.where(own, rest, others)
     if probabilities is not None:
         scores = scores * probabilities.clamp(min=LEAST)
     if log_odds is not None:

@@ -227,6 +227,27 @@ def test_an_interrupt_while_libraries_load_needs_none_of_them(monkeypatch, capsy
     assert capsys.readouterr().err == "metadcseg: stopped\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, None])
+def test_a_stop_says_nothing_of_reads_that_never_began(monkeypatch, capfd, number):
+    """zarr makes a coroutine and hands it to a thread: a signal may come between the two."""
+
+    async def read():
+        """Never begin."""
+
+    def interrupted(*_):
+        waiting = read()  # noqa: F841
+        if number is None:
+            raise KeyboardInterrupt
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert cli.main(["evaluate", "my_run"]) == 130
+        gc.collect()
+    assert capfd.readouterr().err == "metadcseg: stopped\n"
+
+
 def test_what_is_decided_by_itself_is_a_note_said_once_and_other_warnings_stay(capsys, command):
     def act(options):
         for _ in range(2):

@@ -18,11 +18,15 @@ GRID = Grid((4, 5, 3), ((2, 0, 0, 0), (0, 1, 0, 0), (0, 0, 5, 0), (0, 0, 0, 1)))
 
 @pytest.fixture
 def prepared(tmp_path):
+    return tiny_set(tmp_path, GRID)
+
+
+def tiny_set(tmp_path, grid):
     """One volume of three slices along z; class 1 in a row, class 2 at its end, one voxel unknown."""
-    reference = np.zeros(GRID.shape, np.uint8)
+    reference = np.zeros(grid.shape, np.uint8)
     reference[1, 1:3, 1], reference[1, 3, 1], reference[3, 4, 2] = 1, 2, 255
     options = SliceOptions(axis="z", normalize="none")
-    placement = place(GRID, options)
+    placement = place(grid, options)
     with SetWriter(
         tmp_path / "set",
         name="tiny",
@@ -73,6 +77,24 @@ def test_classes_and_regions_are_scored_whole_and_in_mm(prepared):
     labels[1, 1:4, 1], labels[1, 1:4, 2] = 0, 1
     moved, _ = score_unit(volume, replace(found, labels=labels), prepared)
     assert moved.classes["oedema"].hd_mm == pytest.approx(np.hypot(5, 1))  # one slice is 5 mm away
+
+
+@pytest.mark.parametrize("tilt", [0.0, 1.5, -4.0])
+def test_mm_across_tilted_slices_are_those_of_the_world(tmp_path, tilt):
+    affine = np.array(GRID.affine)
+    affine[1, 2] = tilt  # every slice lies so much farther along y
+    prepared = tiny_set(tmp_path, Grid(GRID.shape, tuple(map(tuple, affine.tolist()))))
+    (volume,) = prepared.volumes
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[1, 1:3, 2] = 1  # a slice too high
+    found = replace(predict_unit(by_brightness, prepared, volume, (20, 20)), labels=labels)
+    score, _ = score_unit(volume, found, prepared)
+    step = np.linalg.norm(
+        affine[:3, :3] @ [[0, 0], [0, 1], [1, 1]], axis=0
+    )  # to the voxel below, or beside that
+    aside = np.linalg.norm(affine[:3, :3] @ [[0, 0], [0, -1], [1, 1]], axis=0)
+    expected = max(min(step[0], step[1]), min(step[0], aside[1]))
+    assert score.classes["oedema"].hd_mm == pytest.approx(expected)
 
 
 def test_a_network_that_says_nan_is_refused(prepared):

@@ -154,6 +154,18 @@ def test_trust_is_bayes_rule_over_all_classes():
     assert corrected.candidates.item() == 2
 
 
+@pytest.mark.parametrize(("first", "second", "own"), [(0.6, 0.6, 0.016), (0.7, 0.3, 0.021), (0.2, 0.3, 0.5)])
+def test_classes_that_all_doubt_leave_the_network_a_say(first, second, own):
+    """Each is counted at its own distance, so together they may exceed 1: then a tenth of the product is left."""
+    table = torch.zeros(3, 3, BINS)
+    table[1, 0], table[1, 2] = first, second
+    labels, bins = torch.ones(1, 1, 1, dtype=torch.int64), torch.zeros(1, 3, 1, 1, dtype=torch.int64)
+    alone = trust(table, labels, bins)
+    assert alone.weights.alpha.item() == pytest.approx(own / (own + first + second))
+    sure = torch.tensor([0.001, 0.998, 0.001]).view(1, 3, 1, 1)
+    assert trust(table, labels, bins, sure).weights.alpha.item() > 0.9
+
+
 def test_where_no_pair_has_a_doubt_no_network_can_raise_one():
     labels = too_large().given
     bins = distance_bins(labels, 2)

@@ -64,6 +64,21 @@ class Grid:
         x, y, z = np.linalg.norm(np.array(self.affine, np.float64)[:3, :3], axis=0).tolist()
         return x, y, z
 
+    def steps(self) -> tuple[float, ...] | tuple[tuple[float, ...], ...]:
+        """Return what distances in mm are measured by: the spacing, or the step along each axis where it is sheared.
+
+        Example:
+            >>> upright = ((1, 0, 0, 0), (0, 2, 0, 0), (0, 0, 5, 0), (0, 0, 0, 1))
+            >>> Grid((4, 4, 2), upright).steps()
+            (1.0, 2.0, 5.0)
+            >>> Grid((4, 4, 2), (upright[0], (0, 2, 3, 0), *upright[2:])).steps()
+            ((1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 3.0, 5.0))
+        """
+        if not self.sheared:
+            return self.spacing()
+        axes = np.array(self.affine, np.float64)[:3, :3].T.tolist()
+        return tuple(tuple(step) for step in axes)
+
     def same(self, other: "Grid") -> bool:
         """Return whether two grids agree: in shape and, where both know their place, to a tenth of a voxel."""
         if self.shape != other.shape:

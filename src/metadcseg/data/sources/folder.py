@@ -30,6 +30,7 @@ from typing import Any
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.beside import beside
 from metadcseg.data.sources.case import RawCase, Scan
+from metadcseg.data.sources.kinds import seen, way_on
 from metadcseg.data.sources.label_confidence import label_confidence_of
 from metadcseg.data.sources.pairing import Mask, by_stem, one_form, place_of, replaced, unmatched
 from metadcseg.data.sources.parts import FilesIn, masks_of
@@ -65,6 +66,10 @@ def scan_folder(
     Raises:
         InputError: where the folder does not exist, has no ``images/``, or mixes images and volumes.
     """
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder} does not exist: a folder holds images/ and masks/, and gold/ for verified masks"
+        )
     volumes, ending = holds_volumes(folder), None
     files_in = volumes_by_stem if volumes else by_stem
     if (folder / "images").is_dir():
@@ -74,8 +79,11 @@ def scan_folder(
         images, given, found, ending = together
         findings = []
     else:
-        what = "holds no folder images/" if folder.is_dir() else "does not exist"
-        raise InputError(f"{folder} {what}: a folder holds images/ and masks/, and gold/ for verified masks")
+        typed = way_on(folder)
+        way_out = f"rename its folders, or type {typed}" if typed else "make these folders"
+        raise InputError(
+            f"{folder} holds no folder images/ but {seen(folder)}: images lie in images/, masks in masks/; {way_out}"
+        )
     if volumes and ending is None and not (folder / "masks").is_dir():
         given = {stem: path for stem, path in images.items() if holds_label(path, label_key or "label")}
     findings += found

@@ -8,6 +8,7 @@ from unicodedata import normalize
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.images import SUFFIXES, image_files
 from metadcseg.data.sources.case import ComposedMask
+from metadcseg.data.sources.kinds import nothing_of
 
 
 def one_form(name: str) -> str:
@@ -86,11 +87,9 @@ def unmatched(
         ending: by what the names of masks are longer where they lie beside their images; None in folders of their own.
     """
     if not images or not masks:
-        what, where = ("mask", folder) if images else ("image", folder.parent / "images")
-        sentence = (
-            f"{where} holds no {what} files: put PNG, JPEG or TIFF files there, named like their partners"
-        )
-        return [Finding("error", f"no-{what}s", str(where), sentence)]
+        pictures = folder.parent / "images"
+        what, where, partners = ("mask", folder, pictures) if images else ("image", pictures, folder)
+        return [Finding("error", f"no-{what}s", str(where), nothing_of(what, where, partners))]
     extra = [stem for stem in masks if stem not in images]
     findings = []
     for stem, path in images.items():

@@ -19,6 +19,7 @@ One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.me
 """
 
 from dataclasses import dataclass, replace
+from warnings import warn
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,7 +28,7 @@ from metadcseg.algorithm.center_distance import DynamicCenterDistance
 from metadcseg.algorithm.lookahead import pixel_gradients
 from metadcseg.algorithm.meta_weights import weighted_pixel_loss
 from metadcseg.algorithm.objective import total_objective
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, Note
 from metadcseg.forward_mode.call import gradient_at, trainable
 from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
@@ -35,6 +36,7 @@ from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
 from metadcseg.methods.calibrated.evidence import GROUPS, LEAST_GROUPS, GoldEvidence
 from metadcseg.methods.calibrated.options import CalibratedOptions
 from metadcseg.methods.calibrated.shares import MatchedShares, with_floor
+from metadcseg.methods.calibrated.stand_ins import as_pairs, drawn, without_own_errors
 from metadcseg.methods.common import (
     believed,
     class_probabilities,
@@ -77,7 +79,14 @@ class Calibrated(CalibratedOptions):
         Raises:
             InputError: where the witness shall be a moving average that is switched off.
         """
-        if self.witness == "ema" and updater.ema_model is None:
+        if self.meta and updater.gold_images < LEAST_GROUPS:
+            warn(
+                f"calibrated.meta: {updater.gold_images} gold images are too few, of fewer than {LEAST_GROUPS} it says "
+                "nothing: verify more, or leave it out",
+                Note,
+                stacklevel=2,
+            )
+        if self.witness == "ema" and self.heard and updater.ema_model is None:
             raise InputError(
                 "calibrated.witness 'ema' needs the moving average of the network: switch it on with "
                 "training.ema_decay, or take 'current'"
@@ -105,7 +114,7 @@ class Calibrated(CalibratedOptions):
         if self.pairs or self._drawing(state):
             state.parts["pairs"].update(verified, logits.shape[1])
         if self._drawing(state):
-            state.parts["errors"].update(as_pairs(logits, noisy), logits.shape[1])
+            state.parts["errors"].update(as_pairs(state, noisy), logits.shape[1])
         witness = self._witness(state, noisy, logits)
         trust = self._trust(state, noisy, logits.shape[1], witness, change, learn=True)
         weights = where_labeled(believed(trust.weights, noisy), noisy)
@@ -133,7 +142,7 @@ class Calibrated(CalibratedOptions):
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
         """Return the trust in a batch's pixels with the EMA network as witness; None where all are trusted."""
-        if not (self.tells or self.meta):
+        if not self.heard:
             return None
         with evaluating(state.updater.ema_model or state.network) as still:
             probabilities = still(noisy.images).logits.float().softmax(dim=1)
@@ -183,7 +192,12 @@ class Calibrated(CalibratedOptions):
 
     def _witness(self, state: MethodState, noisy: Batch, logits: Tensor) -> Tensor | None:
         """Return q, (N, L, H, W) float32 without graph; None where the network has no say."""
-        if self.witness == "none" or state.updater.epoch < self.warmup:
+        if (
+            self.witness == "none"
+            or not self.heard
+            or self._waits(state)
+            or state.updater.epoch < self.warmup
+        ):
             return None
         ema_model = state.updater.ema_model
         if self.witness == "ema" and ema_model is not None:
@@ -204,7 +218,7 @@ class Calibrated(CalibratedOptions):
     ) -> Trust:
         """Return what pairs, witness and gold say of every pixel; what a training batch tells is taken in first."""
         labels = known_labels(noisy)
-        if not (self.tells or self.meta) or self._waits(state):
+        if not self.heard or self._waits(state):
             return full_trust(labels)
         bins = distance_bins(labels, classes)
         trust = self._by_pairs(state, labels, bins, witness, learn)
@@ -228,10 +242,7 @@ class Calibrated(CalibratedOptions):
         table, found = pairs.pooled(), pairs.shares()
         if table is None or found is None:
             return full_trust(labels)
-        errors: PairTable = state.parts["errors"]  # without pairs; else it has seen nothing
-        own_table, own = errors.pooled(least=1), errors.shares(least=1)
-        if own_table is not None and own is not None:
-            table, found = (table - own_table.to(table)).clamp(min=0), (found - own.to(found)).clamp(min=0)
+        table, found = without_own_errors(table, found, pairs, state.parts["errors"])
         table = with_floor(table, found)
         if witness is None or not self.match_shares:
             return trust_of(class_posterior(table, labels, bins, witness), labels)
@@ -239,26 +250,6 @@ class Calibrated(CalibratedOptions):
         if learn:
             shares.update(table, labels, bins, witness)
         return trust_of(class_posterior(table, labels, bins, witness, shares.held()), labels)
-
-
-def drawn(state: MethodState, gold: Batch) -> Batch:
-    """Return a gold batch with what the network draws, most probable class by pixel, for the mask that was replaced."""
-    with torch.no_grad(), evaluating(state.network) as still:
-        found = still(gold.images).logits.argmax(dim=1)
-    return replace(gold, given=found.masked_fill(gold.labels == IGNORE, IGNORE))
-
-
-def as_pairs(logits: Tensor, noisy: Batch) -> Batch:
-    """Return a training batch as pairs of one image: given masks as if verified, and what the network draws of them.
-
-    What it gets wrong there is its own error: that part of the stand-ins' table says nothing of the given masks.
-    """
-    return replace(
-        noisy,
-        labels=known_labels(noisy),
-        given=logits.detach().argmax(dim=1),
-        indices=torch.zeros_like(noisy.indices),
-    )
 
 
 def _groups(updater: Updater) -> int:

@@ -21,7 +21,7 @@ class CalibratedOptions:
         pairs: trust comes from the masks that the gold masks replaced. False: what the network draws on gold images
             stands in for them.
         stand_in: of a training without pairs, the first epochs, in which gold is not trained on: from their second half
-            the stand-ins come. 0: no stand-ins.
+            the stand-ins come; at least 2. 0: no stand-ins.
         meta: meta-gradients of gold, counted over groups of gold images, are evidence against labels, beside pairs or
             stand-ins, or alone. Groups that are asked are not trained on at the time.
         meta_every: steps from one meta step to the next, at least 1.
@@ -66,6 +66,11 @@ class CalibratedOptions:
         check_types(self)
         for option in ("stand_in", "warmup", "lambda_boundary", "lambda_dice"):
             check_range(self, option, at_least=0)
+        if self.stand_in == 1:
+            raise InputError(
+                "calibrated.stand_in must be 0 (no stand-ins) or at least 2, got 1: the network learns in the first "
+                "half of these epochs and draws in the second"
+            )
         if self.meta and self.witness == "none":
             raise InputError(
                 "calibrated.witness 'none' leaves gold nobody to ask about: take 'current' or 'ema', or set "
@@ -79,11 +84,11 @@ class CalibratedOptions:
     @property
     def info(self) -> MethodInfo:
         """What the method needs and costs with these options."""
-        witness = 1.0 if self.witness == "ema" and (self.tells or self.meta) else 0.0
+        witness = 1.0 if self.witness == "ema" and self.heard else 0.0
         # the tangents ride along; a quarter of the gold images (of 2 to 8 groups one) rests between meta steps
         rate = 1 / self.meta_every
         meta_step = 2.0 * rate - 0.25 * 3.0 * (1 - rate) if self.meta else 0.0
-        least_gold = 1 if self.pairs else 2 if self.stand_in else LEAST_GROUPS if self.meta else 1
+        least_gold = 2 if self.tells else LEAST_GROUPS if self.meta else 1
         return MethodInfo(
             needs_gold=True,
             supervises_gold=True,
@@ -98,3 +103,8 @@ class CalibratedOptions:
     def tells(self) -> bool:
         """Whether there is a table: of pairs, or of stand-ins."""
         return self.pairs or self.stand_in > 0
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody speaks about trust: a table, or gold that is asked."""
+        return self.tells or self.meta

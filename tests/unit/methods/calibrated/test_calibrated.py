@@ -6,7 +6,7 @@ from tests.contract.tools import PlainUpdater, batch, gold_batch, storage, tiny_
 from tests.unit.methods.test_pair_table import SIDE, disk, pair_batch
 from torch import nn
 
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, Note
 from metadcseg.methods import create_method
 from metadcseg.warp import Warp
 
@@ -107,9 +107,42 @@ def test_an_average_that_is_off_cannot_be_a_witness():
         create_method("calibrated", witness="ema").start(network, updater, torch.Generator(), storage())
 
 
+def test_an_average_that_nobody_asks_may_be_off():
+    network = tiny_network()
+    updater = PlainUpdater(network)
+    updater.ema_model = None
+    method = create_method("calibrated", witness="ema", pairs=False, stand_in=0)
+    assert method.start(network, updater, torch.Generator(), storage()).network is network
+    assert method.info.passes == create_method("calibrated", pairs=False, stand_in=0).info.passes
+
+
+@pytest.mark.parametrize("gold", [0, 1, 2])
+def test_gold_too_scarce_for_evidence_is_said(gold):
+    updater = PlainUpdater(tiny_network())
+    updater.gold_images = gold
+    with pytest.warns(Note, match=f"{gold} gold images are too few, of fewer than 3"):
+        create_method("calibrated", meta=True).start(updater.network, updater, torch.Generator(), storage())
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [({}, 2), ({"pairs": False}, 2), ({"pairs": False, "stand_in": 0, "meta": True}, 3), ({"meta": True}, 2)],
+)
+def test_trust_needs_two_images_or_three_groups(options, least):
+    assert create_method("calibrated", **options).info.least_gold == least
+
+
 @pytest.mark.parametrize(
     "option",
-    [{"match_shares": 2}, {"witness": "never"}, {"temperature": 0.0}, {"pairs": 1}, {"meta_every": 0}],
+    [
+        {"match_shares": 2},
+        {"stand_in": 1},
+        {"stand_in": -1},
+        {"witness": "never"},
+        {"temperature": 0.0},
+        {"pairs": 1},
+        {"meta_every": 0},
+    ],
 )
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(InputError, match=next(iter(option))):
@@ -155,6 +188,7 @@ def test_gold_that_is_asked_is_not_trained_on():
     assert same(network, other)
 
 
+@pytest.mark.filterwarnings("ignore:calibrated.meta.*2 gold images are too few")
 def test_of_two_gold_images_none_rests_for_evidence_that_needs_three():
     network, other = tiny_network(), tiny_network()
     for each, options in ((network, {"meta": True}), (other, {})):
@@ -213,6 +247,17 @@ def test_what_the_network_gets_wrong_of_given_masks_too_is_its_own_error(by):
         report = method.step(state, noisy, gold)
     assert report.maps.alpha.min() > 0.7
     assert report.maps.alpha.mean() > 0.99
+
+
+def test_gold_and_given_masks_are_drawn_in_one_mode():
+    """Dropout or batch statistics in one of the two would be taken for errors of the given masks."""
+    network, method, state, noisy, gold = standing_in(4)
+    asked = []
+    network.register_forward_hook(lambda module, inputs, _: asked.append((module.training, len(inputs[0]))))
+    state.updater.epoch = 1
+    method.step(state, noisy, gold)
+    assert [images for training, images in asked if not training] == [len(gold.images), len(noisy.images)]
+    assert network.training
 
 
 def test_a_network_that_draws_gold_as_it_is_leaves_every_label_trusted():
