@@ -14,6 +14,7 @@ from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.prepare.facts import MaskFacts, mask_facts
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle
+from metadcseg.data.prepare.meanings import Meanings, meanings
 from metadcseg.data.prepare.reading import head_of, lies_on, load_image, load_mask, on_grid, size_of
 from metadcseg.data.sources import RawCase, Scan, is_split_layout, scan_folder, scan_kvasir
 from metadcseg.data.store.layout import MANIFEST
@@ -132,7 +133,16 @@ def _of_scan(
         alone = ((case, load_mask(case, "label")) for case in scan.cases if case.given is None)
         return known + [mask_facts(case.called("label"), mask) for case, mask in alone if mask is not None]
 
-    scheme = _scheme(known, {**(scan.remap or {}), **remap}, all_facts)
+    remap = {**(scan.remap or {}), **remap}
+    called = Meanings()
+    if any(facts.names for facts in known):  # a table of names is one of all masks, as `prepare` makes it
+        called = meanings(all_facts(), declared=scan.values is not None)
+        if wrong := next((entry for entry in called.findings if entry.severity == "error"), None):
+            raise InputError(wrong.sentence)
+        notes += tuple(entry.sentence for entry in called.findings)
+        stored = [[(mask, called.of(facts)) for mask, facts in both] for both in stored]
+        known = [facts for both in stored for _, facts in both]
+    scheme = _scheme(known, remap, all_facts, called.number(remap))
     pairs = []
     for case, masks in zip(twins.values(), stored, strict=True):
         grid = masks[0][0].grid
@@ -147,7 +157,13 @@ def _of_scan(
         return array[:, :, 0] if twins[id].flat else array
 
     count = sum(case.role != "train" and (case.verified or case.truth is not None) for case in scan.cases)
-    return FoundPairs(tuple(pairs), _names(scheme.classes, scan.classes), count, notes, image)
+    return FoundPairs(
+        tuple(pairs),
+        _names(scheme.classes, scan.classes or called.names(remap, scheme.classes)),
+        count,
+        notes,
+        image,
+    )
 
 
 def _both(case: RawCase, place: _Place) -> list[tuple[Volume, MaskFacts]]:
@@ -172,12 +188,15 @@ def _both(case: RawCase, place: _Place) -> list[tuple[Volume, MaskFacts]]:
 
 
 def _scheme(
-    known: Sequence[MaskFacts], remap: Mapping[int, int], all_facts: Callable[[], list[MaskFacts]]
+    known: Sequence[MaskFacts],
+    remap: Mapping[int, int],
+    all_facts: Callable[[], list[MaskFacts]],
+    classes: int | None = None,
 ) -> LabelScheme:
     """Return what values mean: as the pairs show it, and where they do not settle it, as all masks do."""
     if not known:
         return LabelScheme(2)
-    scheme, _ = settle(known, remap)
+    scheme, _ = settle(known, remap, classes)
     if scheme is None:
         scheme, findings = settle(all_facts(), remap)
         if scheme is None:

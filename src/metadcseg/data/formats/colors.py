@@ -1,14 +1,11 @@
 """Pixels in Pillow's hands: 16 bits a color without loss, orientation, and the colors and transparency of masks."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
-
-from metadcseg.data.formats.tones import check_palette
 
 Color = tuple[int, int, int]
 _NATIVE = "L" if sys.byteorder == "little" else "B"
@@ -61,20 +58,16 @@ def deep_colors(image: Image.Image) -> tuple[NDArray[np.uint16], NDArray[np.uint
 
 
 def mask_pixels(
-    path: Path, shown: Image.Image
+    shown: Image.Image,
 ) -> tuple[NDArray[Any], NDArray[np.uint8] | None, dict[int, Color]]:
     """Return what an opened mask holds.
 
     Args:
-        path: the file, for sentences.
         shown: upright.
 
     Returns:
         (H, W) or (H, W, 3) numbers; alpha (H, W) where it may count, else None; index -> color of a palette in
         color, of the indices that occur.
-
-    Raises:
-        InputError: where a palette leaves open what is background.
     """
     if shown.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         whole = np.array(shown.convert("RGBA"))
@@ -91,7 +84,6 @@ def mask_pixels(
     palette = np.array(shown.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
     palette = np.concatenate([palette, np.zeros((256 - len(palette), 3), palette.dtype)])
     named = {int(index): _color(palette[index]) for index in np.unique(array)}
-    check_palette(path, named, _color(palette[0]))
     return array, None, named
 
 

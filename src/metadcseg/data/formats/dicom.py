@@ -19,7 +19,9 @@ sitk: Any = Extra("SimpleITK", "volumes", "compressed DICOM slices")
 SUFFIX = ".dcm"
 """End of the name of a file that is a series of one slice, beside folders of slices."""
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+"""From the patient's coordinates of DICOM to those of NIfTI."""
+
 _MOST_FILES = 10_000
 _EVEN = 0.25  # gaps between slices may differ by so much of a gap: archives round positions
 _ROUNDED = 0.01  # a smaller share is not worth a note
@@ -34,6 +36,26 @@ _NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "R
 def is_series(folder: Path) -> bool:
     """Return whether a folder, or one folder somewhere in it, holds a DICOM file."""
     return _first_slice(folder) is not None
+
+
+def kinds(path: Path) -> dict[Path, str]:
+    """Return the DICOM files of a file or folder and what kind of object each is (SOP class UID, "" where unsaid)."""
+    if path.is_file():
+        files = [path]
+    else:
+        first = _first_slice(path)
+        files = [] if first is None else [file for file in _entries(first.parent)[0] if _is_dicom(file)]
+    if len(files) > _MOST_FILES:
+        raise InputError(f"{path} holds {len(files)} files, at most {_MOST_FILES} make a mask: split it")
+    return {file: _kind(file) for file in files}
+
+
+def _kind(file: Path) -> str:
+    try:
+        held = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=["SOPClassUID"])
+    except Exception as error:  # decoders raise anything on damaged bytes
+        raise _damaged(file, error) from error
+    return str(held.get("SOPClassUID") or "")
 
 
 def head(folder: Path) -> tuple[Grid, int]:
@@ -213,8 +235,8 @@ def _grid(folder: Path, headers: list[tuple[Path, Any]]) -> Grid:
             )
     down, right = _floats(first.PixelSpacing)
     affine = np.eye(4)
-    affine[:3, :3] = _LPS_TO_RAS @ np.stack([row * right, column * down, step], axis=1)
-    affine[:3, 3] = _LPS_TO_RAS @ positions[0]
+    affine[:3, :3] = LPS_TO_RAS @ np.stack([row * right, column * down, step], axis=1)
+    affine[:3, 3] = LPS_TO_RAS @ positions[0]
     return Grid((int(first.Columns), int(first.Rows), len(headers)), as_affine(affine))
 
 

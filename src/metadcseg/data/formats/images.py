@@ -1,4 +1,4 @@
-"""Read 2D images and masks (PNG, JPEG, TIFF) into arrays, suspicious of every file.
+"""Read 2D images and masks (PNG, JPEG, TIFF, BMP) into arrays, suspicious of every file.
 
 Conventions:
 
@@ -28,13 +28,13 @@ from metadcseg.data.formats.colors import Color, deep_colors, eight_bits, is_gra
 from metadcseg.data.formats.tones import flattened, white_zero_mask
 from metadcseg.errors import InputError
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 """Names of files that are read as images, in lower case."""
 
 MAX_PIXELS = 100_000_000
 """No file of more pixels is decoded: a few bytes can claim to be an image that fills the memory."""
 
-_FORMATS = ("PNG", "JPEG", "TIFF")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _SEE_THROUGH = ("RGBA", "LA", "La", "PA", "RGBa")
 _LOSSY_TOLERANCE = 16  # gray saved as color JPEG: the channels differ by rounding only
 
@@ -74,7 +74,7 @@ def read_image(path: Path) -> Picture:
     """Read an image.
 
     Args:
-        path: a PNG, JPEG or TIFF file.
+        path: a PNG, JPEG, TIFF or BMP file.
 
     Returns:
         The picture, (H, W, C) uint8, uint16 or float32 with C = 1 or 3.
@@ -121,14 +121,14 @@ def read_mask(path: Path) -> Picture:
     """Read a mask as it is stored, without deciding what its values mean.
 
     Args:
-        path: a PNG, JPEG or TIFF file.
+        path: a PNG, JPEG, TIFF or BMP file.
 
     Returns:
         The picture, (H, W) integers.
 
     Raises:
         InputError: where the file cannot be read, is in color, holds values that are no integers, or says with its
-            palette or its transparency something that has two meanings.
+            transparency something that has two meanings.
     """
     colors: dict[int, Color] = {}
     notes: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ def read_mask(path: Path) -> Picture:
         else:
             lossy, turned = image.format in ("JPEG", "MPO"), orientation_of(image)
             white_zero, numbers = tiff.is_white_zero(image), tiff.holds_numbers(image)
-            array, alpha, colors = mask_pixels(path, ImageOps.exif_transpose(image))
+            array, alpha, colors = mask_pixels(ImageOps.exif_transpose(image))
             if white_zero and array.dtype == np.uint8:
                 array = 255 - array  # Pillow has inverted it already
     if white_zero and array.ndim == 2 and array.dtype.kind == "u":
@@ -198,7 +198,7 @@ def _opened(path: Path) -> Iterator[Image.Image | None]:
         what = (
             "is empty"
             if path.stat().st_size == 0
-            else "is not a PNG, JPEG or TIFF image, or its header is damaged"
+            else "is not a PNG, JPEG, TIFF or BMP image, or its header is damaged"
         )
         raise InputError(f"{path} {what}: save it again in one of these formats") from error
     except Image.DecompressionBombError as error:

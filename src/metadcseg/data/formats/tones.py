@@ -85,22 +85,3 @@ def white_zero_mask(
         return stored, (f"{path}: zero is white in it (TIFF); its values are taken as numbers, as stored",)
     inverted: NDArray[Any] = (top - stored).astype(stored.dtype)
     return inverted, (f"{path}: zero is white in it (TIFF); it is read as viewers show it, inverted",)
-
-
-def check_palette(path: Path, colors: dict[int, tuple[int, int, int]], first: tuple[int, int, int]) -> None:
-    """Refuse a palette in color of which black is not the first: quantizers order them at will.
-
-    Args:
-        path: the file.
-        colors: index -> color, of those that the mask uses.
-        first: color of index 0.
-
-    Raises:
-        InputError: naming both.
-    """
-    black = next((index for index, color in colors.items() if color == (0, 0, 0)), 0)
-    if black and first != (0, 0, 0):
-        raise InputError(
-            f"{path}: black is color {black} of its palette and color 0 is {first}, so which is the background is "
-            "open: save it as a gray PNG of class numbers"
-        )

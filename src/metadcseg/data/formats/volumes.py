@@ -92,7 +92,7 @@ def read_grid(path: Path, *, key: str | None = None) -> tuple[Grid, int]:
     Raises:
         InputError: naming the file, where it cannot be read, is no volume, or is too large.
     """
-    grid, channels = _said(path, lambda: _head(path, key or "image"))
+    grid, channels = said(path, lambda: _head(path, key or "image"))
     return _capped(path, grid, channels), channels
 
 
@@ -110,7 +110,7 @@ def read_stack(paths: Sequence[Path], *, key: str) -> Volume:
         InputError: naming the file that cannot be read, holds NaN or infinite values, or has another size.
     """
     grid = stack_grid(paths, key=key)
-    return Volume(_finite(paths[0], _plain(_said(paths[0], lambda: hdf5.stack_voxels(paths, key)))), grid)
+    return Volume(_finite(paths[0], _plain(said(paths[0], lambda: hdf5.stack_voxels(paths, key)))), grid)
 
 
 def stack_grid(paths: Sequence[Path], *, key: str) -> Grid:
@@ -122,7 +122,7 @@ def stack_grid(paths: Sequence[Path], *, key: str) -> Grid:
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
-    return _capped(paths[0], _said(paths[0], lambda: hdf5.stack_head(paths, key))[0], 1)
+    return _capped(paths[0], said(paths[0], lambda: hdf5.stack_head(paths, key))[0], 1)
 
 
 def read_volume(paths: Path | Sequence[Path], *, key: str | None = None) -> Volume:
@@ -279,31 +279,31 @@ def _head(path: Path, key: str) -> tuple[Grid, int]:
 def _voxels(path: Path, key: str) -> NDArray[Any]:
     name = path.name.lower()
     if _is_series(path):
-        return _said(path, lambda: dicom.voxels(path))
+        return said(path, lambda: dicom.voxels(path))
     if name.endswith(nifti.SUFFIXES):
-        return _said(path, lambda: nifti.voxels(path))
+        return said(path, lambda: nifti.voxels(path))
     if name.endswith(itk.SUFFIXES):
-        return _said(path, lambda: itk.voxels(path))
-    return _said(path, lambda: hdf5.voxels(path, key))
+        return said(path, lambda: itk.voxels(path))
+    return said(path, lambda: hdf5.voxels(path, key))
 
 
 def _notes(path: Path, grid: Grid) -> tuple[str, ...]:
     """Return what is easily overlooked in a file."""
     name = path.name.lower()
-    said: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     if _is_series(path):
-        said = _said(path, lambda: dicom.notes(path))
+        told = said(path, lambda: dicom.notes(path))
     elif name.endswith(nifti.SUFFIXES):
-        said = _said(path, lambda: nifti.notes(path))
+        told = said(path, lambda: nifti.notes(path))
     elif name.endswith(itk.SUFFIXES):
-        said = _said(path, lambda: itk.notes(path))
+        told = said(path, lambda: itk.notes(path))
     if grid.sheared:
         tilt = f"{path}: its axes miss right angles by {grid.sheared:.2g} degrees (a tilted gantry)"
-        said = (*said, f"{tilt}, slices are cut along them and nothing is resampled")
-    return said
+        told = (*told, f"{tilt}, slices are cut along them and nothing is resampled")
+    return told
 
 
-def _said(path: Path, read: Callable[[], _Result]) -> _Result:
+def said(path: Path, read: Callable[[], _Result]) -> _Result:
     """Read; whatever a library raises on a damaged file becomes one sentence that names it."""
     try:
         return read()

@@ -35,7 +35,8 @@ class MaskFacts:
 
     Args:
         where: the file or case.
-        levels: the different values in it, ascending (cut off where there are too many).
+        levels: the different values in it, ascending (cut off where there are too many); by the table of
+            `metadcseg.data.prepare.meanings` where there is one.
         soft: whether it is black and white with soft edges.
         lossy: whether the format changes values (JPEG).
         counts: how many pixels hold each of the levels.
@@ -43,6 +44,7 @@ class MaskFacts:
         shape: (X, Y, Z) of a volume, (H, W, 1) of an image.
         names: what the file calls its values (:attr:`.Volume.names`).
         orientation: what the orientation tag of its file says.
+        stored: the levels as the file holds them, where a table says other ones.
     """
 
     where: str
@@ -54,6 +56,12 @@ class MaskFacts:
     shape: tuple[int, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     orientation: int = 1
+    stored: tuple[int, ...] | None = None
+
+    @property
+    def in_file(self) -> tuple[int, ...]:
+        """The levels as the file holds them."""
+        return self.levels if self.stored is None else self.stored
 
 
 @dataclass(frozen=True)

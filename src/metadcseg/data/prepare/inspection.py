@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, unverified_tests
-from metadcseg.data.formats.agreement import Agreement
+from metadcseg.data.formats.orientation import turned_images
 from metadcseg.data.prepare.across import duplicates, set_findings
 from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle, typed_remap
 from metadcseg.data.prepare.look import MASKS, Decoded, LookAt
+from metadcseg.data.prepare.meanings import meanings
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import MaskCounts, plausibility
 from metadcseg.data.prepare.reading import require_libraries
@@ -41,6 +42,7 @@ class Inspection:
         scheme: what the values in the masks mean; None where that is an error.
         cases: what each case is like, in their order.
         decoded: what was kept of each, where that was asked for.
+        names: of the classes, background first, where the masks themselves tell them.
     """
 
     findings: tuple[Finding, ...]
@@ -48,6 +50,7 @@ class Inspection:
     scheme: LabelScheme | None
     cases: tuple[CaseFacts, ...]
     decoded: tuple[Decoded, ...]
+    names: tuple[str, ...] | None = None
 
 
 def inspect(
@@ -82,13 +85,20 @@ def inspect(
         if progress:
             progress(len(facts), len(scan.cases))
     findings = [finding for one in facts for finding in one.findings]
+    called = meanings(
+        [entry for one in facts for entry in one.masks.values()], declared=scan.values is not None
+    )
+    facts = [
+        replace(one, masks={what: called.of(entry) for what, entry in one.masks.items()}) for one in facts
+    ]
     known = [one.masks[what] for what in MASKS for one in facts if what in one.masks]
     scheme, found = None, _undeclared(known, remap, scan)
-    if known and not found:
-        scheme, found = settle(known, remap, classes)
+    if known and not found and not any(finding.severity == "error" for finding in called.findings):
+        scheme, found = settle(known, remap, classes or called.number(remap))
+    names = None if scheme is None else called.names(remap, scheme.classes)
     odd = [] if scheme is None else pair_findings(_pairs(scan.cases, facts, scheme))
     told = {finding.where for finding in odd if finding.code == "verified-empty"}
-    findings += _agreement(scan.cases, facts) + found + odd
+    findings += [*called.findings, *_turned(scan.cases, facts), *found, *odd]
     findings += [
         _empty(case, entry)
         for case, one in zip(scan.cases, facts, strict=True)
@@ -96,28 +106,34 @@ def inspect(
         if what != "given" and _is_empty(entry, remap) and entry.where not in told
     ]
     if scheme is not None:
-        findings += _plausible(scan, facts, scheme, remap)
+        findings += _plausible(
+            scan, facts, scheme, remap, scan.classes or names or class_names(scheme.classes)
+        )
     findings += duplicates(_shown(scan.cases, facts))
     findings += _channel_findings(scan.cases, facts)
     findings += set_findings([(case.id, case.role, case.group) for case in scan.cases])
     findings += unverified_tests((case.role, case.verified or case.truth is not None) for case in scan.cases)
     channels = max((one.channels for one in facts), default=1)
-    return Inspection(tuple(findings), channels, scheme, tuple(facts), tuple(decoded))
+    return Inspection(tuple(findings), channels, scheme, tuple(facts), tuple(decoded), names)
 
 
-def _agreement(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> list[Finding]:
-    """Find what files say beside their pixels and contradict each other."""
-    said = Agreement()
-    for case, one in zip(cases, facts, strict=True):
-        for entry in one.masks.values():
-            said.meanings(entry.where, entry.names, "palette" if case.flat else "header")
-        if one.orientation != 1 and any(entry.orientation == 1 for entry in one.masks.values()):
-            said.turned(case.where)
-    return said.findings()
+def _turned(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> list[Finding]:
+    """Find images that an orientation tag turns, and whose masks carry none."""
+    return turned_images(
+        [
+            case.where
+            for case, one in zip(cases, facts, strict=True)
+            if one.orientation != 1 and any(entry.orientation == 1 for entry in one.masks.values())
+        ]
+    )
 
 
 def _plausible(
-    scan: Scan, facts: Sequence[CaseFacts], scheme: LabelScheme, remap: Mapping[int, int]
+    scan: Scan,
+    facts: Sequence[CaseFacts],
+    scheme: LabelScheme,
+    remap: Mapping[int, int],
+    names: Sequence[str],
 ) -> list[Finding]:
     """Find masks that can hardly be meant as they are read; of a case its reference, where it has one."""
     masks = []
@@ -127,7 +143,7 @@ def _plausible(
         entry = one.masks.get("truth", one.masks.get("label"))
         if entry is None:
             continue
-        labels = scheme.apply(np.array(entry.levels, np.int64), entry)
+        labels = scheme.apply(np.array(entry.in_file, np.int64), entry)
         pixels, border = (
             np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
             for counts in (entry.counts, entry.border)
@@ -139,7 +155,6 @@ def _plausible(
             if label < scheme.classes:
                 held[label][level] += count
     values = [each.most_common(1)[0][0] if each else label for label, each in enumerate(held)]
-    names = scan.classes or class_names(scheme.classes)
     return plausibility(masks, values, remap, names) + tiny_classes(flat, names)
 
 

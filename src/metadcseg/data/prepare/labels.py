@@ -61,12 +61,13 @@ class LabelScheme:
             >>> LabelScheme(3, {7: 1, 900: 2}).apply(stored, MaskFacts("a.png", (0, 7, 900))).tolist()
             [[0, 2], [1, 0]]
         """
-        levels: tuple[int, ...] = facts.levels
+        stored, levels = facts.in_file, facts.levels
         if _thresholded(facts, self.remap):
-            mask, levels = np.where(mask > THRESHOLD, IGNORE, 0), (0, IGNORE)
-        remap = {value: self.remap.get(value, value) for value in levels}
-        if self.white_is_foreground and IGNORE not in self.remap and IGNORE in remap:
-            remap[IGNORE] = 1
+            mask, stored, levels = np.where(mask > THRESHOLD, IGNORE, 0), (0, IGNORE), (0, IGNORE)
+        meant = dict(self.remap)
+        if self.white_is_foreground:
+            meant.setdefault(IGNORE, 1)
+        remap = {value: meant.get(level, level) for value, level in zip(stored, levels, strict=True)}
         if mask.dtype == np.uint8:  # several times as fast as looking for each value
             table = np.zeros(256, np.uint8)
             table[list(remap)] = list(remap.values())

@@ -168,7 +168,7 @@ def prepare_scan(
             raise InputError(
                 f"{name}: there is no case to prepare: put images into images/ and masks into masks/"
             )
-        named = named or class_names(seen.scheme.classes)
+        named = named or seen.names or class_names(seen.scheme.classes)
         source = _origin(scan, remap)
         threads = max(1, cores() // workers) if workers > 1 else None
         drop = scan.slices.empty == "drop"

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.formats import volumes as volume_files
-from metadcseg.data.formats.agreement import said_of_turn
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume
 from metadcseg.data.formats.images import Picture, read_image, read_mask
+from metadcseg.data.formats.orientation import said_of_turn
 from metadcseg.data.sources.case import RawCase
 from metadcseg.data.sources.label_confidence import as_label_confidence
 from metadcseg.errors import InputError

@@ -5,7 +5,8 @@
     FOLDER/images/      PNG, JPEG, TIFF, gray or color, any mixture of sizes; or volumes: NIfTI, MetaImage, NRRD or HDF5
                         files, or one folder of DICOM slices for each case
     FOLDER/masks/       the masks as given, of the same stems: images/x.jpg belongs to masks/x.png, images/x.nii.gz to
-                        masks/x.mha. May be missing where every image is an HDF5 file that holds its label as well
+                        masks/x.mha. May be missing where every image is an HDF5 file that holds its label as well.
+                        Several files for one mask: `metadcseg.data.sources.parts`
     FOLDER/gold/        verified masks, of the same stems (they win over masks/, whose own are kept beside them as what
                         they replaced: a pair), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
@@ -13,22 +14,26 @@
     FOLDER/label_confidence/, FOLDER/label_confidence.csv     optional: how far masks are to be trusted
     (`label_confidence` here)
 
+Images and masks that lie beside each other, without ``images/``: `metadcseg.data.sources.beside`.
+
 Without roles in ``splits.csv``, validation and test cases are held out by seed from the cases that are not
 gold, whole groups at a time; groups with a gold case stay in training. Their masks are those given: an
 evaluation on them is only as good as they are. For a better one give them verified masks in ``gold/`` and
 name their roles in ``splits.csv``. Only verified cases have a reference (*truth*).
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from metadcseg.data.findings import Finding
+from metadcseg.data.sources.beside import beside
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.kinds import seen, way_on
 from metadcseg.data.sources.label_confidence import label_confidence_of
-from metadcseg.data.sources.pairing import by_stem, one_form, replaced, unmatched
+from metadcseg.data.sources.pairing import Mask, by_stem, one_form, place_of, replaced, unmatched
+from metadcseg.data.sources.parts import FilesIn, masks_of
 from metadcseg.data.sources.volume_folder import holds_label, holds_volumes, volumes_by_stem
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
@@ -61,27 +66,31 @@ def scan_folder(
     Raises:
         InputError: where the folder does not exist, has no ``images/``, or mixes images and volumes.
     """
-    if not (folder / "images").is_dir():
-        if not folder.is_dir():
-            raise InputError(
-                f"{folder} does not exist: a folder holds images/ and masks/, and gold/ for verified masks"
-            )
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder} does not exist: a folder holds images/ and masks/, and gold/ for verified masks"
+        )
+    volumes, ending = holds_volumes(folder), None
+    files_in = volumes_by_stem if volumes else by_stem
+    if (folder / "images").is_dir():
+        images, findings = files_in(folder / "images")
+        given, found = masks_of(folder / "masks", images, files_in, volumes=volumes)
+    elif (together := beside(folder)) is not None:
+        images, given, found, ending = together
+        findings = []
+    else:
         typed = way_on(folder)
         way_out = f"rename its folders, or type {typed}" if typed else "make these folders"
         raise InputError(
             f"{folder} holds no folder images/ but {seen(folder)}: images lie in images/, masks in masks/; {way_out}"
         )
-    volumes = holds_volumes(folder)
-    files_in = volumes_by_stem if volumes else by_stem
-    images, findings = files_in(folder / "images")
-    given, found = files_in(folder / "masks")
-    if volumes and not (folder / "masks").is_dir():
+    if volumes and ending is None and not (folder / "masks").is_dir():
         given = {stem: path for stem, path in images.items() if holds_label(path, label_key or "label")}
     findings += found
-    verified, gold, found = gold_of(folder, images, files_in)
+    verified, gold, found = gold_of(folder, images, files_in, volumes=volumes)
     findings += found
     labels, twins = given | verified, replaced(given, verified)
-    findings += unmatched(images, labels, folder / "masks")
+    findings += unmatched(images, labels, folder / "masks", ending)
     rows: dict[str, SplitRow] = {}
     if (folder / "splits.csv").exists():
         rows, found = read_splits(folder / "splits.csv", set(images))
@@ -118,12 +127,10 @@ def scan_folder(
 
 
 def gold_of(
-    folder: Path,
-    images: Mapping[str, Path],
-    files_in: Callable[[Path], tuple[dict[str, Path], list[Finding]]] = by_stem,
-) -> tuple[dict[str, Path], set[str], list[Finding]]:
-    """Return the files in ``gold/``, the stems of all verified cases, and what is wrong."""
-    files, findings = files_in(folder / "gold")
+    folder: Path, images: Mapping[str, Path], files_in: FilesIn, *, volumes: bool
+) -> tuple[dict[str, Mask], set[str], list[Finding]]:
+    """Return the masks in ``gold/``, the stems of all verified cases, and what is wrong."""
+    files, findings = masks_of(folder / "gold", images, files_in, volumes=volumes)
     listing = folder / "gold.txt"
     names: list[str] = []
     if listing.exists():
@@ -141,7 +148,9 @@ def gold_of(
             sentence = f"{place} is empty: put verified masks of some images there, or remove it"
             findings.append(Finding("error", "gold-empty", str(place), sentence))
     gold = set()
-    claims = [(str(path), stem) for stem, path in files.items()] + [(str(listing), name) for name in names]
+    claims = [(str(place_of(mask)), stem) for stem, mask in files.items()] + [
+        (str(listing), name) for name in names
+    ]
     for claim, stem in claims:
         known = next((name for name in (stem, Path(stem).stem) if name in images), None)
         if known is None:
@@ -151,7 +160,7 @@ def gold_of(
             findings.append(Finding("error", "gold-unknown", claim, sentence))
         else:
             gold.add(known)
-    return {stem: path for stem, path in files.items() if stem in images}, gold, findings
+    return {stem: mask for stem, mask in files.items() if stem in images}, gold, findings
 
 
 def roles_of(

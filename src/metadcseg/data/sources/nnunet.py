@@ -7,6 +7,9 @@
     labelsTr/CASE.nii.gz
     imagesTs/                     without labels: not used
 
+Of 2D images (``file_ending`` .png, .bmp, .tif) one file, ``CASE_0000.png``, holds all channels: gray, or red, green
+and blue.
+
 Labels that are lists of values are regions; a label called ``ignore`` is ignored here, too. The labels are those given:
 none counts as verified unless gold cases are asked for.
 """
@@ -16,6 +19,7 @@ from pathlib import Path
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding
+from metadcseg.data.formats.images import SUFFIXES
 from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.dataset_json import (
@@ -29,6 +33,7 @@ from metadcseg.data.sources.dataset_json import (
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.errors import InputError
 
+_COLORS = 3
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
@@ -40,7 +45,7 @@ def scan_nnunet(source: Path, draw: Draw | None = None) -> Scan:
         draw: how roles are drawn.
 
     Returns:
-        The volumes and everything that is wrong so far.
+        The images or volumes and everything that is wrong so far.
 
     Raises:
         InputError: where ``dataset.json`` is missing or says nothing sensible, or there is no image.
@@ -49,12 +54,17 @@ def scan_nnunet(source: Path, draw: Draw | None = None) -> Scan:
     path = find_dataset_json(source)
     said = read_dataset_json(path)
     ending = said.get("file_ending")
-    if ending not in VOLUME_SUFFIXES:
-        known = ", ".join(VOLUME_SUFFIXES)
+    if ending not in (*VOLUME_SUFFIXES, *SUFFIXES):
+        known = ", ".join((*VOLUME_SUFFIXES, *SUFFIXES))
         raise InputError(f"{path}: file_ending must be one of {known}, got {ending!r}: convert the files")
     channels = len(table_of(path, said, "channel_names"))
     classes, regions, ignore = _labels(path, table_of(path, said, "labels"))
-    volumes, findings = _cases(path, str(ending), channels)
+    if ending in SUFFIXES and channels not in (1, _COLORS):
+        raise InputError(
+            f"{path}: a 2D image has 1 channel or 3 (red, green, blue), channel_names has {channels}: convert the "
+            "images to .nii.gz, which holds any number"
+        )
+    volumes, findings = _cases(path, str(ending), 1 if ending in SUFFIXES else channels)
     volumes, found = present(path, volumes)
     roles = draw_roles({raw.id: raw.id for raw in volumes}, draw, val=0.1, test=0.1, gold=None)
     values = sorted(classes)
@@ -110,7 +120,13 @@ def _cases(path: Path, ending: str, channels: int) -> tuple[list[RawCase], list[
     findings = []
     volumes = []
     for case, held in numbers.items():
-        if held != list(range(channels)):
+        if held != list(range(channels)) and ending in SUFFIXES:
+            sentence = (
+                f"{folder}/{case}_*{ending} are {len(held)} files, a 2D image is one, {case}_0000{ending}, gray or in "
+                "color: merge its channels into one file in color, or convert them to .nii.gz"
+            )
+            findings.append(Finding("error", "channels", str(folder / case), sentence))
+        elif held != list(range(channels)):
             sentence = (
                 f"{folder}/{case}_*{ending} has the channels {', '.join(map(str, held))}, {path.name} names "
                 f"{channels}, counted from 0: complete or remove the case"

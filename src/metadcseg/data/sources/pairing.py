@@ -7,6 +7,7 @@ from unicodedata import normalize
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.images import SUFFIXES, image_files
+from metadcseg.data.sources.case import ComposedMask
 from metadcseg.data.sources.kinds import nothing_of
 
 
@@ -51,24 +52,39 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
     return files, findings
 
 
-def replaced(given: Mapping[str, Path], verified: Mapping[str, Path]) -> dict[str, Path]:
+Mask = Path | ComposedMask
+
+
+def replaced(given: Mapping[str, Mask], verified: Mapping[str, Mask]) -> dict[str, Mask]:
     """Return stem -> the mask that a verified one replaced; none where both are one file.
 
     Args:
         given: stem -> mask as given.
         verified: stem -> verified mask.
     """
-    twins = {stem: path for stem, path in given.items() if stem in verified}
-    return {stem: path for stem, path in twins.items() if path.resolve() != verified[stem].resolve()}
+    twins = {stem: mask for stem, mask in given.items() if stem in verified}
+    return {
+        stem: mask
+        for stem, mask in twins.items()
+        if place_of(mask).resolve() != place_of(verified[stem]).resolve()
+    }
 
 
-def unmatched(images: Mapping[str, Path], masks: Mapping[str, Path], folder: Path) -> list[Finding]:
+def place_of(mask: Mask) -> Path:
+    """Return the file or folder that sentences call a mask by."""
+    return mask if isinstance(mask, Path) else mask.path
+
+
+def unmatched(
+    images: Mapping[str, Path], masks: Mapping[str, Mask], folder: Path, ending: str | None = None
+) -> list[Finding]:
     """Return an error for every image without a mask, and a warning for every mask without an image.
 
     Args:
         images: stem -> image file.
         masks: stem -> mask file.
         folder: where masks are looked for, for sentences.
+        ending: by what the names of masks are longer where they lie beside their images; None in folders of their own.
     """
     if not images or not masks:
         pictures = folder.parent / "images"
@@ -78,21 +94,23 @@ def unmatched(images: Mapping[str, Path], masks: Mapping[str, Path], folder: Pat
     findings = []
     for stem, path in images.items():
         if stem not in masks:
-            sentence = f"{path} has no mask: {_advice(stem, path, extra, masks, folder)}"
+            advice = _advice(stem, path, extra, masks, folder)
+            if ending is not None:
+                advice = f"add {path.with_name(stem + ending)}.png (black where nothing is there) or remove the image"
+            sentence = f"{path} has no mask: {advice}"
             findings.append(Finding("error", "mask-missing", str(path), sentence))
     for stem in extra:
-        sentence = (
-            f"{masks[stem]} has no image of the same stem and is not used: rename, complete or remove it"
-        )
-        findings.append(Finding("warning", "mask-extra", str(masks[stem]), sentence))
+        place = place_of(masks[stem])
+        sentence = f"{place} has no image of the same stem and is not used: rename, complete or remove it"
+        findings.append(Finding("warning", "mask-extra", str(place), sentence))
     return findings
 
 
-def _advice(stem: str, path: Path, extra: Collection[str], masks: Mapping[str, Path], folder: Path) -> str:
+def _advice(stem: str, path: Path, extra: Collection[str], masks: Mapping[str, Mask], folder: Path) -> str:
     """Say which file was probably meant: x_mask.png for x.png."""
     longer = [other for other in extra if other.startswith(stem) and not other[len(stem)].isalnum()]
     near = longer[:1] or get_close_matches(stem, extra, n=1, cutoff=0.8)
     if near:
-        other = masks[near[0]]
+        other = place_of(masks[near[0]])
         return f"is it {other}? Then rename it to {stem}{other.suffix}, image and mask share their stem"
     return f"add {folder / stem}.png or remove the image"

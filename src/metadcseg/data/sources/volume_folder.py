@@ -9,6 +9,9 @@ from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.data.sources.pairing import one_form
 from metadcseg.errors import InputError
 
+SEGMENTATIONS = "segmentations"
+"""What TotalSegmentator calls the folder of the masks of one case."""
+
 _PARTNERS = (".raw", ".zraw", ".gz")
 """Ends of files that hold the voxels for a header beside them."""
 
@@ -20,7 +23,7 @@ def holds_volumes(folder: Path) -> bool:
         InputError: where some are and some are 2D images.
     """
     if not (folder / "images").is_dir():
-        return False
+        return bool(cases_with_segmentations(folder))
     entries = [entry for entry in sorted((folder / "images").iterdir()) if not entry.name.startswith(".")]
     volumes = [entry for entry in entries if is_volume_file(entry)]
     flat = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
@@ -30,6 +33,21 @@ def holds_volumes(folder: Path) -> bool:
             "folders and prepare two sets"
         )
     return bool(volumes)
+
+
+def cases_with_segmentations(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Return the cases of TotalSegmentator's layout: ``CASE/ct.nii.gz`` with ``CASE/segmentations/`` beside it.
+
+    Returns:
+        case -> its only volume and the folder beside it, of folders that hold both.
+    """
+    found = {}
+    inside = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()] if folder.is_dir() else []
+    for case in inside:
+        volumes = [entry for entry in sorted(case.iterdir()) if entry.is_file() and is_volume_file(entry)]
+        if len(volumes) == 1 and (case / SEGMENTATIONS).is_dir():
+            found[one_form(case.name)] = (volumes[0], case / SEGMENTATIONS)
+    return found
 
 
 def volumes_by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:

@@ -7,6 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from tests.unit.data.folders import save
 
 from metadcseg.data.prepare.checks import check_scan, check_set
 from metadcseg.data.prepare.pipeline import prepare_scan
@@ -306,10 +307,52 @@ def test_regions_and_ignored_labels_of_nnunet(tmp_path):
     assert scan.regions == {"whole": [1, 2], "core": [2]}
     made = prepared(scan, tmp_path / "set")
     assert set(np.unique(made.reference(made.volumes[0]))) == {0, 1, 2, 255}
-    refused("file_ending must be one of", scan_known, "nnunet", nnunet(tmp_path / "x", ending=".png"), Draw())
+    refused("file_ending must be one of", scan_known, "nnunet", nnunet(tmp_path / "x", ending=".gif"), Draw())
     labels = {"background": 0, "a": 1, "b": 1}
     refused(
         "'a' and 'b' are both label 1", scan_known, "nnunet", nnunet(tmp_path / "x", labels=labels), Draw()
+    )
+
+
+def flat_nnunet(folder, ending, names, color=True):
+    for number in range(10):
+        array = np.random.default_rng(number).integers(0, 255, (24, 20, 3) if color else (24, 20), np.uint8)
+        labels = np.zeros((24, 20), np.uint8)
+        labels[4:18, 4:12], labels[6:9, 5 : 7 + number % 3] = 1, 2
+        save(folder / f"imagesTr/c{number}_0000{ending}", array)
+        save(folder / f"labelsTr/c{number}{ending}", labels)
+    said = {
+        "channel_names": {str(channel): name for channel, name in enumerate(names)},
+        "labels": {"background": 0, "road": 1, "car": 2},
+        "numTraining": 10,
+        "file_ending": ending,
+    }
+    (folder / "dataset.json").write_text(json.dumps(said))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ending", "names", "channels"),
+    [(".png", ("R", "G", "B"), 3), (".bmp", ("R", "G", "B"), 3), (".tif", ("gray",), 1)],
+)
+def test_raw_folders_of_2d_images(tmp_path, ending, names, channels):
+    folder = flat_nnunet(tmp_path / "Dataset120_ROADS", ending, names, color=channels == 3)
+    scan = scan_known("nnunet", folder, Draw())
+    assert counts(scan) == (8, 0, 1, 1)
+    prepare_scan(scan, tmp_path / "set", name="roads", edges="none")
+    made = PreparedSet.open(tmp_path / "set")
+    assert (made.channels, made.classes) == (channels, ("background", "road", "car"))
+    assert all(made.label(case).max() == 2 for case in made.cases)
+    assert made.image(made.cases[0]).shape == (24, 20, channels)
+
+
+def test_2d_images_of_several_files_are_told_what_to_do(tmp_path):
+    folder = flat_nnunet(tmp_path, ".png", ("a", "b", "c"), color=False)
+    save(folder / "imagesTr/c4_0001.png", np.zeros((24, 20), np.uint8))
+    (finding,) = scan_known("nnunet", folder, Draw()).findings
+    assert "c4_*.png are 2 files, a 2D image is one" in finding.sentence
+    refused(
+        "channel_names has 2", scan_known, "nnunet", flat_nnunet(tmp_path / "x", ".png", ("a", "b")), Draw()
     )
 
 

@@ -1,0 +1,68 @@
+"""Masks in DICOM files: segments (SEG), contours (RTSTRUCT), or a series of label slices; which, the files tell."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from metadcseg.data.findings import plural
+from metadcseg.data.formats import dicom, dicom_seg, rtstruct
+from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.data.formats.volumes import read_label_volume, said
+from metadcseg.errors import InputError
+
+
+@dataclass(frozen=True)
+class DicomMask:
+    """The mask of one volume.
+
+    Args:
+        path: a file, or a folder of them.
+    """
+
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Where it is read from."""
+        return (self.path,)
+
+    def read(self, image: Grid) -> Volume:
+        """Return the mask: segments and contours on the grid of the image, slices on their own.
+
+        Raises:
+            InputError: naming the file that cannot be read, or where the image does not say where it lies.
+        """
+        kinds = said(self.path, lambda: dicom.kinds(self.path))
+        segments = [file for file, kind in kinds.items() if kind in dicom_seg.CLASSES]
+        structures = [file for file, kind in kinds.items() if kind == rtstruct.CLASS]
+        chosen = segments + structures
+        if not chosen:
+            return read_label_volume(self.path)
+        if not image.is_placed:
+            raise InputError(
+                f"{self.path} lies in the world of its image, whose header does not say where that is: use the DICOM "
+                "series or a NIfTI file with its place"
+            )
+        if structures and len(chosen) > 1:
+            raise InputError(
+                f"{self.path} holds {_listed(chosen)}, and which of them is the mask is open: keep one structure set, "
+                "or segments alone"
+            )
+        if structures:
+            mask = said(structures[0], lambda: rtstruct.read_structures(structures[0], image))
+        else:
+            mask = said(self.path, lambda: dicom_seg.read_segments(self.path, segments, image))
+        others = len(kinds) - len(chosen)
+        if others:
+            note = f"{self.path}: {plural(others, 'file')} beside its segments or contours are passed over"
+            mask = replace(mask, notes=(*mask.notes, note))
+        return mask
+
+
+def is_dicom_mask(path: Path) -> bool:
+    """Return whether a mask of a volume is read by `DicomMask`: a folder, or a file that is called so."""
+    return path.is_dir() or path.name.lower().endswith(dicom.SUFFIX)
+
+
+def _listed(files: Sequence[Path]) -> str:
+    return ", ".join(file.name for file in files[:4]) + (" ..." if len(files) > 4 else "")
