@@ -59,9 +59,14 @@ class DicomMask:
         return mask
 
 
-def is_dicom_mask(path: Path) -> bool:
-    """Return whether a mask of a volume is read by `DicomMask`: a folder, or a file that is called so."""
-    return path.is_dir() or path.name.lower().endswith(dicom.SUFFIX)
+def composed(mask: Path) -> Path | DicomMask:
+    """Return a mask of a volume as what reads it: a folder, or a file that is called so, may be of any kind of DICOM.
+
+    Example:
+        >>> composed(Path("a.nii.gz")).name, composed(Path("a.dcm")).path.name
+        ('a.nii.gz', 'a.dcm')
+    """
+    return DicomMask(mask) if mask.is_dir() or mask.name.lower().endswith(dicom.SUFFIX) else mask
 
 
 def _listed(files: Sequence[Path]) -> str:

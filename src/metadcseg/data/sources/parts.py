@@ -23,7 +23,7 @@ from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume, check_
 from metadcseg.data.formats.images import SUFFIXES, read_mask
 from metadcseg.data.formats.overlay import Overlay
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
-from metadcseg.data.sources.dicom_mask import DicomMask, is_dicom_mask
+from metadcseg.data.sources.dicom_mask import composed
 from metadcseg.data.sources.pairing import Mask, one_form, place_of
 from metadcseg.errors import InputError
 
@@ -103,10 +103,7 @@ def masks_of(
     findings = [*(each for each in findings if each.where not in taken), *found, *more]
     every = _both(masks, named, findings)
     if volumes:
-        every = {
-            stem: DicomMask(mask) if isinstance(mask, Path) and is_dicom_mask(mask) else mask
-            for stem, mask in every.items()
-        }
+        every = {stem: composed(mask) if isinstance(mask, Path) else mask for stem, mask in every.items()}
     return every, findings
 
 

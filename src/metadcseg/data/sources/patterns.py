@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
+from metadcseg.data.sources.dicom_mask import composed
 from metadcseg.data.sources.pairing import one_form
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.data.splits.roles import assign_roles, with_gold
@@ -128,16 +129,17 @@ def scan_patterns(
         if lacking:
             findings.append(_lacking(source, _id(key), lacking[0], lacking[0] in patterns.images))
             continue
+        label, truth = file(patterns.label), file(patterns.truth) if patterns.truth else None
         volumes.append(
             RawCase(
                 id=_id(key),
                 role=key[0],
                 group=key[1] or _id(key),
                 images=tuple(path for pattern in patterns.images if (path := file(pattern))),
-                label=file(patterns.label),
+                label=None if label is None else composed(label),
                 image_key=image_key,
                 label_key=label_key,
-                truth=file(patterns.truth) if patterns.truth else None,
+                truth=None if truth is None else composed(truth),
                 truth_key=label_key if patterns.truth else None,
                 label_confidence=file(patterns.label_confidence) if patterns.label_confidence else None,
             )

@@ -7,9 +7,10 @@ from tests.unit.data.dicom import OBLIQUE, STRAIGHT, affine_of, outline, segment
 
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid
 from metadcseg.data.formats.volumes import read_grid, read_volume
-from metadcseg.data.prepare.checks import check_folder
+from metadcseg.data.prepare.checks import check_folder, check_scan
 from metadcseg.data.prepare.pipeline import prepare_folder
 from metadcseg.data.sources.dicom_mask import DicomMask
+from metadcseg.data.sources.patterns import Patterns, scan_patterns
 from metadcseg.data.store import PreparedSet
 from metadcseg.errors import InputError
 
@@ -280,6 +281,15 @@ def test_two_structure_sets_leave_it_open_and_label_slices_are_read_as_ever(tmp_
     series(tmp_path / "labels", block(2, 2, 2).astype(np.int16))
     assert (DicomMask(tmp_path / "labels").read(grid).array == block(2, 2, 2)).all()
     assert read_volume(tmp_path / "images").array.shape == (*SHAPE, 1)
+
+
+def test_patterns_find_structures_as_well(tmp_path):
+    for number in range(5):
+        series(tmp_path / f"in/c{number}/ct", noise(number))
+        contours = [("CLOSED_PLANAR", outline((1 + number, 2, 6 + number, 7), z)) for z in range(1, 4)]
+        structures(tmp_path / f"in/c{number}/RS.1.2.dcm", {"GTV": contours})
+    scan = scan_patterns(tmp_path / "in", Patterns(("{case}/ct",), "{case}/RS*.dcm"))
+    assert check_scan(tmp_path / "in", scan).ok
 
 
 def test_a_folder_of_series_with_structures_becomes_a_set(tmp_path):
