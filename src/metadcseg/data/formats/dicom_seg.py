@@ -23,6 +23,7 @@ CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _IN_PLANE, _ACROSS = 0.1, 0.3  # voxels that a frame may be off; archives round positions of slices
 _MOST_LOST = 0.1  # of the foreground may lie outside of the image
 _MOST = 2**31
+_FAR = 1e5  # mm; no scanner is so large
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _affine(file: Path, group: Any, shared: Any) -> NDArray[np.float64]:
     columns = [turned[:3] * right, turned[3:] * down, np.cross(turned[:3], turned[3:]) * abs(float(apart))]
     affine[:3, :3] = LPS_TO_RAS @ np.stack(columns, axis=1)
     affine[:3, 3] = LPS_TO_RAS @ np.array(position, np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
+    if not (np.abs(affine) < _FAR).all() or abs(np.linalg.det(affine)) < 1e-12:
         raise InputError(
             f"{file}: position, orientation or spacing of a frame make no sense: export it again"
         )
@@ -163,7 +164,9 @@ def _own_grid(path: Path, parts: Sequence[_Frames]) -> Grid:
     affine = base.copy()
     affine[:3, 3] = affines[int(depths.argmin())][:3, 3]
     grid = Grid((size[1], size[0], int(levels.max()) + 1), as_affine(affine))
-    if grid.shape[2] > len(affines) * 1000 or any(_steps(each, size, grid) is None for each in affines):
+    if int(np.prod(grid.shape, dtype=object)) > _MOST or any(
+        _steps(each, size, grid) is None for each in affines
+    ):
         raise InputError(
             f"{path}: its frames lie neither on the voxels of the image nor evenly: export it for this image"
         )

@@ -26,6 +26,7 @@ _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _OFF = 0.3  # of a gap between slices a contour may lie off its slice; archives round positions
 _FLAT = 0.5  # voxels that a contour may leave its plane by
 _MOST_LOST = 0.1  # of the contours may lie between slices or outside
+_FAR = 1e5  # mm; no scanner is so large
 _FEW = 3  # regions on fewer slices say nothing about the gaps between them
 
 
@@ -139,7 +140,7 @@ def _contours(file: Path, image: Grid) -> tuple[list[_Contour], Counter[str]]:
             if kind not in _CLOSED or points.size < 9:
                 skipped[kind if kind not in _CLOSED else "too short"] += 1
                 continue
-            if points.size % 3 or not np.isfinite(points).all():
+            if points.size % 3 or not (np.abs(points) < _FAR).all():
                 raise InputError(
                     f"{file}: a contour of '{names[number]}' has points that are no (x, y, z): export it again"
                 )

@@ -86,7 +86,8 @@ def inspect(
             progress(len(facts), len(scan.cases))
     findings = [finding for one in facts for finding in one.findings]
     called = meanings(
-        [entry for one in facts for entry in one.masks.values()], declared=scan.values is not None
+        [entry for one in facts for entry in one.masks.values()],
+        declared=(scan.values or scan.classes) is not None,
     )
     facts = [
         replace(one, masks={what: called.of(entry) for what, entry in one.masks.items()}) for one in facts

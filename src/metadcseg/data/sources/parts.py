@@ -25,6 +25,7 @@ from metadcseg.data.formats.overlay import Overlay
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
 from metadcseg.data.sources.dicom_mask import composed
 from metadcseg.data.sources.pairing import Mask, one_form, place_of
+from metadcseg.data.sources.volume_folder import PARTNERS
 from metadcseg.errors import InputError
 
 FilesIn = Callable[[Path], tuple[dict[str, Path], list[Finding]]]
@@ -172,7 +173,20 @@ def in_folders(
     sentence = (
         f"{root}: {plural(len(called), 'file')} in {plural(len(masks), 'folder')} are parts of masks; {what}"
     )
-    return masks, [Finding("note", "mask-joined", str(root), sentence)]
+    return masks, [Finding("note", "mask-joined", str(root), sentence), *_others(folders)]
+
+
+def _others(folders: Mapping[Path, Sequence[Path]]) -> list[Finding]:
+    """Warn of what lies beside the parts of a mask and is not read."""
+    found = []
+    for folder, files in folders.items():
+        shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        others = [path for path in shown if path not in files and path.suffix.lower() not in PARTNERS]
+        if others:
+            which = f"{plural(len(others), 'other file')}, such as {others[0].name}"
+            sentence = f"{folder} holds {which}, beside the parts of its mask: convert, move or remove what is not read"
+            found.append(Finding("warning", "file-ignored", str(folder), sentence))
+    return found
 
 
 def owner(stem: str, images: Collection[str]) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from metadcseg.errors import InputError
 SEGMENTATIONS = "segmentations"
 """What TotalSegmentator calls the folder of the masks of one case."""
 
-_PARTNERS = (".raw", ".zraw", ".gz")
+PARTNERS = (".raw", ".zraw", ".gz")
 """Ends of files that hold the voxels for a header beside them."""
 
 
@@ -60,7 +60,7 @@ def volumes_by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
         if path.name.startswith("."):
             continue
         if not is_volume_file(path):
-            if path.suffix.lower() not in _PARTNERS:
+            if path.suffix.lower() not in PARTNERS:
                 sentence = (
                     f"{path} is not read (volumes directly in {folder.name}/ are): convert, move or remove it"
                 )

@@ -253,7 +253,7 @@ def test_a_region_within_another_one_is_kept(tmp_path):
         assert np.count_nonzero(mask.array == number) == 4
 
 
-@pytest.mark.parametrize("fault", ["StructureSetROISequence", "number", "points", "cut"])
+@pytest.mark.parametrize("fault", ["StructureSetROISequence", "number", "points", "far", "cut"])
 def test_damaged_structures_are_one_sentence(tmp_path, fault):
     series(tmp_path / "images", noise())
     path = structures(tmp_path / "a.dcm", {"a": [("CLOSED_PLANAR", outline((2, 2, 8, 8), 2))]})
@@ -262,6 +262,8 @@ def test_damaged_structures_are_one_sentence(tmp_path, fault):
         held.ROIContourSequence[0].ReferencedROINumber = 9
     elif fault == "points":
         held.ROIContourSequence[0].ContourSequence[0].ContourData = [1.0] * 10
+    elif fault == "far":
+        held.ROIContourSequence[0].ContourSequence[0].ContourData = [0, 0, 15, 1e300, 0, 15, 0, 9, 15]
     elif fault != "cut":
         delattr(held, fault)
     held.save_as(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from tests.unit.data.folders import picture, save
 
 from metadcseg.data.prepare.checks import check_folder
@@ -109,6 +110,8 @@ def test_folders_of_lesions_are_one_class(tmp_path):
         for lesion in range(1 + number % 3):
             save(path / "masks" / name / f"lesion_{lesion}.png", box(6 * lesion))
     assert not sentences(path, "file-ignored")
+    (path / "masks/a/notes.txt").write_text("seen by B")
+    assert "masks/a holds 1 other file, such as notes.txt" in sentences(path, "file-ignored")[0]
     classes, labels = stored(path, tmp_path / "set")
     assert classes == ("background", "lesion")
     assert (labels["c"] == box(0, 1) + box(6, 1) + box(12, 1)).all()
@@ -261,3 +264,28 @@ def test_names_that_occur_in_two_folders_are_told_apart(tmp_path):
     _, labels = stored(tmp_path / "a", tmp_path / "set")
     assert sorted(labels)[:2] == ["one_0", "one_1"]
     assert (labels["two_3"] == box(1, 1)).all()
+
+
+def test_more_classes_than_labels_can_tell_are_refused(tmp_path):
+    path = images(tmp_path / "a", "abcdef")
+    for name in "abcdef":
+        save(path / "masks" / name / "liver.png", box(0))
+    for number in range(255):
+        save(path / "masks/a" / f"{number:03d}_{'x' * 150}.png", box(0))
+    (error,) = sentences(path, "mask-unreadable")
+    assert "masks/a holds 256 classes, at most 254 fit" in error
+
+
+def test_palettes_of_parts_may_begin_with_any_color(tmp_path):
+    path = images(tmp_path / "a", "abcdef")
+    for number, name in enumerate("abcdef"):
+        for part in (0, 9):
+            image = Image.fromarray(
+                (box(number + part) == 0).astype(np.uint8) if number % 2 else box(number + part, 1)
+            )
+            image.putpalette([0, 200, 0, 0, 0, 0] if number % 2 else [0, 0, 0, 0, 200, 0])
+            save(path / "masks" / f"{name}_mask_{part}.png", box(0))
+            image.save(path / "masks" / f"{name}_mask_{part}.png")
+    _, labels = stored(path, tmp_path / "set")
+    assert (labels["b"] == box(1, 1) | box(10, 1)).all()
+    assert (labels["c"] == box(2, 1) | box(11, 1)).all()
