@@ -100,6 +100,7 @@ _MANY = {
     "mask-not-labels": "{} masks hold no labels",
     "mask-gray-levels": "{} masks have gray edges",
     "mask-converted": "{} masks were converted",
+    "mask-joined": "{} folders hold masks of several files, or with longer names than their images",
     "image-converted": "{} images were converted",
     "image-constant": "{} images show nothing",
     "image-unreadable": "{} images cannot be read",

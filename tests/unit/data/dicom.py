@@ -75,6 +75,8 @@ def segmentation(path: Path, slices, segments, kind="BINARY"):
     ]
     stacked = np.stack([np.moveaxis(array, (2, 1, 0), (0, 1, 2)) for array in segments.values()], axis=-1)
     stacked = stacked.astype(np.float32 if kind == "FRACTIONAL" else np.uint8)
+    if kind == "LABELMAP":
+        stacked = (stacked * np.arange(1, len(segments) + 1)).max(axis=-1).astype(np.uint8)
     held = hd.seg.Segmentation(
         slices,
         stacked,

@@ -92,7 +92,9 @@ def _frames(file: Path) -> _Frames:
             f"{file}: {count} frames of {rows} x {columns} are none, or too many: export it again"
         )
     names = {int(item.SegmentNumber): str(item.get("SegmentLabel") or "") for item in held.SegmentSequence}
-    names = {number: " ".join(name.split()) or f"segment {number}" for number, name in names.items()}
+    names = {  # label maps name 0, the background, as well
+        number: " ".join(name.split()) or f"segment {number}" for number, name in names.items() if number
+    }
     groups = held.get("PerFrameFunctionalGroupsSequence") or []
     if len(groups) != count:
         raise InputError(

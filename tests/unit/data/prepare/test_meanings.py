@@ -189,3 +189,17 @@ def test_what_a_source_declares_is_not_overruled():
     masks = [MaskFacts("a", (0, 1), names={1: "liver"}), MaskFacts("b", (0, 1), names={1: "spleen"})]
     assert meanings(masks, declared=True).findings[0].severity == "error"
     assert meanings(masks[:1], declared=True).classes is None
+
+
+@pytest.mark.parametrize(
+    "other", [{1: "ignore", 2: "liver"}, {1: "liver", 2: "Ignore"}, {1: "liver", 255: "ignore"}]
+)
+def test_a_segment_called_ignore_counts_nowhere(other):
+    masks = [
+        MaskFacts("a", (0, 1, 255), names={1: "liver", 255: "ignore"}),
+        MaskFacts("b", (0, *other), names=other),
+    ]
+    held = meanings(masks)
+    want = {"liver": 1, "ignore": 255}
+    assert held.of(masks[1]).levels == (0, *(want[name.lower()] for name in other.values()))
+    assert held.classes == ("background", "liver")

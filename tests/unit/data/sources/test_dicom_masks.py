@@ -1,5 +1,6 @@
 """Segments (SEG) and contours (RTSTRUCT) of DICOM as masks of series and of NIfTI files."""
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -95,6 +96,37 @@ def test_fractions_are_cut_at_one_half_and_said(tmp_path):
     )
     assert (mask.array == block(2, 2, 1)).all()
     assert "fractional, cut at one half" in mask.notes[-1]
+
+
+@pytest.mark.usefixtures("_highdicom")
+@pytest.mark.parametrize("orientation", [STRAIGHT, OBLIQUE])
+def test_label_maps_hold_all_segments_in_one_frame(tmp_path, orientation):
+    slices = series(tmp_path / "images", noise(), orientation)
+    parts = {"liver": block(1, 1, 1), "tumor": block(6, 6, 2)}
+    path = segmentation(tmp_path / "a.dcm", slices, parts, "LABELMAP")
+    mask = DicomMask(path).read(read_grid(tmp_path / "images")[0])
+    assert (mask.array == block(1, 1, 1) + 2 * block(6, 6, 2)).all()
+    assert mask.names == {1: "liver", 2: "tumor"}
+
+
+@pytest.mark.usefixtures("_highdicom")
+def test_segments_on_a_coarser_grid_are_resampled_where_that_is_asked_for(tmp_path):
+    for number in range(5):
+        slices = series(tmp_path / f"low{number}", noise(number))
+        segmentation(tmp_path / f"in/masks/c{number}.dcm", slices, {"liver": block(2, 3, 1, 5, 3)})
+        grid = read_grid(tmp_path / f"low{number}")[0]
+        affine = np.array(grid.affine) @ np.array(
+            [[0.5, 0, 0, -0.25], [0, 0.5, 0, -0.25], [0, 0, 1, 0], [0, 0, 0, 1]]
+        )
+        (tmp_path / "in/images").mkdir(exist_ok=True)
+        nibabel.save(
+            nibabel.Nifti1Image(noise(number, (26, 22, 6)), affine), tmp_path / f"in/images/c{number}.nii.gz"
+        )
+    assert not check_folder(tmp_path / "in").ok
+    prepare_folder(tmp_path / "in", tmp_path / "set", edges="none", resample_labels=True)
+    held = PreparedSet.open(tmp_path / "set")
+    want = block(2, 3, 1, 5, 3).repeat(2, axis=0).repeat(2, axis=1)
+    assert all((held.reference(volume) == want).all() for volume in held.volumes)
 
 
 @pytest.mark.usefixtures("_highdicom")
