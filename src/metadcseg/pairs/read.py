@@ -136,7 +136,7 @@ def _of_scan(
     remap = {**(scan.remap or {}), **remap}
     called = Meanings()
     if any(facts.names for facts in known):  # a table of names is one of all masks, as `prepare` makes it
-        called = meanings(all_facts(), declared=(scan.values or scan.classes) is not None)
+        called = meanings(all_facts(), declared=(scan.values or scan.classes) is not None, remap=remap)
         if wrong := next((entry for entry in called.findings if entry.severity == "error"), None):
             raise InputError(wrong.sentence)
         notes += tuple(entry.sentence for entry in called.findings)

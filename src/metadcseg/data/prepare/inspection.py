@@ -88,6 +88,7 @@ def inspect(
     called = meanings(
         [entry for one in facts for entry in one.masks.values()],
         declared=(scan.values or scan.classes) is not None,
+        remap=remap,
     )
     facts = [
         replace(one, masks={what: called.of(entry) for what, entry in one.masks.items()}) for one in facts

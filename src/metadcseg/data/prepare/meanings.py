@@ -12,6 +12,7 @@ from unicodedata import normalize
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.prepare.facts import MaskFacts
+from metadcseg.data.prepare.labels import typed_remap
 
 BACKGROUND = "background"
 
@@ -67,12 +68,15 @@ class Meanings:
         return (self.classes[0] if self.classes else BACKGROUND, *(names[0] for names in found[1:]))
 
 
-def meanings(masks: Sequence[MaskFacts], *, declared: bool = False) -> Meanings:
+def meanings(
+    masks: Sequence[MaskFacts], *, declared: bool = False, remap: Mapping[int, int] | None = None
+) -> Meanings:
     """Find what the values of all masks are called, and make one table where files number their names differently.
 
     Args:
         masks: of all cases, as given ones included.
         declared: whether the source says what values mean: a contradiction is then an error.
+        remap: value in a mask file -> class number: one that says what black is settles what is the background.
 
     Returns:
         The table; values stand for themselves where names and values agree in all files.
@@ -90,11 +94,11 @@ def meanings(masks: Sequence[MaskFacts], *, declared: bool = False) -> Meanings:
     exact = any(_spelt(mask, True) > _spelt(mask, False) for mask in named)
     clash = _clash(named, "palette" if colors else "header", exact)
     if clash is None and (blank is not None or declared or not named):
-        return Meanings(findings=_hidden_black(named, colors))
+        return Meanings(findings=_hidden_black(named if colors else (), remap or {}))
     if clash is not None and (blank is not None or declared):
         return Meanings(findings=(_contradiction(clash, colors, blank),))
     if colors:
-        return _by_color(named, clash)
+        return _by_color(named, clash, remap or {})
     return _by_name(named, clash, exact)
 
 
@@ -139,9 +143,9 @@ def _by_name(named: Sequence[MaskFacts], clash: "_Clash | None", exact: bool) ->
     return Meanings(numbers, tuple(shown[key] for key in order), tuple(findings), exact)
 
 
-def _by_color(named: Sequence[MaskFacts], clash: "_Clash | None") -> Meanings:
+def _by_color(named: Sequence[MaskFacts], clash: "_Clash | None", remap: Mapping[int, int]) -> Meanings:
     """Return the table of palettes: black, or the color 0 of all of them, is background."""
-    swapped = _hidden_black(named, True)
+    swapped = _hidden_black(named, remap)
     if clash is None and not swapped:
         return Meanings()
     first = {mask.names[0] for mask in named if 0 in mask.names}
@@ -207,14 +211,16 @@ def _contradiction(clash: _Clash, colors: bool, blank: MaskFacts | None) -> Find
     return Finding("error", "label-meaning", where, f"{where} and {first} disagree: {said}; {way}")
 
 
-def _hidden_black(named: Sequence[MaskFacts], colors: bool) -> tuple[Finding, ...]:
-    """Return an error where a palette in color has black elsewhere than first."""
-    for mask in named if colors else ():
+def _hidden_black(named: Sequence[MaskFacts], remap: Mapping[int, int]) -> tuple[Finding, ...]:
+    """Return an error where a palette in color has black elsewhere than first, and no remap says what it is."""
+    for mask in named:
         black = next((value for value, name in sorted(mask.names.items()) if name == _BLACK), None)
-        if black:
+        if black and black not in remap:
+            others = sorted({value for each in named for value in each.names} - {black})
+            way = typed_remap({black: 0} | {value: number for number, value in enumerate(others, start=1)})
             sentence = (
                 f"{mask.where}: black is color {black} of its palette and not color 0, so which is the background is "
-                "open: save it as a gray PNG of class numbers"
+                f"open: pass {way} if black is, {typed_remap({black: black})} if it is a class"
             )
             return (Finding("error", "label-meaning", mask.where, sentence),)
     return ()

@@ -76,12 +76,18 @@ def test_a_mask_without_palette_leaves_it_open(tmp_path, odd):
     assert "c0.png has no palette" in clash.sentence
 
 
-@pytest.mark.parametrize("order", [(GREEN, BLACK), (WHITE, GREEN, BLACK), (RED, GREEN, BLACK)])
-def test_black_that_is_never_first_leaves_the_background_open(tmp_path, order):
+@pytest.mark.parametrize(
+    ("order", "way"),
+    [((GREEN, BLACK), "1:0,0:1"), ((GREEN, BLACK, WHITE), "1:0,0:1"), ((GREEN, WHITE, BLACK), "2:0,0:1")],
+)
+def test_black_that_is_never_first_leaves_the_background_open(tmp_path, order, way):
     path = palettes(tmp_path / "a", lambda n: order, draw=lambda n: np.minimum(shapes(n), 1))
     (clash,) = found(path, "label-meaning")
     assert "black is color" in clash.sentence
+    assert f"pass --remap {way} if black is" in clash.sentence
     assert not check_folder(path).ok
+    _, labels = held(path, tmp_path / "set", remap={int(way[0]): 0, 0: 1})
+    assert all((label == np.minimum(shapes(int(id[1:])), 1)).all() for id, label in labels.items())
 
 
 def test_a_palette_of_which_no_color_is_the_background_is_refused(tmp_path):
