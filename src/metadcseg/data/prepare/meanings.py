@@ -32,12 +32,14 @@ class Meanings:
         classes: names of the classes, background first, where every mask names its segments.
         findings: contradictions (errors), or the table (a note).
         exact: whether names that differ in case alone are different.
+        called: value, by the table where there is one -> name of its class.
     """
 
     numbers: Mapping[str, int] = field(default_factory=dict)
     classes: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
     exact: bool = False
+    called: Mapping[int, str] = field(default_factory=dict)
 
     def of(self, mask: MaskFacts) -> MaskFacts:
         """Return what is in a mask, its levels by the table; ``stored`` keeps those of the file."""
@@ -58,14 +60,14 @@ class Meanings:
         """Return the names of so many classes after a remap; None where one has no name, or several.
 
         Example:
-            >>> Meanings(classes=("background", "liver", "tumor")).names({2: 0}, 2)
+            >>> Meanings(called={0: "background", 1: "liver", 2: "tumor"}).names({2: 0}, 2)
             ('background', 'liver')
         """
-        held = [(remap.get(value, value), name) for value, name in enumerate(self.classes or ())]
-        found = [[name for label, name in held if label == wanted] for wanted in range(count)]
-        if not held or any(len(names) != 1 for names in found[1:]):
+        held = [(remap.get(value, value), name) for value, name in self.called.items()]
+        found = [[name for label, name in held if label == wanted] for wanted in range(1, count)]
+        if not held or any(len(names) != 1 for names in found):
             return None
-        return (self.classes[0] if self.classes else BACKGROUND, *(names[0] for names in found[1:]))
+        return (self.called.get(0, BACKGROUND), *(names[0] for names in found))
 
 
 def meanings(
@@ -99,10 +101,12 @@ def meanings(
         return Meanings(findings=(_contradiction(clash, colors, blank),))
     if colors:
         return _by_color(named, clash, remap or {})
-    return _by_name(named, clash, exact)
+    return _by_name(named, clash, exact, remap or {})
 
 
-def _by_name(named: Sequence[MaskFacts], clash: "_Clash | None", exact: bool) -> Meanings:
+def _by_name(
+    named: Sequence[MaskFacts], clash: "_Clash | None", exact: bool, remap: Mapping[int, int]
+) -> Meanings:
     """Return the table of segments that all have names."""
     shown: dict[str, str] = {BACKGROUND: BACKGROUND}
     values: dict[str, set[int]] = {}
@@ -116,6 +120,9 @@ def _by_name(named: Sequence[MaskFacts], clash: "_Clash | None", exact: bool) ->
     ignored = values.pop(_IGNORED, {IGNORE})
     straight = clash is None and ignored == {IGNORE}
     straight &= sorted(values.values(), key=min) == [{number} for number in range(len(values))]
+    stored = {value: shown[key] for key, held in values.items() for value in held}
+    if clash is None and not straight and not remap.keys().isdisjoint(set(stored) - {0}):
+        return Meanings(called=stored)  # the remap decides, of values as they are stored
     order = (
         sorted(values, key=lambda key: min(values[key]))
         if straight
@@ -140,7 +147,8 @@ def _by_name(named: Sequence[MaskFacts], clash: "_Clash | None", exact: bool) ->
         )
         findings.append(Finding("note", "label-absent", first.where, sentence))
     numbers = {} if straight else {key: number for number, key in enumerate(order)} | {_IGNORED: IGNORE}
-    return Meanings(numbers, tuple(shown[key] for key in order), tuple(findings), exact)
+    classes = tuple(shown[key] for key in order)
+    return Meanings(numbers, classes, tuple(findings), exact, dict(enumerate(classes)))
 
 
 def _by_color(named: Sequence[MaskFacts], clash: "_Clash | None", remap: Mapping[int, int]) -> Meanings:

@@ -209,3 +209,17 @@ def test_a_segment_called_ignore_counts_nowhere(other):
     want = {"liver": 1, "ignore": 255}
     assert held.of(masks[1]).levels == (0, *(want[name.lower()] for name in other.values()))
     assert held.classes == ("background", "liver")
+
+
+@pytest.mark.parametrize(
+    ("values", "remap"), [((5, 1), {5: 2}), ((9, 255), {9: 1, 255: 2}), ((2, 1), {1: 2, 2: 1})]
+)
+def test_a_remap_of_stored_values_decides_where_files_agree(tmp_path, values, remap):
+    path = volumes(tmp_path / "a", lambda n: {"liver": values[0], "tumor": values[1]})
+    opened, _ = held(path, tmp_path / "set", remap=remap)
+    order = [remap.get(value, value) for value in values]
+    names = ("liver", "tumor") if order == [1, 2] else ("tumor", "liver")
+    assert opened.classes == ("background", *names)
+    for volume in opened.volumes:
+        want = np.array([0, *order], np.uint8)[shapes(int(volume.id[1:]))]
+        assert (opened.reference(volume)[:, :, 0] == want).all()
