@@ -40,7 +40,17 @@ two roles, groups split across roles, a missing gold set, damaged arrays. Exit s
 mended first."""
 
 _OF_SOURCES = ("source", "gold", "image", "label", "truth", "label_confidence", "labels")
-_OF_FOLDERS = ("remap", "ignore", "image_key", "label_key", "resample_labels", "adopt_grid", "val", "test")
+_OF_FOLDERS = (
+    "remap",
+    "ignore",
+    "image_key",
+    "label_key",
+    "resample_labels",
+    "adopt_grid",
+    "crop_labels",
+    "val",
+    "test",
+)
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 

@@ -52,6 +52,7 @@ def check_folder(
     label_key: str | None = None,
     resample_labels: bool = False,
     adopt_grid: bool = False,
+    crop_labels: bool = False,
     workers: int | None = 1,
     progress: Progress | None = None,
 ) -> CheckReport:
@@ -67,6 +68,7 @@ def check_folder(
         label_key: of the label in HDF5 files, ``label`` by default.
         resample_labels: whether labels of volumes may lie on another grid than their image.
         adopt_grid: whether labels that do not say where they lie take the place of their image.
+        crop_labels: whether labels that are resampled may reach beyond their image.
         workers: how many processes decode files; None as many as help.
         progress: called after every case.
 
@@ -90,6 +92,7 @@ def check_folder(
         remap=remap,
         resample_labels=resample_labels,
         adopt_grid=adopt_grid,
+        crop_labels=crop_labels,
         workers=workers,
         progress=progress,
     )
@@ -102,6 +105,7 @@ def check_scan(
     remap: Mapping[int, int] | None = None,
     resample_labels: bool = False,
     adopt_grid: bool = False,
+    crop_labels: bool = False,
     workers: int | None = 1,
     progress: Progress | None = None,
 ) -> CheckReport:
@@ -113,13 +117,14 @@ def check_scan(
         remap: value in a mask file -> class number; wins over the scan's.
         resample_labels: whether labels may lie on another grid than their image.
         adopt_grid: whether labels that do not say where they lie take the place of their image.
+        crop_labels: whether labels that are resampled may reach beyond their image.
         workers: how many processes decode files; None as many as help.
         progress: called after every case.
     """
     with Workers(workers or as_many_as_help(scan.cases)) as crew:
         looked = inspect(
             scan,
-            LookAt(scan.slices, resample_labels, adopt=adopt_grid),
+            LookAt(scan.slices, resample_labels, adopt=adopt_grid, crop=crop_labels),
             remap=remap,
             classes=len(scan.classes or ()) or None,
             workers=crew,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -76,7 +76,7 @@ def inspect(
     remap = {**(scan.remap or {}), **(remap or {})}
     facts: list[CaseFacts] = []
     decoded: list[Decoded] = []
-    for one, kept in (workers or Workers(1)).each(how, scan.cases):
+    for one, kept in (workers or Workers(1)).each(replace(how, remap=remap), scan.cases):
         facts.append(one)
         decoded.append(kept)
         if progress:

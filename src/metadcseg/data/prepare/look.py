@@ -51,12 +51,16 @@ class LookAt:
         resample: whether masks on another grid than their image are resampled to it.
         keep: where what was decoded goes; None keeps nothing.
         adopt: whether masks that do not say where they lie take the place of their image.
+        crop: whether masks that are resampled may reach beyond their image.
+        remap: value in a mask file -> class number, for what of a mask is foreground.
     """
 
     slices: SliceOptions
     resample: bool = False
     keep: Path | None = None
     adopt: bool = False
+    crop: bool = False
+    remap: Mapping[int, int] | None = None
 
     def __call__(self, case: RawCase) -> tuple[CaseFacts, Decoded]:
         """Return what a case is like, and what was kept of it."""
@@ -129,6 +133,8 @@ class LookAt:
                 (case.called(what), case.where),
                 resample=self.resample,
                 adopt=self.adopt,
+                crop=self.crop,
+                remap=self.remap,
                 orientation=turn,
             )
         except OtherGrid as error:
