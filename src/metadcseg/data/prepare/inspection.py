@@ -119,28 +119,29 @@ def _agreement(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> list[Fin
 def _plausible(
     scan: Scan, facts: Sequence[CaseFacts], scheme: LabelScheme, remap: Mapping[int, int]
 ) -> list[Finding]:
-    """Find masks that can hardly be meant as they are read; of a case its reference, where it has one."""
-    masks = []
+    """Find masks that can hardly be meant as they are read."""
+    masks: list[MaskCounts] = []
+    beside: list[MaskCounts] = []
     held: list[Counter[int]] = [Counter() for _ in range(scheme.classes)]
     flat: list[tuple[str, tuple[int, ...], int]] = []
     for case, one in zip(scan.cases, facts, strict=True):
-        entry = one.masks.get("truth", one.masks.get("label"))
-        if entry is None:
-            continue
-        labels = scheme.apply(np.array(entry.levels, np.int64), entry)
-        pixels, border = (
-            np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
-            for counts in (entry.counts, entry.border)
-        )
-        masks.append(MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist())))
-        if case.flat:
-            flat.append((entry.where, tuple(pixels.tolist()), entry.shape[0] * entry.shape[1]))
-        for level, label, count in zip(entry.levels, labels.tolist(), entry.counts, strict=True):
-            if label < scheme.classes:
-                held[label][level] += count
+        best = one.masks.get("truth", one.masks.get("label"))
+        for entry in {id(entry): entry for entry in one.masks.values()}.values():
+            labels = scheme.apply(np.array(entry.levels, np.int64), entry)
+            pixels, border = (
+                np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
+                for counts in (entry.counts, entry.border)
+            )
+            counted = MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist()))
+            (masks if entry is best else beside).append(counted)
+            if case.flat and entry is best:
+                flat.append((entry.where, counted.pixels, entry.shape[0] * entry.shape[1]))
+            for level, label, count in zip(entry.levels, labels.tolist(), entry.counts, strict=True):
+                if label < scheme.classes:
+                    held[label][level] += count
     values = [each.most_common(1)[0][0] if each else label for label, each in enumerate(held)]
     names = scan.classes or class_names(scheme.classes)
-    return plausibility(masks, values, remap, names) + tiny_classes(flat, names)
+    return plausibility(masks, values, remap, names, beside) + tiny_classes(flat, names)
 
 
 def _pairs(cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelScheme) -> Iterator[Pair]:

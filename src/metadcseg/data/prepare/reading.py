@@ -249,7 +249,7 @@ def _cut_off(
 def _foreground_values(array: NDArray[Any], remap: Mapping[int, int]) -> list[int]:
     """Return the values of a mask that are a class, before the meaning of all masks is settled."""
     held = np.unique(array).tolist()
-    classes = [value for value in held if 0 < remap.get(value, value) and remap.get(value, value) != IGNORE]
+    classes = [value for value in held if remap.get(value, value) > 0 and remap.get(value, value) != IGNORE]
     white = IGNORE in held and IGNORE not in remap and not classes
     return [IGNORE] if white else classes
 

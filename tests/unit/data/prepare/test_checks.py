@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from PIL import Image, ImageFilter
 from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_folder, picture, save, write
 
 from metadcseg.data.findings import Finding, grouped
-from metadcseg.data.prepare.checks import check_folder, check_path, check_set
+from metadcseg.data.prepare.checks import check_folder, check_path, check_scan, check_set
+from metadcseg.data.sources import scan_folder
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
 
@@ -320,3 +322,17 @@ def test_the_remaps_that_a_sentence_suggests_settle_masks_inside_out(tmp_path, b
     for word in words:
         remap = dict(tuple(map(int, pair.split(":"))) for pair in word.split(","))
         assert check_folder(root, remap=remap).ok
+
+
+@pytest.mark.parametrize("where", ["given", "label"])
+def test_an_inverted_twin_of_a_right_mask_is_refused(where, tmp_path):
+    folder = make_folder(tmp_path / "mine", gold=5)
+    save(folder / "masks" / "case02.png", 255 - disc())
+    scan = scan_folder(folder)
+    if where == "label":  # a reference beside the label, as sources with both have it
+        cases = (
+            replace(case, label=case.given, truth=case.label) if case.given else case for case in scan.cases
+        )
+        scan = replace(scan, cases=tuple(cases))
+    found = [finding for finding in check_scan(folder, scan).errors if finding.code == "mask-inverted"]
+    assert [finding.where for finding in found] == [str(folder / "masks" / "case02.png")]

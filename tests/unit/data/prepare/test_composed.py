@@ -65,6 +65,6 @@ def test_a_size_of_its_own_is_compared_with_that_of_the_image(tmp_path):
 def test_an_image_that_cannot_be_read_is_said_once(tmp_path):
     scan = cases(tmp_path, a=4, b=5)
     (tmp_path / "a.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match="a.png") as told:
+    with pytest.raises(InputError, match=r"a\.png") as told:
         prepare_scan(scan, tmp_path / "set", name="boxes")
     assert str(told.value).count("a.png") == 1
