@@ -14,6 +14,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.geometry import Volume
+from metadcseg.data.prepare.tiny import Objects
 
 THRESHOLD = 127
 """Soft edges: values above are foreground."""
@@ -43,6 +44,7 @@ class MaskFacts:
         shape: (X, Y, Z) of a volume, (H, W, 1) of an image.
         names: what the file calls its values (:attr:`.Volume.names`).
         orientation: what the orientation tag of its file says.
+        objects: how large the connected parts of each value are, where that was asked for.
     """
 
     where: str
@@ -54,6 +56,7 @@ class MaskFacts:
     shape: tuple[int, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     orientation: int = 1
+    objects: Objects | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from metadcseg.data.prepare.look import MASKS, Decoded, LookAt
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import MaskCounts, plausibility
 from metadcseg.data.prepare.reading import require_libraries
-from metadcseg.data.prepare.tiny import tiny_classes
+from metadcseg.data.prepare.tiny import Objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers
 from metadcseg.data.sources.case import RawCase, Scan
 
@@ -123,7 +123,7 @@ def _plausible(
     masks: list[MaskCounts] = []
     beside: list[MaskCounts] = []
     held: list[Counter[int]] = [Counter() for _ in range(scheme.classes)]
-    flat: list[tuple[str, tuple[int, ...], int]] = []
+    objects: list[Objects] = []
     for case, one in zip(scan.cases, facts, strict=True):
         best = one.masks.get("truth", one.masks.get("label"))
         for entry in {id(entry): entry for entry in one.masks.values()}.values():
@@ -134,14 +134,23 @@ def _plausible(
             )
             counted = MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist()))
             (masks if entry is best else beside).append(counted)
-            if case.flat and entry is best:
-                flat.append((entry.where, counted.pixels, entry.shape[0] * entry.shape[1]))
+            if entry is best and entry.objects is not None:
+                objects.append(_classes_of(entry.objects, entry, scheme))
             for level, label, count in zip(entry.levels, labels.tolist(), entry.counts, strict=True):
                 if label < scheme.classes:
                     held[label][level] += count
     values = [each.most_common(1)[0][0] if each else label for label, each in enumerate(held)]
     names = scan.classes or class_names(scheme.classes)
-    return plausibility(masks, values, remap, names, beside) + tiny_classes(flat, names)
+    return plausibility(masks, values, remap, names, beside) + tiny_classes(objects, names)
+
+
+def _classes_of(objects: Objects, facts: MaskFacts, scheme: LabelScheme) -> Objects:
+    """Return objects by class instead of by value in the file."""
+    labels = scheme.apply(np.array(list(objects.sides), np.int64), facts).tolist()
+    held: dict[int, Counter[int]] = {}
+    for label, sides in zip(labels, objects.sides.values(), strict=True):
+        held.setdefault(label, Counter()).update(sides)
+    return replace(objects, sides=held)
 
 
 def _pairs(cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelScheme) -> Iterator[Pair]:

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.geometry import Grid, Volume
-from metadcseg.data.prepare.facts import MOST_LEVELS, CaseFacts, MaskFacts, mask_facts, values_beside
+from metadcseg.data.prepare.facts import (
+    MOST_LEVELS,
+    THRESHOLD,
+    CaseFacts,
+    MaskFacts,
+    mask_facts,
+    values_beside,
+)
 from metadcseg.data.prepare.reading import OtherGrid, load_image, load_label_confidence, load_mask, on_grid
+from metadcseg.data.prepare.tiny import Objects, find_objects
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels, place
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.sources.case import RawCase
@@ -81,6 +90,9 @@ class LookAt:
                 held[what] = mask_facts(case.called(what), placed or mask, axis)
                 if placed is not None:
                     masks[what] = placed
+                    if what != "given" and len(held[what].levels) <= MOST_LEVELS:
+                        objects = _objects(held[what], placed.array, decoded.placement)
+                        held[what] = replace(held[what], objects=objects)
                     findings += [
                         Finding("note", "mask-converted", held[what].where, note) for note in placed.notes
                     ]
@@ -175,6 +187,16 @@ def constant_image(where: str) -> Finding:
         where,
         f"{where}: all pixels are the same, nothing can be seen: remove it",
     )
+
+
+def _objects(facts: MaskFacts, mask: NDArray[Any], placement: SliceGeometry | None) -> Objects:
+    """Return how large the objects in the slices of a mask are; those with soft edges are white on black."""
+    shown = np.where(mask > THRESHOLD, np.uint8(IGNORE), np.uint8(0)) if facts.soft else mask
+    if placement is None:
+        return find_objects(facts.where, np.moveaxis(shown, 2, 0))
+    height, width = placement.native
+    zoom = placement.height * placement.width / (height * width)
+    return find_objects(facts.where, placement.stack(shown), native=placement.native, zoom=zoom)
 
 
 def _content(image: NDArray[Any], kept: Decoded) -> str:
