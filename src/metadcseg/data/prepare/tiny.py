@@ -164,7 +164,9 @@ def _side(sides: Counter[int], native: int) -> int:
         left -= sides[side]
         if left < 0:
             break
-    return min(_STEP * ceil(most / _STEP), native // _STEP * _STEP)
+    return min(
+        _STEP * ceil(most / _STEP), max(_STEP, native // _STEP * _STEP)
+    )  # no grid is smaller than a step
 
 
 def _parts(plane: NDArray[Any], *, whole: bool) -> Iterator[tuple[int, NDArray[np.int64]]]:
