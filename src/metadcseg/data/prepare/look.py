@@ -20,7 +20,7 @@ from metadcseg.data.prepare.facts import (
     values_beside,
 )
 from metadcseg.data.prepare.reading import OtherGrid, load_image, load_label_confidence, load_mask, on_grid
-from metadcseg.data.prepare.tiny import Objects, find_objects
+from metadcseg.data.prepare.tiny import SIZE, Objects, counted_objects, find_objects
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels, place
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.sources.case import RawCase
@@ -191,6 +191,8 @@ def constant_image(where: str) -> Finding:
 
 def _objects(facts: MaskFacts, mask: NDArray[Any], placement: SliceGeometry | None) -> Objects:
     """Return how large the objects in the slices of a mask are; those with soft edges are white on black."""
+    if placement is None and mask.size <= SIZE**2 and not facts.soft:
+        return counted_objects(facts.where, mask.size, facts.levels, facts.counts)
     shown = np.where(mask > THRESHOLD, np.uint8(IGNORE), np.uint8(0)) if facts.soft else mask
     if placement is None:
         return find_objects(facts.where, np.moveaxis(shown, 2, 0))

@@ -92,6 +92,25 @@ def find_objects(
     return Objects(where, stored, {value: dict(+held) for value, held in sorted(counts.items())})
 
 
+def counted_objects(where: str, area: int, values: Sequence[int], counts: Sequence[int]) -> Objects:
+    """Do the same for an image that is no larger than the input grid, on which no object shrinks.
+
+    Args:
+        where: the file or case.
+        area: pixels of the image.
+        values: that the mask holds.
+        counts: pixels of each.
+
+    Example:
+        >>> counted_objects("a.png", 600, (0, 1), (580, 20))
+        Objects(where='a.png', native=24, sides={1: {0: 1}})
+    """
+    held = ((value, count * SIZE**2 < FEW * area) for value, count in zip(values, counts, strict=True))
+    return Objects(
+        where, int(sqrt(area)), {value: {NEVER if few else 0: 1} for value, few in held if value > 0}
+    )
+
+
 def tiny_classes(masks: Iterable[Objects], names: Sequence[str], size: int = SIZE) -> list[Finding]:
     """Warn of classes of which at least a twentieth of the objects has fewer than 8 pixels left at an input grid.
 

@@ -58,7 +58,8 @@ def remove_folder(folder: Path) -> None:
         if not folder.exists():
             return
         shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.05)
+        if folder.exists():
+            time.sleep(0.05)
 
 
 def refuse_occupied(out: Path) -> None:
