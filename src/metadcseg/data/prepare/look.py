@@ -40,7 +40,8 @@ class Decoded:
 
     Args:
         planes: its slices as a set keeps them, in order; one of an image.
-        masks: its ``label``, ``truth`` and ``given`` as stored, (X, Y, Z) on the grid of the image.
+        masks: its ``label``, ``truth`` and ``given``, (X, Y, Z) on the grid of the image, of an image (H, W): not the
+            values of the files but their numbers, from 0 on, in the ``levels`` of `MaskFacts`.
         label_confidence: of every slice; none where nothing is known.
         placement: where the slices lie; None for an image.
     """
@@ -100,7 +101,13 @@ class LookAt:
         facts = replace(facts, findings=tuple(findings), masks=held, beside=_beside(masks, held))
         if self.keep is None or grid is None:
             return facts, Decoded()
-        kept = {what: write_chunk(self.keep, mask.array) for what, mask in masks.items()}
+        kept = {
+            what: write_chunk(
+                self.keep, _numbered(mask.array[:, :, 0] if case.flat else mask.array, held[what])
+            )
+            for what, mask in masks.items()
+            if len(held[what].levels) <= MOST_LEVELS  # more are an error
+        }
         planes = () if trust is None else slices_of(trust, decoded.placement)
         trusts = tuple(write_chunk(self.keep, plane) for plane in planes)
         return facts, replace(decoded, masks=kept, label_confidence=trusts)
@@ -187,6 +194,15 @@ def constant_image(where: str) -> Finding:
         where,
         f"{where}: all pixels are the same, nothing can be seen: remove it",
     )
+
+
+def _numbered(mask: NDArray[Any], facts: MaskFacts) -> NDArray[np.uint8]:
+    """Return the number of each value: mostly the class number already, which a set can take over as it is."""
+    if mask.dtype != np.uint8:
+        return np.searchsorted(np.array(facts.levels), mask).astype(np.uint8)
+    table = np.zeros(256, np.uint8)
+    table[list(facts.levels)] = np.arange(len(facts.levels))
+    return np.take(table, mask)
 
 
 def _objects(facts: MaskFacts, mask: NDArray[Any], placement: SliceGeometry | None) -> Objects:
