@@ -1,6 +1,6 @@
 """How metadcseg says that something it was given is wrong, and what it has decided by itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -30,6 +30,29 @@ class ReportedByRankZero(InputError):
 
     The command line prints nothing for it.
     """
+
+
+def first_of(sentences: Sequence[str], most: int = 5) -> str:
+    """Return the first of many sentences, and how many more there are.
+
+    Example:
+        >>> first_of([f"{name}.png is empty" for name in "abc"], most=2)
+        'a.png is empty; b.png is empty; and 1 more'
+    """
+    left = len(sentences) - most
+    return "; ".join(sentences[:most]) + (f"; and {left} more" if left > 0 else "")
+
+
+def one_line(text: str) -> str:
+    r"""Return text as one line that changes no terminal: names of files may hold line breaks and escape sequences.
+
+    Example:
+        >>> print(one_line("a\x1b[2J.png"))
+        a\x1b[2J.png
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> InputError:

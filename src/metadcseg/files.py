@@ -1,6 +1,7 @@
 """Files that are either whole or not there: written beside, synced to the disk, and renamed into place."""
 
 import errno
+import hashlib
 import os
 import re
 import sys
@@ -34,7 +35,7 @@ def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     Raises:
         InputError: where the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f"{hidden_name(path)}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -50,6 +51,20 @@ def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def hidden_name(path: Path) -> str:
+    """Return a name for what lies beside a file while it is written: its own with a dot, cut where it is long.
+
+    Example:
+        >>> hidden_name(Path("masks/a.png")), len(hidden_name(Path("a" * 250 + ".png")))
+        ('.a.png', 110)
+    """
+    name = path.name
+    if len(os.fsencode(name)) > _NAME_BYTES:
+        kept = os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
+        name = f"{kept}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return f".{name}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

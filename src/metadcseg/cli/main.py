@@ -4,6 +4,7 @@ Results go to standard output, everything else (progress, notes, errors) to stan
 1 a failure of ours, 2 something given was wrong, 130 stopped by Ctrl-C or SIGTERM after saving.
 """
 
+import errno
 import gc
 import io
 import re
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import metadcseg
 from metadcseg.cli.commands import COMMANDS
 from metadcseg.constants import INTERRUPTED
-from metadcseg.errors import InputError, Note, ReportedByRankZero, unknown_name
+from metadcseg.errors import InputError, Note, ReportedByRankZero, one_line, unknown_name
 from metadcseg.imports import without_collector
 
 if TYPE_CHECKING:  # what the first page of help can do without is imported by who needs it
@@ -108,6 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, MemoryError) or re.search("out of memory|allocate memory", str(error)):
             return _complain(console, _NO_MEMORY, 2, words)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            long = f"{error.filename} is too long a name for the file system: choose a shorter one"
+            return _complain(console, long, 2, words)
         what = f"an unexpected failure, which is our fault: {type(error).__name__}: {error}"
         return _complain(console, f"{what} (--debug shows where)", 1, words)
 
@@ -153,7 +157,7 @@ def _notes(console: "Console") -> Iterator[None]:
             usual(message, category, *where, **more)
         elif str(message) not in said:
             said.add(str(message))
-            console.print(f"note: {message}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"note: {one_line(str(message))}", markup=False, highlight=False, soft_wrap=True)
 
     with warnings.catch_warnings():
         usual, warnings.showwarning = warnings.showwarning, show
@@ -189,7 +193,7 @@ def _forget_unawaited() -> None:
 
 def _complain(console: "Console", sentence: str, status: int, words: Sequence[str]) -> int:
     """Say what is wrong on one line, show where with ``--debug``, and return the status."""
-    line = " ".join(sentence.splitlines())
+    line = one_line(" ".join(sentence.splitlines()))
     console.print(f"metadcseg: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
     if "--debug" in words:
         traceback.print_exc()

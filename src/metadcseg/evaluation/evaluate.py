@@ -7,7 +7,7 @@ from typing import Any
 
 from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, first_of
 from metadcseg.evaluation.overlays import (
     encode_mask,
     encode_picture,
@@ -84,10 +84,16 @@ def evaluate_run(
             units: Sequence[Case | StoredVolume] = whole or cases
             names = dict(zip((u.id for u in units), safe_names(u.id for u in units), strict=True))
             writer = _Pictures(work, trained, names, save_predictions, overlays)
-            scores, regions = [], []
+            scores, regions, troubles = [], [], []
             for done, unit in enumerate(units, start=1):
                 found = predict_unit(predict, prepared, unit, trained.grid)
-                writer.write(unit, found)
+                try:
+                    writer.write(unit, found)
+                except (
+                    InputError,
+                    OSError,
+                ) as error:  # a picture is no reason to lose the scores of the others
+                    troubles.append(f"{unit.id}: {error}")
                 score, region = score_unit(unit, found, prepared)
                 scores.append(score)
                 regions += [] if region is None else [region]
@@ -101,6 +107,11 @@ def evaluate_run(
     except OSError as error:
         raise cannot_write(folder, error) from error
     write_record(folder, record, scores, predictions)
+    if troubles:
+        raise InputError(
+            f"the scores of all {len(units)} cases are in {folder}, but masks or pictures of {len(troubles)} are not: "
+            f"{first_of(troubles)}"
+        )
     return record
 
 

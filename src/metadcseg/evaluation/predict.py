@@ -15,7 +15,7 @@ from metadcseg.data.formats.volumes import output_suffix, read_volume, write_lab
 from metadcseg.data.loading.input_grid import Size, input_to_stack, stack_to_input
 from metadcseg.data.slicing.cut import SliceOptions, cut
 from metadcseg.data.slicing.geometry import SliceGeometry
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, first_of
 from metadcseg.evaluation.inputs import check_channel_files, find_images, find_volumes, output_names
 from metadcseg.evaluation.overlays import (
     Labels,
@@ -36,7 +36,6 @@ Progress = Callable[[int, int], object]
 """Called with how many pieces are done, of how many."""
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's conversion to gray
-_NAMED = 5  # so many bad files are named in the sentence at the end
 
 
 def probabilities_at_native(predict: Predict, image: Image, size: int, *, normalized: bool = False) -> Tensor:
@@ -249,13 +248,15 @@ def predict_images(
                 written.append(mask)  # also where its overlay fails
         except InputError as error:
             troubles.append(str(error))
+        except OSError as error:  # such as a name that is too long for the file system
+            troubles.append(f"{parts[0]}: {cannot_write(out / name, error)}")
+        except MemoryError:
+            troubles.append(f"{parts[0]} does not fit into memory: make it smaller")
         if progress is not None:
             progress(done, len(cases))
     if troubles:
-        named = "; ".join(troubles[:_NAMED])
-        more = f"; and {len(troubles) - _NAMED} more" if len(troubles) > _NAMED else ""
         raise InputError(
-            f"{len(written)} of {len(cases)} masks are in {out}, the rest had to be left out: {named}{more}"
+            f"{len(written)} of {len(cases)} masks are in {out}, the rest had to be left out: {first_of(troubles)}"
         )
     return written
 

@@ -36,6 +36,7 @@ def read_pairs(
     label_key: str | None = None,
     resample_labels: bool = False,
     adopt_grid: bool = False,
+    crop_labels: bool = False,
 ) -> FoundPairs:
     """Find the pairs of a folder or a prepared set, whichever it is.
 
@@ -49,6 +50,7 @@ def read_pairs(
         label_key: of the label in HDF5 files.
         resample_labels: whether labels of volumes may lie on another grid than their image.
         adopt_grid: whether labels that do not say where they lie take the place of their image.
+        crop_labels: whether labels that are resampled may reach beyond their image.
 
     Raises:
         InputError: where there is no such folder, a mask cannot be read or has another size than its twin, or the table
@@ -68,7 +70,8 @@ def read_pairs(
             scan = scan_kvasir(path)
         else:
             scan = scan_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
-        place = partial(on_grid, resample=resample_labels, adopt=adopt_grid)
+        told = {**(scan.remap or {}), **(remap or {})}
+        place = partial(on_grid, resample=resample_labels, adopt=adopt_grid, crop=crop_labels, remap=told)
         found = _of_scan(scan, remap or {}, place, _wrong(path, scan.findings))
         known = {case.id for case in scan.cases}
     table = annotators or path / _ANNOTATORS

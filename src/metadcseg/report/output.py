@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from metadcseg.errors import InputError
+from metadcseg.files import hidden_name
 
 
 def write_output(file: Path, content: bytes) -> None:
@@ -13,7 +14,7 @@ def write_output(file: Path, content: bytes) -> None:
     Raises:
         InputError: where it cannot be written.
     """
-    temporary = file.with_name(f".{file.name}.tmp")
+    temporary = file.with_name(f"{hidden_name(file)}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)

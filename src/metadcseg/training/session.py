@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from metadcseg.data.prepare.tiny import tiny_in_set
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError, ReportedByRankZero
 from metadcseg.files import cannot_write, write_bytes
@@ -175,6 +176,9 @@ def train_in(
                 per_pass = seconds_per_pass(made, datasets.train.channels, network, options, fabric)
             line = announce(chosen, per_pass, cases, looked, method.info.passes, options, info["machine"])
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+        elif there is None and console is not None and process_group.is_rank_zero and not options.patch:
+            for finding in tiny_in_set(prepared, options.size):
+                console.print(f"warning: {finding.sentence}", highlight=False, markup=False, soft_wrap=True)
         trainer = Trainer(
             method=method,
             state=state,

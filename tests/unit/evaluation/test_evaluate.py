@@ -169,3 +169,21 @@ def test_fake_cases_hold_both_classes(prepared):
     for case in prepared.cases:
         assert set(np.unique(prepared.label(case))) == {0, 1}
         assert replace(case) == case
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), InputError("too large to draw")])
+def test_a_picture_that_fails_costs_no_score(run, prepared, monkeypatch, failure):
+    failing = iter([False, True, False])
+
+    def draws(*arguments):
+        if next(failing):
+            raise failure
+        return b"picture"
+
+    monkeypatch.setattr(evaluate, "_drawn", draws)
+    with pytest.raises(
+        InputError, match=r"(?s)^the scores of all 3 cases .* pictures of 1 are not: .*(space|draw)"
+    ):
+        evaluate_run(run, prepared, "test", overlays=True)
+    assert len(list((run / "evaluation/test/overlays").iterdir())) == 2
+    assert json.loads((run / "evaluation/test.json").read_text())["summary"]["dsc"]["n"] == 3

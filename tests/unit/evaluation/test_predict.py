@@ -1,5 +1,6 @@
 """New images of any size and kind, bad ones among them, and folders that hold something already."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,40 @@ def test_bad_files_are_named_at_the_end_and_the_others_are_done(run, images, tmp
     assert "cut.png" in sentence
     assert "fake.jpg" in sentence
     assert len(list((tmp_path / "out").iterdir())) == 5
+
+
+LONG = "x" * 251 + ".png"
+
+
+@pytest.mark.parametrize("overlays", [False, True])
+def test_no_odd_file_ends_a_batch(run, images, tmp_path, overlays):
+    whole = (images / "gray.png").read_bytes()
+    (images / "folder.png").mkdir()
+    os.mkfifo(images / "pipe.png")
+    (images / "broken.png").symlink_to(tmp_path / "nowhere")
+    (images / "empty.png").write_bytes(b"")
+    (images / "cut.png").write_bytes(whole[:60])
+    for name in ("b" * 251 + ".jpg", "b" * 251 + ".png"):  # of one stem: their masks' names are too long
+        (images / name).write_bytes(whole)
+    for name in (LONG, "new\nline.png", "esc\x1b[2J.png", "u\u0308.png", "日本.png"):
+        (images / name).write_bytes(whole)
+    with pytest.raises(InputError) as caught:
+        predict_images(run, images, tmp_path / "out", overlays=overlays)
+    written = {path.name for path in (tmp_path / "out").iterdir()} - {"overlays"}
+    assert LONG in written
+    assert len(written) == 10
+    assert str(caught.value).startswith("10 of 17 masks are in ")
+    assert str(caught.value).count("; and 2 more") == 1
+    if overlays:
+        assert {path.name for path in (tmp_path / "out/overlays").iterdir()} == written
+
+
+@pytest.mark.parametrize("name", ["gray.png", "deep.png", "scan.png"])
+def test_an_output_that_cannot_be_written_does_not_end_a_batch(run, images, tmp_path, name):
+    (tmp_path / "out" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=r"^4 of 5 masks .* exists and holds something else"):
+        predict_images(run, images, tmp_path / "out", overlays=True)
+    assert len(list((tmp_path / "out" / "overlays").iterdir())) == 4
 
 
 def test_a_long_list_of_bad_files_is_cut(run, tmp_path):

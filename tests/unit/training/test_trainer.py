@@ -462,3 +462,11 @@ def test_gold_comes_with_the_masks_that_it_replaced_where_the_method_asks(tmp_pa
     info = read_run(tmp_path / "run")
     assert info["set"]["pairs"] == {"cases": held, "volumes": None}
     assert info["declaration"]["uses_pairs"] == asks
+
+
+@pytest.mark.parametrize(("size", "told"), [(4, True), (8, False)])
+def test_objects_that_the_size_shrinks_to_a_few_pixels_are_told_once(disks, tmp_path, size, told):
+    told_to = Console(file=StringIO(), width=300)
+    run(disks, tmp_path / "run", Fake(), console=told_to, changed={"size": size, "epochs": 1})
+    said = told_to.file.getvalue()
+    assert said.count("warning: disk has fewer than 8 pixels at an input grid of 4 x 4") == told

@@ -29,6 +29,7 @@ from metadcseg.data.findings import grouped
 from metadcseg.data.prepare.checks import CheckReport, check_path, check_scan
 from metadcseg.data.prepare.workers import check_workers
 from metadcseg.data.store.layout import MANIFEST
+from metadcseg.errors import one_line
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
@@ -40,7 +41,17 @@ two roles, groups split across roles, a missing gold set, damaged arrays. Exit s
 mended first."""
 
 _OF_SOURCES = ("source", "gold", "image", "label", "truth", "label_confidence", "labels")
-_OF_FOLDERS = ("remap", "ignore", "image_key", "label_key", "resample_labels", "adopt_grid", "val", "test")
+_OF_FOLDERS = (
+    "remap",
+    "ignore",
+    "image_key",
+    "label_key",
+    "resample_labels",
+    "adopt_grid",
+    "crop_labels",
+    "val",
+    "test",
+)
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -121,7 +132,9 @@ def _print(report: CheckReport) -> None:
             table.add_column(heading, overflow="fold")
         for group in grouped(report.findings):
             style = _STYLES[group.severity]
-            table.add_row(Text(group.severity, style), Text(group.where), Text(group.sentence))
+            table.add_row(
+                Text(group.severity, style), Text(one_line(group.where)), Text(one_line(group.sentence))
+            )
         out.print(table)
         if any(len(group.findings) > 1 for group in grouped(report.findings)):
             out.print("--json names every file and case")

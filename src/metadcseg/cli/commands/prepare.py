@@ -41,7 +41,7 @@ from metadcseg.data.sources import Scan, scan_folder
 from metadcseg.data.sources.volume_folder import holds_volumes
 from metadcseg.data.store.reader import refuse_occupied
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, one_line
 
 __all__ = ["DESCRIPTION", "GROUPS", "add_options", "run"]
 
@@ -129,7 +129,7 @@ def run(options: Namespace, console: Console) -> int:
         report = _prepare(options, advance, console)
     findings = [finding for finding in report.findings if finding.code != "estimate"]  # told before the work
     for group in grouped(findings):
-        line = Text.assemble((group.severity, "yellow"), f": {group.sentence}")
+        line = Text.assemble((group.severity, "yellow"), f": {one_line(group.sentence)}")
         console.print(line, soft_wrap=True)
     if any(len(group.findings) > 1 for group in grouped(findings)) and not options.json:
         beside = "" if options.source is None else f" --source {options.source}"

@@ -37,7 +37,7 @@ GROUPS = {
     "images": ("spacing",),
     "volumes": (
         *("axis", "pixel", "normalize", "crop", "empty"),
-        *("image_key", "label_key", "resample_labels", "adopt_grid"),
+        *("image_key", "label_key", "resample_labels", "adopt_grid", "crop_labels"),
     ),
     "patterns": ("image", "label", "truth", "label_confidence"),
     "acdc": ("labels",),
@@ -115,6 +115,12 @@ def add_file_options(parser: ArgumentParser) -> None:
         dest="adopt_grid",
         action="store_true",
         help="volumes: labels of the shape of their image that do not say where they lie take its place",
+    )
+    parser.add_argument(
+        "--crop-labels",
+        dest="crop_labels",
+        action="store_true",
+        help="volumes: with --resample-labels, what of labels lies outside of their image is cut off",
     )
 
 
@@ -219,7 +225,7 @@ def refuse_others(options: Namespace, command: str, kind: str) -> None:
 
 def placing_of(options: Namespace) -> dict[str, Any]:
     """Return what becomes of masks that do not lie on the grid of their image."""
-    return {name: options[name] for name in ("resample_labels", "adopt_grid")}
+    return {name: options[name] for name in ("resample_labels", "adopt_grid", "crop_labels")}
 
 
 def reading_of(options: Namespace) -> dict[str, Any]:

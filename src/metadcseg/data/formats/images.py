@@ -59,14 +59,16 @@ class Picture:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the image files in a folder, by name; hidden files are passed over.
+    """Return what is named as an image in a folder, by name; hidden files are passed over.
+
+    A folder, a pipe or a broken link of such a name is among them: it is refused when it is read, not left out.
 
     Raises:
         InputError: where the folder does not exist.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = (path for path in folder.iterdir() if not path.name.startswith("."))
     return sorted(path for path in files if path.suffix.lower() in SUFFIXES)
 
 
@@ -176,6 +178,9 @@ def with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image | None]:
     """Open a file, or yield None where only tifffile can; whatever a damaged one raises becomes one sentence."""
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise InputError(f"{path} is {what}, not an image: move or rename it")
     try:
         # Pillow warns of large and odd files; our own limit and the decoder's errors decide here
         with warnings.catch_warnings():

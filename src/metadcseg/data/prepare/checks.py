@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import CheckReport, Finding, unverified_tests, without_repeats
 from metadcseg.data.prepare.across import duplicates, set_findings
+from metadcseg.data.prepare.facts import rim_of
 from metadcseg.data.prepare.inspection import Progress, inspect
 from metadcseg.data.prepare.look import LookAt, constant_image, is_constant
 from metadcseg.data.prepare.pairs import Pair, pair_findings
+from metadcseg.data.prepare.plausible import MaskCounts, plausibility
+from metadcseg.data.prepare.tiny import find_objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers, as_many_as_help
 from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
 from metadcseg.data.store.layout import CHECKSUMS, MANIFEST, TABLE
@@ -52,6 +56,7 @@ def check_folder(
     label_key: str | None = None,
     resample_labels: bool = False,
     adopt_grid: bool = False,
+    crop_labels: bool = False,
     workers: int | None = 1,
     progress: Progress | None = None,
 ) -> CheckReport:
@@ -67,6 +72,7 @@ def check_folder(
         label_key: of the label in HDF5 files, ``label`` by default.
         resample_labels: whether labels of volumes may lie on another grid than their image.
         adopt_grid: whether labels that do not say where they lie take the place of their image.
+        crop_labels: whether labels that are resampled may reach beyond their image.
         workers: how many processes decode files; None as many as help.
         progress: called after every case.
 
@@ -90,6 +96,7 @@ def check_folder(
         remap=remap,
         resample_labels=resample_labels,
         adopt_grid=adopt_grid,
+        crop_labels=crop_labels,
         workers=workers,
         progress=progress,
     )
@@ -102,6 +109,7 @@ def check_scan(
     remap: Mapping[int, int] | None = None,
     resample_labels: bool = False,
     adopt_grid: bool = False,
+    crop_labels: bool = False,
     workers: int | None = 1,
     progress: Progress | None = None,
 ) -> CheckReport:
@@ -113,13 +121,14 @@ def check_scan(
         remap: value in a mask file -> class number; wins over the scan's.
         resample_labels: whether labels may lie on another grid than their image.
         adopt_grid: whether labels that do not say where they lie take the place of their image.
+        crop_labels: whether labels that are resampled may reach beyond their image.
         workers: how many processes decode files; None as many as help.
         progress: called after every case.
     """
     with Workers(workers or as_many_as_help(scan.cases)) as crew:
         looked = inspect(
             scan,
-            LookAt(scan.slices, resample_labels, adopt=adopt_grid),
+            LookAt(scan.slices, resample_labels, adopt=adopt_grid, crop=crop_labels),
             remap=remap,
             classes=len(scan.classes or ()) or None,
             workers=crew,
@@ -151,6 +160,7 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
         if progress:
             progress(number, len(prepared.cases))
     findings += _volume_findings(prepared, seen)
+    findings += _plausible(prepared)
     plain = [case for case in prepared.cases if case.volume is None]
     findings += duplicates((case.id, case.role, prepared.image_hash(case)) for case in plain)
     units: tuple[Case | StoredVolume, ...] = prepared.volumes or prepared.cases
@@ -162,6 +172,35 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
         told = {finding.where for finding in odd if finding.code == "verified-empty"}
         findings = [each for each in findings if each.code != "mask-empty" or each.where not in told] + odd
     return CheckReport(path, "set", _by_role(unit.role for unit in units), tuple(findings), len(paired))
+
+
+def _plausible(prepared: PreparedSet) -> list[Finding]:
+    """Find labels that can hardly be meant so; when the set was made that was an error, or somebody said otherwise."""
+    count = len(prepared.classes)
+    held: dict[str, tuple[str, NDArray[np.int64]]] = {}
+    objects = []
+    for case in prepared.cases:
+        try:
+            labels = (prepared.truth if case.has_truth else prepared.label)(case)
+        except InputError:
+            continue  # told already
+        both = [np.bincount(part.ravel(), minlength=IGNORE + 1) for part in (labels, rim_of(labels[None]))]
+        name = case.volume or case.id
+        before = held[name][1] if name in held else 0
+        held[name] = (case.role, before + np.stack(both)[:, :count])
+        objects.append(find_objects(case.id, labels[None]))
+    masks = [
+        MaskCounts(name, role, tuple(pixels.tolist()), tuple(rim.tolist()))
+        for name, (role, (pixels, rim)) in held.items()
+    ]
+    told = {int(value): label for value, label in prepared.source.get("remap", {}).items()}
+    settled = {0: 0} if 0 in told or prepared.noise is not None else {}
+    findings = plausibility(masks, range(count), settled, prepared.classes)
+    again = "; the labels of a set are settled, so prepare it again with that"
+    return [
+        Finding("warning", one.code, one.where, one.sentence + again * ("--remap" in one.sentence))
+        for one in findings
+    ] + tiny_classes(objects, prepared.classes)
 
 
 def _paired(prepared: PreparedSet) -> dict[str, list[Case]]:

@@ -6,6 +6,7 @@ is too large, a class that nobody has) needs no second look at a file: it is a f
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.geometry import Volume
+from metadcseg.data.prepare.tiny import Objects
 
 THRESHOLD = 127
 """Soft edges: values above are foreground."""
@@ -45,6 +47,7 @@ class MaskFacts:
         names: what the file calls its values (:attr:`.Volume.names`).
         orientation: what the orientation tag of its file says.
         stored: the levels as the file holds them, where a table says other ones.
+        objects: how large the connected parts of each value are, where that was asked for.
     """
 
     where: str
@@ -56,6 +59,7 @@ class MaskFacts:
     shape: tuple[int, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     orientation: int = 1
+    objects: Objects | None = None
     stored: tuple[int, ...] | None = None
 
     @property
@@ -104,7 +108,7 @@ def mask_facts(where: str, mask: Volume, axis: int = 2) -> MaskFacts:
     array = mask.array
     levels, counts = _counted(array)
     planes = np.moveaxis(array, axis, 0)
-    inner = dict(zip(*_counted(planes[:, 1:-1, 1:-1]), strict=True))
+    rim = dict(zip(*_counted(rim_of(planes)), strict=True))
     known = tuple(levels[: MOST_LEVELS + 1])
     soft = array.shape[2] == 1 and levels[0] >= 0 and THRESHOLD < levels[-1] <= IGNORE
     return MaskFacts(
@@ -113,11 +117,24 @@ def mask_facts(where: str, mask: Volume, axis: int = 2) -> MaskFacts:
         soft and _has_soft_edges(array[:, :, 0], levels, mask.lossy),
         mask.lossy,
         tuple(counts[: len(known)]),
-        tuple(count - inner.get(level, 0) for level, count in zip(known, counts, strict=False)),
+        tuple(rim.get(level, 0) for level in known),
         array.shape,
         mask.names,
         mask.orientation,
     )
+
+
+def rim_of(planes: NDArray[Any]) -> NDArray[Any]:
+    """Return the pixels on the rim of each of the planes, (D, H, W), in a row.
+
+    Example:
+        >>> rim_of(np.arange(12).reshape(1, 3, 4)).tolist()
+        [0, 1, 2, 3, 8, 9, 10, 11, 4, 7]
+    """
+    if min(planes.shape[1:]) < 3:
+        return planes.ravel()
+    ends = (0, -1)
+    return np.concatenate([planes[:, ends].ravel(), planes[:, 1:-1, ends].ravel()])
 
 
 def values_beside(verified: NDArray[np.integer], given: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from metadcseg.data.prepare.meanings import meanings
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import MaskCounts, plausibility
 from metadcseg.data.prepare.reading import require_libraries
-from metadcseg.data.prepare.tiny import tiny_classes
+from metadcseg.data.prepare.tiny import Objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers
 from metadcseg.data.sources.case import RawCase, Scan
 
@@ -79,7 +79,7 @@ def inspect(
     remap = {**(scan.remap or {}), **(remap or {})}
     facts: list[CaseFacts] = []
     decoded: list[Decoded] = []
-    for one, kept in (workers or Workers(1)).each(how, scan.cases):
+    for one, kept in (workers or Workers(1)).each(replace(how, remap=remap), scan.cases):
         facts.append(one)
         decoded.append(kept)
         if progress:
@@ -137,27 +137,37 @@ def _plausible(
     remap: Mapping[int, int],
     names: Sequence[str],
 ) -> list[Finding]:
-    """Find masks that can hardly be meant as they are read; of a case its reference, where it has one."""
-    masks = []
+    """Find masks that can hardly be meant as they are read."""
+    masks: list[MaskCounts] = []
+    beside: list[MaskCounts] = []
     held: list[Counter[int]] = [Counter() for _ in range(scheme.classes)]
-    flat: list[tuple[str, tuple[int, ...], int]] = []
+    objects: list[Objects] = []
     for case, one in zip(scan.cases, facts, strict=True):
-        entry = one.masks.get("truth", one.masks.get("label"))
-        if entry is None:
-            continue
-        labels = scheme.apply(np.array(entry.in_file, np.int64), entry)
-        pixels, border = (
-            np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
-            for counts in (entry.counts, entry.border)
-        )
-        masks.append(MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist())))
-        if case.flat:
-            flat.append((entry.where, tuple(pixels.tolist()), entry.shape[0] * entry.shape[1]))
-        for level, label, count in zip(entry.levels, labels.tolist(), entry.counts, strict=True):
-            if label < scheme.classes:
-                held[label][level] += count
+        best = one.masks.get("truth", one.masks.get("label"))
+        for entry in {id(entry): entry for entry in one.masks.values()}.values():
+            labels = scheme.apply(np.array(entry.in_file, np.int64), entry)
+            pixels, border = (
+                np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
+                for counts in (entry.counts, entry.border)
+            )
+            counted = MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist()))
+            (masks if entry is best else beside).append(counted)
+            if entry is best and entry.objects is not None:
+                objects.append(_classes_of(entry.objects, entry, scheme))
+            for level, label, count in zip(entry.levels, labels.tolist(), entry.counts, strict=True):
+                if label < scheme.classes:
+                    held[label][level] += count
     values = [each.most_common(1)[0][0] if each else label for label, each in enumerate(held)]
-    return plausibility(masks, values, remap, names) + tiny_classes(flat, names)
+    return plausibility(masks, values, remap, names, beside) + tiny_classes(objects, names)
+
+
+def _classes_of(objects: Objects, facts: MaskFacts, scheme: LabelScheme) -> Objects:
+    """Return objects by class instead of by value in the file."""
+    labels = scheme.apply(np.array(list(objects.sides), np.int64), facts).tolist()
+    held: dict[int, Counter[int]] = {}
+    for label, sides in zip(labels, objects.sides.values(), strict=True):
+        held.setdefault(label, Counter()).update(sides)
+    return replace(objects, sides=held)
 
 
 def _pairs(cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelScheme) -> Iterator[Pair]:

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.geometry import Grid, Volume
-from metadcseg.data.prepare.facts import MOST_LEVELS, CaseFacts, MaskFacts, mask_facts, values_beside
+from metadcseg.data.prepare.facts import (
+    MOST_LEVELS,
+    THRESHOLD,
+    CaseFacts,
+    MaskFacts,
+    mask_facts,
+    values_beside,
+)
 from metadcseg.data.prepare.reading import OtherGrid, load_image, load_label_confidence, load_mask, on_grid
+from metadcseg.data.prepare.tiny import SIZE, Objects, counted_objects, find_objects
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels, place
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.sources.case import RawCase
@@ -31,7 +40,8 @@ class Decoded:
 
     Args:
         planes: its slices as a set keeps them, in order; one of an image.
-        masks: its ``label``, ``truth`` and ``given`` as stored, (X, Y, Z) on the grid of the image.
+        masks: its ``label``, ``truth`` and ``given``, (X, Y, Z) on the grid of the image, of an image (H, W): not the
+            values of the files but their numbers, from 0 on, in the ``levels`` of `MaskFacts`.
         label_confidence: of every slice; none where nothing is known.
         placement: where the slices lie; None for an image.
     """
@@ -51,12 +61,16 @@ class LookAt:
         resample: whether masks on another grid than their image are resampled to it.
         keep: where what was decoded goes; None keeps nothing.
         adopt: whether masks that do not say where they lie take the place of their image.
+        crop: whether masks that are resampled may reach beyond their image.
+        remap: value in a mask file -> class number, for what of a mask is foreground.
     """
 
     slices: SliceOptions
     resample: bool = False
     keep: Path | None = None
     adopt: bool = False
+    crop: bool = False
+    remap: Mapping[int, int] | None = None
 
     def __call__(self, case: RawCase) -> tuple[CaseFacts, Decoded]:
         """Return what a case is like, and what was kept of it."""
@@ -77,6 +91,9 @@ class LookAt:
                 held[what] = mask_facts(case.called(what), placed or mask, axis)
                 if placed is not None:
                     masks[what] = placed
+                    if what != "given" and len(held[what].levels) <= MOST_LEVELS:
+                        objects = _objects(held[what], placed.array, decoded.placement)
+                        held[what] = replace(held[what], objects=objects)
                     findings += [
                         Finding("note", "mask-converted", held[what].where, note) for note in placed.notes
                     ]
@@ -84,7 +101,13 @@ class LookAt:
         facts = replace(facts, findings=tuple(findings), masks=held, beside=_beside(masks, held))
         if self.keep is None or grid is None:
             return facts, Decoded()
-        kept = {what: write_chunk(self.keep, mask.array) for what, mask in masks.items()}
+        kept = {
+            what: write_chunk(
+                self.keep, _numbered(mask.array[:, :, 0] if case.flat else mask.array, held[what])
+            )
+            for what, mask in masks.items()
+            if len(held[what].levels) <= MOST_LEVELS  # more are an error
+        }
         planes = () if trust is None else slices_of(trust, decoded.placement)
         trusts = tuple(write_chunk(self.keep, plane) for plane in planes)
         return facts, replace(decoded, masks=kept, label_confidence=trusts)
@@ -129,6 +152,8 @@ class LookAt:
                 (case.called(what), case.where),
                 resample=self.resample,
                 adopt=self.adopt,
+                crop=self.crop,
+                remap=self.remap,
                 orientation=turn,
             )
         except OtherGrid as error:
@@ -169,6 +194,27 @@ def constant_image(where: str) -> Finding:
         where,
         f"{where}: all pixels are the same, nothing can be seen: remove it",
     )
+
+
+def _numbered(mask: NDArray[Any], facts: MaskFacts) -> NDArray[np.uint8]:
+    """Return the number of each value: mostly the class number already, which a set can take over as it is."""
+    if mask.dtype != np.uint8:
+        return np.searchsorted(np.array(facts.levels), mask).astype(np.uint8)
+    table = np.zeros(256, np.uint8)
+    table[list(facts.levels)] = np.arange(len(facts.levels))
+    return np.take(table, mask)
+
+
+def _objects(facts: MaskFacts, mask: NDArray[Any], placement: SliceGeometry | None) -> Objects:
+    """Return how large the objects in the slices of a mask are; those with soft edges are white on black."""
+    if placement is None and mask.size <= SIZE**2 and not facts.soft:
+        return counted_objects(facts.where, mask.size, facts.levels, facts.counts)
+    shown = np.where(mask > THRESHOLD, np.uint8(IGNORE), np.uint8(0)) if facts.soft else mask
+    if placement is None:
+        return find_objects(facts.where, np.moveaxis(shown, 2, 0))
+    height, width = placement.native
+    zoom = placement.height * placement.width / (height * width)
+    return find_objects(facts.where, placement.stack(shown), native=placement.native, zoom=zoom)
 
 
 def _content(image: NDArray[Any], kept: Decoded) -> str:

@@ -51,7 +51,7 @@ def prepare_folder(
         label_key: of the label in HDF5 files.
         spacing: size of a pixel in mm (row, column), where all images share one; distances then come in mm too.
         options: as for `prepare_scan`: ``classes``, ``remap``, ``regions``, ``edges``, ``slices``,
-            ``resample_labels``, ``adopt_grid``, ``workers``, ``progress``.
+            ``resample_labels``, ``adopt_grid``, ``crop_labels``, ``workers``, ``progress``.
 
     Raises:
         InputError: naming the first problems, with nothing written.
@@ -108,6 +108,7 @@ def prepare_scan(
     edges: str = DEFAULT,
     resample_labels: bool = False,
     adopt_grid: bool = False,
+    crop_labels: bool = False,
     workers: int | None = 1,
     announce: Callable[[Finding], object] | None = None,
     progress: Progress | None = None,
@@ -128,6 +129,7 @@ def prepare_scan(
             Three channels are shown to it as red, green and blue, of any other number the mean as gray.
         resample_labels: whether labels on another grid than their image are resampled to it (nearest).
         adopt_grid: whether labels of the image's shape that do not say where they lie take the image's place.
+        crop_labels: whether labels that are resampled may reach beyond their image, which shows only a part.
         workers: how many processes read, look for edges and write; 1 is this one alone, None as many as help.
         announce: called with what preparing volumes will take, before it begins.
         progress: called after every case, which is looked at first and written then: twice. It counts work, of
@@ -156,7 +158,7 @@ def prepare_scan(
     with scratch_folder(out) as keep, Workers(workers) as crew:
         seen = inspect(
             scan,
-            LookAt(scan.slices, resample_labels, keep, adopt_grid),
+            LookAt(scan.slices, resample_labels, keep, adopt_grid, crop_labels),
             remap=remap,
             classes=len(named) or None,
             workers=crew,

@@ -64,8 +64,8 @@ class MaskCounts:
 
     @property
     def inside_out(self) -> bool:
-        """Whether foreground is most of the image and all around it, and something is left out in the middle."""
-        return self.share > HALF and self.border_share >= BORDER and self.pixels[0] > 0
+        """Whether foreground is most of the image, up to all of it, and all around it."""
+        return self.share > HALF and self.border_share >= BORDER
 
 
 def plausibility(
@@ -73,14 +73,16 @@ def plausibility(
     values: Sequence[int],
     remap: Mapping[int, int],
     names: Sequence[str] = (),
+    beside: Sequence[MaskCounts] = (),
 ) -> list[Finding]:
     """Find masks that can hardly be meant as they are read.
 
     Args:
-        masks: every mask that is a label or a reference; those without any known pixel do not count.
+        masks: of every case the best that it has; those without any known pixel do not count.
         values: of every class, the value that files have for it, for advice that can be typed.
         remap: what the user has said; where it names 0, or the value of the background, the meaning is settled.
         names: of the classes; by default their numbers.
+        beside: the other masks of the cases, such as those that were replaced: only whether they are inverted.
 
     Example:
         >>> masks = [MaskCounts(f"{n}.png", "train", (10, 90), (0, 36)) for n in range(9)]
@@ -89,7 +91,8 @@ def plausibility(
     """
     known = [mask for mask in masks if sum(mask.pixels)]
     settled = 0 in remap or values[0] in remap
-    findings = [] if settled or not known else _background(known, values, remap)
+    others = [mask for mask in beside if sum(mask.pixels)]
+    findings = [] if settled or not known else _background([*known, *others], values, remap)
     if not findings:
         findings += _full(known) + _odd_sizes(known)
     return findings + _classes_by_role(known, names)
@@ -102,7 +105,12 @@ def _background(
         used = sorted({label for mask in masks for label, count in enumerate(mask.pixels) if count})
         advice = typed_remap({**remap, **{values[label]: new for new, label in enumerate(used)}})
         if len(used) < 2:
-            return []  # one value everywhere: said elsewhere, there is nothing to learn
+            right = typed_remap({**remap, values[0]: 0, values[used[0]]: used[0]})
+            sentence = (
+                f"no pixel of {_all(masks)} is background, {values[used[0]]} fills all: draw what is background, "
+                f"or pass {right} if that is right"
+            )
+            return [Finding("error", "no-background", masks[0].where, sentence)]
         sentence = (
             f"no pixel of {_all(masks)} is background (0): classes seem to count from {values[used[0]]}: pass "
             f"{advice}, or {typed_remap({**remap, 0: 0})} if there is no background"

@@ -3,7 +3,7 @@
 An image is a volume of one slice: (H, W) becomes (H, W, 1) on a grid that nobody knows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,8 @@ def on_grid(
     *,
     resample: bool,
     adopt: bool = False,
+    crop: bool = False,
+    remap: Mapping[int, int] | None = None,
     orientation: int = 1,
 ) -> Volume:
     """Return a mask on the grid of its image.
@@ -166,6 +168,8 @@ def on_grid(
         names: what sentences call mask and image.
         resample: whether a mask on another grid is resampled to it (nearest) rather than refused.
         adopt: whether a mask of the image's shape that does not say where it lies takes the image's place.
+        crop: whether a mask that is resampled may reach beyond its image, which shows only a part of it.
+        remap: value in a mask file -> class number: what of a mask is foreground.
         orientation: what the orientation tag of the image says.
 
     Raises:
@@ -183,16 +187,20 @@ def on_grid(
             "rotation): pass --adopt-grid to give it the place of its image, or export it with the image's header",
             True,
         )
-    if resample and labels.grid.known and grid.known:
-        note = f"{mask} lies on another grid than {image} and was resampled to it"
+    placed = labels.grid.is_placed and grid.is_placed and (grid.bare or not labels.grid.bare)
+    if resample and placed:
         array = resample_labels(labels.array, labels.grid, grid)
-        _check_kept(labels, array, grid, names)
+        cut_off = _cut_off(labels, array, grid, names, crop=crop, remap=remap or {})
+        note = f"{mask} lies on another grid than {image} and was resampled to it{cut_off}"
         return replace(labels, array=array, grid=grid, notes=(*labels.notes, note))
     advice = "export it at the size of the image"
     if grid.known:
-        advice = "export it on the grid of the image, or pass --resample-labels"
+        advice = "export it on the grid of the image" + (", or pass --resample-labels" if placed else "")
     if labels.grid.shape != grid.shape:
         turn = said_of_turn(orientation, labels.orientation)
+        if grid.known and not placed:
+            whose = "the image" if labels.grid.is_placed and not labels.grid.bare else "its header"
+            turn += f", and {whose} does not say where it lies, so it cannot be resampled"
         raise OtherGrid(
             f"{mask} has {size_of(labels.grid)}, its image {image} {_sides(grid)}{turn}: {advice}"
         )
@@ -203,18 +211,59 @@ def on_grid(
     )
 
 
-def _check_kept(labels: Volume, array: NDArray[Any], grid: Grid, names: tuple[str, str]) -> None:
-    """Refuse what resampling has lost: more than a tenth of the foreground, in mm3."""
-    before, after = (
-        float(np.count_nonzero(values) * abs(np.linalg.det(np.array(where.affine)[:3, :3])))
-        for values, where in ((labels.array, labels.grid), (array, grid))
-    )
-    if after < (1 - MOST_LOST) * before:
+def _cut_off(
+    labels: Volume,
+    array: NDArray[Any],
+    grid: Grid,
+    names: tuple[str, str],
+    *,
+    crop: bool,
+    remap: Mapping[int, int],
+) -> str:
+    """Refuse what resampling has lost, more than a tenth of the foreground in mm3; return what to say of the rest.
+
+    Foreground is what the remap says; where it says nothing, all above 0, and 255 beside classes is ignored.
+    """
+    meant = _foreground_values(labels.array, remap)
+    shown, kept = np.isin(labels.array, meant), np.isin(array, meant)
+    voxel, pixel = (abs(float(np.linalg.det(np.array(each.affine)[:3, :3]))) for each in (labels.grid, grid))
+    before, after = voxel * np.count_nonzero(shown), pixel * np.count_nonzero(kept)
+    if after >= (1 - MOST_LOST) * before:
+        return ""
+    within = voxel * _count_within(shown, labels.grid, grid)
+    told = f"{names[0]} shows {before:.4g} mm3 of foreground and would keep {after:.4g} mm3 on the grid of its image"
+    if after == 0 or after < (1 - MOST_LOST) * within:
         raise OtherGrid(
-            f"{names[0]} shows {before:.4g} mm3 of foreground and would keep {after:.4g} mm3 on the grid of its image "
-            f"{names[1]}: the rest lies outside of it or between its voxels; export it on the grid of the image",
+            f"{told} {names[1]}: the rest lies outside of it or between its voxels; export it on the grid of the image",
             True,
         )
+    if not crop:
+        raise OtherGrid(
+            f"{told} {names[1]}: the rest lies outside of it; pass --crop-labels if the image shows only a part, else "
+            "export the mask on its grid",
+            True,
+        )
+    return f"; {1 - within / before:.0%} of its foreground lies outside and was cut off"
+
+
+def _foreground_values(array: NDArray[Any], remap: Mapping[int, int]) -> list[int]:
+    """Return the values of a mask that are a class, before the meaning of all masks is settled."""
+    held = np.unique(array).tolist()
+    classes = [value for value in held if remap.get(value, value) > 0 and remap.get(value, value) != IGNORE]
+    white = IGNORE in held and IGNORE not in remap and not classes
+    return [IGNORE] if white else classes
+
+
+def _count_within(shown: NDArray[np.bool_], source: Grid, target: Grid) -> int:
+    """Return how many of the voxels that are shown have their center on another grid."""
+    to_target = np.linalg.inv(np.array(target.affine)) @ np.array(source.affine)
+    count = 0
+    for x, plane in enumerate(shown):
+        y, z = np.nonzero(plane)
+        places = np.stack([np.full(y.shape, x), y, z, np.ones(y.shape)], axis=-1) @ to_target[:3].T
+        index = np.floor(places + 0.5)
+        count += int(((index >= 0) & (index < np.array(target.shape))).all(axis=-1).sum())
+    return count
 
 
 def lies_on(held: Grid, grid: Grid) -> bool:

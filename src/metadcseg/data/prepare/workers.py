@@ -1,22 +1,31 @@
 """The processes among which cases are dealt: one case each at a time, with results in the order of the cases."""
 
+import math
 import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import TypeVar
+
+import numpy as np
+from PIL import Image
 
 from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError
 
 _AHEAD = 2  # so many cases wait for each process, and no more: what is ready and not yet taken needs room
 _MOST = 8  # disks do not serve more, and each has a case in memory
-_IMAGES, _VOLUMES = 200, 8  # from so many cases on
+_BATCH, _DEALS = 16, 32  # at most so many cases are sent at once, and each process is sent some so often
+_PIXELS = 50_000_000  # of images: what one process decodes and writes in the time that others need to begin
+_VOLUMES = 8
+_LOOKED_AT = 16
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -30,10 +39,27 @@ def as_many_as_help(cases: Sequence[RawCase]) -> int:
     """Return how many processes a set is worth: the cores up to 8; one where starting more costs more than it saves.
 
     Args:
-        cases: of the set.
+        cases: of the set; of images a few headers are read.
     """
-    enough = _IMAGES if all(case.flat for case in cases) else _VOLUMES
-    return min(cores(), _MOST) if len(cases) >= enough else 1
+    if all(case.flat for case in cases):
+        looked = [_pixels(case) for case in cases[:: max(1, len(cases) // _LOOKED_AT)]]
+        enough = len(cases) * sum(looked) >= _PIXELS * max(1, len(looked))
+    else:
+        enough = len(cases) >= _VOLUMES
+    return min(cores(), _MOST) if enough else 1
+
+
+def _pixels(case: RawCase) -> int:
+    """Return how many pixels an image has; 0 where that is not told at once."""
+    if isinstance(case.images, np.ndarray):
+        return math.prod(case.images.shape[:2])
+    if not case.images[0].is_file():  # opening a pipe would wait for ever
+        return 0
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(case.images[0]) as image:
+            return image.width * image.height
+    except Exception:  # whatever is wrong is told when it is read
+        return 0
 
 
 def check_workers(workers: int | None) -> int | None:
@@ -99,20 +125,34 @@ class Workers:
             yield from map(job, items)
             return
         if self._pool is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.count, mp_context=spawn, initializer=_begin)
-        waiting: deque[Future[_Result]] = deque()
+            self._pool = ProcessPoolExecutor(self.count, mp_context=_context(), initializer=_begin)
+        waiting: deque[Future[list[_Result]]] = deque()
+        size = min(_BATCH, max(1, len(items) // (_DEALS * self.count)))
         try:
-            for item in items:
-                waiting.append(self._pool.submit(job, item))
+            for start in range(0, len(items), size):
+                waiting.append(self._pool.submit(_several, job, items[start : start + size]))
                 if len(waiting) > _AHEAD * self.count:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         except BrokenProcessPool as error:
             raise InputError(
                 f"one of {self.count} processes was ended from outside, likely for want of memory: give fewer --workers"
             ) from error
+
+
+def _several(job: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """Do one item after the other: sending each by itself takes as long as reading a small image."""
+    return [job(item) for item in items]
+
+
+def _context() -> BaseContext:
+    """Return how processes are started: from one that has loaded what all need, where the system can."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["metadcseg.data.prepare.look", "metadcseg.data.prepare.writing"])
+    return context
 
 
 def _begin() -> None:

@@ -97,28 +97,56 @@ class WriteCase:
         """Return what was made of a case, which was looked at before."""
         case, facts, decoded = item
         held = decoded.masks or {}
-        masks = {what: self.scheme.apply(held[what].read(), facts.masks[what]) for what in held}
-        best = masks.get("truth", masks["label"])
-        verified = case.verified or "truth" in masks
-        reference = None
-        if decoded.placement is not None:
-            whole = checked_reference(case.id, best, decoded.placement, self.classes)
-            reference = write_chunk(self.keep, whole)
+        tables = {
+            what: self.scheme.apply(np.array(facts.masks[what].levels, np.int64), facts.masks[what])
+            for what in held
+        }
+        verified = case.verified or "truth" in held
+        meant = {what: what for what in held}
         if verified:
-            masks["truth"] = best
-        stacks = {what: slices_of(mask, decoded.placement) for what, mask in masks.items()}
+            meant["truth"] = "truth" if "truth" in held else "label"
+        if decoded.placement is None:
+            (plane,) = decoded.planes
+            masks = self._masks_of_image(case.id, plane, held, tables, meant)
+            trust = decoded.label_confidence[0] if decoded.label_confidence else None
+            return Written(((0, self._slice(plane, masks, trust)),), None, None, verified)
+        whole = {what: np.take(tables[what], chunk.read()) for what, chunk in held.items()}
+        best = checked_reference(case.id, whole[meant.get("truth", "label")], decoded.placement, self.classes)
+        reference = write_chunk(self.keep, best)
+        stacks = {what: slices_of(whole[source], decoded.placement) for what, source in meant.items()}
         slices = []
         for number, plane in enumerate(decoded.planes):
             if self.drop and case.role in _DROPPED_IN and not foreground(stacks["label"][number]).any():
                 continue
-            arrays = {what: stack[number] for what, stack in stacks.items()}
+            masks = {what: self._mask(case.id, what, stack[number], plane) for what, stack in stacks.items()}
             trust = decoded.label_confidence[number] if decoded.label_confidence else None
-            slices.append((number, self._slice(case.id, plane, arrays, trust)))
+            slices.append((number, self._slice(plane, masks, trust)))
         return Written(tuple(slices), reference, decoded.placement, verified)
 
-    def _slice(
-        self, id: str, plane: Chunk, masks: Mapping[str, NDArray[np.uint8]], trust: Chunk | None
+    def _masks_of_image(
+        self,
+        id: str,
+        plane: Chunk,
+        held: Mapping[str, Chunk],
+        tables: Mapping[str, NDArray[np.uint8]],
+        meant: Mapping[str, str],
     ) -> dict[str, Chunk]:
+        """Return the masks of an image; a file that holds class numbers already is taken over, once."""
+        free = dict(held)
+        masks = {}
+        for what, source in meant.items():
+            table = tables[source]
+            as_it_is = len(table) <= self.classes and np.array_equal(table, np.arange(len(table)))
+            if as_it_is and source in free and held[source].shape == plane.shape[:2]:
+                masks[what] = free.pop(source)
+            else:
+                masks[what] = self._mask(id, what, np.take(table, held[source].read()), plane)
+        return masks
+
+    def _mask(self, id: str, what: str, labels: NDArray[np.uint8], plane: Chunk) -> Chunk:
+        return write_chunk(self.keep, checked_mask(id, what, labels, plane.shape, self.classes))
+
+    def _slice(self, plane: Chunk, masks: Mapping[str, Chunk], trust: Chunk | None) -> dict[str, Chunk]:
         """Return the arrays of one slice by kind, in the order in which a set has them."""
         detector = _detector(self.edges, self.threads)
         image: Array | None = None
@@ -126,12 +154,10 @@ class WriteCase:
             image = with_channels(plane.read(), self.channels)
         if image is not None and plane.shape[2] != self.channels:
             plane = write_chunk(self.keep, image)
-        chunks = {"image": plane}
-        for what in ("label", "truth", "given"):
-            if what in masks:
-                chunks[what] = write_chunk(
-                    self.keep, checked_mask(id, what, masks[what], plane.shape, self.classes)
-                )
+        chunks = {
+            "image": plane,
+            **{what: masks[what] for what in ("label", "truth", "given") if what in masks},
+        }
         if detector is not None and image is not None:
             shown = image.astype(np.float32) if image.dtype == np.float16 else image
             chunks["edges"] = write_chunk(self.keep, detector.find(shown))

@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.slicing.geometry import MAX_SIDE, Box, SliceGeometry
@@ -145,6 +144,8 @@ def _cosines(grid: Grid) -> NDArray[np.float64]:
 
 def _body_axes(grid: Grid) -> tuple[int, int, int]:
     """Return for each file axis the axis of the world that it runs along, each once."""
+    from scipy.optimize import linear_sum_assignment  # takes a third of what images need to begin with
+
     world, file = linear_sum_assignment(-np.round(_cosines(grid), 6))
     x, y, z = (int(world[list(file).index(number)]) for number in range(3))
     return x, y, z

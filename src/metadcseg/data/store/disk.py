@@ -11,6 +11,7 @@ from types import TracebackType
 
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
+from metadcseg.files import hidden_name
 
 
 class DiskErrors:
@@ -44,7 +45,7 @@ def scratch_folder(out: Path) -> Iterator[Path]:
     """
     with DiskErrors(out):
         above = next(place for place in out.absolute().parents if place.exists())
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=above))
+        folder = Path(tempfile.mkdtemp(prefix=f"{hidden_name(out)}.partial-", dir=above))
         try:
             yield folder
         finally:
@@ -57,7 +58,8 @@ def remove_folder(folder: Path) -> None:
         if not folder.exists():
             return
         shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.05)
+        if folder.exists():
+            time.sleep(0.05)
 
 
 def refuse_occupied(out: Path) -> None:

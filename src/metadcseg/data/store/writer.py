@@ -35,7 +35,7 @@ from metadcseg.data.store.values import (
     json_bytes,
 )
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.files import sync_folder
+from metadcseg.files import hidden_name, sync_folder
 
 
 class SetWriter:
@@ -121,7 +121,7 @@ class SetWriter:
     def __enter__(self) -> "SetWriter":
         with DiskErrors(self.out):
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            prefix = f".{self.out.name}.partial-"
+            prefix = f"{hidden_name(self.out)}.partial-"
             self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.out.parent))
             self._scratch = self._folder / "scratch"
             self._scratch.mkdir()

@@ -98,3 +98,37 @@ def test_options_of_data_sets_are_refused_for_a_folder(tmp_path, capsys):
     for words in (["--gold", "3"], ["--label", "masks/{case}.png"]):
         assert main(["check", str(folder), *words]) == 2
         assert f"{words[0]} does not belong to 'check" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["new\nline", "esc\x1b[2J", "bidi\u202e", "u\u0308", "日本"])
+def test_names_of_files_change_no_terminal(name, tmp_path, capsys):
+    folder = make_folder(tmp_path / "mine", gold=5)
+    (folder / "images" / f"{name}.png").write_bytes(b"")
+    save(folder / "masks" / f"{name}.png", disc())
+    assert main(["check", str(folder)]) == 2
+    shown = capsys.readouterr().out
+    assert "1 error" in shown
+    assert main(["prepare", str(folder), "--out", str(tmp_path / "set"), "--edges", "none"]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "is empty: save it again" in said
+    for sign in "\x1b\u202e":
+        assert sign not in shown + said
+    assert ("\\" in said) == ("\x1b" in name or "\u202e" in name)
+
+
+@pytest.mark.parametrize("command", [["check"], ["diagnose"], ["prepare", "--out", "set"]])
+def test_a_name_that_is_too_long_for_the_file_system_is_said(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([command[0], "x" * 300, *command[1:]]) == 2
+    assert "too long a name for the file system" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [100, 200, 255])
+def test_a_set_may_have_any_name_that_the_file_system_takes(length, tmp_path, capsys):
+    folder = make_folder(tmp_path / "mine", gold=5)
+    out = tmp_path / ("n" * length)
+    assert main(["prepare", str(folder), "--out", str(out), "--edges", "none"]) == 0
+    assert main(["check", str(out)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", out.name]

@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 from contextlib import suppress
@@ -229,7 +230,12 @@ def test_image_files_are_found_by_suffix(tmp_path):
     for name in ("b.PNG", "a.jpeg", "c.txt", ".hidden.png"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in image_files(tmp_path)] == ["a.jpeg", "b.PNG"]
+    assert [path.name for path in image_files(tmp_path)] == ["a.jpeg", "b.PNG", "folder.png"]
+    with pytest.raises(InputError, match=r"folder\.png is a folder, not an image: move or rename it"):
+        read_image(tmp_path / "folder.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match=r"pipe\.png is no regular file"):
+        read_mask(tmp_path / "pipe.png")
     with pytest.raises(InputError, match="no such folder"):
         image_files(tmp_path / "missing")
 

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from PIL import Image, ImageFilter
 from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_folder, picture, save, write
 
 from metadcseg.data.findings import Finding, grouped
-from metadcseg.data.prepare.checks import check_folder, check_path, check_set
+from metadcseg.data.prepare.checks import check_folder, check_path, check_scan, check_set
+from metadcseg.data.sources import scan_folder
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
 
@@ -320,3 +322,56 @@ def test_the_remaps_that_a_sentence_suggests_settle_masks_inside_out(tmp_path, b
     for word in words:
         remap = dict(tuple(map(int, pair.split(":"))) for pair in word.split(","))
         assert check_folder(root, remap=remap).ok
+
+
+@pytest.mark.parametrize("where", ["given", "label"])
+def test_an_inverted_twin_of_a_right_mask_is_refused(where, tmp_path):
+    folder = make_folder(tmp_path / "mine", gold=5)
+    save(folder / "masks" / "case02.png", 255 - disc())
+    scan = scan_folder(folder)
+    if where == "label":  # a reference beside the label, as sources with both have it
+        cases = (
+            replace(case, label=case.given, truth=case.label) if case.given else case for case in scan.cases
+        )
+        scan = replace(scan, cases=tuple(cases))
+    found = [finding for finding in check_scan(folder, scan).errors if finding.code == "mask-inverted"]
+    assert [finding.where for finding in found] == [str(folder / "masks" / "case02.png")]
+
+
+def labelled_set(path, masks, remap=None, count=12):
+    """Write a set whose labels a function makes, of (40, 40) pixels."""
+    source = {"source": "folder"} | ({} if remap is None else {"remap": remap})
+    with SetWriter(path, name="set", classes=("background", "organ"), channels=1, source=source) as writer:
+        for number in range(count):
+            role = ("train", "gold", "val", "test")[number] if number < 4 else "train"
+            image = picture(number, 40, 40, 1)[:, :, None]
+            writer.add(id=f"c{number}", role=role, group="", image=image, label=masks(number))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("masks", "code", "where"),
+    [
+        (lambda number: 1 - disc(40, 40, 1), "masks-inverted", "c0"),
+        (lambda number: disc(40, 40, 1) if number != 5 else 1 - disc(40, 40, 1), "mask-inverted", "c5"),
+        (lambda number: np.ones((40, 40), np.uint8), "no-background", "c0"),
+        (
+            lambda number: np.eye(40, dtype=np.uint8) * (number < 4) + (number == 7) * disc(40, 40, 1),
+            None,
+            None,
+        ),
+    ],
+)
+def test_labels_of_a_set_are_judged_as_those_of_a_folder(masks, code, where, tmp_path):
+    found = [
+        one for one in check_set(labelled_set(tmp_path / "set", masks)).findings if one.code != "mask-empty"
+    ]
+    judged = [one for one in found if "inverted" in one.code or one.code == "no-background"]
+    assert [(one.severity, one.code, one.where) for one in judged] == (
+        [("warning", code, where)] if code else []
+    )
+    assert all(one.sentence.endswith("prepare it again with that") for one in judged)
+    said = labelled_set(tmp_path / "said", masks, remap={"0": 0, "255": 1})
+    assert not [
+        one for one in check_set(said).findings if "inverted" in one.code or one.code == "no-background"
+    ]

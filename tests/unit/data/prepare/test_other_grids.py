@@ -62,6 +62,61 @@ def test_foreground_that_resampling_loses_is_refused(origin, kept):
         on_grid(mask(where), image, NAMES, resample=True)
 
 
+@pytest.mark.parametrize(
+    ("values", "remap"),
+    [
+        ((-1024, 1), {-1024: 0}),
+        ((-1, 3), {}),
+        ((0, 255, 1), {}),
+        ((255, 1), {255: 255}),
+        ((9, 7), {9: 0, 7: 1}),
+    ],
+)
+def test_fill_and_what_is_ignored_are_no_foreground(values, remap):
+    """Of a mask that reaches far beyond its image only what is a class must lie in it."""
+    image, where = grid(origin=(5, 4, 2)), grid(origin=(1, 0, 0), shape=(20, 20, 12))
+    array = np.full(where.shape, values[0], np.int16)
+    array[:, :, 0] = values[-2]
+    array[6:9, 6:9, 4:6] = values[-1]
+    found = on_grid(Volume(array, where), image, NAMES, resample=True, remap=remap)
+    assert np.count_nonzero(found.array == values[-1]) == 3 * 3 * 2
+
+
+@pytest.mark.parametrize(
+    "box", [((0, 20), (4, 14), (2, 8)), ((2, 14), (4, 14), (0, 8)), ((4, 6), (4, 20), (2, 12))]
+)
+def test_a_mask_of_a_whole_body_is_cut_off_at_its_image_where_that_is_said(box):
+    image, body = grid(origin=(5, 4, 2)), mask(grid(origin=(1, 0, 0), shape=(20, 20, 12)), box)
+    with pytest.raises(
+        OtherGrid, match=r"lies outside of it; pass --crop-labels if the image shows only a part"
+    ):
+        on_grid(body, image, NAMES, resample=True)
+    found = on_grid(body, image, NAMES, resample=True, crop=True)
+    assert np.array_equal(found.array, body.array[4:12, 4:14, 2:8])
+    lost = 1 - found.array.sum() / body.array.sum()
+    assert found.notes[0].endswith(f"; {lost:.0%} of its foreground lies outside and was cut off")
+
+
+@pytest.mark.parametrize("image", [grid(origin=(40, 0, 0)), grid((1, 1, 5), (1, 0, -2), (20, 20, 3))])
+def test_what_would_be_emptied_or_lost_between_voxels_is_refused_whatever_is_said(image):
+    thin = mask(grid(origin=(1, 0, 0), shape=(20, 20, 12)), ((0, 20), (0, 20), (5, 7)))
+    with pytest.raises(OtherGrid, match=r"or between its voxels"):
+        on_grid(thin, image, NAMES, resample=True, crop=True)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3), (16, 20, 12), (8, 10, 7)])
+@pytest.mark.parametrize("where", ["bare", "unplaced"])
+def test_a_mask_of_another_shape_without_a_place_is_not_resampled(shape, where):
+    image = grid((2, 2, 3), (-40, 12, 7))
+    found = grid(shape=shape) if where == "bare" else Grid(shape, image.affine, placed=False)
+    for resample in (False, True):
+        with pytest.raises(
+            OtherGrid, match=r"its header does not say where it lies, so it cannot"
+        ) as refused:
+            on_grid(mask(found, ((1, 3),) * 3), image, NAMES, resample=resample)
+        assert "--resample-labels" not in str(refused.value)
+
+
 def test_a_finer_grid_keeps_the_volume():
     coarse = grid((2, 2, 2), (1, 1, 1), (4, 5, 3))
     found = on_grid(

@@ -68,9 +68,31 @@ def test_classes_that_count_from_one_are_refused_with_a_remap(labels):
     assert ("error", "no-background") not in codes(masks, tuple(range(labels + 1)), {0: 0})
 
 
-def test_a_mask_that_is_all_foreground_is_looked_at():
-    found = plausibility([mask("full.png", 1.0, border=(1.0,)), *usual()], (0, 255), {})
-    assert [(each.severity, each.code) for each in found] == [("warning", "mask-full")]
+@pytest.mark.parametrize("share", [0.9, 0.9999, 1.0])
+def test_a_mask_that_is_nearly_or_all_foreground_is_as_bad_either_way(share):
+    masks = [inverted("full.png", share), *usual()]
+    (found,) = plausibility(masks, (0, 255), {})
+    assert (found.severity, found.code, found.where) == ("error", "mask-inverted", "full.png")
+    assert found.sentence.endswith("if it is right, pass --remap 0:0,255:1")
+    assert codes(masks, remap={0: 0, 255: 1}) == ([("warning", "mask-full")] if share == 1 else [])
+    assert codes([inverted(f"{n}.png", share) for n in range(3)])[0][0] == "error"
+
+
+@pytest.mark.parametrize("values", [(0, 255), (0, 1), (3, 7)])
+def test_masks_of_one_value_only_are_refused(values):
+    (found,) = plausibility([inverted(f"{n}.png", 1.0) for n in range(3)], values, {})
+    assert (found.severity, found.code) == ("error", "no-background")
+    assert found.sentence.endswith(f"pass --remap {values[0]}:0,{values[1]}:1 if that is right")
+
+
+@pytest.mark.parametrize("number", [1, 5, 10])
+def test_an_inverted_mask_beside_a_better_one_is_named_too(number):
+    """A training label beside a reference, and the mask that a verified one replaced."""
+    beside = [inverted(f"given{n}.png") for n in range(number)] + usual(10 - number)
+    found = plausibility(usual(), (0, 255), {}, beside=beside)
+    assert {(each.severity, each.code) for each in found} == {("error", "mask-inverted")}
+    assert [each.where for each in found] == [f"given{n}.png" for n in range(number)]
+    assert not plausibility(usual(), (0, 255), {}, beside=[mask("speck.png", 0.0002), mask("empty.png", 0.0)])
 
 
 def test_foreground_that_is_most_of_every_image_is_looked_at():

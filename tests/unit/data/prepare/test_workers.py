@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from metadcseg.data.prepare.look import LookAt
 from metadcseg.data.prepare.pipeline import prepare_folder
 from metadcseg.data.prepare.workers import Workers, as_many_as_help, cores
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.data.sources import scan_folder
+from metadcseg.data.sources import RawCase, scan_folder
 from metadcseg.errors import InputError
 
 
@@ -87,7 +88,23 @@ def test_a_process_that_is_ended_from_outside_is_told():
 def test_no_process_is_started_for_little_work(folder):
     cases = scan_folder(folder).cases
     assert as_many_as_help(cases) == 1
-    assert as_many_as_help(cases * 50) == min(cores(), 8)
+    assert as_many_as_help(cases * 500) == 1  # 6 000, of 480 pixels each
+
+
+@pytest.mark.parametrize(
+    ("side", "number", "several"), [(256, 500, False), (256, 1000, True), (2000, 20, True)]
+)
+def test_pixels_decide_and_not_cases(side, number, several):
+    image = RawCase("a", "train", "a", np.zeros((side, side, 1), np.uint8), None)
+    assert as_many_as_help([image] * number) == (min(cores(), 8) if several else 1)
+
+
+def test_images_that_cannot_be_read_do_not_count(folder):
+    cases = scan_folder(folder).cases
+    for path in (folder / "images").iterdir():
+        path.write_bytes(b"")
+    assert as_many_as_help(cases) == 1
+    assert as_many_as_help(()) == 1
 
 
 @pytest.mark.parametrize("count", [0, -2])
@@ -131,7 +148,8 @@ def test_what_is_known_of_a_mask_is_gathered_in_one_look(folder):
     facts, kept = LookAt(SliceOptions())(case)
     assert kept.planes == ()
     label = reading.load_mask(case, "label")
-    assert facts.masks["label"] == mask_facts(str(case.label), label)
+    assert replace(facts.masks["label"], objects=None) == mask_facts(str(case.label), label)
+    assert facts.masks["label"].objects.sides == {1: {0: 1}}
     assert facts.masks["label"].shape == (20, 24, 1)
     assert sum(facts.masks["given"].counts) == 20 * 24
     assert sum(facts.masks["given"].border) == 2 * (20 + 24) - 4
