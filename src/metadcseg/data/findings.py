@@ -100,6 +100,7 @@ _MANY = {
     "mask-not-labels": "{} masks hold no labels",
     "mask-gray-levels": "{} masks have gray edges",
     "mask-converted": "{} masks were converted",
+    "image-absent": "{} files are of images that are not there, too",
     "image-converted": "{} images were converted",
     "image-constant": "{} images show nothing",
     "image-unreadable": "{} images cannot be read",

@@ -132,7 +132,7 @@ def _of_scan(
         alone = ((case, load_mask(case, "label")) for case in scan.cases if case.given is None)
         return known + [mask_facts(case.called("label"), mask) for case, mask in alone if mask is not None]
 
-    scheme = _scheme(known, {**(scan.remap or {}), **remap}, all_facts)
+    scheme = _scheme(known, {**(scan.remap or {}), **remap}, all_facts, len(scan.classes or ()) or None)
     pairs = []
     for case, masks in zip(twins.values(), stored, strict=True):
         grid = masks[0][0].grid
@@ -172,14 +172,17 @@ def _both(case: RawCase, place: _Place) -> list[tuple[Volume, MaskFacts]]:
 
 
 def _scheme(
-    known: Sequence[MaskFacts], remap: Mapping[int, int], all_facts: Callable[[], list[MaskFacts]]
+    known: Sequence[MaskFacts],
+    remap: Mapping[int, int],
+    all_facts: Callable[[], list[MaskFacts]],
+    classes: int | None = None,
 ) -> LabelScheme:
     """Return what values mean: as the pairs show it, and where they do not settle it, as all masks do."""
     if not known:
         return LabelScheme(2)
-    scheme, _ = settle(known, remap)
+    scheme, _ = settle(known, remap, classes)
     if scheme is None:
-        scheme, findings = settle(all_facts(), remap)
+        scheme, findings = settle(all_facts(), remap, classes)
         if scheme is None:
             raise InputError(next(entry.sentence for entry in findings if entry.severity == "error"))
     return scheme

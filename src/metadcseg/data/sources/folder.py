@@ -5,7 +5,8 @@
     FOLDER/images/      PNG, JPEG, TIFF, gray or color, any mixture of sizes; or volumes: NIfTI, MetaImage, NRRD or HDF5
                         files, or one folder of DICOM slices for each case
     FOLDER/masks/       the masks as given, of the same stems: images/x.jpg belongs to masks/x.png, images/x.nii.gz to
-                        masks/x.mha. May be missing where every image is an HDF5 file that holds its label as well
+                        masks/x.mha. May be missing where every image is an HDF5 file that holds its label as well.
+                        Exports of drawing tools: `metadcseg.data.sources.drawn`
     FOLDER/gold/        verified masks, of the same stems (they win over masks/, whose own are kept beside them as what
                         they replaced: a pair), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
@@ -19,15 +20,16 @@ evaluation on them is only as good as they are. For a better one give them verif
 name their roles in ``splits.csv``. Only verified cases have a reference (*truth*).
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
+from metadcseg.data.sources.drawn import Drawings
 from metadcseg.data.sources.label_confidence import label_confidence_of
-from metadcseg.data.sources.pairing import by_stem, one_form, replaced, unmatched
+from metadcseg.data.sources.pairing import Mask, MasksIn, by_stem, one_form, place_of, replaced, unmatched
 from metadcseg.data.sources.volume_folder import holds_label, holds_volumes, volumes_by_stem
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
@@ -66,14 +68,19 @@ def scan_folder(
     volumes = holds_volumes(folder)
     files_in = volumes_by_stem if volumes else by_stem
     images, findings = files_in(folder / "images")
-    given, found = files_in(folder / "masks")
+    drawings = None if volumes else Drawings(folder, images)
+    masks_in: MasksIn = files_in
+    if drawings is not None:
+        masks_in = drawings.masks_in
+        findings = [finding for finding in findings if finding.where not in drawings.read]
+    given, found = masks_in(folder / "masks")
     if volumes and not (folder / "masks").is_dir():
         given = {stem: path for stem, path in images.items() if holds_label(path, label_key or "label")}
     findings += found
-    verified, gold, found = gold_of(folder, images, files_in)
+    verified, gold, found = gold_of(folder, images, masks_in)
     findings += found
-    labels, twins = given | verified, replaced(given, verified)
-    findings += unmatched(images, labels, folder / "masks")
+    labels, twins = {**given, **verified}, replaced(given, verified)
+    findings += drawings.unmatched(labels) if drawings else unmatched(images, labels, folder / "masks")
     rows: dict[str, SplitRow] = {}
     if (folder / "splits.csv").exists():
         rows, found = read_splits(folder / "splits.csv", set(images))
@@ -106,16 +113,22 @@ def scan_folder(
         "roles": "drawn" if drawn else "splits.csv",
         "split_seed": seed if drawn else None,
     }
-    return Scan(cases, tuple(findings), source if volumes else source | {"limit": limit})
+    return Scan(
+        cases,
+        tuple(findings),
+        source if volumes else source | {"limit": limit},
+        classes=drawings.classes if drawings else None,
+        remap=drawings.remap if drawings else None,
+    )
 
 
 def gold_of(
     folder: Path,
     images: Mapping[str, Path],
-    files_in: Callable[[Path], tuple[dict[str, Path], list[Finding]]] = by_stem,
-) -> tuple[dict[str, Path], set[str], list[Finding]]:
-    """Return the files in ``gold/``, the stems of all verified cases, and what is wrong."""
-    files, findings = files_in(folder / "gold")
+    masks_in: MasksIn = by_stem,
+) -> tuple[dict[str, Mask], set[str], list[Finding]]:
+    """Return the masks in ``gold/``, the stems of all verified cases, and what is wrong."""
+    files, findings = masks_in(folder / "gold")
     listing = folder / "gold.txt"
     names: list[str] = []
     if listing.exists():
@@ -133,7 +146,9 @@ def gold_of(
             sentence = f"{place} is empty: put verified masks of some images there, or remove it"
             findings.append(Finding("error", "gold-empty", str(place), sentence))
     gold = set()
-    claims = [(str(path), stem) for stem, path in files.items()] + [(str(listing), name) for name in names]
+    claims = [(str(place_of(mask)), stem) for stem, mask in files.items()] + [
+        (str(listing), name) for name in names
+    ]
     for claim, stem in claims:
         known = next((name for name in (stem, Path(stem).stem) if name in images), None)
         if known is None:
@@ -143,7 +158,7 @@ def gold_of(
             findings.append(Finding("error", "gold-unknown", claim, sentence))
         else:
             gold.add(known)
-    return {stem: path for stem, path in files.items() if stem in images}, gold, findings
+    return {stem: mask for stem, mask in files.items() if stem in images}, gold, findings
 
 
 def roles_of(

@@ -1,12 +1,13 @@
 """Match images and masks by the stem of their names."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from unicodedata import normalize
 
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.images import SUFFIXES, image_files
+from metadcseg.data.sources.case import ComposedMask
 
 
 def one_form(name: str) -> str:
@@ -50,18 +51,33 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
     return files, findings
 
 
-def replaced(given: Mapping[str, Path], verified: Mapping[str, Path]) -> dict[str, Path]:
+Mask = Path | ComposedMask
+
+MasksIn = Callable[[Path], tuple[Mapping[str, Mask], list[Finding]]]
+"""Finds the masks of a folder by stem, and what is wrong there."""
+
+
+def replaced(given: Mapping[str, Mask], verified: Mapping[str, Mask]) -> dict[str, Mask]:
     """Return stem -> the mask that a verified one replaced; none where both are one file.
 
     Args:
         given: stem -> mask as given.
         verified: stem -> verified mask.
     """
-    twins = {stem: path for stem, path in given.items() if stem in verified}
-    return {stem: path for stem, path in twins.items() if path.resolve() != verified[stem].resolve()}
+    twins = {stem: mask for stem, mask in given.items() if stem in verified}
+    return {
+        stem: mask
+        for stem, mask in twins.items()
+        if place_of(mask).resolve() != place_of(verified[stem]).resolve()
+    }
 
 
-def unmatched(images: Mapping[str, Path], masks: Mapping[str, Path], folder: Path) -> list[Finding]:
+def place_of(mask: Mask) -> Path:
+    """Return the file or folder that sentences call a mask by."""
+    return mask if isinstance(mask, Path) else mask.path
+
+
+def unmatched(images: Mapping[str, Path], masks: Mapping[str, Mask], folder: Path) -> list[Finding]:
     """Return an error for every image without a mask, and a warning for every mask without an image.
 
     Args:
@@ -82,18 +98,17 @@ def unmatched(images: Mapping[str, Path], masks: Mapping[str, Path], folder: Pat
             sentence = f"{path} has no mask: {_advice(stem, path, extra, masks, folder)}"
             findings.append(Finding("error", "mask-missing", str(path), sentence))
     for stem in extra:
-        sentence = (
-            f"{masks[stem]} has no image of the same stem and is not used: rename, complete or remove it"
-        )
-        findings.append(Finding("warning", "mask-extra", str(masks[stem]), sentence))
+        place = place_of(masks[stem])
+        sentence = f"{place} has no image of the same stem and is not used: rename, complete or remove it"
+        findings.append(Finding("warning", "mask-extra", str(place), sentence))
     return findings
 
 
-def _advice(stem: str, path: Path, extra: Collection[str], masks: Mapping[str, Path], folder: Path) -> str:
+def _advice(stem: str, path: Path, extra: Collection[str], masks: Mapping[str, Mask], folder: Path) -> str:
     """Say which file was probably meant: x_mask.png for x.png."""
     longer = [other for other in extra if other.startswith(stem) and not other[len(stem)].isalnum()]
     near = longer[:1] or get_close_matches(stem, extra, n=1, cutoff=0.8)
     if near:
-        other = masks[near[0]]
+        other = place_of(masks[near[0]])
         return f"is it {other}? Then rename it to {stem}{other.suffix}, image and mask share their stem"
     return f"add {folder / stem}.png or remove the image"
