@@ -121,7 +121,7 @@ def _entry(
             said = f"annotation {shown(held.get('id', place))} ('{categories[category]}')"
             shapes.append(Shape(categories[category], said, held))
     except InputError as error:
-        fault = str(error)
+        fault = f"{error}: correct it"
     called = Path(f"{path} ({stems[-1]})")
     return Entry(path, tuple(stems), Drawn(called, (path,), size, tuple(shapes), paint, fault=fault))
 

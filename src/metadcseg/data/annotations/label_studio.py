@@ -205,9 +205,10 @@ def _entry(path: Path, task: dict[str, Any], done: list[dict[str, Any]], said: s
             sizes.add(image_size(each.get("original_height"), each.get("original_width")))
             shapes.append(Shape(name, f"result {place} ('{name}')", value))
         except InputError as error:
-            fault = fault or f"holds result {place}, which {error}"
+            fault = fault or f"holds result {place}, which {error}: correct it"
+    sizes.discard(None)
     if len(sizes) > 1:
-        fault = fault or "states several sizes of its image"
+        fault = fault or "states several sizes of its image: export it again"
     notes = (f"{plural(other, 'result')} without area (choices, key points), passed over",) if other else ()
     called = Path(f"{path} ({stems[-1]})")
     mask = Drawn(called, (path,), next(iter(sizes), None), tuple(shapes), paint, notes, fault)

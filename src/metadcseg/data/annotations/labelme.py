@@ -62,7 +62,7 @@ def read(path: Path, content: dict[str, Any]) -> Export:
                 raise InputError(f"holds shape {place}, which {error}") from error
             shapes.append(Shape(name, f"shape {place} ('{name}')", held))
     except InputError as error:
-        fault = str(error)
+        fault = f"{error}: correct it"
     stems = stem_candidates(path.name)[:1]
     try:
         stems += stem_candidates(content["imagePath"]) if content.get("imagePath") else []

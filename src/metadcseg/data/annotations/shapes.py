@@ -20,6 +20,7 @@ Size = tuple[int, int]
 """(H, W) of an image in pixels."""
 
 _CROSSINGS = 4_000_000  # looked at together
+_NO_RADIUS = 1e-6  # pixels
 _RIM = 1.0  # pixels beyond the image that a click at its rim may lie
 
 
@@ -93,7 +94,7 @@ def ellipse(center: tuple[float, float], radii: tuple[float, float], size: Size,
         size: (H, W) of the image.
         angle: by which the first axis is turned from x towards y, in radians.
     """
-    if min(radii) <= 0:
+    if min(radii) < _NO_RADIUS:
         return NOTHING
     cosine, sine = np.cos(angle), np.sin(angle)
     reach = np.hypot([radii[0] * cosine, radii[0] * sine], [radii[1] * sine, radii[1] * cosine])
@@ -164,7 +165,7 @@ class Drawn:
         shapes: in the order of the file.
         paint: of its format; a function of a module, so that other processes find it.
         notes: what was passed over.
-        fault: why it cannot be drawn.
+        fault: why it cannot be drawn, and what to do: the rest of a sentence that begins with ``path``.
     """
 
     path: Path
@@ -182,7 +183,7 @@ class Drawn:
             InputError: naming file, image and shape.
         """
         if self.fault:
-            raise InputError(f"{self.path} {self.fault}: correct it")
+            raise InputError(f"{self.path} {self.fault}")
         size = self.size or image.shape[:2]
         labels = np.zeros((*size, 1), np.uint8)
         cut = bare = covered = 0

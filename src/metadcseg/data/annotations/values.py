@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def read_json(path: Path) -> Any:
     except MemoryError:
         reason = "larger than the memory"
     except _Twice as error:
-        reason = f"ambiguous, one object names '{error}' twice"
+        reason = f"ambiguous, one object names {error} twice"
     except OSError as error:
         reason = f"unreadable ({error.strerror})"
     except ValueError:
@@ -118,7 +119,7 @@ def class_name(held: object) -> str:
         InputError: where there is none, or it is no text, or longer than 200 letters.
     """
     name = " ".join(normalize("NFC", held).split()) if isinstance(held, str) else ""
-    if not name or len(name) > _LONGEST_NAME:
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
         raise InputError(f"has no class: name it with 1 to {_LONGEST_NAME} letters, got {shown(held)}")
     return name
 
@@ -156,7 +157,7 @@ def stem_candidates(name: object) -> list[str]:
     """
     text = normalize("NFC", name) if isinstance(name, str) else ""
     base = text.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    if not base or "\0" in base:
+    if not base or not base.isprintable():
         raise InputError(f"names an image {shown(name)}, which is no name of a file")
     stem, dot, _ = base.rpartition(".")
     return list(dict.fromkeys([stem if dot and stem else base, base]))
@@ -187,6 +188,6 @@ class _Twice(Exception):
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     held = dict(pairs)
     if len(held) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _Twice(next(key for key in keys if keys.count(key) > 1)[:60])
+        counts = Counter(key for key, _ in pairs)
+        raise _Twice(ascii(max(counts, key=lambda key: counts[key]))[:60])
     return held

@@ -113,7 +113,7 @@ def _entry(path: Path, image: dict[str, Any], regions: list[dict[str, Any]], att
             name = UNNAMED if attribute is None else class_name(_value(region, attribute))
             shapes.append(Shape(name, f"region {place} ('{name}')", table(shape, "has no shape: it")))
         except InputError as error:
-            fault = fault or f"holds region {place}, which {error}"
+            fault = fault or f"holds region {place}, which {error}: correct it"
     notes = (f"{plural(flat, 'region')} without area (lines, points), passed over",) if flat else ()
     drawn = Drawn(Path(f"{path} ({stems[-1]})"), (path,), None, tuple(shapes), paint, notes, fault)
     return Entry(path, tuple(stems), drawn)

@@ -2,7 +2,7 @@
 
 ::
 
-    masks/*.json                                    COCO, Label Studio, VIA: one file for many images
+    masks/*.json, masks/annotations/*.json          COCO, Label Studio, VIA: one file for many images
     masks/x.json, or images/x.json without masks/   LabelMe: of images/x.png
     masks/labelmap.txt, masks/SegmentationClass/    CVAT: masks in color, which may also lie beside labelmap.txt
     masks/task-7-annotation-9-by-1-tag-liver-0.png  Label Studio, of an image called 7 or task-7
@@ -33,6 +33,7 @@ _KNOWN = (
     (via.is_via, via.read),
     (label_studio.is_label_studio, label_studio.read),
 )
+_INNER = "annotations"  # where CVAT puts COCO files
 _LISTED = 3
 _MOST_LISTED = 12  # so many classes in a sentence
 
@@ -71,12 +72,11 @@ class Drawings:
     def unmatched(self, labels: Mapping[str, Mask]) -> list[Finding]:
         """Return an error for every image without a mask, and a warning for every mask without an image."""
         masks = self._folder / "masks"
-        if not self.files or not labels:
+        files = self._found[masks].drawn_in
+        if not files or not self._images:
             return unmatched(self._images, labels, masks)
         lacking = [path for stem, path in self._images.items() if stem not in labels]
-        listed = ", ".join(str(path) for path in self.files[:_LISTED]) + (
-            " ..." if len(self.files) > _LISTED else ""
-        )
+        listed = ", ".join(str(path) for path in files[:_LISTED]) + (" ..." if len(files) > _LISTED else "")
         findings = [
             Finding(
                 "error",
@@ -129,7 +129,6 @@ class _Place:
         self.findings: list[Finding] = []
         self.drawn: dict[str, Drawn] = {}
         self.colored: dict[str, Mask] = {}
-        self.order: list[str] = []
         self.used: list[Path] = []
         self.drawn_in: list[Path] = []
         self.label_map: dict[cvat.Color, str] = {}
@@ -147,6 +146,9 @@ class _Place:
         for export in exports:
             self._matched(export, entries)
         self._drawn(entries)
+        files_used = {path for mask in self.drawn.values() for path in mask.files}
+        orders = [each.order for each in exports if any(entry.file in files_used for entry in each.entries)]
+        self.order = [*self.label_map.values(), *(name for order in orders for name in order)]
         used = {str(path) for path in self.used}
         self.findings += [finding for finding in findings if finding.where not in used]
 
@@ -165,7 +167,7 @@ class _Place:
 
     def _json(self, path: Path) -> Export | None:
         """Return what a file holds; None where it is none of a drawing tool."""
-        self.used.append(path)
+        self.used += [path, path.parent]
         try:
             content = read_json(path)
             read = next((read for known, read in _KNOWN if known(content)), None)
@@ -191,7 +193,6 @@ class _Place:
             )
             return None
         self.drawn_in.append(path)
-        self.order += [name for name in export.order if name not in self.order]
         if export.notes:
             self.findings.append(
                 Finding("note", "mask-converted", str(path), f"{path}: {'; '.join(export.notes)}")
@@ -209,7 +210,6 @@ class _Place:
             self.findings.append(Finding("error", "mask-unreadable", str(path), str(error)))
             return
         self.drawn_in.append(path)
-        self.order += [name for name in self.label_map.values() if name not in self.order]
         if inside.is_dir():
             files, found = by_stem(inside)
             findings += found
@@ -276,9 +276,9 @@ class _Place:
             named = ", ".join(entry.stems[-1] for entry in absent[:_LISTED]) + (
                 " ..." if len(absent) > _LISTED else ""
             )
-            many = f"{len(absent)} of {plural(len(export.entries), 'image')}"
-            file = absent[0].file
-            sentence = f"{file}: {many} in it are not in {self._folder.parent / 'images'} and are passed over ({named})"
+            many = f"{plural(len(absent), 'image')} of {len(export.entries)}"
+            file, where = absent[0].file, self._folder.parent / "images"
+            sentence = f"{file}: {many} in it, not to be found in {where}, passed over ({named})"
             self.findings.append(Finding("note", "image-absent", str(file), sentence))
 
     def _drawn(self, entries: Mapping[str, list[Entry]]) -> None:
@@ -289,14 +289,14 @@ class _Place:
             if stem in self.pixels or stem in self.colored:
                 owned.append((stem, first))
             elif len(held) > 1 or first.many:
-                where = f"{first.file} and {held[1].file}" if len(held) > 1 else str(first.file)
-                what = f"draw {self._images[stem]} twice" if len(held) > 1 else f"holds {first.many}"
-                sentence = (
-                    f"{where} {what}: one outline of an image is read, so remove the others, or export those of each "
-                    "annotator alone"
+                what = f"holds {first.many}"
+                if len(held) > 1:
+                    what = f"and {held[1].mask.path} are two outlines of {self._images[stem]}"
+                fault = (
+                    f"{what}: one outline of an image is read, so remove the others, or export those of each annotator "
+                    "alone"
                 )
-                self.findings.append(Finding("error", "stem-twice", str(first.file), sentence))
-                self.drawn[stem] = replace(first.mask, fault="is not the only outline of its image")
+                self.drawn[stem] = replace(first.mask, fault=fault)
             else:
                 self.drawn[stem] = first.mask
         if owned:
@@ -312,8 +312,9 @@ class _Place:
 def _json(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    held = (path for path in folder.iterdir() if path.suffix.lower() == ".json" and path.is_file())
-    return sorted(path for path in held if not path.name.startswith("."))
+    places = [folder, folder / _INNER] if (folder / _INNER).is_dir() else [folder]
+    held = [path for place in places for path in place.iterdir() if path.suffix.lower() == ".json"]
+    return sorted(path for path in held if path.is_file() and not path.name.startswith("."))
 
 
 def _plain(name: str) -> str:

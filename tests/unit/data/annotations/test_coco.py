@@ -101,7 +101,7 @@ def test_images_that_one_of_the_two_does_not_have(tmp_path):
     folder = images(tmp_path / "f")
     held = [(f"{name}.png", [(1, ring(2, 2, 8, 8))]) for name in ("a", "b", "d", "other", "third")]
     put(folder / "masks" / "i.json", coco(held))
-    assert "2 of 5 images in it are not in" in said(folder, "note")
+    assert "2 images of 5 in it, not to be found in" in said(folder, "note")
     errors = said(folder, "error")
     assert errors.count("c.png has no mask, and") == 1
     assert "i.json say nothing of it" in errors
@@ -213,7 +213,7 @@ def runs(counts, size=(HEIGHT, WIDTH)):
         ),
         (lambda held: held["images"][0].update(id=[1]), "'id' must be a number or text"),
         (lambda held: held["images"][0].update(file_name=None), "names an image nothing"),
-        (lambda held: held["images"].append({"id": 9, "file_name": "sub/a.png"}), "twice"),
+        (lambda held: held["images"].append({"id": 9, "file_name": "sub/a.png"}), "two outlines"),
         (lambda held: held["categories"].append({"id": 1, "name": "tool"}), "are both category 1"),
         (lambda held: held["categories"][0].update(name=""), "has no class"),
         (lambda held: held["categories"][0].update(name="x" * 201), "has no class"),
@@ -300,9 +300,9 @@ def test_one_image_in_two_files_is_an_error(tmp_path):
     put(folder / "masks" / "i.json", held)
     put(folder / "masks" / "j.json", held)
     errors = said(folder, "error")
-    assert "i.json and" in errors
-    assert "draw" in errors
-    assert "twice: one outline of an image is read" in errors
+    assert "i.json (a.png) and" in errors
+    assert "j.json (a.png) are two outlines of" in errors
+    assert errors.count("(a.png) and") == 1
 
 
 def test_a_mask_of_pixels_beside_it_counts_and_is_said(tmp_path):
@@ -349,3 +349,39 @@ def test_the_library_is_asked_for_once(tmp_path, monkeypatch):
         InputError, match=r"COCO files need pycocotools.*pip install 'metadcseg\[annotations\]'"
     ):
         check_folder(folder)
+
+
+def test_a_file_that_no_mask_is_taken_from_changes_nothing(tmp_path):
+    """Categories of a COCO file beside black and white PNG are no classes."""
+    folder = images(tmp_path / "f")
+    for name in NAMES:
+        save(folder / "masks" / f"{name}.png", block(4, 4, 12, 12, 255))
+    held = coco(
+        [(f"{name}.png", [(1, ring(2, 2, 8, 8))]) for name in NAMES], ((1, "polyp"), (2, "tool"), (3, "x"))
+    )
+    put(folder / "masks" / "i.json", held)
+    labels, classes = stored(folder, tmp_path)
+    assert classes == ("background", "foreground")
+    np.testing.assert_array_equal(labels["a"], block(4, 4, 12, 12))
+
+
+def test_files_of_other_images_and_files_in_a_folder_of_their_own(tmp_path):
+    folder = images(tmp_path / "f")
+    put(folder / "masks" / "annotations" / "i.json", coco([("z.png", [(1, ring(2, 2, 8, 8))])]))
+    errors = said(folder, "error")
+    assert errors.count("has no mask, and") == 4
+    assert "1 image of 1 in it, not to be found in" in said(folder, "note")
+    put(
+        folder / "masks" / "annotations" / "i.json",
+        coco([(f"{n}.png", [(1, ring(2, 2, 8, 8))]) for n in NAMES]),
+    )
+    np.testing.assert_array_equal(stored(folder, tmp_path)[0]["a"], block(2, 2, 8, 8))
+    assert "is not read" not in said(folder)
+
+
+@pytest.mark.parametrize("name", ["a\n0 errors.png", "\x1b[2Ja.png", "a\0.png"])
+def test_names_do_not_write_on_the_terminal(name, tmp_path):
+    folder = images(tmp_path / "f")
+    put(folder / "masks" / "i.json", coco([(name, [])]))
+    assert name not in said(folder)
+    assert "which is no name of a file" in said(folder, "error")

@@ -227,7 +227,8 @@ def test_several_annotators_are_not_taken_silently(tmp_path):
     tasks[1]["annotations"].append(dict(tasks[1]["annotations"][0], id=98, was_cancelled=True))
     put(folder / "masks" / "p.json", tasks)
     errors = said(folder, "error")
-    assert "p.json holds 2 annotations of task 0 (by 1, 2): one outline of an image is read" in errors
+    assert "p.json (a.png) holds 2 annotations of task 0 (by 1, 2): one outline of an image is read" in errors
+    assert errors.count("a.png") == 1
     assert "b.png" not in errors
     with pytest.raises(InputError):
         stored(folder, tmp_path)
