@@ -132,17 +132,19 @@ def image_size(height: object, width: object) -> tuple[int, int] | None:
     """
     if height is None and width is None:
         return None
-    sides = [
-        int(side)
-        if isinstance(side, int | float) and not isinstance(side, bool) and side in range(2**31)
-        else 0
-        for side in (height, width)
-    ]
+    sides = [_side(height), _side(width)]
     if min(sides) < 1:
         raise InputError(f"states the size {shown(height)} x {shown(width)} (rows x columns), which is none")
     if sides[0] * sides[1] > MAX_PIXELS:
         raise InputError(f"states {sides[0]} x {sides[1]} pixels, at most {MAX_PIXELS:,} are read")
     return sides[0], sides[1]
+
+
+def _side(held: object) -> int:
+    """Return a whole number of pixels; 0 where it is none."""
+    if isinstance(held, bool) or not isinstance(held, int | float) or not 0 < held < 2**31:
+        return 0
+    return int(held) if held == int(held) else 0
 
 
 def stem_candidates(name: object) -> list[str]:

@@ -205,6 +205,8 @@ def runs(counts, size=(HEIGHT, WIDTH)):
         (runs([480], (10**9, 10**9)), "has runs of 1000000000 x 1000000000 pixels"),
         (lambda held: held["images"][0].update(height=10**9, width=10**9), "at most 100,000,000 are read"),
         (lambda held: held["images"][0].update(height=-3), "states the size -3 x 24"),
+        (lambda held: held["images"][0].update(height=1e308), "states the size 1e+308 x 24"),
+        (lambda held: held["images"][0].update(height=20.5), "states the size 20.5 x 24"),
         (lambda held: held["images"][0].update(height="20"), "states the size '20' x 24"),
         (lambda held: held["images"][0].update(height=float("nan")), "states the size nan"),
         (
