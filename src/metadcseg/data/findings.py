@@ -101,6 +101,7 @@ _MANY = {
     "mask-gray-levels": "{} masks have gray edges",
     "mask-converted": "{} masks were converted",
     "mask-joined": "{} folders hold masks of several files, or with longer names than their images",
+    "image-absent": "{} files are of images that are not there, too",
     "image-converted": "{} images were converted",
     "image-constant": "{} images show nothing",
     "image-unreadable": "{} images cannot be read",

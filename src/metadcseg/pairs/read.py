@@ -145,7 +145,7 @@ def _of_scan(
         notes += tuple(entry.sentence for entry in called.findings)
         stored = [[(mask, called.of(facts)) for mask, facts in both] for both in stored]
         known = [facts for both in stored for _, facts in both]
-    scheme = _scheme(known, remap, all_facts, called.number(remap))
+    scheme = _scheme(known, remap, all_facts, len(scan.classes or ()) or called.number(remap))
     pairs = []
     for case, masks in zip(twins.values(), stored, strict=True):
         grid = masks[0][0].grid
@@ -201,7 +201,7 @@ def _scheme(
         return LabelScheme(2)
     scheme, _ = settle(known, remap, classes)
     if scheme is None:
-        scheme, findings = settle(all_facts(), remap)
+        scheme, findings = settle(all_facts(), remap, classes)
         if scheme is None:
             raise InputError(next(entry.sentence for entry in findings if entry.severity == "error"))
     return scheme

@@ -7,6 +7,7 @@
     FOLDER/masks/       the masks as given, of the same stems: images/x.jpg belongs to masks/x.png, images/x.nii.gz to
                         masks/x.mha. May be missing where every image is an HDF5 file that holds its label as well.
                         Several files for one mask: `metadcseg.data.sources.parts`
+                        Exports of drawing tools: `metadcseg.data.sources.drawn`
     FOLDER/gold/        verified masks, of the same stems (they win over masks/, whose own are kept beside them as what
                         they replaced: a pair), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
@@ -30,10 +31,11 @@ from typing import Any
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.beside import beside
 from metadcseg.data.sources.case import RawCase, Scan
+from metadcseg.data.sources.drawn import Drawings
 from metadcseg.data.sources.kinds import seen, way_on
 from metadcseg.data.sources.label_confidence import label_confidence_of
-from metadcseg.data.sources.pairing import Mask, by_stem, one_form, place_of, replaced, unmatched
-from metadcseg.data.sources.parts import FilesIn, masks_of
+from metadcseg.data.sources.pairing import Mask, MasksIn, by_stem, one_form, place_of, replaced, unmatched
+from metadcseg.data.sources.parts import masks_of
 from metadcseg.data.sources.volume_folder import holds_label, holds_volumes, volumes_by_stem
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
@@ -72,12 +74,18 @@ def scan_folder(
         )
     volumes, ending = holds_volumes(folder), None
     files_in = volumes_by_stem if volumes else by_stem
+    drawings: Drawings | None = None
     if (folder / "images").is_dir():
         images, findings = files_in(folder / "images")
-        given, found = masks_of(folder / "masks", images, files_in, volumes=volumes)
+        masks_in: MasksIn = files_in
+        if not volumes:
+            drawings = Drawings(folder, images)
+            masks_in = drawings.masks_in
+            findings = [finding for finding in findings if finding.where not in drawings.read]
+        given, found = masks_of(folder / "masks", images, masks_in, volumes=volumes)
     elif (together := beside(folder)) is not None:
         images, given, found, ending = together
-        findings = []
+        masks_in, findings = files_in, []
     else:
         typed = way_on(folder)
         way_out = f"rename its folders, or type {typed}" if typed else "make these folders"
@@ -87,10 +95,12 @@ def scan_folder(
     if volumes and ending is None and not (folder / "masks").is_dir():
         given = {stem: path for stem, path in images.items() if holds_label(path, label_key or "label")}
     findings += found
-    verified, gold, found = gold_of(folder, images, files_in, volumes=volumes)
+    verified, gold, found = gold_of(folder, images, masks_in, volumes=volumes)
     findings += found
-    labels, twins = given | verified, replaced(given, verified)
-    findings += unmatched(images, labels, folder / "masks", ending)
+    labels, twins = {**given, **verified}, replaced(given, verified)
+    findings += (
+        drawings.unmatched(labels) if drawings else unmatched(images, labels, folder / "masks", ending)
+    )
     rows: dict[str, SplitRow] = {}
     if (folder / "splits.csv").exists():
         rows, found = read_splits(folder / "splits.csv", set(images))
@@ -123,14 +133,20 @@ def scan_folder(
         "roles": "drawn" if drawn else "splits.csv",
         "split_seed": seed if drawn else None,
     }
-    return Scan(cases, tuple(findings), source if volumes else source | {"limit": limit})
+    return Scan(
+        cases,
+        tuple(findings),
+        source if volumes else source | {"limit": limit},
+        classes=drawings.classes if drawings else None,
+        remap=drawings.remap if drawings else None,
+    )
 
 
 def gold_of(
-    folder: Path, images: Mapping[str, Path], files_in: FilesIn, *, volumes: bool
+    folder: Path, images: Mapping[str, Path], masks_in: MasksIn, *, volumes: bool
 ) -> tuple[dict[str, Mask], set[str], list[Finding]]:
     """Return the masks in ``gold/``, the stems of all verified cases, and what is wrong."""
-    files, findings = masks_of(folder / "gold", images, files_in, volumes=volumes)
+    files, findings = masks_of(folder / "gold", images, masks_in, volumes=volumes)
     listing = folder / "gold.txt"
     names: list[str] = []
     if listing.exists():

@@ -1,6 +1,6 @@
 """Match images and masks by the stem of their names."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from unicodedata import normalize
@@ -53,6 +53,9 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
 
 
 Mask = Path | ComposedMask
+
+MasksIn = Callable[[Path], tuple[Mapping[str, Mask], list[Finding]]]
+"""Finds the masks of a folder by stem, and what is wrong there."""
 
 
 def replaced(given: Mapping[str, Mask], verified: Mapping[str, Mask]) -> dict[str, Mask]:

@@ -11,7 +11,7 @@ All of it serves ``gold/`` as well.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,11 +24,9 @@ from metadcseg.data.formats.images import SUFFIXES, read_mask
 from metadcseg.data.formats.overlay import Overlay
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
 from metadcseg.data.sources.dicom_mask import composed
-from metadcseg.data.sources.pairing import Mask, one_form, place_of
+from metadcseg.data.sources.pairing import Mask, MasksIn, one_form, place_of
 from metadcseg.data.sources.volume_folder import PARTNERS
 from metadcseg.errors import InputError
-
-FilesIn = Callable[[Path], tuple[dict[str, Path], list[Finding]]]
 
 _ENDS = re.compile(
     r"(.+?)([ _.-](?:masks?|seg|segmentation|labels?|gt|rtstruct))(?:[ _.-]?(\d{1,6}))?", re.IGNORECASE
@@ -83,20 +81,20 @@ class Parts:
 
 
 def masks_of(
-    folder: Path, images: Collection[str], files_in: FilesIn, *, volumes: bool
+    folder: Path, images: Collection[str], masks_in: MasksIn, *, volumes: bool
 ) -> tuple[dict[str, Mask], list[Finding]]:
     """Return the masks of a folder by the stem of their image, of whatever number of files each.
 
     Args:
         folder: ``masks/`` or ``gold/``.
         images: the stems of all images.
-        files_in: finds the files of a folder by stem.
+        masks_in: finds the files of a folder by stem, or what drawing tools exported there.
         volumes: whether the images are volumes.
 
     Returns:
         stem -> mask, ascending; files that belong to no image as they are called. And what was found.
     """
-    files, findings = files_in(folder)
+    files, findings = masks_in(folder)
     masks, found = joined(folder, files, images)
     folders = _folders(folder, images, volumes=volumes)
     named, more = in_folders(folder, folders)
@@ -109,7 +107,7 @@ def masks_of(
 
 
 def joined(
-    folder: Path, files: Mapping[str, Path], images: Collection[str]
+    folder: Path, files: Mapping[str, Mask], images: Collection[str]
 ) -> tuple[dict[str, Mask], list[Finding]]:
     """Return masks by the stem of their image, where their names may be those of the images and one suffix.
 
@@ -118,19 +116,19 @@ def joined(
         files: masks by their own stem.
         images: the stems of all images.
     """
-    extra = [stem for stem in files if stem not in images]
+    extra = {stem: path for stem, path in files.items() if stem not in images and isinstance(path, Path)}
     owned = {stem: found for stem in extra if (found := owner(stem, images)) is not None}
     suffixes = {suffix for _, suffix in owned.values()}
     if len(suffixes) != 1 or len(extra) < len(files):
         twice = {
-            image: Parts(files[stem], (files[stem],)) for stem, (image, _) in owned.items() if image in files
+            image: Parts(extra[stem], (extra[stem],)) for stem, (image, _) in owned.items() if image in files
         }
         findings: list[Finding] = []
         _both(files, twice, findings)
         return dict(files), findings  # what else is missing is said, with the name that the mask should have
     paths: dict[str, list[Path]] = {}
     for stem, (image, _) in owned.items():
-        paths.setdefault(image, []).append(files[stem])
+        paths.setdefault(image, []).append(extra[stem])
     parts = {image: Parts(held[0], tuple(held)) for image, held in paths.items()}
     several = [part for part in parts.values() if len(part.files) > 1]
     sentence = (

@@ -1,0 +1,1 @@
+"""What drawing tools export: COCO, CVAT, Label Studio, LabelMe and VIA, each in a file of its own."""
