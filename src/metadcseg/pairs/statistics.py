@@ -166,7 +166,10 @@ class Diagnosis:
 
 
 def diagnose(
-    pairs: Iterable[Pair], classes: Sequence[str] = ("background", "foreground"), verified: int | None = None
+    pairs: Iterable[Pair],
+    classes: Sequence[str] = ("background", "foreground"),
+    verified: int | None = None,
+    outlines: Iterable[Pair] = (),
 ) -> Diagnosis:
     """Compare the masks of all pairs.
 
@@ -174,6 +177,8 @@ def diagnose(
         pairs: in any order; their order plays no part.
         classes: names in class order, background first.
         verified: how many verified masks there are; as many as pairs by default.
+        outlines: what single annotators drew, where the given mask of a pair was made of several outlines: they count
+            for their annotator only.
 
     Raises:
         InputError: where the masks of a pair differ in shape.
@@ -193,9 +198,14 @@ def diagnose(
         for number, name in enumerate(classes)
         if number > 0
     }
-    names = sorted({pair.annotator for pair, _ in found if pair.annotator is not None})
+    each = [
+        _measured(pair, list(compare_pair(pair.given, pair.verified, pair.spacing).values()))
+        for pair in sorted(outlines, key=lambda pair: pair.id)
+    ]
+    drawn = [entry for entry in [*total, *each] if entry.pair.annotator is not None]
+    names = sorted({str(entry.pair.annotator) for entry in drawn})
     by_annotator = {
-        name: summary([entry for entry in total if entry.pair.annotator == name]) for name in names
+        name: summary([entry for entry in drawn if entry.pair.annotator == name]) for name in names
     }
     count = len(total) if verified is None else verified
     return Diagnosis(summary(total), by_class, by_annotator, count)

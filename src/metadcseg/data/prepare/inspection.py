@@ -14,7 +14,7 @@ from metadcseg.data.formats.agreement import Agreement
 from metadcseg.data.prepare.across import duplicates, set_findings
 from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle, typed_remap
-from metadcseg.data.prepare.look import MASKS, Decoded, LookAt
+from metadcseg.data.prepare.look import Decoded, LookAt, is_given
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import MaskCounts, plausibility
 from metadcseg.data.prepare.reading import require_libraries
@@ -82,7 +82,13 @@ def inspect(
         if progress:
             progress(len(facts), len(scan.cases))
     findings = [finding for one in facts for finding in one.findings]
-    known = [one.masks[what] for what in MASKS for one in facts if what in one.masks]
+    known = [
+        entry
+        for kind in ("label", "truth", "given")
+        for one in facts
+        for what, entry in one.masks.items()
+        if what.partition("/")[0] == kind
+    ]
     scheme, found = None, _undeclared(known, remap, scan)
     if known and not found:
         scheme, found = settle(known, remap, classes)
@@ -93,7 +99,7 @@ def inspect(
         _empty(case, entry)
         for case, one in zip(scan.cases, facts, strict=True)
         for what, entry in one.masks.items()
-        if what != "given" and _is_empty(entry, remap) and entry.where not in told
+        if not is_given(what) and _is_empty(entry, remap) and entry.where not in told
     ]
     if scheme is not None:
         findings += _plausible(scan, facts, scheme, remap)
@@ -119,14 +125,11 @@ def _agreement(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> list[Fin
 def _plausible(
     scan: Scan, facts: Sequence[CaseFacts], scheme: LabelScheme, remap: Mapping[int, int]
 ) -> list[Finding]:
-    """Find masks that can hardly be meant as they are read; of a case its reference, where it has one."""
+    """Find masks that can hardly be meant as they are read; of a case its reference, or else each of its outlines."""
     masks = []
     held: list[Counter[int]] = [Counter() for _ in range(scheme.classes)]
     flat: list[tuple[str, tuple[int, ...], int]] = []
-    for case, one in zip(scan.cases, facts, strict=True):
-        entry = one.masks.get("truth", one.masks.get("label"))
-        if entry is None:
-            continue
+    for case, entry in _shown_masks(scan.cases, facts):
         labels = scheme.apply(np.array(entry.levels, np.int64), entry)
         pixels, border = (
             np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
@@ -143,16 +146,31 @@ def _plausible(
     return plausibility(masks, values, remap, names) + tiny_classes(flat, names)
 
 
-def _pairs(cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelScheme) -> Iterator[Pair]:
-    """Yield what the values in both masks of every pair mean."""
+def _shown_masks(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> Iterator[tuple[RawCase, MaskFacts]]:
+    """Yield what is in the mask of every case that counts: its truth, or else its label, or each of its outlines."""
     for case, one in zip(cases, facts, strict=True):
-        if one.beside is not None:
-            best = "truth" if "truth" in one.masks else "label"
-            verified, given = one.masks[best], one.masks["given"]
-            both = case.given_key is not None and verified.where == given.where  # in one file
-            within = f" ('{case.given_key}')" if both else ""
-            values = scheme.apply(one.beside[0], verified), scheme.apply(one.beside[1], given)
-            yield Pair(verified.where, f"{given.where}{within}", *values)
+        best = "truth" if "truth" in one.masks else "label"
+        for what, entry in one.masks.items():
+            if what.partition("/")[0] == best:
+                yield case, entry
+
+
+def _pairs(cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelScheme) -> Iterator[Pair]:
+    """Yield what the values in both masks of every pair mean; several outlines that were replaced are one pair."""
+    for case, one in zip(cases, facts, strict=True):
+        if not one.beside:
+            continue
+        verified = one.masks["truth" if "truth" in one.masks else "label"]
+        replaced = [one.masks[what] for what in one.beside]
+        both = case.given_key is not None and verified.where == replaced[0].where  # in one file
+        within = f" ('{case.given_key}')" if both else ""
+        called = (
+            replaced[0].where if len(replaced) == 1 else f"{len(replaced)} outlines in {case.called('given')}"
+        )
+        rows = list(zip(one.beside.values(), replaced, strict=True))
+        drawn = np.concatenate([scheme.apply(values[1], entry) for values, entry in rows])
+        right = np.concatenate([scheme.apply(values[0], verified) for values, _ in rows])
+        yield Pair(verified.where, f"{called}{within}", right, drawn)
 
 
 def _shown(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> Iterator[tuple[str, str, str]]:

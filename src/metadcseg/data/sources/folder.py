@@ -9,6 +9,7 @@
     FOLDER/gold/        verified masks, of the same stems (they win over masks/, whose own are kept beside them as what
                         they replaced: a pair), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
+    FOLDER/masks/NAME/, FOLDER/masks_NAME/, FOLDER/annotators.csv     optional: who drew what (`annotators` here)
     FOLDER/splits.csv   optional: id,role,group (either of role and group may be left out)
     FOLDER/label_confidence/, FOLDER/label_confidence.csv     optional: how far masks are to be trusted
     (`label_confidence` here)
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.data.findings import Finding
+from metadcseg.data.sources.annotators import given_masks
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.label_confidence import label_confidence_of
 from metadcseg.data.sources.pairing import by_stem, one_form, replaced, unmatched
@@ -69,11 +71,12 @@ def scan_folder(
     given, found = files_in(folder / "masks")
     if volumes and not (folder / "masks").is_dir():
         given = {stem: path for stem, path in images.items() if holds_label(path, label_key or "label")}
-    findings += found
-    verified, gold, found = gold_of(folder, images, files_in)
-    findings += found
-    labels, twins = given | verified, replaced(given, verified)
-    findings += unmatched(images, labels, folder / "masks")
+    verified, gold, found_gold = gold_of(folder, images, files_in)
+    masks, found_masks = given_masks(folder, images, given, verified, files_in)
+    findings += [one for one in found if Path(one.where) not in masks.folders.values()]
+    findings += found_masks + found_gold
+    labels, twins = masks.files | verified, replaced(masks.files, verified)
+    findings += unmatched(images, labels, next(iter(masks.folders.values()), folder / "masks"))
     rows: dict[str, SplitRow] = {}
     if (folder / "splits.csv").exists():
         rows, found = read_splits(folder / "splits.csv", set(images))
@@ -89,13 +92,14 @@ def scan_folder(
             role,
             groups[stem],
             (images[stem],),
-            labels[stem],
+            verified.get(stem) or masks.mask(stem),
             image_key=image_key,
             label_key=label_key,
             verified=stem in gold or role == "gold",
             label_confidence=label_confidence.get(stem),
-            given=twins.get(stem),
+            given=masks.mask(stem) if stem in twins else None,
             given_key=label_key,
+            annotator=masks.annotator.get(stem),
         )
         for stem, role in limit_training(roles, limit, seed=seed).items()
     )

@@ -81,12 +81,13 @@ def unmatched(images: Mapping[str, Path], masks: Mapping[str, Path], folder: Pat
         if stem not in masks:
             sentence = f"{path} has no mask: {_advice(stem, path, extra, masks, folder)}"
             findings.append(Finding("error", "mask-missing", str(path), sentence))
-    for stem in extra:
-        sentence = (
-            f"{masks[stem]} has no image of the same stem and is not used: rename, complete or remove it"
-        )
-        findings.append(Finding("warning", "mask-extra", str(masks[stem]), sentence))
-    return findings
+    return findings + [mask_without_image(masks[stem]) for stem in extra]
+
+
+def mask_without_image(path: Path) -> Finding:
+    """Return the warning for a mask that no image has the stem of."""
+    sentence = f"{path} has no image of the same stem and is not used: rename, complete or remove it"
+    return Finding("warning", "mask-extra", str(path), sentence)
 
 
 def _advice(stem: str, path: Path, extra: Collection[str], masks: Mapping[str, Path], folder: Path) -> str:

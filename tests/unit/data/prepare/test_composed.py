@@ -48,7 +48,11 @@ def cases(tmp_path: Path, **boxes: int | Box) -> Scan:
 def test_it_is_stored_as_it_is_drawn(tmp_path, workers):
     prepare_scan(cases(tmp_path, a=4, b=9, c=16), tmp_path / "set", name="boxes", workers=workers)
     held = PreparedSet.open(tmp_path / "set")
-    assert {case.id: int(held.label(case).sum()) for case in held.select("train")} == {"a": 16, "b": 81, "c": 256}
+    assert {case.id: int(held.label(case).sum()) for case in held.select("train")} == {
+        "a": 16,
+        "b": 81,
+        "c": 256,
+    }
 
 
 def test_a_size_of_its_own_is_compared_with_that_of_the_image(tmp_path):
