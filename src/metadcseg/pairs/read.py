@@ -16,7 +16,7 @@ from metadcseg.data.prepare.labels import LabelScheme, class_names, settle
 from metadcseg.data.prepare.look import is_given
 from metadcseg.data.prepare.reading import head_of, lies_on, load_image, load_mask, on_grid, size_of
 from metadcseg.data.sources import RawCase, Scan, is_split_layout, scan_folder, scan_kvasir
-from metadcseg.data.sources.annotators import CODE, TABLE, read_annotators
+from metadcseg.data.sources.annotators import TABLE, read_annotators
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
 from metadcseg.pairs.found import FoundPairs, said_of_fused
@@ -68,10 +68,9 @@ def read_pairs(
         else:
             scan = scan_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
         place = partial(on_grid, resample=resample_labels, adopt=adopt_grid)
-        if wrong := next(
-            (one for one in scan.findings if one.code == CODE and one.severity == "error"), None
-        ):
-            raise InputError(wrong.sentence)
+        for finding in scan.findings:
+            if finding.code == "annotators" and finding.severity == "error":
+                raise InputError(finding.sentence)
         found = _of_scan(scan, remap or {}, place, _wrong(path, scan.findings))
         known = {case.id for case in scan.cases}
     if annotators is not None:

@@ -1,12 +1,13 @@
 """Pairs of masks counted: how wrong the masks were that verified ones replaced, over all, by class, by annotator."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.constants import IGNORE
 from metadcseg.pairs.intervals import Interval, interval
 from metadcseg.pairs.outline import ClassPair, Spacing, compare_pair
 
@@ -51,7 +52,7 @@ class Measured:
         distance_px: without its sign.
         missing: objects that the given mask lacks, all classes together.
         invented: objects that it has and the verified one has not.
-        identical: whether no pixel that is known in both masks differs.
+        identical: whether no pixel that is known in both masks differs; never where outlines were tied.
     """
 
     pair: Pair
@@ -192,7 +193,10 @@ def diagnose(
     """
     found = [(pair, compare_pair(pair.given, pair.verified, pair.spacing)) for pair in pairs]
     found.sort(key=lambda entry: entry[0].id)
+    outlines = sorted(outlines, key=lambda pair: pair.id)
+    outlined = {pair.id for pair in outlines}
     total = [_measured(pair, list(shown.values())) for pair, shown in found]
+    total = [replace(entry, identical=entry.identical and not _tied(entry.pair, outlined)) for entry in total]
     by_class = {
         name: summary([_measured(pair, [shown[number]]) for pair, shown in found if number in shown])
         for number, name in enumerate(classes)
@@ -200,7 +204,7 @@ def diagnose(
     }
     each = [
         _measured(pair, list(compare_pair(pair.given, pair.verified, pair.spacing).values()))
-        for pair in sorted(outlines, key=lambda pair: pair.id)
+        for pair in outlines
     ]
     drawn = [entry for entry in [*total, *each] if entry.pair.annotator is not None]
     names = sorted({str(entry.pair.annotator) for entry in drawn})
@@ -241,6 +245,11 @@ def _measured(pair: Pair, shown: Sequence[ClassPair]) -> Measured:
         sum(entry.invented for entry in shown),
         all(entry.dsc == 1.0 for entry in shown),
     )
+
+
+def _tied(pair: Pair, outlined: Container[str]) -> bool:
+    """Return whether the given mask was made of outlines that leave something open which the verified one knows."""
+    return pair.id in outlined and bool(np.any((pair.given == IGNORE) & (pair.verified != IGNORE)))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -73,6 +73,15 @@ def test_intervals_are_over_images_and_not_over_outlines(tmp_path):
     assert total.dsc.mean == pytest.approx(diagnose(found.pairs).total.dsc.mean)
 
 
+def test_tied_pixels_are_no_agreement(tmp_path):
+    """Of two annotators a vote knows only what both drew: nobody has found these masks right."""
+    folder = folder_of(tmp_path, gold=6, lacks={("cem", number) for number in range(10)})
+    found = read_pairs(folder)
+    total = found.diagnose().total
+    assert (total.identical, total.dsc.mean) == (0, 1.0)
+    assert "identical" not in " ".join(lines(found))
+
+
 @pytest.mark.parametrize("how", ["vote", "staple", "draw"])
 def test_a_set_says_of_annotators_what_its_folder_says(tmp_path, how):
     folder = folder_of(tmp_path / "folder", lacks={("ben", 3), ("cem", 3), ("anna", 4)})

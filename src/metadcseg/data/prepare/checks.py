@@ -17,7 +17,7 @@ from metadcseg.data.prepare.look import LookAt, constant_image, is_constant
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.workers import Workers, as_many_as_help
 from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
-from metadcseg.data.sources.annotators import CODE, said_of_annotators
+from metadcseg.data.sources.annotators import said_of_annotators
 from metadcseg.data.store.layout import CHECKSUMS, MANIFEST, TABLE
 from metadcseg.data.store.reader import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
@@ -162,7 +162,7 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
     if prepared.annotators:
         whose = {case.volume or case.id: case.annotators for case in prepared.cases}
         counts = Counter(name for names in whose.values() for name in names)
-        findings.append(Finding("note", CODE, str(path), said_of_annotators(counts, len(units))))
+        findings.append(Finding("note", "annotators", str(path), said_of_annotators(counts, len(units))))
     paired = _paired(prepared)
     if prepared.noise is None:  # injected noise may well change nothing of a mask
         odd = pair_findings(_pairs(prepared, paired))

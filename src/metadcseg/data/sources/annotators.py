@@ -22,9 +22,6 @@ from metadcseg.errors import InputError
 
 TABLE = "annotators.csv"
 
-CODE = "annotators"
-"""Of findings about who drew what."""
-
 _BESIDE = "masks_"  # begins the names of folders of annotators that lie beside masks/
 _VERIFIED = "gold"  # is no name of an annotator
 _LISTED = 12  # so many are named in a sentence
@@ -89,7 +86,7 @@ def given_masks(
     counts.update(name for each in given.outlines.values() for name in each.by)
     if counts:
         told = f"{folder}: {said_of_annotators(counts, len(images))}"
-        findings.append(Finding("note", CODE, str(folder), told))
+        findings.append(Finding("note", "annotators", str(folder), told))
     return given, findings
 
 
@@ -236,7 +233,7 @@ def _contradictions(folder: Path, direct: Mapping[str, Path], folders: Sequence[
             f"{folder / TABLE} tells who drew the one mask of an image, and here annotators have folders of their own "
             f"({_listed(names)}): remove it"
         )
-    return [Finding("error", CODE, str(masks), sentence) for sentence in found]
+    return [Finding("error", "annotators", str(masks), sentence) for sentence in found]
 
 
 def _listed(names: Collection[str]) -> str:
@@ -246,9 +243,11 @@ def _listed(names: Collection[str]) -> str:
 
 def _not_read(path: Path, folder: Path) -> Finding:
     name = path.name.removeprefix(_BESIDE)
+    masks = folder / "masks"
+    way_out = f"rename masks/ to {_BESIDE}NAME after who drew those" if masks.is_dir() else "take those out"
     sentence = (
-        f"{path} is not read, {folder / 'masks'} holds the masks: if {name} is an annotator, rename masks/ to "
-        f"{_BESIDE}NAME after who drew those; else rename it so that it does not begin with {_BESIDE}"
+        f"{path} is not read, {masks if masks.is_dir() else 'files of images'} hold masks already: if {name} is an "
+        f"annotator, {way_out}; else rename it so that it does not begin with {_BESIDE}"
     )
     return Finding("warning", "file-ignored", str(path), sentence)
 
@@ -262,6 +261,6 @@ def _table(
     try:
         names = read_annotators(folder / TABLE, images)
     except InputError as error:
-        findings.append(Finding("error", CODE, str(folder / TABLE), str(error)))
+        findings.append(Finding("error", "annotators", str(folder / TABLE), str(error)))
         return {}
     return {stem: name for stem, name in names.items() if stem in direct}

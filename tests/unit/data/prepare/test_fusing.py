@@ -103,6 +103,22 @@ def test_staple_leaves_what_some_ignore_to_the_others_votes():
     assert np.array_equal(found[20:24, 20:24], vote(outlines)[20:24, 20:24])
 
 
+def test_staple_makes_small_foreground_too_large():
+    """What the page says: of five people and discs 16 pixels wide in 256 x 256 by about 30 %."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:256, :256] - 128.0
+    shares = []
+    for _ in range(10):
+        drawn = [(rng.normal(0, 2), rng.normal(0, 2), 8 + rng.normal(0, 1.5)) for _ in range(5)]
+        outlines = np.stack(
+            [((y - down) ** 2 + (x - right) ** 2 < radius**2) for down, right, radius in drawn]
+        )
+        shares.append([way(outlines.astype(np.uint8)).sum() / np.pi / 64 for way in (staple, vote)])
+    large, right = np.mean(shares, axis=0)
+    assert 1.2 < large < 1.4
+    assert 0.9 < right < 1.1
+
+
 @pytest.mark.parametrize(
     "outlines",
     [
