@@ -223,6 +223,10 @@ def _contradictions(folder: Path, direct: Mapping[str, Path], folders: Sequence[
     for name in sorted({name for name in names if names.count(name) > 1}):
         twice = " and ".join(str(path) for path in folders if _name(path) == name)
         found.append(f"{twice} are both of annotator {name}: rename or remove one of the two")
+    real = [path.resolve() for path in folders]
+    for place in sorted({place for place in real if real.count(place) > 1}):
+        held = " and ".join(str(path) for path, other in zip(folders, real, strict=True) if other == place)
+        found.append(f"{held} are one folder, by a link: nobody counts twice, remove one of the two")
     if _VERIFIED in names:
         found.append(
             f"{folders[names.index(_VERIFIED)]} would be masks of an annotator called {_VERIFIED}: verified masks "

@@ -41,7 +41,10 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
         files.setdefault(stem, path)
     known = set(files.values())
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES and not path.name.startswith(".") and path not in known:
+        other = (
+            path.suffix.lower() not in SUFFIXES or not path.is_file()
+        )  # a folder or link to nowhere called x.png
+        if other and not path.name.startswith(".") and path not in known:
             kinds = "PNG, JPEG and TIFF files"
             sentence = (
                 f"{path} is not read ({kinds} directly in {folder.name}/ are): convert, move or remove it"

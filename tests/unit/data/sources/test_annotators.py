@@ -165,6 +165,23 @@ def test_one_name_in_two_unicode_forms_is_refused(tmp_path):
     assert any("are both of annotator M\u00fcller" in sentence for sentence in errors(scan_folder(tmp_path)))
 
 
+def test_one_folder_by_two_names_is_refused(tmp_path):
+    folder_of(tmp_path)
+    (tmp_path / "masks/dan").symlink_to(tmp_path / "masks/ben")
+    (sentence,) = errors(scan_folder(tmp_path))
+    assert f"{tmp_path}/masks/ben and {tmp_path}/masks/dan are one folder, by a link" in sentence
+
+
+def test_a_link_to_nowhere_is_not_passed_over_in_silence(tmp_path):
+    folder_of(tmp_path)
+    for name in ("case01", "case02"):
+        (tmp_path / f"masks/ben/{name}.png").unlink()
+    (tmp_path / "masks/ben/case01.png").symlink_to("/nowhere.png")
+    (tmp_path / "masks/ben/case02.png").mkdir()
+    found = [one.where for one in scan_folder(tmp_path).findings if one.code == "file-ignored"]
+    assert found == [str(tmp_path / f"masks/ben/{name}.png") for name in ("case01", "case02")]
+
+
 def test_folders_of_other_files_are_no_annotators(tmp_path):
     make_folder(tmp_path)
     save(tmp_path / "masks/old/another.png", disc())
