@@ -169,13 +169,13 @@ def _folders(folder: Path, images: Collection[str]) -> list[Path]:
         return [entry for entry in held if entry.is_dir() and not entry.name.startswith(".")]
 
     inside = [entry for entry in within(folder / "masks") if not is_of_parts(entry, images)]
-    return inside + [entry for entry in within(folder) if entry.name.startswith(_BESIDE) and _name(entry)]
+    beside = [entry for entry in within(folder) if entry.name.startswith(_BESIDE)]
+    return [entry for entry in inside + beside if _name(entry)]
 
 
 def _name(path: Path) -> str:
     """Return whose folder it is."""
-    inside = path.parent.name == "masks"
-    return one_form(path.name if inside else path.name.removeprefix(_BESIDE)).strip()
+    return one_form(path.name.removeprefix(_BESIDE)).strip()
 
 
 def _joined(
