@@ -109,6 +109,7 @@ _MANY = {
     "mask-elsewhere": "{} masks lie elsewhere than their image",
     "label-unexpected": "{} masks hold an unexpected value",
     "label-ambiguous": "{} masks can be read in two ways",
+    "outlines-apart": "{} fused labels have lost all foreground",
     "label-meaning": "{} masks contradict another on what a value means",
     "duplicate": "{} images are there twice",
     "duplicate-across-roles": "{} images are in two roles",

@@ -1,12 +1,13 @@
 """The pairs of a folder or a prepared set as the other modules get them, and what of a pair is drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.data.findings import plural
 from metadcseg.pairs.statistics import Diagnosis, Pair, diagnose
 
 
@@ -21,6 +22,7 @@ class FoundPairs:
             training only gold's.
         notes: what was guessed or passed over, one sentence each.
         load_image: returns the image of a pair by its id: (H, W, C), or (X, Y, Z, C) of a volume.
+        outlines: given outlines of single annotators, beside pairs whose given mask was made of several.
     """
 
     pairs: tuple[Pair, ...]
@@ -28,10 +30,11 @@ class FoundPairs:
     verified: int
     notes: tuple[str, ...]
     load_image: Callable[[str], NDArray[Any]]
+    outlines: tuple[Pair, ...] = ()
 
     def diagnose(self) -> Diagnosis:
         """Return how the masks are wrong, as these pairs show it."""
-        return diagnose(self.pairs, self.classes, self.verified)
+        return diagnose(self.pairs, self.classes, self.verified, self.outlines)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,22 @@ class View:
     image: NDArray[Any]
     given: NDArray[np.uint8]
     verified: NDArray[np.uint8]
+
+
+def said_of_fused(outlines: Sequence[Pair], how: str) -> list[str]:
+    """Return the note that tells the masks which training sees from those of each annotator; none without outlines.
+
+    Args:
+        outlines: of single annotators.
+        how: one mask was made of several (`metadcseg.data.prepare.fusing`).
+    """
+    if not outlines:
+        return []
+    images = len({pair.id for pair in outlines})
+    return [
+        f"the whole is of one mask for each image, of {plural(images, 'image')} made of several outlines ({how}, tied "
+        "pixels count nowhere); the lines of annotators are of what each drew"
+    ]
 
 
 def view(found: FoundPairs, pair: Pair) -> View:

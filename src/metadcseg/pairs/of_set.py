@@ -1,7 +1,7 @@
 """Pairs of a prepared set: of images as they are, of volumes the slices put together again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import plural
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
-from metadcseg.pairs.found import FoundPairs
+from metadcseg.pairs.found import FoundPairs, said_of_fused
 from metadcseg.pairs.outline import Spacing
 from metadcseg.pairs.statistics import Pair
 
@@ -48,8 +48,14 @@ def pairs_of_set(path: Path) -> tuple[FoundPairs, set[str]]:
             "as missing nor as invented"
         )
     pairs = tuple(unit.pair(prepared) for unit in paired.values())
+    outlines = tuple(each for pair in pairs for each in paired[pair.id].outlines(prepared, pair))
     found = FoundPairs(
-        pairs, prepared.classes, len(units), tuple(notes), lambda id: paired[id].image(prepared)
+        pairs,
+        prepared.classes,
+        len(units),
+        (*notes, *said_of_fused(outlines, str(prepared.source.get("fuse")))),
+        lambda id: paired[id].image(prepared),
+        outlines,
     )
     return found, {unit.id for unit in prepared.volumes or prepared.cases}
 
@@ -95,7 +101,19 @@ class _Unit:
         given = self._stacked({case.slice or 0: prepared.given(case) for case in known}, IGNORE)
         masks = {c.slice or 0: (prepared.truth if c.has_truth else prepared.label)(c) for c in known}
         verified = self._stacked(masks, IGNORE)
-        return Pair(self.id, known[0].group or self.id, given, verified, self._spacing())
+        group, who = known[0].group or self.id, known[0].annotator
+        return Pair(self.id, group, given, verified, self._spacing(), who)
+
+    def outlines(self, prepared: PreparedSet, pair: Pair) -> list[Pair]:
+        """Return what annotators drew whose mask is not the given one."""
+        held = {c.slice or 0: prepared.outlines(c) for c in self.cases if c.has_given and c.annotators}
+        names = [name for name in next(iter(held.values()), {}) if name != pair.annotator]
+        return [
+            replace(pair, given=self._stacked(drawn, IGNORE), annotator=name)
+            for name in names
+            if len(drawn := {number: each[name] for number, each in held.items() if name in each})
+            == len(held)
+        ]
 
     def image(self, prepared: PreparedSet) -> NDArray[Any]:
         return self._stacked({case.slice or 0: prepared.image(case) for case in self.cases}, 0)

@@ -1,9 +1,7 @@
 """Pairs from a folder or a prepared set: of a thousand images only the masks of the pairs are decoded."""
 
-import csv
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,19 @@ from numpy.typing import NDArray
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.prepare.facts import MaskFacts, mask_facts
+from metadcseg.data.prepare.fusing import Fusion
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle
+from metadcseg.data.prepare.look import is_given
 from metadcseg.data.prepare.meanings import Meanings, meanings
 from metadcseg.data.prepare.reading import head_of, lies_on, load_image, load_mask, on_grid, size_of
 from metadcseg.data.sources import RawCase, Scan, is_split_layout, scan_folder, scan_kvasir
+from metadcseg.data.sources.annotators import TABLE, read_annotators
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
-from metadcseg.pairs.found import FoundPairs
+from metadcseg.pairs.found import FoundPairs, said_of_fused
 from metadcseg.pairs.of_set import pairs_of_set
 from metadcseg.pairs.statistics import Pair
 
-_ANNOTATORS = "annotators.csv"
 _Place = Callable[[Volume, Grid, tuple[str, str]], Volume]
 
 
@@ -45,7 +45,7 @@ def read_pairs(
             (:func:`~metadcseg.pairs.of_set.pairs_of_set`).
         remap: value in a mask file -> class number, as for ``prepare``; a set has its labels already.
         annotators: a table of who drew which mask as given, with the columns ``id`` and ``annotator``; by default
-            ``annotators.csv`` in the folder, where there is one.
+            what the folder or the set knows (`metadcseg.data.sources.annotators`).
         image_key: of the image in HDF5 files.
         label_key: of the label in HDF5 files.
         resample_labels: whether labels of volumes may lie on another grid than their image.
@@ -72,54 +72,28 @@ def read_pairs(
             scan = scan_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
         told = {**(scan.remap or {}), **(remap or {})}
         place = partial(on_grid, resample=resample_labels, adopt=adopt_grid, crop=crop_labels, remap=told)
+        for finding in scan.findings:
+            if finding.code == "annotators" and finding.severity == "error":
+                raise InputError(finding.sentence)
         found = _of_scan(scan, remap or {}, place, _wrong(path, scan.findings))
         known = {case.id for case in scan.cases}
-    table = annotators or path / _ANNOTATORS
-    if annotators is None and not table.exists():
-        return found
-    names = read_annotators(table, known)
-    pairs = tuple(replace(pair, annotator=names.get(pair.id)) for pair in found.pairs)
-    unknown = sum(pair.annotator is None for pair in pairs)
-    note = f"{table} names nobody for {plural(unknown, 'pair')}: they count in the whole only"
-    return replace(found, pairs=pairs, notes=found.notes + ((note,) if unknown else ()))
-
-
-def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
-    """Read who drew which mask.
-
-    Args:
-        path: CSV in UTF-8 with the columns ``id`` and ``annotator``.
-        ids: the cases that exist; a file name with suffix is taken for its stem.
-
-    Returns:
-        id -> annotator, of lines that name one.
-
-    Raises:
-        InputError: where the table cannot be read, lacks a column, or names a case twice or one that does not exist.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        rows = list(csv.DictReader(lines, strict=True, delimiter=";" if lines and ";" in lines[0] else ","))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8") from error
-    header = list(rows[0]) if rows else lines[:1]
-    if rows and not {"id", "annotator"} <= set(header):
-        raise InputError(
-            f"{path}: the first line names the columns id,annotator, got {lines[0]!r}: correct it"
+    if annotators is not None:
+        if found.outlines:
+            raise InputError(
+                f"{path} knows who drew what, several outlines of an image: leave --annotators out"
+            )
+        names = read_annotators(annotators, known)
+        found = replace(
+            found, pairs=tuple(replace(pair, annotator=names.get(pair.id)) for pair in found.pairs)
         )
-    table: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        name, who = (str(row.get(column) or "").strip() for column in ("id", "annotator"))
-        case = next((known for known in (name, Path(name).stem) if known in ids), None)
-        if case is None:
-            near = get_close_matches(name, list(ids), n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "take the file name without suffix"
-            raise InputError(f"{path}, line {number}: there is no case '{name}': {hint}")
-        if case in table:
-            raise InputError(f"{path}, line {number}: '{case}' stands twice: remove one line")
-        if who:
-            table[case] = who
-    return table
+    outlined = {pair.id for pair in found.outlines}
+    unknown = sum(pair.annotator is None and pair.id not in outlined for pair in found.pairs)
+    table = annotators or path / TABLE
+    if not unknown or (unknown == len(found.pairs) and not table.exists()):
+        return found
+    who = table if table.exists() else path
+    note = f"{who} names nobody for {plural(unknown, 'pair')}: they count in the whole only"
+    return replace(found, notes=(*found.notes, note))
 
 
 def _of_scan(
@@ -130,11 +104,12 @@ def _of_scan(
 ) -> FoundPairs:
     twins = {case.id: case for case in scan.cases if case.given is not None}
     stored = [_both(case, place) for case in twins.values()]
-    known = [facts for given, verified in stored for _, facts in (given, verified)]
+    known = [facts for masks in stored for _, facts in masks.values()]
 
     def all_facts() -> list[MaskFacts]:
-        alone = ((case, load_mask(case, "label")) for case in scan.cases if case.given is None)
-        return known + [mask_facts(case.called("label"), mask) for case, mask in alone if mask is not None]
+        alone = ((case, what) for case in scan.cases if case.given is None for what in case.masks)
+        masks = ((case.called(what), load_mask(case, what)) for case, what in alone if what != "truth")
+        return known + [mask_facts(name, mask) for name, mask in masks if mask is not None]
 
     remap = {**(scan.remap or {}), **remap}
     called = Meanings()
@@ -143,51 +118,61 @@ def _of_scan(
         if wrong := next((entry for entry in called.findings if entry.severity == "error"), None):
             raise InputError(wrong.sentence)
         notes += tuple(entry.sentence for entry in called.findings)
-        stored = [[(mask, called.of(facts)) for mask, facts in both] for both in stored]
-        known = [facts for both in stored for _, facts in both]
+        stored = [
+            {what: (mask, called.of(facts)) for what, (mask, facts) in masks.items()} for masks in stored
+        ]
+        known = [facts for masks in stored for _, facts in masks.values()]
     scheme = _scheme(known, remap, all_facts, len(scan.classes or ()) or called.number(remap))
-    pairs = []
+    pairs, outlines = [], []
+    fuse = Fusion()
     for case, masks in zip(twins.values(), stored, strict=True):
-        grid = masks[0][0].grid
+        grid = next(iter(masks.values()))[0].grid
         spacing = grid.spacing() if grid.known else case.spacing
-        given, verified = (scheme.apply(mask.array, facts) for mask, facts in masks)
+        labels = {what: scheme.apply(mask.array, facts) for what, (mask, facts) in masks.items()}
         if case.flat:
-            given, verified = given[:, :, 0], verified[:, :, 0]
-        pairs.append(Pair(case.id, case.group or case.id, given, verified, spacing))
+            labels = {what: mask[:, :, 0] for what, mask in labels.items()}
+        verified = labels.pop(_best(case))
+        drawn = {what.partition("/")[2]: mask for what, mask in labels.items()}
+        given = fuse(case.id, drawn).label if case.outlines else labels["given"]
+        pair = Pair(case.id, case.group or case.id, given, verified, spacing, case.annotator)
+        pairs.append(pair)
+        if case.outlines:
+            outlines += [replace(pair, given=mask, annotator=name) for name, mask in drawn.items()]
 
     def image(id: str) -> NDArray[Any]:
         array = load_image(twins[id]).array
         return array[:, :, 0] if twins[id].flat else array
 
     count = sum(case.role != "train" and (case.verified or case.truth is not None) for case in scan.cases)
-    return FoundPairs(
-        tuple(pairs),
-        _names(scheme.classes, scan.classes or called.names(remap, scheme.classes)),
-        count,
-        notes,
-        image,
-    )
+    notes = (*notes, *said_of_fused(outlines, fuse.how))
+    names = _names(scheme.classes, scan.classes or called.names(remap, scheme.classes))
+    return FoundPairs(tuple(pairs), names, count, notes, image, tuple(outlines))
 
 
-def _both(case: RawCase, place: _Place) -> list[tuple[Volume, MaskFacts]]:
-    """Return the mask that was replaced and the verified one, on one grid, and what is in each."""
-    best = "label" if case.truth is None else "truth"
-    names = [case.called(what) for what in ("given", best)]
-    given, verified = load_mask(case, "given"), load_mask(case, best)
-    assert given is not None, "it is a twin"  # noqa: S101
-    assert verified is not None, "it has replaced its twin"  # noqa: S101
-    if case.flat:
-        if not lies_on(given.grid, verified.grid):
+def _best(case: RawCase) -> str:
+    """Return which of its masks is the verified one."""
+    return "label" if case.truth is None else "truth"
+
+
+def _both(case: RawCase, place: _Place) -> dict[str, tuple[Volume, MaskFacts]]:
+    """Return the masks that were replaced and the verified one by name, on one grid, and what is in each."""
+    best = _best(case)
+    masks = {}
+    for what in (*(what for what in case.masks if is_given(what)), best):
+        mask = load_mask(case, what)
+        assert mask is not None, "it is one of its masks"  # noqa: S101
+        masks[what] = mask
+    grid = masks[best].grid if case.flat else head_of(case)[0]
+    for what, mask in masks.items():
+        name = case.called(what)
+        if not case.flat:
+            masks[what] = place(mask, grid, (name, case.where))
+        elif not lies_on(mask.grid, grid):
             raise InputError(
-                f"{names[0]} is {size_of(given.grid)}, but the verified mask {names[1]} that replaced it is "
-                f"{size_of(verified.grid)}: export it at that size, or remove it"
+                f"{name} is {size_of(mask.grid)}, but the verified mask {case.called(best)} that replaced it is "
+                f"{size_of(grid)}: export it at that size, or remove it"
             )
-    else:
-        grid, _ = head_of(case)
-        given, verified = (
-            place(mask, grid, (name, case.where)) for mask, name in zip((given, verified), names, strict=True)
-        )
-    return [(mask, mask_facts(name, mask)) for mask, name in zip((given, verified), names, strict=True)]
+    return {what: (mask, mask_facts(case.called(what), mask)) for what, mask in masks.items()}
 
 
 def _scheme(

@@ -1,12 +1,13 @@
 """Pairs of masks counted: how wrong the masks were that verified ones replaced, over all, by class, by annotator."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.constants import IGNORE
 from metadcseg.pairs.intervals import Interval, interval
 from metadcseg.pairs.outline import ClassPair, Spacing, compare_pair
 
@@ -51,7 +52,7 @@ class Measured:
         distance_px: without its sign.
         missing: objects that the given mask lacks, all classes together.
         invented: objects that it has and the verified one has not.
-        identical: whether no pixel that is known in both masks differs.
+        identical: whether no pixel that is known in both masks differs; never where outlines were tied.
     """
 
     pair: Pair
@@ -166,7 +167,10 @@ class Diagnosis:
 
 
 def diagnose(
-    pairs: Iterable[Pair], classes: Sequence[str] = ("background", "foreground"), verified: int | None = None
+    pairs: Iterable[Pair],
+    classes: Sequence[str] = ("background", "foreground"),
+    verified: int | None = None,
+    outlines: Iterable[Pair] = (),
 ) -> Diagnosis:
     """Compare the masks of all pairs.
 
@@ -174,6 +178,8 @@ def diagnose(
         pairs: in any order; their order plays no part.
         classes: names in class order, background first.
         verified: how many verified masks there are; as many as pairs by default.
+        outlines: what single annotators drew, where the given mask of a pair was made of several outlines: they count
+            for their annotator only.
 
     Raises:
         InputError: where the masks of a pair differ in shape.
@@ -187,15 +193,23 @@ def diagnose(
     """
     found = [(pair, compare_pair(pair.given, pair.verified, pair.spacing)) for pair in pairs]
     found.sort(key=lambda entry: entry[0].id)
+    outlines = sorted(outlines, key=lambda pair: pair.id)
+    outlined = {pair.id for pair in outlines}
     total = [_measured(pair, list(shown.values())) for pair, shown in found]
+    total = [replace(entry, identical=entry.identical and not _tied(entry.pair, outlined)) for entry in total]
     by_class = {
         name: summary([_measured(pair, [shown[number]]) for pair, shown in found if number in shown])
         for number, name in enumerate(classes)
         if number > 0
     }
-    names = sorted({pair.annotator for pair, _ in found if pair.annotator is not None})
+    each = [
+        _measured(pair, list(compare_pair(pair.given, pair.verified, pair.spacing).values()))
+        for pair in outlines
+    ]
+    drawn = [entry for entry in [*total, *each] if entry.pair.annotator is not None]
+    names = sorted({str(entry.pair.annotator) for entry in drawn})
     by_annotator = {
-        name: summary([entry for entry in total if entry.pair.annotator == name]) for name in names
+        name: summary([entry for entry in drawn if entry.pair.annotator == name]) for name in names
     }
     count = len(total) if verified is None else verified
     return Diagnosis(summary(total), by_class, by_annotator, count)
@@ -231,6 +245,11 @@ def _measured(pair: Pair, shown: Sequence[ClassPair]) -> Measured:
         sum(entry.invented for entry in shown),
         all(entry.dsc == 1.0 for entry in shown),
     )
+
+
+def _tied(pair: Pair, outlined: Container[str]) -> bool:
+    """Return whether the given mask was made of outlines that leave something open which the verified one knows."""
+    return pair.id in outlined and bool(np.any((pair.given == IGNORE) & (pair.verified != IGNORE)))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -44,6 +44,14 @@ def run(options: Namespace, console: Console) -> int:
         report = corrupt_set(
             clean, Path(options.out), options.rate, seed, roles=roles, progress=advance, model=options.model
         )
+    if dropped := sum(bool(case.annotators) for case in clean.cases):
+        console.print(
+            f"note: outlines of annotators ({plural(dropped, 'case')}) are left out of the copy: they would show what "
+            "was right before the noise",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if options.json:
         print_json(report)
         return 0

@@ -27,7 +27,7 @@ def add_options(parser: ArgumentParser) -> None:
         type=str,
         default=None,
         metavar="FILE.csv",
-        help="who drew which mask, columns id,annotator (default: annotators.csv in the folder, if there)",
+        help="who drew which mask, columns id,annotator (default: what masks/NAME/, annotators.csv or the set say)",
     )
     parser.add_argument(
         "--remap", type=str, default=None, help="new class numbers for mask values: 7:1,900:2"

@@ -34,6 +34,7 @@ from metadcseg.cli.commands.prepare_sources import (
 )
 from metadcseg.data.findings import Finding, grouped, plural
 from metadcseg.data.prepare.edges import DEFAULT
+from metadcseg.data.prepare.fusing import AGREEMENT, FUSIONS
 from metadcseg.data.prepare.pipeline import limited, prepare_scan
 from metadcseg.data.prepare.report import PrepareReport
 from metadcseg.data.prepare.workers import check_workers
@@ -47,10 +48,10 @@ __all__ = ["DESCRIPTION", "GROUPS", "add_options", "run"]
 
 DESCRIPTION = """Read images and masks once, check all of them, and write a prepared set: checksummed arrays and a
 table of cases. WHAT is a folder of your own (images/, masks/ matched by file name; gold/ with verified masks or
-gold.txt with their names; optionally splits.csv with id,role,group), of 2D images or of volumes, which become slices;
-or a data set that lies in --source: kvasir-seg, promise12, msd-heart, msd-brain, msd (any task of the Decathlon), acdc,
-nnunet (a raw folder), patterns (any layout, told by --image and --label); or phantom (images drawn by code). Nothing is
-written where something is wrong."""
+gold.txt with their names; masks/NAME/ of several annotators; optionally splits.csv with id,role,group), of 2D images or
+of volumes, which become slices; or a data set that lies in --source: kvasir-seg, promise12, msd-heart, msd-brain, msd
+(any task of the Decathlon), acdc, nnunet (a raw folder), patterns (any layout, told by --image and --label); or phantom
+(images drawn by code). Nothing is written where something is wrong."""
 
 _PHANTOM = {
     "count": "number of images",
@@ -72,7 +73,7 @@ def add_options(parser: ArgumentParser) -> None:
         "msd-brain); goes on where it stopped",
     )
     parser.add_argument("--name", type=str, default=None, help="what the set is called in reports")
-    parser.add_argument("--seed", type=int, default=0, help="of splits, gold and phantom images")
+    parser.add_argument("--seed", type=int, default=0, help="of splits, gold, annotators and phantom images")
     parser.add_argument(
         "--gold",
         type=str,
@@ -99,6 +100,21 @@ def add_options(parser: ArgumentParser) -> None:
         action="append",
         default=None,
         help="a union of classes that is scored beside them, such as core:2,3; once for each",
+    )
+    parser.add_argument(
+        "--fuse",
+        type=str,
+        default=None,
+        metavar="|".join(FUSIONS),
+        help="folders of several annotators: the label is their majority (the default; ties are unknown), fused by "
+        "STAPLE, or one outline drawn by seed; the set keeps all outlines",
+    )
+    parser.add_argument(
+        "--confidence",
+        type=str,
+        default=None,
+        metavar=AGREEMENT,
+        help="folders of several annotators: trust a label as far as they agree on it (by default fully)",
     )
     for name, what in _PHANTOM.items():
         default = getattr(PhantomOptions, name)
@@ -168,6 +184,8 @@ def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareR
         regions=parse_regions(options.region or ()),
         limit=options.limit,
         seed=options.seed,
+        fuse=options.fuse,
+        confidence=options.confidence,
         edges=options.edges,
         workers=workers,
         announce=announce,

@@ -34,6 +34,7 @@ GROUPS = {
     "gold": ("gold",),
     "limit": ("limit",),
     "masks": ("remap", "ignore", "region"),
+    "annotators": ("fuse", "confidence"),
     "images": ("spacing",),
     "volumes": (
         *("axis", "pixel", "normalize", "crop", "empty"),
@@ -49,8 +50,8 @@ _KNOWN = ("data sets", "gold", "limit", "masks", "volumes")
 _APPLY = {
     "phantom": ("phantom", "gold"),
     "kvasir-seg": ("data sets", "gold", "limit"),
-    "folder of images": ("limit", "masks", "images"),
-    "folder of volumes": ("limit", "masks", "volumes"),
+    "folder of images": ("limit", "masks", "annotators", "images"),
+    "folder of volumes": ("limit", "masks", "annotators", "volumes"),
     "patterns": (*_KNOWN, "patterns"),
     "acdc": (*_KNOWN, "acdc"),
 }

@@ -1,5 +1,6 @@
 """Find what is wrong with a folder or a prepared set, all of it, before hours are spent on training."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from metadcseg.constants import IGNORE
 from metadcseg.data.findings import CheckReport, Finding, unverified_tests, without_repeats
 from metadcseg.data.prepare.across import duplicates, set_findings
 from metadcseg.data.prepare.facts import rim_of
+from metadcseg.data.prepare.fusing import outlines_findings
 from metadcseg.data.prepare.inspection import Progress, inspect
 from metadcseg.data.prepare.look import LookAt, constant_image, is_constant
 from metadcseg.data.prepare.pairs import Pair, pair_findings
@@ -19,6 +21,7 @@ from metadcseg.data.prepare.plausible import MaskCounts, plausibility
 from metadcseg.data.prepare.tiny import find_objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers, as_many_as_help
 from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
+from metadcseg.data.sources.annotators import said_of_annotators
 from metadcseg.data.store.layout import CHECKSUMS, MANIFEST, TABLE
 from metadcseg.data.store.reader import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
@@ -134,7 +137,7 @@ def check_scan(
             workers=crew,
             progress=progress,
         )
-    findings = without_repeats(scan.findings, looked.findings)
+    findings = without_repeats((*scan.findings, *outlines_findings(scan.cases)), looked.findings)
     roles = _by_role(case.role for case in scan.cases)
     return CheckReport(path, "folder", roles, findings, sum(case.given is not None for case in scan.cases))
 
@@ -166,6 +169,10 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
     units: tuple[Case | StoredVolume, ...] = prepared.volumes or prepared.cases
     findings += set_findings([(unit.id, unit.role, unit.group) for unit in units])
     findings += unverified_tests((unit.role, _verified(unit)) for unit in units)
+    if prepared.annotators:
+        whose = {case.volume or case.id: case.annotators for case in prepared.cases}
+        counts = Counter(name for names in whose.values() for name in names)
+        findings.append(Finding("note", "annotators", str(path), said_of_annotators(counts, len(units))))
     paired = _paired(prepared)
     if prepared.noise is None:  # injected noise may well change nothing of a mask
         odd = pair_findings(_pairs(prepared, paired))
@@ -237,6 +244,8 @@ def _case_findings(prepared: PreparedSet, case: Case, seen: dict[str, _Seen]) ->
     for kind in ("truth", "given", "edges", "label_confidence"):
         if getattr(case, f"has_{kind}"):
             readers[kind] = getattr(prepared, kind)
+    if case.annotators:
+        readers["outlines"] = lambda case: np.stack(list(prepared.outlines(case).values()))
     for kind, read in readers.items():
         try:
             array = read(case)

@@ -64,6 +64,7 @@ def estimate(scan: Scan, options: SliceOptions, *, edges: bool) -> Estimate:
         pixels = placement.slices * placement.height * placement.width
         reference = raw.verified or raw.truth is not None
         kinds = 1 + edges + reference + (raw.label_confidence is not None) + (raw.given is not None)
+        kinds += len(raw.outlines.by) if raw.outlines else raw.annotator is not None
         disk += pixels * (2 * channels + kinds) + voxels
         memory = max(memory, voxels * (4 * channels + 16) + pixels * (2 * channels + kinds))
         slices += placement.slices

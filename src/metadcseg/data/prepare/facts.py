@@ -76,9 +76,9 @@ class CaseFacts:
         findings: what is wrong with it by itself.
         content: digest of what its image shows, equal for equal ones; None where it cannot be read.
         channels: of the image; 0 where it cannot be read.
-        masks: what is in its ``label``, ``truth`` and ``given``, as far as it has them and they can be read.
-        beside: the values that the verified mask and the one that it replaced hold in one place: two rows, a column
-            for every combination; None where it has not both.
+        masks: what is in its masks (:attr:`.RawCase.masks`), as far as they can be read.
+        beside: name of a mask that the verified one replaced -> the values that both hold in one place: two rows, a
+            column for every combination.
         orientation: what the orientation tag of its image says, 1 is upright.
     """
 
@@ -86,7 +86,7 @@ class CaseFacts:
     content: str | None = None
     channels: int = 0
     masks: Mapping[str, MaskFacts] = field(default_factory=dict)
-    beside: NDArray[np.int64] | None = None
+    beside: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     orientation: int = 1
 
 

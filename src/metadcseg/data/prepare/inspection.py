@@ -14,7 +14,7 @@ from metadcseg.data.formats.orientation import turned_images
 from metadcseg.data.prepare.across import duplicates, set_findings
 from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle, typed_remap
-from metadcseg.data.prepare.look import MASKS, Decoded, LookAt
+from metadcseg.data.prepare.look import Decoded, LookAt, is_given
 from metadcseg.data.prepare.meanings import meanings
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import MaskCounts, plausibility
@@ -93,7 +93,13 @@ def inspect(
     facts = [
         replace(one, masks={what: called.of(entry) for what, entry in one.masks.items()}) for one in facts
     ]
-    known = [one.masks[what] for what in MASKS for one in facts if what in one.masks]
+    known = [
+        entry
+        for kind in ("label", "truth", "given")
+        for one in facts
+        for what, entry in one.masks.items()
+        if what.partition("/")[0] == kind
+    ]
     scheme, found = None, _undeclared(known, remap, scan)
     if known and not found and not any(finding.severity == "error" for finding in called.findings):
         scheme, found = settle(known, remap, classes or called.number(remap))
@@ -105,7 +111,7 @@ def inspect(
         _empty(case, entry)
         for case, one in zip(scan.cases, facts, strict=True)
         for what, entry in one.masks.items()
-        if what != "given" and _is_empty(entry, remap) and entry.where not in told
+        if not is_given(what) and _is_empty(entry, remap) and entry.where not in told
     ]
     if scheme is not None:
         findings += _plausible(
@@ -143,16 +149,19 @@ def _plausible(
     held: list[Counter[int]] = [Counter() for _ in range(scheme.classes)]
     objects: list[Objects] = []
     for case, one in zip(scan.cases, facts, strict=True):
-        best = one.masks.get("truth", one.masks.get("label"))
-        for entry in {id(entry): entry for entry in one.masks.values()}.values():
+        best = "truth" if "truth" in one.masks else "label"
+        for what, entry in one.masks.items():
+            if what == "given" and entry is one.masks.get("label"):
+                continue  # a reference beside the label has replaced it
+            judged = what.partition("/")[0] == best
             labels = scheme.apply(np.array(entry.in_file, np.int64), entry)
             pixels, border = (
                 np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
                 for counts in (entry.counts, entry.border)
             )
             counted = MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist()))
-            (masks if entry is best else beside).append(counted)
-            if entry is best and entry.objects is not None:
+            (masks if judged else beside).append(counted)
+            if judged and entry.objects is not None:
                 objects.append(_classes_of(entry.objects, entry, scheme))
             for level, label, count in zip(entry.levels, labels.tolist(), entry.counts, strict=True):
                 if label < scheme.classes:
@@ -171,15 +180,21 @@ def _classes_of(objects: Objects, facts: MaskFacts, scheme: LabelScheme) -> Obje
 
 
 def _pairs(cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelScheme) -> Iterator[Pair]:
-    """Yield what the values in both masks of every pair mean."""
+    """Yield what the values in both masks of every pair mean; several outlines that were replaced are one pair."""
     for case, one in zip(cases, facts, strict=True):
-        if one.beside is not None:
-            best = "truth" if "truth" in one.masks else "label"
-            verified, given = one.masks[best], one.masks["given"]
-            both = case.given_key is not None and verified.where == given.where  # in one file
-            within = f" ('{case.given_key}')" if both else ""
-            values = scheme.apply(one.beside[0], verified), scheme.apply(one.beside[1], given)
-            yield Pair(verified.where, f"{given.where}{within}", *values)
+        if not one.beside:
+            continue
+        verified = one.masks["truth" if "truth" in one.masks else "label"]
+        replaced = [one.masks[what] for what in one.beside]
+        both = case.given_key is not None and verified.where == replaced[0].where  # in one file
+        within = f" ('{case.given_key}')" if both else ""
+        called = (
+            replaced[0].where if len(replaced) == 1 else f"{len(replaced)} outlines in {case.called('given')}"
+        )
+        rows = list(zip(one.beside.values(), replaced, strict=True))
+        drawn = np.concatenate([scheme.apply(values[1], entry) for values, entry in rows])
+        right = np.concatenate([scheme.apply(values[0], verified) for values, _ in rows])
+        yield Pair(verified.where, f"{called}{within}", right, drawn)
 
 
 def _shown(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> Iterator[tuple[str, str, str]]:

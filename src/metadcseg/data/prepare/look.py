@@ -29,8 +29,6 @@ from metadcseg.data.store.layout import array_digest
 from metadcseg.data.store.values import checked_image
 from metadcseg.errors import InputError
 
-MASKS = ("label", "truth", "given")
-
 _GLANCE = 4096  # so many pixels tell most images that are not constant
 
 
@@ -40,7 +38,7 @@ class Decoded:
 
     Args:
         planes: its slices as a set keeps them, in order; one of an image.
-        masks: its ``label``, ``truth`` and ``given``, (X, Y, Z) on the grid of the image, of an image (H, W): not the
+        masks: its masks (:attr:`.RawCase.masks`), (X, Y, Z) on the grid of the image, of an image (H, W): not the
             values of the files but their numbers, from 0 on, in the ``levels`` of `MaskFacts`.
         label_confidence: of every slice; none where nothing is known.
         placement: where the slices lie; None for an image.
@@ -79,7 +77,7 @@ class LookAt:
         masks: dict[str, Volume] = {}
         held: dict[str, MaskFacts] = {}
         axis = 2 if decoded.placement is None else decoded.placement.axis
-        for what in MASKS:
+        for what in case.masks:
             if what == "given" and _is_label(case) and "label" in masks:
                 held[what], masks[what] = held["label"], masks["label"]
             elif (mask := _mask(case, what, grid, findings)) is not None:
@@ -157,13 +155,18 @@ class LookAt:
                 orientation=turn,
             )
         except OtherGrid as error:
-            given, told = what == "given", _fault(case, what, error)
+            given, told = is_given(what), _fault(case, what, error)
             findings.append(
                 Finding("error", "mask-elsewhere", *told)
                 if error.elsewhere
                 else Finding("error", "given-size" if given else "size-mismatch", *told)
             )
             return None
+
+
+def is_given(what: str) -> bool:
+    """Return whether a mask, by its name in :attr:`.RawCase.masks`, is one that a verified mask has replaced."""
+    return what.partition("/")[0] == "given"
 
 
 def slices_of(array: NDArray[Any], placement: SliceGeometry | None) -> NDArray[Any]:
@@ -230,13 +233,13 @@ def _content(image: NDArray[Any], kept: Decoded) -> str:
 
 def _mask(case: RawCase, what: str, grid: Grid | None, findings: list[Finding]) -> Volume | None:
     """Load a mask; where that fails, keep the sentence."""
-    if grid is None and hasattr(getattr(case, what), "read"):
+    if grid is None and hasattr(case.mask(what), "read"):
         return None  # it is drawn on an image, which cannot be read
     try:
         return load_mask(case, what, grid)
     except InputError as error:
         told = _fault(case, what, error)
-        findings.append(Finding("error", "given-unreadable" if what == "given" else "mask-unreadable", *told))
+        findings.append(Finding("error", "given-unreadable" if is_given(what) else "mask-unreadable", *told))
         return None
 
 
@@ -251,7 +254,7 @@ def _label_confidence(case: RawCase, grid: Grid, findings: list[Finding]) -> NDA
 
 def _fault(case: RawCase, what: str, error: InputError) -> tuple[str, str]:
     """Return which mask cannot be used, and the sentence that says why."""
-    way_out = f"; or remove it, {case.called('label')} has replaced it" if what == "given" else ""
+    way_out = f"; or remove it, {case.called('label')} has replaced it" if is_given(what) else ""
     return case.called(what), f"{error}{way_out}"
 
 
@@ -262,11 +265,12 @@ def _is_label(case: RawCase) -> bool:
     return case.given_key == case.label_key and case.given == case.label
 
 
-def _beside(masks: Mapping[str, Volume], facts: Mapping[str, MaskFacts]) -> NDArray[np.int64] | None:
-    """Return the values that both masks of a pair hold in one place; None where one is missing or no mask."""
+def _beside(masks: Mapping[str, Volume], facts: Mapping[str, MaskFacts]) -> dict[str, NDArray[np.int64]]:
+    """Return the values that both masks of a pair hold in one place, by the name of the one that was replaced."""
     best = "truth" if "truth" in facts else "label"
-    if best not in masks or "given" not in masks:
-        return None
-    if any(len(facts[what].levels) > MOST_LEVELS for what in (best, "given")):
-        return None
-    return values_beside(masks[best].array, masks["given"].array)
+    sound = {what: mask for what, mask in masks.items() if len(facts[what].levels) <= MOST_LEVELS}
+    if best not in sound:
+        return {}
+    return {
+        what: values_beside(sound[best].array, mask.array) for what, mask in sound.items() if is_given(what)
+    }

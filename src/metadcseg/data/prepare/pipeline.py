@@ -9,6 +9,7 @@ from typing import Any
 from metadcseg.data.findings import Finding, without_repeats
 from metadcseg.data.prepare.edges import DEFAULT, cost_of, edge_detector
 from metadcseg.data.prepare.estimate import estimate, refuse_too_little_room
+from metadcseg.data.prepare.fusing import Doubt, Fusion, fused_findings, fusion_of
 from metadcseg.data.prepare.inspection import Progress, inspect
 from metadcseg.data.prepare.labels import class_names
 from metadcseg.data.prepare.look import LookAt
@@ -50,8 +51,8 @@ def prepare_folder(
         image_key: of the image in HDF5 files.
         label_key: of the label in HDF5 files.
         spacing: size of a pixel in mm (row, column), where all images share one; distances then come in mm too.
-        options: as for `prepare_scan`: ``classes``, ``remap``, ``regions``, ``edges``, ``slices``,
-            ``resample_labels``, ``adopt_grid``, ``crop_labels``, ``workers``, ``progress``.
+        options: as for `prepare_scan`: ``classes``, ``remap``, ``regions``, ``edges``, ``slices``, ``fuse``,
+            ``confidence``, ``resample_labels``, ``adopt_grid``, ``crop_labels``, ``workers``, ``progress``.
 
     Raises:
         InputError: naming the first problems, with nothing written.
@@ -65,7 +66,7 @@ def prepare_folder(
     scan = scan_folder(folder, seed=seed, val=val, test=test, limit=limit, **keys)
     if spacing is not None:
         scan = replace(scan, cases=tuple(replace(case, spacing=spacing) for case in scan.cases))
-    return prepare_scan(scan, out, name=name or folder.resolve().name, **options)
+    return prepare_scan(scan, out, name=name or folder.resolve().name, seed=seed, **options)
 
 
 def prepare_cases(
@@ -105,6 +106,8 @@ def prepare_scan(
     regions: Mapping[str, Sequence[int]] | None = None,
     limit: int | None = None,
     seed: int = 0,
+    fuse: str | None = None,
+    confidence: str | None = None,
     edges: str = DEFAULT,
     resample_labels: bool = False,
     adopt_grid: bool = False,
@@ -124,7 +127,10 @@ def prepare_scan(
         remap: value in a mask file -> class number (255: ignored), such as ``{7: 1, 900: 2}``; wins over the scan's.
         regions: unions of classes by name, scored beside the classes; those of the scan by default.
         limit: use only so many training cases beside gold.
-        seed: of the limit.
+        seed: of the limit, and of annotators that are drawn.
+        fuse: what one label is made of where several annotators drew an image: ``"vote"``, which is the default,
+            ``"staple"`` or ``"draw"`` (`metadcseg.data.prepare.fusing`).
+        confidence: ``"agreement"`` keeps the share of annotators who gave a label as how far it is to be trusted.
         edges: who finds the edges of eq. 8 in each image or slice: ``"pidinet"``, ``"none"``, or a file with weights.
             Three channels are shown to it as red, green and blue, of any other number the mean as gray.
         resample_labels: whether labels on another grid than their image are resampled to it (nearest).
@@ -141,6 +147,7 @@ def prepare_scan(
     refuse_occupied(out)  # before the work; the writer looks again after it
     detector = edge_detector(edges)  # its file may be wrong
     scan = replace(limited(scan, limit, seed), slices=slices or scan.slices)
+    fusion = fusion_of(scan.cases, fuse, confidence, seed)
     workers = workers or as_many_as_help(scan.cases)
     findings = scan.findings
     if scan.of_volumes:
@@ -155,6 +162,7 @@ def prepare_scan(
     made_by = None if detector is None else detector.facts()
     counts: Counter[str] = Counter()
     raw_bytes = 0
+    doubts: list[tuple[RawCase, Doubt]] = []
     with scratch_folder(out) as keep, Workers(workers) as crew:
         seen = inspect(
             scan,
@@ -171,10 +179,10 @@ def prepare_scan(
                 f"{name}: there is no case to prepare: put images into images/ and masks into masks/"
             )
         named = named or seen.names or class_names(seen.scheme.classes)
-        source = _origin(scan, remap)
+        source = _origin(scan, remap, fusion)
         threads = max(1, cores() // workers) if workers > 1 else None
         drop = scan.slices.empty == "drop"
-        write = WriteCase(keep, seen.scheme, len(named), seen.channels, edges, drop, threads)
+        write = WriteCase(keep, seen.scheme, len(named), seen.channels, fusion, edges, drop, threads)
         items = list(zip(scan.cases, seen.cases, seen.decoded, strict=True))
         with SetWriter(
             out,
@@ -190,6 +198,7 @@ def prepare_scan(
                 written.into(writer, scan.cases[done - 1])
                 counts[scan.cases[done - 1].role] += len(written.slices)
                 raw_bytes += written.nbytes
+                doubts += [] if written.doubt is None else [(scan.cases[done - 1], written.doubt)]
                 if progress:
                     progress(count + each * done, total)
     volumes = Counter(case.role for case in scan.cases)
@@ -201,7 +210,7 @@ def prepare_scan(
         seen.channels,
         raw_bytes,
         made_by,
-        findings,
+        (*findings, *fused_findings(fusion, doubts)),
         {role: volumes[role] for role in ROLES} if scan.of_volumes else None,
         source,
         sum(case.given is not None for case in scan.cases),
@@ -218,11 +227,13 @@ def limited(scan: Scan, limit: int | None, seed: int) -> Scan:
     return replace(scan, cases=tuple(case for case in scan.cases if case.id in kept))
 
 
-def _origin(scan: Scan, remap: Mapping[int, int] | None) -> dict[str, Any]:
+def _origin(scan: Scan, remap: Mapping[int, int] | None, fusion: Fusion) -> dict[str, Any]:
     """Return where the data is from, and all that a set keeps of how it was read."""
     source = dict(scan.source or {})
     if mapped := {**(scan.remap or {}), **(remap or {})}:
         source["remap"] = {str(value): label for value, label in mapped.items()}
     if key := next((case.image_key for case in scan.cases if case.image_key), None):
         source["image_key"] = key  # by which new volumes are read, too
+    if any(case.outlines for case in scan.cases):
+        source |= fusion.facts()
     return source

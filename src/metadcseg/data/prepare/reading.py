@@ -97,7 +97,7 @@ def load_mask(case: RawCase, what: str, image: Grid | None = None) -> Volume | N
 
     Args:
         case: whose.
-        what: ``label``, ``truth``, or ``given``: the one that a verified mask replaced.
+        what: a name of :attr:`.RawCase.masks`, such as ``given``: the one that a verified mask replaced.
         image: the grid of its image, where that is known already.
 
     Returns:
@@ -106,7 +106,7 @@ def load_mask(case: RawCase, what: str, image: Grid | None = None) -> Volume | N
     Raises:
         InputError: naming the file that cannot be read, or the case that has no label.
     """
-    held, key = getattr(case, what), getattr(case, f"{what}_key")
+    held, key = case.mask(what), getattr(case, f"{what.partition('/')[0]}_key")
     if held is None and what == "label":
         raise InputError(f"{case.where} has no label: add one, or remove the volume")
     if held is None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from metadcseg.data.formats.images import with_channels
 from metadcseg.data.prepare.edges import EdgeDetector, edge_detector
 from metadcseg.data.prepare.facts import CaseFacts
+from metadcseg.data.prepare.fusing import Doubt, Fusion, Labels, agreement
 from metadcseg.data.prepare.labels import LabelScheme
 from metadcseg.data.prepare.look import Decoded, slices_of
 from metadcseg.data.prepare.reading import foreground
@@ -19,8 +21,9 @@ from metadcseg.data.sources.case import RawCase
 from metadcseg.data.store.arrays import Chunk, write_chunk
 from metadcseg.data.store.layout import Array
 from metadcseg.data.store.reader import SetWriter
-from metadcseg.data.store.values import checked_mask, checked_reference
+from metadcseg.data.store.values import checked_mask, checked_outlines, checked_reference
 
+_KINDS = ("label", "truth", "given")
 _DROPPED_IN = ("train", "gold")  # validation and test predict whole volumes
 
 
@@ -33,23 +36,31 @@ class Written:
         reference: of a volume: the label that evaluation compares with, on the grid of its file.
         placement: of a volume: where its slices lie.
         verified: whether the reference is beyond doubt.
+        annotators: whose outlines are kept, in the order in which they are.
+        annotator: who drew the mask as given, where it is one person and known.
+        doubt: what its outlines leave open, where it has several.
     """
 
     slices: tuple[tuple[int, Mapping[str, Chunk]], ...]
     reference: Chunk | None
     placement: SliceGeometry | None
     verified: bool
+    annotators: tuple[str, ...] = ()
+    annotator: str | None = None
+    doubt: Doubt | None = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays of the slices in memory."""
-        return sum(chunk.nbytes for _, chunks in self.slices for chunk in chunks.values())
+        """Bytes of all arrays of the slices that a training reads."""
+        held = (entry for _, chunks in self.slices for entry in chunks.items())
+        return sum(chunk.nbytes for kind, chunk in held if kind != "outlines")
 
     def into(self, writer: SetWriter, case: RawCase) -> None:
         """Move it into a set."""
+        drawn: dict[str, Any] = {"annotators": self.annotators, "annotator": self.annotator}
         if self.placement is None or self.reference is None:
             for _, chunks in self.slices:
-                writer.take(case.id, case.role, case.group, chunks, spacing=case.spacing)
+                writer.take(case.id, case.role, case.group, chunks, spacing=case.spacing, **drawn)
             return
         writer.add_volume(
             id=case.id,
@@ -68,6 +79,7 @@ class Written:
                 spacing=self.placement.slice_spacing,
                 volume=case.id,
                 slice=number,
+                **drawn,
             )
 
 
@@ -80,6 +92,7 @@ class WriteCase:
         scheme: what the values in the masks mean.
         classes: how many the set has.
         channels: of the set's images.
+        fusion: makes one label of several outlines.
         edges: who finds them, as for :func:`~metadcseg.data.prepare.edges.edge_detector`.
         drop: whether slices without foreground are left out of training and gold volumes.
         threads: of one process for the edges; None for as many as there are cores.
@@ -89,6 +102,7 @@ class WriteCase:
     scheme: LabelScheme
     classes: int
     channels: int
+    fusion: Fusion
     edges: str
     drop: bool = False
     threads: int | None = None
@@ -98,30 +112,65 @@ class WriteCase:
         case, facts, decoded = item
         held = decoded.masks or {}
         tables = {
-            what: self.scheme.apply(np.array(facts.masks[what].levels, np.int64), facts.masks[what])
+            what: self.scheme.apply(np.array(facts.masks[what].in_file, np.int64), facts.masks[what])
             for what in held
         }
         verified = case.verified or "truth" in held
-        meant = {what: what for what in held}
-        if verified:
-            meant["truth"] = "truth" if "truth" in held else "label"
-        if decoded.placement is None:
+        if decoded.placement is None and not case.outlines and not case.annotator:
+            meant = {what: what for what in held}
+            if verified:
+                meant["truth"] = "truth" if "truth" in held else "label"
             (plane,) = decoded.planes
-            masks = self._masks_of_image(case.id, plane, held, tables, meant)
+            chunks = self._masks_of_image(case.id, plane, held, tables, meant)
             trust = decoded.label_confidence[0] if decoded.label_confidence else None
-            return Written(((0, self._slice(plane, masks, trust)),), None, None, verified)
-        whole = {what: np.take(tables[what], chunk.read()) for what, chunk in held.items()}
-        best = checked_reference(case.id, whole[meant.get("truth", "label")], decoded.placement, self.classes)
-        reference = write_chunk(self.keep, best)
-        stacks = {what: slices_of(whole[source], decoded.placement) for what, source in meant.items()}
+            return Written(((0, self._slice(plane, chunks, trust)),), None, None, verified)
+        masks = {what: _solid(np.take(tables[what], chunk.read())) for what, chunk in held.items()}
+        outlines, annotator, doubt = self._fused(case, masks)
+        best = masks.get("truth", masks["label"])
+        reference = None
+        if decoded.placement is not None:
+            whole = checked_reference(case.id, best, decoded.placement, self.classes)
+            reference = write_chunk(self.keep, whole)
+        if verified:
+            masks["truth"] = best
+        stacks, drawn = (
+            {name: slices_of(mask, decoded.placement) for name, mask in some.items()}
+            for some in (masks, outlines)
+        )
         slices = []
         for number, plane in enumerate(decoded.planes):
             if self.drop and case.role in _DROPPED_IN and not foreground(stacks["label"][number]).any():
                 continue
-            masks = {what: self._mask(case.id, what, stack[number], plane) for what, stack in stacks.items()}
+            chunks = {
+                what: self._mask(case.id, what, stacks[what][number], plane)
+                for what in _KINDS
+                if what in stacks
+            }
             trust = decoded.label_confidence[number] if decoded.label_confidence else None
-            slices.append((number, self._slice(plane, masks, trust)))
-        return Written(tuple(slices), reference, decoded.placement, verified)
+            if trust is None and "trust" in stacks:
+                trust = write_chunk(self.keep, stacks["trust"][number])
+            chunks = self._slice(plane, chunks, trust)
+            if drawn:
+                each = {name: stack[number] for name, stack in drawn.items()}
+                checked = checked_outlines(case.id, each, plane.shape, self.classes)
+                chunks["outlines"] = write_chunk(self.keep, checked)
+            slices.append((number, chunks))
+        about = (verified, tuple(outlines), annotator, doubt)
+        return Written(tuple(slices), reference, decoded.placement, *about)
+
+    def _fused(
+        self, case: RawCase, masks: dict[str, Labels]
+    ) -> tuple[dict[str, Labels], str | None, Doubt | None]:
+        """Put one label in the place of several outlines; return those, whose the label is, and what it leaves open."""
+        kind = "label" if case.given is None else "given"
+        if case.outlines is None:
+            return {case.annotator: masks[kind]} if case.annotator else {}, case.annotator, None
+        outlines = {name: masks.pop(f"{kind}/{name}") for name in case.outlines.by}
+        fused = self.fusion(case.id, outlines)
+        masks[kind] = fused.label
+        if self.fusion.agreement and not case.verified:
+            masks["trust"] = agreement(np.stack(list(outlines.values())), fused.label)
+        return outlines, fused.annotator, fused.doubt
 
     def _masks_of_image(
         self,
@@ -156,7 +205,7 @@ class WriteCase:
             plane = write_chunk(self.keep, image)
         chunks = {
             "image": plane,
-            **{what: masks[what] for what in ("label", "truth", "given") if what in masks},
+            **{what: masks[what] for what in _KINDS if what in masks},
         }
         if detector is not None and image is not None:
             shown = image.astype(np.float32) if image.dtype == np.float16 else image
@@ -164,6 +213,11 @@ class WriteCase:
         if trust is not None:
             chunks["trust"] = trust
         return chunks
+
+
+def _solid(labels: Labels) -> Labels:
+    """Return a mask with three axes: that of an image is one slice."""
+    return labels[:, :, None] if labels.ndim == 2 else labels
 
 
 @lru_cache(maxsize=1)

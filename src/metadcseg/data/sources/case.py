@@ -44,6 +44,25 @@ class ComposedMask(Protocol):
 
 
 @dataclass(frozen=True)
+class Outlines:
+    """What several annotators drew on one image: one label is to be made of it (`metadcseg.data.prepare.fusing`).
+
+    Args:
+        path: the folder that sentences call them by.
+        by: annotator -> outline, two or more, in the order of the names.
+    """
+
+    path: Path
+    by: Mapping[str, Path | ComposedMask]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that are read for them."""
+        held = ((each,) if isinstance(each, Path) else each.files for each in self.by.values())
+        return tuple(path for files in held for path in files)
+
+
+@dataclass(frozen=True)
 class RawCase:
     """One image or volume with its masks, as files or as arrays in memory; an image is a volume of one slice.
 
@@ -53,8 +72,8 @@ class RawCase:
         group: what must stay together, such as a patient; the id where nothing is known.
         images: one file for each channel, all on one grid, where a single file may hold all channels; or the array of
             an image, (H, W, C) uint8, uint16 or float32 with C = 1 or 3.
-        label: the mask as given, a file, a mask that is composed, or (H, W) labels 0 .. L-1 and 255 (ignored); None
-            where there is none, which `prepare` refuses.
+        label: the mask as given, a file, a mask that is composed, (H, W) labels 0 .. L-1 and 255 (ignored), or the
+            outlines of several annotators; None where there is none, which `prepare` refuses.
         image_key: the data set within an HDF5 file.
         label_key: likewise; ``label`` may be the image file itself.
         verified: whether the label is beyond doubt: it is then also the reference (*truth*) of the case.
@@ -67,13 +86,14 @@ class RawCase:
         given: the mask that the verified one replaced, like ``label``; None where there is none.
         given_key: the data set within an HDF5 file.
         spacing: size of a pixel of an image in mm (row, column) where it is known; volumes have their own.
+        annotator: who drew the mask as given (``given``, or else ``label``), where it is one person and known.
     """
 
     id: str
     role: str
     group: str
     images: tuple[Path, ...] | NDArray[Any]
-    label: Path | ComposedMask | NDArray[Any] | None
+    label: Path | ComposedMask | Outlines | NDArray[Any] | None
     _: KW_ONLY
     image_key: str | None = None
     label_key: str | None = None
@@ -82,9 +102,10 @@ class RawCase:
     truth_key: str | None = None
     stacked: bool = False
     label_confidence: Path | float | None = None
-    given: Path | ComposedMask | NDArray[Any] | None = None
+    given: Path | ComposedMask | Outlines | NDArray[Any] | None = None
     given_key: str | None = None
     spacing: tuple[float, float] | None = None
+    annotator: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -101,10 +122,35 @@ class RawCase:
         """What a sentence about this case calls it: its first image file, or its id."""
         return str(self.files[0]) if self.files else self.id
 
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """Its masks by name: ``label``, ``truth``, ``given``; of several outlines each one, as ``label/ANNOTATOR``."""
+        names = ["label", *(what for what in ("truth", "given") if getattr(self, what) is not None)]
+        return tuple(each for what in names for each in _each(what, getattr(self, what)))
+
+    @property
+    def outlines(self) -> Outlines | None:
+        """What several annotators drew: its label, or what the verified one replaced; None where it is one mask."""
+        for held in (self.label, self.given):
+            if isinstance(held, Outlines):
+                return held
+        return None
+
+    def mask(self, what: str) -> Path | ComposedMask | NDArray[Any] | None:
+        """Return one of its masks by its name in `masks`."""
+        kind, _, annotator = what.partition("/")
+        held = getattr(self, kind)
+        found: Path | ComposedMask | NDArray[Any] | None = held.by[annotator] if annotator else held
+        return found
+
     def called(self, what: str) -> str:
-        """Return what a sentence calls one of its masks (``label``, ``truth``, ``given``): the file, or the id."""
-        held = getattr(self, what)
+        """Return what a sentence calls one of its masks (as in `masks`): the file, or the id."""
+        held = self.mask(what) if "/" in what else getattr(self, what)
         return str(held if isinstance(held, Path) else getattr(held, "path", self.where))
+
+
+def _each(what: str, held: object) -> list[str]:
+    return [f"{what}/{name}" for name in held.by] if isinstance(held, Outlines) else [what]
 
 
 @dataclass(frozen=True)

@@ -69,10 +69,14 @@ class Drawings:
         masks = found.pixels | found.colored | found.drawn
         return {stem: masks[stem] for stem in sorted(masks)}, found.findings
 
-    def unmatched(self, labels: Mapping[str, Mask]) -> list[Finding]:
-        """Return an error for every image without a mask, and a warning for every mask without an image."""
-        masks = self._folder / "masks"
-        files = self._found[masks].drawn_in
+    def unmatched(self, labels: Mapping[str, Mask], masks: Path) -> list[Finding]:
+        """Return an error for every image without a mask, and a warning for every mask without an image.
+
+        Args:
+            labels: stem -> mask.
+            masks: the folder in which masks are looked for, for sentences.
+        """
+        files = self._found[self._folder / "masks"].drawn_in
         if not files or not self._images:
             return unmatched(self._images, labels, masks)
         lacking = [path for stem, path in self._images.items() if stem not in labels]

@@ -11,6 +11,7 @@
     FOLDER/gold/        verified masks, of the same stems (they win over masks/, whose own are kept beside them as what
                         they replaced: a pair), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
+    FOLDER/masks/NAME/, FOLDER/masks_NAME/, FOLDER/annotators.csv     optional: who drew what (`annotators` here)
     FOLDER/splits.csv   optional: id,role,group (either of role and group may be left out)
     FOLDER/label_confidence/, FOLDER/label_confidence.csv     optional: how far masks are to be trusted
     (`label_confidence` here)
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.data.findings import Finding
+from metadcseg.data.sources.annotators import given_masks
 from metadcseg.data.sources.beside import beside
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.drawn import Drawings
@@ -94,13 +96,13 @@ def scan_folder(
         )
     if volumes and ending is None and not (folder / "masks").is_dir():
         given = {stem: path for stem, path in images.items() if holds_label(path, label_key or "label")}
-    findings += found
-    verified, gold, found = gold_of(folder, images, masks_in, volumes=volumes)
-    findings += found
-    labels, twins = {**given, **verified}, replaced(given, verified)
-    findings += (
-        drawings.unmatched(labels) if drawings else unmatched(images, labels, folder / "masks", ending)
-    )
+    verified, gold, found_gold = gold_of(folder, images, masks_in, volumes=volumes)
+    masks, found_masks = given_masks(folder, images, given, verified, files_in)
+    findings += [one for one in found if Path(one.where) not in masks.folders.values()]
+    findings += found_masks + found_gold
+    labels, twins = {**masks.files, **verified}, replaced(masks.files, verified)
+    where = next(iter(masks.folders.values()), folder / "masks")
+    findings += drawings.unmatched(labels, where) if drawings else unmatched(images, labels, where, ending)
     rows: dict[str, SplitRow] = {}
     if (folder / "splits.csv").exists():
         rows, found = read_splits(folder / "splits.csv", set(images))
@@ -116,13 +118,14 @@ def scan_folder(
             role,
             groups[stem],
             (images[stem],),
-            labels[stem],
+            verified.get(stem) or masks.mask(stem),
             image_key=image_key,
             label_key=label_key,
             verified=stem in gold or role == "gold",
             label_confidence=label_confidence.get(stem),
-            given=twins.get(stem),
+            given=masks.mask(stem) if stem in twins else None,
             given_key=label_key,
+            annotator=masks.annotator.get(stem),
         )
         for stem, role in limit_training(roles, limit, seed=seed).items()
     )

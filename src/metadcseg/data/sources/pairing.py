@@ -102,11 +102,13 @@ def unmatched(
                 advice = f"add {path.with_name(stem + ending)}.png (black where nothing is there) or remove the image"
             sentence = f"{path} has no mask: {advice}"
             findings.append(Finding("error", "mask-missing", str(path), sentence))
-    for stem in extra:
-        place = place_of(masks[stem])
-        sentence = f"{place} has no image of the same stem and is not used: rename, complete or remove it"
-        findings.append(Finding("warning", "mask-extra", str(place), sentence))
-    return findings
+    return findings + [mask_without_image(place_of(masks[stem])) for stem in extra]
+
+
+def mask_without_image(path: Path) -> Finding:
+    """Return the warning for a mask that no image has the stem of."""
+    sentence = f"{path} has no image of the same stem and is not used: rename, complete or remove it"
+    return Finding("warning", "mask-extra", str(path), sentence)
 
 
 def _advice(stem: str, path: Path, extra: Collection[str], masks: Mapping[str, Mask], folder: Path) -> str:

@@ -23,6 +23,7 @@ from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume, check_
 from metadcseg.data.formats.images import SUFFIXES, read_mask
 from metadcseg.data.formats.overlay import Overlay
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
+from metadcseg.data.sources.annotators import is_of_parts
 from metadcseg.data.sources.dicom_mask import composed
 from metadcseg.data.sources.pairing import Mask, MasksIn, one_form, place_of
 from metadcseg.data.sources.volume_folder import PARTNERS
@@ -221,7 +222,7 @@ def _folders(folder: Path, images: Collection[str], *, volumes: bool) -> dict[Pa
     """Return the folders that are called like an image and hold files for its parts."""
     if not folder.is_dir():
         return {}
-    inside = (path for path in sorted(folder.iterdir()) if path.is_dir() and one_form(path.name) in images)
+    inside = (path for path in sorted(folder.iterdir()) if path.is_dir() and is_of_parts(path, images))
     held = {path: part_files(path, volumes=volumes) for path in inside if not is_volume_file(path)}
     return {path: files for path, files in held.items() if files}
 

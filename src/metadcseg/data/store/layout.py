@@ -36,9 +36,11 @@ NOISE = "noise.json"
 CHECKSUMS = "SHA256SUMS"
 ARRAYS = "arrays"
 
-KINDS = ("image", "label", "truth", "given", "edges", "trust")
+KINDS = ("image", "label", "truth", "given", "edges", "trust", "outlines")
 REFERENCE = "reference"
 """The kind of array that a volume has, beside those of its slices: (X, Y, Z)."""
+
+_OF_THREE_AXES = ("image", "outlines", REFERENCE)
 
 IMAGE_DTYPES = ("uint8", "uint16", "float16", "float32")
 ARRAY_NAME = re.compile(rf"({'|'.join((*KINDS, REFERENCE))})-[0-9]{{5,9}}")
@@ -69,7 +71,7 @@ def array_digest(array: Array) -> str:
 
 def chunk_file(folder: Path, name: str, index: int) -> Path:
     """Return the file that holds one case's values in the array called ``name``."""
-    return folder / ARRAYS / name / chunk_name(index, 3 if name.startswith(("image", REFERENCE)) else 2)
+    return folder / ARRAYS / name / chunk_name(index, 3 if name.startswith(_OF_THREE_AXES) else 2)
 
 
 def chunk_name(index: int, axes: int) -> str:

@@ -42,6 +42,7 @@ _LACKING = {
     "truth": "reference mask (truth); prepare the set from data that has one",
     "given": "mask that a verified one replaced (given); prepare the set from data that has both",
     "edges": "edges; prepare the set again without --edges none",
+    "outlines": "outlines of annotators that are known; prepare the set from data that has them (masks/NAME/)",
     "trust": "trust; prepare the set from data that says how far labels are to be trusted",
 }
 
@@ -63,6 +64,7 @@ class PreparedSet:
         preprocessing: how volumes became slices (``SliceOptions.to_dict``), None for plain images; the images
             of a set that has it are normalized already.
         regions: named unions of labels that are scored beside the classes, or None.
+        annotators: whose outlines the cases have, by name; none where nobody is known.
 
     Example:
         >>> prepared = PreparedSet.open("my_set")  # doctest: +SKIP
@@ -94,6 +96,7 @@ class PreparedSet:
         self.volumes = tuple(volume for volume, _ in volumes)
         self.preprocessing: dict[str, Any] | None = manifest.get("preprocessing")
         self.regions: dict[str, list[int]] | None = manifest.get("regions")
+        self.annotators: tuple[str, ...] = tuple(manifest.get("annotators", ()))
         self._references = [place for _, place in volumes]
         self._stacks: dict[str, list[Case]] = {volume.id: [] for volume in self.volumes}
         for case in self.cases:
@@ -204,6 +207,15 @@ class PreparedSet:
         """
         return self._read(case, "trust")
 
+    def outlines(self, case: Case) -> dict[str, Array]:
+        """Return what each annotator drew, by name: (H, W) uint8 like the label.
+
+        Raises:
+            InputError: where nobody is known (:attr:`Case.annotators`), or naming case and file where the bytes are
+                damaged.
+        """
+        return dict(zip(case.annotators, self._read(case, "outlines"), strict=True))
+
     def slices_of(self, volume: StoredVolume) -> tuple[Case, ...]:
         """Return the slices of a volume in their order; of training and gold volumes some may lack.
 
@@ -264,10 +276,12 @@ class PreparedSet:
 
     def _read(self, case: Case, kind: str) -> Array:
         place = self._place(case, kind)
-        size = (case.height, case.width)
-        shape, dtype = (
-            ((*size, self.channels), self._dtypes[case.row]) if kind == "image" else (size, "uint8")
-        )
+        size, dtype = (case.height, case.width), "uint8"
+        shape: tuple[int, ...] = size
+        if kind == "image":
+            shape, dtype = (*size, self.channels), self._dtypes[case.row]
+        elif kind == "outlines":
+            shape = (len(case.annotators), *size)
         return self._load(place, f"the {kind} of case {case.id!r}", shape, dtype)
 
     def _load(self, place: Place, what: str, shape: tuple[int, ...], dtype: str) -> Array:

@@ -21,6 +21,7 @@ from metadcseg.data.store.layout import (
     VOLUMES_VERSION,
     digest,
 )
+from metadcseg.data.store.values import fitting_annotators
 from metadcseg.errors import InputError
 
 AGAIN = "prepare the set again"
@@ -44,6 +45,8 @@ class Case:
         has_given: the mask that the verified one replaced is stored beside it.
         volume: id of the volume of which this is a slice, None for a plain image.
         slice: its number in the complete stack of slices, from 0.
+        annotators: whose outlines are stored, in their order; of one that is known the only one.
+        annotator: who drew the mask as given, where it is one person and known; None of a label that was fused.
     """
 
     row: int
@@ -59,6 +62,8 @@ class Case:
     has_given: bool = False
     volume: str | None = None
     slice: int | None = None
+    annotators: tuple[str, ...] = ()
+    annotator: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,9 @@ def read_manifest(file: Path, data: bytes) -> dict[str, Any]:
     for key in ("preprocessing", "regions"):
         if not isinstance(manifest.get(key), dict | None):
             raise InputError(f"{file}: {key!r} must be a dict or missing, got {manifest[key]!r}; {AGAIN}")
+    held = manifest.get("annotators", [])
+    if not isinstance(held, list) or not all(isinstance(name, str) for name in held):
+        raise InputError(f"{file}: 'annotators' must be a list of names or missing, got {held!r}; {AGAIN}")
     if manifest["channels"] < 1 or not all(isinstance(name, str) for name in manifest["classes"]):
         raise InputError(f"{file}: channels or classes are not what a set can have; {AGAIN}")
     return manifest
@@ -168,6 +176,8 @@ def read_case(
             has_given="given" in row["arrays"],
             volume=None if row.get("volume") is None else str(row["volume"]),
             slice=None if row.get("slice") is None else int(row["slice"]),
+            annotators=tuple(str(name) for name in row.get("annotators", ())),
+            annotator=None if row.get("annotator") is None else str(row["annotator"]),
         )
         places = {kind: Place(**place) for kind, place in row["arrays"].items()}
         fits = row["row"] == number and case.role in ROLES and row["dtype"] in IMAGE_DTYPES
@@ -176,7 +186,12 @@ def read_case(
         fits &= case.has_edges == (manifest.get("edges") is not None)  # every case or none
         fits &= all(ARRAY_NAME.fullmatch(place.array) and place.index >= 0 for place in places.values())
         fits &= min(case.height, case.width) >= 1 and max(case.height, case.width) <= MAX_SIDE
-        fits &= case.height * case.width * manifest["channels"] <= MAX_VALUES
+        fits &= case.height * case.width * max(manifest["channels"], len(case.annotators)) <= MAX_VALUES
+        names = row.get("annotators", [])
+        fits &= isinstance(names, list) and all(isinstance(name, str) for name in names)
+        count = len(case.annotators) if "outlines" in places else 0
+        fits &= fitting_annotators(count, case.annotators, case.annotator)
+        fits &= set(case.annotators) <= set(manifest.get("annotators", ()))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InputError(
             f"{file}: line {number + 1} does not describe a case ({error!r}); {AGAIN}"

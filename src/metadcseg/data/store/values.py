@@ -8,6 +8,7 @@ import numpy as np
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.slicing.geometry import SliceGeometry
+from metadcseg.data.store.arrays import Chunk
 from metadcseg.data.store.layout import IMAGE_DTYPES, MAX_SIDE, MAX_VALUES, Array
 from metadcseg.errors import InputError
 
@@ -22,6 +23,7 @@ def checked_arrays(
     given: Array | None = None,
     edges: Array | None = None,
     trust: Array | None = None,
+    outlines: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
     """Refuse arrays of a case that no set can hold; return those that are there by kind, as they are stored.
 
@@ -34,6 +36,7 @@ def checked_arrays(
         given: the mask that a verified one replaced.
         edges: 255 times their probability.
         trust: how far the label is to be trusted.
+        outlines: annotator -> what he drew.
 
     Raises:
         InputError: naming the case, the array and what is wrong with it.
@@ -51,7 +54,24 @@ def checked_arrays(
         arrays["edges"] = checked_size(id, "edges", edges, image.shape)
     if trust is not None:
         arrays["trust"] = checked_size(id, "trust", trust, image.shape)
+    if outlines:
+        arrays["outlines"] = checked_outlines(id, outlines, image.shape, classes)
     return arrays
+
+
+def check_counts(classes: int, channels: int) -> None:
+    """Refuse numbers of classes and channels that no set can have.
+
+    Raises:
+        InputError: naming the number.
+    """
+    if not 2 <= classes <= IGNORE:
+        raise InputError(
+            f"classes must name 2 to {IGNORE} classes, background first, got {classes}; name every label value from "
+            "0 on"
+        )
+    if channels < 1:
+        raise InputError(f"channels must be at least 1, got {channels}; give the images' channel count")
 
 
 def check_kinds(id: str, role: str, kinds: Container[str], *, edges: bool) -> None:
@@ -97,6 +117,80 @@ def checked_mask(id: str, kind: str, mask: Array, image: tuple[int, ...], classe
     mask = checked_size(id, kind, mask, image)
     _refuse_values(f"case {id!r}", kind, mask, classes)
     return mask
+
+
+def checked_outlines(id: str, outlines: Mapping[str, Array], image: tuple[int, ...], classes: int) -> Array:
+    """Refuse outlines of another size or with values that are no class; return all of them, (annotators, H, W)."""
+    if image[0] * image[1] * len(outlines) > MAX_VALUES:
+        raise InputError(
+            f"case {id!r}: {len(outlines)} outlines of {image[:2]} cannot be stored (at most {MAX_VALUES} pixels): "
+            "leave some out"
+        )
+    return np.stack(
+        [checked_mask(id, f"outline of {name}", mask, image, classes) for name, mask in outlines.items()]
+    )
+
+
+def check_annotators(
+    id: str, chunks: Mapping[str, Chunk], annotators: Sequence[str], annotator: str | None
+) -> None:
+    """Refuse names that do not fit the outlines of a case.
+
+    Args:
+        id: of the case.
+        chunks: its arrays by kind.
+        annotators: who drew them.
+        annotator: who drew the mask as given.
+
+    Raises:
+        InputError: naming the case.
+    """
+    count = chunks["outlines"].shape[0] if "outlines" in chunks else 0
+    if not fitting_annotators(count, annotators, annotator):
+        raise InputError(
+            f"case {id!r}: {count} outlines need as many different names of annotators, got {list(annotators)}, and "
+            f"the mask as given is of one of them or of nobody, got {annotator!r}; correct them"
+        )
+
+
+def fitting_annotators(count: int, annotators: Sequence[str], annotator: str | None) -> bool:
+    """Return whether names fit so many outlines: as many, each once, and that of the mask as given among them."""
+    known = len(set(annotators)) == len(annotators) == count and all(annotators)
+    return known and (annotator is None or annotator in annotators)
+
+
+def check_slice(
+    id: str,
+    number: int,
+    shape: tuple[int, ...],
+    unit: tuple[str, str],
+    volume: Mapping[str, Any],
+    placement: SliceGeometry,
+    *,
+    free: bool,
+) -> None:
+    """Refuse a slice that does not fit its volume.
+
+    Args:
+        id: of its case.
+        number: in the complete stack.
+        shape: of its image.
+        unit: role and group of the case.
+        volume: the row that describes its volume.
+        placement: of all slices of the volume.
+        free: whether no other case is that slice.
+
+    Raises:
+        InputError: naming the case and the volume.
+    """
+    size = (placement.height, placement.width)
+    fits = 0 <= number < placement.slices and shape[:2] == size and free
+    if not fits or (volume["role"], volume["group"]) != unit:
+        raise InputError(
+            f"case {id!r}: slice {number} of {shape[:2]}, role {unit[0]}, does not fit volume {volume['id']!r} of "
+            f"{placement.slices} slices of {size}, role {volume['role']}; give each slice once, role and group as its "
+            "volume"
+        )
 
 
 def checked_reference(id: str, reference: Array, placement: SliceGeometry, classes: int) -> Array:

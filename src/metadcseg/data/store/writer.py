@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from metadcseg.constants import IGNORE
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.arrays import Chunk, Shelves, write_chunk
 from metadcseg.data.store.disk import DiskErrors, refuse_occupied, remove_folder
@@ -27,7 +26,10 @@ from metadcseg.data.store.layout import (
     digest,
 )
 from metadcseg.data.store.values import (
+    check_annotators,
+    check_counts,
     check_kinds,
+    check_slice,
     checked_arrays,
     checked_reference,
     checked_regions,
@@ -86,13 +88,7 @@ class SetWriter:
         self.out = Path(out)
         self._classes = tuple(classes)
         self._channels = channels
-        if not 2 <= len(self._classes) <= IGNORE:
-            raise InputError(
-                f"classes must name 2 to {IGNORE} classes, background first, "
-                f"got {len(self._classes)}; name every label value from 0 on"
-            )
-        if channels < 1:
-            raise InputError(f"channels must be at least 1, got {channels}; give the images' channel count")
+        check_counts(len(self._classes), channels)
         self._noise = None if noise is None else json_bytes("noise", dict(noise))
         self._manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -152,6 +148,8 @@ class SetWriter:
         given: Array | None = None,
         volume: str | None = None,
         slice: int | None = None,
+        outlines: Mapping[str, Array] | None = None,
+        annotator: str | None = None,
     ) -> None:
         """Write one case.
 
@@ -170,6 +168,8 @@ class SetWriter:
                 with ``truth``.
             volume: id of the volume of which this is a slice, given to `add_volume` before.
             slice: its number in the complete stack, from 0; every one at most once.
+            outlines: annotator -> (H, W) uint8 like ``label``: what each of them drew.
+            annotator: who drew the mask as given, where it is one of them alone.
 
         Raises:
             InputError: naming the case and what is wrong with it, or saying why the disk refuses.
@@ -184,10 +184,12 @@ class SetWriter:
             given=given,
             edges=edges,
             trust=label_confidence,
+            outlines=outlines,
         )
         with DiskErrors(self.out):
             chunks = {kind: write_chunk(self._scratch, array) for kind, array in arrays.items()}
-        self.take(id, role, group, chunks, spacing=spacing, volume=volume, slice=slice)
+        names: dict[str, Any] = {"annotators": tuple(outlines or ()), "annotator": annotator}
+        self.take(id, role, group, chunks, spacing=spacing, volume=volume, slice=slice, **names)
 
     def take(
         self,
@@ -199,6 +201,8 @@ class SetWriter:
         spacing: tuple[float, float] | None = None,
         volume: str | None = None,
         slice: int | None = None,
+        annotators: Sequence[str] = (),
+        annotator: str | None = None,
     ) -> None:
         """Add one case whose arrays are checked and on disk already, see :func:`~.values.checked_arrays`.
 
@@ -210,6 +214,8 @@ class SetWriter:
             spacing: of its pixels.
             volume: of which it is a slice.
             slice: its number there.
+            annotators: who drew the outlines, in their order.
+            annotator: as for `add`.
 
         Raises:
             InputError: naming the case and what is wrong with it, or saying why the disk refuses.
@@ -217,6 +223,7 @@ class SetWriter:
         image = chunks["image"]
         self._check_case(id, role, group, image.shape, volume, slice)
         check_kinds(id, role, chunks, edges=self._with_edges)
+        check_annotators(id, chunks, annotators, annotator)
         row: dict[str, Any] = {
             "row": len(self._rows),
             "id": id,
@@ -231,6 +238,8 @@ class SetWriter:
         if volume is not None and slice is not None:
             row |= {"volume": volume, "slice": slice}
             self._slices.add((volume, slice))
+        row |= {"annotators": list(annotators)} if annotators else {}
+        row |= {"annotator": annotator} if annotator else {}
         with DiskErrors(self.out):
             row["arrays"] = {kind: self._shelves.keep(kind, chunk) for kind, chunk in chunks.items()}
         self._ids.add(id)
@@ -296,15 +305,8 @@ class SetWriter:
             raise InputError(
                 f"case {id!r}: a slice needs its number and a volume that was added, got {volume!r}"
             )
-        row, placement = self._volumes[volume]
-        size = (placement.height, placement.width)
-        fits = 0 <= slice < placement.slices and shape[:2] == size
-        if not fits or (row["role"], row["group"]) != (role, group) or (volume, slice) in self._slices:
-            raise InputError(
-                f"case {id!r}: slice {slice} of {shape[:2]}, role {role}, does not fit volume {volume!r} of "
-                f"{placement.slices} slices of {size}, role {row['role']}; give each slice once, role and group as its "
-                "volume"
-            )
+        free = (volume, slice) not in self._slices
+        check_slice(id, slice, shape, (role, group), *self._volumes[volume], free=free)
 
     def _finish(self) -> None:
         if not self._rows:
@@ -329,6 +331,8 @@ class SetWriter:
             rows = (json.dumps(row, allow_nan=False) + "\n" for row, _ in self._volumes.values())
             files[VOLUMES] = "".join(rows).encode()
             self._manifest["volumes"] = len(self._volumes)
+        if names := {name for row in self._rows for name in row.get("annotators", ())}:
+            self._manifest["annotators"] = sorted(names)
         self._manifest |= {
             "cases": len(self._rows),
             "sha256": {name: digest(data) for name, data in files.items()},

@@ -41,7 +41,8 @@ def corrupt_set(
 
     A gold case gets a pair: beside its label, which stays, the mask that it replaced (``PreparedSet.given``), its
     reference corrupted by the same model and strength, drawn as a training mask is. At a rate of 0 that is the label
-    itself. What other roles have of such masks is carried over.
+    itself. What other roles have of such masks is carried over. Outlines of annotators are not: they show what was
+    right before the noise.
 
     ``PreparedSet.noise`` of the copy holds the dictionary returned and ``draws``: case id -> one draw per
     foreground class, from which the labels can be made again.

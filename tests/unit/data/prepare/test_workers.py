@@ -153,4 +153,4 @@ def test_what_is_known_of_a_mask_is_gathered_in_one_look(folder):
     assert facts.masks["label"].shape == (20, 24, 1)
     assert sum(facts.masks["given"].counts) == 20 * 24
     assert sum(facts.masks["given"].border) == 2 * (20 + 24) - 4
-    assert facts.beside.tolist() == [[0, 0, 1, 1], [0, 255, 0, 255]]
+    assert facts.beside["given"].tolist() == [[0, 0, 1, 1], [0, 255, 0, 255]]

@@ -1,0 +1,276 @@
+"""Who drew which mask: folders of several annotators, or a table of one for each mask.
+
+::
+
+    FOLDER/masks/NAME/CASE.png      what NAME drew; likewise FOLDER/masks_NAME/CASE.png. Not everybody need have drawn
+                                    every image
+    FOLDER/annotators.csv           id,annotator: who drew the one mask of a case
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from metadcseg.data.findings import Finding, plural
+from metadcseg.data.formats.volumes import stem_of
+from metadcseg.data.sources.case import Outlines
+from metadcseg.data.sources.pairing import Mask, mask_without_image, one_form, place_of
+from metadcseg.errors import InputError
+
+TABLE = "annotators.csv"
+
+_BESIDE = "masks_"  # begins the names of folders of annotators that lie beside masks/
+_VERIFIED = "gold"  # is no name of an annotator
+_TOOLS = (
+    "SegmentationClass",
+    "SegmentationObject",
+    "ImageSets",
+    "annotations",
+)  # of exports of drawing tools
+_LISTED = 12  # so many are named in a sentence
+_FilesIn = Callable[[Path], tuple[dict[str, Path], list[Finding]]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The masks as given, and who drew them.
+
+    Args:
+        files: stem -> its mask, or the first of its outlines: what sentences about the case name.
+        outlines: stem -> all of them, where there is more than one.
+        annotator: stem -> who drew its mask, where it is one person and known.
+        folders: name -> folder of an annotator.
+    """
+
+    files: dict[str, Mask]
+    outlines: dict[str, Outlines] = field(default_factory=dict)
+    annotator: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+
+    def mask(self, stem: str) -> Mask | Outlines:
+        """Return what a case was given."""
+        return self.outlines.get(stem) or self.files[stem]
+
+
+def given_masks(
+    folder: Path,
+    images: Mapping[str, Path],
+    direct: Mapping[str, Mask],
+    verified: Mapping[str, Mask],
+    files_in: _FilesIn,
+) -> tuple[Given, list[Finding]]:
+    """Find out who drew the masks of a folder.
+
+    Args:
+        folder: of the data set.
+        images: stem -> image file.
+        direct: stem -> what lies directly in ``masks/``.
+        verified: stem -> verified mask; an outline that is the same file counts as verified only.
+        files_in: returns stem -> file of a folder, and what is wrong there.
+
+    Returns:
+        The masks as given, and what was found. Of ``direct``, folders of annotators are left out.
+    """
+    held = {path: files_in(path) for path in _folders(folder, images)}
+    folders = [path for path, (files, _) in held.items() if files.keys() & images.keys()]
+    direct = {stem: path for stem, path in direct.items() if path not in folders}
+    findings: list[Finding] = []
+    if direct:
+        beside = [path for path in folders if path.parent == folder]
+        findings += [_not_read(path, folder) for path in beside]
+        folders = [path for path in folders if path not in beside]
+    if not folders:
+        given = Given(dict(direct), annotator=_table(folder, direct, images, findings))
+    else:
+        findings += _contradictions(folder, direct, folders)
+        named = {_name(path): path for path in folders}
+        given = _joined(folder, named, held, images, direct, verified, findings)
+    counts = Counter(given.annotator.values())
+    counts.update(name for each in given.outlines.values() for name in each.by)
+    if counts:
+        told = f"{folder}: {said_of_annotators(counts, len(images))}"
+        findings.append(Finding("note", "annotators", str(folder), told))
+    return given, findings
+
+
+def said_of_annotators(counts: Mapping[str, int], images: int) -> str:
+    """Return who drew how many.
+
+    Args:
+        counts: annotator -> number of masks.
+        images: how many there are.
+
+    Example:
+        >>> said_of_annotators({"ben": 7, "anna": 12}, 12)
+        'masks of 2 annotators; of 12 images anna drew 12, ben 7'
+    """
+    names = sorted(counts)
+    each = [f"{name} {'drew ' if name == names[0] else ''}{counts[name]}" for name in names[:_LISTED]]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"masks of {plural(len(names), 'annotator')}; of {plural(images, 'image')} {', '.join(each)}{more}"
+
+
+def is_of_parts(entry: Path, images: Collection[str]) -> bool:
+    """Return whether a folder in ``masks/`` belongs to one image, whose stem is its name; else to an annotator.
+
+    An annotator may be called like an image (1, 2, 3): one whose folder holds masks of other images is an annotator.
+
+    Args:
+        entry: the folder.
+        images: stems of all images.
+    """
+    name = one_form(entry.name)
+    if name not in images:
+        return False
+    stems = {one_form(stem) for path in entry.iterdir() for stem in (path.stem, stem_of(path))} - {name}
+    return not any(stem in images for stem in stems)
+
+
+def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
+    """Read who drew which mask.
+
+    Args:
+        path: CSV in UTF-8 with the columns ``id`` and ``annotator``.
+        ids: the cases that exist; a file name with suffix is taken for its stem.
+
+    Returns:
+        id -> annotator, of lines that name one.
+
+    Raises:
+        InputError: where the table cannot be read, lacks a column, or names a case twice or one that does not exist.
+    """
+    try:
+        lines = one_form(path.read_text(encoding="utf-8-sig")).splitlines()
+        rows = list(csv.DictReader(lines, strict=True, delimiter=";" if lines and ";" in lines[0] else ","))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8") from error
+    header = list(rows[0]) if rows else lines[:1]
+    if rows and not {"id", "annotator"} <= set(header):
+        raise InputError(
+            f"{path}: the first line names the columns id,annotator, got {lines[0]!r}: correct it"
+        )
+    table: dict[str, str] = {}
+    for number, row in enumerate(rows, start=2):
+        name, who = (str(row.get(column) or "").strip() for column in ("id", "annotator"))
+        case = next((known for known in (name, Path(name).stem) if known in ids), None)
+        if case is None:
+            near = get_close_matches(name, list(ids), n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else "take the file name without suffix"
+            raise InputError(f"{path}, line {number}: there is no case '{name}': {hint}")
+        if case in table:
+            raise InputError(f"{path}, line {number}: '{case}' stands twice: remove one line")
+        if who:
+            table[case] = who
+    return table
+
+
+def _folders(folder: Path, images: Collection[str]) -> list[Path]:
+    """Return the folders that may be annotators': those in ``masks/``, and those beside it."""
+
+    def within(place: Path) -> list[Path]:
+        held = sorted(place.iterdir()) if place.is_dir() else []
+        return [entry for entry in held if entry.is_dir() and not entry.name.startswith(".")]
+
+    inside = [entry for entry in within(folder / "masks") if not is_of_parts(entry, images)]
+    beside = [entry for entry in within(folder) if entry.name.startswith(_BESIDE)]
+    return [entry for entry in inside + beside if _name(entry) and entry.name not in _TOOLS]
+
+
+def _name(path: Path) -> str:
+    """Return whose folder it is."""
+    return one_form(path.name.removeprefix(_BESIDE)).strip()
+
+
+def _joined(
+    folder: Path,
+    folders: Mapping[str, Path],
+    held: Mapping[Path, tuple[dict[str, Path], list[Finding]]],
+    images: Mapping[str, Path],
+    direct: Mapping[str, Mask],
+    verified: Mapping[str, Mask],
+    findings: list[Finding],
+) -> Given:
+    """Return the masks of all annotators by image."""
+    by: dict[str, dict[str, Path]] = {}
+    for name in sorted(folders):
+        files, found = held[folders[name]]
+        findings += found
+        for stem, path in files.items():
+            if stem in verified and path.resolve() == place_of(verified[stem]).resolve():
+                continue
+            if stem not in images and stem in by:  # of the first it is said with the other files
+                findings.append(mask_without_image(path))
+            by.setdefault(stem, {})[name] = path
+    first = {stem: next(iter(drawn.values())) for stem, drawn in by.items()}
+    known = {stem: drawn for stem, drawn in by.items() if stem in images}
+    place = folder / "masks" if (folder / "masks").is_dir() else folder
+    return Given(
+        {**direct, **first},
+        {stem: Outlines(place, drawn) for stem, drawn in known.items() if len(drawn) > 1},
+        {stem: next(iter(drawn)) for stem, drawn in known.items() if len(drawn) == 1},
+        dict(sorted(folders.items())),
+    )
+
+
+def _contradictions(folder: Path, direct: Mapping[str, Mask], folders: Sequence[Path]) -> list[Finding]:
+    """Find what leaves open who drew what."""
+    masks = folder / "masks"
+    names = [_name(path) for path in folders]
+    found = []
+    if direct:
+        first = place_of(next(iter(direct.values()))).name
+        found.append(
+            f"{masks} holds {plural(len(direct), 'mask')} (such as {first}) beside the folders of annotators "
+            f"({_listed(names)}): move them into a folder of their annotator, {masks / 'NAME'}, or remove them"
+        )
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        twice = " and ".join(str(path) for path in folders if _name(path) == name)
+        found.append(f"{twice} are both of annotator {name}: rename or remove one of the two")
+    real = [path.resolve() for path in folders]
+    for place in sorted({place for place in real if real.count(place) > 1}):
+        held = " and ".join(str(path) for path, other in zip(folders, real, strict=True) if other == place)
+        found.append(f"{held} are one folder, by a link: nobody counts twice, remove one of the two")
+    if _VERIFIED in names:
+        found.append(
+            f"{folders[names.index(_VERIFIED)]} would be masks of an annotator called {_VERIFIED}: verified masks "
+            f"belong into {folder / _VERIFIED}, move it there or rename it"
+        )
+    if (folder / TABLE).exists():
+        found.append(
+            f"{folder / TABLE} tells who drew the one mask of an image, and here annotators have folders of their own "
+            f"({_listed(names)}): remove it"
+        )
+    return [Finding("error", "annotators", str(masks), sentence) for sentence in found]
+
+
+def _listed(names: Collection[str]) -> str:
+    told = sorted(names)
+    return ", ".join(told[:_LISTED]) + (" ..." if len(told) > _LISTED else "")
+
+
+def _not_read(path: Path, folder: Path) -> Finding:
+    name = path.name.removeprefix(_BESIDE)
+    masks = folder / "masks"
+    way_out = f"rename masks/ to {_BESIDE}NAME after who drew those" if masks.is_dir() else "take those out"
+    sentence = (
+        f"{path} is not read, {masks if masks.is_dir() else 'files of images'} hold masks already: if {name} is an "
+        f"annotator, {way_out}; else rename it so that it does not begin with {_BESIDE}"
+    )
+    return Finding("warning", "file-ignored", str(path), sentence)
+
+
+def _table(
+    folder: Path, direct: Mapping[str, Mask], images: Collection[str], findings: list[Finding]
+) -> dict[str, str]:
+    """Return who drew the masks that lie directly in their folder, as the table says."""
+    if not (folder / TABLE).exists():
+        return {}
+    try:
+        names = read_annotators(folder / TABLE, images)
+    except InputError as error:
+        findings.append(Finding("error", "annotators", str(folder / TABLE), str(error)))
+        return {}
+    return {stem: name for stem, name in names.items() if stem in direct}
