@@ -160,6 +160,17 @@ def cannot_write(path: Path, error: OSError) -> InputError:
     return InputError(f"cannot write {path}: {error.strerror or error}; what was saved before is intact")
 
 
+def disk_is_full(error: BaseException) -> bool:
+    """Return whether an error, or the one that it was made of, says that nothing more can be written.
+
+    Example:
+        >>> import errno
+        >>> disk_is_full(OSError(errno.ENOSPC, "No space left")), disk_is_full(OSError(errno.ENAMETOOLONG, "too long"))
+        (True, False)
+    """
+    return any(isinstance(each, OSError) and each.errno in _FULL for each in (error, error.__cause__))
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the new names themselves to the disk, where the system lets a folder be opened."""
     if os.name != "posix":

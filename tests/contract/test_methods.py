@@ -77,7 +77,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("calibrated", {"witness": "none", "regions": "per_class"}),
     ("calibrated", {"lambda_dice": 0.0, "dcd": False}),
     ("calibrated", {"pairs": False}),
-    ("calibrated", {"pairs": False, "stand_in": 1, "warmup": 0}),
+    ("calibrated", {"pairs": False, "stand_in": 2, "warmup": 0}),
     ("calibrated", {"pairs": False, "stand_in": 0, "warmup": 0, "meta": True, "meta_every": 1}),
     ("calibrated", {"warmup": 0, "meta": True}),
     ("calibrated", {"pairs": False, "stand_in": 0}),

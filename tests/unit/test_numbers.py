@@ -276,3 +276,70 @@ def test_the_table_of_pairs_on_kvasir_seg():
         compared(before, key, ours, shown_rows, place)
         gained = [ours[seed] - before[key][GOLD][seed] for seed in seeds]
         assert shown_rows["gain by seed"][place] == ", ".join(f"{gain:+.1f}" for gain in gained)
+
+
+PAIRS = ROOT / "docs/results/pairs.md"
+
+
+def conditions(header: list[str]) -> list[tuple[str, float, str]]:
+    """Return (noise, rate, gold) of the columns of a page's table."""
+    found = [NOISE.get(column) or (column.split()[0], int(column.split()[1]) / 100) for column in header]
+    return [(noise, rate, "") for noise, rate in found]
+
+
+def test_the_table_without_pairs():
+    before, found = scores("left-atrium"), scores("left-atrium-pairs")
+    text = PAIRS.read_text(encoding="utf-8")
+    header, _, *rows = table(text[text.index("## Without pairs") :], "test DSC")
+    shown_rows = {name: cells for name, *cells in rows}
+    for place, key in enumerate(conditions(header[1:])):
+        ours = found[key]["calibrated, no pairs"]
+        assert sorted(ours) == [0, 1, 2]
+        points = [ours[seed] / 100 for seed in range(3)]
+        gained = [ours[seed] - before[key][GOLD][seed] for seed in range(3)]
+        assert shown_rows["calibrated, no pairs"][place] == f"{fmean(points):.3f} ± {stdev(points):.3f}"
+        assert shown_rows["gain, no pairs"][place] == shown(gained)
+        assert shown_rows["gain by seed, no pairs"][place] == ", ".join(f"{gain:+.1f}" for gain in gained)
+
+
+def test_the_table_of_the_same_information():
+    records = {**scores("left-atrium-pairs")}
+    header, _, *rows = table(PAIRS.read_text(encoding="utf-8"), "test DSC, seed 0")
+    for place, key in enumerate(conditions(header[1:])):
+        held = {**scores("left-atrium")[key], **records[key]}
+        for name, *cells in rows:
+            assert cells[place] == f"{held[name][0] / 100:.3f}", (name, key)
+
+
+def test_the_table_of_parts():
+    text = PAIRS.read_text(encoding="utf-8")
+    header, _, *rows = table(text, "test DSC; wrong pixels")
+    with (ROOT / "results/left-atrium-parts/detection.csv").open(encoding="utf-8", newline="") as file:
+        areas = {(line["row"], line["under"].split(", ")[1]): line for line in csv.DictReader(file)}
+    names = {
+        "table alone": "table alone",
+        "shares": "shares not matched",
+        "without": "without DCD",
+        "with": "with meta evidence",
+    }
+    for place, key in enumerate(conditions(header[1:])):
+        held = scores("left-atrium-parts")[key]
+        for name, *cells in rows[1:]:
+            row = next(held_name for start, held_name in names.items() if name.startswith(start))
+            area = float(areas[row, header[1 + place]]["by weight (AUROC)"])
+            assert cells[place] == f"{held[row][0] / 100:.3f}; {area:.3f}", (name, key)
+        whole = scores("left-atrium-pairs")[key]["calibrated"][0] / 100
+        assert rows[0][1 + place].startswith(f"{whole:.3f}; ")
+
+
+def test_the_table_of_real_raters():
+    text = PAIRS.read_text(encoding="utf-8")
+    header, _, *rows = table(text[text.index("## Masks of real raters") :], "test DSC")
+    for place, column in enumerate(header[1:]):
+        name = column.removeprefix("rater that ").replace(" ", "-")
+        with (ROOT / "results/brain-raters/values.csv").open(encoding="utf-8", newline="") as file:
+            lines = [line for line in csv.DictReader(file) if line["set"] == name and line["metric"] == "dsc"]
+        held = {line["row"]: [float(pair.split(":")[1]) for pair in line["values"].split()] for line in lines}
+        for row, *cells in rows:
+            assert len(held[row]) == 3
+            assert cells[place] == f"{fmean(held[row]):.3f} ± {stdev(held[row]):.3f}", (row, column)

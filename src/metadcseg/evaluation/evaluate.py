@@ -20,7 +20,7 @@ from metadcseg.evaluation.overlays import (
 from metadcseg.evaluation.predict import Progress, load_predictor
 from metadcseg.evaluation.records import summarize, write_record
 from metadcseg.evaluation.scoring import Compared, predict_unit, score_unit
-from metadcseg.files import cannot_write, safe_names
+from metadcseg.files import cannot_write, disk_is_full, safe_names
 from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore
 from metadcseg.training.run.folder import TrainedRun
 
@@ -89,10 +89,10 @@ def evaluate_run(
                 found = predict_unit(predict, prepared, unit, trained.grid)
                 try:
                     writer.write(unit, found)
-                except (
-                    InputError,
-                    OSError,
-                ) as error:  # a picture is no reason to lose the scores of the others
+                except (InputError, OSError) as error:
+                    if disk_is_full(error):
+                        raise
+                    # one picture is no reason to lose the scores of the others
                     troubles.append(f"{unit.id}: {error}")
                 score, region = score_unit(unit, found, prepared)
                 scores.append(score)
