@@ -16,6 +16,7 @@ from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle, typed_remap
 from metadcseg.data.prepare.look import Decoded, LookAt, is_given
 from metadcseg.data.prepare.meanings import meanings
+from metadcseg.data.prepare.numbering import numbering
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import MaskCounts, plausibility
 from metadcseg.data.prepare.reading import require_libraries
@@ -101,6 +102,7 @@ def inspect(
         if what.partition("/")[0] == kind
     ]
     scheme, found = None, _undeclared(known, remap, scan)
+    found += numbering(scan.cases, facts, remap, scan.remap or {})
     if known and not found and not any(finding.severity == "error" for finding in called.findings):
         scheme, found = settle(known, remap, classes or called.number(remap))
     names = None if scheme is None else called.names(remap, scheme.classes)

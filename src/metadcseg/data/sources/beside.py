@@ -22,6 +22,10 @@ Together = tuple[dict[str, Path], dict[str, Mask], list[Finding], str]
 _OTHERS = ("gold", "masks", "label_confidence", SEGMENTATIONS)
 
 
+def _is_other(place: Path) -> bool:
+    return place.name in _OTHERS or place.name.startswith("masks_")  # of an annotator
+
+
 def beside(folder: Path) -> Together | None:
     """Find images and masks that lie beside each other; None where there are none.
 
@@ -46,7 +50,7 @@ def _segmentations(folder: Path) -> Together | None:
 
 def _images(folder: Path) -> Together | None:
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    places = [place for place in (folder, *inside) if place.name not in _OTHERS or place == folder]
+    places = [place for place in (folder, *inside) if place == folder or not _is_other(place)]
     stems = {place: [one_form(path.stem) for path in image_files(place)] for place in places}
     counts = [stem for held in stems.values() for stem in held]
     images: dict[str, Path] = {}

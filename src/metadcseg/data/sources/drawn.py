@@ -21,6 +21,7 @@ from metadcseg.data.annotations import coco, cvat, label_studio, labelme, via
 from metadcseg.data.annotations.shapes import Drawn, Entry, Export
 from metadcseg.data.annotations.values import read_json
 from metadcseg.data.findings import Finding, plural
+from metadcseg.data.formats.images import image_files
 from metadcseg.data.sources.pairing import Mask, by_stem, unmatched
 from metadcseg.errors import InputError
 
@@ -101,6 +102,7 @@ class Drawings:
         used = {shape.name for mask in drawn for shape in mask.shapes}
         order = list(dict.fromkeys(name for place in places for name in place.order))
         pixels = any(stem in self._images for place in places for stem in place.pixels)
+        pixels = pixels or _inside(self._folder)
         kept = {name for place in places if place.colored for name in place.label_map.values()}
         if pixels or not used | kept:
             kept |= set(order)
@@ -319,6 +321,13 @@ def _json(folder: Path) -> list[Path]:
     places = [folder, folder / _INNER] if (folder / _INNER).is_dir() else [folder]
     held = [path for place in places for path in place.iterdir() if path.suffix.lower() == ".json"]
     return sorted(path for path in held if path.is_file() and not path.name.startswith("."))
+
+
+def _inside(folder: Path) -> bool:
+    """Return whether masks of pixels lie in folders of annotators, or of parts."""
+    inner = [*folder.glob("masks/*/"), *folder.glob("gold/*/"), *folder.glob("masks_*/")]
+    places = [place for place in inner if place.name not in (cvat.CLASSES, *cvat.OTHERS, _INNER)]
+    return any(image_files(place) for place in places if place.is_dir())
 
 
 def _plain(name: str) -> str:

@@ -29,7 +29,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.findings import Finding
+from metadcseg.data.findings import Finding, plural
 from metadcseg.data.sources.annotators import given_masks
 from metadcseg.data.sources.beside import beside
 from metadcseg.data.sources.case import RawCase, Scan
@@ -100,6 +100,12 @@ def scan_folder(
     masks, found_masks = given_masks(folder, images, given, verified, files_in)
     findings += [one for one in found if Path(one.where) not in masks.folders.values()]
     findings += found_masks + found_gold
+    if open_gold := [stem for stem in gold if stem in masks.outlines and stem not in verified]:
+        sentence = (
+            f"{folder / 'gold.txt'} names {open_gold[0]}, of which there are {len(masks.outlines[open_gold[0]].by)} "
+            f"outlines ({plural(len(open_gold), 'such case')}): put the verified mask into {folder / 'gold'}/"
+        )
+        findings.append(Finding("error", "annotators", str(folder / "gold.txt"), sentence))
     labels, twins = {**masks.files, **verified}, replaced(masks.files, verified)
     where = next(iter(masks.folders.values()), folder / "masks")
     findings += drawings.unmatched(labels, where) if drawings else unmatched(images, labels, where, ending)

@@ -275,3 +275,10 @@ def test_each_outline_is_checked_under_its_own_name(tmp_path):
     assert ("label-unexpected", "anna/case05.png") in told
     assert ("mask-empty", "ben/case06.png") in told
     assert "error" in codes(report)
+
+
+def test_gold_of_several_outlines_must_be_a_mask(tmp_path):
+    folder_of(tmp_path)
+    (tmp_path / "gold.txt").write_text("case01\n")
+    told = [one.sentence for one in scan_folder(tmp_path).findings if one.severity == "error"]
+    assert any("names case01, of which there are 3 outlines" in sentence for sentence in told)

@@ -1,0 +1,83 @@
+"""Masks that number classes each in a way of its own: what no table of names can bring together."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from metadcseg.constants import IGNORE
+from metadcseg.data.findings import Finding
+from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
+from metadcseg.data.sources.case import RawCase
+
+
+def numbering(
+    cases: Sequence[RawCase],
+    facts: Sequence[CaseFacts],
+    remap: Mapping[int, int],
+    declared: Mapping[int, int],
+) -> list[Finding]:
+    """Find numbers of classes that are open between files, and white that would be taken for unknown.
+
+    Args:
+        cases: of the source.
+        facts: what is in their masks.
+        remap: value -> class number, as given.
+        declared: likewise, as the source says.
+
+    Returns:
+        Errors. A mask made of a file for each class is numbered by the names of its files, and one that is drawn by
+        the names of its shapes: beside a mask of class numbers without names nobody knows which number is which.
+    """
+    made: list[MaskFacts] = []
+    plain: list[MaskFacts] = []
+    for case, one in zip(cases, facts, strict=True):
+        for what, entry in one.masks.items():
+            named = bool(entry.names) and not isinstance(case.mask(what), Path)
+            (made if named else plain).append(entry)
+    files = [
+        one.masks[what]
+        for case, one in zip(cases, facts, strict=True)
+        for what in one.masks
+        if isinstance(case.mask(what), Path)
+    ]
+    return _open(made, plain, remap) + (_white(files) if _ignores(remap, declared) else [])
+
+
+def _open(made: Sequence[MaskFacts], plain: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[Finding]:
+    names = sorted({name for entry in made for name in entry.names.values()})
+    unnamed = [entry for entry in plain if not entry.names and _values(entry, remap)]
+    values = {value for entry in unnamed for value in _values(entry, remap)}
+    if not made or not unnamed or (len(names) < 2 and len(values) < 2):
+        return []
+    sentence = (
+        f"{made[0].where} numbers its classes by their names ({', '.join(names[:8])}), {unnamed[0].where} holds "
+        f"numbers without names ({', '.join(map(str, sorted(values)[:8]))}): which is which is open, so export both in "
+        "one way, as masks of class numbers or as a file for each class"
+    )
+    return [Finding("error", "label-meaning", unnamed[0].where, sentence)]
+
+
+def _values(entry: MaskFacts, remap: Mapping[int, int]) -> set[int]:
+    """Return the foreground values of a mask; one with soft edges has one."""
+    if entry.soft:
+        return {IGNORE}
+    return {value for value in entry.levels if remap.get(value, value) != 0 and remap.get(value) != IGNORE}
+
+
+def _ignores(remap: Mapping[int, int], declared: Mapping[int, int]) -> bool:
+    return declared.get(IGNORE) == IGNORE and remap.get(IGNORE) == IGNORE
+
+
+def _white(files: Sequence[MaskFacts]) -> list[Finding]:
+    """Refuse masks in black and white where the source says that 255 is unknown."""
+    white = [
+        entry
+        for entry in files
+        if IGNORE in entry.levels and (entry.soft or set(entry.levels) <= {0, IGNORE})
+    ]
+    if not white:
+        return []
+    sentence = (
+        f"{white[0].where} is black and white ({len(white)} such masks), but drawings beside it have shapes called "
+        "ignore, so 255 is an unknown pixel: save masks of pixels with class numbers (0, 1, ...), or rename the shapes"
+    )
+    return [Finding("error", "label-meaning", white[0].where, sentence)]
