@@ -21,7 +21,7 @@ VARIANTS = {
         "--calibrated.warmup",
         "0",
         "--calibrated.stand_in",
-        "1",
+        "2",
     ],
     "calibrated without boundaries": ["--calibrated.dcd", "false"],
     "binned": ["--method", "binned"],

@@ -23,6 +23,7 @@ from metadcseg.training.run.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4
+pytestmark = pytest.mark.filterwarnings("ignore:calibrated.meta. 2 gold images are too few")
 CHOSEN = {  # method -> its options
     "metadcseg": {"warmup": 1},
     "calibrated": {"warmup": 1, "meta": True},

@@ -67,6 +67,8 @@ def fitted(recipe: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
         if isinstance(values, Mapping):
             early = {name: values[name] for name in ("warmup", "stand_in") if name in values}
             shorter = {name: round(epochs * choice.epochs / planned) for name, epochs in early.items()}
+            if shorter.get("stand_in") == 1:
+                shorter["stand_in"] = 2  # a network draws in the second half of these epochs
             values = {**values, **shorter}
         tree[group] = values
     tree["network"] = {**tree.get("network", {}), **choice.network}
