@@ -171,7 +171,7 @@ def test_fake_cases_hold_both_classes(prepared):
         assert replace(case) == case
 
 
-@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), InputError("too large to draw")])
+@pytest.mark.parametrize("failure", [OSError(36, "File name too long"), InputError("too large to draw")])
 def test_a_picture_that_fails_costs_no_score(run, prepared, monkeypatch, failure):
     failing = iter([False, True, False])
 
