@@ -19,6 +19,12 @@ CLASSES = "SegmentationClass"
 OTHERS = ("SegmentationObject", "ImageSets", "JPEGImages")
 """Folders of the export that hold no masks of classes."""
 
+COCO = "annotations"
+"""Folder of files of COCO, in its other exports."""
+
+FOLDERS = (CLASSES, *OTHERS, COCO)
+"""None of them belongs to an annotator."""
+
 _LINE = re.compile(r"(.*?):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(?::.*)?")
 _MOST_BYTES = 2**20
 

@@ -18,7 +18,7 @@ from metadcseg.data.prepare.inspection import Progress, inspect
 from metadcseg.data.prepare.look import LookAt, constant_image, is_constant
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import MaskCounts, plausibility
-from metadcseg.data.prepare.tiny import find_objects, tiny_classes
+from metadcseg.data.prepare.tiny import Objects, find_objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers, as_many_as_help
 from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
 from metadcseg.data.sources.annotators import said_of_annotators
@@ -158,12 +158,13 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
         return CheckReport(path, "set", {}, (Finding("error", "set-damaged", str(path), str(error)),))
     findings: list[Finding] = []
     seen: dict[str, _Seen] = {}
+    shown = _Labels(len(prepared.classes))
     for number, case in enumerate(prepared.cases, start=1):
-        findings += _case_findings(prepared, case, seen)
+        findings += _case_findings(prepared, case, seen, shown)
         if progress:
             progress(number, len(prepared.cases))
     findings += _volume_findings(prepared, seen)
-    findings += _plausible(prepared)
+    findings += shown.findings(prepared)
     plain = [case for case in prepared.cases if case.volume is None]
     findings += duplicates((case.id, case.role, prepared.image_hash(case)) for case in plain)
     units: tuple[Case | StoredVolume, ...] = prepared.volumes or prepared.cases
@@ -181,33 +182,36 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
     return CheckReport(path, "set", _by_role(unit.role for unit in units), tuple(findings), len(paired))
 
 
-def _plausible(prepared: PreparedSet) -> list[Finding]:
-    """Find labels that can hardly be meant so; when the set was made that was an error, or somebody said otherwise."""
-    count = len(prepared.classes)
-    held: dict[str, tuple[str, NDArray[np.int64]]] = {}
-    objects = []
-    for case in prepared.cases:
-        try:
-            labels = (prepared.truth if case.has_truth else prepared.label)(case)
-        except InputError:
-            continue  # told already
+class _Labels:
+    """What the labels of a set hold; of a case its truth, where it has one."""
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._held: dict[str, tuple[str, NDArray[np.int64]]] = {}
+        self._objects: list[Objects] = []
+
+    def take(self, case: Case, labels: NDArray[np.uint8]) -> None:
+        """Count the pixels of a case, and those on its rim, to its volume, and its objects."""
         both = [np.bincount(part.ravel(), minlength=IGNORE + 1) for part in (labels, rim_of(labels[None]))]
         name = case.volume or case.id
-        before = held[name][1] if name in held else 0
-        held[name] = (case.role, before + np.stack(both)[:, :count])
-        objects.append(find_objects(case.id, labels[None]))
-    masks = [
-        MaskCounts(name, role, tuple(pixels.tolist()), tuple(rim.tolist()))
-        for name, (role, (pixels, rim)) in held.items()
-    ]
-    told = {int(value): label for value, label in prepared.source.get("remap", {}).items()}
-    settled = {0: 0} if 0 in told or prepared.noise is not None else {}
-    findings = plausibility(masks, range(count), settled, prepared.classes)
-    again = "; the labels of a set are settled, so prepare it again with that"
-    return [
-        Finding("warning", one.code, one.where, one.sentence + again * ("--remap" in one.sentence))
-        for one in findings
-    ] + tiny_classes(objects, prepared.classes)
+        before = self._held[name][1] if name in self._held else 0
+        self._held[name] = (case.role, before + np.stack(both)[:, : self._classes])
+        self._objects.append(find_objects(case.id, labels[None]))
+
+    def findings(self, prepared: PreparedSet) -> list[Finding]:
+        """Find labels that can hardly be meant so: an error when the set was made, unless somebody said otherwise."""
+        masks = [
+            MaskCounts(name, role, tuple(pixels.tolist()), tuple(rim.tolist()))
+            for name, (role, (pixels, rim)) in self._held.items()
+        ]
+        told = {int(value): label for value, label in prepared.source.get("remap", {}).items()}
+        settled = {0: 0} if 0 in told or prepared.noise is not None else {}
+        found = plausibility(masks, range(self._classes), settled, prepared.classes)
+        again = "; the labels of a set are settled, so prepare it again with that"
+        return [
+            Finding("warning", one.code, one.where, one.sentence + again * ("--remap" in one.sentence))
+            for one in found
+        ] + tiny_classes(self._objects, prepared.classes)
 
 
 def _paired(prepared: PreparedSet) -> dict[str, list[Case]]:
@@ -238,7 +242,9 @@ class _Seen:
     foreground: bool = False
 
 
-def _case_findings(prepared: PreparedSet, case: Case, seen: dict[str, _Seen]) -> list[Finding]:
+def _case_findings(
+    prepared: PreparedSet, case: Case, seen: dict[str, _Seen], shown: _Labels
+) -> list[Finding]:
     findings = []
     readers = {"image": prepared.image, "label": prepared.label}
     for kind in ("truth", "given", "edges", "label_confidence"):
@@ -252,6 +258,8 @@ def _case_findings(prepared: PreparedSet, case: Case, seen: dict[str, _Seen]) ->
         except InputError as error:
             findings.append(Finding("error", "checksum", case.id, str(error)))
             continue
+        if kind == ("truth" if case.has_truth else "label"):
+            shown.take(case, array)
         constant = kind == "image" and is_constant(array)
         empty = kind == "label" and not np.any((array != 0) & (array != IGNORE))
         if case.volume is not None:

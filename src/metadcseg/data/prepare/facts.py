@@ -89,6 +89,11 @@ class CaseFacts:
     beside: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     orientation: int = 1
 
+    @property
+    def best(self) -> str:
+        """The kind of mask that evaluation compares with: its ``truth``, or else its ``label``."""
+        return "truth" if "truth" in self.masks else "label"
+
 
 def mask_facts(where: str, mask: Volume, axis: int = 2) -> MaskFacts:
     """Look at what is in a mask.

@@ -14,7 +14,7 @@ from metadcseg.data.formats.orientation import turned_images
 from metadcseg.data.prepare.across import duplicates, set_findings
 from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle, typed_remap
-from metadcseg.data.prepare.look import Decoded, LookAt, is_given
+from metadcseg.data.prepare.look import Decoded, LookAt, given_is_label, is_given
 from metadcseg.data.prepare.meanings import meanings
 from metadcseg.data.prepare.numbering import numbering
 from metadcseg.data.prepare.pairs import Pair, pair_findings
@@ -22,7 +22,7 @@ from metadcseg.data.prepare.plausible import MaskCounts, plausibility
 from metadcseg.data.prepare.reading import require_libraries
 from metadcseg.data.prepare.tiny import Objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers
-from metadcseg.data.sources.case import RawCase, Scan
+from metadcseg.data.sources.case import RawCase, Scan, kind_of
 
 
 class Progress(Protocol):
@@ -99,7 +99,7 @@ def inspect(
         for kind in ("label", "truth", "given")
         for one in facts
         for what, entry in one.masks.items()
-        if what.partition("/")[0] == kind
+        if kind_of(what) == kind
     ]
     scheme, found = None, _undeclared(known, remap, scan)
     found += numbering(scan.cases, facts, remap, scan.remap or {})
@@ -151,11 +151,10 @@ def _plausible(
     held: list[Counter[int]] = [Counter() for _ in range(scheme.classes)]
     objects: list[Objects] = []
     for case, one in zip(scan.cases, facts, strict=True):
-        best = "truth" if "truth" in one.masks else "label"
         for what, entry in one.masks.items():
-            if what == "given" and entry is one.masks.get("label"):
-                continue  # a reference beside the label has replaced it
-            judged = what.partition("/")[0] == best
+            if what == "given" and given_is_label(case):
+                continue
+            judged = kind_of(what) == one.best
             labels = scheme.apply(np.array(entry.in_file, np.int64), entry)
             pixels, border = (
                 np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
@@ -186,7 +185,7 @@ def _pairs(cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelSc
     for case, one in zip(cases, facts, strict=True):
         if not one.beside:
             continue
-        verified = one.masks["truth" if "truth" in one.masks else "label"]
+        verified = one.masks[one.best]
         replaced = [one.masks[what] for what in one.beside]
         both = case.given_key is not None and verified.where == replaced[0].where  # in one file
         within = f" ('{case.given_key}')" if both else ""

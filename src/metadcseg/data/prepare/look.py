@@ -23,7 +23,7 @@ from metadcseg.data.prepare.reading import OtherGrid, load_image, load_label_con
 from metadcseg.data.prepare.tiny import SIZE, Objects, counted_objects, find_objects
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels, place
 from metadcseg.data.slicing.geometry import SliceGeometry
-from metadcseg.data.sources.case import RawCase
+from metadcseg.data.sources.case import RawCase, kind_of
 from metadcseg.data.store.arrays import Chunk, write_chunk
 from metadcseg.data.store.layout import array_digest
 from metadcseg.data.store.values import checked_image
@@ -78,7 +78,7 @@ class LookAt:
         held: dict[str, MaskFacts] = {}
         axis = 2 if decoded.placement is None else decoded.placement.axis
         for what in case.masks:
-            if what == "given" and _is_label(case) and "label" in masks:
+            if what == "given" and given_is_label(case) and "label" in masks:
                 held[what], masks[what] = held["label"], masks["label"]
             elif (mask := _mask(case, what, grid, findings)) is not None:
                 placed = (
@@ -89,7 +89,7 @@ class LookAt:
                 held[what] = mask_facts(case.called(what), placed or mask, axis)
                 if placed is not None:
                     masks[what] = placed
-                    if what != "given" and len(held[what].levels) <= MOST_LEVELS:
+                    if not is_given(what) and len(held[what].levels) <= MOST_LEVELS:
                         objects = _objects(held[what], placed.array, decoded.placement)
                         held[what] = replace(held[what], objects=objects)
                     findings += [
@@ -166,7 +166,7 @@ class LookAt:
 
 def is_given(what: str) -> bool:
     """Return whether a mask, by its name in :attr:`.RawCase.masks`, is one that a verified mask has replaced."""
-    return what.partition("/")[0] == "given"
+    return kind_of(what) == "given"
 
 
 def slices_of(array: NDArray[Any], placement: SliceGeometry | None) -> NDArray[Any]:
@@ -258,7 +258,7 @@ def _fault(case: RawCase, what: str, error: InputError) -> tuple[str, str]:
     return case.called(what), f"{error}{way_out}"
 
 
-def _is_label(case: RawCase) -> bool:
+def given_is_label(case: RawCase) -> bool:
     """Return whether the mask that was replaced is the label: a reference beside it has replaced it."""
     if case.given is None or isinstance(case.given, np.ndarray) or isinstance(case.label, np.ndarray):
         return False

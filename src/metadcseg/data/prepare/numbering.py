@@ -27,24 +27,19 @@ def numbering(
         Errors. A mask made of a file for each class is numbered by the names of its files, and one that is drawn by
         the names of its shapes: beside a mask of class numbers without names nobody knows which number is which.
     """
-    made: list[MaskFacts] = []
-    plain: list[MaskFacts] = []
+    files: list[MaskFacts] = []
+    composed: list[MaskFacts] = []
     for case, one in zip(cases, facts, strict=True):
         for what, entry in one.masks.items():
-            named = bool(entry.names) and not isinstance(case.mask(what), Path)
-            (made if named else plain).append(entry)
-    files = [
-        one.masks[what]
-        for case, one in zip(cases, facts, strict=True)
-        for what in one.masks
-        if isinstance(case.mask(what), Path)
-    ]
-    return _open(made, plain, remap) + (_white(files) if _ignores(remap, declared) else [])
+            (files if isinstance(case.mask(what), Path) else composed).append(entry)
+    made = [entry for entry in composed if entry.names]
+    unnamed = [entry for entry in (*files, *composed) if not entry.names and _values(entry, remap)]
+    unknown = declared.get(IGNORE) == IGNORE and remap.get(IGNORE) == IGNORE
+    return _open(made, unnamed, remap) + (_white(files) if unknown else [])
 
 
-def _open(made: Sequence[MaskFacts], plain: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[Finding]:
+def _open(made: Sequence[MaskFacts], unnamed: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[Finding]:
     names = sorted({name for entry in made for name in entry.names.values()})
-    unnamed = [entry for entry in plain if not entry.names and _values(entry, remap)]
     values = {value for entry in unnamed for value in _values(entry, remap)}
     if not made or not unnamed or (len(names) < 2 and len(values) < 2):
         return []
@@ -61,10 +56,6 @@ def _values(entry: MaskFacts, remap: Mapping[int, int]) -> set[int]:
     if entry.soft:
         return {IGNORE}
     return {value for value in entry.levels if remap.get(value, value) != 0 and remap.get(value) != IGNORE}
-
-
-def _ignores(remap: Mapping[int, int], declared: Mapping[int, int]) -> bool:
-    return declared.get(IGNORE) == IGNORE and remap.get(IGNORE) == IGNORE
 
 
 def _white(files: Sequence[MaskFacts]) -> list[Finding]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
+from metadcseg.data.annotations import cvat
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources.case import Outlines
@@ -24,12 +25,6 @@ TABLE = "annotators.csv"
 
 _BESIDE = "masks_"  # begins the names of folders of annotators that lie beside masks/
 _VERIFIED = "gold"  # is no name of an annotator
-_TOOLS = (
-    "SegmentationClass",
-    "SegmentationObject",
-    "ImageSets",
-    "annotations",
-)  # of exports of drawing tools
 _LISTED = 12  # so many are named in a sentence
 _FilesIn = Callable[[Path], tuple[dict[str, Path], list[Finding]]]
 
@@ -176,7 +171,7 @@ def _folders(folder: Path, images: Collection[str]) -> list[Path]:
 
     inside = [entry for entry in within(folder / "masks") if not is_of_parts(entry, images)]
     beside = [entry for entry in within(folder) if entry.name.startswith(_BESIDE)]
-    return [entry for entry in inside + beside if _name(entry) and entry.name not in _TOOLS]
+    return [entry for entry in inside + beside if _name(entry) and entry.name not in cvat.FOLDERS]
 
 
 def _name(path: Path) -> str:

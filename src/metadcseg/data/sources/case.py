@@ -149,6 +149,16 @@ class RawCase:
         return str(held if isinstance(held, Path) else getattr(held, "path", self.where))
 
 
+def kind_of(what: str) -> str:
+    """Return ``label``, ``truth`` or ``given`` of the name of a mask in :attr:`RawCase.masks`.
+
+    Example:
+        >>> kind_of("truth"), kind_of("given/anna")
+        ('truth', 'given')
+    """
+    return what.partition("/")[0]
+
+
 def _each(what: str, held: object) -> list[str]:
     return [f"{what}/{name}" for name in held.by] if isinstance(held, Outlines) else [what]
 

@@ -34,7 +34,6 @@ _KNOWN = (
     (via.is_via, via.read),
     (label_studio.is_label_studio, label_studio.read),
 )
-_INNER = "annotations"  # where CVAT puts COCO files
 _LISTED = 3
 _MOST_LISTED = 12  # so many classes in a sentence
 
@@ -318,7 +317,7 @@ class _Place:
 def _json(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    places = [folder, folder / _INNER] if (folder / _INNER).is_dir() else [folder]
+    places = [folder, folder / cvat.COCO] if (folder / cvat.COCO).is_dir() else [folder]
     held = [path for place in places for path in place.iterdir() if path.suffix.lower() == ".json"]
     return sorted(path for path in held if path.is_file() and not path.name.startswith("."))
 
@@ -326,7 +325,7 @@ def _json(folder: Path) -> list[Path]:
 def _inside(folder: Path) -> bool:
     """Return whether masks of pixels lie in folders of annotators, or of parts."""
     inner = [*folder.glob("masks/*/"), *folder.glob("gold/*/"), *folder.glob("masks_*/")]
-    places = [place for place in inner if place.name not in (cvat.CLASSES, *cvat.OTHERS, _INNER)]
+    places = [place for place in inner if place.name not in cvat.FOLDERS]
     return any(image_files(place) for place in places if place.is_dir())
 
 

@@ -7,7 +7,7 @@ nobody can foresee of the given masks. Both are counted as pairs are (:class:`.P
 from dataclasses import replace
 
 import torch
-from scipy.special import stdtr
+from scipy.special import stdtrit
 from torch import Tensor
 
 from metadcseg.methods.base import MethodState
@@ -92,8 +92,8 @@ def own_part(gold: Tensor, training: Tensor) -> Tensor:
     if count < _LEAST_IMAGES:
         return torch.ones_like(training)
     error = excess.std(dim=0) / count**0.5
-    t = (mean / error.clamp(min=torch.finfo(torch.double).tiny)).cpu()
-    agreed = (torch.as_tensor(stdtr(count - 1, -t.numpy())) < SURE).to(training.device)
+    t = mean / error.clamp(min=torch.finfo(torch.double).tiny)
+    agreed = (t > float(stdtrit(count - 1, 1 - SURE))).to(training.device)
     bias = (training - training.T).clamp(min=0)
     most = gold.mean(dim=0).T.to(training) + bias
     part = (most / training.clamp(min=torch.finfo(torch.float32).tiny)).clamp(max=1)

@@ -282,3 +282,11 @@ def test_gold_of_several_outlines_must_be_a_mask(tmp_path):
     (tmp_path / "gold.txt").write_text("case01\n")
     told = [one.sentence for one in scan_folder(tmp_path).findings if one.severity == "error"]
     assert any("names case01, of which there are 3 outlines" in sentence for sentence in told)
+
+
+@pytest.mark.parametrize("name", ["SegmentationObject", "ImageSets", "JPEGImages", "annotations"])
+def test_folders_of_an_export_are_nobodys(tmp_path, name):
+    make_folder(tmp_path)
+    for path in sorted((tmp_path / "masks").iterdir()):
+        save(tmp_path / "masks" / name / path.name, disc())
+    assert "annotators" not in {one.code for one in scan_folder(tmp_path).findings}
