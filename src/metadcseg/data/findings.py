@@ -209,6 +209,17 @@ def without_repeats(scanned: tuple[Finding, ...], inspected: tuple[Finding, ...]
     return scanned + tuple(entry for entry in inspected if not (told and entry.code == "group-split"))
 
 
+def listed(things: Iterable[object], most: int) -> str:
+    """Return the first of some things for a sentence, with dots where there are more.
+
+    Example:
+        >>> listed([1, 2, 900], most=2), listed(("a", "b"), most=2)
+        ('1, 2 ...', 'a, b')
+    """
+    held = [str(thing) for thing in things]
+    return ", ".join(held[:most]) + (" ..." if len(held) > most else "")
+
+
 def plural(number: int, noun: str) -> str:
     """Return a number with its noun.
 

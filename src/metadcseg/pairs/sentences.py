@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+from metadcseg.data.findings import listed
 from metadcseg.pairs.intervals import Interval
 from metadcseg.pairs.statistics import EQUAL_PX, Diagnosis, Summary
 
@@ -125,7 +126,7 @@ def _empty(total: Summary) -> list[str]:
     emptied = [entry.pair.id for entry in total.members if entry.invented and not entry.pair.verified.any()]
     if not emptied:
         return []
-    names = ", ".join(emptied[:_LISTED]) + (" ..." if len(emptied) > _LISTED else "")
+    names = listed(emptied, _LISTED)
     right = "right if nothing is there, otherwise draw it"
     if len(emptied) == 1:
         return [f"The verified mask of {names} is empty, the mask replaced is not: {right}."]

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.findings import Finding, unverified_tests
+from metadcseg.data.findings import Finding, listed, unverified_tests
 from metadcseg.data.formats.orientation import turned_images
 from metadcseg.data.prepare.across import duplicates, set_findings
 from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
@@ -216,7 +216,7 @@ def _undeclared(facts: Iterable[MaskFacts], remap: Mapping[int, int], scan: Scan
     findings = []
     for entry in facts:
         if strange := [level for level in entry.levels if level not in scan.values and level not in remap]:
-            held = ", ".join(str(level) for level in strange[:8]) + (" ..." if len(strange) > 8 else "")
+            held = listed(strange, 8)
             sentence = (
                 f"{entry.where} holds the label {held}, unknown to {scan.declared_by} (which has {known}): correct one "
                 f"of the two, or pass {typed_remap({strange[0]: 0})}"

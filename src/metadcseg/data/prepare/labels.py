@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.findings import Finding, plural
+from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.prepare.facts import MOST_LEVELS, THRESHOLD, MaskFacts
 from metadcseg.errors import InputError
 
@@ -215,7 +215,7 @@ def _unexpected(
     for entry in numbered:
         held = [level for level in _levels(entry, remap) if remap.get(level, level) in wrong]
         if held and held != [IGNORE]:
-            values = ", ".join(str(level) for level in held[:8]) + (" ..." if len(held) > 8 else "")
+            values = listed(held, 8)
             noun = "value" if len(held) == 1 else "values"
             sentence = f"{entry.where} holds the unexpected {noun} {values}: {advice}"
             findings.append(Finding("error", "label-unexpected", entry.where, sentence))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from unicodedata import normalize
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.findings import Finding, plural
+from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.prepare.facts import MaskFacts
 from metadcseg.data.prepare.labels import typed_remap
 
@@ -236,15 +236,14 @@ def _hidden_black(named: Sequence[MaskFacts], remap: Mapping[int, int]) -> tuple
 
 def _table(first: MaskFacts, clash: _Clash | None, table: Sequence[tuple[int, str]]) -> Finding:
     """Return the note that tells which number each name has got."""
-    listed = ", ".join(f"{number} {name}" for number, name in table[:_MOST_NAMED])
-    more = " ..." if len(table) > _MOST_NAMED else ""
+    told = listed((f"{number} {name}" for number, name in table), _MOST_NAMED)
     where = first.where if clash is None else clash[0]
     why = (
         f"{where}: its values are not 1, 2, ... without gaps"
         if clash is None
         else f"{where} and {clash[1]} differ"
     )
-    sentence = f"{why}, the names in the masks decide: {listed}{more}; a --remap speaks of these numbers"
+    sentence = f"{why}, the names in the masks decide: {told}; a --remap speaks of these numbers"
     return Finding("note", "label-table", where, sentence)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.findings import Finding
+from metadcseg.data.findings import Finding, listed
 from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
 from metadcseg.data.sources.case import RawCase
 
@@ -44,8 +44,8 @@ def _open(made: Sequence[MaskFacts], unnamed: Sequence[MaskFacts], remap: Mappin
     if not made or not unnamed or (len(names) < 2 and len(values) < 2):
         return []
     sentence = (
-        f"{made[0].where} numbers its classes by their names ({', '.join(names[:8])}), {unnamed[0].where} holds "
-        f"numbers without names ({', '.join(map(str, sorted(values)[:8]))}): which is which is open, so export both in "
+        f"{made[0].where} numbers its classes by their names ({listed(names, 8)}), {unnamed[0].where} holds "
+        f"numbers without names ({listed(sorted(values), 8)}): which is which is open, so export both in "
         "one way, as masks of class numbers or as a file for each class"
     )
     return [Finding("error", "label-meaning", unnamed[0].where, sentence)]

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from metadcseg.data.annotations import cvat
-from metadcseg.data.findings import Finding, plural
+from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources.case import Outlines
 from metadcseg.data.sources.pairing import Mask, mask_without_image, one_form, place_of
@@ -219,7 +219,8 @@ def _contradictions(folder: Path, direct: Mapping[str, Mask], folders: Sequence[
         first = place_of(next(iter(direct.values()))).name
         found.append(
             f"{masks} holds {plural(len(direct), 'mask')} (such as {first}) beside the folders of annotators "
-            f"({_listed(names)}): move them into a folder of their annotator, {masks / 'NAME'}, or remove them"
+            f"({listed(sorted(names), _LISTED)}): move them into a folder of their annotator, {masks / 'NAME'}, or "
+            "remove them"
         )
     for name in sorted({name for name in names if names.count(name) > 1}):
         twice = " and ".join(str(path) for path in folders if _name(path) == name)
@@ -236,14 +237,9 @@ def _contradictions(folder: Path, direct: Mapping[str, Mask], folders: Sequence[
     if (folder / TABLE).exists():
         found.append(
             f"{folder / TABLE} tells who drew the one mask of an image, and here annotators have folders of their own "
-            f"({_listed(names)}): remove it"
+            f"({listed(sorted(names), _LISTED)}): remove it"
         )
     return [Finding("error", "annotators", str(masks), sentence) for sentence in found]
-
-
-def _listed(names: Collection[str]) -> str:
-    told = sorted(names)
-    return ", ".join(told[:_LISTED]) + (" ..." if len(told) > _LISTED else "")
 
 
 def _not_read(path: Path, folder: Path) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.findings import Finding, plural
+from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError
 
@@ -137,10 +137,9 @@ def present(path: Path, volumes: Collection[RawCase]) -> tuple[list[RawCase], li
         raise InputError(f"{path}: no case has all its files, such as {missing}: unpack the whole data set")
     if not lacking:
         return there, []
-    named = ", ".join(str(file) for file in list(lacking.values())[:_NAMED])
-    more = " ..." if len(lacking) > _NAMED else ""
+    named = listed(lacking.values(), _NAMED)
     sentence = (
-        f"{path}: {plural(len(lacking), 'case')} of {len(volumes)} lack files and are left out ({named}{more}): "
+        f"{path}: {plural(len(lacking), 'case')} of {len(volumes)} lack files and are left out ({named}): "
         "unpack the whole data set"
     )
     return there, [Finding("warning", "case-incomplete", str(path), sentence)]

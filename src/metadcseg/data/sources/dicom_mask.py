@@ -1,10 +1,9 @@
 """Masks in DICOM files: segments (SEG), contours (RTSTRUCT), or a series of label slices; which, the files tell."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from metadcseg.data.findings import plural
+from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats import dicom, dicom_seg, rtstruct
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.formats.volumes import read_label_volume, said
@@ -45,8 +44,8 @@ class DicomMask:
             )
         if structures and len(chosen) > 1:
             raise InputError(
-                f"{self.path} holds {_listed(chosen)}, and which of them is the mask is open: keep one structure set, "
-                "or segments alone"
+                f"{self.path} holds {listed((file.name for file in chosen), 4)}, and which of them is the mask is "
+                "open: keep one structure set, or segments alone"
             )
         if structures:
             mask = said(structures[0], lambda: rtstruct.read_structures(structures[0], image))
@@ -67,7 +66,3 @@ def composed(mask: Path) -> Path | DicomMask:
         ('a.nii.gz', 'a.dcm')
     """
     return DicomMask(mask) if mask.is_dir() or mask.name.lower().endswith(dicom.SUFFIX) else mask
-
-
-def _listed(files: Sequence[Path]) -> str:
-    return ", ".join(file.name for file in files[:4]) + (" ..." if len(files) > 4 else "")

@@ -12,7 +12,7 @@ the files that have one (categories of COCO, lines of ``labelmap.txt``), then al
 file of pixels, names that no shape has get no number. Shapes called ``ignore`` are unknown pixels.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from metadcseg.constants import IGNORE
 from metadcseg.data.annotations import coco, cvat, label_studio, labelme, via
 from metadcseg.data.annotations.shapes import Drawn, Entry, Export
 from metadcseg.data.annotations.values import read_json
-from metadcseg.data.findings import Finding, plural
+from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.formats.images import image_files
 from metadcseg.data.sources.pairing import Mask, by_stem, unmatched
 from metadcseg.errors import InputError
@@ -80,14 +80,13 @@ class Drawings:
         if not files or not self._images:
             return unmatched(self._images, labels, masks)
         lacking = [path for stem, path in self._images.items() if stem not in labels]
-        listed = ", ".join(str(path) for path in files[:_LISTED]) + (" ..." if len(files) > _LISTED else "")
         findings = [
             Finding(
                 "error",
                 "mask-missing",
                 str(path),
-                f"{path} has no mask, and {listed} say nothing of it: add it there, without shapes if nothing is to "
-                "be seen, or remove the image",
+                f"{path} has no mask, and {listed(files, _LISTED)} say nothing of it: add it there, without shapes "
+                "if nothing is to be seen, or remove the image",
             )
             for path in lacking
         ]
@@ -278,9 +277,7 @@ class _Place:
             else:
                 absent.append(entry)
         if absent:
-            named = ", ".join(entry.stems[-1] for entry in absent[:_LISTED]) + (
-                " ..." if len(absent) > _LISTED else ""
-            )
+            named = listed((entry.stems[-1] for entry in absent), _LISTED)
             many = f"{plural(len(absent), 'image')} of {len(export.entries)}"
             file, where = absent[0].file, self._folder.parent / "images"
             sentence = f"{file}: {many} in it, not to be found in {where}, passed over ({named})"
@@ -335,13 +332,9 @@ def _plain(name: str) -> str:
 
 def _table(file: Path, numbers: Mapping[str, int], left: Collection[str]) -> Finding:
     """Return the note that tells which number each name has got."""
-    listed = _listed(f"{number} {name}" for name, number in sorted(numbers.items(), key=lambda each: each[1]))
-    sentence = f"{file}: the names of shapes decide ({listed}); a --remap speaks of these numbers"
+    table = sorted(numbers.items(), key=lambda each: each[1])
+    told = listed((f"{number} {name}" for name, number in table), _MOST_LISTED)
+    sentence = f"{file}: the names of shapes decide ({told}); a --remap speaks of these numbers"
     if left:
-        sentence += f"; {plural(len(left), 'name')} without any shape left out ({_listed(left)})"
+        sentence += f"; {plural(len(left), 'name')} without any shape left out ({listed(left, _MOST_LISTED)})"
     return Finding("note", "label-table", str(file), sentence)
-
-
-def _listed(names: Iterable[str]) -> str:
-    held = list(names)
-    return ", ".join(held[:_MOST_LISTED]) + (" ..." if len(held) > _MOST_LISTED else "")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.findings import Finding, plural
+from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume, check_same_grid
 from metadcseg.data.formats.images import SUFFIXES, read_mask
 from metadcseg.data.formats.overlay import Overlay
@@ -167,8 +167,8 @@ def in_folders(
     if not masks:
         return {}, []
     classes = sorted(set(called.values()))
-    listed = ", ".join(classes[:_LISTED]) + (" ..." if len(classes) > _LISTED else "")
-    what = f"classes are {listed}" if any(classes) else "they are parts of one class"
+    told = listed(classes, _LISTED)
+    what = f"classes are {told}" if any(classes) else "they are parts of one class"
     sentence = (
         f"{root}: {plural(len(called), 'file')} in {plural(len(masks), 'folder')} are parts of masks; {what}"
     )
@@ -261,9 +261,8 @@ def _value(file: Path, part: Volume) -> int:
     levels = np.unique(part.array)
     held = [int(level) for level in levels if level]
     if len(held) > 1 or (held and not 0 < held[0] <= IGNORE):
-        listed = ", ".join(str(level) for level in levels[:6]) + (" ..." if len(levels) > 6 else "")
         raise InputError(
-            f"{file} is one of several files of a mask and must hold 0 and one value up to 255, got {listed}: "
-            "threshold it, or save one mask of class numbers"
+            f"{file} is one of several files of a mask and must hold 0 and one value up to 255, got "
+            f"{listed(levels, 6)}: threshold it, or save one mask of class numbers"
         )
     return held[0] if held else 0

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from unicodedata import normalize
 
-from metadcseg.data.findings import Finding, plural
+from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.store.reader import ROLES
 from metadcseg.errors import InputError, unknown_name
 
@@ -209,7 +209,7 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
             rows[case] = SplitRow(role if role in ROLES else None, entry.get("group") or None)
     missing = sorted(case for case in ids if case not in rows)
     if missing:
-        named = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        named = listed(missing, 3)
         findings.append(
             _error(path, f"{path} does not list {len(missing)} of {len(ids)} cases ({named}): add them")
         )
