@@ -87,12 +87,12 @@ def own_part(gold: Tensor, training: Tensor) -> Tensor:
         >>> own_part(gold[:2], training)[1, 0].item()  # two images agree on nothing
         1.0
     """
-    excess = (gold - gold.transpose(1, 2)).double()
+    excess = gold - gold.transpose(1, 2)
     count, mean = len(gold), excess.mean(dim=0)
     if count < _LEAST_IMAGES:
         return torch.ones_like(training)
     error = excess.std(dim=0) / count**0.5
-    t = mean / error.clamp(min=torch.finfo(torch.double).tiny)
+    t = mean / error.clamp(min=torch.finfo(torch.float32).tiny)
     agreed = (t > float(stdtrit(count - 1, 1 - SURE))).to(training.device)
     bias = (training - training.T).clamp(min=0)
     most = gold.mean(dim=0).T.to(training) + bias
