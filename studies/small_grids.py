@@ -4,7 +4,7 @@
 
 Lays out the left atrium (LA 2018) so that five volumes train, of which one gives only six gold slices, one chooses the
 epoch and two test; of the volumes that train and choose, every other slice, since neighbors say nearly the same.
-Kvasir-SEG is taken as it is; of the brain tumors the slices that show one, by two raters.
+Kvasir-SEG and ACDC are taken as they are; of the brain tumors the slices that show one, by two raters.
 Runs the grid, then `metadcseg report`, and keeps what holds no image in results:
 tables, learning curves, weights by distance to the outline, and the records of all runs, packed: unpacked elsewhere,
 `metadcseg report` makes the same tables of them. Stopped, it goes on where it was; with --kept also on another
@@ -153,9 +153,9 @@ def main() -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     lay_out_left_atrium(options.data / "la2018", options.work / "left-atrium")
     lay_out_brain(options.data / "brain-tcga-4mod", options.work / "brain-raters")
-    kvasir = options.work / "kvasir-seg"
-    if not kvasir.exists():
-        kvasir.symlink_to((options.data / "kvasir-seg").resolve())
+    for name in ("kvasir-seg", "acdc"):
+        if not (options.work / name).exists():
+            (options.work / name).symlink_to((options.data / name).resolve())
     grid = Path(options.grid)
     if not grid.suffix:
         grid = ROOT / "studies" / "grids" / "small" / f"{options.grid}.yaml"

@@ -70,6 +70,9 @@ EXAMPLES = {
     "cross-validate": ("metadcseg cross-validate my_set --out my_folds --folds 5",),
     "evaluate": ("metadcseg evaluate my_run",),
     "predict": ("metadcseg predict my_run new_images --out new_masks",),
+    "import-predictions": (
+        "metadcseg import-predictions my_set --predictions masks --tool 'nnU-Net 2.8.1' --out imported",
+    ),
     "compare": ("metadcseg compare runs/mine-0 runs/mine-1 runs/baseline-0 runs/baseline-1",),
     "benchmark": ("metadcseg benchmark grid.yaml --out my_benchmark",),
     "report": ("metadcseg report my_benchmark",),

@@ -49,6 +49,7 @@ train and use
   predict    segment new images
 
 compare
+  import-predictions   score masks that another tool predicted, as a row beside ours
   compare    means over seeds, paired differences and significance of several runs
   cross-validate   train and test on every fold of a set in turn
   benchmark  carry out a grid of data sets, noise, methods and seeds

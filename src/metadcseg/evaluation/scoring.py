@@ -51,18 +51,46 @@ def predict_unit(predict: Predict, prepared: PreparedSet, unit: Case | StoredVol
         image = prepared.image(unit)
         normalized = prepared.preprocessing is not None
         labels = labels_at_native(predict, image, grid[-1], normalized=normalized)
-        reference = prepared.truth(unit) if unit.has_truth else prepared.label(unit)
-        return Compared([image], labels, reference, unit.has_truth, unit.spacing)
+        return compare_unit(prepared, unit, labels, [image])
+    stack = images_of(prepared, unit)
+    return compare_unit(prepared, unit, labels_of_stack(predict, stack, grid, unit.placement), stack)
+
+
+def images_of(prepared: PreparedSet, unit: Case | StoredVolume) -> list[NDArray[Any]]:
+    """Return the slices of a case, (H, W, C) each.
+
+    Raises:
+        InputError: where slices of a volume were dropped, or stored bytes are damaged.
+    """
+    if isinstance(unit, Case):
+        return [prepared.image(unit)]
     cases, placement = prepared.slices_of(unit), unit.placement
     if len(cases) != placement.slices:
         raise InputError(
             f"volume '{unit.id}' holds {len(cases)} of its {placement.slices} slices and cannot be put "
             "together: choose another --split, or prepare the set with --empty keep"
         )
-    stack = [prepared.image(case) for case in cases]
-    labels = labels_of_stack(predict, stack, grid, placement)
-    spacing = placement.grid.steps() if placement.grid.known else None
-    return Compared(stack, labels, prepared.reference(unit), unit.verified, spacing)
+    return [prepared.image(case) for case in cases]
+
+
+def compare_unit(
+    prepared: PreparedSet, unit: Case | StoredVolume, labels: Labels, stack: list[NDArray[Any]]
+) -> Compared:
+    """Return labels beside the reference of a case: its truth, else its label as given.
+
+    Args:
+        prepared: the set.
+        unit: one of its images or volumes.
+        labels: predicted, in the image's own size, or on the grid of the volume's file.
+        stack: the images that a picture is drawn over.
+    """
+    if isinstance(unit, Case):
+        reference = prepared.truth(unit) if unit.has_truth else prepared.label(unit)
+        return Compared(stack, labels, reference, unit.has_truth, unit.spacing)
+    grid = unit.placement.grid
+    return Compared(
+        stack, labels, prepared.reference(unit), unit.verified, grid.steps() if grid.known else None
+    )
 
 
 def score_unit(

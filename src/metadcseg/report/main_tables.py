@@ -104,7 +104,7 @@ def _score_table(
                 if value is not None and value.paper is not None:
                     beside.add(value.method)
                 cells.append(value_cell(value))
-        said = "uses pairs" if record.uses_pairs(row) else ""
+        said = record.pipeline(row) or ("uses pairs" if record.uses_pairs(row) else "")
         rows.append(Row(row, cells, "true masks: an upper bound" if record.upper_bound(row) else said))
     bounds = [row for row in present if record.upper_bound(row)]
     budgets = {row: record.budget(row) for row in present}
@@ -160,6 +160,11 @@ def _notes(
         notes.append(
             "mIoU averages over the background, too. The paper does not say whether its mIoU does, so that number "
             "stands beside both."
+        )
+    if others := [row for row in record.rows if record.pipeline(row)]:
+        notes.append(
+            f"Trained by another tool, with its own network, augmentation and length, and never tested against ours: "
+            f"{', '.join(others)}."
         )
     seeds = {task.seed for task in record.done() if task.condition in conditions}
     if len(seeds) == 1:

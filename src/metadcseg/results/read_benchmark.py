@@ -8,6 +8,7 @@ from typing import Any
 
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError
+from metadcseg.results.external import read_external
 from metadcseg.results.grid import MOST_FOLDS
 from metadcseg.results.records import mapping, number, read_object, read_runs
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord
@@ -53,6 +54,7 @@ def read_benchmark(folder: Path) -> BenchmarkRecord:
         if task.status == "done":
             task = _read(task, record.missing)
         record.tasks.append(task)
+    record.tasks += read_external(folder, record.tasks, record.missing)
     on_gpu = [number(task.info.get("gpu_peak_bytes")) for task in record.tasks]
     if any(on_gpu):  # never compared with the memory of processes
         record.tasks = [

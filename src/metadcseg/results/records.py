@@ -63,12 +63,27 @@ class RunRecord:
     def gold(self) -> str:
         """How the method declares to use the verified masks, in words."""
         declared = mapping(self.info, "declaration")
+        if used := mapping(self.info, "external").get("gold"):
+            return str(used)
         if not declared:
             return "not declared"
         if not declared.get("needs_gold"):
             return "none"
         used = "read and trained on" if declared.get("supervises_gold") else "read, not trained on"
         return f"{used}, pairs read" if declared.get("uses_pairs") else used
+
+    @property
+    def pipeline(self) -> str:
+        """What is known of a training by another tool, in words; nothing where the training is ours."""
+        told = mapping(self.info, "external")
+        if not told:
+            return ""
+        counted = {name: number(told.get(name)) for name in ("iterations", "images", "parameters", "minutes")}
+        numbers = [f"{value:,.0f} {name}" for name, value in counted.items() if value is not None]
+        weights = [f"pretrained: {told['pretrained']}"] if told.get("pretrained") else []
+        return ", ".join(
+            [f"another pipeline: {told.get('tool')}", *numbers, f"gold {told.get('gold')}", *weights]
+        )
 
     @property
     def equal_gold_baseline(self) -> bool:
@@ -94,7 +109,8 @@ def read_runs(folders: Sequence[Path], split: str = "test") -> list[RunRecord]:
 def _read_run(folder: Path, split: str) -> RunRecord:
     run = RunRecord(folder)
     run.info = upgraded(read_object(folder / "run.json", run.missing))
-    run.epochs = _read_epochs(folder / "metrics.jsonl", run.missing)
+    if not run.info.get("external"):  # another tool's learning curve is not read
+        run.epochs = _read_epochs(folder / "metrics.jsonl", run.missing)
     run.evaluation = read_object(folder / "evaluation" / f"{split}.json", run.missing)
     if run.evaluation:
         predictions = mapping(run.evaluation, "predictions")

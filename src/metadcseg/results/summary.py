@@ -228,6 +228,10 @@ class BenchmarkRecord:
         found = [task for task in self.tasks if task.row == row and task.runs]
         return bool(found) and bool(mapping(found[0].info, "declaration").get("uses_pairs"))
 
+    def pipeline(self, row: str) -> str:
+        """Return what is known of a row that another tool trained, in words; nothing where the training is ours."""
+        return next((task.runs[0].pipeline for task in self.tasks if task.row == row and task.done), "")
+
     def baseline(self, beside: str | None = None) -> str | None:
         """Return what rows are compared with: plain supervision with equal gold, None where no such row is done.
 

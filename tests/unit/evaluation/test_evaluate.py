@@ -12,7 +12,7 @@ from tests.unit.evaluation.fakes import scene, write_fake_run, write_fake_set
 
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
-from metadcseg.evaluation import evaluate
+from metadcseg.evaluation import scored_split
 from metadcseg.evaluation.evaluate import evaluate_run
 
 
@@ -125,14 +125,14 @@ def test_a_failure_leaves_the_earlier_evaluation_whole(run, prepared, monkeypatc
     before = {path: path.read_bytes() for path in (run / "evaluation").rglob("*") if path.is_file()}
     assert len(before) == 5
     damaged = iter([True, False])
-    score = evaluate.score_unit
+    score = scored_split.score_unit
 
     def fails_at_the_second(*arguments):
         if not next(damaged):
             raise InputError("damaged")
         return score(*arguments)
 
-    monkeypatch.setattr(evaluate, "score_unit", fails_at_the_second)
+    monkeypatch.setattr(scored_split, "score_unit", fails_at_the_second)
     with pytest.raises(InputError, match="damaged"):
         evaluate_run(run, prepared, "test", overlays=True)
     after = {path: path.read_bytes() for path in (run / "evaluation").rglob("*") if path.is_file()}
@@ -180,7 +180,7 @@ def test_a_picture_that_fails_costs_no_score(run, prepared, monkeypatch, failure
             raise failure
         return b"picture"
 
-    monkeypatch.setattr(evaluate, "_drawn", draws)
+    monkeypatch.setattr(scored_split, "_drawn", draws)
     with pytest.raises(
         InputError, match=r"(?s)^the scores of all 3 cases .* pictures of 1 are not: .*(too long|draw)"
     ):

@@ -2,10 +2,11 @@
 
 import csv
 import io
+import json
 from statistics import fmean, stdev
 
 import pytest
-from tests.unit.report.folders import METADCSEG, ROWS, Folder, made_scores, task
+from tests.unit.report.folders import METADCSEG, ROWS, Folder, made_scores, task, write_run
 
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.report.comparisons import compare_all, comparison_table
@@ -577,3 +578,35 @@ def test_rows_are_tested_against_their_own_network_and_budget(tmp_path):
     best = [line.name for line in table.rows if line.cells[0].best]
     assert best == ["noisy + gold, width 8", "noisy + gold, width 16"]
     assert "Best of each network and training in bold" in table.notes[0]
+
+
+def test_a_row_of_another_tool_is_shown_apart_and_never_tested(tmp_path):
+    folder = Folder(tmp_path)
+    for seed in (0, 1):
+        held = {"info": {"network": {"name": "unetplusplus"}, "training": {"epochs": 3}}}
+        home = folder.add(task(row="noisy + gold", seed=seed), scores=made_scores(0.6, seed), **held)
+        info = json.loads((home / "run.json").read_text())
+        info["set"]["fingerprint"] = f"{seed}" * 64
+        (home / "run.json").write_text(json.dumps(info))
+        folder.add(task(row="metadcseg", seed=seed), scores=made_scores(0.7, seed), **held)
+        write_external(tmp_path / "external" / f"nnU-Net-{seed}", seed, made_scores(0.9, seed))
+    write_external(tmp_path / "external" / "stranger", 7, made_scores(0.9))
+    record = read(folder)
+    table, tests = main_table(record)
+    assert {test.row for test in tests} == {"metadcseg"}
+    tags = {line.name: line.tag for line in table.rows if not line.paper}
+    assert tags["nnU-Net"] == "another pipeline: nnU-Net 2.8.1, 1,250 iterations, gold balanced"
+    cell = cells(table, "nnU-Net")["paper 40 %: DSC"]
+    assert cell.value == pytest.approx(fmean(fmean(made_scores(0.9, seed).values()) for seed in (0, 1)))
+    assert any("never tested against ours: nnU-Net" in note for note in table.notes)
+    assert [said for said in record.missing if "no run of this benchmark" in said]
+
+
+def write_external(folder, seed, scores):
+    write_run(folder, task(row="nnU-Net", seed=seed), scores=scores, cost=False)
+    info = json.loads((folder / "run.json").read_text())
+    info |= {"method": "external", "options": {}, "network": {"name": "nnU-Net"}, "training": {}}
+    info["set"]["fingerprint"] = f"{seed}" * 64
+    info["external"] = {"tool": "nnU-Net 2.8.1", "gold": "balanced", "iterations": 1250}
+    (folder / "run.json").write_text(json.dumps(info))
+    (folder / "metrics.jsonl").unlink()

@@ -7,9 +7,10 @@ verified ones.
 
 import json
 import re
+import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ Progress = Callable[[int, int], object]
 
 nibabel: Any = Extra("nibabel", "volumes", "NIfTI files")
 
+GOLD = ("none", "once", "balanced")
+
 _ENDING = ".nii.gz"
 _README = """{folder}: {name} as metadcseg has it, for nnU-Net version 2.
 
@@ -38,16 +41,21 @@ _README = """{folder}: {name} as metadcseg has it, for nnU-Net version 2.
     cp {folder}/splits_final.json $nnUNet_preprocessed/{base}/
     nnUNetv2_train {number} {configuration} 0
     nnUNetv2_predict -i {folder}/imagesTs -o predictions -d {number} -c {configuration} -f 0
-    nnUNetv2_evaluate_simple {folder}/labelsTs predictions -l {labels}
+    metadcseg import-predictions {set} --predictions predictions --tool "nnU-Net 2" --gold {policy} --out imported
 
-imagesTr, labelsTr: {train} training cases with the labels given, {gold} of them gold (verified), and {val} validation
+imagesTr, labelsTr: {train} training cases with the labels given, {gold} of them gold ({verified}), and {val} validation
 cases; splits_final.json has nnU-Net validate on those. imagesTs, labelsTs: {test} test cases and their references.
-{ignored}{pairs}Images are normalized, cropped and resampled as in the set: scores are of that grid.
+{ignored}{pairs}{gaps}Images are normalized, cropped and resampled as in the set: scores are of that grid.
 """
 
 
 def export_nnunet(
-    prepared: PreparedSet, out: Path, *, number: int = 500, progress: Progress | None = None
+    prepared: PreparedSet,
+    out: Path,
+    *,
+    number: int = 500,
+    gold: str = "once",
+    progress: Progress | None = None,
 ) -> Path:
     """Write a set as ``OUT/DatasetNNN_NAME``, whole or not at all.
 
@@ -55,27 +63,35 @@ def export_nnunet(
         prepared: the set, with noise or without.
         out: the folder that nnU-Net calls ``nnUNet_raw``; made where missing.
         number: of the data set for nnU-Net, 1 to 999.
+        gold: ``none`` leaves gold cases out; ``once`` has them among the training cases; ``balanced`` has ceil(T / G)
+            copies of each of G gold cases beside T training cases. nnU-Net draws cases at random, so that copies are
+            weights: gold is then half of what it sees.
         progress: called after every case.
 
     Returns:
         The new folder.
 
     Raises:
-        InputError: where the number is taken or none, slices of a volume were dropped, there is nothing to train on,
+        InputError: where the number is taken or none, ``gold`` is another word or asks for gold where there is
+            none, slices of a validation or test volume were dropped, there is nothing to train on,
             stored bytes are damaged, or the disk is full.
     """
     if not 1 <= number <= 999:
         raise InputError(f"--id must be a number from 1 to 999, got {number}")
+    if gold not in GOLD:
+        raise InputError(f"--gold must be one of {', '.join(GOLD)}, got '{gold}'")
     base = f"Dataset{number:03d}_{_plain(prepared.name)}"
     taken = sorted(out.glob(f"Dataset{number:03d}_*")) if out.is_dir() else []
     if taken:
         raise InputError(f"{taken[0]} has the number {number} already: choose another --id or --out")
     units: Sequence[Case | StoredVolume] = prepared.volumes or prepared.cases
-    names = _names([unit.id for unit in units])
+    names = file_names([unit.id for unit in units])  # of all of them: predictions are told by these
+    units = [unit for unit in units if unit.role != "gold" or gold != "none"]
     roles = {
         role: [names[unit.id] for unit in units if unit.role == role]
         for role in ("train", "gold", "val", "test")
     }
+    copies = _copies(roles, names.values()) if gold == "balanced" else {}
     if not roles["train"] + roles["gold"]:
         raise InputError(f"{prepared.path} has no case to train on: prepare it with some")
     try:
@@ -85,9 +101,11 @@ def export_nnunet(
             ignored = False
             for done, unit in enumerate(units, start=1):
                 ignored |= _write(prepared, unit, work, names[unit.id])
+                for copy in copies.get(names[unit.id], ()):
+                    _copy(work, names[unit.id], copy)
                 if progress is not None:
                     progress(done, len(units))
-            _describe(prepared, work, (out / base).resolve(), number, roles, ignored)
+            _describe(prepared, work, (out / base).resolve(), number, roles, ignored, copies, gold)
             work.chmod(0o755)
             work.rename(out / base)
         finally:
@@ -134,6 +152,31 @@ def _write(prepared: PreparedSet, unit: Case | StoredVolume, work: Path, name: s
     return bool(unknown.any())
 
 
+def _copies(roles: Mapping[str, Sequence[str]], taken: Iterable[str]) -> dict[str, list[str]]:
+    """Return gold case -> names of its further copies, so that gold is drawn as often as all the rest.
+
+    Example:
+        >>> _copies({"train": ["a", "b", "c"], "gold": ["g", "h"]}, ["a", "b", "c", "g", "h"])
+        {'g': ['g-copy-2'], 'h': ['h-copy-2']}
+    """
+    if not roles["gold"]:
+        raise InputError("--gold balanced: the set has no gold case: leave --gold out")
+    each = -(-len(roles["train"]) // len(roles["gold"]))
+    made = {name: [f"{name}-copy-{copy}" for copy in range(2, each + 1)] for name in roles["gold"]}
+    known = {name.casefold() for name in taken}
+    clash = [copy for held in made.values() for copy in held if copy.casefold() in known]
+    if clash:
+        raise InputError(
+            f"--gold balanced: a case is called {clash[0]} already: rename it, or leave --gold out"
+        )
+    return made
+
+
+def _copy(work: Path, name: str, copy: str) -> None:
+    for file in [*(work / "imagesTr").glob(f"{name}_????{_ENDING}"), work / "labelsTr" / f"{name}{_ENDING}"]:
+        shutil.copyfile(file, file.with_name(copy + file.name.removeprefix(name)))
+
+
 def _cases(
     prepared: PreparedSet, unit: Case | StoredVolume
 ) -> tuple[Sequence[Case], Callable[[NDArray[Any]], NDArray[Any]], NDArray[np.float64]]:
@@ -144,10 +187,9 @@ def _cases(
             affine[0, 0], affine[1, 1] = unit.spacing
         return (unit,), lambda stack: np.moveaxis(stack, 0, 2), affine
     cases = prepared.slices_of(unit)
-    if len(cases) != unit.placement.slices:
+    if len(cases) != unit.placement.slices and unit.role in ("val", "test"):
         raise InputError(
-            f"volume '{unit.id}' holds {len(cases)} of its {unit.placement.slices} slices: prepare it with --empty "
-            "keep, and count gold in volumes, not in slices"
+            f"volume '{unit.id}' holds {len(cases)} of its {unit.placement.slices} slices: prepare it with --empty keep"
         )
     return cases, unit.placement.unstack, stored_affine(unit.placement)
 
@@ -158,12 +200,19 @@ def _save(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> None:
 
 
 def _describe(
-    prepared: PreparedSet, work: Path, folder: Path, number: int, roles: dict[str, list[str]], ignored: bool
+    prepared: PreparedSet,
+    work: Path,
+    folder: Path,
+    number: int,
+    roles: Mapping[str, Sequence[str]],
+    ignored: bool,
+    copies: Mapping[str, Sequence[str]],
+    policy: str,
 ) -> None:
     labels = {name: value for value, name in enumerate(prepared.classes)}
     if ignored:
         labels["ignore"] = len(labels)
-    training = roles["train"] + roles["gold"]
+    training = [*roles["train"], *roles["gold"], *(copy for held in copies.values() for copy in held)]
     said = {
         "channel_names": {str(channel): f"channel {channel}" for channel in range(prepared.channels)},
         "labels": labels,
@@ -175,19 +224,33 @@ def _describe(
     (work / "dataset.json").write_text(json.dumps(said, indent=2) + "\n")
     split = [{"train": sorted(training), "val": sorted(roles["val"] or training)}]
     (work / "splits_final.json").write_text(json.dumps(split, indent=2) + "\n")
+    gaps = _gaps(prepared)
     text = _README.format(
         folder=folder,
         base=folder.name,
         parent=folder.parent,
         name=prepared.name,
         number=number,
-        configuration="3d_fullres" if prepared.volumes else "2d",
-        labels=" ".join(str(value) for value in range(1, len(prepared.classes))),
+        configuration="3d_fullres" if prepared.volumes and not gaps else "2d",
+        gaps=gaps,
+        set=shlex.quote(str(prepared.path.resolve())),
+        policy=policy,
+        verified=_verified(roles["gold"], copies),
         pairs=_left_out(prepared),
         ignored="Unknown pixels have the label ignore.\n" if ignored else "",
-        **{role: len(names) if role != "train" else len(training) for role, names in roles.items()},
+        train=len(training),
+        gold=len(training) - len(roles["train"]),
+        val=len(roles["val"]),
+        test=len(roles["test"]),
     )
     (work / "README.txt").write_text(text)
+
+
+def _verified(gold: Sequence[str], copies: Mapping[str, Sequence[str]]) -> str:
+    """Return how gold cases are among the training cases, in words."""
+    if not copies:
+        return "verified"
+    return f"{plural(len(gold), 'verified case')}, {len(copies[gold[0]]) + 1} times each"
 
 
 def _left_out(prepared: PreparedSet) -> str:
@@ -197,8 +260,27 @@ def _left_out(prepared: PreparedSet) -> str:
     return f"{plural(number, 'mask')} that a verified one replaced did not come along.\n" if number else ""
 
 
-def _names(ids: Sequence[str]) -> dict[str, str]:
-    """Return id -> name of its files, no two alike on any disk."""
+def _gaps(prepared: PreparedSet) -> str:
+    """Return a line about volumes of which not all slices are there, whose stacks are no bodies."""
+    units = [unit for unit in prepared.volumes if len(prepared.slices_of(unit)) != unit.placement.slices]
+    if not units:
+        return ""
+    return (
+        f"{plural(len(units), 'volume')} of training and gold lack slices (prepare --empty drop, or gold in slices): "
+        "those left are stacked\nwithout gaps, which only suits the configuration 2d.\n"
+    )
+
+
+def file_names(ids: Sequence[str]) -> dict[str, str]:
+    """Return id -> name of its files in an export, no two alike on any disk.
+
+    Args:
+        ids: of all volumes, or all images, of a set, in its order.
+
+    Example:
+        >>> file_names(["a/1", "a-1", "b"])
+        {'a/1': 'a-1', 'a-1': 'a-1-2', 'b': 'b'}
+    """
     taken: set[str] = set()
     names = {}
     for id in ids:

@@ -19,6 +19,9 @@ from metadcseg.training.prediction import predict_whole, prediction_state
 from metadcseg.training.run.model_file import Weights, load_weights
 from metadcseg.training.run.settings import settings_digest
 
+EXTERNAL = "external"
+"""The method of a folder that holds predictions of another tool, and no network."""
+
 _FORMAT = 1
 _REQUIRED = ("method", "options", "label", "seed", "set", "network", "training", "status", "epochs_done")
 
@@ -160,6 +163,10 @@ def load_run(path: Path | str, device: torch.device | str = "cpu") -> TrainedRun
     """
     info = read_run(path)
     folder = RunFolder(Path(path))
+    if info["method"] == EXTERNAL:
+        raise InputError(
+            f"{path} holds predictions of another tool and no network: give a folder that train wrote"
+        )
     try:
         classes = tuple(info["set"]["classes"])
         channels, size = int(info["set"]["channels"]), int(info["training"]["size"])

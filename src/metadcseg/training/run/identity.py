@@ -43,19 +43,7 @@ def describe(
         "options": asdict(method),  # type: ignore[call-overload]
         "declaration": asdict(method.info),
         "seed": seed,
-        "set": {
-            "path": str(prepared.path.resolve()),
-            "name": prepared.name,
-            "fingerprint": prepared.fingerprint,
-            "classes": list(prepared.classes),
-            "channels": prepared.channels,
-            "cases": {role: len(prepared.select(role)) for role in ROLES},
-            "volumes": _volumes(prepared),
-            "pairs": count_pairs(prepared),
-            "preprocessing": prepared.preprocessing,
-            "image_key": prepared.source.get("image_key"),
-        },
-        "noise": None if prepared.noise is None else without_draws(prepared.noise),
+        **describe_set(prepared),
         "network": asdict(network),
         "training": asdict(options),
         "versions": {
@@ -69,6 +57,23 @@ def describe(
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
+
+
+def describe_set(prepared: PreparedSet) -> dict[str, Any]:
+    """Return what ``run.json`` says about a set, and about its noise."""
+    described = {
+        "path": str(prepared.path.resolve()),
+        "name": prepared.name,
+        "fingerprint": prepared.fingerprint,
+        "classes": list(prepared.classes),
+        "channels": prepared.channels,
+        "cases": {role: len(prepared.select(role)) for role in ROLES},
+        "volumes": _volumes(prepared),
+        "pairs": count_pairs(prepared),
+        "preprocessing": prepared.preprocessing,
+        "image_key": prepared.source.get("image_key"),
+    }
+    return {"set": described, "noise": None if prepared.noise is None else without_draws(prepared.noise)}
 
 
 def _volumes(prepared: PreparedSet) -> dict[str, int] | None:

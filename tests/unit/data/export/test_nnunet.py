@@ -121,8 +121,46 @@ def test_images_are_volumes_of_one_slice(tmp_path):
 
 def test_what_cannot_be_exported(tmp_path):
     dropped = volumes(tmp_path, empty="drop")
-    with pytest.raises(InputError, match="--empty keep"):
-        export_nnunet(dropped, tmp_path / "raw")
-    assert list((tmp_path / "raw").iterdir()) == []
     with pytest.raises(InputError, match="--id must be a number from 1 to 999, got 1000"):
         export_nnunet(dropped, tmp_path / "raw", number=1000)
+
+
+def test_volumes_that_lack_slices_are_stacked_for_two_dimensions(tmp_path):
+    dropped = volumes(tmp_path, empty="drop")
+    folder = export_nnunet(dropped, tmp_path / "raw")
+    for volume in dropped.volumes:
+        part, name = "Ts" if volume.role == "test" else "Tr", volume.id.replace("/", "-")
+        held = [
+            nibabel.load(folder / f"{kind}{part}" / f"{name}{end}.nii.gz").shape
+            for kind, end in (("images", "_0000"), ("labels", ""))
+        ]
+        slices = len(dropped.slices_of(volume))
+        assert held[0] == held[1]
+        assert slices in held[0]
+        assert (slices < volume.placement.slices) == (volume.role in ("train", "gold"))
+    text = (folder / "README.txt").read_text()
+    assert "3 volumes of training and gold lack slices" in text
+    assert "nnUNetv2_train 500 2d 0" in text
+
+
+def test_gold_is_left_out_or_copied_until_it_counts_as_much(tmp_path):
+    prepare_folder(make_folder(tmp_path / "folder", gold=3), tmp_path / "set", edges="none")
+    prepared = PreparedSet.open(tmp_path / "set")
+    counts = {}
+    for number, policy in enumerate(("none", "once", "balanced"), start=1):
+        folder = export_nnunet(prepared, tmp_path / "raw", number=number, gold=policy)
+        (split,) = json.loads((folder / "splits_final.json").read_text())
+        names = {path.name.removesuffix(".nii.gz") for path in (folder / "labelsTr").iterdir()}
+        assert set(split["train"]) | set(split["val"]) == names
+        counts[policy] = len(split["train"])
+        copies = [name for name in names if "-copy-" in name]
+        for copy in copies:
+            first = copy.partition("-copy-")[0]
+            for part, end in (("labelsTr", ""), ("imagesTr", "_0000")):
+                held = [(folder / part / f"{name}{end}.nii.gz").read_bytes() for name in (first, copy)]
+                assert held[0] == held[1]
+    train, gold = len(prepared.select("train")), len(prepared.select("gold"))
+    assert counts == {"none": train, "once": train + gold, "balanced": train + -(-train // gold) * gold}
+    assert f"{gold} verified cases" in (folder / "README.txt").read_text()
+    with pytest.raises(InputError, match="--gold must be one of none, once, balanced"):
+        export_nnunet(prepared, tmp_path / "raw", number=9, gold="twice")

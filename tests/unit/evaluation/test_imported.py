@@ -1,0 +1,117 @@
+"""Predictions of another tool are scored as ours, or refused by name."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from tests.unit.data.export.test_nnunet import volumes
+from tests.unit.data.folders import make_folder
+
+from metadcseg.data.export.nnunet import export_nnunet
+from metadcseg.data.prepare.pipeline import prepare_folder
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.evaluation.imported import ExternalTool, import_predictions
+from metadcseg.training.run.folder import load_run, read_run
+
+TOOL = ExternalTool("nnU-Net 2.8.1", gold="once", iterations=1250, parameters=7_766_344, minutes=20.0)
+
+
+@pytest.fixture
+def images(tmp_path):
+    prepare_folder(make_folder(tmp_path / "folder"), tmp_path / "set", edges="none")
+    return PreparedSet.open(tmp_path / "set")
+
+
+def truth_of(prepared, case):
+    return prepared.truth(case) if case.has_truth else prepared.label(case)
+
+
+def write_masks(prepared, folder, change=lambda mask: mask):
+    folder.mkdir()
+    for case in prepared.select("test"):
+        Image.fromarray(change(truth_of(prepared, case))).save(folder / f"{case.id}.png")
+    return folder
+
+
+def test_what_was_exported_comes_back_and_is_scored(images, tmp_path):
+    raw = export_nnunet(images, tmp_path / "raw")
+    record = import_predictions(images, raw / "labelsTs", tmp_path / "run", TOOL)
+    assert record["summary"]["dsc"]["mean"] == 1.0
+    assert record["method"] == "external"
+    held = json.loads((tmp_path / "run" / "evaluation" / "test.json").read_text())
+    assert held["summary"] == record["summary"]
+    info = read_run(tmp_path / "run")
+    assert (info["parameters"], info["seconds"], info["external"]["iterations"]) == (7_766_344, 1200.0, 1250)
+    with pytest.raises(InputError, match="no network"):
+        load_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("options", [{}, {"axis": "x", "pixel": 2.0}])
+def test_volumes_come_from_either_grid(options, tmp_path):
+    prepared = volumes(tmp_path, **options)
+    (unit,) = [volume for volume in prepared.volumes if volume.role == "test"]
+    raw = export_nnunet(prepared, tmp_path / "raw")
+    exported = raw / "labelsTs" / "a-4.nii.gz"
+    label = nibabel.load(exported)
+    known = np.asarray(label.dataobj)
+    known[known == 2] = 0  # unknown pixels are never predicted
+    nibabel.save(nibabel.Nifti1Image(known, label.affine), exported)
+    stored = import_predictions(prepared, raw / "labelsTs", tmp_path / "stored", TOOL)
+    least = 1.0 if not options else 0.85  # a coarser grid and back
+    assert stored["summary"]["dsc"]["mean"] >= least
+
+    native = tmp_path / "native"
+    native.mkdir()
+    whole = prepared.reference(unit).copy()
+    whole[whole == 255] = 0
+    nibabel.save(nibabel.Nifti1Image(whole, np.array(unit.placement.grid.affine)), native / "a-4.nii.gz")
+    assert import_predictions(prepared, native, tmp_path / "n", TOOL)["summary"]["dsc"]["mean"] == 1.0
+
+    moved = np.array(unit.placement.grid.affine)
+    moved[:3, 3] += 40
+    nibabel.save(nibabel.Nifti1Image(whole, moved), native / "a-4.nii.gz")
+    with pytest.raises(InputError, match="lies elsewhere"):
+        import_predictions(prepared, native, tmp_path / "moved", TOOL)
+    assert not (tmp_path / "moved").exists()
+
+
+def test_black_and_white_needs_a_word(images, tmp_path):
+    folder = write_masks(images, tmp_path / "masks", lambda mask: (mask * 255).astype(np.uint8))
+    with pytest.raises(
+        InputError, match=r"the value 255, classes are numbers from 0 to 1 .*: add --remap 255:1"
+    ):
+        import_predictions(images, folder, tmp_path / "run", TOOL)
+    record = import_predictions(images, folder, tmp_path / "run", TOOL, remap={255: 1})
+    assert record["summary"]["dsc"]["mean"] == 1.0
+
+
+def test_every_case_has_one_mask_of_its_size(images, tmp_path):
+    folder = write_masks(images, tmp_path / "masks")
+    first, *_ = sorted(folder.iterdir())
+    kept = first.read_bytes()
+    first.unlink()
+    with pytest.raises(InputError, match=rf"has no mask of 1 case of \d+: {first.stem}"):
+        import_predictions(images, folder, tmp_path / "run", TOOL)
+    first.write_bytes(kept)
+    (folder / f"{first.stem}.tif").write_bytes(kept)
+    with pytest.raises(InputError, match="several masks"):
+        import_predictions(images, folder, tmp_path / "run", TOOL)
+    (folder / f"{first.stem}.tif").unlink()
+    Image.fromarray(np.zeros((5, 7), np.uint8)).save(first)
+    with pytest.raises(InputError, match="got 5 x 7"):
+        import_predictions(images, folder, tmp_path / "run", TOOL)
+    first.write_bytes(kept)
+    (folder / "stranger.png").write_bytes(kept)
+    record = import_predictions(images, folder, tmp_path / "run", TOOL)
+    assert any("1 file" in note and "stranger.png" in note for note in record["notes"])
+    with pytest.raises(InputError, match="exists"):
+        import_predictions(images, folder, tmp_path / "run", TOOL)
+
+
+@pytest.mark.parametrize("wrong", [{"gold": "twice"}, {"iterations": -1}, {"minutes": float("nan")}])
+def test_what_is_told_of_the_tool_is_checked(wrong):
+    with pytest.raises(InputError):
+        ExternalTool("tool", **wrong)
