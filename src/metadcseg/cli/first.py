@@ -71,7 +71,7 @@ EXAMPLES = {
     "evaluate": ("metadcseg evaluate my_run",),
     "predict": ("metadcseg predict my_run new_images --out new_masks",),
     "import-predictions": (
-        "metadcseg import-predictions my_set --predictions masks --tool 'nnU-Net 2.8.1' --out imported",
+        "metadcseg import-predictions my_set --predictions masks --tool nnU-Net --out imported",
     ),
     "compare": ("metadcseg compare runs/mine-0 runs/mine-1 runs/baseline-0 runs/baseline-1",),
     "benchmark": ("metadcseg benchmark grid.yaml --out my_benchmark",),
