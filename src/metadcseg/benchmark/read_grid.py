@@ -152,15 +152,17 @@ def _row(name: object, value: object, where: str) -> dict[str, Any]:
         raise InputError(f"{where}: a row's name has at most {_LONGEST} characters, got '{name}'")
     if not isinstance(value.get(method, {}), dict):
         raise InputError(f"{where}: row '{name}': {method} must hold options, got {value[method]!r}")
+    if not isinstance(value.get("network", {}), dict):
+        raise InputError(f"{where}: row '{name}': network must hold options, got {value['network']!r}")
     for key in value:
-        if key in _SHARED:
+        if key == "training":
             raise InputError(
-                f"{where}: row '{name}' has {key} options of its own: rows are compared with the same network and "
-                "budget, put them under options, or under vary"
+                f"{where}: row '{name}' has training options of its own: rows are compared with the same budget, put "
+                "them under options, or under vary"
             )
-        if key not in ("method", method):
+        if key not in ("method", "network", method):
             raise InputError(
-                f"{where}: row '{name}' has the key '{key}': only method and {method} belong there"
+                f"{where}: row '{name}' has the key '{key}': only method, {method} and network belong there"
             )
     return dict(value)
 

@@ -104,8 +104,7 @@ def _score_table(
                 if value is not None and value.paper is not None:
                     beside.add(value.method)
                 cells.append(value_cell(value))
-        said = record.pipeline(row) or ("uses pairs" if record.uses_pairs(row) else "")
-        rows.append(Row(row, cells, "true masks: an upper bound" if record.upper_bound(row) else said))
+        rows.append(Row(row, cells, _tag(record, row)))
     bounds = [row for row in present if record.upper_bound(row)]
     budgets = {row: record.budget(row) for row in present}
     for column, metric in enumerate([*metrics] * len(conditions)):
@@ -127,6 +126,16 @@ def _score_table(
         rows=rows,
         notes=_notes(record, conditions, tests, paper),
     )
+
+
+def _tag(record: BenchmarkRecord, row: str) -> str:
+    """Return what stands beside the name of a row: what it was given that others were not."""
+    if said := record.pipeline(row):
+        return said
+    told = [record.network(row)]
+    told += ["true masks: an upper bound" if record.upper_bound(row) else ""]
+    told += ["uses pairs" if record.uses_pairs(row) and not record.upper_bound(row) else ""]
+    return "; ".join(filter(None, told))
 
 
 def _paper_rows(

@@ -1,7 +1,7 @@
 """A grid: data sets x noise x gold x rows (methods with options) x seeds, and the runs that it stands for.
 
-The benchmark contract is kept here: every row gets the same set, the same noise, the same gold, network and budget,
-since only a method's own options may differ between rows; and the three honest rows stand beside every other method.
+The benchmark contract is kept here: every row gets the same set, the same noise, the same gold and budget. Rows differ in
+a method's own options and, where the report says so, in the network; the three honest rows stand beside every other.
 """
 
 import re
@@ -163,8 +163,18 @@ class Grid:
         return task
 
     def options_of(self, row: str) -> dict[str, Any]:
-        """Return the content of a ``--config`` file for a row."""
-        return merged(self.options, self.rows[row])
+        """Return the content of a ``--config`` file for a row; a network of its own replaces that of the others.
+
+        Example:
+            >>> rows = {"a": {"method": "pairs"}, "b": {"method": "pairs", "network": {"name": "unet"}}}
+            >>> grid = Grid("x", {"la": "la-set"}, (Noise(),), rows, options={"network": {"width": 8}})
+            >>> [grid.options_of(row)["network"] for row in rows]
+            [{'width': 8}, {'name': 'unet'}]
+        """
+        chosen = self.rows[row]
+        own = chosen.get("network", {}).get("name")
+        shared = {key: value for key, value in self.options.items() if own is None or key != "network"}
+        return merged(shared, chosen)
 
 
 def _gold_folder(gold: float | int | GoldSlices) -> str:

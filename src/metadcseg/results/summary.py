@@ -232,6 +232,21 @@ class BenchmarkRecord:
         """Return what is known of a row that another tool trained, in words; nothing where the training is ours."""
         return next((task.runs[0].pipeline for task in self.tasks if task.row == row and task.done), "")
 
+    def network(self, row: str) -> str:
+        """Return which network a row has, in words, where rows differ in it; else nothing."""
+        held = {
+            task.row: mapping(task.info, "network")
+            for task in self.tasks
+            if task.done and not self.pipeline(task.row)
+        }
+        keys = [key for key in held.get(row, {}) if len({str(each.get(key)) for each in held.values()}) > 1]
+        told = [
+            str(value) if key == "name" else f"{key.replace('_', ' ')} {value}"
+            for key, value in held.get(row, {}).items()
+            if key in keys and value is not None
+        ]
+        return ", ".join(told)
+
     def baseline(self, beside: str | None = None) -> str | None:
         """Return what rows are compared with: plain supervision with equal gold, None where no such row is done.
 

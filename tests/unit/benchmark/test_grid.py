@@ -80,14 +80,29 @@ def test_what_it_is_about_and_what_to_do_next_are_kept_for_the_report():
     assert (made.given["about"], made.given["next"]) == ("Why.", ["Look:", "metadcseg report bench"])
 
 
+def test_a_row_may_have_a_network_of_its_own_in_place_of_the_shared_one():
+    rows = {
+        **ROWS,
+        "wide": {"method": "pairs", "network": {"width": 32}},
+        "other": {"method": "pairs", "network": {"name": "unet", "width": 4}},
+    }
+    made = grid(rows=rows, options={"network": {"width": 8, "norm": "batch"}})
+    held = {row: made.options_of(row)["network"] for row in ("noisy only", "wide", "other")}
+    assert held == {
+        "noisy only": {"width": 8, "norm": "batch"},
+        "wide": {"width": 32, "norm": "batch"},
+        "other": {"name": "unet", "width": 4},
+    }
+
+
 REFUSED = [
     ({"next": [{"do": "this"}]}, "next must be a list of texts"),
     ({"seed": [0]}, "unknown key in g.yaml 'seed'.*seeds"),
     ({"rows": {}}, "rows is missing"),
     ({"rows": {"ours": {"method": "metadcseg"}}}, "noisy only, noisy . gold, clean labels are missing"),
-    ({"rows": {**ROWS, "big": {"method": "l2b", "network": {"width": 64}}}}, "same network and budget"),
-    ({"rows": {**ROWS, "big": {"method": "l2b", "training": {"epochs": 900}}}}, "same network and budget"),
-    ({"rows": {**ROWS, "odd": {"method": "l2b", "metadcseg": {}}}}, "only method and l2b belong there"),
+    ({"rows": {**ROWS, "big": {"method": "l2b", "network": "unet"}}}, "network must hold options"),
+    ({"rows": {**ROWS, "big": {"method": "l2b", "training": {"epochs": 900}}}}, "with the same budget"),
+    ({"rows": {**ROWS, "odd": {"method": "l2b", "metadcseg": {}}}}, "only method, l2b and network belong there"),
     ({"rows": {**ROWS, "odd": "l2b"}}, "'odd' must have a method"),
     ({"rows": {**ROWS, "Ours!": ROWS["ours"], "Ours": ROWS["ours"]}}, "two runs would be called"),
     ({"noise": [1.2]}, "at least 0 and below 1, got 1.2"),

@@ -610,3 +610,21 @@ def write_external(folder, seed, scores):
     info["external"] = {"tool": "nnU-Net 2.8.1", "gold": "balanced", "iterations": 1250}
     (folder / "run.json").write_text(json.dumps(info))
     (folder / "metrics.jsonl").unlink()
+
+
+def test_rows_say_their_network_where_networks_differ(tmp_path):
+    folder = Folder(tmp_path)
+    for name in ("unetplusplus", "maxformer"):
+        held = {"info": {"network": {"name": name, "size": "small"}, "training": {"epochs": 3}}}
+        for row, method in (("noisy + gold", "noisy + gold"), ("ours", "metadcseg")):
+            shift = 0.1 * (row == "ours")
+            folder.add(
+                task(row=f"{row}, {name}"), scores=made_scores(0.6 + shift), method=ROWS[method], **held
+            )
+    table, tests = main_table(read(folder))
+    assert {line.name: line.tag for line in table.rows if not line.paper} == {
+        f"{row}, {name}": name for name in ("unetplusplus", "maxformer") for row in ("noisy + gold", "ours")
+    }
+    assert {test.row: test.baseline for test in tests} == {
+        f"ours, {name}": f"noisy + gold, {name}" for name in ("unetplusplus", "maxformer")
+    }
