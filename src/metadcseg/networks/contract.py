@@ -1,5 +1,6 @@
 """What every network returns, whoever wrote it."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -7,6 +8,10 @@ from torch import Tensor
 Norm = Literal["group", "instance", "batch"]
 Upsampling = Literal["learned", "bilinear"]
 Activation = Literal["leaky_relu", "relu"]
+Size = Literal["small", "published"]
+
+DEEP = "deep_"
+"""Begins the names of deep supervision: ``deep_k`` holds logits (N, L, h, w) of every 2^k-th pixel."""
 
 
 class Output(NamedTuple):
@@ -15,7 +20,10 @@ class Output(NamedTuple):
     Args:
         logits: (N, L, H, W) float; index 0 of L is background.
         features: (N, D, H, W) float, what enters the last layer (eq. 5).
+        auxiliary: what else there is to train, by name: logits of deep supervision (:data:`DEEP`), of distance and
+            boundary heads, (N, any, h, w). Networks may leave it empty in evaluation mode.
     """
 
     logits: Tensor
     features: Tensor
+    auxiliary: Mapping[str, Tensor] = {}  # a plain dict, which torch.func can look into

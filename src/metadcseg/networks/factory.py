@@ -9,24 +9,30 @@ import torch
 from torch import nn
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.imports import without_collector
-from metadcseg.networks.contract import Activation, Norm, Upsampling
+from metadcseg.networks.contract import Activation, Norm, Size, Upsampling
+from metadcseg.networks.registry import KINDS, OPTIONS
 from metadcseg.networks.tap import TappedNetwork, find_head
 
-NETWORKS = ("unetplusplus",)
+NETWORKS = tuple(KINDS)
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
     """Which network to train.
 
+    Networks differ in their options; one that a network does not have is refused. What is left out (None) takes the
+    network's own default.
+
     Args:
-        name: a network that comes with the package: ``unetplusplus``.
-        width: channels at full resolution; every level below has twice as many (the paper: 64).
+        name: a network that comes with the package, see ``docs/explanation/networks.md``.
+        width: channels at full resolution; every level below has twice as many (U-Net++ in the paper: 64).
+        size: ``published`` or ``small``, of a network whose size is not one width.
         norm: the normalization layer; ``group`` does not depend on the batch, which suits batches of 1 or 2.
         upsampling: ``learned`` (transposed convolutions) or ``bilinear``.
         activation: ``leaky_relu`` or ``relu``.
         spatial_dims: 2, or 3 for a network of whole volumes in place of their slices.
+        pretrained: a file of your own with weights to begin with (.safetensors, or a .pth of tensors alone): those
+            whose names and shapes fit are taken, and what was not is said.
         class_path: your own network in place of ``name``: ``package.module.Class``, importable (its folder in
             PYTHONPATH); it maps (N, C, H, W) images to (N, classes, H, W) logits.
         init_args: what your own class is created with (nothing is added: name channels and classes here).
@@ -42,29 +48,58 @@ class NetworkOptions:
     """
 
     name: str = "unetplusplus"
-    width: int = 16
-    norm: Norm = "group"
-    upsampling: Upsampling = "learned"
-    activation: Activation = "leaky_relu"
+    width: int | None = None
+    size: Size | None = None
+    norm: Norm | None = None
+    upsampling: Upsampling | None = None
+    activation: Activation | None = None
     spatial_dims: int = 2
+    pretrained: str | None = None
     class_path: str | None = None
     init_args: dict[str, Any] = field(default_factory=dict)
     head: str | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in NETWORKS:
+        if self.name not in KINDS:
             raise unknown_name("network.name", self.name, NETWORKS)
-        for option, allowed in (("norm", Norm), ("upsampling", Upsampling), ("activation", Activation)):
-            if getattr(self, option) not in get_args(allowed):
-                raise unknown_name(f"network.{option}", getattr(self, option), get_args(allowed))
+        self._check_options()
+        for option, allowed in _ALLOWED.items():
+            if (got := getattr(self, option)) is not None and got not in get_args(allowed):
+                raise unknown_name(f"network.{option}", got, get_args(allowed))
         if self.spatial_dims not in (2, 3):
             raise InputError(f"network.spatial_dims must be 2 or 3, got {self.spatial_dims}")
-        if self.width < 1:
+        if self.width is not None and self.width < 1:
             raise InputError(f"network.width must be at least 1, got {self.width}")
         if self.class_path is None and (self.init_args or self.head):
             raise InputError(
                 "network.init_args and network.head belong to a network of your own: name it in network.class_path"
             )
+
+    @property
+    def like_width(self) -> int:
+        """The width of the U-Net++ that takes about as long: its own, or that of the size."""
+        return self.width or {"small": 16, "published": 64}[self.size or "small"]
+
+    def _check_options(self) -> None:
+        """Refuse what the network does not have, and fill in what was left out."""
+        kind = KINDS[self.name]
+        for option in OPTIONS:
+            if option in kind.options:
+                if getattr(self, option) is None:
+                    object.__setattr__(self, option, kind.options[option])
+            elif (got := getattr(self, option)) is not None:
+                raise InputError(
+                    f"network.{option} {got}: {self.name} has no {option}, only {', '.join(kind.options)}; leave it "
+                    f"out, or take it back with --network.{option} null where a --config sets it"
+                )
+        if self.spatial_dims == 3 and not kind.volumes:
+            solid = [name for name, other in KINDS.items() if other.volumes]
+            raise InputError(
+                f"network.spatial_dims 3: {self.name} is a network of images; for volumes take {', '.join(solid)}"
+            )
+
+
+_ALLOWED = {"size": Size, "norm": Norm, "upsampling": Upsampling, "activation": Activation}
 
 
 def create_network(
@@ -99,11 +134,7 @@ def create_network(
             own = _create_own(options.class_path, options.init_args)
             head = find_head(own, classes) if options.head is None else options.head
             return TappedNetwork(own, head, classes=classes, axes=options.spatial_dims)
-        with without_collector():  # MONAI takes seconds: only when used
-            from metadcseg.networks.unetplusplus import unetplusplus
-
-        layers = options.norm, options.spatial_dims, options.upsampling, options.activation
-        return unetplusplus(channels, classes, options.width, *layers)
+        return KINDS[options.name].create(channels, classes, vars(options))
 
 
 def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:

@@ -18,7 +18,7 @@ def unetplusplus(
     classes: int,
     width: int,
     norm: Norm = "group",
-    axes: int = 2,
+    spatial_dims: int = 2,
     upsampling: Upsampling = "learned",
     activation: Activation = "leaky_relu",
 ) -> TappedNetwork:
@@ -34,7 +34,7 @@ def unetplusplus(
         classes: L, background included.
         width: channels at full resolution, and D of the features.
         norm: ``"group"`` takes the largest number of groups up to 8 that divides the width.
-        axes: 2, or 3 for volumes.
+        spatial_dims: 2, or 3 for volumes.
         upsampling: ``"learned"`` by a transposed convolution that halves the channels (except into the first level),
             or ``"bilinear"`` (of volumes trilinear), which keeps them all.
         activation: ``"leaky_relu"`` with slope 0.1, or ``"relu"``.
@@ -50,7 +50,7 @@ def unetplusplus(
         "relu": ("relu", {"inplace": True}),
     }
     network = BasicUNetPlusPlus(
-        spatial_dims=axes,
+        spatial_dims=spatial_dims,
         in_channels=channels,
         out_channels=classes,
         features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
@@ -63,8 +63,10 @@ def unetplusplus(
         if isinstance(part, UpCat):
             part.__class__ = _Joining
             if upsampling == "bilinear":
-                _upsample_without_weights(part, axes, act[activation], layers[norm])
-    return TappedNetwork(network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, axes=axes)
+                _upsample_without_weights(part, spatial_dims, act[activation], layers[norm])
+    return TappedNetwork(
+        network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, axes=spatial_dims
+    )
 
 
 def _upsample_without_weights(part: UpCat, axes: int, act: tuple[str, Any], norm: tuple[str, Any]) -> None:
