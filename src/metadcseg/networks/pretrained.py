@@ -34,12 +34,14 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
         InputError: where the file cannot be read, holds no weights, fits nowhere, or holds what is no finite number.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, warnings
         >>> folder = tempfile.TemporaryDirectory()
         >>> file = Path(folder.name) / "layer.pth"
         >>> torch.save({"weight": torch.ones(1, 3, 1, 1), "bias": torch.zeros(1)}, file)
         >>> layer = nn.Conv2d(1, 1, 1)
-        >>> load_pretrained(layer, file, channels=1)["taken"], layer.weight.item()
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     taken = load_pretrained(layer, file, channels=1)
+        >>> taken["taken"], layer.weight.item()
         (2, 3.0)
         >>> folder.cleanup()
     """
