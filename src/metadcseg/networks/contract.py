@@ -1,7 +1,7 @@
 """What every network returns, whoever wrote it."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 from torch import Tensor
 
@@ -27,3 +27,19 @@ class Output(NamedTuple):
     logits: Tensor
     features: Tensor
     auxiliary: Mapping[str, Tensor] = {}  # a plain dict, which torch.func can look into
+
+
+class Taken(TypedDict):
+    """What was taken from a file, as ``run.json`` keeps it.
+
+    Args:
+        sha256: of the file.
+        taken: tensors of the network that came from it.
+        tensors: tensors of the network.
+        unused: tensors of the file that fit nowhere.
+    """
+
+    sha256: str
+    taken: int
+    tensors: int
+    unused: int

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -120,13 +121,24 @@ def create_network(
         A network that maps (N, C, H, W) float32 images to :class:`~metadcseg.networks.contract.Output`.
 
     Raises:
-        InputError: where the user's class cannot be imported or created.
+        InputError: where the user's class cannot be imported or created, or ``pretrained`` cannot be used.
 
     Example:
         >>> network = create_network(NetworkOptions(width=2), channels=1, classes=2)
         >>> tuple(network(torch.zeros(1, 1, 32, 32)).logits.shape)
         (1, 2, 32, 32)
     """
+    network = _created(options, channels, classes, generator)
+    if options.pretrained is not None:
+        from metadcseg.networks.pretrained import load_pretrained  # a loop of one's own has no safetensors
+
+        network.pretrained = load_pretrained(network.module, Path(options.pretrained), channels)
+    return network
+
+
+def _created(
+    options: NetworkOptions, channels: int, classes: int, generator: torch.Generator | None
+) -> TappedNetwork:
     seed = 0 if generator is None else int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the devices' states as well

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.overrides import has_torch_function
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.networks.contract import Output
+from metadcseg.networks.contract import Output, Taken
 
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
 _SIDES = {2: "H, W", 3: "Z, H, W"}
@@ -71,6 +71,7 @@ class TappedNetwork(nn.Module):
         self.smallest = smallest
         self.axes = axes
         self.fit = fit
+        self.pretrained: Taken | None = None
         self._tapped: list[Tensor] = []  # holds tensors during a pass only
         self._compiled: Callable[[Tensor], tuple[Any, list[Tensor]]] | None = None
 

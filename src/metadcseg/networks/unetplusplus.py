@@ -11,6 +11,7 @@ from metadcseg.networks.contract import Activation, Norm, Upsampling
 from metadcseg.networks.tap import TappedNetwork
 
 _GROUPS = 8
+_Layer = tuple[str, dict[str, Any]]
 
 
 def unetplusplus(
@@ -39,37 +40,48 @@ def unetplusplus(
             or ``"bilinear"`` (of volumes trilinear), which keeps them all.
         activation: ``"leaky_relu"`` with slope 0.1, or ``"relu"``.
     """
-    groups = max(count for count in range(1, _GROUPS + 1) if width % count == 0)
-    layers = {
-        "group": ("group", {"num_groups": groups}),
-        "instance": ("instance", {"affine": True}),
-        "batch": ("batch", {}),
-    }
-    act = {
-        "leaky_relu": ("leakyrelu", {"negative_slope": 0.1, "inplace": True}),
-        "relu": ("relu", {"inplace": True}),
-    }
+    act, normal = layers_of_monai(width, norm, activation)
     network = BasicUNetPlusPlus(
         spatial_dims=spatial_dims,
         in_channels=channels,
         out_channels=classes,
         features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
-        norm=layers[norm],
-        act=act[activation],
+        norm=normal,
+        act=act,
     )
     for unused in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):
         setattr(network, unused, nn.Identity())
-    for part in network.modules():
-        if isinstance(part, UpCat):
-            part.__class__ = _Joining
-            if upsampling == "bilinear":
-                _upsample_without_weights(part, spatial_dims, act[activation], layers[norm])
+    mend_joints(network, spatial_dims, upsampling, act, normal)
     return TappedNetwork(
         network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, axes=spatial_dims
     )
 
 
-def _upsample_without_weights(part: UpCat, axes: int, act: tuple[str, Any], norm: tuple[str, Any]) -> None:
+def layers_of_monai(width: int, norm: Norm, activation: Activation = "leaky_relu") -> tuple[_Layer, _Layer]:
+    """Return activation and normalization as MONAI's U-Nets want them."""
+    groups = max(count for count in range(1, _GROUPS + 1) if width % count == 0)
+    norms: dict[Norm, _Layer] = {
+        "group": ("group", {"num_groups": groups}),
+        "instance": ("instance", {"affine": True}),
+        "batch": ("batch", {}),
+    }
+    acts: dict[Activation, _Layer] = {
+        "leaky_relu": ("leakyrelu", {"negative_slope": 0.1, "inplace": True}),
+        "relu": ("relu", {"inplace": True}),
+    }
+    return acts[activation], norms[norm]
+
+
+def mend_joints(network: nn.Module, axes: int, upsampling: Upsampling, act: _Layer, norm: _Layer) -> None:
+    """Have one of MONAI's U-Nets join its levels without padding, and upsample as is wanted."""
+    for part in network.modules():
+        if isinstance(part, UpCat):
+            part.__class__ = _Joining
+            if upsampling == "bilinear":
+                _upsample_without_weights(part, axes, act, norm)
+
+
+def _upsample_without_weights(part: UpCat, axes: int, act: _Layer, norm: _Layer) -> None:
     """Make a layer keep all channels of the level below; MONAI's network itself can only halve them."""
     below, beside = part.upsample.deconv.in_channels, part.convs.conv_0.conv.in_channels
     beside -= part.upsample.deconv.out_channels

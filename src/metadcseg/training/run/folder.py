@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,7 @@ def load_run(path: Path | str, device: torch.device | str = "cpu") -> TrainedRun
         method = create_method(info["method"], **info["options"])
     except (KeyError, TypeError) as error:
         raise _damaged(folder.info, f"{type(error).__name__}: {error}") from error
-    network = create_network(options, channels, len(classes))
+    network = create_network(replace(options, pretrained=None), channels, len(classes))  # the run has its own
     weights, _ = load_weights(folder.model)
     _fill(network, weights, folder.model)
     depth = int(info["training"]["depth"]) if options.spatial_dims == 3 else None
