@@ -65,12 +65,8 @@ def frequency_moments(maps: Tensor, grid: int) -> tuple[Tensor, Tensor, Tensor]:
     pooled = F.adaptive_avg_pool2d(maps, grid).flatten(2)  # (N, C, pixels)
     filters = cosine_filters(grid, pooled).flatten(1)
     mean = (pooled * filters.mean(dim=0)).mean(dim=2)
-    extremes = [
-        (product.max(dim=2).values, product.min(dim=2).values)
-        for product in (pooled * own for own in filters)
-    ]
-    largest, smallest = (torch.stack(own).mean(dim=0) for own in zip(*extremes, strict=True))
-    return mean, largest, smallest
+    products = pooled.unsqueeze(2) * filters  # (N, C, 16, pixels)
+    return mean, products.max(dim=3).values.mean(dim=2), products.min(dim=3).values.mean(dim=2)
 
 
 class FrequencyAttention(nn.Module):

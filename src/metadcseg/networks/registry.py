@@ -41,6 +41,8 @@ KINDS: dict[str, Kind] = {
     "unetplusplus": Kind("unetplusplus.unetplusplus", {"width": 16, **_LAYERS}, volumes=True),
     "unet": Kind("unet.unet", {"width": 16, **_LAYERS}, volumes=True),
     "nnunet-plain": Kind("nnunet_plain.nnunet_plain", {"width": 32, "norm": "instance"}, volumes=True),
+    "madgnet": Kind("madgnet.madgnet", _SIZED),
+    "condseg": Kind("condseg.condseg", _SIZED),
 }
 """Every network by its name: one line each."""
 
