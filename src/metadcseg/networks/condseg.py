@@ -5,9 +5,9 @@ how every level gathers its neighborhoods. Three decoders for objects of differe
 description; all outputs are logits (the published ones have passed a sigmoid).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -136,7 +136,7 @@ class ConDSeg(nn.Module):
         norm: the normalization layer.
 
     Attributes:
-        encoder_only: it is in the first stage.
+        stage: int64, 1 or 2, always on the CPU, so that no pass waits for a device.
     """
 
     stage: Tensor
@@ -166,18 +166,22 @@ class ConDSeg(nn.Module):
             SizeDecoder(width, norm) for _ in range(3)
         )  # small, middle, large objects
         self.output = OutputBlock(width, classes, norm)
-        self.encoder_only = False
         self.register_buffer("stage", torch.tensor(2))
 
     def train_encoder(self, only: bool) -> None:
         """Go to the first stage, or to the second where not ``only``."""
-        self.encoder_only = only  # beside the buffer, so that no pass waits for the device
         self.stage.fill_(1 if only else 2)
+
+    @property
+    def encoder_only(self) -> bool:
+        """Whether it is in the first stage."""
+        return int(self.stage) == 1
 
     def forward(self, images: Tensor) -> Output:
         """Return logits, features and auxiliary maps for (N, C, H, W) images with sides that are multiples of 16."""
+        first_stage = self.encoder_only
         maps = self.encoder(images)
-        if self.encoder_only:
+        if first_stage:
             return cast(Output, self.encoder_head(maps))
         deep = {name: path(maps[-1]) for name, path in self.decoupling.items() if self._is_needed(name)}
         small, middle, large, deepest = self._aggregated(maps, deep)
@@ -201,6 +205,8 @@ class ConDSeg(nn.Module):
             found.insert(0, self.aggregation[number](level, foreground, background))
         return found
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-        self.encoder_only = not self.stage.is_meta and int(self.stage) == 1
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ConDSeg":
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if not self.stage.is_meta:
+            self.stage = self.stage.cpu()
+        return self
