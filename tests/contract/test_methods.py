@@ -83,6 +83,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("calibrated", {"pairs": False, "stand_in": 0}),
     ("pairs", {}),
     ("pairs", {"dice": 0.0}),
+    ("robust", {"warmup": 0}),
+    ("robust", {"loss": "sce", "gold": "mixed", "warmup": 1}),
+    ("robust", {"loss": "nr-dice", "warmup": 0}),
     ("glc", {}),
     ("glc", {"by_distance": True}),
 ]

@@ -23,10 +23,11 @@ from metadcseg.methods.glc import GLC
 from metadcseg.methods.l2b.method import L2B
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.pairs import Pairs
+from metadcseg.methods.robust import Robust
 from metadcseg.methods.supervised import Supervised
 
 METHODS: dict[str, type[Any]] = {
-    method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Supervised)
+    method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Robust, Supervised)
 }
 """Every method by its name."""
 
@@ -63,6 +64,7 @@ __all__ = [
     "MethodState",
     "Pairs",
     "PixelMaps",
+    "Robust",
     "StepReport",
     "Storage",
     "Supervised",
