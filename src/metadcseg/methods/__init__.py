@@ -19,15 +19,18 @@ from metadcseg.methods.base import (
 )
 from metadcseg.methods.binned.method import Binned
 from metadcseg.methods.calibrated.method import Calibrated
+from metadcseg.methods.condseg.method import ConDSeg
 from metadcseg.methods.glc import GLC
 from metadcseg.methods.l2b.method import L2B
+from metadcseg.methods.madgnet.method import MADGNet
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.pairs import Pairs
 from metadcseg.methods.robust import Robust
 from metadcseg.methods.supervised import Supervised
 
 METHODS: dict[str, type[Any]] = {
-    method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Robust, Supervised)
+    method.name: method
+    for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Robust, MADGNet, ConDSeg, Supervised)
 }
 """Every method by its name."""
 
@@ -58,6 +61,8 @@ __all__ = [
     "METHODS",
     "Binned",
     "Calibrated",
+    "ConDSeg",
+    "MADGNet",
     "MetaDCSeg",
     "Method",
     "MethodInfo",
