@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from metadcseg.networks import TappedNetwork
+from metadcseg.methods import create_method
+from metadcseg.networks import Committee, TappedNetwork
 from metadcseg.tensors import Batch
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.warp import Warp
@@ -69,6 +71,15 @@ def tiny_network(seed: int = 0, kernel: int = 3, depth: int = 1, axes: int = 2) 
             layers += [convolution(inputs, 6, kernel, padding=kernel // 2), nn.ReLU()]
         network = nn.Sequential(*layers, convolution(6, CLASSES, 1))
     return TappedNetwork(network, str(len(layers)), classes=CLASSES, axes=axes)
+
+
+def network_of(
+    name: str, options: Mapping[str, Any], seed: int = 0, **shape: int
+) -> TappedNetwork | Committee:
+    """What a method trains: the tiny network, or a committee of some whose weights differ."""
+    count = create_method(name, **options).info.networks
+    made = [tiny_network(seed + 10 * place, **shape) for place in range(count)]
+    return made[0] if count == 1 else Committee(made)
 
 
 def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:

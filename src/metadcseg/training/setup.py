@@ -15,7 +15,7 @@ from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Method, MethodInfo, MethodState, Storage
-from metadcseg.networks import NetworkOptions, TappedNetwork, create_network
+from metadcseg.networks import Committee, NetworkOptions, TappedNetwork, create_networks
 from metadcseg.training.distributed.launch import (
     environment_from_slurm,
     environment_from_torchrun,
@@ -179,11 +179,13 @@ def build(
     seed: int,
     storage: Storage,
     process_group: ProcessGroup,
-) -> tuple[TappedNetwork, SgdUpdater, MethodState]:
-    """Return network, updater and method state before the first step; all of it follows from the seed."""
+) -> tuple[TappedNetwork | Committee, SgdUpdater, MethodState]:
+    """Return network (or committee), updater and method state before the first step; all follow from the seed."""
     initial = torch.Generator().manual_seed(derive_seed(seed, "network"))
     made = (
-        create_network(network, datasets.train.channels, datasets.train.classes, initial)
+        create_networks(
+            network, datasets.train.channels, datasets.train.classes, method.info.networks, initial
+        )
         .to(fabric.device)
         .train()
     )
