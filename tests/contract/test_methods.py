@@ -91,6 +91,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("trinet", {"ramp": 0, "select_ratio": 0.6}),
     ("hamil", {}),
     ("hamil", {"gold": "mixed", "dice": 0.0}),
+    ("madgnet", {}),
+    ("madgnet", {"gold": "mixed"}),
+    ("condseg", {"warmup": 1}),
+    ("condseg", {"warmup": 2, "gold": "mixed", "dice": 0.5}),
     ("glc", {}),
     ("glc", {"by_distance": True}),
 ]

@@ -17,7 +17,7 @@ from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage,
 from metadcseg.methods.common import class_probabilities, require_gold
 from metadcseg.methods.madgnet.targets import Targets, targets_of
 from metadcseg.networks.contract import Output
-from metadcseg.tensors import Batch
+from metadcseg.tensors import IGNORE, Batch
 from metadcseg.validation import check_types
 
 _TASKS = ("region", "distance", "boundary")
@@ -94,7 +94,10 @@ def cascaded_loss(output: Output, batch: Batch) -> tuple[Tensor, dict[str, Tenso
         InputError: where maps are missing, or have another shape than the logits.
     """
     depths = _depths(output)
-    targets = targets_of(batch.labels, output.logits.shape[1])
+    labels = batch.labels
+    if batch.label_confidence is not None:  # what nobody trusts says nothing about its neighbours either
+        labels = labels.masked_fill(batch.label_confidence == 0, IGNORE)
+    targets = targets_of(labels, output.logits.shape[1])
     total = output.logits.new_zeros(())
     parts: dict[str, Tensor] = {}
     for depth in range(1, depths + 1):
