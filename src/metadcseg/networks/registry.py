@@ -41,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "unetplusplus": Kind("unetplusplus.unetplusplus", {"width": 16, **_LAYERS}, volumes=True),
     "unet": Kind("unet.unet", {"width": 16, **_LAYERS}, volumes=True),
     "nnunet-plain": Kind("nnunet_plain.nnunet_plain", {"width": 32, "norm": "instance"}, volumes=True),
+    "maxformer": Kind("maxformer.maxformer", _SIZED),
 }
 """Every network by its name: one line each."""
 
