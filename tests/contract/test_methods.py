@@ -85,6 +85,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("pairs", {"dice": 0.0}),
     ("glc", {}),
     ("glc", {"by_distance": True}),
+    ("maxformer", {}),
+    ("maxformer", {"gold": "mixed"}),
 ]
 every_variant = pytest.mark.parametrize(
     ("name", "options"), VARIANTS, ids=[f"{name}-{'-'.join(map(str, options))}" for name, options in VARIANTS]

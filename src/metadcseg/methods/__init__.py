@@ -21,12 +21,13 @@ from metadcseg.methods.binned.method import Binned
 from metadcseg.methods.calibrated.method import Calibrated
 from metadcseg.methods.glc import GLC
 from metadcseg.methods.l2b.method import L2B
+from metadcseg.methods.maxformer import MAXFormer
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.pairs import Pairs
 from metadcseg.methods.supervised import Supervised
 
 METHODS: dict[str, type[Any]] = {
-    method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Supervised)
+    method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, MAXFormer, Supervised)
 }
 """Every method by its name."""
 

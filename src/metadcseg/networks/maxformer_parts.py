@@ -212,8 +212,8 @@ def doubly_normalized(scores: Tensor) -> Tensor:
 
     Example:
         >>> doubly_normalized(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
-        tensor([[0.4061, 0.5939],
-                [0.6503, 0.3497]])
+        tensor([[0.4062, 0.5938],
+                [0.6502, 0.3498]])
     """
     weights = scores.softmax(dim=-2)
     return weights / (1e-9 + weights.sum(dim=-1, keepdim=True))
