@@ -210,7 +210,7 @@ def test_a_saved_state_goes_on_to_the_same_bits(method):
 
 def test_a_method_with_a_warmup_learns_weights_when_it_is_over():
     loop = attached(create_method("metadcseg", warmup=2))
-    assert "no weights before epoch 2" in repr(loop)
+    assert "warm-up before epoch 2" in repr(loop)
     for number in range(11):
         report = step(loop, number)
         at_rest = report.maps is None or bool((report.maps.beta == 0).all())
@@ -238,7 +238,7 @@ def test_steps_and_epochs_are_counted_by_what_was_seen(method):
     assert loop.steps == loop._updater.steps
     assert loop.steps % 11 == 0
     assert f"{loop.steps} optimizer steps in 2 epochs" in repr(loop)
-    assert ("no weights before epoch" in repr(loop)) == bool(method.info.warmup)
+    assert ("warm-up before epoch" in repr(loop)) == bool(method.info.warmup)
 
 
 @every_method

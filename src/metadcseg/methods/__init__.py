@@ -24,10 +24,15 @@ from metadcseg.methods.l2b.method import L2B
 from metadcseg.methods.maxformer import MAXFormer
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.pairs import Pairs
+from metadcseg.methods.robust import Robust
 from metadcseg.methods.supervised import Supervised
 
 METHODS: dict[str, type[Any]] = {
+<<<<<<< HEAD
     method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, MAXFormer, Supervised)
+=======
+    method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Robust, Supervised)
+>>>>>>> d
 }
 """Every method by its name."""
 
@@ -64,6 +69,7 @@ __all__ = [
     "MethodState",
     "Pairs",
     "PixelMaps",
+    "Robust",
     "StepReport",
     "Storage",
     "Supervised",

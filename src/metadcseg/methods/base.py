@@ -25,7 +25,7 @@ class MethodInfo:
         uses_edges: the edges of a batch (eq. 8) change what it learns; where a set has none, training says so.
         least_gold: of fewer verified cases it learns no trust; where there are fewer, training says so.
         uses_pairs: gold batches also hold the masks that the verified ones replaced (``Batch.given``), where known.
-        warmup: epochs before it learns weights; where training is no longer than that, it says so.
+        warmup: epochs before its own way of learning begins; where training is no longer than that, it says so.
     """
 
     needs_gold: bool

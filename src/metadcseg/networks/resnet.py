@@ -6,6 +6,7 @@ block, as torchvision has it (in the paper it is on the 1 x 1 convolution before
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -34,6 +35,29 @@ def norm_layer(norm: Norm, width: int) -> nn.Module:
     if norm == "instance":
         return nn.InstanceNorm2d(width, affine=True)
     return nn.BatchNorm2d(width)
+
+
+def conv_norm(
+    inputs: int, outputs: int, kernel: int, norm: Norm, *, relu: bool = True, **options: Any
+) -> nn.Sequential:
+    """Return a convolution that keeps the size, its normalization and, unless told otherwise, a ReLU.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        kernel: side, odd.
+        norm: the normalization layer.
+        relu: False leaves it out.
+        **options: of the convolution: ``dilation`` (padded for), ``stride``, ``groups``, ``bias`` (False by default).
+
+    Example:
+        >>> [type(layer).__name__ for layer in conv_norm(3, 4, 3, "batch", dilation=2)]
+        ['Conv2d', 'BatchNorm2d', 'ReLU']
+    """
+    padding = options.get("dilation", 1) * (kernel // 2)
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding, **{"bias": False, **options})
+    rest = [nn.ReLU(inplace=True)] if relu else []
+    return nn.Sequential(convolution, norm_layer(norm, outputs), *rest)
 
 
 class Bottleneck(nn.Module):

@@ -51,7 +51,7 @@ class AttachedMethod:
     def __repr__(self) -> str:
         gold = f"{self._updater.gold_images} gold images" if self._reads_gold else "no gold"
         warmup = self._method.info.warmup
-        late = f"no weights before epoch {warmup}, " if warmup else ""
+        late = f"warm-up before epoch {warmup}, " if warmup else ""
         return (
             f"{self._method.name}: {self._images} images, {gold}, features in front of '{self.network.head}', "
             f"{late}{self.steps} optimizer steps in {self.epoch} epochs"

@@ -104,10 +104,10 @@ class Trainer:
                 "edges are off: the set has none, so the boundary (eq. 8) follows from probabilities alone; "
                 "prepare it again without --edges none to have them"
             )
-        if self._options.epochs <= (unweighted := self._method.info.warmup):
+        if self._options.epochs <= (warmup := self._method.info.warmup):
             reporter.say(
-                f"no weights will be learned: training has {self._options.epochs} epochs, and the first {unweighted} "
-                f"do without: shorten the warm-up of {self._method.name}, or train longer"
+                f"{self._method.name} will not leave its warm-up: training has {self._options.epochs} epochs, and it "
+                f"takes the first {warmup}: shorten {self._method.name}.warmup, or train longer"
             )
         forget_peak(self._fabric.device)
         while self.trainer_state.epoch < self._options.epochs:

@@ -280,7 +280,7 @@ def test_a_training_that_ends_before_its_weights_begin_says_so(disks, tmp_path):
         console = Console(file=StringIO(), width=300)
         method = create_method("metadcseg", warmup=warmup)
         train(disks, method, NETWORK, options(ema_decay=0.9), tmp_path / str(warmup), console=console)
-        assert ("no weights will be learned: training has 3 epochs" in console.file.getvalue()) == said
+        assert ("will not leave its warm-up: training has 3 epochs" in console.file.getvalue()) == said
 
 
 def test_a_weight_that_is_no_number_is_found_before_it_is_saved(disks, tmp_path):
