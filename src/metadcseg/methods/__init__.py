@@ -28,11 +28,8 @@ from metadcseg.methods.robust import Robust
 from metadcseg.methods.supervised import Supervised
 
 METHODS: dict[str, type[Any]] = {
-<<<<<<< HEAD
-    method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, MAXFormer, Supervised)
-=======
-    method.name: method for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Robust, Supervised)
->>>>>>> d
+    method.name: method
+    for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Robust, MAXFormer, Supervised)
 }
 """Every method by its name."""
 
