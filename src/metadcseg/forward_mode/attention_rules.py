@@ -38,7 +38,7 @@ def divide(input: Any, other: Any, **options: Any) -> Any:
     primal = torch.div(x, y)
     with torch.no_grad():
         if dy is None:
-            return primal, torch.div(dx, y)
+            return primal, torch.div(dx, y)  # type: ignore[arg-type]  # one of them moves
         change = -primal * dy
         return primal, (change if dx is None else change.add_(dx)).div_(y)
 
