@@ -97,6 +97,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("condseg", {"warmup": 2, "gold": "mixed", "dice": 0.5}),
     ("glc", {}),
     ("glc", {"by_distance": True}),
+    ("maxformer", {}),
+    ("maxformer", {"gold": "mixed"}),
 ]
 every_variant = pytest.mark.parametrize(
     ("name", "options"), VARIANTS, ids=[f"{name}-{'-'.join(map(str, options))}" for name, options in VARIANTS]

@@ -24,6 +24,7 @@ from metadcseg.methods.glc import GLC
 from metadcseg.methods.hamil import HAMIL
 from metadcseg.methods.l2b.method import L2B
 from metadcseg.methods.madgnet.method import MADGNet
+from metadcseg.methods.maxformer import MAXFormer
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.pairs import Pairs
 from metadcseg.methods.robust import Robust
@@ -34,7 +35,8 @@ METHODS: dict[str, type[Any]] = {
     method.name: method
     for method in (
         *(Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs),
-        *(Robust, CoTeaching, TriNet, HAMIL, MADGNet, ConDSeg),
+        *(Robust, CoTeaching, TriNet, HAMIL),
+        *(MAXFormer, MADGNet, ConDSeg),
         Supervised,
     )
 }

@@ -1,8 +1,8 @@
 """The networks: by name or the user's own, all returning logits and features."""
 
-from metadcseg.networks.committee import Committee, create_networks, members_of
+from metadcseg.networks.committee import Committee, members_of
 from metadcseg.networks.contract import Output
-from metadcseg.networks.factory import NETWORKS, NetworkOptions, create_network
+from metadcseg.networks.factory import NETWORKS, NetworkOptions, create_network, create_networks
 from metadcseg.networks.tap import TappedNetwork, find_head
 
 __all__ = [

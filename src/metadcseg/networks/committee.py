@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from metadcseg.networks.contract import Output
-from metadcseg.networks.factory import NetworkOptions, create_network
 from metadcseg.networks.tap import TappedNetwork
 
 
@@ -57,30 +56,3 @@ def members_of(network: nn.Module) -> list[TappedNetwork]:
     """Return the networks of a committee, or the one network that is given."""
     members = network.members if isinstance(network, Committee) else [network]
     return list(members)  # type: ignore[arg-type]
-
-
-def create_networks(
-    options: NetworkOptions,
-    channels: int,
-    classes: int,
-    count: int,
-    generator: torch.Generator | None = None,
-) -> TappedNetwork | Committee:
-    """Return a freshly initialized network, or a committee of ``count``, each with initial weights of its own.
-
-    Args:
-        options: which network.
-        channels: C of the images.
-        classes: L, background included.
-        count: how many (:attr:`metadcseg.methods.MethodInfo.networks`), at least 1.
-        generator: where the initial weights come from; without one all members are alike.
-
-    Raises:
-        InputError: see :func:`metadcseg.networks.create_network`.
-
-    Example:
-        >>> len(members_of(create_networks(NetworkOptions(width=2), channels=1, classes=2, count=3)))
-        3
-    """
-    made = [create_network(options, channels, classes, generator) for _ in range(count)]
-    return made[0] if count == 1 else Committee(made)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.networks.committee import Committee
 from metadcseg.networks.contract import Activation, Norm, Size, Upsampling
 from metadcseg.networks.registry import KINDS, OPTIONS
 from metadcseg.networks.tap import TappedNetwork, find_head
@@ -147,6 +148,34 @@ def _created(
             head = find_head(own, classes) if options.head is None else options.head
             return TappedNetwork(own, head, classes=classes, axes=options.spatial_dims)
         return KINDS[options.name].create(channels, classes, vars(options))
+
+
+def create_networks(
+    options: NetworkOptions,
+    channels: int,
+    classes: int,
+    count: int,
+    generator: torch.Generator | None = None,
+) -> TappedNetwork | Committee:
+    """Return a freshly initialized network, or a committee of ``count``, each with initial weights of its own.
+
+    Args:
+        options: which network.
+        channels: C of the images.
+        classes: L, background included.
+        count: how many (:attr:`metadcseg.methods.MethodInfo.networks`), at least 1.
+        generator: where the initial weights come from; without one all members are alike.
+
+    Raises:
+        InputError: see :func:`create_network`.
+
+    Example:
+        >>> from metadcseg.networks.committee import members_of
+        >>> len(members_of(create_networks(NetworkOptions(width=2), channels=1, classes=2, count=3)))
+        3
+    """
+    made = [create_network(options, channels, classes, generator) for _ in range(count)]
+    return made[0] if count == 1 else Committee(made)
 
 
 def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:

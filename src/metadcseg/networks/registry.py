@@ -41,8 +41,10 @@ KINDS: dict[str, Kind] = {
     "unetplusplus": Kind("unetplusplus.unetplusplus", {"width": 16, **_LAYERS}, volumes=True),
     "unet": Kind("unet.unet", {"width": 16, **_LAYERS}, volumes=True),
     "nnunet-plain": Kind("nnunet_plain.nnunet_plain", {"width": 32, "norm": "instance"}, volumes=True),
+    "maxformer": Kind("maxformer.maxformer", _SIZED),
     "madgnet": Kind("madgnet.madgnet", _SIZED),
     "condseg": Kind("condseg.condseg", _SIZED),
+    "deeplabv3plus": Kind("deeplabv3plus.deeplabv3plus", _SIZED),
 }
 """Every network by its name: one line each."""
 

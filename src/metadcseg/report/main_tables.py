@@ -104,7 +104,8 @@ def _score_table(
                 if value is not None and value.paper is not None:
                     beside.add(value.method)
                 cells.append(value_cell(value))
-        said = "uses pairs" if record.uses_pairs(row) else ""
+        known = {"uses pairs": record.uses_pairs(row), "pretrained": record.pretrained(row)}
+        said = ", ".join(word for word, holds in known.items() if holds)
         rows.append(Row(row, cells, "true masks: an upper bound" if record.upper_bound(row) else said))
     bounds = [row for row in present if record.upper_bound(row)]
     budgets = {row: record.budget(row) for row in present}

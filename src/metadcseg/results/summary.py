@@ -228,6 +228,10 @@ class BenchmarkRecord:
         found = [task for task in self.tasks if task.row == row and task.runs]
         return bool(found) and bool(mapping(found[0].info, "declaration").get("uses_pairs"))
 
+    def pretrained(self, row: str) -> bool:
+        """Return whether a row's networks began with weights of a file (``network.pretrained``)."""
+        return any(task.row == row and mapping(task.info, "pretrained") for task in self.tasks if task.done)
+
     def baseline(self, beside: str | None = None) -> str | None:
         """Return what rows are compared with: plain supervision with equal gold, None where no such row is done.
 
