@@ -5,9 +5,9 @@ how every level gathers its neighborhoods. Three decoders for objects of differe
 description; all outputs are logits (the published ones have passed a sigmoid).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -136,7 +136,8 @@ class ConDSeg(nn.Module):
         norm: the normalization layer.
 
     Attributes:
-        stage: int64, 1 or 2, always on the CPU, so that no pass waits for a device.
+        stage: int64, 1 or 2, saved with the weights.
+        encoder_only: it is in the first stage: what ``stage`` was when it was last loaded, or the mode last set.
     """
 
     stage: Tensor
@@ -167,21 +168,24 @@ class ConDSeg(nn.Module):
         )  # small, middle, large objects
         self.output = OutputBlock(width, classes, norm)
         self.register_buffer("stage", torch.tensor(2))
+        self.encoder_only = False  # beside the buffer, so that no pass waits for a device
 
     def train_encoder(self, only: bool) -> None:
         """Go to the first stage, or to the second where not ``only``."""
-        self.stage.fill_(1 if only else 2)
+        if only != self.encoder_only:
+            self.stage.fill_(1 if only else 2)
+            self.encoder_only = only
 
-    @property
-    def encoder_only(self) -> bool:
-        """Whether it is in the first stage."""
-        return int(self.stage) == 1
+    def train(self, mode: bool = True) -> "ConDSeg":
+        """Set training mode, or evaluation mode, and see what the stage is: a moving average copies buffers alone."""
+        super().train(mode)
+        self._recall()
+        return self
 
     def forward(self, images: Tensor) -> Output:
         """Return logits, features and auxiliary maps for (N, C, H, W) images with sides that are multiples of 16."""
-        first_stage = self.encoder_only
         maps = self.encoder(images)
-        if first_stage:
+        if self.encoder_only:
             return cast(Output, self.encoder_head(maps))
         deep = {name: path(maps[-1]) for name, path in self.decoupling.items() if self._is_needed(name)}
         small, middle, large, deepest = self._aggregated(maps, deep)
@@ -205,8 +209,10 @@ class ConDSeg(nn.Module):
             found.insert(0, self.aggregation[number](level, foreground, background))
         return found
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ConDSeg":
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self._recall()
+
+    def _recall(self) -> None:
         if not self.stage.is_meta:
-            self.stage = self.stage.cpu()
-        return self
+            self.encoder_only = int(self.stage) == 1

@@ -1,9 +1,8 @@
-"""What the tests of the rivals' networks share: counts without memory, gradients, and two kinds of forward mode."""
+"""What the tests of ConDSeg and MADGNet share: counts without memory, images and gradients."""
 
 import torch
 from torch import Tensor, nn
 
-from metadcseg.forward_mode.jvp import jvp
 from metadcseg.networks import NetworkOptions, Output, TappedNetwork, create_network
 
 
@@ -33,16 +32,3 @@ def backward(output: Output) -> None:
 
 def without_gradient(network: nn.Module) -> set[str]:
     return {name for name, parameter in network.named_parameters() if parameter.grad is None}
-
-
-def assert_forward_modes_agree(network: TappedNetwork, inputs: Tensor) -> None:
-    """Our engine and torch's own forward mode say the same of the change of the logits, in float64."""
-    network.double()
-    generator = torch.Generator().manual_seed(1)
-    direction = {
-        name: torch.randn(value.shape, generator=generator, dtype=torch.float64)
-        for name, value in network.named_parameters()
-    }
-    found = [jvp(network, inputs.double(), direction, mode=mode)[1] for mode in ("engine", "torch")]
-    assert found[0].change.abs().max() > 1e-3
-    torch.testing.assert_close(found[0].change, found[1].change, rtol=1e-9, atol=1e-9)

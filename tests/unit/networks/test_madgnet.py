@@ -3,7 +3,6 @@
 import pytest
 import torch
 from tests.unit.networks.rivals import (
-    assert_forward_modes_agree,
     backward,
     count,
     images,
@@ -155,7 +154,3 @@ def test_evaluation_says_the_same_and_nothing_beside() -> None:
     trained, evaluated = network(images(1, 2, 64, 64)), network.eval()(images(1, 2, 64, 64))
     assert evaluated.auxiliary == {}
     torch.testing.assert_close(evaluated.logits, trained.logits)
-
-
-def test_our_forward_mode_agrees_with_torchs() -> None:
-    assert_forward_modes_agree(small("madgnet", channels=1, classes=2), images(2, 1, 64, 64))
