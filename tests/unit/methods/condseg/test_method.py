@@ -139,7 +139,7 @@ def test_the_stage_follows_the_epoch_and_the_average_follows_the_stage():
         updater.epoch = epoch
         scalars = method.step(state, noisy, None).scalars
         assert ("consistency" in scalars) == first
-        assert updater.ema_model.module.encoder_only == network.module.encoder_only == first
+        assert updater.ema_model.eval().module.encoder_only == network.module.encoder_only == first
         assert torch.equal(network.module.output.head.weight, before) == first
         predicted = method.predict(replace(state, network=updater.ema_model), noisy.images)
         with evaluating(updater.ema_model) as kept:
