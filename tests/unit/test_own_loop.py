@@ -193,7 +193,7 @@ def test_the_trainers_result_bit_for_bit(method, disks, tmp_path):
         kept.load_state_dict({name: maps})
         numbers = list(range(len(noisy)))
         assert same(loop._storage.open(name).read(numbers), kept.open(name).read(numbers))
-        if not method.info.warmup:
+        if not method.info.warmup and method.name != "adele":  # which corrects nothing so early
             assert loop._storage.open(name).read(numbers).abs().max() > 0
 
 
@@ -285,7 +285,7 @@ def test_weights_of_pixels_move_with_the_images():
     shown = loop.weights(noisy.images, noisy.labels, noisy.indices, warp=noisy.warp).beta
     assert kept.abs().max() > 0
     assert torch.equal(shown, torch.stack([kept[0].flip(1), kept[1]]))
-    with pytest.raises(InputError, match=r"'per_pixel' keeps weights for every pixel .* Warp.identity"):
+    with pytest.raises(InputError, match=r"'per_pixel' keeps numbers for every pixel .* Warp.identity"):
         step(loop, warp=None)
 
 

@@ -87,6 +87,24 @@ def runner_up(probabilities: Tensor, labels: Tensor) -> Tensor:
     return probabilities.masked_fill(own, -1.0).max(dim=1).indices
 
 
+def check_kept_grid(batch: Batch, kept: tuple[int, ...]) -> None:
+    """Raise unless the maps that are kept of the training images have the batch's grid, or it is a patch of a volume.
+
+    Args:
+        batch: its warp says where in a volume a patch lies.
+        kept: (H, W) or (Z, H, W) of the maps.
+
+    Raises:
+        InputError: with both grids.
+    """
+    grid = tuple(batch.labels.shape[1:])
+    if grid != kept and not len(grid) == 3 == len(kept):
+        raise InputError(
+            f"the weights kept for the training images have {kept} pixels, but this batch has {grid}: continue with "
+            "the grid size that the storage was opened with"
+        )
+
+
 def where_labeled(weights: WeightMaps, noisy: Batch) -> WeightMaps:
     """Return weights that are 0 where the label is ignored; with alpha + beta = 1 elsewhere, eq. 24 is met."""
     ignored = noisy.labels == IGNORE

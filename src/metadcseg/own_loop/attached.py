@@ -180,7 +180,7 @@ class AttachedMethod:
     ) -> Batch:
         if self._storage.maps and warp is None:
             raise InputError(
-                f"method '{self._method.name}' keeps weights for every pixel of every image, so it must know how the "
+                f"method '{self._method.name}' keeps numbers for every pixel of every image, so it must know how the "
                 "images were moved: give warp, Warp.identity(len(images)) where they were not"
             )
         batch = checked_batch(
