@@ -23,8 +23,9 @@ COMMON = {
     ),
     "--method": (
         "NAME",
-        "how to learn from the masks: calibrated, binned, metadcseg (the paper's), l2b, glc, pairs, robust or "
-        f"supervised; default {DEFAULT_METHOD}",
+        "how to learn from the masks: calibrated, binned, metadcseg (the paper's), l2b, supervised, or a "
+        "baseline: coteaching, glc, hamil, pairs, robust, trinet; "
+        f"default {DEFAULT_METHOD}",
     ),
     "--training.size": ("S", "side of the square input grid, in pixels: a multiple of 16"),
     "--training.batch": ("N", "training cases per step"),

@@ -19,17 +19,25 @@ from metadcseg.methods.base import (
 )
 from metadcseg.methods.binned.method import Binned
 from metadcseg.methods.calibrated.method import Calibrated
+from metadcseg.methods.condseg.method import ConDSeg
 from metadcseg.methods.glc import GLC
+from metadcseg.methods.hamil import HAMIL
 from metadcseg.methods.l2b.method import L2B
+from metadcseg.methods.madgnet.method import MADGNet
 from metadcseg.methods.maxformer import MAXFormer
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.pairs import Pairs
 from metadcseg.methods.robust import Robust
+from metadcseg.methods.small_loss import CoTeaching, TriNet
 from metadcseg.methods.supervised import Supervised
 
 METHODS: dict[str, type[Any]] = {
     method.name: method
-    for method in (Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs, Robust, MAXFormer, Supervised)
+    for method in (
+        *(Calibrated, Binned, MetaDCSeg, L2B, GLC, Pairs),
+        *(Robust, CoTeaching, TriNet, HAMIL, MADGNet, ConDSeg, MAXFormer),
+        Supervised,
+    )
 }
 """Every method by its name."""
 
@@ -56,10 +64,14 @@ def create_method(name: str, **options: Any) -> Method:
 
 __all__ = [
     "GLC",
+    "HAMIL",
     "L2B",
     "METHODS",
     "Binned",
     "Calibrated",
+    "CoTeaching",
+    "ConDSeg",
+    "MADGNet",
     "MetaDCSeg",
     "Method",
     "MethodInfo",
@@ -70,6 +82,7 @@ __all__ = [
     "StepReport",
     "Storage",
     "Supervised",
+    "TriNet",
     "Updater",
     "create_method",
 ]

@@ -91,7 +91,7 @@ class Trainer:
     def closing_steps(self) -> float:
         """Return how many steps the validation at the end of an epoch is about worth, counted in forward passes."""
         options = self._options
-        return len(self._validator) / options.batch / self._method.info.passes / options.validate_every
+        return len(self._validator) / options.batch / self._method.info.passes_each / options.validate_every
 
     def run(self, logger: Logger | None, reporter: Reporter, stop: StopRequest) -> bool:
         """Train up to the last epoch; return False where a stop was requested before, on any device.

@@ -1,0 +1,48 @@
+"""What the tests of the rivals' networks share: counts without memory, gradients, and two kinds of forward mode."""
+
+import torch
+from torch import Tensor, nn
+
+from metadcseg.forward_mode.jvp import jvp
+from metadcseg.networks import NetworkOptions, Output, TappedNetwork, create_network
+
+
+def count(*parts: nn.Module) -> int:
+    return sum(parameter.numel() for part in parts for parameter in part.parameters())
+
+
+def on_meta(name: str, channels: int = 3, classes: int = 2, **options: str) -> nn.Module:
+    """The bare network, without any memory."""
+    with torch.device("meta"):
+        return create_network(NetworkOptions(name=name, **options), channels, classes).module
+
+
+def small(name: str, channels: int = 2, classes: int = 3, **options: str) -> TappedNetwork:
+    return create_network(NetworkOptions(name=name, **options), channels, classes)
+
+
+def images(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def backward(output: Output) -> None:
+    """Add the gradient of everything that the network says."""
+    said = [output.logits, *output.auxiliary.values()]
+    torch.stack([maps.square().mean() for maps in said]).sum().backward()
+
+
+def without_gradient(network: nn.Module) -> set[str]:
+    return {name for name, parameter in network.named_parameters() if parameter.grad is None}
+
+
+def assert_forward_modes_agree(network: TappedNetwork, inputs: Tensor) -> None:
+    """Our engine and torch's own forward mode say the same of the change of the logits, in float64."""
+    network.double()
+    generator = torch.Generator().manual_seed(1)
+    direction = {
+        name: torch.randn(value.shape, generator=generator, dtype=torch.float64)
+        for name, value in network.named_parameters()
+    }
+    found = [jvp(network, inputs.double(), direction, mode=mode)[1] for mode in ("engine", "torch")]
+    assert found[0].change.abs().max() > 1e-3
+    torch.testing.assert_close(found[0].change, found[1].change, rtol=1e-9, atol=1e-9)
