@@ -165,7 +165,7 @@ def train_in(
         )
         made, updater, state = build(datasets, method, network, options, fabric, seed, storage, process_group)
         info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
-        info["pretrained"] = getattr(made, "pretrained", None)  # what was taken of the file
+        info["pretrained"] = made.pretrained
         there = stack.enter_context(claimed(folder, info, resume)) if process_group.is_rank_zero else None
         process_group.join(fabric.device)
         check_shared(process_group, folder)

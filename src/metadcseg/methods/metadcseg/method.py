@@ -132,7 +132,6 @@ class MetaDCSeg:
         updater, valid = state.updater, noisy.labels != IGNORE
         output: Output = state.network(noisy.images)  # logits of p in eq. 1, h of eq. 5
         pseudo = pseudo_labels(output.logits)  # eq. 1
-
         rectified = self._meta_step(state, output.logits, pseudo, noisy, gold)  # eq. 21-23, 28-30
         weights = normalize_weights(rectified, self.normalization, valid, updater.mean)  # eq. 24
         rectified, weights = believed(rectified, noisy), believed(weights, noisy)
