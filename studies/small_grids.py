@@ -108,6 +108,8 @@ def pack_records(out: Path, file: Path) -> None:
     for scores in out.glob("runs/**/evaluation/test.json"):  # gold shares are one folder deeper
         run = scores.parents[1]
         records += [found for kind in ("json", "jsonl", "csv") for found in run.rglob(f"*.{kind}")]
+    external = (out / "external").rglob("*")
+    records += [found for found in external if found.suffix in (".json", ".csv")]
     names = {record.relative_to(out).as_posix(): record for record in records}
     if file.exists():
         with tarfile.open(file) as before:

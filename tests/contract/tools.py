@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from metadcseg.networks import TappedNetwork
+from metadcseg.methods import create_method
+from metadcseg.networks import Committee, TappedNetwork
 from metadcseg.tensors import Batch
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.warp import Warp
@@ -59,7 +61,34 @@ class PlainUpdater:
                 mean.lerp_(value, 0.5)
 
 
-def tiny_network(seed: int = 0, kernel: int = 3, depth: int = 1, axes: int = 2) -> TappedNetwork:
+HEADS = {
+    "condseg": {"foreground": 1, "background": 1, "uncertainty": 1},
+    "madgnet": dict.fromkeys(["region_1", "distance_1", "boundary_1", "distance_2", "boundary_2"], CLASSES),
+}
+"""The auxiliary maps that a method trains, with their channels."""
+
+
+class Heads(nn.Module):
+    """A last layer with auxiliary maps beside the logits, and a first stage of ConDSeg's kind without them."""
+
+    def __init__(self, convolution: type[nn.Conv2d] | type[nn.Conv3d], channels: Mapping[str, int]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict({name: convolution(6, outputs, 1) for name, outputs in channels.items()})
+        self.logits, self.first_stage = convolution(6, CLASSES, 1), convolution(6, CLASSES, 1)
+        self.encoder_only = False
+
+    def train_encoder(self, only: bool) -> None:
+        self.encoder_only = only
+
+    def forward(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.encoder_only:
+            return self.first_stage(features), {}
+        return self.logits(features), {name: head(features) for name, head in self.heads.items()}
+
+
+def tiny_network(
+    seed: int = 0, kernel: int = 3, depth: int = 1, axes: int = 2, heads: Mapping[str, int] | None = None
+) -> TappedNetwork:
     """A few convolutions; with ``kernel=1`` no pixel knows of any other."""
     convolution = nn.Conv2d if axes == 2 else nn.Conv3d
     with torch.random.fork_rng(devices=[]):
@@ -67,8 +96,19 @@ def tiny_network(seed: int = 0, kernel: int = 3, depth: int = 1, axes: int = 2) 
         layers: list[nn.Module] = []
         for inputs in [2] + [6] * depth:
             layers += [convolution(inputs, 6, kernel, padding=kernel // 2), nn.ReLU()]
-        network = nn.Sequential(*layers, convolution(6, CLASSES, 1))
+        last = convolution(6, CLASSES, 1) if heads is None else Heads(convolution, heads)
+        network = nn.Sequential(*layers, last)
     return TappedNetwork(network, str(len(layers)), classes=CLASSES, axes=axes)
+
+
+def network_of(
+    name: str, options: Mapping[str, Any], seed: int = 0, **shape: int
+) -> TappedNetwork | Committee:
+    """What a method trains: the tiny network with the heads it needs, or a committee of some whose weights differ."""
+    count = create_method(name, **options).info.networks
+    heads = HEADS.get(name)
+    made = [tiny_network(seed + 10 * place, heads=heads, **shape) for place in range(count)]
+    return made[0] if count == 1 else Committee(made)
 
 
 def batch(seed: int, count: int = 2, size: int = SIZE, first: int = 0) -> Batch:

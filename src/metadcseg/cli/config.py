@@ -7,15 +7,17 @@ A file, a preset and the command line speak of the same keys: ``training.lr`` is
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from warnings import warn
 
 from jsonargparse import ArgumentParser, Namespace
 
 from metadcseg.cli.first import COMMON, DEFAULT_METHOD, SHORT
 from metadcseg.cli.parsing import AUTO, parse, preset_names
-from metadcseg.errors import unknown_name
+from metadcseg.errors import Note, unknown_name
 from metadcseg.methods import METHODS
 from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions
+from metadcseg.networks.registry import KINDS, OPTIONS
 from metadcseg.training import TrainingOptions
 
 
@@ -80,10 +82,28 @@ def run_config(values: Namespace) -> RunConfig:
     parser = ArgumentParser(exit_on_error=False)
     add_run_options(parser)
     groups = {name: values[name] for name in ("method", "network", "training", *METHODS)}
+    groups["network"] = _of_this_network(groups["network"], values.given)
     made = parser.instantiate(Namespace(groups))  # type: ignore[no-untyped-call]
     methods = {name: made[name] for name in METHODS}
     short = {name: values[name] for name in SHORT if values.get(name) is not None}
     return RunConfig(methods[values.method], made.network, replace(made.training, **short), methods)
+
+
+def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:
+    """Return the options of a network without those that a ``--config`` sets for another; typed ones stay."""
+    kind = KINDS.get(network.name)
+    if kind is None:
+        return network  # refused when it is made
+    spare = [
+        option
+        for option in OPTIONS
+        if option not in kind.options and network[option] is not None and f"--network.{option}" not in typed
+    ]
+    if not spare:
+        return network
+    told = ", ".join(f"network.{option} {network[option]}" for option in spare)
+    warn(f"{told} of --config is left out: {network.name} has no such option", Note, stacklevel=2)
+    return Namespace({**vars(network), **dict.fromkeys(spare)})
 
 
 def uses_auto(values: Namespace) -> bool:

@@ -23,7 +23,8 @@ COMMON = {
     ),
     "--method": (
         "NAME",
-        "how to learn from the masks: calibrated, binned, metadcseg (the paper's), l2b, glc, pairs or supervised; "
+        "how to learn from the masks: calibrated, binned, metadcseg (the paper's), l2b, supervised, or a "
+        "baseline: adele, coteaching, glc, hamil, meta_weight_net, pairs, robust, trinet; "
         f"default {DEFAULT_METHOD}",
     ),
     "--training.size": ("S", "side of the square input grid, in pixels: a multiple of 16"),

@@ -32,7 +32,7 @@ from metadcseg.forward_mode.random_state import kept_random_state, random_state
 from metadcseg.forward_mode.rule import Tangents
 from metadcseg.forward_mode.rules import RULES
 
-__all__ = ["Dual", "NoForwardRule"]
+__all__ = ["Dual", "NoForwardRule", "primals"]
 
 _VIEWS_OF_A_GETTER = ("T", "mT", "H", "mH")
 _IN_PLACE = (
@@ -84,7 +84,7 @@ class Dual(Tensor):
             return _read_attribute(func, args[0])
         if not torch.is_grad_enabled():  # what the network computes without gradient is a constant to it
             _refuse_custom_function()
-            return func(*_primals(args), **_primals(kwargs))
+            return func(*primals(args), **primals(kwargs))
         if not inspect.isroutine(func) and not str(func).startswith("aten."):
             # an object and no function, so its derivative is out of forward mode's sight
             raise NoForwardRule(f"the custom operation {func}")
@@ -118,8 +118,8 @@ def _dual(primal: Any, tangent: Any) -> Any:
     return Dual(primal, tangent)
 
 
-def _primals(value: Any) -> Any:
-    """Return arguments with plain tensors in place of duals."""
+def primals(value: Any) -> Any:
+    """Return a value, however nested, with plain tensors in place of duals."""
     return _mapped(value, lambda entry: entry.primal if isinstance(entry, Dual) else entry)
 
 
@@ -165,7 +165,7 @@ def _change_in_place(func: Callable[..., Any], name: str, args: Any, kwargs: dic
         if moved.shape != changed.shape:
             raise NoForwardRule(f"{name}, which changes a shape in place,")
     changed.tangent.copy_(torch.zeros_like(changed.tangent) if after is None else after)
-    func(changed.primal, *_primals(args[1:]), **_primals(kwargs))
+    func(changed.primal, *primals(args[1:]), **primals(kwargs))
     return changed
 
 
@@ -173,7 +173,7 @@ def _with_torch(func: Callable[..., Any], name: str, args: Any, kwargs: dict[str
     """Run an operation, and then once more on its own in torch's forward mode, with the same random numbers."""
     devices = {tensor.device for tensor in _tensors((args, kwargs))}
     put_back = random_state(devices)
-    primal = func(*_primals(args), **_primals(kwargs))
+    primal = func(*primals(args), **primals(kwargs))
     if any(tensor.is_complex() for tensor in _tensors(primal)):
         raise NoForwardRule(f"{name} with complex numbers")
     if not any(tensor.is_floating_point() for tensor in _tensors(primal)):

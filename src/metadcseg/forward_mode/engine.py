@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from metadcseg.errors import InputError
 from metadcseg.forward_mode.call import Inputs, Parameters, call_with
-from metadcseg.forward_mode.dual import Dual, NoForwardRule
+from metadcseg.forward_mode.dual import Dual, NoForwardRule, primals
 
 _SIGNS_OF_A_MISSING_RULE = ("forward AD", "forward mode AD", "forward-mode", "functorch", "TorchScript")
 """What torch's messages hold where an operation has no forward-mode rule."""
@@ -56,8 +56,7 @@ def follow(
         if (lacking := missing_rule(network, error)) is None:
             raise
         raise lacking from error
-    plain = type(output)(*(getattr(value, "primal", value) for value in output))
-    return plain, output.logits.tangent if isinstance(output.logits, Dual) else None
+    return primals(output), output.logits.tangent if isinstance(output.logits, Dual) else None
 
 
 def missing_rule(network: nn.Module, error: Exception) -> CannotFollow | None:

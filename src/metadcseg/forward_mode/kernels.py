@@ -68,10 +68,37 @@ def _try_batch_norm_backward(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor
     return found.flatten(), dz
 
 
+def _try_layer_norm(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    z, _, mean, deviation = _normalized()
+    found = kernel(torch.tensor(_ROW), [4], None, None, 1e-5)
+    return torch.cat([part.flatten() for part in found]), torch.cat([z, mean[None], deviation[None]])
+
+
+def _try_layer_norm_backward(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    _, dz, mean, deviation = _normalized()
+    x, dx = torch.tensor(_ROW), torch.tensor(_DIRECTION)
+    wanted = [True, False, False]
+    return kernel(dx, x, [4], mean.view(1), deviation.view(1), None, None, wanted)[0], dz
+
+
+def _try_gelu(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    x, dx = torch.tensor([0.0, 1.0]), torch.tensor([2.0, 1.0])
+    return kernel(dx, x, approximate="none"), torch.tensor([1.0, 1.0833155])
+
+
+def _try_silu(kernel: Callable[..., Any]) -> tuple[Tensor, Tensor]:
+    x, dx = torch.tensor([0.0, 1.0]), torch.tensor([2.0, 1.0])
+    return kernel(dx, x), torch.tensor([1.0, 0.9276706])
+
+
 _TRIALS: dict[str, Callable[[Callable[..., Any]], tuple[Tensor, Tensor]]] = {
     "leaky_relu_backward": _try_leaky_relu,
     "threshold_backward": _try_relu,
     "native_group_norm": _try_group_norm,
     "native_group_norm_backward": _try_group_norm_backward,
     "native_batch_norm_backward": _try_batch_norm_backward,
+    "native_layer_norm": _try_layer_norm,
+    "native_layer_norm_backward": _try_layer_norm_backward,
+    "gelu_backward": _try_gelu,
+    "silu_backward": _try_silu,
 }

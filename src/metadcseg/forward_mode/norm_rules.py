@@ -1,4 +1,4 @@
-"""The rules of group and batch normalization (:mod:`.rule`)."""
+"""The rules of group, batch and layer normalization (:mod:`.rule`)."""
 
 from typing import Any
 
@@ -78,6 +78,29 @@ def batch_norm(
                 [True, False, False],
             )[0]
         return primal, _affine_tangent(x, core, mean[None], deviation[None], w, dw, db)
+
+
+def layer_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Normalize as ``torch.nn.functional.layer_norm`` does."""
+    (x, dx), (w, dw), (b, db) = split(input), split(weight), split(bias)
+    forward, backward = kernel_of("native_layer_norm"), kernel_of("native_layer_norm_backward")
+    if forward is None or backward is None:
+        return NotImplemented
+    shape = list(normalized_shape)
+    primal, mean, deviation = forward(x, shape, w, b, eps)
+    with torch.no_grad():
+        if dx is None:
+            tangent = torch.zeros_like(primal)
+        else:
+            wanted = [True, False, False]
+            tangent = backward(dx.contiguous(), x.contiguous(), shape, mean, deviation, None, None, wanted)[0]
+            if w is not None:
+                tangent.mul_(w)
+        if dw is not None:
+            tangent.addcmul_((x - mean) * deviation, dw)
+        return primal, tangent if db is None else tangent.add_(db)
 
 
 def _affine_tangent(

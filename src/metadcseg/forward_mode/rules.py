@@ -1,4 +1,4 @@
-"""The rules (:mod:`.rule`) of the usual operations: those that are linear, products, activations and poolings."""
+"""The rules (:mod:`.rule`) of the usual operations: linear ones, convolutions, activations and poolings."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,8 +7,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from metadcseg.forward_mode.attention_rules import (
+    bilinear,
+    divide,
+    dropout,
+    einsum,
+    extreme,
+    gelu,
+    sigmoid,
+    silu,
+    softmax,
+    subtract,
+)
 from metadcseg.forward_mode.kernels import kernel_of
-from metadcseg.forward_mode.norm_rules import batch_norm, group_norm
+from metadcseg.forward_mode.norm_rules import batch_norm, group_norm, layer_norm
 from metadcseg.forward_mode.rule import Rule, Tangents, split
 
 
@@ -70,6 +82,15 @@ def _cat(tensors: Any, dim: int = 0, **options: Any) -> Any:
     return torch.cat([x for x, _ in pairs], dim), tangent
 
 
+def _stack(tensors: Any, dim: int = 0, **options: Any) -> Any:
+    if options:
+        return NotImplemented
+    pairs = [split(tensor) for tensor in tensors]
+    with torch.no_grad():
+        tangent = torch.stack([torch.zeros_like(x) if dx is None else dx for x, dx in pairs], dim)
+    return torch.stack([x for x, _ in pairs], dim), tangent
+
+
 def _add(input: Any, other: Any, **options: Any) -> Any:
     if options:
         return NotImplemented
@@ -100,11 +121,6 @@ def _relu(input: Any, inplace: bool = False) -> Any:
     return F.relu(x, inplace), tangent
 
 
-def _dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    x, dx = split(input)
-    return NotImplemented if training and p > 0 else (x, dx)  # nothing happens, as in most networks
-
-
 def _max_pool(operation: Callable[..., Any], axes: int) -> Rule:
     """Return the rule of pooling over so many axes."""
 
@@ -128,7 +144,12 @@ def _max_pool(operation: Callable[..., Any], axes: int) -> Rule:
 
 
 _LINEAR: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (F, ("interpolate", "avg_pool2d", "adaptive_avg_pool2d", "pixel_shuffle", "avg_pool3d")),
+    (
+        F,
+        ("interpolate", "avg_pool2d", "adaptive_avg_pool2d", "pixel_shuffle", "avg_pool3d", "unfold", "fold"),
+    ),
+    (torch, ("mean", "sum")),
+    (Tensor, ("mean", "sum")),
     (torch, ("flatten", "reshape", "transpose", "permute", "unsqueeze", "squeeze")),
     (torch, ("split", "chunk", "unbind", "flip")),
     (Tensor, ("flatten", "reshape", "transpose", "permute", "unsqueeze", "squeeze")),
@@ -142,9 +163,22 @@ _PRODUCTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
 )
 
 _OTHERS: tuple[tuple[Any, dict[str, Rule]], ...] = (
-    (F, {"pad": _pad, "relu": _relu, "leaky_relu": _leaky_relu, "dropout": _dropout}),
-    (F, {"group_norm": group_norm, "batch_norm": batch_norm}),
-    (torch, {"cat": _cat, "add": _add, "relu": _relu}),
+    (F, {"pad": _pad, "relu": _relu, "leaky_relu": _leaky_relu, "dropout": dropout}),
+    (F, {"group_norm": group_norm, "batch_norm": batch_norm, "layer_norm": layer_norm}),
+    (F, {"softmax": softmax, "sigmoid": sigmoid, "gelu": gelu, "silu": silu}),
+    (torch, {"cat": _cat, "stack": _stack, "add": _add, "relu": _relu, "einsum": einsum}),
+    *((owner, {"softmax": softmax, "sigmoid": sigmoid}) for owner in (torch, Tensor)),
+    *((owner, {"max": extreme(torch.max), "min": extreme(torch.min)}) for owner in (torch, Tensor)),
+    *(
+        (owner, dict.fromkeys(("mul", "__mul__", "__rmul__"), bilinear(torch.mul)))
+        for owner in (torch, Tensor)
+    ),
+    *(
+        (owner, dict.fromkeys(("matmul", "__matmul__", "bmm"), bilinear(torch.matmul)))
+        for owner in (torch, Tensor)
+    ),
+    *((owner, dict.fromkeys(("div", "true_divide", "__truediv__"), divide)) for owner in (torch, Tensor)),
+    *((owner, dict.fromkeys(("sub", "__sub__"), subtract)) for owner in (torch, Tensor)),
     (Tensor, {"add": _add, "__add__": _add, "__radd__": _add, "relu": _relu}),
     *((owner, {"max_pool2d": _max_pool(F.max_pool2d, 2)}) for owner in (F, torch)),
     *((owner, {"max_pool3d": _max_pool(F.max_pool3d, 3)}) for owner in (F, torch)),

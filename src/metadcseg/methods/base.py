@@ -19,13 +19,14 @@ class MethodInfo:
         needs_gold: the method reads gold batches.
         supervises_gold: gold batches also enter its training loss.
         labels: which labels of the training cases it gets: ``"given"``, or ``"truth"`` for an upper bound.
-        networks: the number of networks it trains.
-        passes: forward-equivalents per step, counting a backward pass as two and a forward pass that
+        networks: the number of networks it trains: where there are several, it is given a
+            :class:`metadcseg.networks.Committee` of so many.
+        passes: forward-equivalents of one network per step, counting a backward pass as two and a forward pass that
             carries a tangent as three.
         uses_edges: the edges of a batch (eq. 8) change what it learns; where a set has none, training says so.
         least_gold: of fewer verified cases it learns no trust; where there are fewer, training says so.
         uses_pairs: gold batches also hold the masks that the verified ones replaced (``Batch.given``), where known.
-        warmup: epochs before it learns weights; where training is no longer than that, it says so.
+        warmup: epochs before its own way of learning begins; where training is no longer than that, it says so.
     """
 
     needs_gold: bool
@@ -37,6 +38,11 @@ class MethodInfo:
     least_gold: int = 1
     uses_pairs: bool = False
     warmup: int = 0
+
+    @property
+    def passes_each(self) -> float:
+        """Forward-equivalents per step of all networks together: a pass of each counts as one."""
+        return self.passes / self.networks
 
 
 @dataclass(frozen=True)

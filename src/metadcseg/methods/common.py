@@ -11,6 +11,8 @@ from metadcseg.algorithm.objective import Objective
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels, mean_soft_dice
 from metadcseg.methods.base import MethodState, StepReport
+from metadcseg.methods.deep_supervision import at_every_depth, every_pixel
+from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, Batch, WeightMaps
 
 
@@ -19,6 +21,16 @@ def supervised_loss(logits: Tensor, batch: Batch, dice: float) -> tuple[Tensor, 
     pixel = mean_cross_entropy(logits, batch)
     region = mean_soft_dice(logits, batch)
     return pixel + dice * region, {"pixel": pixel.detach(), "dice": region.detach()}
+
+
+def output_loss(output: Output, batch: Batch, dice: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return :func:`supervised_loss` of all that a network supervises deeply, and its parts for the final logits."""
+    loss, parts = supervised_loss(output.logits, batch, dice)
+
+    def loss_at(logits: Tensor, every: int) -> Tensor:
+        return supervised_loss(logits, every_pixel(batch, every), dice)[0]
+
+    return at_every_depth(loss, output, loss_at), parts
 
 
 def require_gold(gold: Batch | None, method: str) -> Batch:
@@ -33,8 +45,8 @@ def require_gold(gold: Batch | None, method: str) -> Batch:
 
 
 def descend_gold(state: MethodState, gold: Batch, dice: float = 0.0) -> Tensor:
-    """Add the gradient of the gold loss (:func:`supervised_loss`), and return that loss without graph."""
-    loss, _ = supervised_loss(state.network(gold.images).logits, gold, dice)
+    """Add the gradient of the gold loss (:func:`output_loss`), and return that loss without graph."""
+    loss, _ = output_loss(state.network(gold.images), gold, dice)
     state.updater.backward(loss)
     return loss.detach()
 
@@ -73,6 +85,24 @@ def runner_up(probabilities: Tensor, labels: Tensor) -> Tensor:
     """
     own = labels.unsqueeze(1) == class_numbers(probabilities.shape[1], labels)
     return probabilities.masked_fill(own, -1.0).max(dim=1).indices
+
+
+def check_kept_grid(batch: Batch, kept: tuple[int, ...]) -> None:
+    """Raise unless the maps that are kept of the training images have the batch's grid, or it is a patch of a volume.
+
+    Args:
+        batch: its warp says where in a volume a patch lies.
+        kept: (H, W) or (Z, H, W) of the maps.
+
+    Raises:
+        InputError: with both grids.
+    """
+    grid = tuple(batch.labels.shape[1:])
+    if grid != kept and not len(grid) == 3 == len(kept):
+        raise InputError(
+            f"the weights kept for the training images have {kept} pixels, but this batch has {grid}: continue with "
+            "the grid size that the storage was opened with"
+        )
 
 
 def where_labeled(weights: WeightMaps, noisy: Batch) -> WeightMaps:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from torch import Generator, Tensor, nn
 
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
+from metadcseg.methods.common import class_probabilities, output_loss, require_gold
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import Batch
 from metadcseg.validation import check_range, check_types
@@ -18,7 +18,8 @@ class Supervised:
 
     With l(batch) = mean cross-entropy + ``dice`` * mean soft Dice loss, a step descends l(noisy), or, with
     ``gold="mixed"``, l(noisy) + l(gold): each batch counts the same, whatever its size, so that a gold pixel
-    counts more than a noisy one where gold batches are smaller. This is the equal-gold baseline.
+    counts more than a noisy one where gold batches are smaller. This is the equal-gold baseline. Networks with deep
+    supervision learn at every depth (:mod:`metadcseg.methods.deep_supervision`).
 
     Args:
         gold: ``"mixed"`` adds a gold batch to every step; ``"none"`` never looks at one.
@@ -79,6 +80,6 @@ class Supervised:
 
     def _descend(self, state: MethodState, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         output: Output = state.network(batch.images)
-        loss, parts = supervised_loss(output.logits, batch, self.dice)
+        loss, parts = output_loss(output, batch, self.dice)
         state.updater.backward(loss)
         return loss.detach(), parts

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metadcseg.networks.committee import members_of
+
 
 class OptimizerUpdater:
     """Owns clipping and averaging around any torch optimizer; see :class:`metadcseg.methods.base.Updater`.
@@ -18,7 +20,8 @@ class OptimizerUpdater:
     Args:
         network: called as ``network(images) -> Output``.
         optimizer: of its parameters.
-        clip: largest norm of the gradient of all parameters that the optimizer has; 0: not clipped.
+        clip: largest norm of the gradient of all parameters that the optimizer has, in a committee of each member's
+            own; 0: not clipped.
         ema_decay: of the moving average of the weights, from 0 (none) to below 1.
         gold_images: how many verified images there are in all.
         gold_batch: how many of them a step gets.
@@ -62,13 +65,21 @@ class OptimizerUpdater:
     def step(self) -> None:
         """Clip the norm, take one optimizer step, clear the gradients, average."""
         if self._clip:
-            held = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(held, self._clip)
+            self._clip_gradients()
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.steps += 1
         if self.ema_model is not None:
             self._average(self.ema_model)
+
+    def _clip_gradients(self) -> None:
+        held = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        members = members_of(self._network)
+        for member in members[1:]:  # what belongs to no member goes with the first
+            own = {id(parameter) for parameter in member.parameters()}
+            nn.utils.clip_grad_norm_([parameter for parameter in held if id(parameter) in own], self._clip)
+            held = [parameter for parameter in held if id(parameter) not in own]
+        nn.utils.clip_grad_norm_(held, self._clip)
 
     @torch.no_grad()
     def _average(self, ema_model: nn.Module) -> None:

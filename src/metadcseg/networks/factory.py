@@ -3,30 +3,38 @@
 import importlib
 import inspect
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.imports import without_collector
-from metadcseg.networks.contract import Activation, Norm, Upsampling
+from metadcseg.networks.committee import Committee
+from metadcseg.networks.contract import Activation, Norm, Size, Upsampling
+from metadcseg.networks.registry import KINDS, OPTIONS
 from metadcseg.networks.tap import TappedNetwork, find_head
 
-NETWORKS = ("unetplusplus",)
+NETWORKS = tuple(KINDS)
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
     """Which network to train.
 
+    Networks differ in their options; one that a network does not have is refused. What is left out (None) takes the
+    network's own default.
+
     Args:
-        name: a network that comes with the package: ``unetplusplus``.
-        width: channels at full resolution; every level below has twice as many (the paper: 64).
+        name: a network that comes with the package, see ``docs/explanation/networks.md``.
+        width: channels at full resolution; every level below has twice as many (U-Net++ in the paper: 64).
+        size: ``published`` or ``small``, of a network whose size is not one width.
         norm: the normalization layer; ``group`` does not depend on the batch, which suits batches of 1 or 2.
         upsampling: ``learned`` (transposed convolutions) or ``bilinear``.
         activation: ``leaky_relu`` or ``relu``.
         spatial_dims: 2, or 3 for a network of whole volumes in place of their slices.
+        pretrained: a file of your own with weights to begin with (.safetensors, or a .pth of tensors alone): those
+            whose names and shapes fit are taken, and what was not is said.
         class_path: your own network in place of ``name``: ``package.module.Class``, importable (its folder in
             PYTHONPATH); it maps (N, C, H, W) images to (N, classes, H, W) logits.
         init_args: what your own class is created with (nothing is added: name channels and classes here).
@@ -42,29 +50,58 @@ class NetworkOptions:
     """
 
     name: str = "unetplusplus"
-    width: int = 16
-    norm: Norm = "group"
-    upsampling: Upsampling = "learned"
-    activation: Activation = "leaky_relu"
+    width: int | None = None
+    size: Size | None = None
+    norm: Norm | None = None
+    upsampling: Upsampling | None = None
+    activation: Activation | None = None
     spatial_dims: int = 2
+    pretrained: str | None = None
     class_path: str | None = None
     init_args: dict[str, Any] = field(default_factory=dict)
     head: str | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in NETWORKS:
+        if self.name not in KINDS:
             raise unknown_name("network.name", self.name, NETWORKS)
-        for option, allowed in (("norm", Norm), ("upsampling", Upsampling), ("activation", Activation)):
-            if getattr(self, option) not in get_args(allowed):
-                raise unknown_name(f"network.{option}", getattr(self, option), get_args(allowed))
+        self._check_options()
+        for option, allowed in _ALLOWED.items():
+            if (got := getattr(self, option)) is not None and got not in get_args(allowed):
+                raise unknown_name(f"network.{option}", got, get_args(allowed))
         if self.spatial_dims not in (2, 3):
             raise InputError(f"network.spatial_dims must be 2 or 3, got {self.spatial_dims}")
-        if self.width < 1:
+        if self.width is not None and self.width < 1:
             raise InputError(f"network.width must be at least 1, got {self.width}")
         if self.class_path is None and (self.init_args or self.head):
             raise InputError(
                 "network.init_args and network.head belong to a network of your own: name it in network.class_path"
             )
+
+    @property
+    def like_width(self) -> int:
+        """The width of the U-Net++ that takes about as long: its own, or that of the size."""
+        return self.width or {"small": 16, "published": 64}[self.size or "small"]
+
+    def _check_options(self) -> None:
+        """Refuse what the network does not have, and fill in what was left out."""
+        kind = KINDS[self.name]
+        for option in OPTIONS:
+            if option in kind.options:
+                if getattr(self, option) is None:
+                    object.__setattr__(self, option, kind.options[option])
+            elif (got := getattr(self, option)) is not None:
+                raise InputError(
+                    f"network.{option} {got}: {self.name} has no {option}, only {', '.join(kind.options)}; leave it "
+                    f"out, or take it back with --network.{option} null where a --config sets it"
+                )
+        if self.spatial_dims == 3 and not kind.volumes:
+            solid = [name for name, other in KINDS.items() if other.volumes]
+            raise InputError(
+                f"network.spatial_dims 3: {self.name} is a network of images; for volumes take {', '.join(solid)}"
+            )
+
+
+_ALLOWED = {"size": Size, "norm": Norm, "upsampling": Upsampling, "activation": Activation}
 
 
 def create_network(
@@ -85,13 +122,24 @@ def create_network(
         A network that maps (N, C, H, W) float32 images to :class:`~metadcseg.networks.contract.Output`.
 
     Raises:
-        InputError: where the user's class cannot be imported or created.
+        InputError: where the user's class cannot be imported or created, or ``pretrained`` cannot be used.
 
     Example:
         >>> network = create_network(NetworkOptions(width=2), channels=1, classes=2)
         >>> tuple(network(torch.zeros(1, 1, 32, 32)).logits.shape)
         (1, 2, 32, 32)
     """
+    network = _created(options, channels, classes, generator)
+    if options.pretrained is not None:
+        from metadcseg.networks.pretrained import load_pretrained  # a loop of one's own has no safetensors
+
+        network.pretrained = load_pretrained(network.module, Path(options.pretrained), channels)
+    return network
+
+
+def _created(
+    options: NetworkOptions, channels: int, classes: int, generator: torch.Generator | None
+) -> TappedNetwork:
     seed = 0 if generator is None else int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the devices' states as well
@@ -99,11 +147,35 @@ def create_network(
             own = _create_own(options.class_path, options.init_args)
             head = find_head(own, classes) if options.head is None else options.head
             return TappedNetwork(own, head, classes=classes, axes=options.spatial_dims)
-        with without_collector():  # MONAI takes seconds: only when used
-            from metadcseg.networks.unetplusplus import unetplusplus
+        return KINDS[options.name].create(channels, classes, vars(options))
 
-        layers = options.norm, options.spatial_dims, options.upsampling, options.activation
-        return unetplusplus(channels, classes, options.width, *layers)
+
+def create_networks(
+    options: NetworkOptions,
+    channels: int,
+    classes: int,
+    count: int,
+    generator: torch.Generator | None = None,
+) -> TappedNetwork | Committee:
+    """Return a freshly initialized network, or a committee of ``count``, each with initial weights of its own.
+
+    Args:
+        options: which network.
+        channels: C of the images.
+        classes: L, background included.
+        count: how many (:attr:`metadcseg.methods.MethodInfo.networks`), at least 1.
+        generator: where the initial weights come from; without one all members are alike.
+
+    Raises:
+        InputError: see :func:`create_network`.
+
+    Example:
+        >>> from metadcseg.networks.committee import members_of
+        >>> len(members_of(create_networks(NetworkOptions(width=2), channels=1, classes=2, count=3)))
+        3
+    """
+    made = [create_network(options, channels, classes, generator) for _ in range(count)]
+    return made[0] if count == 1 else Committee(made)
 
 
 def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:

@@ -1,23 +1,20 @@
 """Where the weights of an edge detector come from: the file that comes with the package, or one of the user's."""
 
 import hashlib
-import io
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from metadcseg.errors import InputError
 from metadcseg.networks.pidinet import CHANNELS, PiDiNet, Size
+from metadcseg.networks.weights_file import read_bytes, tensors_in
 
 SHIPPED = "pidinet-tiny.safetensors"
 """Trained by this project on drawn scenes (``studies/train_edges.py``), Apache-2.0 like the rest."""
 
-_PREFIX = "module."  # torch's DataParallel puts it before every name
 _WANTED = "a PiDiNet of the arrangement carv4 with attention and dilation, not converted"
 
 
@@ -49,34 +46,9 @@ def load_pidinet(path: Path) -> tuple[PiDiNet, str]:
     Raises:
         InputError: where the file is missing or unreadable, or holds another network.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path}: the weights of the edge detector cannot be read ({error.strerror})"
-        ) from error
-    weights = _tensors(path, data)
+    data = read_bytes(path, "the edge detector")
+    weights = tensors_in(path, data, _WANTED)
     return _filled(str(path), weights), hashlib.sha256(data).hexdigest()
-
-
-def _tensors(path: Path, data: bytes) -> Mapping[str, Tensor]:
-    """Return name -> tensor of a file of either kind."""
-    found: Any
-    try:
-        if path.suffix == ".safetensors":
-            found = load_safetensors(data)
-        else:
-            found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes can make zip and torch raise almost anything
-        why = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
-        raise InputError(
-            f"{path} holds no weights that can be read ({why}); give a .safetensors file or a published .pth file"
-        ) from error
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InputError(f"{path} holds no table of weights; it must be {_WANTED}")
-    return {str(name).removeprefix(_PREFIX): value for name, value in found.items()}
 
 
 def _filled(where: str, weights: Mapping[str, Tensor]) -> PiDiNet:

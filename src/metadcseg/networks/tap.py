@@ -1,6 +1,6 @@
 """Reading the features in front of a network's last layer (eq. 5) without leaving a hook behind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.overrides import has_torch_function
 
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.networks.contract import Output
+from metadcseg.networks.contract import Output, Taken
 
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
 _SIDES = {2: "H, W", 3: "Z, H, W"}
@@ -25,7 +25,8 @@ class TappedNetwork(nn.Module):
     Args:
         module: maps (N, C, H, W) float images to logits (N, L, H, W), to a tuple or list that begins with them
             (deep supervision: put the final output first), or to a mapping that has them as ``logits`` or ``out``.
-            Volumes are (N, C, Z, H, W). A module that returns :class:`Output` tells its features itself.
+            Volumes are (N, C, Z, H, W). A module that returns :class:`Output` tells its features itself. A pair of
+            logits and a mapping name -> tensor hands the mapping through as ``auxiliary``; all else is dropped.
         head: the name of the last layer inside ``module``, as :meth:`torch.nn.Module.named_modules` has it;
             see :func:`find_head`. Its input becomes the features, (N, D, h, w), or (N, h, w, D) in front of
             a :class:`torch.nn.Linear`; another resolution than the logits' is resampled bilinearly.
@@ -33,6 +34,8 @@ class TappedNetwork(nn.Module):
         multiple: every side of an image must be a multiple of this.
         smallest: and at least this.
         axes: 2, or 3 for networks of volumes.
+        fit: images of any size are welcome: the edge is repeated below and on the right up to the next size that
+            fits, and what the network says of these pixels is cut off.
 
     Raises:
         InputError: for a head that does not exist; in ``forward`` for an image size that
@@ -55,6 +58,7 @@ class TappedNetwork(nn.Module):
         multiple: int = 1,
         smallest: int = 1,
         axes: int = 2,
+        fit: bool = False,
     ) -> None:
         super().__init__()
         names = [name for name, _ in module.named_modules() if name]
@@ -66,17 +70,25 @@ class TappedNetwork(nn.Module):
         self.multiple = multiple
         self.smallest = smallest
         self.axes = axes
+        self.fit = fit
+        self.pretrained: Taken | None = None
         self._tapped: list[Tensor] = []  # holds tensors during a pass only
         self._compiled: Callable[[Tensor], tuple[Any, list[Tensor]]] | None = None
 
     def forward(self, images: Tensor) -> Output:
         """Return logits and features for (N, C, H, W) images."""
+        size = images.shape[2:]
+        if self.fit:
+            images = _padded(images, self.axes, self.multiple, self.smallest)
         _check_grid(images, self.axes, self.multiple, self.smallest)
         answer, tapped = self._run(images) if self._compiled is None else self._run_compiled(images)
         logits = self._logits(answer, images)
         if isinstance(answer, Output):
-            return Output(logits, self._fitted(answer.features, logits, "its Output must hold features"))
-        return Output(logits, self._features(tapped, logits))
+            features = self._fitted(answer.features, logits, "its Output must hold features")
+        else:
+            features = self._features(tapped, logits)
+        output = Output(logits, features, _auxiliary(answer))
+        return output if size == images.shape[2:] else _cropped(output, size)
 
     def compile_passes(self) -> None:
         """Have torch.compile translate the module, which it does when a pass first needs it.
@@ -226,6 +238,43 @@ def _first(answer: object) -> object:
             answer = answer[0]
         else:
             return answer
+
+
+def _auxiliary(answer: object) -> dict[str, Tensor]:
+    """Return what a network hands through by name, nothing where it has no pair of logits and such a mapping."""
+    if isinstance(answer, Output):
+        return dict(answer.auxiliary)
+    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping)):
+        return {}
+    named = answer[1].items()
+    whole = all(isinstance(name, str) and isinstance(value, Tensor) for name, value in named)
+    return dict(named) if whole else {}
+
+
+def _padded(images: Tensor, axes: int, multiple: int, smallest: int) -> Tensor:
+    """Return images whose edges are repeated below and on the right until the network can take them."""
+    if images.dim() != 2 + axes:
+        return images
+    missing = [max(-(-side // multiple) * multiple, smallest) - side for side in images.shape[2:]]
+    if not any(missing):
+        return images
+    return F.pad(images, [part for lack in reversed(missing) for part in (0, lack)], mode="replicate")
+
+
+def _cropped(output: Output, size: Sequence[int]) -> Output:
+    """Return what was said of the image's own pixels; a coarser map keeps every cell that holds one of them."""
+    whole = output.logits.shape[2:]
+
+    def part(maps: Tensor) -> Tensor:
+        if maps.dim() != 2 + len(size):
+            return maps
+        kept = (-(-side * own // all_) for side, own, all_ in zip(size, maps.shape[2:], whole, strict=True))
+        for axis, side in enumerate(kept, start=2):
+            maps = maps.narrow(axis, 0, side)
+        return maps
+
+    named = {name: part(maps) for name, maps in output.auxiliary.items()}
+    return Output(part(output.logits), part(output.features), named)
 
 
 def _kind(answer: object) -> str:

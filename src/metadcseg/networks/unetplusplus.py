@@ -11,6 +11,7 @@ from metadcseg.networks.contract import Activation, Norm, Upsampling
 from metadcseg.networks.tap import TappedNetwork
 
 _GROUPS = 8
+_Layer = tuple[str, dict[str, Any]]
 
 
 def unetplusplus(
@@ -18,7 +19,7 @@ def unetplusplus(
     classes: int,
     width: int,
     norm: Norm = "group",
-    axes: int = 2,
+    spatial_dims: int = 2,
     upsampling: Upsampling = "learned",
     activation: Activation = "leaky_relu",
 ) -> TappedNetwork:
@@ -34,40 +35,53 @@ def unetplusplus(
         classes: L, background included.
         width: channels at full resolution, and D of the features.
         norm: ``"group"`` takes the largest number of groups up to 8 that divides the width.
-        axes: 2, or 3 for volumes.
+        spatial_dims: 2, or 3 for volumes.
         upsampling: ``"learned"`` by a transposed convolution that halves the channels (except into the first level),
             or ``"bilinear"`` (of volumes trilinear), which keeps them all.
         activation: ``"leaky_relu"`` with slope 0.1, or ``"relu"``.
     """
+    act, normal = layers_of_monai(width, norm, activation)
+    network = BasicUNetPlusPlus(
+        spatial_dims=spatial_dims,
+        in_channels=channels,
+        out_channels=classes,
+        features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
+        norm=normal,
+        act=act,
+    )
+    for unused in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):
+        setattr(network, unused, nn.Identity())
+    mend_joints(network, spatial_dims, upsampling, act, normal)
+    return TappedNetwork(
+        network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, axes=spatial_dims
+    )
+
+
+def layers_of_monai(width: int, norm: Norm, activation: Activation = "leaky_relu") -> tuple[_Layer, _Layer]:
+    """Return activation and normalization as MONAI's U-Nets want them."""
     groups = max(count for count in range(1, _GROUPS + 1) if width % count == 0)
-    layers = {
+    norms: dict[Norm, _Layer] = {
         "group": ("group", {"num_groups": groups}),
         "instance": ("instance", {"affine": True}),
         "batch": ("batch", {}),
     }
-    act = {
+    acts: dict[Activation, _Layer] = {
         "leaky_relu": ("leakyrelu", {"negative_slope": 0.1, "inplace": True}),
         "relu": ("relu", {"inplace": True}),
     }
-    network = BasicUNetPlusPlus(
-        spatial_dims=axes,
-        in_channels=channels,
-        out_channels=classes,
-        features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
-        norm=layers[norm],
-        act=act[activation],
-    )
-    for unused in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):
-        setattr(network, unused, nn.Identity())
+    return acts[activation], norms[norm]
+
+
+def mend_joints(network: nn.Module, axes: int, upsampling: Upsampling, act: _Layer, norm: _Layer) -> None:
+    """Have one of MONAI's U-Nets join its levels without padding, and upsample as is wanted."""
     for part in network.modules():
         if isinstance(part, UpCat):
             part.__class__ = _Joining
             if upsampling == "bilinear":
-                _upsample_without_weights(part, axes, act[activation], layers[norm])
-    return TappedNetwork(network, "final_conv_0_4", classes=classes, multiple=16, smallest=32, axes=axes)
+                _upsample_without_weights(part, axes, act, norm)
 
 
-def _upsample_without_weights(part: UpCat, axes: int, act: tuple[str, Any], norm: tuple[str, Any]) -> None:
+def _upsample_without_weights(part: UpCat, axes: int, act: _Layer, norm: _Layer) -> None:
     """Make a layer keep all channels of the level below; MONAI's network itself can only halve them."""
     below, beside = part.upsample.deconv.in_channels, part.convs.conv_0.conv.in_channels
     beside -= part.upsample.deconv.out_channels

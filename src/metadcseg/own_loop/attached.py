@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from metadcseg.errors import InputError
 from metadcseg.methods import Method, StepReport
 from metadcseg.methods.memory_storage import MemoryStorage
 from metadcseg.methods.updater import OptimizerUpdater
+from metadcseg.networks.committee import Committee, members_of
 from metadcseg.networks.tap import TappedNetwork
 from metadcseg.own_loop.inputs import checked_batch
 from metadcseg.tensors import Batch, WeightMaps, check_shape
@@ -27,13 +28,14 @@ class AttachedMethod:
     It counts steps, images and epochs by itself: epoch = images seen // images.
 
     Attributes:
-        network: your model, which also says its features; ``network.head`` names the layer that they enter.
+        network: your model, which also says its features; ``network.head`` names the layer that they enter. Several
+            models are a :class:`metadcseg.networks.Committee`.
     """
 
     def __init__(
         self,
         method: Method,
-        network: TappedNetwork,
+        network: TappedNetwork | Committee,
         updater: OptimizerUpdater,
         storage: MemoryStorage,
         *,
@@ -51,7 +53,7 @@ class AttachedMethod:
     def __repr__(self) -> str:
         gold = f"{self._updater.gold_images} gold images" if self._reads_gold else "no gold"
         warmup = self._method.info.warmup
-        late = f"no weights before epoch {warmup}, " if warmup else ""
+        late = f"warm-up before epoch {warmup}, " if warmup else ""
         return (
             f"{self._method.name}: {self._images} images, {gold}, features in front of '{self.network.head}', "
             f"{late}{self.steps} optimizer steps in {self.epoch} epochs"
@@ -69,9 +71,9 @@ class AttachedMethod:
 
     @property
     def ema_model(self) -> nn.Module | None:
-        """The moving average of your model, in evaluation mode; None where ``ema_decay`` is 0."""
+        """The moving average of your model (or the committee) in evaluation mode; None where ``ema_decay`` is 0."""
         average = self._updater.ema_model
-        return average if average is None else cast(TappedNetwork, average).module
+        return None if average is None else _bare(average)
 
     def step(
         self,
@@ -108,7 +110,7 @@ class AttachedMethod:
             InputError: for a tensor of another shape, dtype or range, gold or a warp that is missing, or a model in
                 evaluation mode.
         """
-        if not self.network.module.training:
+        if not all(member.module.training for member in members_of(self.network)):
             raise InputError("the model is in evaluation mode: call model.train() before the next step")
         noisy = self._noisy(images, labels, indices, warp, edges=edges, label_confidence=label_confidence)
         verified = self._verified(gold)
@@ -150,7 +152,7 @@ class AttachedMethod:
         return {
             "settings": self._settings,
             "seen": self._seen,
-            "network": dict(self.network.module.state_dict()),
+            "network": dict(_bare(self.network).state_dict()),
             "updater": self._updater.state_dict(),
             "method": self._state.state_dict(),
             "storage": self._storage.state_dict(),
@@ -168,7 +170,7 @@ class AttachedMethod:
                 "attach with the same"
             )
         self._seen = int(state["seen"])
-        self.network.module.load_state_dict(state["network"])
+        _bare(self.network).load_state_dict(state["network"])
         self._updater.load_state_dict(state["updater"])
         self._state.load_state_dict(state["method"])
         self._storage.load_state_dict(state["storage"])
@@ -178,7 +180,7 @@ class AttachedMethod:
     ) -> Batch:
         if self._storage.maps and warp is None:
             raise InputError(
-                f"method '{self._method.name}' keeps weights for every pixel of every image, so it must know how the "
+                f"method '{self._method.name}' keeps numbers for every pixel of every image, so it must know how the "
                 "images were moved: give warp, Warp.identity(len(images)) where they were not"
             )
         batch = checked_batch(
@@ -257,3 +259,8 @@ class AttachedMethod:
             "gold_batch": self._updater.gold_batch,
             "ema": self._updater.ema_model is not None,
         }
+
+
+def _bare(network: nn.Module) -> nn.Module:
+    """Return the model that was made to say its features; a committee as it is."""
+    return network.module if isinstance(network, TappedNetwork) else network

@@ -10,13 +10,14 @@ from metadcseg.errors import InputError
 from metadcseg.methods import Method, create_method
 from metadcseg.methods.memory_storage import MemoryStorage
 from metadcseg.methods.updater import OptimizerUpdater
+from metadcseg.networks.committee import Committee
 from metadcseg.networks.tap import TappedNetwork, find_heads
 from metadcseg.own_loop.attached import AttachedMethod
 
 
 def attach(
     method: str | Method,
-    model: nn.Module,
+    model: nn.Module | Sequence[nn.Module],
     optimizer: torch.optim.Optimizer,
     *,
     classes: int,
@@ -35,7 +36,8 @@ def attach(
         method: a name of :data:`metadcseg.methods.METHODS` for its default options, or a method with its options, of
             :func:`metadcseg.methods.create_method` or of your own.
         model: maps (N, C, H, W) images to logits (N, L, H, W), a tuple or list that begins with them, or a mapping
-            that has them as ``logits`` or ``out``. It may also return :class:`metadcseg.networks.Output`.
+            that has them as ``logits`` or ``out``. It may also return :class:`metadcseg.networks.Output`. For a method
+            that trains several networks (``method.info.networks``), a list of so many, with weights of their own.
         optimizer: any of torch, with all trainable parameters of ``model``. Schedulers stay yours: the learning rate is
             read from it at every step, of several groups the largest.
         classes: L, the number of classes with the background, at least 2.
@@ -44,7 +46,7 @@ def attach(
         gold_batch: how many of them a step gets; 0 only for a method that reads none.
         head: the name of the model's last layer, as ``model.named_modules()`` has it. What enters it are the features
             of eq. 5. By default the last convolution or linear layer with ``classes`` outputs.
-        clip: largest norm of the whole gradient; 0: not clipped.
+        clip: largest norm of the whole gradient, of several models of each one's; 0: not clipped.
         ema_decay: of the moving average of the model, from 0 (no average) to below 1.
         input_grid: (H, W) of an image's own weights, for a method that keeps them for every pixel; by default the
             size of the first batch. Needed for volumes, whose batches may be patches of them: (Z, H, W).
@@ -85,16 +87,21 @@ def attach(
             f"attach: method '{method.name}' needs verified images: say how many there are (gold_images) and how many "
             f"a step gets (gold_batch), got {gold_images} and {gold_batch}"
         )
-    network = _tapped(model, classes, head)
-    _check_optimizer(model, optimizer)
+    models = [model] if isinstance(model, nn.Module) else list(model)
+    _check_count(method, len(models))
+    tapped: list[TappedNetwork] = []
+    for one in models:  # no comprehension: warnings name the caller's line
+        tapped.append(_tapped(one, classes, head))
+        _check_optimizer(one, optimizer)
+    network = tapped[0] if len(tapped) == 1 else Committee(tapped)
     try:
         updater = OptimizerUpdater(
             network, optimizer, clip=clip, ema_decay=ema_decay, gold_images=gold_images, gold_batch=gold_batch
         )
     except (RuntimeError, TypeError) as error:  # of deepcopy
         raise InputError(
-            f"attach: {type(model).__name__} cannot be copied for the moving average ({error}); give ema_decay=0, or "
-            "attach before the first forward pass"
+            f"attach: {type(models[0]).__name__} cannot be copied for the moving average ({error}); give ema_decay=0, "
+            "or attach before the first forward pass"
         ) from error
     storage = MemoryStorage(input_grid)
     return AttachedMethod(method, network, updater, storage, classes=classes, images=images, seed=seed)
@@ -104,6 +111,13 @@ def _check_numbers(**numbers: tuple[int, int]) -> None:
     for name, (number, least) in numbers.items():
         if type(number) is not int or number < least:
             raise InputError(f"attach: {name} must be a whole number of at least {least}, got {number!r}")
+
+
+def _check_count(method: Method, count: int) -> None:
+    wanted = method.info.networks
+    if count != wanted:
+        what = "one model" if wanted == 1 else f"a list of {wanted} models"
+        raise InputError(f"attach: method '{method.name}' needs {what}, got {count}: give so many")
 
 
 def _tapped(model: nn.Module, classes: int, head: str | None) -> TappedNetwork:

@@ -135,7 +135,8 @@ def _tag(record: BenchmarkRecord, row: str) -> str:
     told = [record.network(row)]
     told += ["true masks: an upper bound" if record.upper_bound(row) else ""]
     told += ["uses pairs" if record.uses_pairs(row) and not record.upper_bound(row) else ""]
-    return "; ".join(filter(None, told))
+    told += ["pretrained" if record.pretrained(row) else ""]
+    return ", ".join(filter(None, told))
 
 
 def _paper_rows(

@@ -49,8 +49,9 @@ def _flops(task: TaskRecord) -> float | None:
 
 
 def _training_flops(task: TaskRecord) -> float | None:
-    once, passes = _flops(task), number(mapping(task.info, "declaration").get("passes"))
-    return None if once is None or passes is None else once * passes
+    declared = mapping(task.info, "declaration")
+    once, passes = _flops(task), number(declared.get("passes"))  # once: of all networks
+    return None if once is None or passes is None else once * passes / (number(declared.get("networks")) or 1)
 
 
 def _memory(task: TaskRecord) -> float | None:

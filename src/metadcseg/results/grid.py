@@ -1,7 +1,7 @@
 """A grid: data sets x noise x gold x rows (methods with options) x seeds, and the runs that it stands for.
 
-The benchmark contract is kept here: every row gets the same set, the same noise, the same gold and budget. Rows differ in
-a method's own options and, where the report says so, in the network; the three honest rows stand beside every other.
+The benchmark contract is kept here: every row gets the same set, the same noise, the same gold and budget. Rows differ
+in a method's own options and, where the report says so, in the network. The three honest rows stand beside every other.
 """
 
 import re

@@ -239,13 +239,16 @@ class BenchmarkRecord:
             for task in self.tasks
             if task.done and not self.pipeline(task.row)
         }
-        keys = [key for key in held.get(row, {}) if len({str(each.get(key)) for each in held.values()}) > 1]
-        told = [
-            str(value) if key == "name" else f"{key.replace('_', ' ')} {value}"
-            for key, value in held.get(row, {}).items()
-            if key in keys and value is not None
-        ]
+        told = []
+        for key in ("class_path", "name", "size", "width"):
+            value = held.get(row, {}).get(key)
+            if value is not None and len({str(each.get(key)) for each in held.values()}) > 1:
+                told.append(f"{key} {value}" if key == "width" else str(value))
         return ", ".join(told)
+
+    def pretrained(self, row: str) -> bool:
+        """Return whether a row's networks began with weights of a file (``network.pretrained``)."""
+        return any(task.row == row and mapping(task.info, "pretrained") for task in self.tasks if task.done)
 
     def baseline(self, beside: str | None = None) -> str | None:
         """Return what rows are compared with: plain supervision with equal gold, None where no such row is done.

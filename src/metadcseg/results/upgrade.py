@@ -39,7 +39,7 @@ _WITHOUT_A_SAY = {
 _WITH_FORWARD_MODE = ("metadcseg", "binned", "l2b")
 """Methods with an option that earlier runs do not name: all of them had the engine, which ``auto`` is."""
 
-_LAYERS = {"upsampling": "learned", "activation": "leaky_relu"}
+_LAYERS = {"upsampling": "learned", "activation": "leaky_relu", "size": None, "pretrained": None}
 """Options of the network that earlier runs do not name, with what all of them had."""
 
 _L2B = {

@@ -162,9 +162,9 @@ def choose(
     sharing = options.devices * options.nodes
     least = 2 if solid else 8
     batch = options.batch if "training.batch" in said else sharing * ceil(least / sharing)
-    own_width = "network.width" in said or network.class_path is not None
-    width, epochs = network.width, options.epochs
-    for width in (network.width,) if own_width else scale.widths:
+    own_width = "network.width" in said or network.width is None or network.class_path is not None
+    width, epochs = network.like_width, options.epochs
+    for width in (network.like_width,) if own_width else scale.widths:
         visits = scale.budget / (pixels / 96**2 * (width / 16) ** 1.5 * (4 if solid else 1))
         room = int(visits / max(cases, 1))
         if room >= _LEAST_EPOCHS and (machine.kind == "cpu" or _fits(machine, batch, pixels, width)):
@@ -184,9 +184,15 @@ def choose(
         {name: value for name, value in chosen.items() if f"training.{name}" not in said},
         epochs,
         f"{' x '.join(map(str, grid)) if solid else size} {'voxels' if solid else 'px'}{_kept(objects, size)}, "
-        + ("" if network.class_path else f"width {width}, ")
+        + _size_of(network, width)
         + f"batch {batch}, {plural(epochs, 'epoch')}",
     )
+
+
+def _size_of(network: NetworkOptions, width: int) -> str:
+    if network.class_path:
+        return ""
+    return f"width {width}, " if network.size is None else f"{network.name} {network.size}, "
 
 
 def _scale(machine: Machine, solid: bool) -> _Scale:

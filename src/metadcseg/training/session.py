@@ -165,6 +165,7 @@ def train_in(
         )
         made, updater, state = build(datasets, method, network, options, fabric, seed, storage, process_group)
         info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
+        info["pretrained"] = made.pretrained
         there = stack.enter_context(claimed(folder, info, resume)) if process_group.is_rank_zero else None
         process_group.join(fabric.device)
         check_shared(process_group, folder)
@@ -174,7 +175,9 @@ def train_in(
             cases, looked = len(datasets.train), len(validator)
             with console.status("timing a few steps ..."):
                 per_pass = seconds_per_pass(made, datasets.train.channels, network, options, fabric)
-            line = announce(chosen, per_pass, cases, looked, method.info.passes, options, info["machine"])
+            line = announce(
+                chosen, per_pass, cases, looked, method.info.passes_each, options, info["machine"]
+            )
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         elif there is None and console is not None and process_group.is_rank_zero and not options.patch:
             for finding in tiny_in_set(prepared, options.size):

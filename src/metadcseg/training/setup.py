@@ -10,13 +10,12 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from torch import nn
 
 from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Method, MethodInfo, MethodState, Storage
-from metadcseg.networks import NetworkOptions, create_network
+from metadcseg.networks import Committee, NetworkOptions, TappedNetwork, create_networks
 from metadcseg.training.distributed.launch import (
     environment_from_slurm,
     environment_from_torchrun,
@@ -180,11 +179,13 @@ def build(
     seed: int,
     storage: Storage,
     process_group: ProcessGroup,
-) -> tuple[nn.Module, SgdUpdater, MethodState]:
-    """Return network, updater and method state before the first step; all of it follows from the seed."""
+) -> tuple[TappedNetwork | Committee, SgdUpdater, MethodState]:
+    """Return network (or committee), updater and method state before the first step; all follow from the seed."""
     initial = torch.Generator().manual_seed(derive_seed(seed, "network"))
     made = (
-        create_network(network, datasets.train.channels, datasets.train.classes, initial)
+        create_networks(
+            network, datasets.train.channels, datasets.train.classes, method.info.networks, initial
+        )
         .to(fabric.device)
         .train()
     )

@@ -91,7 +91,7 @@ class Trainer:
     def closing_steps(self) -> float:
         """Return how many steps the validation at the end of an epoch is about worth, counted in forward passes."""
         options = self._options
-        return len(self._validator) / options.batch / self._method.info.passes / options.validate_every
+        return len(self._validator) / options.batch / self._method.info.passes_each / options.validate_every
 
     def run(self, logger: Logger | None, reporter: Reporter, stop: StopRequest) -> bool:
         """Train up to the last epoch; return False where a stop was requested before, on any device.
@@ -104,10 +104,10 @@ class Trainer:
                 "edges are off: the set has none, so the boundary (eq. 8) follows from probabilities alone; "
                 "prepare it again without --edges none to have them"
             )
-        if self._options.epochs <= (unweighted := self._method.info.warmup):
+        if self._options.epochs <= (warmup := self._method.info.warmup):
             reporter.say(
-                f"no weights will be learned: training has {self._options.epochs} epochs, and the first {unweighted} "
-                f"do without: shorten the warm-up of {self._method.name}, or train longer"
+                f"{self._method.name} will not leave its warm-up: training has {self._options.epochs} epochs, and it "
+                f"takes the first {warmup}: shorten {self._method.name}.warmup, or train longer"
             )
         forget_peak(self._fabric.device)
         while self.trainer_state.epoch < self._options.epochs:

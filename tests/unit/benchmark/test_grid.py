@@ -102,7 +102,10 @@ REFUSED = [
     ({"rows": {"ours": {"method": "metadcseg"}}}, "noisy only, noisy . gold, clean labels are missing"),
     ({"rows": {**ROWS, "big": {"method": "l2b", "network": "unet"}}}, "network must hold options"),
     ({"rows": {**ROWS, "big": {"method": "l2b", "training": {"epochs": 900}}}}, "with the same budget"),
-    ({"rows": {**ROWS, "odd": {"method": "l2b", "metadcseg": {}}}}, "only method, l2b and network belong there"),
+    (
+        {"rows": {**ROWS, "odd": {"method": "l2b", "metadcseg": {}}}},
+        "only method, l2b and network belong there",
+    ),
     ({"rows": {**ROWS, "odd": "l2b"}}, "'odd' must have a method"),
     ({"rows": {**ROWS, "Ours!": ROWS["ours"], "Ours": ROWS["ours"]}}, "two runs would be called"),
     ({"noise": [1.2]}, "at least 0 and below 1, got 1.2"),

@@ -90,6 +90,22 @@ ONE = {
     "softmax": lambda x: x.softmax(dim=1),
     "squeeze and excite": lambda x: x * torch.sigmoid(x.mean(dim=(2, 3), keepdim=True)),
     "max over channels": lambda x: x.max(dim=1).values,
+    "min and where it is": lambda x: torch.min(x, -1, keepdim=True)[0] * 2,
+    "max of two": lambda x: torch.max(x, PLAIN),
+    "sigmoid": lambda x: F.sigmoid(x) + torch.sigmoid(x) * x.sigmoid(),
+    "softmax, three ways": lambda x: F.softmax(x, -1) + torch.softmax(x, 2) * x.softmax(0),
+    "softmax of another kind": lambda x: x.softmax(1, dtype=torch.float64),
+    "gelu by tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu in place": lambda x: F.silu(x * 1.0, inplace=True),
+    "sums and means": lambda x: x.sum() + x.mean((2, 3), keepdim=True) - torch.sum(x, 1, keepdim=True),
+    "stacked": lambda x: torch.stack([x, PLAIN, x * x], 1).sum(1),
+    "folded": lambda x: F.fold(F.unfold(x, 3, padding=1), 6, 3, padding=1),
+    "matmul with a constant": lambda x: PLAIN @ x + x.matmul(PLAIN),
+    "einsum": lambda x: torch.einsum("nchw,ncwk->nhk", x, x + 1) @ torch.einsum("ncij->nji", [x]),
+    "divided by a number": lambda x: x / 3 + x.div(2.0) - 1 / (x * x + 1),
+    "rounded quotient": lambda x: torch.div(x, 2.0, rounding_mode="floor") * x,
+    "less": lambda x: (x - 1.0) - (PLAIN[:1, :1] - x),
+    "a product of kinds": lambda x: x * torch.ones(6) * torch.arange(6),
     "chunks": lambda x: torch.cat(list(x.chunk(2, dim=1))[::-1], dim=1),
     "unpacked": lambda x: sum(x.unbind(0)),
     "indexed": lambda x: x[:, [0, 2], ..., ::2],
@@ -129,6 +145,12 @@ SEVERAL = {
     "batch_norm at rest": lambda x, w, b: F.batch_norm(x, B, B.abs() + 1, b, w[:, 0, 0, 0]),
     "instance_norm": lambda x, w, b: F.instance_norm(x, weight=b, bias=w[:, 0, 0, 0]),
     "product": lambda x, w, b: x * b.view(1, -1, 1, 1) + w.sum(),
+    "matmul": lambda x, w, b: x @ w.reshape(6, 24) + b.sum(),
+    "quotient": lambda x, w, b: x / (b.view(1, -1, 1, 1).square() + 1) - w.sum() / (b.square().sum() + 2),
+    "layer_norm": lambda x, w, b: F.layer_norm(x, (6,), w[0, 0].flatten()[:6], torch.cat([b, b[:2]])),
+    "attention by hand": lambda x, w, b: (
+        (x @ x.transpose(-2, -1) * b.view(1, -1, 1, 1)).softmax(-1) @ x - w.mean()
+    ),
 }
 
 
@@ -143,6 +165,18 @@ def test_every_argument_may_move(function, moving):
     assert torch.equal(getattr(got, "primal", got), primal)
     tangent = getattr(got, "tangent", torch.zeros_like(primal))
     torch.testing.assert_close(tangent, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_dropout_leaves_the_same_numbers_out(inplace):
+    def seeded(values):
+        torch.manual_seed(4)
+        return F.dropout(values * 1.0, 0.3, True, inplace)
+
+    got, kept = seeded(Dual(X, DX)), seeded(torch.ones_like(X))
+    assert torch.equal(got.primal, seeded(X))
+    torch.testing.assert_close(got.tangent, DX * kept)
+    assert 0.4 < (kept > 0).double().mean() < 0.9
 
 
 @pytest.mark.parametrize("where", [torch.contiguous_format, torch.channels_last])

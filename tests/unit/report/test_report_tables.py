@@ -51,14 +51,16 @@ def test_mean_and_spread_are_over_seeds(tmp_path):
     assert (cell.text, cell.spread) == (f"{fmean(means):.3f}", f"± {stdev(means):.3f}")
 
 
-def test_rows_that_use_pairs_say_so(tmp_path):
-    folder = Folder(tmp_path)
+def test_rows_that_use_pairs_or_weights_of_a_file_say_so(tmp_path):
+    folder, taken = Folder(tmp_path), {"pretrained": {"sha256": "0" * 64, "taken": 318}}
     folder.add(task(row="noisy + gold"), scores=made_scores(0.6))
-    folder.add(task(row="ours"), scores=made_scores(0.7), method=("calibrated", {}))
+    folder.add(task(row="noisy only"), scores=made_scores(0.6), info=taken)
+    folder.add(task(row="ours"), scores=made_scores(0.7), method=("calibrated", {}), info=taken)
     table, _ = main_table(read(folder))
     assert {line.name: line.tag for line in table.rows if not line.paper} == {
         "noisy + gold": "",
-        "ours": "uses pairs",
+        "noisy only": "pretrained",
+        "ours": "uses pairs, pretrained",
     }
 
 

@@ -61,7 +61,8 @@ def old(options: dict[str, Any], **more: Any) -> dict[str, Any]:
 def test_the_default_of_before_is_binned():
     found = upgraded(old(DEFAULT))
     assert (found["method"], found["label"]) == ("binned", "binned")
-    assert found["network"] == {"width": 8, "upsampling": "learned", "activation": "leaky_relu"}
+    layers = {"upsampling": "learned", "activation": "leaky_relu"}
+    assert found["network"] == {"width": 8, **layers, "size": None, "pretrained": None}
     assert found["training"] == {"ema_decay": 0.9, "lr": 0.1}
     assert "unresumable" not in found
     assert found["options"] == {

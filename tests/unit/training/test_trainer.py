@@ -1,6 +1,7 @@
 import json
 import signal
 import threading
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.unit.training.helpers import NETWORK, Fake, make_set, options, run
 
 from metadcseg.data.store.layout import chunk_file
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, Note
 from metadcseg.files import lock_folder
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
@@ -280,7 +281,7 @@ def test_a_training_that_ends_before_its_weights_begin_says_so(disks, tmp_path):
         console = Console(file=StringIO(), width=300)
         method = create_method("metadcseg", warmup=warmup)
         train(disks, method, NETWORK, options(ema_decay=0.9), tmp_path / str(warmup), console=console)
-        assert ("no weights will be learned: training has 3 epochs" in console.file.getvalue()) == said
+        assert ("will not leave its warm-up: training has 3 epochs" in console.file.getvalue()) == said
 
 
 def test_a_weight_that_is_no_number_is_found_before_it_is_saved(disks, tmp_path):
@@ -392,6 +393,23 @@ def test_channels_last_is_the_same_training_to_rounding(disks, tmp_path):
     assert orders == [False, True]
     torch.testing.assert_close(ends[0], ends[1], rtol=1e-3, atol=1e-4)
     assert not torch.equal(ends[0], torch.zeros_like(ends[0]))
+
+
+def test_a_run_says_what_it_began_with_and_needs_the_file_no_more(disks, tmp_path):
+    file = tmp_path / "own.pth"
+    torch.save({"layers.0.weight": torch.ones(3, 3, 3, 3), "fc.bias": torch.ones(1)}, file)
+    began = replace(NETWORK, pretrained=str(file))
+    with pytest.warns(Note, match="1 of the network's 9 tensors are from the file"):
+        train(disks, create_method("supervised"), began, options(epochs=1), tmp_path / "run")
+    file.unlink()
+    said = read_run(tmp_path / "run")
+    assert {name: said["pretrained"][name] for name in ("taken", "tensors", "unused")} == {
+        "taken": 1,
+        "tensors": 9,
+        "unused": 1,
+    }
+    kernel = load_run(tmp_path / "run").network.module.layers[0].weight
+    assert kernel.mean() > 1.5  # three channels of ones in one, little trained
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

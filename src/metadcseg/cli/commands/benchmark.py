@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from warnings import catch_warnings, simplefilter
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -18,13 +19,13 @@ from metadcseg.cli.commands.console import plain_output
 from metadcseg.cli.parsing import parse
 from metadcseg.constants import INTERRUPTED
 from metadcseg.data.findings import plural
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, Note
 from metadcseg.files import lock_folder
 from metadcseg.results.grid import Grid
 
 DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
 runs that are finished are not done again, interrupted ones go on where they were, and one that fails is reported while
-the others go on. All rows of a table get the same masks, gold, network and budget; validation chooses their epoch.
+the others go on. All rows of a table get the same masks, gold and budget; validation chooses their epoch.
 `metadcseg report OUT` then makes tables and figures."""
 
 _SHOWN = 12
@@ -104,7 +105,8 @@ def check_names(grid: Grid, where: str) -> None:
         run_config(parse(parser, words))
     parts = {"options": grid.options} if grid.options else {}
     parts |= {f"row '{row}'": grid.options_of(row) for row in grid.rows}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, catch_warnings():
+        simplefilter("ignore", Note)  # each run says its own
         file = Path(folder) / "part.yaml"
         for part, content in parts.items():
             file.write_text(yaml.safe_dump(content), encoding="utf-8")

@@ -48,6 +48,7 @@ from metadcseg.methods.common import (
     supervised_loss,
     where_labeled,
 )
+from metadcseg.methods.deep_supervision import weighted_at_every_depth
 from metadcseg.methods.gold_turns import take_turns, turn_of
 from metadcseg.methods.pair_table import (
     PairTable,
@@ -133,7 +134,9 @@ class Calibrated(CalibratedOptions):
             self.lambda_dice,
             noisy.global_batch_size,
         )
-        state.updater.backward(objective.total)
+        state.updater.backward(
+            weighted_at_every_depth(objective.total, output, noisy, trust.candidates, weights)
+        )
         gold_loss = objective.total.detach() * 0
         if not self._waits(state):
             gold_loss = descend_gold(state, supervising, self.lambda_dice)

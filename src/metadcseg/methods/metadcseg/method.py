@@ -32,6 +32,7 @@ from metadcseg.forward_mode.jvp import ForwardMode
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import believed, class_probabilities, descend_gold, report, require_gold
+from metadcseg.methods.deep_supervision import weighted_at_every_depth
 from metadcseg.methods.metadcseg.pixel_weights import PixelWeights
 from metadcseg.methods.metadcseg.scaling import Scaling, in_sums
 from metadcseg.networks.contract import Output
@@ -131,7 +132,6 @@ class MetaDCSeg:
         updater, valid = state.updater, noisy.labels != IGNORE
         output: Output = state.network(noisy.images)  # logits of p in eq. 1, h of eq. 5
         pseudo = pseudo_labels(output.logits)  # eq. 1
-
         rectified = self._meta_step(state, output.logits, pseudo, noisy, gold)  # eq. 21-23, 28-30
         weights = normalize_weights(rectified, self.normalization, valid, updater.mean)  # eq. 24
         rectified, weights = believed(rectified, noisy), believed(weights, noisy)
@@ -151,7 +151,7 @@ class MetaDCSeg:
             self.lambda_dice,
             noisy.global_batch_size,
         )
-        updater.backward(objective.total)
+        updater.backward(weighted_at_every_depth(objective.total, output, noisy, pseudo, weights))
         gold_loss = descend_gold(state, require_gold(gold, self.name)) if self.clean_supervision else None
         updater.step()
         return report(objective, gold_loss, boundary, weights, edges, noisy)

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from metadcseg.algorithm.meta_weights import update_weights
-from metadcseg.errors import InputError
 from metadcseg.methods.base import Storage
+from metadcseg.methods.common import check_kept_grid
 from metadcseg.methods.metadcseg.scaling import Scaling, scale_gradients
 from metadcseg.tensors import IGNORE, Batch, PixelGradients, WeightMaps
 
@@ -39,7 +39,7 @@ class PixelWeights(nn.Module):
         Raises:
             InputError: where the maps that are kept are no grid of the batch.
         """
-        self._check_grid(batch)
+        check_kept_grid(batch, self._alpha.grid)
         images, device = batch.indices.tolist(), batch.labels.device
         moved = torch.stack([self._alpha.read(images), self._beta.read(images)], dim=1)  # from (1, 0)
         moved = batch.warp.apply(moved, "nearest", fill=0.0, size=batch.labels.shape[1:]).to(device)
@@ -61,12 +61,3 @@ class PixelWeights(nn.Module):
             for maps, moved, least in ((self._alpha, step[0], -1), (self._beta, step[1], 0)):
                 maps.write([image], (maps.read([image]) + moved).clamp_min(least))  # alpha, beta >= 0
         return after
-
-    def _check_grid(self, batch: Batch) -> None:
-        grid = tuple(batch.labels.shape[1:])
-        patch_of = len(grid) == 3 == len(self._alpha.grid)  # the warp says where in the volume it lies
-        if grid != self._alpha.grid and not patch_of:
-            raise InputError(
-                f"the weights kept for the training images have {self._alpha.grid} pixels, but this batch has "
-                f"{grid}: continue with the grid size that the storage was opened with"
-            )

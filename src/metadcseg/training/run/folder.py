@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
 from metadcseg.methods.base import Method
-from metadcseg.networks import NetworkOptions, create_network
+from metadcseg.networks import NetworkOptions, create_networks
 from metadcseg.results.upgrade import upgraded
 from metadcseg.training.prediction import predict_whole, prediction_state
 from metadcseg.training.run.model_file import Weights, load_weights
@@ -174,7 +174,8 @@ def load_run(path: Path | str, device: torch.device | str = "cpu") -> TrainedRun
         method = create_method(info["method"], **info["options"])
     except (KeyError, TypeError) as error:
         raise _damaged(folder.info, f"{type(error).__name__}: {error}") from error
-    network = create_network(options, channels, len(classes))
+    own = replace(options, pretrained=None)  # the run has its own weights
+    network = create_networks(own, channels, len(classes), method.info.networks)
     weights, _ = load_weights(folder.model)
     _fill(network, weights, folder.model)
     depth = int(info["training"]["depth"]) if options.spatial_dims == 3 else None

@@ -1,0 +1,1 @@
+"""ConDSeg's training in two stages."""

@@ -1,0 +1,1 @@
+"""MADGNet's training of regions, distances and boundaries at four depths."""

@@ -1,0 +1,90 @@
+"""network.pretrained: what is taken from a file, what is said of the rest, and what is refused."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from metadcseg.errors import InputError, Note
+from metadcseg.networks import NetworkOptions, create_network
+from metadcseg.networks.pretrained import load_pretrained
+
+
+class Encoder(nn.Sequential):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4)
+
+
+class Whole(nn.Module):
+    def __init__(self, channels: int, classes: int = 2) -> None:
+        super().__init__()
+        self.encoder, self.head = Encoder(channels), nn.Conv2d(4, classes, 1)
+
+
+def loaded(tmp_path, weights: dict[str, Tensor], network: nn.Module, channels: int, ending: str = "pth"):
+    file = tmp_path / f"weights.{ending}"
+    save_file(weights, file) if ending == "safetensors" else torch.save(weights, file)
+    with pytest.warns(Note) as said:
+        taken = load_pretrained(network, file, channels)
+    return taken, str(said[0].message)
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_an_encoder_finds_its_place_and_its_first_kernels_fit(tmp_path, channels, ending):
+    source, network = Encoder(3), Whole(channels)
+    weights = {f"module.{name}": value for name, value in source.state_dict().items()}
+    taken, said = loaded(tmp_path, weights | {"fc.bias": torch.ones(7)}, network, channels, ending)
+    kernel = source.conv1.weight.detach()
+    expected = {
+        1: kernel.sum(1, keepdim=True),
+        3: kernel,
+        4: torch.cat([kernel, kernel.mean(1, keepdim=True)], 1),
+    }
+    assert torch.equal(network.encoder.conv1.weight, expected[channels])
+    assert torch.equal(network.encoder.bn1.running_var, source.bn1.running_var)
+    assert (taken["taken"], taken["tensors"], taken["unused"]) == (7, 9, 1)
+    assert "7 of the network's 9 tensors" in said
+    assert "start at random 2 (head.weight; head.bias); not used of the file 1 (fc.bias)" in said
+
+
+def test_a_head_of_other_classes_starts_at_random(tmp_path):
+    network = Whole(1, classes=3)
+    before = network.head.weight.clone()
+    taken, said = loaded(tmp_path, {"state_dict": Whole(1).state_dict()}, network, 1)
+    assert torch.equal(network.head.weight, before)
+    assert taken["unused"] == 2
+    assert "not used of the file 2 (head.weight; head.bias)" in said
+
+
+def test_a_network_begins_with_the_file_and_the_same_file_gives_the_same_bits(tmp_path):
+    first = create_network(NetworkOptions(width=2), 1, 2, torch.Generator().manual_seed(1))
+    torch.save(first.module.state_dict(), tmp_path / "own.pth")
+    with pytest.warns(Note, match="142 of the network's 142 tensors are from the file$"):
+        second = create_network(NetworkOptions(width=2, pretrained=str(tmp_path / "own.pth")), 1, 2)
+    assert second.pretrained["taken"] == 142
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read"),
+        (b"not a file of weights", "holds no weights that can be read"),
+        ({"head": print}, "holds no weights that can be read"),
+        ([torch.ones(1)], "holds no table of weights"),
+        ({"head.weight": torch.ones(2, 4, 1, 1).to_sparse()}, "holds no table of weights"),
+        ({"weights": torch.ones(3)}, "none of its 1 tensors has the name and shape"),
+        ({"head.bias": torch.tensor([1, 2])}, "none of its 1 tensors has the name and shape"),
+        ({"head.bias": torch.tensor([1.0, float("nan")])}, "no finite numbers"),
+    ],
+)
+def test_what_is_refused(tmp_path, content, sentence):
+    file = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is not None:
+        torch.save(content, file)
+    with pytest.raises(InputError, match=sentence):
+        load_pretrained(Whole(1), file, 1)
