@@ -103,7 +103,7 @@ def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:
         return network
     told = ", ".join(f"network.{option} {network[option]}" for option in spare)
     warn(f"{told} of --config is left out: {network.name} has no such option", Note, stacklevel=2)
-    return Namespace({**vars(network), **dict.fromkeys(spare)})
+    return Namespace({**vars(network), **dict.fromkeys(spare)})  # type: ignore[no-untyped-call]
 
 
 def uses_auto(values: Namespace) -> bool:
