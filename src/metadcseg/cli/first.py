@@ -24,7 +24,8 @@ COMMON = {
     "--method": (
         "NAME",
         "how to learn from the masks: calibrated, binned, metadcseg (the paper's), l2b, supervised, or a "
-        "baseline: adele, coteaching, glc, hamil, meta_weight_net, pairs, robust, trinet; "
+        "baseline: adele, condseg, coteaching, glc, hamil, madgnet, maxformer, meta_weight_net, pairs, robust, "
+        "trinet; "
         f"default {DEFAULT_METHOD}",
     ),
     "--training.size": ("S", "side of the square input grid, in pixels: a multiple of 16"),

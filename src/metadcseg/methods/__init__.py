@@ -77,6 +77,7 @@ __all__ = [
     "CoTeaching",
     "ConDSeg",
     "MADGNet",
+    "MAXFormer",
     "MetaDCSeg",
     "MetaWeightNet",
     "Method",

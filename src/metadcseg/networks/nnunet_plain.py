@@ -91,13 +91,13 @@ class PlainConvUNet(nn.Module):
         for down in self.encoder:
             maps = down(maps)
             skips.append(maps)
-        deep: dict[str, Tensor] = {}
+        deep: dict[int, Tensor] = {}
         for level in reversed(range(len(self.decoder))):
             maps = self.decoder[level](torch.cat([self.up[level](maps), skips[level]], dim=1))
             if level and self.training:
-                deep[f"{DEEP}{level}"] = self.heads[level](maps)
+                deep[level] = self.heads[level](maps)
         logits: Tensor = self.heads[0](maps)
-        return logits, dict(sorted(deep.items()))
+        return logits, {f"{DEEP}{level}": deep[level] for level in range(1, len(deep) + 1)}
 
 
 def _level(before: int, after: int, norm: Norm, axes: int, stride: int = 1) -> nn.Sequential:

@@ -1,5 +1,7 @@
 """network.pretrained: what is taken from a file, what is said of the rest, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -47,6 +49,24 @@ def test_an_encoder_finds_its_place_and_its_first_kernels_fit(tmp_path, channels
     assert (taken["taken"], taken["tensors"], taken["unused"]) == (7, 9, 1)
     assert "7 of the network's 9 tensors" in said
     assert "start at random 2 (head.weight; head.bias); not used of the file 1 (fc.bias)" in said
+
+
+@pytest.mark.parametrize("name", ["deeplabv3plus", "condseg"])
+def test_a_file_with_the_names_of_torchvision_finds_the_encoder(tmp_path, name):
+    source, network = (
+        create_network(NetworkOptions(name=name), 3, 2).module.encoder,
+        NetworkOptions(name=name),
+    )
+    weights = {key: value for key, value in source.state_dict().items() if "num_batches" not in key}
+    assert {"conv1.weight", "bn1.running_mean", "layer2.0.downsample.0.weight"} <= weights.keys()
+    torch.save(weights | {"fc.weight": torch.ones(1000, 512)}, tmp_path / "resnet.pth")
+    with pytest.warns(Note, match=r"not used of the file 1 \(fc.weight\)"):
+        made = create_network(replace(network, pretrained=str(tmp_path / "resnet.pth")), 1, 2)
+    assert made.pretrained["taken"] == len(weights)
+    assert torch.equal(made.module.encoder.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
+    torch.testing.assert_close(
+        made.module.encoder.conv1.weight, source.conv1.weight.sum(1, keepdim=True), rtol=0, atol=0
+    )
 
 
 def test_a_head_of_other_classes_starts_at_random(tmp_path):

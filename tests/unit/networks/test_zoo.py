@@ -99,6 +99,13 @@ def test_a_batch_of_any_size_goes_forward_and_back(name: str) -> None:
         assert all(bool(parameter.grad.isfinite().all()) for parameter in learning.values())
 
 
+@pytest.mark.parametrize("name", [name for name in NETWORKS if KINDS[name].volumes])
+def test_volumes(name: str) -> None:
+    output = made(name, spatial_dims=3)(images(1, 1, 32, 32, 32))
+    assert output.logits.shape == (1, 2, 32, 32, 32)
+    output.logits.square().mean().backward()
+
+
 @every_network
 def test_the_seed_alone_decides_and_the_head_sees_the_features(name: str) -> None:
     first, again, other = made(name), made(name), made(name, seed=1)

@@ -130,6 +130,9 @@ def test_what_was_said_is_kept_and_the_rest_fitted_to_it(tmp_path, monkeypatch):
     assert "3 epochs" in choice.sentence
     own = NetworkOptions(class_path="tests.unit.training.helpers.TinyNetwork")
     assert "width" not in chosen(prepared, network=own)[1].sentence
+    values, choice = chosen(prepared, network=NetworkOptions(name="maxformer"))
+    assert "width" not in values
+    assert "), maxformer small, batch" in choice.sentence
 
 
 def test_the_batch_can_be_shared_by_all_devices(tmp_path):

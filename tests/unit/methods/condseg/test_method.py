@@ -15,6 +15,7 @@ from metadcseg.methods.condseg.method import area_weight, overlap
 from metadcseg.methods.condseg.views import colour_view
 from metadcseg.methods.updater import OptimizerUpdater
 from metadcseg.networks import NetworkOptions, create_network
+from metadcseg.own_loop import attach
 from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
 from metadcseg.warp import Warp
 
@@ -172,6 +173,19 @@ def test_the_first_stage_makes_an_image_and_its_twin_alike():
         twins = [class_probabilities(network, view).argmax(dim=1) for view in views]
         agreement[name] = sum((found == twin).float().mean().item() for twin in twins) / len(twins)
     assert agreement["condseg"] > agreement["supervised"] + 0.03  # 0.97 and 0.87
+
+
+def test_a_loop_of_ones_own_goes_through_both_stages():
+    network = create_network(NetworkOptions(name="condseg", norm="group"), 2, 3)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    loop = attach(create_method("condseg", warmup=1), network, optimizer, classes=3, images=2, gold_images=0)
+    noisy = batch(0, size=32)
+    stages = []
+    for _ in range(2):  # all images in each step: an epoch
+        loop.step(noisy.images, noisy.labels, noisy.indices)
+        stages.append(network.module.encoder_only)
+        assert loop.predict(noisy.images).shape == (2, 3, 32, 32)
+    assert stages == [True, False]
 
 
 @pytest.mark.parametrize("heads", [None, {"foreground": 1}])
