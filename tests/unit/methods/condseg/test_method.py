@@ -152,13 +152,13 @@ def test_the_stage_follows_the_epoch_and_the_average_follows_the_stage():
 def test_the_first_stage_makes_an_image_and_its_twin_alike():
     """The paper's claim for it: against the same training without consistency, both views agree in more pixels."""
     generator = Generator().manual_seed(4)
-    labels = (torch.rand(8, 4, 4, generator=generator) < 0.4).long()
+    labels = (torch.rand(4, 4, 4, generator=generator) < 0.4).long()
     labels = labels.repeat_interleave(8, 1).repeat_interleave(8, 2)
     tint = torch.tensor([1.0, 0.6, 0.2]).view(1, 3, 1, 1)
-    images = torch.randn(8, 3, 32, 32, generator=generator) + (labels.unsqueeze(1) - 0.4) * tint
-    seen = Batch(images, labels, torch.arange(8), Warp.identity(8))
+    images = torch.randn(4, 3, 32, 32, generator=generator) + (labels.unsqueeze(1) - 0.4) * tint
+    seen = Batch(images, labels, torch.arange(4), Warp.identity(4))
     every = torch.ones_like(labels, dtype=torch.bool)
-    draws = [[Generator().manual_seed(image + 8 * draw) for image in range(8)] for draw in range(4)]
+    draws = [[Generator().manual_seed(image + 8 * draw) for image in range(4)] for draw in range(4)]
     views = [colour_view(images, every, generators) for generators in draws]
     agreement = {}
     for name, options in (("condseg", {"warmup": 1}), ("supervised", {"dice": 1.0})):
@@ -172,7 +172,7 @@ def test_the_first_stage_makes_an_image_and_its_twin_alike():
         assert (found == labels).float().mean() > 0.9, name
         twins = [class_probabilities(network, view).argmax(dim=1) for view in views]
         agreement[name] = sum((found == twin).float().mean().item() for twin in twins) / len(twins)
-    assert agreement["condseg"] > agreement["supervised"] + 0.03  # 0.97 and 0.87
+    assert agreement["condseg"] > agreement["supervised"] + 0.03  # 0.95 and 0.88
 
 
 def test_a_loop_of_ones_own_goes_through_both_stages():
