@@ -26,6 +26,7 @@ from metadcseg.cli.commands.prepare_sources import (
     shares_of,
 )
 from metadcseg.data.findings import grouped
+from metadcseg.data.prepare.by_role import class_table
 from metadcseg.data.prepare.checks import CheckReport, check_path, check_scan
 from metadcseg.data.prepare.workers import check_workers
 from metadcseg.data.store.layout import MANIFEST
@@ -138,5 +139,7 @@ def _print(report: CheckReport) -> None:
         out.print(table)
         if any(len(group.findings) > 1 for group in grouped(report.findings)):
             out.print("--json names every file and case")
+    for line in class_table(report.class_cases, report.cases):
+        out.print(Text(line))
     verdict = ("mend the errors first", "bold red") if report.errors else ("ready", "green")
     out.print(Text.assemble(f"{report.summary}: ", verdict))

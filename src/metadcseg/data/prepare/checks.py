@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import CheckReport, Finding, unverified_tests, without_repeats
 from metadcseg.data.prepare.across import duplicates, set_findings
+from metadcseg.data.prepare.by_role import MaskCounts, class_cases
 from metadcseg.data.prepare.facts import rim_of
 from metadcseg.data.prepare.fusing import outlines_findings
 from metadcseg.data.prepare.inspection import Progress, inspect
 from metadcseg.data.prepare.look import LookAt, constant_image, is_constant
 from metadcseg.data.prepare.pairs import Pair, pair_findings
-from metadcseg.data.prepare.plausible import MaskCounts, plausibility
+from metadcseg.data.prepare.plausible import plausibility
 from metadcseg.data.prepare.tiny import Objects, find_objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers, as_many_as_help
 from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
@@ -139,7 +140,8 @@ def check_scan(
         )
     findings = without_repeats((*scan.findings, *outlines_findings(scan.cases)), looked.findings)
     roles = _by_role(case.role for case in scan.cases)
-    return CheckReport(path, "folder", roles, findings, sum(case.given is not None for case in scan.cases))
+    pairs = sum(case.given is not None for case in scan.cases)
+    return CheckReport(path, "folder", roles, findings, pairs, looked.class_cases)
 
 
 def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
@@ -179,7 +181,9 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
         odd = pair_findings(_pairs(prepared, paired))
         told = {finding.where for finding in odd if finding.code == "verified-empty"}
         findings = [each for each in findings if each.code != "mask-empty" or each.where not in told] + odd
-    return CheckReport(path, "set", _by_role(unit.role for unit in units), tuple(findings), len(paired))
+    roles = _by_role(unit.role for unit in units)
+    by_role = class_cases(shown.counts, prepared.classes)
+    return CheckReport(path, "set", roles, tuple(findings), len(paired), by_role)
 
 
 class _Labels:
@@ -198,15 +202,19 @@ class _Labels:
         self._held[name] = (case.role, before + np.stack(both)[:, : self._classes])
         self._objects.append(find_objects(case.id, labels[None]))
 
-    def findings(self, prepared: PreparedSet) -> list[Finding]:
-        """Find labels that can hardly be meant so: an error when the set was made, unless somebody said otherwise."""
-        masks = [
+    @property
+    def counts(self) -> list[MaskCounts]:
+        """The pixels of every image or volume."""
+        return [
             MaskCounts(name, role, tuple(pixels.tolist()), tuple(rim.tolist()))
             for name, (role, (pixels, rim)) in self._held.items()
         ]
+
+    def findings(self, prepared: PreparedSet) -> list[Finding]:
+        """Find labels that can hardly be meant so: an error when the set was made, unless somebody said otherwise."""
         told = {int(value): label for value, label in prepared.source.get("remap", {}).items()}
         settled = {0: 0} if 0 in told or prepared.noise is not None else {}
-        found = plausibility(masks, range(self._classes), settled, prepared.classes)
+        found = plausibility(self.counts, range(self._classes), settled, prepared.classes)
         again = "; the labels of a set are settled, so prepare it again with that"
         return [
             Finding("warning", one.code, one.where, one.sentence + again * ("--remap" in one.sentence))

@@ -214,6 +214,7 @@ def prepare_scan(
         {role: volumes[role] for role in ROLES} if scan.of_volumes else None,
         source,
         sum(case.given is not None for case in scan.cases),
+        seen.class_cases,
     )
 
 
