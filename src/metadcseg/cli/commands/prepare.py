@@ -214,6 +214,7 @@ def _scan(options: Namespace) -> tuple[Scan, str]:
         limit=options.limit,
         image_key=options.image_key,
         label_key=options.label_key,
+        subfolders=options.subfolders,
         **shares_of(options),
     )
     if options.spacing is not None:

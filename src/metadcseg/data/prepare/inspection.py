@@ -18,6 +18,7 @@ from metadcseg.data.prepare.labels import LabelScheme, class_names, settle, type
 from metadcseg.data.prepare.look import Decoded, LookAt, given_is_label, is_given
 from metadcseg.data.prepare.meanings import meanings
 from metadcseg.data.prepare.numbering import numbering
+from metadcseg.data.prepare.outlines import overlap_findings
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import plausibility
 from metadcseg.data.prepare.reading import require_libraries
@@ -123,6 +124,7 @@ def inspect(
         named = scan.classes or names or class_names(scheme.classes)
         found, by_role = _plausible(scan, facts, scheme, remap, named)
         findings += found
+    findings += overlap_findings([(case, one.overlaps) for case, one in zip(scan.cases, facts, strict=True)])
     findings += duplicates(_shown(scan.cases, facts))
     findings += _channel_findings(scan.cases, facts)
     findings += set_findings([(case.id, case.role, case.group) for case in scan.cases])

@@ -3,7 +3,7 @@
 An image is a volume of one slice: (H, W) becomes (H, W, 1) on a grid that nobody knows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,7 @@ def _cut_off(
 
     Foreground is what the remap says; where it says nothing, all above 0, and 255 beside classes is ignored.
     """
-    meant = _foreground_values(labels.array, remap)
+    meant = foreground_values(np.unique(labels.array).tolist(), remap)
     shown, kept = np.isin(labels.array, meant), np.isin(array, meant)
     voxel, pixel = (abs(float(np.linalg.det(np.array(each.affine)[:3, :3]))) for each in (labels.grid, grid))
     before, after = voxel * np.count_nonzero(shown), pixel * np.count_nonzero(kept)
@@ -246,9 +246,13 @@ def _cut_off(
     return f"; {1 - within / before:.0%} of its foreground lies outside and was cut off"
 
 
-def _foreground_values(array: NDArray[Any], remap: Mapping[int, int]) -> list[int]:
-    """Return the values of a mask that are a class, before the meaning of all masks is settled."""
-    held = np.unique(array).tolist()
+def foreground_values(held: Sequence[int], remap: Mapping[int, int]) -> list[int]:
+    """Return which of the values of a mask are a class, before the meaning of all masks is settled.
+
+    Example:
+        >>> foreground_values((0, 1, 255), {}), foreground_values((0, 255), {}), foreground_values((0, 7, 9), {9: 255})
+        ([1], [255], [7])
+    """
     classes = [value for value in held if remap.get(value, value) > 0 and remap.get(value, value) != IGNORE]
     white = IGNORE in held and IGNORE not in remap and not classes
     return [IGNORE] if white else classes
