@@ -21,7 +21,7 @@ MOST_LEVELS = 256
 """A mask with more different values is no mask."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskFacts:
     """What is in one mask file.
 
@@ -58,7 +58,7 @@ class MaskFacts:
         return self.levels if self.stored is None else self.stored
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CaseFacts:
     """What one case is like.
 
@@ -104,7 +104,7 @@ def mask_facts(where: str, mask: Volume, axis: int = 2) -> MaskFacts:
     """
     array = mask.array
     levels, counts = _counted(array)
-    planes = np.moveaxis(array, axis, 0)
+    planes = array.transpose(axis, *(other for other in range(3) if other != axis))
     rim = dict(zip(*_counted(rim_of(planes)), strict=True))
     known = tuple(levels[: MOST_LEVELS + 1])
     return MaskFacts(

@@ -236,7 +236,8 @@ def _undeclared(facts: Iterable[MaskFacts], remap: Mapping[int, int], scan: Scan
 def _channel_findings(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> list[Finding]:
     """Refuse images of other channels than the others; gray among color is repeated."""
     found = [(case, one.channels) for case, one in zip(cases, facts, strict=True) if one.channels]
-    kept = [(case, held) for case, held in found if not (case.flat and held == 1)]
+    color = any(held == 3 and len(case.files) < 2 for case, held in found)
+    kept = [(case, held) for case, held in found if not (color and case.flat and held == 1)]
     other = next((entry for entry in kept if entry[1] != kept[0][1]), None)
     if other is None:
         return []

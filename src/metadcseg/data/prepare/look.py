@@ -40,7 +40,7 @@ from metadcseg.errors import InputError
 _GLANCE = 4096  # so many pixels tell most images that are not constant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """What was decoded of a case, on disk: no file of it needs to be decoded again.
 
@@ -246,7 +246,7 @@ def _objects(facts: MaskFacts, mask: NDArray[Any], placement: SliceGeometry | No
         return counted_objects(facts.where, mask.size, facts.levels, facts.counts)
     shown = np.where(mask > THRESHOLD, np.uint8(IGNORE), np.uint8(0)) if facts.soft else mask
     if placement is None:
-        return find_objects(facts.where, np.moveaxis(shown, 2, 0))
+        return find_objects(facts.where, shown.transpose(2, 0, 1))
     height, width = placement.native
     zoom = placement.height * placement.width / (height * width)
     return find_objects(facts.where, placement.stack(shown), native=placement.native, zoom=zoom)

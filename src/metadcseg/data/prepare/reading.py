@@ -84,12 +84,40 @@ def load_image(case: RawCase) -> Volume:
     if isinstance(case.images, np.ndarray):
         return _one_slice(Picture(case.images))
     if case.flat:
-        return _one_slice(read_image(case.images[0]))
+        return _one_slice(read_image(case.images[0]) if len(case.images) == 1 else _of_channels(case.images))
     if case.stacked:
         return volume_files.read_stack(case.images, key=case.image_key or "image")
     paths = case.images[0] if len(case.images) == 1 else case.images
     volume: Volume = volume_files.read_volume(paths, key=case.image_key)
     return volume
+
+
+def _of_channels(paths: Sequence[Path]) -> Picture:
+    """Return an image whose channels are gray files of their own.
+
+    Raises:
+        InputError: where one of them is in color, or differs from the first in its size, depth or orientation.
+    """
+    pictures = [read_image(path) for path in paths]
+    first = pictures[0]
+    for path, picture in zip(paths, pictures, strict=True):
+        if picture.array.shape[2] != 1:
+            raise InputError(
+                f"{path} is one of {len(paths)} channels and in color: save each channel in gray"
+            )
+        if (picture.array.shape, picture.array.dtype, picture.orientation) != (
+            first.array.shape,
+            first.array.dtype,
+            first.orientation,
+        ):
+            sides = " x ".join(str(side) for side in picture.array.shape[:2])
+            raise InputError(
+                f"{path} has {sides} pixels of {picture.array.dtype}, another channel, {paths[0]}, has "
+                f"{' x '.join(map(str, first.array.shape[:2]))} of {first.array.dtype}: save both alike"
+            )
+    array = np.concatenate([picture.array for picture in pictures], axis=2)
+    notes = tuple(note for picture in pictures for note in picture.notes)
+    return Picture(array, any(picture.lossy for picture in pictures), notes, first.orientation)
 
 
 def load_mask(case: RawCase, what: str, image: Grid | None = None) -> Volume | None:

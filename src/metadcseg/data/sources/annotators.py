@@ -8,6 +8,7 @@
 """
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -158,8 +159,12 @@ def folders_of_images(place: Path, images: Collection[str]) -> list[Path]:
 
 
 def _inside(place: Path) -> list[Path]:
-    held = sorted(place.iterdir()) if place.is_dir() else []
-    return [entry for entry in held if entry.is_dir() and not entry.name.startswith(".")]
+    """Return the folders in a folder; hidden ones are passed over."""
+    if not place.is_dir():
+        return []
+    with os.scandir(place) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    return [place / name for name in sorted(names)]
 
 
 def _images_in(folder: Path, images: Collection[str]) -> set[str]:

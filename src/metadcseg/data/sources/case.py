@@ -64,7 +64,7 @@ class Outlines:
         return tuple(path for files in held for path in files)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawCase:
     """One image or volume with its masks, as files or as arrays in memory; an image is a volume of one slice.
 

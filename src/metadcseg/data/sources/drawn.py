@@ -13,6 +13,7 @@ background is 0, then come the names in the order of the files that have one (ca
 mask is a file of pixels, names that no shape has get no number. Shapes called ``ignore`` are unknown pixels.
 """
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -137,8 +138,10 @@ class Drawings:
 
 
 def _holds_files(place: Path) -> bool:
-    held = place.iterdir() if place.is_dir() else ()
-    return any(entry.is_file() and not entry.name.startswith(".") for entry in held)
+    if not place.is_dir():
+        return False
+    with os.scandir(place) as entries:
+        return any(entry.is_file() and not entry.name.startswith(".") for entry in entries)
 
 
 def _inside(folder: Path) -> bool:

@@ -1,12 +1,13 @@
 """What drawing tools have exported into one folder, by image."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.annotations import coco, cvat, label_studio, labelme, via
-from metadcseg.data.annotations.shapes import Drawn, Entry, Export
+from metadcseg.data.annotations import coco, cvat, cvat_xml, label_studio, labelme, via, via3
+from metadcseg.data.annotations.shapes import EXPORTS, Drawn, Entry, Export
 from metadcseg.data.annotations.values import read_json
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.sources.pairing import Mask, by_stem
@@ -16,7 +17,9 @@ _KNOWN: tuple[tuple[Callable[[Any], bool], Callable[[Path, Any], Export]], ...] 
     (coco.is_coco, coco.read),
     (labelme.is_labelme, labelme.read),
     (via.is_via, via.read),
+    (via3.is_via3, via3.read),
     (label_studio.is_label_studio, label_studio.read),
+    (cvat_xml.is_cvat, cvat_xml.read),
 )
 _LISTED = 3
 
@@ -40,7 +43,7 @@ class Exported:
         self.drawn_by: dict[str, str] = {}
         self._folder, self._images = folder, images
         files, findings = by_stem(folder) if pixels else ({}, [])
-        exports = [export for path in _json(folder) if (export := self._json(path)) is not None]
+        exports = [export for path in _files(folder) if (export := self._read(path)) is not None]
         named = [path for path in files.values() if label_studio.PNG_NAME.fullmatch(path.name)]
         files = {stem: path for stem, path in files.items() if path not in named}
         self.pixels: dict[str, Mask] = dict(files)
@@ -73,11 +76,11 @@ class Exported:
             assert isinstance(file, Path), "it gets its numbers once"  # noqa: S101
             self.colored[stem] = cvat.Colored(file, path, tuple(table), tuple(table.values()))
 
-    def _json(self, path: Path) -> Export | None:
+    def _read(self, path: Path) -> Export | None:
         """Return what a file holds; None where it is none of a drawing tool."""
         self.used += [path, path.parent]
         try:
-            content = read_json(path)
+            content = cvat_xml.read_xml(path) if path.suffix.lower() == ".xml" else read_json(path)
             read = next((read for known, read in _KNOWN if known(content)), None)
         except InputError as error:
             self.findings.append(Finding("error", "mask-unreadable", str(path), str(error)))
@@ -90,7 +93,7 @@ class Exported:
             self.findings.append(Finding("error", "mask-unreadable", str(path), str(error)))
             return None
         if export is None:
-            what = "it is no export of COCO, Label Studio, LabelMe or VIA 2"
+            what = "it is no export of COCO, CVAT, Label Studio, LabelMe or VIA"
             self.findings.append(
                 Finding(
                     "warning",
@@ -215,9 +218,13 @@ class Exported:
             self.findings.append(Finding("warning", "file-ignored", str(first.file), sentence))
 
 
-def _json(folder: Path) -> list[Path]:
+def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     places = [folder, folder / cvat.COCO] if (folder / cvat.COCO).is_dir() else [folder]
-    held = [path for place in places for path in place.iterdir() if path.suffix.lower() == ".json"]
-    return sorted(path for path in held if path.is_file() and not path.name.startswith("."))
+    named = [
+        (place, name) for place in places for name in os.listdir(place) if name.lower().endswith(EXPORTS)
+    ]
+    return sorted(
+        place / name for place, name in named if not name.startswith(".") and (place / name).is_file()
+    )

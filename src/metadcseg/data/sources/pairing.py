@@ -1,5 +1,6 @@
 """Match images and masks by the stem of their names."""
 
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
@@ -57,14 +58,11 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
             )
             findings.append(Finding("error", "stem-twice", str(path), sentence))
         files.setdefault(stem, path)
-    known = set(files.values())
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES and not path.name.startswith(".") and path not in known:
-            kinds = "PNG, JPEG and TIFF files"
-            sentence = (
-                f"{path} is not read ({kinds} directly in {folder.name}/ are): convert, move or remove it"
-            )
-            findings.append(Finding("warning", "file-ignored", str(path), sentence))
+    others = (name for name in os.listdir(folder) if not name.startswith("."))
+    for name in sorted(name for name in others if not name.lower().endswith(SUFFIXES)):
+        kinds = "PNG, JPEG and TIFF files"
+        sentence = f"{folder / name} is not read ({kinds} directly in {folder.name}/ are): convert, move or remove it"
+        findings.append(Finding("warning", "file-ignored", str(folder / name), sentence))
     return files, findings
 
 
