@@ -14,7 +14,8 @@ from metadcseg.data.prepare.look import is_given, overlaps_of
 from metadcseg.data.prepare.meanings import Meanings, meanings
 from metadcseg.data.prepare.numbering import numbering
 from metadcseg.data.prepare.outlines import overlap_findings
-from metadcseg.data.prepare.reading import head_of, lies_on, load_mask, on_grid, size_of
+from metadcseg.data.prepare.placing import lies_on, on_grid, size_of
+from metadcseg.data.prepare.reading import head_of, load_mask
 from metadcseg.data.sources import RawCase, Scan, is_split_layout, scan_folder, scan_kvasir
 from metadcseg.data.sources.annotators import read_annotators
 from metadcseg.data.store.layout import MANIFEST

@@ -20,14 +20,8 @@ from metadcseg.data.prepare.facts import (
     values_beside,
 )
 from metadcseg.data.prepare.outlines import Overlap, overlaps
-from metadcseg.data.prepare.reading import (
-    OtherGrid,
-    foreground_values,
-    load_image,
-    load_label_confidence,
-    load_mask,
-    on_grid,
-)
+from metadcseg.data.prepare.placing import OtherGrid, foreground_values, on_grid
+from metadcseg.data.prepare.reading import load_image, load_label_confidence, load_mask
 from metadcseg.data.prepare.tiny import SIZE, Objects, counted_objects, find_objects
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels, place
 from metadcseg.data.slicing.geometry import SliceGeometry
