@@ -138,7 +138,8 @@ def settle(
                 f"none of {plural(len(facts), 'mask')} shows any foreground: are these the right files?"
             )
             findings.append(Finding("error", "no-foreground", where, sentence))
-    findings += _gray_levels(usable, remap)
+    unknown = remap.get(IGNORE) == IGNORE or (scheme is not None and not scheme.white_is_foreground)
+    findings += _gray_levels(usable, remap, unknown=unknown)
     if any(finding.severity == "error" for finding in findings):
         scheme = None
     return scheme, findings
@@ -260,7 +261,7 @@ def _ambiguous(
     return findings
 
 
-def _gray_levels(usable: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[Finding]:
+def _gray_levels(usable: Sequence[MaskFacts], remap: Mapping[int, int], *, unknown: bool) -> list[Finding]:
     soft = [entry for entry in usable if _thresholded(entry, remap)]
     if not soft:
         return []
@@ -268,4 +269,6 @@ def _gray_levels(usable: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[
     sentence = (
         f"{count}, such as {soft[0].where} with {len(soft[0].levels)} levels: thresholded at {THRESHOLD}"
     )
+    if unknown and remap.get(IGNORE, IGNORE) == IGNORE:
+        sentence += "; their white is class 1, while 255 is unknown in other masks"
     return [Finding("note", "mask-gray-levels", soft[0].where, sentence)]
