@@ -1,7 +1,7 @@
 """What a check found: one sentence per matter, how grave it is, and where it is."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,7 @@ class CheckReport:
         cases: how many cases there are, by role.
         findings: what was found, in the order in which it was found.
         pairs: how many of the cases hold the mask that their verified one replaced.
+        class_cases: foreground class -> role -> in how many of its cases the class appears.
 
     Example:
         >>> report = CheckReport(Path("mine"), "folder", {"train": 9, "gold": 1})
@@ -53,6 +54,7 @@ class CheckReport:
     cases: dict[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     pairs: int = 0
+    class_cases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -87,6 +89,7 @@ class CheckReport:
             "ok": self.ok,
             "cases": self.cases,
             "pairs": self.pairs,
+            "class_cases": {name: dict(roles) for name, roles in self.class_cases.items()},
             "counts": self.counts,
             "findings": [finding.to_dict() for finding in self.findings],
         }

@@ -2,27 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.geometry import Grid, Volume
-from metadcseg.data.prepare.facts import MaskFacts, mask_facts
-from metadcseg.data.prepare.fusing import Fusion
+from metadcseg.data.prepare.facts import CaseFacts, MaskFacts, mask_facts
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle
-from metadcseg.data.prepare.look import is_given
+from metadcseg.data.prepare.look import is_given, overlaps_of
 from metadcseg.data.prepare.meanings import Meanings, meanings
-from metadcseg.data.prepare.reading import head_of, lies_on, load_image, load_mask, on_grid, size_of
+from metadcseg.data.prepare.numbering import numbering
+from metadcseg.data.prepare.outlines import overlap_findings
+from metadcseg.data.prepare.placing import lies_on, on_grid, size_of
+from metadcseg.data.prepare.reading import head_of, load_mask
 from metadcseg.data.sources import RawCase, Scan, is_split_layout, scan_folder, scan_kvasir
-from metadcseg.data.sources.annotators import TABLE, read_annotators
+from metadcseg.data.sources.annotators import read_annotators
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
-from metadcseg.pairs.found import FoundPairs, said_of_fused
+from metadcseg.pairs.found import FoundPairs
+from metadcseg.pairs.of_folder import Unit, best_of, paired, whose_is_open
 from metadcseg.pairs.of_set import pairs_of_set
-from metadcseg.pairs.statistics import Pair
 
 _Place = Callable[[Volume, Grid, tuple[str, str]], Volume]
 
@@ -37,6 +37,7 @@ def read_pairs(
     resample_labels: bool = False,
     adopt_grid: bool = False,
     crop_labels: bool = False,
+    subfolders: str | None = None,
 ) -> FoundPairs:
     """Find the pairs of a folder or a prepared set, whichever it is.
 
@@ -51,6 +52,7 @@ def read_pairs(
         resample_labels: whether labels of volumes may lie on another grid than their image.
         adopt_grid: whether labels that do not say where they lie take the place of their image.
         crop_labels: whether labels that are resampled may reach beyond their image.
+        subfolders: what the folders in ``masks/`` are, as for ``prepare``.
 
     Raises:
         InputError: where there is no such folder, a mask cannot be read or has another size than its twin, or the table
@@ -69,12 +71,11 @@ def read_pairs(
         if is_split_layout(path):
             scan = scan_kvasir(path)
         else:
-            scan = scan_folder(path, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
+            keys: dict[str, Any] = {"image_key": image_key, "label_key": label_key}
+            scan = scan_folder(path, val=0.0, test=0.0, subfolders=subfolders, **keys)
         told = {**(scan.remap or {}), **(remap or {})}
         place = partial(on_grid, resample=resample_labels, adopt=adopt_grid, crop=crop_labels, remap=told)
-        for finding in scan.findings:
-            if finding.code == "annotators" and finding.severity == "error":
-                raise InputError(finding.sentence)
+        _refuse([finding for finding in scan.findings if finding.code == "annotators"])
         found = _of_scan(scan, remap or {}, place, _wrong(path, scan.findings))
         known = {case.id for case in scan.cases}
     if annotators is not None:
@@ -86,14 +87,7 @@ def read_pairs(
         found = replace(
             found, pairs=tuple(replace(pair, annotator=names.get(pair.id)) for pair in found.pairs)
         )
-    outlined = {pair.id for pair in found.outlines}
-    unknown = sum(pair.annotator is None and pair.id not in outlined for pair in found.pairs)
-    table = annotators or path / TABLE
-    if not unknown or (unknown == len(found.pairs) and not table.exists()):
-        return found
-    who = table if table.exists() else path
-    note = f"{who} names nobody for {plural(unknown, 'pair')}: they count in the whole only"
-    return replace(found, notes=(*found.notes, note))
+    return whose_is_open(found, path, annotators)
 
 
 def _of_scan(
@@ -104,59 +98,62 @@ def _of_scan(
 ) -> FoundPairs:
     twins = {case.id: case for case in scan.cases if case.given is not None}
     stored = [_both(case, place) for case in twins.values()]
-    known = [facts for masks in stored for _, facts in masks.values()]
+    known = [entry for masks in stored for _, entry in masks.values()]
+    alone = [case for case in scan.cases if case.given is None]
 
-    def all_facts() -> list[MaskFacts]:
-        alone = ((case, what) for case in scan.cases if case.given is None for what in case.masks)
-        masks = ((case.called(what), load_mask(case, what)) for case, what in alone if what != "truth")
-        return known + [mask_facts(name, mask) for name, mask in masks if mask is not None]
+    @cache
+    def others() -> tuple[dict[str, MaskFacts], ...]:
+        """What is in the masks of all other cases."""
+        return tuple(
+            {
+                what: mask_facts(case.called(what), mask)
+                for what in case.masks
+                if what != "truth" and (mask := load_mask(case, what)) is not None
+            }
+            for case in alone
+        )
 
     remap = {**(scan.remap or {}), **remap}
+    facts = [{what: facts for what, (_, facts) in masks.items()} for masks in stored]
+    kinds = {type(case.mask(what)) for case in scan.cases for what in case.masks}
+    if any(entry.names for entry in known) or len(kinds) > 1:  # what a number means is settled over all masks
+        held = [CaseFacts((), masks=masks) for masks in (*facts, *others())]
+        _refuse(numbering([*twins.values(), *alone], held, remap, scan.remap or {}))
+    drawn = []
+    for case, masks in zip(twins.values(), stored, strict=True):
+        arrays = {what: mask for what, (mask, _) in masks.items()}
+        inside = {what: entry for what, (_, entry) in masks.items()}
+        drawn.append((case, overlaps_of(arrays, inside, remap) if case.outlines else ()))
+    odd = overlap_findings(drawn)
+    _refuse(odd)
+    notes += tuple(entry.sentence for entry in odd)
     called = Meanings()
-    if any(facts.names for facts in known):  # a table of names is one of all masks, as `prepare` makes it
-        called = meanings(all_facts(), declared=(scan.values or scan.classes) is not None, remap=remap)
-        if wrong := next((entry for entry in called.findings if entry.severity == "error"), None):
-            raise InputError(wrong.sentence)
+    if any(entry.names for entry in known):  # a table of names is one of all masks, as `prepare` makes it
+        every = known + [entry for masks in others() for entry in masks.values()]
+        called = meanings(every, declared=(scan.values or scan.classes) is not None, remap=remap)
+        _refuse(called.findings)
         notes += tuple(entry.sentence for entry in called.findings)
         stored = [
-            {what: (mask, called.of(facts)) for what, (mask, facts) in masks.items()} for masks in stored
+            {what: (mask, called.of(entry)) for what, (mask, entry) in masks.items()} for masks in stored
         ]
-        known = [facts for masks in stored for _, facts in masks.values()]
+        known = [entry for masks in stored for _, entry in masks.values()]
+
+    def all_facts() -> list[MaskFacts]:
+        return known + [called.of(entry) for masks in others() for entry in masks.values()]
+
     scheme = _scheme(known, remap, all_facts, len(scan.classes or ()) or called.number(remap))
-    pairs, outlines = [], []
-    fuse = Fusion()
+    names = _names(scheme.classes, scan.classes or called.names(remap, scheme.classes))
+    units = []
     for case, masks in zip(twins.values(), stored, strict=True):
         grid = next(iter(masks.values()))[0].grid
-        spacing = grid.spacing() if grid.known else case.spacing
         labels = {what: scheme.apply(mask.array, facts) for what, (mask, facts) in masks.items()}
-        if case.flat:
-            labels = {what: mask[:, :, 0] for what, mask in labels.items()}
-        verified = labels.pop(_best(case))
-        drawn = {what.partition("/")[2]: mask for what, mask in labels.items()}
-        given = fuse(case.id, drawn).label if case.outlines else labels["given"]
-        pair = Pair(case.id, case.group or case.id, given, verified, spacing, case.annotator)
-        pairs.append(pair)
-        if case.outlines:
-            outlines += [replace(pair, given=mask, annotator=name) for name, mask in drawn.items()]
-
-    def image(id: str) -> NDArray[Any]:
-        array = load_image(twins[id]).array
-        return array[:, :, 0] if twins[id].flat else array
-
-    count = sum(case.role != "train" and (case.verified or case.truth is not None) for case in scan.cases)
-    notes = (*notes, *said_of_fused(outlines, fuse.how))
-    names = _names(scheme.classes, scan.classes or called.names(remap, scheme.classes))
-    return FoundPairs(tuple(pairs), names, count, notes, image, tuple(outlines))
-
-
-def _best(case: RawCase) -> str:
-    """Return which of its masks is the verified one."""
-    return "label" if case.truth is None else "truth"
+        units.append(Unit(case, labels, grid.spacing() if grid.known else case.spacing))
+    return paired(scan, units, names, notes)
 
 
 def _both(case: RawCase, place: _Place) -> dict[str, tuple[Volume, MaskFacts]]:
     """Return the masks that were replaced and the verified one by name, on one grid, and what is in each."""
-    best = _best(case)
+    best = best_of(case)
     masks = {}
     for what in (*(what for what in case.masks if is_given(what)), best):
         mask = load_mask(case, what)
@@ -190,6 +187,12 @@ def _scheme(
         if scheme is None:
             raise InputError(next(entry.sentence for entry in findings if entry.severity == "error"))
     return scheme
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    """Raise the first error as an `InputError`."""
+    if wrong := next((entry for entry in findings if entry.severity == "error"), None):
+        raise InputError(wrong.sentence)
 
 
 def _names(count: int, known: Sequence[str] | None) -> tuple[str, ...]:

@@ -26,11 +26,14 @@ from metadcseg.cli.commands.prepare_sources import (
     shares_of,
 )
 from metadcseg.data.findings import grouped
+from metadcseg.data.prepare.by_role import class_table
 from metadcseg.data.prepare.checks import CheckReport, check_path, check_scan
 from metadcseg.data.prepare.workers import check_workers
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import one_line
 from metadcseg.pairs.advice import advise
+from metadcseg.pairs.found import FoundPairs
+from metadcseg.pairs.of_folder import pairs_of_look
 from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
 
@@ -49,6 +52,7 @@ _OF_FOLDERS = (
     "resample_labels",
     "adopt_grid",
     "crop_labels",
+    "subfolders",
     "val",
     "test",
 )
@@ -79,6 +83,7 @@ def run(options: Namespace, console: Console) -> int:
     remap = remap_of(options)
     check_seed(options.seed)
     workers = check_workers(options.workers)
+    pairs: list[FoundPairs] = []
     with progress_bar(console, "checking") as advance:
         if options.path in NAMES:
             scan, place = scan_source(options.path, options, "check"), Path(options.source)
@@ -97,6 +102,9 @@ def run(options: Namespace, console: Console) -> int:
                 refuse(options, "check SET", *_OF_FOLDERS)
             report = check_path(
                 Path(options.path),
+                looked=None
+                if options.json
+                else lambda *seen: pairs.append(pairs_of_look(Path(options.path), *seen)),
                 remap=remap,
                 seed=options.seed,
                 workers=workers,
@@ -109,13 +117,12 @@ def run(options: Namespace, console: Console) -> int:
     else:
         _print(report)
         if report.pairs and report.ok and options.source is None:
-            _print_diagnosis(options, remap)
+            _print_diagnosis(pairs[0] if pairs else read_pairs(Path(options.path)))
     return 2 if report.errors else 0
 
 
-def _print_diagnosis(options: Namespace, remap: dict[int, int] | None) -> None:
+def _print_diagnosis(found: FoundPairs) -> None:
     """Print what ``diagnose`` says; what is odd about pairs stands among the findings already."""
-    found = read_pairs(Path(options.path), remap=remap, **reading_of(options))
     out, diagnosis = plain_output(), found.diagnose()
     for sentence in [*sentences(diagnosis), advise(diagnosis).sentence]:
         out.print(sentence)
@@ -138,5 +145,7 @@ def _print(report: CheckReport) -> None:
         out.print(table)
         if any(len(group.findings) > 1 for group in grouped(report.findings)):
             out.print("--json names every file and case")
+    for line in class_table(report.class_cases, report.cases):
+        out.print(Text(line))
     verdict = ("mend the errors first", "bold red") if report.errors else ("ready", "green")
     out.print(Text.assemble(f"{report.summary}: ", verdict))

@@ -33,6 +33,7 @@ from metadcseg.cli.commands.prepare_sources import (
     whose,
 )
 from metadcseg.data.findings import Finding, grouped, plural
+from metadcseg.data.prepare.by_role import class_table
 from metadcseg.data.prepare.edges import DEFAULT
 from metadcseg.data.prepare.fusing import AGREEMENT, FUSIONS
 from metadcseg.data.prepare.pipeline import limited, prepare_scan
@@ -154,6 +155,8 @@ def run(options: Namespace, console: Console) -> int:
     if options.json:
         print_json(report.to_dict())
         return 0
+    for row in class_table(report.class_cases, report.volumes or report.cases):
+        plain_output().print(Text(row))
     roles = ", ".join(f"{number} {role}" for role, number in report.cases.items())
     size = f"{report.raw_bytes / 2**20:.0f} MiB of pixels"
     edges = "no edges" if report.edges is None else f"edges by {report.edges['detector']}"
@@ -211,6 +214,7 @@ def _scan(options: Namespace) -> tuple[Scan, str]:
         limit=options.limit,
         image_key=options.image_key,
         label_key=options.label_key,
+        subfolders=options.subfolders,
         **shares_of(options),
     )
     if options.spacing is not None:

@@ -17,6 +17,7 @@ from metadcseg.cli.commands.console import (
 )
 from metadcseg.data.download.fetch import archives_of, fetch
 from metadcseg.data.slicing.cut import SliceOptions
+from metadcseg.data.sources.by_class import SUBFOLDERS
 from metadcseg.data.sources.case import Scan
 from metadcseg.data.sources.known import KNOWN, scan_known
 from metadcseg.data.sources.kvasir import KVASIR_SEG, scan_kvasir
@@ -34,7 +35,7 @@ GROUPS = {
     "gold": ("gold",),
     "limit": ("limit",),
     "masks": ("remap", "ignore", "region"),
-    "annotators": ("fuse", "confidence"),
+    "annotators": ("fuse", "confidence", "subfolders"),
     "images": ("spacing",),
     "volumes": (
         *("axis", "pixel", "normalize", "crop", "empty"),
@@ -101,7 +102,7 @@ def add_source_options(parser: ArgumentParser) -> None:
 
 
 def add_file_options(parser: ArgumentParser) -> None:
-    """Add the options that say how files of volumes are read."""
+    """Add the options that say how files of a folder are read."""
     for name in ("image", "label"):
         told = f"volumes: name of the {name} in HDF5 files (by default {name})"
         parser.add_argument(f"--{name}-key", dest=f"{name}_key", type=str, default=None, help=told)
@@ -122,6 +123,13 @@ def add_file_options(parser: ArgumentParser) -> None:
         dest="crop_labels",
         action="store_true",
         help="volumes: with --resample-labels, what of labels lies outside of their image is cut off",
+    )
+    parser.add_argument(
+        "--subfolders",
+        type=str,
+        default=None,
+        metavar="|".join(SUBFOLDERS),
+        help="a folder: whose the folders in masks/ are, several annotators' (the default) or one for each class",
     )
 
 
@@ -188,7 +196,7 @@ def scan_source(what: str, options: Namespace, command: str) -> Scan:
     return scan_patterns(source, patterns, draw, **keys)
 
 
-def shares_of(options: Namespace) -> dict[str, float]:
+def shares_of(options: Namespace) -> dict[str, Any]:
     """Return the shares for validation and test that were given."""
     return {role: options[role] for role in ("val", "test") if options[role] is not None}
 
@@ -230,8 +238,9 @@ def placing_of(options: Namespace) -> dict[str, Any]:
 
 
 def reading_of(options: Namespace) -> dict[str, Any]:
-    """Return how files of volumes are read: keys of HDF5 files, and masks on another grid."""
-    return {**{name: options[name] for name in ("image_key", "label_key")}, **placing_of(options)}
+    """Return how a folder is read: keys of HDF5 files, masks on another grid, and what folders in masks/ are."""
+    names = ("image_key", "label_key", "subfolders")
+    return {**{name: options[name] for name in names}, **placing_of(options)}
 
 
 def remap_of(options: Namespace) -> dict[int, int] | None:

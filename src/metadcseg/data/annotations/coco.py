@@ -18,14 +18,17 @@ from metadcseg.data.annotations.values import (
     image_size,
     number,
     objects,
+    person,
     shown,
     stem_candidates,
 )
-from metadcseg.data.findings import plural
+from metadcseg.data.findings import listed, plural
 from metadcseg.errors import InputError
 from metadcseg.extras import Extra
 
 masks: Any = Extra("pycocotools.mask", "annotations", "COCO files", "pycocotools")
+
+_WHO = ("annotator", "annotator_id", "created_by")
 
 _LONGEST = 4_000_000  # pixels along an outline: pycocotools takes 80 bytes for each
 
@@ -123,7 +126,17 @@ def _entry(
     except InputError as error:
         fault = f"{error}: correct it"
     called = Path(f"{path} ({stems[-1]})")
-    return Entry(path, tuple(stems), Drawn(called, (path,), size, tuple(shapes), paint, fault=fault))
+    people = sorted({name for _, held in drawn if (name := _annotator(held)) is not None})
+    many = f"shapes of {len(people)} annotators ({listed(people, 5)})" if len(people) > 1 else ""
+    mask = Drawn(called, (path,), size, tuple(shapes), paint, fault=fault)
+    return Entry(path, tuple(stems), mask, many, people[0] if len(people) == 1 else None)
+
+
+def _annotator(held: dict[str, Any]) -> str | None:
+    """Return who drew an annotation, where one of the keys that tools use for it says so."""
+    more = held.get("attributes")
+    places = [held, more] if isinstance(more, dict) else [held]
+    return next((name for place in places for key in _WHO if (name := person(place.get(key)))), None)
 
 
 def _key(path: Path, held: dict[str, Any], key: str) -> int | str:

@@ -21,6 +21,7 @@ from metadcseg.data.annotations.values import (
     number,
     numbers,
     objects,
+    person,
     points,
     shown,
     stem_candidates,
@@ -212,9 +213,11 @@ def _entry(path: Path, task: dict[str, Any], done: list[dict[str, Any]], said: s
     notes = (f"{plural(other, 'result')} without area (choices, key points), passed over",) if other else ()
     called = Path(f"{path} ({stems[-1]})")
     mask = Drawn(called, (path,), next(iter(sizes), None), tuple(shapes), paint, notes, fault)
-    people = ", ".join(shown(each.get("completed_by"))[:20] for each in done[:5])
+    people = ", ".join((person(each.get("completed_by")) or "nobody named")[:40] for each in done[:5])
     many = f"{len(done)} annotations of task {shown(task.get('id'))} (by {people})" if len(done) > 1 else ""
-    return Entry(path, tuple(stems), mask, many)
+    return Entry(
+        path, tuple(stems), mask, many, person(done[0].get("completed_by")) if len(done) == 1 else None
+    )
 
 
 def _labels(result: dict[str, Any]) -> list[Any] | None:

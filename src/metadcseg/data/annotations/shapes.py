@@ -16,6 +16,9 @@ from metadcseg.data.findings import plural
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume
 from metadcseg.errors import InputError
 
+EXPORTS = (".json", ".xml")
+"""Ends of the names of files that drawing tools write."""
+
 Size = tuple[int, int]
 """(H, W) of an image in pixels."""
 
@@ -218,12 +221,14 @@ class Entry:
         stems: what the stem of the image may be, the likeliest first.
         mask: what is drawn.
         many: how many outlines of the image the file holds; of two or more none is taken.
+        by: who drew it, where the file says so.
     """
 
     file: Path
     stems: tuple[str, ...]
     mask: Drawn
     many: str = ""
+    by: str | None = None
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,22 @@ def class_name(held: object) -> str:
     return name
 
 
+def person(held: object) -> str | None:
+    """Return whom a file names: text, a number, or an object with one of them; None where it names nobody.
+
+    Example:
+        >>> person("anna"), person({"id": 7, "email": "ben@home"}), person(3), person("")
+        ('anna', 'ben@home', '3', None)
+    """
+    if isinstance(held, dict):
+        return next(
+            (found for key in ("email", "username", "name", "id") if (found := person(held.get(key)))), None
+        )
+    if isinstance(held, bool) or not isinstance(held, int | str):
+        return None
+    return " ".join(str(held).split())[:_LONGEST_NAME] or None
+
+
 def image_size(height: object, width: object) -> tuple[int, int] | None:
     """Return (H, W) in pixels, as a file states it; None where it does not.
 

@@ -24,7 +24,8 @@ UNNAMED = "foreground"
 
 _PROJECT = "_via_img_metadata"
 _WITHOUT_AREA = ("point", "polyline", "line")
-_CLASS = ("class", "class_name", "classname", "label", "category", "name", "type")
+LIKELY = ("class", "class_name", "classname", "label", "category", "name", "type")
+"""Names of attributes that are the class, where regions have several."""
 
 
 def is_via(content: object) -> bool:
@@ -88,7 +89,7 @@ def _attribute(path: Path, regions: Sequence[dict[str, Any]]) -> str | None:
     for region in regions:
         held = region.get("region_attributes")
         used.update(list(held) if isinstance(held, dict) else ())
-    likely = [key for key in used if key.strip().casefold() in _CLASS]
+    likely = [key for key in used if key.strip().casefold() in LIKELY]
     if len(used) > 1 and len(likely) != 1:
         listed = ", ".join(sorted(used)[:8])
         raise InputError(

@@ -58,31 +58,45 @@ def _kind(file: Path) -> str:
     return str(held.get("SOPClassUID") or "")
 
 
-def head(folder: Path) -> tuple[Grid, int]:
-    """Return the grid, and one channel; every header is read, no voxel decoded."""
-    slices, _ = _sorted(folder)
-    return _grid(folder, slices), 1
+class Series:
+    """A series of slices, or one file of it, whose headers have been read.
 
+    Args:
+        folder: with the slices, or a file.
 
-def notes(folder: Path) -> tuple[str, ...]:
-    """Return what was passed over or turned in a series."""
-    slices, others = _sorted(folder)
-    said = []
-    if others:
-        many = plural(len(others), "file")
-        said.append(f"{folder}: {many} that are no DICOM slices, such as {others[0].name}, are passed over")
-    if any(_inverted(header) for _, header in slices):
-        said.append(f"{folder}: low values are white in it (MONOCHROME1); they are turned, high is white")
-    if (off := _unevenness(slices)[0]) > _ROUNDED:
-        said.append(
-            f"{folder}: its slices lie up to {off:.0%} of a gap off even spacing (rounded), taken as even"
-        )
-    return tuple(said)
+    Raises:
+        InputError: where there is no slice, or the slices are not one series.
+    """
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._slices, self._others = _sorted(folder)
 
-def voxels(folder: Path) -> NDArray[Any]:
-    """Return (X, Y, Z, 1), rescaled by slope and intercept."""
-    return np.stack([_plane(file) for file, _ in _sorted(folder)[0]]).transpose(2, 1, 0)[..., None]
+    def head(self) -> tuple[Grid, int]:
+        """Return the grid, and one channel."""
+        return _grid(self._folder, self._slices), 1
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what is passed over or turned in it."""
+        said = []
+        if others := self._others:
+            many = plural(len(others), "file")
+            said.append(
+                f"{self._folder}: {many} that are no DICOM slices, such as {others[0].name}, are passed over"
+            )
+        if any(_inverted(header) for _, header in self._slices):
+            said.append(
+                f"{self._folder}: low values are white in it (MONOCHROME1); they are turned, high is white"
+            )
+        if (off := _unevenness(self._slices)[0]) > _ROUNDED:
+            said.append(
+                f"{self._folder}: its slices lie up to {off:.0%} of a gap off even spacing (rounded), taken as even"
+            )
+        return tuple(said)
+
+    def voxels(self) -> NDArray[Any]:
+        """Return (X, Y, Z, 1), rescaled by slope and intercept."""
+        return np.stack([_plane(file) for file, _ in self._slices]).transpose(2, 1, 0)[..., None]
 
 
 def _plane(file: Path) -> NDArray[Any]:

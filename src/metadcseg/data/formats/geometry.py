@@ -41,6 +41,10 @@ class Grid:
     placed: bool = True
 
     def __post_init__(self) -> None:
+        if (
+            self.affine is UNKNOWN_AFFINE
+        ):  # of every image: the determinant takes longer than reading a header
+            return
         matrix = np.array(self.affine, np.float64)
         fits = matrix.shape == (4, 4) and bool(np.isfinite(matrix).all())
         if not fits or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:

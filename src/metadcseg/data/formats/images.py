@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from metadcseg.data.formats import tiff
 from metadcseg.data.formats.colors import Color, deep_colors, eight_bits, is_gray, mask_pixels, orientation_of
@@ -101,8 +101,8 @@ def read_image(path: Path) -> Picture:
             if deep is not None:
                 array = tiff.upright(deep[0], turned)
             else:
-                shown = ImageOps.exif_transpose(image)
-                array = np.array(
+                shown = _upright(image)
+                array = np.asarray(
                     shown.convert("L" if is_gray(shown) else "RGB") if _needs_8_bit(shown) else shown
                 )
     if see_through:
@@ -147,7 +147,7 @@ def read_mask(path: Path) -> Picture:
         else:
             lossy, turned = image.format in ("JPEG", "MPO"), orientation_of(image)
             white_zero, numbers = tiff.is_white_zero(image), tiff.holds_numbers(image)
-            array, alpha, colors = mask_pixels(ImageOps.exif_transpose(image))
+            array, alpha, colors = mask_pixels(_upright(image))
             if white_zero and array.dtype == np.uint8:
                 array = 255 - array  # Pillow has inverted it already
     if white_zero and array.ndim == 2 and array.dtype.kind == "u":
@@ -178,7 +178,7 @@ def with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image | None]:
     """Open a file, or yield None where only tifffile can; whatever a damaged one raises becomes one sentence."""
-    if path.exists() and not path.is_file():
+    if not path.is_file() and path.exists():
         what = "a folder" if path.is_dir() else "no regular file"
         raise InputError(f"{path} is {what}, not an image: move or rename it")
     try:
@@ -215,6 +215,13 @@ def _opened(path: Path) -> Iterator[Image.Image | None]:
         raise InputError(
             f"{path} is damaged and cannot be read ({reason}): restore or export it again"
         ) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return an image as its orientation tag turns it; itself where there is nothing to turn."""
+    image.load()  # a PNG may tell it behind its pixels
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    return ImageOps.exif_transpose(image) if turned else image
 
 
 def _check_header(path: Path, image: Image.Image) -> None:

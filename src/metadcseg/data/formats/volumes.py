@@ -92,7 +92,11 @@ def read_grid(path: Path, *, key: str | None = None) -> tuple[Grid, int]:
     Raises:
         InputError: naming the file, where it cannot be read, is no volume, or is too large.
     """
-    grid, channels = said(path, lambda: _head(path, key or "image"))
+    return _capped_head(path, key or "image", _series(path))
+
+
+def _capped_head(path: Path, key: str, series: dicom.Series | None) -> tuple[Grid, int]:
+    grid, channels = said(path, lambda: _head(path, key, series))
     return _capped(path, grid, channels), channels
 
 
@@ -139,14 +143,16 @@ def read_volume(paths: Path | Sequence[Path], *, key: str | None = None) -> Volu
         InputError: naming the file that cannot be read, holds NaN or infinite values, or lies on another grid.
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
-    grid = read_grid(files[0], key=key)[0]
-    parts = []
-    for number, file in enumerate(files):
-        if number:
-            check_same_grid(read_grid(file, key=key)[0], grid, file, files[0])
-        parts.append(_finite(file, _plain(_voxels(file, key or "image"))))
-    notes = tuple(note for file in files for note in _notes(file, grid))
-    return Volume(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3), grid, notes)
+    parts: list[NDArray[Any]] = []
+    grids: list[Grid] = []
+    notes: tuple[str, ...] = ()
+    for file in files:
+        series = _series(file)
+        grids.append(_capped_head(file, key or "image", series)[0])
+        check_same_grid(grids[-1], grids[0], file, files[0])
+        parts.append(_finite(file, _plain(_voxels(file, key or "image", series))))
+        notes += _notes(file, grids[0], series)
+    return Volume(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3), grids[0], notes)
 
 
 def read_label_volume(path: Path, *, key: str | None = None) -> Volume:
@@ -162,17 +168,18 @@ def read_label_volume(path: Path, *, key: str | None = None) -> Volume:
     Raises:
         InputError: naming the file that cannot be read or holds anything but one whole number per voxel.
     """
-    grid, channels = read_grid(path, key=key or "label")
+    series = _series(path)
+    grid, channels = _capped_head(path, key or "label", series)
     names = itk.segments(path)
     if channels > 1 and len({segment.layer for segment in names}) == channels:
-        merged, note = itk.merged(path, names, _voxels(path, "label"))
+        merged, note = itk.merged(path, names, _voxels(path, "label", None))
         return Volume(merged, grid, (note,), names={n: one.name for n, one in enumerate(names, start=1)})
     if channels != 1:
         raise InputError(
             f"{path} holds {channels} channels, labels are one class number per voxel: merge them"
         )
-    whole = whole_labels(path, Volume(_finite(path, _voxels(path, key or "label"))[..., 0], grid))
-    notes = (*_notes(path, grid), *whole.notes)
+    whole = whole_labels(path, Volume(_finite(path, _voxels(path, key or "label", series))[..., 0], grid))
+    notes = (*_notes(path, grid, series), *whole.notes)
     return replace(whole, notes=notes, names={segment.value: segment.name for segment in names})
 
 
@@ -259,10 +266,15 @@ def _capped(path: Path, grid: Grid, channels: int) -> Grid:
     return grid
 
 
-def _head(path: Path, key: str) -> tuple[Grid, int]:
+def _series(path: Path) -> dicom.Series | None:
+    """Return a DICOM series, its headers read once; None of any other file."""
+    return said(path, lambda: dicom.Series(path)) if _is_series(path) else None
+
+
+def _head(path: Path, key: str, series: dicom.Series | None) -> tuple[Grid, int]:
     name = path.name.lower()
-    if _is_series(path):
-        return dicom.head(path)
+    if series is not None:
+        return series.head()
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     if name.endswith(nifti.SUFFIXES):
@@ -276,10 +288,10 @@ def _head(path: Path, key: str) -> tuple[Grid, int]:
     )
 
 
-def _voxels(path: Path, key: str) -> NDArray[Any]:
+def _voxels(path: Path, key: str, series: dicom.Series | None) -> NDArray[Any]:
     name = path.name.lower()
-    if _is_series(path):
-        return said(path, lambda: dicom.voxels(path))
+    if series is not None:
+        return said(path, series.voxels)
     if name.endswith(nifti.SUFFIXES):
         return said(path, lambda: nifti.voxels(path))
     if name.endswith(itk.SUFFIXES):
@@ -287,12 +299,12 @@ def _voxels(path: Path, key: str) -> NDArray[Any]:
     return said(path, lambda: hdf5.voxels(path, key))
 
 
-def _notes(path: Path, grid: Grid) -> tuple[str, ...]:
+def _notes(path: Path, grid: Grid, series: dicom.Series | None) -> tuple[str, ...]:
     """Return what is easily overlooked in a file."""
     name = path.name.lower()
     told: tuple[str, ...] = ()
-    if _is_series(path):
-        told = said(path, lambda: dicom.notes(path))
+    if series is not None:
+        told = said(path, series.notes)
     elif name.endswith(nifti.SUFFIXES):
         told = said(path, lambda: nifti.notes(path))
     elif name.endswith(itk.SUFFIXES):

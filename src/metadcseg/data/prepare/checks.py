@@ -1,9 +1,10 @@
 """Find what is wrong with a folder or a prepared set, all of it, before hours are spent on training."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import CheckReport, Finding, unverified_tests, without_repeats
 from metadcseg.data.prepare.across import duplicates, set_findings
+from metadcseg.data.prepare.by_role import MaskCounts, class_cases
 from metadcseg.data.prepare.facts import rim_of
 from metadcseg.data.prepare.fusing import outlines_findings
-from metadcseg.data.prepare.inspection import Progress, inspect
+from metadcseg.data.prepare.inspection import Inspection, Progress, inspect
 from metadcseg.data.prepare.look import LookAt, constant_image, is_constant
 from metadcseg.data.prepare.pairs import Pair, pair_findings
-from metadcseg.data.prepare.plausible import MaskCounts, plausibility
+from metadcseg.data.prepare.plausible import plausibility
 from metadcseg.data.prepare.tiny import Objects, find_objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers, as_many_as_help
 from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
@@ -27,6 +29,9 @@ from metadcseg.data.store.reader import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 
 __all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_scan", "check_set"]
+
+Looked = Callable[[Scan, Inspection], object]
+"""Takes what a check has found of a source and seen in its files."""
 
 
 def check_path(path: Path, *, progress: Progress | None = None, **options: Any) -> CheckReport:
@@ -60,8 +65,10 @@ def check_folder(
     resample_labels: bool = False,
     adopt_grid: bool = False,
     crop_labels: bool = False,
+    subfolders: str | None = None,
     workers: int | None = 1,
     progress: Progress | None = None,
+    looked: Looked | None = None,
 ) -> CheckReport:
     """Check a plain folder, or one in a layout of Kvasir-SEG.
 
@@ -76,8 +83,10 @@ def check_folder(
         resample_labels: whether labels of volumes may lie on another grid than their image.
         adopt_grid: whether labels that do not say where they lie take the place of their image.
         crop_labels: whether labels that are resampled may reach beyond their image.
+        subfolders: what the folders in ``masks/`` are, ``"annotators"`` or ``"classes"``, as for ``prepare``.
         workers: how many processes decode files; None as many as help.
         progress: called after every case.
+        looked: called where there are no errors, while the masks of pairs are at hand.
 
     Returns:
         Everything that was found; one bad file never hides another.
@@ -92,7 +101,8 @@ def check_folder(
     if is_split_layout(path):
         scan = scan_kvasir(path)
     else:
-        scan = scan_folder(path, seed=seed, val=val, test=test, image_key=image_key, label_key=label_key)
+        keys: dict[str, Any] = {"image_key": image_key, "label_key": label_key}
+        scan = scan_folder(path, seed=seed, val=val, test=test, subfolders=subfolders, **keys)
     return check_scan(
         path,
         scan,
@@ -102,6 +112,7 @@ def check_folder(
         crop_labels=crop_labels,
         workers=workers,
         progress=progress,
+        looked=looked,
     )
 
 
@@ -115,6 +126,7 @@ def check_scan(
     crop_labels: bool = False,
     workers: int | None = 1,
     progress: Progress | None = None,
+    looked: Looked | None = None,
 ) -> CheckReport:
     """Check what a source has found.
 
@@ -127,19 +139,25 @@ def check_scan(
         crop_labels: whether labels that are resampled may reach beyond their image.
         workers: how many processes decode files; None as many as help.
         progress: called after every case.
+        looked: called where there are no errors, while the masks of pairs are at hand.
     """
-    with Workers(workers or as_many_as_help(scan.cases)) as crew:
-        looked = inspect(
+    with Workers(workers or as_many_as_help(scan.cases)) as crew, TemporaryDirectory() as room:
+        keep = None if looked is None else Path(room)
+        seen = inspect(
             scan,
-            LookAt(scan.slices, resample_labels, adopt=adopt_grid, crop=crop_labels),
+            LookAt(scan.slices, resample_labels, keep, adopt_grid, crop_labels, pairs_only=True),
             remap=remap,
             classes=len(scan.classes or ()) or None,
             workers=crew,
             progress=progress,
         )
-    findings = without_repeats((*scan.findings, *outlines_findings(scan.cases)), looked.findings)
-    roles = _by_role(case.role for case in scan.cases)
-    return CheckReport(path, "folder", roles, findings, sum(case.given is not None for case in scan.cases))
+        findings = without_repeats((*scan.findings, *outlines_findings(scan.cases)), seen.findings)
+        pairs = sum(case.given is not None for case in scan.cases)
+        roles = _by_role(case.role for case in scan.cases)
+        report = CheckReport(path, "folder", roles, findings, pairs, seen.class_cases)
+        if looked is not None and report.ok:
+            looked(scan, seen)
+    return report
 
 
 def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
@@ -179,7 +197,9 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
         odd = pair_findings(_pairs(prepared, paired))
         told = {finding.where for finding in odd if finding.code == "verified-empty"}
         findings = [each for each in findings if each.code != "mask-empty" or each.where not in told] + odd
-    return CheckReport(path, "set", _by_role(unit.role for unit in units), tuple(findings), len(paired))
+    roles = _by_role(unit.role for unit in units)
+    by_role = class_cases(shown.counts, prepared.classes)
+    return CheckReport(path, "set", roles, tuple(findings), len(paired), by_role)
 
 
 class _Labels:
@@ -198,15 +218,19 @@ class _Labels:
         self._held[name] = (case.role, before + np.stack(both)[:, : self._classes])
         self._objects.append(find_objects(case.id, labels[None]))
 
-    def findings(self, prepared: PreparedSet) -> list[Finding]:
-        """Find labels that can hardly be meant so: an error when the set was made, unless somebody said otherwise."""
-        masks = [
+    @property
+    def counts(self) -> list[MaskCounts]:
+        """The pixels of every image or volume."""
+        return [
             MaskCounts(name, role, tuple(pixels.tolist()), tuple(rim.tolist()))
             for name, (role, (pixels, rim)) in self._held.items()
         ]
+
+    def findings(self, prepared: PreparedSet) -> list[Finding]:
+        """Find labels that can hardly be meant so: an error when the set was made, unless somebody said otherwise."""
         told = {int(value): label for value, label in prepared.source.get("remap", {}).items()}
         settled = {0: 0} if 0 in told or prepared.noise is not None else {}
-        found = plausibility(masks, range(self._classes), settled, prepared.classes)
+        found = plausibility(self.counts, range(self._classes), settled, prepared.classes)
         again = "; the labels of a set are settled, so prepare it again with that"
         return [
             Finding("warning", one.code, one.where, one.sentence + again * ("--remap" in one.sentence))

@@ -10,28 +10,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter, minimum_filter
 
-from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.geometry import Volume
+from metadcseg.data.formats.soft import has_soft_edges
+from metadcseg.data.prepare.outlines import Overlap
 from metadcseg.data.prepare.tiny import Objects
-
-THRESHOLD = 127
-"""Soft edges: values above are foreground."""
 
 MOST_LEVELS = 256
 """A mask with more different values is no mask."""
 
-_FEW_LEVELS = 3  # so few values between black and white in a lossless file are class numbers, not soft edges
-_EDGE = 15  # both black and white are found in a window of this side around a pixel of a soft edge
-_SOLID = (
-    3  # an in-between region of this many pixels squared elsewhere is a class; smaller ones are JPEG ringing
-)
-_BLACK, _WHITE = 32, 223  # weaker ringing than this is not looked at
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskFacts:
     """What is in one mask file.
 
@@ -68,7 +58,7 @@ class MaskFacts:
         return self.levels if self.stored is None else self.stored
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CaseFacts:
     """What one case is like.
 
@@ -80,6 +70,7 @@ class CaseFacts:
         beside: name of a mask that the verified one replaced -> the values that both hold in one place: two rows, a
             column for every combination.
         orientation: what the orientation tag of its image says, 1 is upright.
+        overlaps: what its outlines have in common, where several annotators drew it.
     """
 
     findings: tuple[Finding, ...]
@@ -88,6 +79,7 @@ class CaseFacts:
     masks: Mapping[str, MaskFacts] = field(default_factory=dict)
     beside: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     orientation: int = 1
+    overlaps: tuple[Overlap, ...] = ()
 
     @property
     def best(self) -> str:
@@ -112,14 +104,13 @@ def mask_facts(where: str, mask: Volume, axis: int = 2) -> MaskFacts:
     """
     array = mask.array
     levels, counts = _counted(array)
-    planes = np.moveaxis(array, axis, 0)
+    planes = array.transpose(axis, *(other for other in range(3) if other != axis))
     rim = dict(zip(*_counted(rim_of(planes)), strict=True))
     known = tuple(levels[: MOST_LEVELS + 1])
-    soft = array.shape[2] == 1 and levels[0] >= 0 and THRESHOLD < levels[-1] <= IGNORE
     return MaskFacts(
         where,
         known,
-        soft and _has_soft_edges(array[:, :, 0], levels, mask.lossy),
+        array.shape[2] == 1 and has_soft_edges(array[:, :, 0], levels, lossy=mask.lossy),
         mask.lossy,
         tuple(counts[: len(known)]),
         tuple(rim.get(level, 0) for level in known),
@@ -166,13 +157,3 @@ def _counted(array: NDArray[np.integer]) -> tuple[list[int], list[int]]:
         return held.tolist(), every[held].tolist()
     values, counts = np.unique(array, return_counts=True)
     return values.tolist(), counts.tolist()
-
-
-def _has_soft_edges(array: NDArray[np.integer], levels: list[int], lossy: bool) -> bool:
-    """Return whether the values between black and white lie where black meets white."""
-    between = [level for level in levels if 0 < level < IGNORE]
-    if not between or (len(between) <= _FEW_LEVELS and not lossy):
-        return False
-    gray = (array >= _BLACK) & (array <= _WHITE)
-    edge = maximum_filter(array < _BLACK, _EDGE) & maximum_filter(array > _WHITE, _EDGE)
-    return not minimum_filter(gray & ~edge, _SOLID).any()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,13 +12,15 @@ from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, listed, unverified_tests
 from metadcseg.data.formats.orientation import turned_images
 from metadcseg.data.prepare.across import duplicates, set_findings
+from metadcseg.data.prepare.by_role import ClassCases, MaskCounts, class_cases
 from metadcseg.data.prepare.facts import CaseFacts, MaskFacts
 from metadcseg.data.prepare.labels import LabelScheme, class_names, settle, typed_remap
 from metadcseg.data.prepare.look import Decoded, LookAt, given_is_label, is_given
 from metadcseg.data.prepare.meanings import meanings
 from metadcseg.data.prepare.numbering import numbering
+from metadcseg.data.prepare.outlines import overlap_findings
 from metadcseg.data.prepare.pairs import Pair, pair_findings
-from metadcseg.data.prepare.plausible import MaskCounts, plausibility
+from metadcseg.data.prepare.plausible import plausibility
 from metadcseg.data.prepare.reading import require_libraries
 from metadcseg.data.prepare.tiny import Objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers
@@ -44,6 +46,7 @@ class Inspection:
         cases: what each case is like, in their order.
         decoded: what was kept of each, where that was asked for.
         names: of the classes, background first, where the masks themselves tell them.
+        class_cases: in how many cases of each role each class appears.
     """
 
     findings: tuple[Finding, ...]
@@ -52,6 +55,7 @@ class Inspection:
     cases: tuple[CaseFacts, ...]
     decoded: tuple[Decoded, ...]
     names: tuple[str, ...] | None = None
+    class_cases: ClassCases = field(default_factory=dict)
 
 
 def inspect(
@@ -115,16 +119,18 @@ def inspect(
         for what, entry in one.masks.items()
         if not is_given(what) and _is_empty(entry, remap) and entry.where not in told
     ]
+    by_role: ClassCases = {}
     if scheme is not None:
-        findings += _plausible(
-            scan, facts, scheme, remap, scan.classes or names or class_names(scheme.classes)
-        )
+        named = scan.classes or names or class_names(scheme.classes)
+        found, by_role = _plausible(scan, facts, scheme, remap, named)
+        findings += found
+    findings += overlap_findings([(case, one.overlaps) for case, one in zip(scan.cases, facts, strict=True)])
     findings += duplicates(_shown(scan.cases, facts))
     findings += _channel_findings(scan.cases, facts)
     findings += set_findings([(case.id, case.role, case.group) for case in scan.cases])
     findings += unverified_tests((case.role, case.verified or case.truth is not None) for case in scan.cases)
     channels = max((one.channels for one in facts), default=1)
-    return Inspection(tuple(findings), channels, scheme, tuple(facts), tuple(decoded), names)
+    return Inspection(tuple(findings), channels, scheme, tuple(facts), tuple(decoded), names, by_role)
 
 
 def _turned(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> list[Finding]:
@@ -144,8 +150,8 @@ def _plausible(
     scheme: LabelScheme,
     remap: Mapping[int, int],
     names: Sequence[str],
-) -> list[Finding]:
-    """Find masks that can hardly be meant as they are read."""
+) -> tuple[list[Finding], ClassCases]:
+    """Find masks that can hardly be meant as they are read, and count which class is in how many cases."""
     masks: list[MaskCounts] = []
     beside: list[MaskCounts] = []
     held: list[Counter[int]] = [Counter() for _ in range(scheme.classes)]
@@ -160,7 +166,8 @@ def _plausible(
                 np.bincount(labels, weights=counts, minlength=IGNORE + 1)[: scheme.classes].astype(int)
                 for counts in (entry.counts, entry.border)
             )
-            counted = MaskCounts(entry.where, case.role, tuple(pixels.tolist()), tuple(border.tolist()))
+            counts = (tuple(pixels.tolist()), tuple(border.tolist()))
+            counted = MaskCounts(entry.where, case.role, *counts, case.id)
             (masks if judged else beside).append(counted)
             if judged and entry.objects is not None:
                 objects.append(_classes_of(entry.objects, entry, scheme))
@@ -168,7 +175,8 @@ def _plausible(
                 if label < scheme.classes:
                     held[label][level] += count
     values = [each.most_common(1)[0][0] if each else label for label, each in enumerate(held)]
-    return plausibility(masks, values, remap, names, beside) + tiny_classes(objects, names)
+    found = plausibility(masks, values, remap, names, beside) + tiny_classes(objects, names)
+    return found, class_cases(masks, names)
 
 
 def _classes_of(objects: Objects, facts: MaskFacts, scheme: LabelScheme) -> Objects:
@@ -228,7 +236,8 @@ def _undeclared(facts: Iterable[MaskFacts], remap: Mapping[int, int], scan: Scan
 def _channel_findings(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> list[Finding]:
     """Refuse images of other channels than the others; gray among color is repeated."""
     found = [(case, one.channels) for case, one in zip(cases, facts, strict=True) if one.channels]
-    kept = [(case, held) for case, held in found if not (case.flat and held == 1)]
+    color = any(held == 3 and len(case.files) < 2 for case, held in found)
+    kept = [(case, held) for case, held in found if not (color and case.flat and held == 1)]
     other = next((entry for entry in kept if entry[1] != kept[0][1]), None)
     if other is None:
         return []

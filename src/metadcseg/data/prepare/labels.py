@@ -8,7 +8,7 @@ values in the files                   meaning
 0 and 255 only                        255 is the foreground, class 1
 0, 255 and soft edges between them    black and white through JPEG or resampling: thresholded at 127, and said
 0 .. L-1, each used                   class numbers
-0 .. L-1 and 255                      class numbers, and 255 = ignored (unknown)
+0 .. L-1 and 255                      class numbers, and 255 = ignored (unknown); white of soft masks is class 1
 anything else                         an error with a suggested remap
 ====================================  ============================================================
 
@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, listed, plural
-from metadcseg.data.prepare.facts import MOST_LEVELS, THRESHOLD, MaskFacts
+from metadcseg.data.formats.soft import THRESHOLD
+from metadcseg.data.prepare.facts import MOST_LEVELS, MaskFacts
 from metadcseg.errors import InputError
 
 _MOST_SUGGESTED = 16  # a remap of more values helps nobody
@@ -67,6 +68,8 @@ class LabelScheme:
         meant = dict(self.remap)
         if self.white_is_foreground:
             meant.setdefault(IGNORE, 1)
+        if _is_object(facts, self.remap) and meant.get(IGNORE, IGNORE) == IGNORE:
+            meant[IGNORE] = 1
         remap = {value: meant.get(level, level) for value, level in zip(stored, levels, strict=True)}
         if mask.dtype == np.uint8:  # several times as fast as looking for each value
             table = np.zeros(256, np.uint8)
@@ -128,14 +131,15 @@ def settle(
         most = max(1 if white else 0, *(used - {IGNORE}), 0)
         as_stored = any(IGNORE in entry.levels for entry in numbered) and IGNORE not in remap
         scheme = LabelScheme(max(2, classes or 0, most + 1), remap, not as_stored)
-        findings += _ambiguous(white, scheme)
+        findings += _ambiguous(white, numbered, scheme)
         if facts and most == 0:
             where = facts[0].where
             sentence = (
                 f"none of {plural(len(facts), 'mask')} shows any foreground: are these the right files?"
             )
             findings.append(Finding("error", "no-foreground", where, sentence))
-    findings += _gray_levels(usable, remap)
+    unknown = remap.get(IGNORE) == IGNORE or (scheme is not None and not scheme.white_is_foreground)
+    findings += _gray_levels(usable, remap, unknown=unknown)
     if any(finding.severity == "error" for finding in findings):
         scheme = None
     return scheme, findings
@@ -158,6 +162,11 @@ def _thresholded(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     return facts.soft and not any(0 < level < IGNORE and level in remap for level in facts.levels)
 
 
+def _is_object(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
+    """Return whether white can be an object only: it has soft edges, or the format would blur any other number."""
+    return _thresholded(facts, remap) or facts.lossy
+
+
 def _levels(facts: MaskFacts, remap: Mapping[int, int]) -> tuple[int, ...]:
     """Return the values of a mask, once its soft edges are cut."""
     return (0, IGNORE) if _thresholded(facts, remap) else facts.levels
@@ -165,10 +174,12 @@ def _levels(facts: MaskFacts, remap: Mapping[int, int]) -> tuple[int, ...]:
 
 def _black_and_white(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     """Return whether 255 is the only class in a mask and the remap leaves open what it is."""
+    if _is_object(facts, remap):
+        return remap.get(IGNORE, IGNORE) == IGNORE and IGNORE in _levels(facts, remap)
     if IGNORE in remap:
         return False
     known = {level for level in facts.levels if remap.get(level) != IGNORE}
-    return _thresholded(facts, remap) or (IGNORE in known and known <= {0, IGNORE})
+    return IGNORE in known and known <= {0, IGNORE}
 
 
 def _hopeless(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
@@ -222,23 +233,35 @@ def _unexpected(
     return findings
 
 
-def _ambiguous(white: Sequence[MaskFacts], scheme: LabelScheme) -> list[Finding]:
-    """Return an error for every black and white mask beside masks with several classes or ignored pixels."""
-    if scheme.classes == 2 and scheme.white_is_foreground:
-        return []
-    advice = "pass --remap 255:1 if it is foreground, --remap 255:255 if it is ignored"
-    return [
-        Finding(
-            "error",
-            "label-ambiguous",
-            entry.where,
-            f"{entry.where} is black and white (0, 255) while other masks hold class numbers, too: {advice}",
+def _ambiguous(
+    white: Sequence[MaskFacts], numbered: Sequence[MaskFacts], scheme: LabelScheme
+) -> list[Finding]:
+    """Return an error for every black and white mask beside masks with several classes or ignored pixels.
+
+    One with soft edges, or a JPEG, shows an object: beside one class it is that one, whatever 255 is elsewhere. A remap
+    is suggested only where it leaves the other masks as they are.
+    """
+    if scheme.classes == 2:
+        white = [entry for entry in white if not _is_object(entry, scheme.remap)]
+        white = [] if scheme.white_is_foreground else white
+    other = next((entry for entry in numbered if IGNORE in entry.levels), None)
+    findings = []
+    for entry in white:
+        if _is_object(entry, scheme.remap):
+            advice = "save it as PNG with the number of its class"
+        elif other is None:
+            advice = "pass --remap 255:1 if it is foreground, --remap 255:255 if it is ignored"
+        else:
+            ignored = f"pass --remap 255:255 if it is ignored, as in {other.where}"
+            advice = f"{ignored}; if it is foreground, save it with class numbers"
+        sentence = (
+            f"{entry.where} is black and white (0, 255) while other masks hold class numbers, too: {advice}"
         )
-        for entry in white
-    ]
+        findings.append(Finding("error", "label-ambiguous", entry.where, sentence))
+    return findings
 
 
-def _gray_levels(usable: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[Finding]:
+def _gray_levels(usable: Sequence[MaskFacts], remap: Mapping[int, int], *, unknown: bool) -> list[Finding]:
     soft = [entry for entry in usable if _thresholded(entry, remap)]
     if not soft:
         return []
@@ -246,4 +269,6 @@ def _gray_levels(usable: Sequence[MaskFacts], remap: Mapping[int, int]) -> list[
     sentence = (
         f"{count}, such as {soft[0].where} with {len(soft[0].levels)} levels: thresholded at {THRESHOLD}"
     )
+    if unknown and remap.get(IGNORE, IGNORE) == IGNORE:
+        sentence += "; their white is class 1, while 255 is unknown in other masks"
     return [Finding("note", "mask-gray-levels", soft[0].where, sentence)]

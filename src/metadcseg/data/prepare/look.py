@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.geometry import Grid, Volume
+from metadcseg.data.formats.soft import THRESHOLD
 from metadcseg.data.prepare.facts import (
     MOST_LEVELS,
-    THRESHOLD,
     CaseFacts,
     MaskFacts,
     mask_facts,
     values_beside,
 )
-from metadcseg.data.prepare.reading import OtherGrid, load_image, load_label_confidence, load_mask, on_grid
+from metadcseg.data.prepare.outlines import Overlap, overlaps
+from metadcseg.data.prepare.placing import OtherGrid, foreground_values, on_grid
+from metadcseg.data.prepare.reading import load_image, load_label_confidence, load_mask
 from metadcseg.data.prepare.tiny import SIZE, Objects, counted_objects, find_objects
 from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels, place
 from metadcseg.data.slicing.geometry import SliceGeometry
@@ -32,7 +34,7 @@ from metadcseg.errors import InputError
 _GLANCE = 4096  # so many pixels tell most images that are not constant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """What was decoded of a case, on disk: no file of it needs to be decoded again.
 
@@ -61,6 +63,7 @@ class LookAt:
         adopt: whether masks that do not say where they lie take the place of their image.
         crop: whether masks that are resampled may reach beyond their image.
         remap: value in a mask file -> class number, for what of a mask is foreground.
+        pairs_only: whether nothing but the masks of pairs is kept.
     """
 
     slices: SliceOptions
@@ -69,6 +72,7 @@ class LookAt:
     adopt: bool = False
     crop: bool = False
     remap: Mapping[int, int] | None = None
+    pairs_only: bool = False
 
     def __call__(self, case: RawCase) -> tuple[CaseFacts, Decoded]:
         """Return what a case is like, and what was kept of it."""
@@ -97,7 +101,9 @@ class LookAt:
                     ]
         trust = None if grid is None else _label_confidence(case, grid, findings)
         facts = replace(facts, findings=tuple(findings), masks=held, beside=_beside(masks, held))
-        if self.keep is None or grid is None:
+        if case.outlines is not None:
+            facts = replace(facts, overlaps=overlaps_of(masks, held, self.remap or {}))
+        if self.keep is None or grid is None or (self.pairs_only and case.given is None):
             return facts, Decoded()
         kept = {
             what: write_chunk(
@@ -106,7 +112,7 @@ class LookAt:
             for what, mask in masks.items()
             if len(held[what].levels) <= MOST_LEVELS  # more are an error
         }
-        planes = () if trust is None else slices_of(trust, decoded.placement)
+        planes = () if trust is None or self.pairs_only else slices_of(trust, decoded.placement)
         trusts = tuple(write_chunk(self.keep, plane) for plane in planes)
         return facts, replace(decoded, masks=kept, label_confidence=trusts)
 
@@ -130,7 +136,7 @@ class LookAt:
         return image.grid, CaseFacts((), content, channels, orientation=image.orientation), decoded
 
     def _cut(self, case: RawCase, image: Volume) -> Decoded:
-        if self.keep is None:
+        if self.keep is None or self.pairs_only:
             return Decoded(placement=None if case.flat else place(image.grid, self.slices))
         placement = None
         stack = slices_of(image.array, None)
@@ -167,6 +173,26 @@ class LookAt:
 def is_given(what: str) -> bool:
     """Return whether a mask, by its name in :attr:`.RawCase.masks`, is one that a verified mask has replaced."""
     return kind_of(what) == "given"
+
+
+def overlaps_of(
+    masks: Mapping[str, Volume], facts: Mapping[str, MaskFacts], remap: Mapping[int, int]
+) -> tuple[Overlap, ...]:
+    """Compare what several annotators drew on one image.
+
+    Args:
+        masks: by the names of masks (:attr:`.RawCase.masks`); those of annotators are ``KIND/NAME``.
+        facts: what is in each.
+        remap: value in a mask file -> class number.
+    """
+    held = {}
+    for what, mask in masks.items():
+        if "/" in what and len(facts[what].levels) <= MOST_LEVELS:
+            shown = mask.array > THRESHOLD if facts[what].soft else None
+            if shown is None:
+                shown = np.isin(mask.array, foreground_values(facts[what].levels, remap))
+            held[what.partition("/")[2]] = (_numbered(mask.array, facts[what]), shown)
+    return overlaps(held)
 
 
 def slices_of(array: NDArray[Any], placement: SliceGeometry | None) -> NDArray[Any]:
@@ -214,7 +240,7 @@ def _objects(facts: MaskFacts, mask: NDArray[Any], placement: SliceGeometry | No
         return counted_objects(facts.where, mask.size, facts.levels, facts.counts)
     shown = np.where(mask > THRESHOLD, np.uint8(IGNORE), np.uint8(0)) if facts.soft else mask
     if placement is None:
-        return find_objects(facts.where, np.moveaxis(shown, 2, 0))
+        return find_objects(facts.where, shown.transpose(2, 0, 1))
     height, width = placement.native
     zoom = placement.height * placement.width / (height * width)
     return find_objects(facts.where, placement.stack(shown), native=placement.native, zoom=zoom)

@@ -7,18 +7,15 @@ one file calls otherwise than another is read by its name. Where one of the file
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from unicodedata import normalize
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, listed, plural
+from metadcseg.data.names import BACKGROUND, IGNORED, name_key, spelt_apart
 from metadcseg.data.prepare.facts import MaskFacts
 from metadcseg.data.prepare.labels import typed_remap
 
-BACKGROUND = "background"
-
 _COLOR = re.compile(r"\(\d+, \d+, \d+\)")  # as reading.py calls colors
 _BLACK = "(0, 0, 0)"
-_IGNORED = "ignore"
 _UNNAMED = re.compile(r"(segment[ _]?\d*)?", re.I)  # what 3 Slicer calls a segment that nobody has named
 _MOST_NAMED = 12  # so many names in a sentence
 
@@ -45,7 +42,7 @@ class Meanings:
         """Return what is in a mask, its levels by the table; ``stored`` keeps those of the file."""
         if not self.numbers or not mask.names:
             return mask
-        table = {value: self.numbers[_key(name, self.exact)] for value, name in mask.names.items()}
+        table = {value: self.numbers[name_key(name, self.exact)] for value, name in mask.names.items()}
         levels = tuple(table.get(level, level) for level in mask.levels)
         return replace(mask, levels=levels, stored=mask.levels, soft=False)
 
@@ -93,7 +90,7 @@ def meanings(
     named = [mask for mask in masks if mask.names]
     blank = next((mask for mask in masks if _is_blank(mask)), None)
     colors = any(_COLOR.fullmatch(name) for mask in named for name in mask.names.values())
-    exact = any(_spelt(mask, True) > _spelt(mask, False) for mask in named)
+    exact = any(spelt_apart(mask.names.values()) for mask in named)
     clash = _clash(named, "palette" if colors else "header", exact)
     if clash is None and (blank is not None or declared or not named):
         return Meanings(findings=_hidden_black(named if colors else (), remap or {}))
@@ -110,14 +107,14 @@ def _by_name(
     """Return the table of segments that all have names."""
     shown: dict[str, str] = {BACKGROUND: BACKGROUND}
     values: dict[str, set[int]] = {}
-    keys = [{_key(name, exact) for name in mask.names.values()} for mask in named]
+    keys = [{name_key(name, exact) for name in mask.names.values()} for mask in named]
     for mask in named:
         for value, name in mask.names.items():
-            shown.setdefault(_key(name, exact), " ".join(name.split()))
-            values.setdefault(_key(name, exact), set()).add(value)
+            shown.setdefault(name_key(name, exact), " ".join(name.split()))
+            values.setdefault(name_key(name, exact), set()).add(value)
     if not any(0 in held for held in values.values()):
         values.setdefault(BACKGROUND, set()).add(0)
-    ignored = values.pop(_IGNORED, {IGNORE})
+    ignored = values.pop(IGNORED, {IGNORE})
     straight = clash is None and ignored == {IGNORE}
     straight &= sorted(values.values(), key=min) == [{number} for number in range(len(values))]
     stored = {value: shown[key] for key, held in values.items() for value in held}
@@ -146,7 +143,7 @@ def _by_name(
             f"'{shown[min(absent)]}': background there"
         )
         findings.append(Finding("note", "label-absent", first.where, sentence))
-    numbers = {} if straight else {key: number for number, key in enumerate(order)} | {_IGNORED: IGNORE}
+    numbers = {} if straight else {key: number for number, key in enumerate(order)} | {IGNORED: IGNORE}
     classes = tuple(shown[key] for key in order)
     return Meanings(numbers, classes, tuple(findings), exact, dict(enumerate(classes)))
 
@@ -176,7 +173,7 @@ def _by_color(named: Sequence[MaskFacts], clash: "_Clash | None", remap: Mapping
             least[name] = min(value if usual else IGNORE, least.get(name, IGNORE))
     order = sorted({*least} - {background}, key=lambda name: (least[name], name))
     table = [(number, name) for number, name in enumerate(order, start=1)]
-    numbers = {_key(name, True): number for number, name in ((0, background), *table)}
+    numbers = {name_key(name, True): number for number, name in ((0, background), *table)}
     return Meanings(numbers, None, (_table(named[0], clash, [(0, background), *table]),), exact=True)
 
 
@@ -189,10 +186,10 @@ def _clash(named: Sequence[MaskFacts], what: str, exact: bool) -> _Clash | None:
     by_value: dict[int, tuple[str, str]] = {}
     by_name: dict[str, tuple[int, str]] = {}
     for mask in named:
-        keys = [_key(name, exact) for name in mask.names.values()]
+        keys = [name_key(name, exact) for name in mask.names.values()]
         for (value, name), key in zip(mask.names.items(), keys, strict=True):
             before, first = by_value.setdefault(value, (name, mask.where))
-            if _key(before, exact) != key:
+            if name_key(before, exact) != key:
                 return (
                     mask.where,
                     first,
@@ -254,14 +251,3 @@ def _is_blank(mask: MaskFacts) -> bool:
         for level in mask.levels
         if level or level in mask.names
     )
-
-
-def _key(name: str, exact: bool) -> str:
-    plain = " ".join(normalize("NFC", name).split())
-    folded = plain.casefold()
-    return BACKGROUND if folded.strip("_") == BACKGROUND else plain if exact else folded
-
-
-def _spelt(mask: MaskFacts, exact: bool) -> int:
-    """Return how many names of a mask are different."""
-    return len({_key(name, exact) for name in mask.names.values()})

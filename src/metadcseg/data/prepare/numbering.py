@@ -63,7 +63,7 @@ def _white(files: Sequence[MaskFacts]) -> list[Finding]:
     white = [
         entry
         for entry in files
-        if IGNORE in entry.levels and (entry.soft or set(entry.levels) <= {0, IGNORE})
+        if IGNORE in entry.levels and not (entry.soft or entry.lossy) and set(entry.levels) <= {0, IGNORE}
     ]
     if not white:
         return []

@@ -36,6 +36,7 @@ def prepare_folder(
     image_key: str | None = None,
     label_key: str | None = None,
     spacing: tuple[float, float] | None = None,
+    subfolders: str | None = None,
     **options: Any,
 ) -> PrepareReport:
     """Prepare a plain folder of images or of volumes (its layout: `metadcseg.data.sources.folder`).
@@ -51,6 +52,7 @@ def prepare_folder(
         image_key: of the image in HDF5 files.
         label_key: of the label in HDF5 files.
         spacing: size of a pixel in mm (row, column), where all images share one; distances then come in mm too.
+        subfolders: what the folders in ``masks/`` are, ``"annotators"`` or ``"classes"``.
         options: as for `prepare_scan`: ``classes``, ``remap``, ``regions``, ``edges``, ``slices``, ``fuse``,
             ``confidence``, ``resample_labels``, ``adopt_grid``, ``crop_labels``, ``workers``, ``progress``.
 
@@ -62,7 +64,7 @@ def prepare_folder(
         {'train': 17, 'gold': 3, 'val': 2, 'test': 2}
     """
     refuse_occupied(out)  # before the work; the writer looks again after it
-    keys = {"image_key": image_key, "label_key": label_key}
+    keys: dict[str, Any] = {"image_key": image_key, "label_key": label_key, "subfolders": subfolders}
     scan = scan_folder(folder, seed=seed, val=val, test=test, limit=limit, **keys)
     if spacing is not None:
         scan = replace(scan, cases=tuple(replace(case, spacing=spacing) for case in scan.cases))
@@ -214,6 +216,7 @@ def prepare_scan(
         {role: volumes[role] for role in ROLES} if scan.of_volumes else None,
         source,
         sum(case.given is not None for case in scan.cases),
+        seen.class_cases,
     )
 
 

@@ -5,20 +5,14 @@ mask and of the rim of the image, so nothing is decoded again. An error can be o
 (``--remap 0:0,255:1``) settles it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 import numpy as np
 
 from metadcseg.data.findings import Finding, plural
+from metadcseg.data.prepare.by_role import BORDER, HALF, MaskCounts, classes_by_role
 from metadcseg.data.prepare.labels import typed_remap
-
-HALF = 0.5
-"""Foreground above this share of the pixels is looked at twice."""
-
-BORDER = 0.9
-"""Foreground on this share of the rim of the image, too, is what exchanged black and white look like."""
 
 TIMES = 20.0
 """A mask whose foreground is so many times as large, or as small, as the median is odd ..."""
@@ -29,43 +23,6 @@ SPREADS = 6.0
 LEAST_SPREAD = 0.3
 LEAST_MASKS = 8
 """Of fewer masks nobody can say what is usual."""
-
-
-@dataclass(frozen=True)
-class MaskCounts:
-    """What counting says about one mask.
-
-    Args:
-        where: the file or case.
-        role: of its case.
-        pixels: how many are of each class, the background first; ignored ones are left out.
-        border: likewise, on the rim of the image or of the slices.
-
-    Example:
-        >>> mask = MaskCounts("a.png", "train", pixels=(30, 70), border=(5, 15))
-        >>> mask.share, mask.border_share
-        (0.7, 0.75)
-    """
-
-    where: str
-    role: str
-    pixels: tuple[int, ...]
-    border: tuple[int, ...]
-
-    @property
-    def share(self) -> float:
-        """Foreground, as a share of the known pixels, from 0 to 1."""
-        return sum(self.pixels[1:]) / max(1, sum(self.pixels))
-
-    @property
-    def border_share(self) -> float:
-        """Foreground, as a share of the known pixels on the rim, from 0 to 1."""
-        return sum(self.border[1:]) / max(1, sum(self.border))
-
-    @property
-    def inside_out(self) -> bool:
-        """Whether foreground is most of the image, up to all of it, and all around it."""
-        return self.share > HALF and self.border_share >= BORDER
 
 
 def plausibility(
@@ -217,23 +174,6 @@ def _classes_by_role(masks: Sequence[MaskCounts], names: Sequence[str]) -> list[
             )
             findings.append(Finding("warning", "class-unjudged", name, sentence))
     return findings
-
-
-def classes_by_role(masks: Iterable[MaskCounts]) -> dict[str, tuple[int, ...]]:
-    """Return role -> in how many masks each class occurs.
-
-    Example:
-        >>> classes_by_role([MaskCounts("a", "train", (9, 1, 0), (4, 0, 0)), MaskCounts("b", "train", (9, 1), (4, 0))])
-        {'train': (2, 2, 0)}
-    """
-    held: dict[str, list[int]] = {}
-    masks = list(masks)
-    classes = max((len(mask.pixels) for mask in masks), default=0)
-    for mask in masks:
-        counts = held.setdefault(mask.role, [0] * classes)
-        for label, pixels in enumerate(mask.pixels):
-            counts[label] += pixels > 0
-    return {role: tuple(counts) for role, counts in held.items()}
 
 
 def _all(masks: Sequence[MaskCounts]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.data.findings import Finding, grouped, plural
+from metadcseg.data.prepare.by_role import ClassCases
 from metadcseg.errors import InputError
 
 _NAMED = 3  # so many problems are told; `metadcseg check` tells all
@@ -27,6 +28,7 @@ class PrepareReport:
         volumes: role -> number of volumes whose slices the cases are, or None where they are plain images.
         source: where the data is from, as the set keeps it: name, licence, citation, how roles were drawn.
         pairs: how many images or volumes hold the mask that their verified one replaced.
+        class_cases: foreground class -> role -> in how many of its images or volumes the class appears.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class PrepareReport:
     volumes: dict[str, int] | None = None
     source: dict[str, Any] = field(default_factory=dict)
     pairs: int = 0
+    class_cases: ClassCases = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -50,6 +53,7 @@ class PrepareReport:
             "volumes": self.volumes,
             "pairs": self.pairs,
             "classes": list(self.classes),
+            "class_cases": {name: dict(roles) for name, roles in self.class_cases.items()},
             "channels": self.channels,
             "raw_bytes": self.raw_bytes,
             "edges": self.edges,

@@ -7,6 +7,7 @@ at least a twentieth of a class's objects would be lost, so that one speck among
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil, sqrt
 from typing import Any
 
@@ -40,7 +41,7 @@ _MOST_WORK = 8  # times the pixels of a slice: a mask of noise would take minute
 _TOUCHING = np.ones((3, 3), np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Objects:
     """The objects of one mask.
 
@@ -106,9 +107,13 @@ def counted_objects(where: str, area: int, values: Sequence[int], counts: Sequen
         Objects(where='a.png', native=24, sides={1: {0: 1}})
     """
     held = ((value, count * SIZE**2 < FEW * area) for value, count in zip(values, counts, strict=True))
-    return Objects(
-        where, int(sqrt(area)), {value: {NEVER if few else 0: 1} for value, few in held if value > 0}
-    )
+    return Objects(where, int(sqrt(area)), _one_each(tuple((value, few) for value, few in held if value > 0)))
+
+
+@lru_cache(maxsize=256)
+def _one_each(held: tuple[tuple[int, bool], ...]) -> Mapping[int, Mapping[int, int]]:
+    """Return one object of each value; most masks of a set share it."""
+    return {value: {NEVER if few else 0: 1} for value, few in held}
 
 
 def tiny_classes(masks: Iterable[Objects], names: Sequence[str], size: int = SIZE) -> list[Finding]:

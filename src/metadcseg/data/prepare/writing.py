@@ -15,7 +15,7 @@ from metadcseg.data.prepare.facts import CaseFacts
 from metadcseg.data.prepare.fusing import Doubt, Fusion, Labels, agreement
 from metadcseg.data.prepare.labels import LabelScheme
 from metadcseg.data.prepare.look import Decoded, slices_of
-from metadcseg.data.prepare.reading import foreground
+from metadcseg.data.prepare.placing import foreground
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.sources.case import RawCase
 from metadcseg.data.store.arrays import Chunk, write_chunk

@@ -8,17 +8,20 @@
 """
 
 import csv
+import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
 from metadcseg.data.annotations import cvat
+from metadcseg.data.annotations.shapes import EXPORTS
 from metadcseg.data.findings import Finding, listed, plural
-from metadcseg.data.formats.volumes import stem_of
+from metadcseg.data.formats.images import SUFFIXES
+from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.data.sources.case import Outlines
-from metadcseg.data.sources.pairing import Mask, mask_without_image, one_form, place_of
+from metadcseg.data.sources.pairing import Mask, MasksIn, mask_without_image, one_form, owner, place_of
 from metadcseg.errors import InputError
 
 TABLE = "annotators.csv"
@@ -26,7 +29,6 @@ TABLE = "annotators.csv"
 _BESIDE = "masks_"  # begins the names of folders of annotators that lie beside masks/
 _VERIFIED = "gold"  # is no name of an annotator
 _LISTED = 12  # so many are named in a sentence
-_FilesIn = Callable[[Path], tuple[dict[str, Path], list[Finding]]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,11 @@ def given_masks(
     images: Mapping[str, Path],
     direct: Mapping[str, Mask],
     verified: Mapping[str, Mask],
-    files_in: _FilesIn,
+    folders: Sequence[Path],
+    masks_in: MasksIn,
+    drawn_by: Mapping[str, str],
+    *,
+    certain: bool = False,
 ) -> tuple[Given, list[Finding]]:
     """Find out who drew the masks of a folder.
 
@@ -64,12 +70,15 @@ def given_masks(
         images: stem -> image file.
         direct: stem -> what lies directly in ``masks/``.
         verified: stem -> verified mask; an outline that is the same file counts as verified only.
-        files_in: returns stem -> file of a folder, and what is wrong there.
+        folders: that may be those of annotators (`folders_inside`).
+        masks_in: finds the masks of an annotator's folder.
+        drawn_by: stem -> who drew it, as the exports in ``masks/`` say; the table is believed before.
+        certain: whether somebody said that folders in ``masks/`` are annotators'.
 
     Returns:
         The masks as given, and what was found. Of ``direct``, folders of annotators are left out.
     """
-    held = {path: files_in(path) for path in _folders(folder, images)}
+    held = {path: masks_in(path) for path in folders}
     folders = [path for path, (files, _) in held.items() if files.keys() & images.keys()]
     direct = {stem: path for stem, path in direct.items() if path not in folders}
     findings: list[Finding] = []
@@ -78,15 +87,17 @@ def given_masks(
         findings += [_not_read(path, folder) for path in beside]
         folders = [path for path in folders if path not in beside]
     if not folders:
-        given = Given(dict(direct), annotator=_table(folder, direct, images, findings))
+        known = {stem: name for stem, name in drawn_by.items() if stem in direct}
+        given = Given(dict(direct), annotator=known | _table(folder, direct, images, findings))
     else:
         findings += _contradictions(folder, direct, folders)
-        named = {_name(path): path for path in folders}
-        given = _joined(folder, named, held, images, direct, verified, findings)
+        named = {name_of(path): path for path in folders}
+        given = _joined(folder, named, held, images, direct, verified, findings, certain=certain)
     counts = Counter(given.annotator.values())
     counts.update(name for each in given.outlines.values() for name in each.by)
     if counts:
         told = f"{folder}: {said_of_annotators(counts, len(images))}"
+        told += "; if they are classes, --subfolders classes" if folders and not certain else ""
         findings.append(Finding("note", "annotators", str(folder), told))
     return given, findings
 
@@ -108,20 +119,68 @@ def said_of_annotators(counts: Mapping[str, int], images: int) -> str:
     return f"masks of {plural(len(names), 'annotator')}; of {plural(images, 'image')} {', '.join(each)}{more}"
 
 
-def is_of_parts(entry: Path, images: Collection[str]) -> bool:
-    """Return whether a folder in ``masks/`` belongs to one image, whose stem is its name; else to an annotator.
+def folders_of_parts(place: Path, images: Collection[str]) -> list[Path]:
+    """Return the folders in a place that belong to one image each, whose stem is their name; others are annotators'.
 
-    An annotator may be called like an image (1, 2, 3): one whose folder holds masks of other images is an annotator.
+    An annotator may be called like an image (1, 2, 3): a folder with masks of other images, or with an export of a
+    drawing tool, is an annotator's. Beside such a folder one that holds nothing but a mask called like it is, too.
 
     Args:
-        entry: the folder.
+        place: ``masks/`` or ``gold/``.
         images: stems of all images.
     """
-    name = one_form(entry.name)
-    if name not in images:
-        return False
-    stems = {one_form(stem) for path in entry.iterdir() for stem in (path.stem, stem_of(path))} - {name}
-    return not any(stem in images for stem in stems)
+    inside = [folder for folder in _inside(place) if folder.name not in cvat.FOLDERS]
+    held = {folder: _images_in(folder, images) for folder in inside}
+    others = {folder for folder, stems in held.items() if stems - {one_form(folder.name)}}
+    return [
+        folder
+        for folder, stems in held.items()
+        if one_form(folder.name) in images and folder not in others and not (others and stems)
+    ]
+
+
+def folders_inside(folder: Path, images: Collection[str]) -> list[Path]:
+    """Return the folders that may be annotators', or of classes: those in ``masks/``, and those beside it.
+
+    Args:
+        folder: of the data set.
+        images: stems of all images.
+    """
+    beside = [entry for entry in _inside(folder) if entry.name.startswith(_BESIDE) and name_of(entry)]
+    held = [entry for entry in beside if _images_in(entry, images)]
+    return folders_of_images(folder / "masks", images) + held
+
+
+def folders_of_images(place: Path, images: Collection[str]) -> list[Path]:
+    """Return the folders in a place that hold files called like images, but for those that belong to one image."""
+    parts = {*folders_of_parts(place, images)}
+    inside = [entry for entry in _inside(place) if entry.name not in cvat.FOLDERS and entry not in parts]
+    return [entry for entry in inside if _images_in(entry, images)]
+
+
+def _inside(place: Path) -> list[Path]:
+    """Return the folders in a folder; hidden ones are passed over."""
+    if not place.is_dir():
+        return []
+    with os.scandir(place) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    return [place / name for name in sorted(names)]
+
+
+def _images_in(folder: Path, images: Collection[str]) -> set[str]:
+    """Return the stems of images that files of a folder are called by; an export alone may be of any image."""
+    found: set[str] = set()
+    exported = others = False
+    for path in folder.iterdir():
+        exported |= path.name in (cvat.LABEL_MAP, *cvat.FOLDERS) or path.suffix.lower() in EXPORTS
+        others |= path.suffix.lower() in SUFFIXES or is_volume_file(path)
+        others |= path.is_dir() and path.name not in cvat.FOLDERS
+        for stem in {one_form(path.stem), one_form(stem_of(path))}:
+            if stem in images:
+                found.add(stem)
+            elif owned := owner(stem, images):
+                found.add(owned[0])
+    return {""} if exported and not others else found
 
 
 def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
@@ -162,19 +221,7 @@ def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
     return table
 
 
-def _folders(folder: Path, images: Collection[str]) -> list[Path]:
-    """Return the folders that may be annotators': those in ``masks/``, and those beside it."""
-
-    def within(place: Path) -> list[Path]:
-        held = sorted(place.iterdir()) if place.is_dir() else []
-        return [entry for entry in held if entry.is_dir() and not entry.name.startswith(".")]
-
-    inside = [entry for entry in within(folder / "masks") if not is_of_parts(entry, images)]
-    beside = [entry for entry in within(folder) if entry.name.startswith(_BESIDE)]
-    return [entry for entry in inside + beside if _name(entry) and entry.name not in cvat.FOLDERS]
-
-
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
     """Return whose folder it is."""
     return one_form(path.name.removeprefix(_BESIDE)).strip()
 
@@ -182,29 +229,31 @@ def _name(path: Path) -> str:
 def _joined(
     folder: Path,
     folders: Mapping[str, Path],
-    held: Mapping[Path, tuple[dict[str, Path], list[Finding]]],
+    held: Mapping[Path, tuple[Mapping[str, Mask], list[Finding]]],
     images: Mapping[str, Path],
     direct: Mapping[str, Mask],
     verified: Mapping[str, Mask],
     findings: list[Finding],
+    *,
+    certain: bool,
 ) -> Given:
     """Return the masks of all annotators by image."""
-    by: dict[str, dict[str, Path]] = {}
+    by: dict[str, dict[str, Mask]] = {}
     for name in sorted(folders):
         files, found = held[folders[name]]
         findings += found
-        for stem, path in files.items():
-            if stem in verified and path.resolve() == place_of(verified[stem]).resolve():
+        for stem, mask in files.items():
+            if stem in verified and place_of(mask).resolve() == place_of(verified[stem]).resolve():
                 continue
             if stem not in images and stem in by:  # of the first it is said with the other files
-                findings.append(mask_without_image(path))
-            by.setdefault(stem, {})[name] = path
+                findings.append(mask_without_image(place_of(mask)))
+            by.setdefault(stem, {})[name] = mask
     first = {stem: next(iter(drawn.values())) for stem, drawn in by.items()}
     known = {stem: drawn for stem, drawn in by.items() if stem in images}
     place = folder / "masks" if (folder / "masks").is_dir() else folder
     return Given(
         {**direct, **first},
-        {stem: Outlines(place, drawn) for stem, drawn in known.items() if len(drawn) > 1},
+        {stem: Outlines(place, drawn, certain) for stem, drawn in known.items() if len(drawn) > 1},
         {stem: next(iter(drawn)) for stem, drawn in known.items() if len(drawn) == 1},
         dict(sorted(folders.items())),
     )
@@ -213,7 +262,7 @@ def _joined(
 def _contradictions(folder: Path, direct: Mapping[str, Mask], folders: Sequence[Path]) -> list[Finding]:
     """Find what leaves open who drew what."""
     masks = folder / "masks"
-    names = [_name(path) for path in folders]
+    names = [name_of(path) for path in folders]
     found = []
     if direct:
         first = place_of(next(iter(direct.values()))).name
@@ -223,7 +272,7 @@ def _contradictions(folder: Path, direct: Mapping[str, Mask], folders: Sequence[
             "remove them"
         )
     for name in sorted({name for name in names if names.count(name) > 1}):
-        twice = " and ".join(str(path) for path in folders if _name(path) == name)
+        twice = " and ".join(str(path) for path in folders if name_of(path) == name)
         found.append(f"{twice} are both of annotator {name}: rename or remove one of the two")
     real = [path.resolve() for path in folders]
     for place in sorted({place for place in real if real.count(place) > 1}):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.images import image_files
-from metadcseg.data.sources.pairing import Mask, by_stem, one_form
-from metadcseg.data.sources.parts import in_folders, joined, owner, part_files
+from metadcseg.data.sources.pairing import Mask, by_stem, one_form, owner
+from metadcseg.data.sources.parts import in_folders, joined, part_files
 from metadcseg.data.sources.volume_folder import SEGMENTATIONS, cases_with_segmentations
 
 Together = tuple[dict[str, Path], dict[str, Mask], list[Finding], str]

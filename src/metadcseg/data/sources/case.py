@@ -50,10 +50,12 @@ class Outlines:
     Args:
         path: the folder that sentences call them by.
         by: annotator -> outline, two or more, in the order of the names.
+        certain: whether somebody said that these are annotators; else what they drew may tell otherwise.
     """
 
     path: Path
     by: Mapping[str, Path | ComposedMask]
+    certain: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -62,7 +64,7 @@ class Outlines:
         return tuple(path for files in held for path in files)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawCase:
     """One image or volume with its masks, as files or as arrays in memory; an image is a volume of one slice.
 

@@ -11,7 +11,8 @@
     FOLDER/gold/        verified masks, of the same stems (they win over masks/, whose own are kept beside them as what
                         they replaced: a pair), and / or
     FOLDER/gold.txt     the stems, one a line, whose mask in masks/ is verified
-    FOLDER/masks/NAME/, FOLDER/masks_NAME/, FOLDER/annotators.csv     optional: who drew what (`annotators` here)
+    FOLDER/masks/NAME/, FOLDER/masks_NAME/, FOLDER/annotators.csv     optional: who drew what (`annotators` here), or
+                        a folder for each class, where that is asked for (`by_class` here)
     FOLDER/splits.csv   optional: id,role,group (either of role and group may be left out)
     FOLDER/label_confidence/, FOLDER/label_confidence.csv     optional: how far masks are to be trusted
     (`label_confidence` here)
@@ -26,12 +27,14 @@ name their roles in ``splits.csv``. Only verified cases have a reference (*truth
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from metadcseg.data.findings import Finding, plural
-from metadcseg.data.sources.annotators import given_masks
+from metadcseg.data.sources.annotators import folders_inside, given_masks
 from metadcseg.data.sources.beside import beside
+from metadcseg.data.sources.by_class import ANNOTATORS, CLASSES, ClassFolders, check_subfolders
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.drawn import Drawings
 from metadcseg.data.sources.kinds import seen, way_on
@@ -52,6 +55,7 @@ def scan_folder(
     limit: int | None = None,
     image_key: str | None = None,
     label_key: str | None = None,
+    subfolders: str | None = None,
 ) -> Scan:
     """Find the cases of a plain folder, of images or of volumes, without decoding any.
 
@@ -63,6 +67,8 @@ def scan_folder(
         limit: use only so many cases of role ``train``; gold, validation and test stay whole.
         image_key: of the image in HDF5 files; ``image`` by default.
         label_key: of the label in HDF5 files; ``label`` by default.
+        subfolders: what the folders in ``masks/`` are, ``"annotators"`` or ``"classes"``
+            (`metadcseg.data.sources.by_class`); None: the former, unless what is drawn there speaks against it.
 
     Returns:
         The cases and everything that is wrong so far.
@@ -77,27 +83,39 @@ def scan_folder(
     volumes, ending = holds_volumes(folder), None
     files_in = volumes_by_stem if volumes else by_stem
     drawings: Drawings | None = None
+    inner: list[Path] = []
     if (folder / "images").is_dir():
         images, findings = files_in(folder / "images")
+        inner = folders_inside(folder, images)
         masks_in: MasksIn = files_in
         if not volumes:
-            drawings = Drawings(folder, images)
+            drawings = Drawings(folder, images, inner if subfolders != CLASSES else ())
             masks_in = drawings.masks_in
             findings = [finding for finding in findings if finding.where not in drawings.read]
+        if subfolders == CLASSES:
+            masks_in = ClassFolders(folder, inner, images, masks_in, files_in)
         given, found = masks_of(folder / "masks", images, masks_in, volumes=volumes)
     elif (together := beside(folder)) is not None:
         images, given, found, ending = together
         masks_in, findings = files_in, []
+        inner = folders_inside(folder, images) if subfolders != CLASSES else []
     else:
         typed = way_on(folder)
         way_out = f"rename its folders, or type {typed}" if typed else "make these folders"
         raise InputError(
             f"{folder} holds no folder images/ but {seen(folder)}: images lie in images/, masks in masks/; {way_out}"
         )
+    check_subfolders(subfolders, inner, folder / "masks")
     if volumes and ending is None and not (folder / "masks").is_dir():
         given = {stem: path for stem, path in images.items() if holds_label(path, label_key or "label")}
     verified, gold, found_gold = gold_of(folder, images, masks_in, volumes=volumes)
-    masks, found_masks = given_masks(folder, images, given, verified, files_in)
+    each_in = partial(masks_of, images=images, masks_in=masks_in, volumes=volumes)
+    drawn_by = drawings.drawn_by if drawings else {}
+    people = inner if subfolders != CLASSES else []
+    certain = subfolders == ANNOTATORS
+    masks, found_masks = given_masks(
+        folder, images, given, verified, people, each_in, drawn_by, certain=certain
+    )
     findings += [one for one in found if Path(one.where) not in masks.folders.values()]
     findings += found_masks + found_gold
     if open_gold := [stem for stem in gold if stem in masks.outlines and stem not in verified]:

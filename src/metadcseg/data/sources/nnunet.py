@@ -7,8 +7,8 @@
     labelsTr/CASE.nii.gz
     imagesTs/                     without labels: not used
 
-Of 2D images (``file_ending`` .png, .bmp, .tif) one file, ``CASE_0000.png``, holds all channels: gray, or red, green
-and blue.
+Of 2D images (``file_ending`` .png, .bmp, .tif) one file, ``CASE_0000.png``, may hold all channels: gray, or red, green
+and blue. Else each is a gray file of its own, as of volumes.
 
 Labels that are lists of values are regions; a label called ``ignore`` is ignored here, too. The labels are those given:
 none counts as verified unless gold cases are asked for.
@@ -59,12 +59,7 @@ def scan_nnunet(source: Path, draw: Draw | None = None) -> Scan:
         raise InputError(f"{path}: file_ending must be one of {known}, got {ending!r}: convert the files")
     channels = len(table_of(path, said, "channel_names"))
     classes, regions, ignore = _labels(path, table_of(path, said, "labels"))
-    if ending in SUFFIXES and channels not in (1, _COLORS):
-        raise InputError(
-            f"{path}: a 2D image has 1 channel or 3 (red, green, blue), channel_names has {channels}: convert the "
-            "images to .nii.gz, which holds any number"
-        )
-    volumes, findings = _cases(path, str(ending), 1 if ending in SUFFIXES else channels)
+    volumes, findings = _cases(path, str(ending), channels)
     volumes, found = present(path, volumes)
     roles = draw_roles({raw.id: raw.id for raw in volumes}, draw, val=0.1, test=0.1, gold=None)
     values = sorted(classes)
@@ -120,18 +115,14 @@ def _cases(path: Path, ending: str, channels: int) -> tuple[list[RawCase], list[
     findings = []
     volumes = []
     for case, held in numbers.items():
-        if held != list(range(channels)) and ending in SUFFIXES:
-            sentence = (
-                f"{folder}/{case}_*{ending} are {len(held)} files, a 2D image is one, {case}_0000{ending}, gray or in "
-                "color: merge its channels into one file in color, or convert them to .nii.gz"
-            )
-            findings.append(Finding("error", "channels", str(folder / case), sentence))
-        elif held != list(range(channels)):
+        in_one = ending in SUFFIXES and channels in (1, _COLORS) and held == [0]
+        if not in_one and held != list(range(channels)):
             sentence = (
                 f"{folder}/{case}_*{ending} has the channels {', '.join(map(str, held))}, {path.name} names "
                 f"{channels}, counted from 0: complete or remove the case"
             )
             findings.append(Finding("error", "channels", str(folder / case), sentence))
-        files = tuple(folder / f"{case}_{number:04d}{ending}" for number in range(channels))
+        count = 1 if in_one else channels
+        files = tuple(folder / f"{case}_{number:04d}{ending}" for number in range(count))
         volumes.append(RawCase(case, "train", case, files, path.parent / "labelsTr" / f"{case}{ending}"))
     return volumes, findings

@@ -1,5 +1,7 @@
 """Match images and masks by the stem of their names."""
 
+import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,6 +12,10 @@ from metadcseg.data.formats.images import SUFFIXES, image_files
 from metadcseg.data.sources.case import ComposedMask
 from metadcseg.data.sources.kinds import nothing_of
 
+_ENDS = re.compile(
+    r"(.+?)([ _.-](?:masks?|seg|segmentation|labels?|gt|rtstruct))(?:[ _.-]?(\d{1,6}))?", re.IGNORECASE
+)
+
 
 def one_form(name: str) -> str:
     """Return a name in the one form in which names are compared: systems write the same umlaut in two (NFC, NFD).
@@ -19,6 +25,17 @@ def one_form(name: str) -> str:
         True
     """
     return normalize("NFC", name)
+
+
+def owner(stem: str, images: Collection[str]) -> tuple[str, str] | None:
+    """Return the image that a mask with a longer name belongs to, and by what the name is longer; None of others.
+
+    Example:
+        >>> owner("benign (1)_mask_2", ["benign (1)"]), owner("b_mask", ["a"])
+        (('benign (1)', '_mask'), None)
+    """
+    match = _ENDS.fullmatch(stem)
+    return (match[1], match[2].lower()) if match and match[1] in images else None
 
 
 def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
@@ -41,14 +58,11 @@ def by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
             )
             findings.append(Finding("error", "stem-twice", str(path), sentence))
         files.setdefault(stem, path)
-    known = set(files.values())
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES and not path.name.startswith(".") and path not in known:
-            kinds = "PNG, JPEG and TIFF files"
-            sentence = (
-                f"{path} is not read ({kinds} directly in {folder.name}/ are): convert, move or remove it"
-            )
-            findings.append(Finding("warning", "file-ignored", str(path), sentence))
+    others = (name for name in os.listdir(folder) if not name.startswith("."))
+    for name in sorted(name for name in others if not name.lower().endswith(SUFFIXES)):
+        kinds = "PNG, JPEG and TIFF files"
+        sentence = f"{folder / name} is not read ({kinds} directly in {folder.name}/ are): convert, move or remove it"
+        findings.append(Finding("warning", "file-ignored", str(folder / name), sentence))
     return files, findings
 
 

@@ -22,16 +22,14 @@ from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume, check_same_grid
 from metadcseg.data.formats.images import SUFFIXES, read_mask
 from metadcseg.data.formats.overlay import Overlay
+from metadcseg.data.formats.soft import THRESHOLD, has_soft_edges
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
-from metadcseg.data.sources.annotators import is_of_parts
+from metadcseg.data.sources.annotators import folders_of_parts
 from metadcseg.data.sources.dicom_mask import composed
-from metadcseg.data.sources.pairing import Mask, MasksIn, one_form, place_of
+from metadcseg.data.sources.pairing import Mask, MasksIn, one_form, owner, place_of
 from metadcseg.data.sources.volume_folder import PARTNERS
 from metadcseg.errors import InputError
 
-_ENDS = re.compile(
-    r"(.+?)([ _.-](?:masks?|seg|segmentation|labels?|gt|rtstruct))(?:[ _.-]?(\d{1,6}))?", re.IGNORECASE
-)
 _NUMBER = re.compile(r"[ _.-]*\d{1,6}$")
 _LISTED = 8  # so many class names in a sentence
 
@@ -78,7 +76,7 @@ class Parts:
         if not self.names:
             return replace(first, array=union, notes=notes, names={})
         array, more = drawn.labels()
-        return replace(first, array=array, notes=(*notes, *more), names=drawn.names)
+        return replace(first, array=array, notes=(*notes, *more), lossy=False, names=drawn.names)
 
 
 def masks_of(
@@ -188,17 +186,6 @@ def _others(folders: Mapping[Path, Sequence[Path]]) -> list[Finding]:
     return found
 
 
-def owner(stem: str, images: Collection[str]) -> tuple[str, str] | None:
-    """Return the image that a mask with a longer name belongs to, and by what the name is longer; None of others.
-
-    Example:
-        >>> owner("benign (1)_mask_2", ["benign (1)"]), owner("b_mask", ["a"])
-        (('benign (1)', '_mask'), None)
-    """
-    match = _ENDS.fullmatch(stem)
-    return (match[1], match[2].lower()) if match and match[1] in images else None
-
-
 def part_files(folder: Path, *, volumes: bool) -> list[Path]:
     """Return the files of a folder that may be parts of a mask, by name; hidden files are passed over."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
@@ -222,8 +209,8 @@ def _folders(folder: Path, images: Collection[str], *, volumes: bool) -> dict[Pa
     """Return the folders that are called like an image and hold files for its parts."""
     if not folder.is_dir():
         return {}
-    inside = (path for path in sorted(folder.iterdir()) if path.is_dir() and is_of_parts(path, images))
-    held = {path: part_files(path, volumes=volumes) for path in inside if not is_volume_file(path)}
+    inside = [path for path in folders_of_parts(folder, images) if not is_volume_file(path)]
+    held = {path: part_files(path, volumes=volumes) for path in inside}
     return {path: files for path, files in held.items() if files}
 
 
@@ -243,12 +230,16 @@ def _read(file: Path) -> Volume:
         raise InputError(
             f"{file} is of one color, {picture.colors[0]}, so all or nothing of it is meant: save it as black and white"
         )
-    array = np.where(picture.array == black, 0, np.where(picture.array == 0, black, picture.array))[
-        :, :, None
-    ]
-    height, width = picture.array.shape
-    grid = Grid((height, width, 1), UNKNOWN_AFFINE, known=False)
+    pixels = picture.array
     notes = () if picture.colors else picture.notes  # which color is which does not matter here
+    levels = np.unique(pixels).tolist()
+    if not picture.colors and has_soft_edges(pixels, levels, lossy=picture.lossy):
+        pixels = np.where(pixels > THRESHOLD, np.uint8(IGNORE), np.uint8(0))
+        gray = f"{file} has {len(levels)} gray levels between black and white (JPEG or resampled), cut at {THRESHOLD}"
+        notes = (*notes, gray)
+    array = np.where(pixels == black, 0, np.where(pixels == 0, black, pixels))[:, :, None]
+    height, width = pixels.shape
+    grid = Grid((height, width, 1), UNKNOWN_AFFINE, known=False)
     return Volume(array, grid, notes, picture.lossy, orientation=picture.orientation)
 
 

@@ -1,5 +1,6 @@
 """Which files of a folder are volumes, and to which case each belongs."""
 
+import os
 from pathlib import Path
 
 from metadcseg.data.findings import Finding
@@ -24,9 +25,11 @@ def holds_volumes(folder: Path) -> bool:
     """
     if not (folder / "images").is_dir():
         return bool(cases_with_segmentations(folder))
-    entries = [entry for entry in sorted((folder / "images").iterdir()) if not entry.name.startswith(".")]
-    volumes = [entry for entry in entries if is_volume_file(entry)]
-    flat = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
+    entries = sorted(name for name in os.listdir(folder / "images") if not name.startswith("."))
+    flat = [folder / "images" / name for name in entries if name.lower().endswith(SUFFIXES)]
+    flat = [entry for entry in flat if entry.is_file()]
+    others = (folder / "images" / name for name in entries if not name.lower().endswith(SUFFIXES))
+    volumes = [entry for entry in others if is_volume_file(entry)]
     if volumes and flat:
         raise InputError(
             f"{folder / 'images'} holds volumes ({volumes[0].name}) and 2D images ({flat[0].name}): keep them in two "

@@ -17,7 +17,7 @@ from numcodecs.zstd import Zstd
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
-from metadcseg.data.store.layout import ARRAYS, Array, array_digest, chunk_name
+from metadcseg.data.store.layout import ARRAYS, Array, array_digest, chunk_name, dtype_name
 
 _LEVEL = 1
 _ZSTD = Zstd(level=_LEVEL)
@@ -25,7 +25,7 @@ _CHECKSUM = 4
 """Bytes of the checksum behind the compressed values."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """One array on disk, compressed in the very bytes in which a set keeps it, on its way into one.
 
@@ -36,7 +36,7 @@ class Chunk:
         sha256: of dtype, shape and values, see :func:`~metadcseg.data.store.layout.array_digest`.
     """
 
-    file: Path
+    file: str
     shape: tuple[int, ...]
     dtype: str
     sha256: str
@@ -48,7 +48,7 @@ class Chunk:
 
     def read(self) -> Array:
         """Return the array; it cannot be written to."""
-        data = _ZSTD.decode(self.file.read_bytes()[:-_CHECKSUM])
+        data = _ZSTD.decode(Path(self.file).read_bytes()[:-_CHECKSUM])
         return np.frombuffer(data, self.dtype).reshape(self.shape)
 
 
@@ -68,7 +68,7 @@ def write_chunk(folder: Path, array: Array) -> Chunk:
     data = _ZSTD.encode(values)
     file = folder / uuid4().hex
     file.write_bytes(data + google_crc32c.value(data).to_bytes(_CHECKSUM, "little"))
-    return Chunk(file, values.shape, values.dtype.name, array_digest(values))
+    return Chunk(str(file), values.shape, dtype_name(values.dtype), array_digest(values))
 
 
 class Shelf:
@@ -83,7 +83,7 @@ class Shelf:
     def take(self, chunk: Chunk) -> int:
         """Move one more case's file here; return its number."""
         self._like = chunk
-        chunk.file.replace(self.path / chunk_name(self._count, len(chunk.shape)))
+        Path(chunk.file).replace(self.path / chunk_name(self._count, len(chunk.shape)))
         self._count += 1
         return self._count - 1
 

@@ -15,6 +15,7 @@ costs five times as much as writing into one, and thousands of folders are slow 
 
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@cache
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a dtype, such as ``uint8``: NumPy puts it together anew each time."""
+    return dtype.name
+
+
 def array_digest(array: Array) -> str:
     """Return the sha256 of an array's dtype, shape and values: equal for equal arrays only.
 
@@ -64,7 +71,7 @@ def array_digest(array: Array) -> str:
         >>> array_digest(np.zeros((2, 3))) == array_digest(np.zeros((3, 2)))
         False
     """
-    state = hashlib.sha256(f"{array.dtype.name} {array.shape}".encode())
+    state = hashlib.sha256(f"{dtype_name(array.dtype)} {array.shape}".encode())
     state.update(np.ascontiguousarray(array).data)
     return state.hexdigest()
 

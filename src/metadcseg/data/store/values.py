@@ -9,7 +9,7 @@ import numpy as np
 from metadcseg.constants import IGNORE
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.arrays import Chunk
-from metadcseg.data.store.layout import IMAGE_DTYPES, MAX_SIDE, MAX_VALUES, Array
+from metadcseg.data.store.layout import IMAGE_DTYPES, MAX_SIDE, MAX_VALUES, Array, dtype_name
 from metadcseg.errors import InputError
 
 
@@ -100,7 +100,7 @@ def check_kinds(id: str, role: str, kinds: Container[str], *, edges: bool) -> No
 
 def checked_image(id: str, image: Array, channels: int) -> Array:
     """Refuse what is not (H, W, channels) of a type that can be stored, finite."""
-    if image.ndim != 3 or image.shape[2] != channels or image.dtype.name not in IMAGE_DTYPES:
+    if image.ndim != 3 or image.shape[2] != channels or dtype_name(image.dtype) not in IMAGE_DTYPES:
         raise InputError(
             f"case {id!r}: image must be (H, W, {channels}) of {', '.join(IMAGE_DTYPES)}, "
             f"got {image.shape} of {image.dtype.name}; convert it"
@@ -196,7 +196,7 @@ def check_slice(
 def checked_reference(id: str, reference: Array, placement: SliceGeometry, classes: int) -> Array:
     """Refuse a label volume of another size than its file, or with values that are no class."""
     shape = placement.grid.shape
-    if reference.shape != shape or reference.dtype.name != "uint8" or reference.size > MAX_VALUES:
+    if reference.shape != shape or dtype_name(reference.dtype) != "uint8" or reference.size > MAX_VALUES:
         raise InputError(
             f"volume {id!r}: reference must be {shape} of uint8 like its file (at most {MAX_VALUES} voxels), "
             f"got {reference.shape} of {reference.dtype.name}; check that they belong together"
@@ -226,7 +226,7 @@ def _refuse_values(who: str, kind: str, mask: Array, classes: int) -> None:
 
 def checked_size(id: str, kind: str, array: Array, image: tuple[int, ...]) -> Array:
     """Refuse what is not (H, W) uint8 like its image."""
-    if array.shape != image[:2] or array.dtype.name != "uint8":
+    if array.shape != image[:2] or dtype_name(array.dtype) != "uint8":
         raise InputError(
             f"case {id!r}: {kind} must be {image[:2]} of uint8 like its image, "
             f"got {array.shape} of {array.dtype.name}; check that they belong together"

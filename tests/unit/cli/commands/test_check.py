@@ -5,6 +5,7 @@ import pytest
 from tests.unit.data.folders import disc, make_folder, save, write
 
 from metadcseg.cli.main import main
+from metadcseg.data.prepare import reading
 
 
 def test_a_clean_folder_is_ready(tmp_path, capsys):
@@ -132,3 +133,19 @@ def test_a_set_may_have_any_name_that_the_file_system_takes(length, tmp_path, ca
     assert main(["prepare", str(folder), "--out", str(out), "--edges", "none"]) == 0
     assert main(["check", str(out)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", out.name]
+
+
+def test_masks_of_pairs_are_decoded_once(tmp_path, monkeypatch, capsys):
+    """What check shows of pairs comes from what it has looked at, and is what diagnose says."""
+    folder = make_folder(tmp_path / "f", gold=5)
+    for number in range(5):
+        save(folder / "masks" / f"case{number:02d}.png", np.roll(disc(), number % 3, axis=0))
+    seen = []
+    whole = reading.read_mask
+    monkeypatch.setattr(reading, "read_mask", lambda path: (seen.append(path), whole(path))[1])
+    assert main(["check", str(folder), "--workers", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert len(seen) == len(set(seen)) == 12 + 5
+    assert main(["diagnose", str(folder), "--out", str(tmp_path)]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        assert line in shown

@@ -245,7 +245,7 @@ def test_what_makes_no_sense_is_one_sentence(change, says, tmp_path):
         (b"[" * 100_000, "nested too deeply"),
         (b'{"images": [], "annotations": [], "images": []}', "one object names 'images' twice"),
         (b'{"images": ' + b"9" * 5000 + b"}", "thousands of digits"),
-        (b"{}", "no export of COCO, Label Studio, LabelMe or VIA 2"),
+        (b"{}", "no export of COCO, CVAT, Label Studio, LabelMe or VIA"),
         (b"[1, 2]", "no export of COCO"),
         (b"null", "no export of COCO"),
     ],

@@ -15,6 +15,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy.spatial.transform import Rotation
 
+from metadcseg.data.formats import dicom
 from metadcseg.data.formats.geometry import Grid, as_affine
 from metadcseg.data.formats.volumes import (
     output_suffix,
@@ -332,3 +333,15 @@ def test_real_volumes():
     mask = read_label_volume(SHARED / "brats2015-deepmedic/train/brats_2013_pat0005_1/brainmask.nii.gz")
     assert set(np.unique(mask.array)) == {0, 1}
     assert mask.notes
+
+
+@pytest.mark.parametrize("read", [read_volume, read_label_volume])
+def test_the_headers_of_a_series_are_read_once(tmp_path, monkeypatch, read):
+    folder = series(tmp_path / "series")
+    (folder / "notes.txt").write_text("x")
+    seen = []
+    whole = dicom._read_header
+    monkeypatch.setattr(dicom, "_read_header", lambda file: (seen.append(file), whole(file))[1])
+    held = read(folder)
+    assert sorted(seen) == sorted(folder.glob("*.dcm"))
+    assert "no DICOM slices" in held.notes[0]

@@ -173,3 +173,50 @@ def test_dozens_of_values_get_no_endless_remap():
 def test_a_remap_to_no_class_is_refused(label):
     with pytest.raises(InputError, match="--remap"):
         settle([facts(0, 7)], {7: label})
+
+
+SOFT = tuple(range(0, 256, 5))
+
+
+def of_gold(levels=(0, 1, 255)):
+    return [MaskFacts(f"gold/{n}.png", levels) for n in range(3)]
+
+
+@pytest.mark.parametrize("levels", [SOFT, (0, 255)])
+@pytest.mark.parametrize("remap", [{}, {255: 255}])
+def test_white_in_jpeg_is_an_object_where_255_is_unknown_elsewhere(levels, remap):
+    """No remap could serve both: 255 is the object in the one and nobody knows what in the other."""
+    jpeg = MaskFacts("anna/a.jpg", levels, soft=len(levels) > 2, lossy=True)
+    gold = of_gold()
+    scheme, found = settle([jpeg, *gold], remap)
+    assert [one.severity for one in found] == (["note"] if len(levels) > 2 else [])
+    assert all("while 255 is unknown in other masks" in one.sentence for one in found)
+    assert scheme.classes == 2
+    assert scheme.apply(np.array([0, 200 if len(levels) > 2 else 255, 255], np.uint8), jpeg).tolist() == [
+        0,
+        1,
+        1,
+    ]
+    assert scheme.apply(np.array([0, 1, 255], np.uint8), gold[0]).tolist() == [0, 1, 255]
+
+
+def test_white_in_jpeg_beside_two_classes_is_open():
+    jpeg = MaskFacts("anna/a.jpg", SOFT, soft=True, lossy=True)
+    for remap in ({}, {255: 255}):
+        scheme, found = settle([jpeg, *of_gold((0, 1, 2, 255))], remap)
+        (told,) = [one.sentence for one in found if one.severity == "error"]
+        assert scheme is None
+        assert "save it as PNG with the number of its class" in told
+        assert "--remap" not in told
+    scheme, found = settle([jpeg, *of_gold((0, 1, 2))], {255: 2})
+    assert scheme.apply(np.array([0, 255], np.uint8), jpeg).tolist() == [0, 2]
+
+
+def test_no_remap_is_suggested_that_is_wrong_for_the_other_masks():
+    white = MaskFacts("masks/a.png", (0, 255))
+    _, found = settle([white, *of_gold()])
+    told = found[0].sentence
+    assert "--remap 255:1" not in told
+    assert "--remap 255:255 if it is ignored, as in gold/0.png; if it is foreground, save it with" in told
+    _, found = settle([white, *of_gold((0, 1, 2))])
+    assert "--remap 255:1 if it is foreground" in found[0].sentence

@@ -1,12 +1,15 @@
 """Masks that number their classes each in a way of its own, in one folder."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from tests.unit.data.folders import save
 
 from metadcseg.data.prepare.checks import check_folder
+from metadcseg.errors import InputError
+from metadcseg.pairs.read import read_pairs
 
 NAMES = [f"c{number:02}" for number in range(6)]
 
@@ -109,3 +112,27 @@ def test_names_without_a_shape_keep_their_numbers_beside_annotators(folder):
     assert not [finding.sentence for finding in found.findings if finding.severity == "error"]
     (table,) = [finding.sentence for finding in found.findings if finding.code == "label-table"]
     assert "1 liver, 2 tumor" in table
+
+
+def test_diagnose_refuses_what_check_refuses(folder):
+    """Where pairs alone do not show it, too: the masks of other images may be numbered otherwise."""
+    parts(folder / "masks")
+    parts(folder / "gold", NAMES[:3])
+    assert len(read_pairs(folder).pairs) == 3
+    for name in NAMES[3:]:
+        shutil.rmtree(folder / "masks" / name)
+    numbers(folder / "masks", NAMES[3:])
+    assert "which is which is open" in errors(folder)[0]
+    with pytest.raises(InputError, match="which is which is open"):
+        read_pairs(folder)
+
+
+def test_diagnose_refuses_white_beside_unknown_shapes(folder):
+    coco(folder / "masks", NAMES[3:], ("zone",), ("ignore",))
+    white = [(drawn(number) > 0) * np.uint8(255) for number in range(3)]
+    for name, mask in zip(NAMES[:3], white, strict=True):
+        save(folder / "masks" / f"{name}.png", mask)
+        save(folder / "gold" / f"{name}.png", np.roll(mask, 1, axis=0))
+    assert "is black and white" in " ".join(errors(folder))
+    with pytest.raises(InputError, match="is black and white"):
+        read_pairs(folder)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metadcseg.data.formats.geometry import Grid, Volume
-from metadcseg.data.prepare.reading import OtherGrid, on_grid
+from metadcseg.data.prepare.placing import OtherGrid, on_grid
 
 SHAPE = (8, 10, 6)
 NAMES = ("masks/a.nii.gz", "images/a.nii.gz")

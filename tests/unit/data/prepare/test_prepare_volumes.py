@@ -10,7 +10,7 @@ import pytest
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.prepare.checks import check_set
 from metadcseg.data.prepare.pipeline import prepare_scan
-from metadcseg.data.prepare.reading import resample_labels
+from metadcseg.data.prepare.placing import resample_labels
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.sources import RawCase, Scan
 from metadcseg.data.store.reader import PreparedSet

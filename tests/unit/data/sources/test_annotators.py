@@ -8,7 +8,7 @@ import pytest
 from tests.unit.data.folders import codes, disc, make_folder, picture, save, write
 
 from metadcseg.data.prepare.checks import check_folder
-from metadcseg.data.sources.annotators import is_of_parts, said_of_annotators
+from metadcseg.data.sources.annotators import folders_of_parts, said_of_annotators
 from metadcseg.data.sources.case import Outlines
 from metadcseg.data.sources.folder import scan_folder
 
@@ -202,11 +202,9 @@ def test_a_folder_called_like_an_image_is_of_its_parts(tmp_path):
     images = {"case00", "case01"}
     for name, held in (("case00", "liver.png"), ("case01", "case01.png"), ("anna", "case01.png")):
         save(tmp_path / "b" / name / held, disc())
-    assert [is_of_parts(tmp_path / "b" / name, images) for name in ("case00", "case01", "anna")] == [
-        True,
-        True,
-        False,
-    ]
+    assert folders_of_parts(tmp_path / "b", images) == [tmp_path / "b/case00"]
+    (tmp_path / "b/anna/case01.png").unlink()
+    assert folders_of_parts(tmp_path / "b", images) == [tmp_path / "b/case00", tmp_path / "b/case01"]
 
 
 def test_volumes_have_annotators_too(tmp_path):

@@ -346,14 +346,54 @@ def test_raw_folders_of_2d_images(tmp_path, ending, names, channels):
     assert made.image(made.cases[0]).shape == (24, 20, channels)
 
 
-def test_2d_images_of_several_files_are_told_what_to_do(tmp_path):
+def channels_of(folder, ending, count):
+    """Write the other channels of 2D images, each a gray file of its own; return those of the first image."""
+    rng = np.random.default_rng(7)
+    drawn = [rng.integers(0, 255, (10, 24, 20), np.uint8) for _ in range(1, count)]
+    for channel, arrays in enumerate(drawn, start=1):
+        for number, array in enumerate(arrays):
+            save(folder / f"imagesTr/c{number}_{channel:04d}{ending}", array)
+    return [arrays[0] for arrays in drawn]
+
+
+@pytest.mark.parametrize(("ending", "names"), [(".png", ("T1", "T2")), (".tif", ("a", "b", "c", "d"))])
+def test_2d_images_with_a_file_for_each_channel(tmp_path, ending, names):
+    folder = flat_nnunet(tmp_path / "Dataset120_ROADS", ending, names, color=False)
+    others = channels_of(folder, ending, len(names))
+    scan = scan_known("nnunet", folder, Draw())
+    assert scan.findings == ()
+    prepare_scan(scan, tmp_path / "set", name="roads", edges="none")
+    made = PreparedSet.open(tmp_path / "set")
+    image = made.image(next(case for case in made.cases if case.id == "c0"))
+    assert made.channels == image.shape[2] == len(names)
+    for channel, array in enumerate(others, start=1):
+        np.testing.assert_array_equal(image[..., channel], array)
+
+
+def test_2d_channels_that_do_not_belong_together(tmp_path):
+    folder = flat_nnunet(tmp_path / "n", ".png", ("a", "b"), color=False)
+    channels_of(folder, ".png", 2)
+    for name, array, says in (
+        ("c1_0001", np.zeros((24, 20, 3), np.uint8), "in color: save each channel in gray"),
+        ("c2_0001", np.zeros((24, 21), np.uint8), "24 x 21 pixels of uint8, another channel"),
+        ("c3_0001", np.zeros((24, 20), np.uint16), "24 x 20 pixels of uint16, another channel"),
+    ):
+        save(folder / f"imagesTr/{name}.png", array)
+        found = check_scan(folder, scan_known("nnunet", folder, Draw())).errors
+        assert any(says in one.sentence and name in one.sentence for one in found)
+    (folder / "imagesTr/c4_0001.png").unlink()
+    sentences = " ".join(one.sentence for one in scan_known("nnunet", folder, Draw()).findings)
+    assert "c4_*.png has the channels 0, dataset.json names 2" in sentences
+
+
+def test_gray_is_repeated_among_color_only(tmp_path):
+    """Not among images whose channels are files of their own."""
     folder = flat_nnunet(tmp_path, ".png", ("a", "b", "c"), color=False)
-    save(folder / "imagesTr/c4_0001.png", np.zeros((24, 20), np.uint8))
-    (finding,) = scan_known("nnunet", folder, Draw()).findings
-    assert "c4_*.png are 2 files, a 2D image is one" in finding.sentence
-    refused(
-        "channel_names has 2", scan_known, "nnunet", flat_nnunet(tmp_path / "x", ".png", ("a", "b")), Draw()
-    )
+    channels_of(folder, ".png", 3)
+    for channel in (1, 2):
+        (folder / f"imagesTr/c4_{channel:04d}.png").unlink()
+    (found,) = check_scan(folder, scan_known("nnunet", folder, Draw())).errors
+    assert "c4_0000.png has 1 channels" in found.sentence
 
 
 def test_acdc_as_published(tmp_path):

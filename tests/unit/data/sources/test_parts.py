@@ -75,7 +75,7 @@ def test_masks_of_two_values_are_not_joined(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "part", [np.arange(576, dtype=np.uint8).reshape(24, 24), box(3) - 3], ids=["map", "no zero"]
+    "part", [np.tile(np.linspace(0, 255, 24, dtype=np.uint8), (24, 1)), box(3) - 3], ids=["map", "no zero"]
 )
 def test_a_part_that_is_not_binary_is_refused(tmp_path, part):
     path = images(tmp_path / "a", "abcdef")
@@ -289,3 +289,19 @@ def test_palettes_of_parts_may_begin_with_any_color(tmp_path):
     _, labels = stored(path, tmp_path / "set")
     assert (labels["b"] == box(1, 1) | box(10, 1)).all()
     assert (labels["c"] == box(2, 1) | box(11, 1)).all()
+
+
+@pytest.mark.parametrize("names", [("x/liver.jpg", "x/spleen.jpg"), ("x_mask.jpg", "x_mask_1.jpg")])
+def test_soft_parts_are_cut_like_one_soft_mask(tmp_path, names):
+    """JPEG of one organ each: what a single JPEG mask gets, with a note."""
+    drawn = [np.zeros((60, 80), np.uint8) for _ in names]
+    drawn[0][10:50, 8:32] = drawn[1][20:44, 44:70] = 255
+    for stem in "abcdef":
+        save(tmp_path / f"f/images/{stem}.png", picture(ord(stem), 60, 80))
+        for name, mask in zip(names, drawn, strict=True):
+            save(tmp_path / "f/masks" / name.replace("x", stem, 1), mask, quality=90)
+    assert "gray levels between black and white" in sentences(tmp_path / "f", "mask-converted")[0]
+    classes, labels = stored(tmp_path / "f", tmp_path / "set")
+    for value, mask in enumerate(drawn, start=1):
+        assert ((labels["a"] == min(value, len(classes) - 1)) >= (mask > 0)).all()
+    assert ((labels["a"] > 0) == (drawn[0] + drawn[1] > 0)).all()
