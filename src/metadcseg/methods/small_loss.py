@@ -1,8 +1,8 @@
 """Networks that choose for each other what to learn from: pixels of small loss, which are rarely wrong.
 
-Every network ranks the pixels of the batch by its loss. The share R of them with the smallest loss is easy to it, and
-each network learns from the pixels that are easy to *all others*. With two networks this is co-teaching (Han et al.,
-NeurIPS 2018), with three TriNet (Zhang et al., MICCAI 2020); the two differ also in how R falls from 1 at the start.
+Every network ranks the pixels of a class in the batch by its loss. The share R of them with the smallest loss is easy
+to it, and each network learns from the pixels that are easy to *all others*. With two networks this is co-teaching
+(Han et al., NeurIPS 2018), with three TriNet (Zhang et al., MICCAI 2020); the two differ also in how R falls from 1.
 """
 
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ class CoTeaching:
     Args:
         select_ratio: R after the ramp: the share of pixels that is easy, above 0 and at most 1.
         ramp: epochs over which R falls, at least 0.
+        ranks: ``"class"`` keeps the share R of the pixels of every given class; ``"batch"``, as published, of all
+            pixels together: a class of few pixels may then lose all of them.
         gold: ``"mixed"`` adds a gold batch to every step of each network; ``"none"`` never looks at one.
         dice: weight of the soft Dice loss, at least 0.
 
@@ -50,6 +52,7 @@ class CoTeaching:
 
     select_ratio: float = 0.8
     ramp: int = 10
+    ranks: Literal["class", "batch"] = "class"
     gold: Literal["none", "mixed"] = "none"
     dice: float = 0.1
 
@@ -84,7 +87,10 @@ class CoTeaching:
         ranked = noisy.labels != IGNORE
         if noisy.label_confidence is not None:
             ranked = ranked & (noisy.label_confidence > 0)  # a label that nobody trusts takes nobody's place
-        kept = chosen_by_others(losses, ranked, self.ratio(state.updater.epoch), mean)
+        groups = [ranked]
+        if self.ranks == "class":
+            groups = [ranked & (noisy.labels == number) for number in range(answers[0].logits.shape[1])]
+        kept = chosen_by_others(losses, groups, self.ratio(state.updater.epoch), mean)
         counts = mean({str(place): one.sum().float() for place, one in enumerate([*kept, ranked])})
         sizes = [torch.where(count > 0, count, 1.0) for count in counts.values()]
         parts = []
@@ -122,6 +128,8 @@ class TriNet(CoTeaching):
     Args:
         select_ratio: R after the ramp: the share of pixels that is easy, above 0 and at most 1.
         ramp: epochs over which R falls, at least 0.
+        ranks: ``"class"`` keeps the share R of the pixels of every given class; ``"batch"``, as published, of all
+            pixels together: a class of few pixels may then lose all of them.
         gold: ``"mixed"`` adds a gold batch to every step of each network; ``"none"`` never looks at one.
         dice: weight of the soft Dice loss, at least 0.
 
@@ -142,23 +150,26 @@ class TriNet(CoTeaching):
 
 
 def chosen_by_others(
-    losses: list[Tensor], ranked: Tensor, ratio: float, all_reduce_mean: AllReduceMean = dict
+    losses: list[Tensor], groups: list[Tensor], ratio: float, all_reduce_mean: AllReduceMean = dict
 ) -> list[Tensor]:
     """Return for each network the pixels that are easy to all others, (N, H, W) bool.
 
     Args:
         losses: of each network, (N, H, W) float, at least 0.
-        ranked: (N, H, W) bool, the pixels that take part.
-        ratio: R, the share of them that is easy.
+        groups: each (N, H, W) bool, pixels that are ranked among themselves; in no two of them.
+        ratio: R, the share of each group that is easy.
         all_reduce_mean: over the devices that share the batch.
 
     Example:
         >>> mine, yours = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.tensor([[[8.0, 5.0, 7.0, 6.0]]])
-        >>> chosen = chosen_by_others([mine, yours], torch.ones(1, 1, 4, dtype=torch.bool), ratio=0.5)
+        >>> chosen = chosen_by_others([mine, yours], [torch.ones(1, 1, 4, dtype=torch.bool)], ratio=0.5)
         >>> [one.flatten().tolist() for one in chosen]
         [[False, True, False, True], [True, True, False, False]]
     """
-    easy = [easiest(loss, ranked, ratio, all_reduce_mean) for loss in losses]
+    easy = [
+        torch.stack([easiest(loss, group, ratio, all_reduce_mean) for group in groups]).any(dim=0)
+        for loss in losses
+    ]
     return [
         torch.stack([one for place, one in enumerate(easy) if place != own]).all(dim=0)
         for own in range(len(easy))

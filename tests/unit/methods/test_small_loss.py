@@ -64,10 +64,22 @@ def test_two_choose_for_each_other_and_three_by_both_others():
     one, two, three = (torch.tensor(values) for values in ([1.0, 2, 3, 4], [4.0, 3, 2, 1], [1.0, 4, 2, 3]))
     losses = [loss.view(1, 1, 4) for loss in (one, two, three)]
     easy = [[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0]]
-    chosen = chosen_by_others(losses[:2], every(losses[0]), 0.5)
+    chosen = chosen_by_others(losses[:2], [every(losses[0])], 0.5)
     assert [found.int().flatten().tolist() for found in chosen] == [easy[1], easy[0]]
-    chosen = chosen_by_others(losses, every(losses[0]), 0.5)
+    chosen = chosen_by_others(losses, [every(losses[0])], 0.5)
     assert [found.int().flatten().tolist() for found in chosen] == [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_a_class_of_few_pixels_keeps_its_share_where_classes_are_ranked_apart():
+    labels = torch.zeros(1, 10, 10, dtype=torch.int64)
+    labels[0, 0] = 1  # a tenth, and hard
+    losses = [
+        torch.rand(1, 10, 10, generator=torch.Generator().manual_seed(0)) + 5 * labels for _ in range(2)
+    ]
+    together = chosen_by_others(losses, [every(losses[0])], 0.8)[0]
+    apart = chosen_by_others(losses, [labels == 0, labels == 1], 0.8)[0]
+    assert (int(together.sum()), int(together[labels == 1].sum())) == (80, 0)
+    assert (int(apart.sum()), int(apart[labels == 1].sum())) == (80, 8)
 
 
 def test_the_share_falls_over_the_ramp():
@@ -78,7 +90,7 @@ def test_the_share_falls_over_the_ramp():
 
 
 def test_a_step_descends_the_mean_loss_of_the_chosen_pixels():
-    method = CoTeaching(select_ratio=0.5, ramp=0, dice=0.0)
+    method = CoTeaching(select_ratio=0.5, ramp=0, ranks="batch", dice=0.0)
     trained, fresh = (network_of("coteaching", {}) for _ in range(2))
     state = method.start(trained, PlainUpdater(trained), torch.Generator(), storage())
     method.step(state, batch(0), None)
@@ -122,7 +134,7 @@ def test_wrong_labels_are_left_out(method):
         state.updater.epoch = number // 6
         chosen.step(state, noisy, None)
     losses = [pixel_cross_entropy(one.logits, noisy.labels) for one in network.answers(noisy.images)]
-    for kept in chosen_by_others(losses, every(wrong), 0.6):
+    for kept in chosen_by_others(losses, [noisy.labels == 0, noisy.labels == 1], 0.6):
         assert (kept & wrong).sum() < 0.02 * kept.sum()
     found = chosen.predict(state, noisy.images)
     assert (found.argmax(dim=1) == truth).float().mean() > 0.99

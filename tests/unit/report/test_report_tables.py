@@ -3,6 +3,7 @@
 import csv
 import io
 from statistics import fmean, stdev
+from types import SimpleNamespace
 
 import pytest
 from tests.unit.report.folders import METADCSEG, ROWS, Folder, made_scores, task
@@ -12,6 +13,7 @@ from metadcseg.report.comparisons import compare_all, comparison_table
 from metadcseg.report.cost_tables import cost_tables
 from metadcseg.report.learned_figures import detection_table, distance_figures
 from metadcseg.report.main_tables import families, score_tables
+from metadcseg.report.measures import COSTS
 from metadcseg.report.part_tables import ablation_tables, gold_tables
 from metadcseg.report.render_csv import render_values
 from metadcseg.report.sections import build_report
@@ -394,6 +396,14 @@ def test_costs_are_relative_to_plain_supervision(tmp_path):
     assert shown["parameters (M)"].text == "0.57"
     assert paper_rows(table)["MetaDCSeg"].cells[4].paper == "192 (×1.52)"
     assert paper_rows(table)["MetaDCSeg"].cells[3].paper == "7.8 (×1.34)"
+
+
+def test_flops_of_training_count_each_network_of_a_committee_once():
+    """A prediction takes a pass of all three: 6 GFLOPs, a step nine passes of one."""
+    task = SimpleNamespace(
+        cost={"flops_per_image": 6e9}, info={"declaration": {"passes": 9.0, "networks": 3}}
+    )
+    assert COSTS["training_flops"].read(task) == 18.0
 
 
 def test_without_costs_the_table_says_what_is_missing(tmp_path):
