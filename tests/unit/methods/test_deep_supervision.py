@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from tests.contract.tools import PlainUpdater
 from torch import nn
 
 from metadcseg.losses import mean_cross_entropy
+from metadcseg.methods import create_method
 from metadcseg.methods.common import output_loss, supervised_loss
 from metadcseg.methods.deep_supervision import every_pixel, weighted_at_every_depth
+from metadcseg.methods.memory_storage import MemoryStorage
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize, WeightMaps
@@ -75,3 +78,26 @@ def test_every_head_of_nnunet_learns(dice):
     output_loss(network(images), held, dice)[0].backward()
     heads = [part for part in network.module.heads if isinstance(part, nn.Conv2d)]
     assert all(bool(part.weight.grad.abs().sum() > 0) for part in heads)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("supervised", {}), ("metadcseg", {"meta": False}), ("calibrated", {"warmup": 0})]
+)
+def test_a_step_of_each_method_moves_the_coarsest_head(name, options):
+    network = create_network(NetworkOptions(name="nnunet-plain", width=2), 1, 2).train()
+    method = create_method(name, **options)
+    state = method.start(network, PlainUpdater(network), torch.Generator().manual_seed(0), MemoryStorage())
+    generator = torch.Generator().manual_seed(2)
+    noisy, gold = (
+        Batch(
+            torch.rand(2, 1, 32, 32, generator=generator),
+            torch.randint(2, (2, 32, 32), generator=generator),
+            torch.arange(2),
+            Warp.identity(2),
+            given=given,
+        )
+        for given in (None, torch.randint(2, (2, 32, 32), generator=generator))
+    )
+    before = network.module.heads[3].weight.clone()
+    method.step(state, noisy, gold if method.info.needs_gold else None)
+    assert not torch.equal(network.module.heads[3].weight, before)
