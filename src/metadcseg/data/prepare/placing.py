@@ -159,6 +159,7 @@ def size_of(grid: Grid) -> str:
     """Return the size of a grid in words.
 
     Example:
+        >>> from metadcseg.data.formats.geometry import UNKNOWN_AFFINE
         >>> size_of(Grid((20, 24, 1), UNKNOWN_AFFINE, known=False)), size_of(Grid((4, 5, 6), UNKNOWN_AFFINE))
         ('20 x 24 pixels (rows x columns)', '4 x 5 x 6 voxels')
     """
