@@ -18,7 +18,7 @@ from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.formats.images import image_files, read_mask
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
-from metadcseg.data.prepare.reading import lies_on
+from metadcseg.data.prepare.placing import lies_on
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
