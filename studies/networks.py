@@ -84,7 +84,7 @@ def main() -> None:
         return
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"networks": {}}
     found["machine"] = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
-    for grid, size, name in product(SIZES, ("small", "published"), NETWORKS):
+    for grid, size, name in product(SIZES, ("published", "small"), NETWORKS):
         row = found["networks"].setdefault(f"{name}, {size}", {"parameters": count(name, size), "passes": {}})
         key = f"{grid[0]} x {grid[1]}"
         if key in row["passes"] or (name == "unetplusplus" and grid == (97, 131)):  # it takes no odd size
