@@ -1,9 +1,10 @@
 import pytest
 import yaml
+from jsonargparse import ArgumentParser
 
-from metadcseg.cli.config import read_config
-from metadcseg.cli.parsing import config_path, preset_names
-from metadcseg.errors import InputError
+from metadcseg.cli.config import add_run_options, read_config, run_config
+from metadcseg.cli.parsing import config_path, parse, preset_names
+from metadcseg.errors import InputError, Note
 from metadcseg.methods import L2B, METHODS
 from metadcseg.methods.metadcseg.method import MetaDCSeg
 from metadcseg.methods.supervised import Supervised
@@ -113,3 +114,15 @@ def test_what_is_wrong_in_a_file(tmp_path, text, says):
     file.write_text(text)
     with pytest.raises(InputError, match=says):
         read_config(str(file))
+
+
+def test_what_a_preset_says_of_another_network_is_left_out_with_a_note(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("network: {name: maxformer, width: 8, norm: group}\n")
+    with pytest.warns(Note, match=r"network.width 8 of --config is left out: maxformer has no such option"):
+        network = read_config(str(mine)).network
+    assert (network.name, network.width, network.size, network.norm) == ("maxformer", None, "small", "group")
+    parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
+    add_run_options(parser)
+    with pytest.raises(InputError, match="network.width 8: maxformer has no width"):
+        run_config(parse(parser, ["--network.name", "maxformer", "--network.width", "8"]))
