@@ -124,5 +124,5 @@ def test_what_a_preset_says_of_another_network_is_left_out_with_a_note(tmp_path)
     assert (network.name, network.width, network.size, network.norm) == ("maxformer", None, "small", "group")
     parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
     add_run_options(parser)
-    with pytest.raises(InputError, match="network.width 8: maxformer has no width"):
+    with pytest.raises(InputError, match=r"network\.width 8: maxformer has no width"):
         run_config(parse(parser, ["--network.name", "maxformer", "--network.width", "8"]))
