@@ -20,7 +20,8 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
 
     A file of an encoder alone is found its place: of all parts of the network, the one with the most tensors of the
     same names and shapes. The first convolution is adapted to other channels than the file's: for one channel its
-    kernels are summed over the channels, further channels get their mean.
+    kernels are summed over the channels, further channels get their mean. What is no float is passed over: counts of
+    batches, and the stage that a network of another training was in.
 
     Args:
         network: the network itself, without what taps it.
@@ -47,7 +48,7 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
     """
     data = read_bytes(path, "network.pretrained")
     given = tensors_in(path, data, _WANTED)
-    own = network.state_dict()
+    own = {name: held for name, held in network.state_dict().items() if held.is_floating_point()}
     places = [f"{name}." if name else "" for name, _ in network.named_modules()]
     found = max((_matches(own, given, place, channels) for place in places), key=len)
     if not found:
@@ -63,7 +64,7 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
     used = {source for _, source in found.values()}
     missing, unused = (
         [name for name in own if name not in found],
-        [name for name in given if name not in used],
+        [name for name, tensor in given.items() if name not in used and tensor.is_floating_point()],
     )
     warn(
         f"network.pretrained {path}: {len(found)} of the network's {len(own)} tensors are from the file"
@@ -91,8 +92,9 @@ def _matches(
 
 def _fitted(tensor: Tensor, wanted: Tensor, channels: int) -> Tensor | None:
     """Return a tensor in the shape that is wanted, None where there is no way."""
-    if tensor.is_floating_point() != wanted.is_floating_point() or tensor.is_complex():
+    if not tensor.is_floating_point():
         return None
+    tensor = tensor.to(wanted.dtype)
     if tensor.shape == wanted.shape:
         return tensor
     held, shape = tuple(tensor.shape), tuple(wanted.shape)

@@ -61,7 +61,8 @@ def tensors_in(path: Path, data: bytes, wanted: str) -> dict[str, Tensor]:
 
 
 def _dense(value: object) -> bool:
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
+    held = isinstance(value, Tensor) and not value.is_meta
+    return held and value.layout == torch.strided and not value.is_quantized
 
 
 def _plain(name: str) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from metadcseg.training.logging.progress import Reporter
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.randomness import processor_threads
-from metadcseg.training.run.checkpoints import load_checkpoint
+from metadcseg.training.run.checkpoints import has_checkpoint, load_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
 from metadcseg.training.run.identity import claimed, describe, digest_of, machine
 from metadcseg.training.run.opening import opening, too_little
@@ -163,13 +163,15 @@ def train_in(
             rank=process_group.rank,
             world=process_group.world_size,
         )
-        made, updater, state = build(datasets, method, network, options, fabric, seed, storage, process_group)
+        begun = has_checkpoint(folder.checkpoints)  # then the weights are there, whatever became of the file
+        own = replace(network, pretrained=None) if begun else network
+        made, updater, state = build(datasets, method, own, options, fabric, seed, storage, process_group)
         info |= {"parameters": sum(p.numel() for p in made.parameters()), "machine": machine(fabric.device)}
-        info["pretrained"] = made.pretrained
         there = stack.enter_context(claimed(folder, info, resume)) if process_group.is_rank_zero else None
         process_group.join(fabric.device)
         check_shared(process_group, folder)
         there = json.loads(process_group.broadcast(json.dumps(there)))
+        info["pretrained"] = made.pretrained or (there or {}).get("pretrained")
         validator = open_validator(prepared, network, options, fabric.device, process_group)
         if chosen is not None and there is None and console is not None and process_group.is_rank_zero:
             cases, looked = len(datasets.train), len(validator)

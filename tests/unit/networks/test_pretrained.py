@@ -46,8 +46,8 @@ def test_an_encoder_finds_its_place_and_its_first_kernels_fit(tmp_path, channels
     }
     assert torch.equal(network.encoder.conv1.weight, expected[channels])
     assert torch.equal(network.encoder.bn1.running_var, source.bn1.running_var)
-    assert (taken["taken"], taken["tensors"], taken["unused"]) == (7, 9, 1)
-    assert "7 of the network's 9 tensors" in said
+    assert (taken["taken"], taken["tensors"], taken["unused"]) == (6, 8, 1)
+    assert "6 of the network's 8 tensors" in said
     assert "start at random 2 (head.weight; head.bias); not used of the file 1 (fc.bias)" in said
 
 
@@ -87,6 +87,22 @@ def test_a_network_begins_with_the_file_and_the_same_file_gives_the_same_bits(tm
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
+def test_numbers_of_eight_bits_are_taken(tmp_path):
+    network = Whole(1)
+    loaded(tmp_path, {"head.bias": torch.tensor([1.0, 2.0]).to(torch.float8_e4m3fn)}, network, 1)
+    assert network.head.bias.tolist() == [1.0, 2.0]
+
+
+def test_the_stage_that_another_training_was_in_is_not_taken(tmp_path):
+    options = NetworkOptions(name="condseg")
+    source = create_network(options, 1, 2)
+    source.module.train_encoder(True)
+    torch.save(source.module.state_dict(), tmp_path / "first.pth")
+    with pytest.warns(Note):
+        made = create_network(replace(options, pretrained=str(tmp_path / "first.pth")), 1, 2)
+    assert not made.train().module.encoder_only
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -98,6 +114,8 @@ def test_a_network_begins_with_the_file_and_the_same_file_gives_the_same_bits(tm
         ({"weights": torch.ones(3)}, "none of its 1 tensors has the name and shape"),
         ({"head.bias": torch.tensor([1, 2])}, "none of its 1 tensors has the name and shape"),
         ({"head.bias": torch.tensor([1.0, float("nan")])}, "no finite numbers"),
+        ({"head.bias": torch.tensor([1.0, 1e300], dtype=torch.float64)}, "no finite numbers"),
+        ({"head.bias": torch.ones(2, device="meta")}, "holds no table of weights"),
     ],
 )
 def test_what_is_refused(tmp_path, content, sentence):
