@@ -191,7 +191,7 @@ OPTIONS = {
     "unknown preset": (["{train}", "--config", "smal"], ["preset 'smal'", "did you mean 'small'"]),
     "no such file": (["{train}", "--config", "a.yaml"], ["--config a.yaml", "there is no such file"]),
     "unknown split": (["evaluate", "{run}", "--split", "tset"], ["'tset'", "did you mean 'test'"]),
-    "unknown network": (["{train}", "--network.name", "unet"], ["'unet'", "did you mean 'unetplusplus'"]),
+    "unknown network": (["{train}", "--network.name", "condsek"], ["'condsek'", "did you mean 'condseg'"]),
     "text for a number": (["{train}", "--training.lr", "abc"], ["--training.lr must be a number, got abc"]),
     "half an epoch": (["{train}", "--epochs", "1.5"], ["--epochs must be a whole number, got 1.5"]),
     "negative epochs": (["{train}", "--epochs", "-1"], ["epochs must be", "at least 1, got -1"]),

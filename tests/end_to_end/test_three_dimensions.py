@@ -79,10 +79,8 @@ def test_a_validation_score_is_of_volumes(run):
     assert (run / "figures/epoch_006.png").is_file()
 
 
-@pytest.mark.parametrize("method", ["metadcseg", "l2b"])
-def test_a_run_goes_on_to_the_bit(method, folder, tmp_path):
-    warm = ("--metadcseg.warmup", "0") if method == "metadcseg" else ("--l2b.views", "false")
-    words = (*SOLID, *warm, "--method", method)
+def test_a_run_goes_on_to_the_bit(folder, tmp_path):
+    words = (*SOLID, "--metadcseg.warmup", "0", "--method", "metadcseg")
     for name, parts in (("whole", (4,)), ("parts", (2, 4))):
         for number, epochs in enumerate(parts):
             resumed = ("--resume",) if number else ()
