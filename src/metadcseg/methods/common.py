@@ -44,9 +44,17 @@ def require_gold(gold: Batch | None, method: str) -> Batch:
     return gold
 
 
-def descend_gold(state: MethodState, gold: Batch, dice: float = 0.0) -> Tensor:
-    """Add the gradient of the gold loss (:func:`output_loss`), and return that loss without graph."""
-    loss, _ = output_loss(state.network(gold.images), gold, dice)
+def descend_gold(state: MethodState, gold: Batch, dice: float = 0.0, *, deep: bool = False) -> Tensor:
+    """Add the gradient of the gold loss (:func:`supervised_loss`), and return that loss without graph.
+
+    Args:
+        state: of the method.
+        gold: a verified batch.
+        dice: weight of the soft Dice loss.
+        deep: it is that of every depth (:func:`output_loss`), for a method whose noisy loss is, too.
+    """
+    output: Output = state.network(gold.images)
+    loss, _ = output_loss(output, gold, dice) if deep else supervised_loss(output.logits, gold, dice)
     state.updater.backward(loss)
     return loss.detach()
 

@@ -81,12 +81,22 @@ def test_every_head_of_nnunet_learns(dice):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("supervised", {}), ("metadcseg", {"meta": False}), ("calibrated", {"warmup": 0})]
+    ("name", "options", "deep"),
+    [
+        ("supervised", {}, True),
+        ("metadcseg", {"meta": False}, True),
+        ("calibrated", {"warmup": 0}, True),
+        ("robust", {"gold": "mixed"}, False),  # gold must not weigh less than the noisy batch for it
+        ("adele", {"gold": "mixed"}, False),
+        ("pairs", {}, False),
+    ],
 )
-def test_a_step_of_each_method_moves_the_coarsest_head(name, options):
+def test_a_step_moves_the_coarsest_head_where_the_method_supervises_deeply(name, options, deep):
     network = create_network(NetworkOptions(name="nnunet-plain", width=2), 1, 2).train()
     method = create_method(name, **options)
-    state = method.start(network, PlainUpdater(network), torch.Generator().manual_seed(0), MemoryStorage())
+    state = method.start(
+        network, PlainUpdater(network), torch.Generator().manual_seed(0), MemoryStorage((32, 32))
+    )
     generator = torch.Generator().manual_seed(2)
     noisy, gold = (
         Batch(
@@ -100,4 +110,4 @@ def test_a_step_of_each_method_moves_the_coarsest_head(name, options):
     )
     before = network.module.heads[3].weight.clone()
     method.step(state, noisy, gold if method.info.needs_gold else None)
-    assert not torch.equal(network.module.heads[3].weight, before)
+    assert torch.equal(network.module.heads[3].weight, before) != deep

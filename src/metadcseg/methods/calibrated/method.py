@@ -139,7 +139,7 @@ class Calibrated(CalibratedOptions):
         )
         gold_loss = objective.total.detach() * 0
         if not self._waits(state):
-            gold_loss = descend_gold(state, supervising, self.lambda_dice)
+            gold_loss = descend_gold(state, supervising, self.lambda_dice, deep=True)
         state.updater.step()
         return report(objective, gold_loss, boundary, weights, edges, noisy)
 

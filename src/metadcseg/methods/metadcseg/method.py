@@ -152,7 +152,9 @@ class MetaDCSeg:
             noisy.global_batch_size,
         )
         updater.backward(weighted_at_every_depth(objective.total, output, noisy, pseudo, weights))
-        gold_loss = descend_gold(state, require_gold(gold, self.name)) if self.clean_supervision else None
+        gold_loss = None
+        if self.clean_supervision:
+            gold_loss = descend_gold(state, require_gold(gold, self.name), deep=True)
         updater.step()
         return report(objective, gold_loss, boundary, weights, edges, noisy)
 
