@@ -18,12 +18,16 @@ def from_run(options: Namespace) -> Namespace:
     Raises:
         InputError: where the folder is no run, another folder is given as well, or the run's set is not there.
     """
-    from metadcseg.training.run.folder import RunFolder, read_run
+    from metadcseg.training.run.folder import EXTERNAL, RunFolder, read_run
 
     folder = _folder(options)
     if folder is None or not (isinstance(options.resume, str) or RunFolder(folder).info.is_file()):
         return options
     info = read_run(folder)
+    if info["method"] == EXTERNAL:
+        raise InputError(
+            f"--resume: {folder} holds predictions of another tool: give a folder that train wrote"
+        )
     data = info["set"].get("path")
     if "data" not in options.said and not (data and Path(data).exists()):
         raise InputError(f"the set that {folder} was trained on is not at {data} any more: add --data")

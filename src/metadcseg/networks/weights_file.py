@@ -61,8 +61,9 @@ def tensors_in(path: Path, data: bytes, wanted: str) -> dict[str, Tensor]:
 
 
 def _dense(value: object) -> bool:
-    held = isinstance(value, Tensor) and not value.is_meta
-    return held and value.layout == torch.strided and not value.is_quantized
+    if not isinstance(value, Tensor) or value.is_meta:
+        return False
+    return value.layout == torch.strided and not value.is_quantized
 
 
 def _plain(name: str) -> str:

@@ -88,7 +88,7 @@ def attach(
             f"a step gets (gold_batch), got {gold_images} and {gold_batch}"
         )
     models = [model] if isinstance(model, nn.Module) else list(model)
-    _check_count(method, len(models))
+    _check_count(method, models)
     tapped: list[TappedNetwork] = []
     for one in models:  # no comprehension: warnings name the caller's line
         tapped.append(_tapped(one, classes, head))
@@ -113,11 +113,17 @@ def _check_numbers(**numbers: tuple[int, int]) -> None:
             raise InputError(f"attach: {name} must be a whole number of at least {least}, got {number!r}")
 
 
-def _check_count(method: Method, count: int) -> None:
+def _check_count(method: Method, models: Sequence[nn.Module]) -> None:
     wanted = method.info.networks
-    if count != wanted:
-        what = "one model" if wanted == 1 else f"a list of {wanted} models"
-        raise InputError(f"attach: method '{method.name}' needs {what}, got {count}: give so many")
+    what = "one model" if wanted == 1 else f"a list of {wanted} models"
+    if len(models) != wanted:
+        raise InputError(f"attach: method '{method.name}' needs {what}, got {len(models)}: give so many")
+    held = [id(parameter) for model in models for parameter in {*model.parameters()}]
+    if len(set(held)) < len(held):
+        raise InputError(
+            f"attach: method '{method.name}' needs {what} that learn from each other, and some share weights: create "
+            "each anew"
+        )
 
 
 def _tapped(model: nn.Module, classes: int, head: str | None) -> TappedNetwork:

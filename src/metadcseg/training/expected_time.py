@@ -87,6 +87,7 @@ def announce(
     passes: float,
     options: TrainingOptions,
     machine: Mapping[str, Any],
+    network: NetworkOptions,
 ) -> str:
     """Return the line that says what was chosen, how long it will take, and how to have it otherwise.
 
@@ -98,6 +99,7 @@ def announce(
         passes: likewise.
         options: of the training.
         machine: as ``run.json`` describes it.
+        network: which; it decides how its size is told.
     """
     where = "this GPU" if machine["device"] == "cuda" else f"this {machine['device'].upper()}"
     if machine["device"] == "cpu":
@@ -107,7 +109,8 @@ def announce(
         shared = per_pass / (options.devices * options.nodes)
         seconds = expected_seconds(shared, cases=cases, validation=validation, passes=passes, options=options)
         told = f": {in_words(seconds)} on {where}"
-    return f"auto: {chosen}{told}; change with --training.size, --network.width, --epochs, or take --config small"
+    size = "" if network.class_path else f"--network.{'width' if network.size is None else 'size'}, "
+    return f"auto: {chosen}{told}; change with --training.size, {size}--epochs, or take --config small"
 
 
 def in_words(seconds: float) -> str:

@@ -178,7 +178,7 @@ def train_in(
             with console.status("timing a few steps ..."):
                 per_pass = seconds_per_pass(made, datasets.train.channels, network, options, fabric)
             line = announce(
-                chosen, per_pass, cases, looked, method.info.passes_each, options, info["machine"]
+                chosen, per_pass, cases, looked, method.info.passes_each, options, info["machine"], network
             )
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         elif there is None and console is not None and process_group.is_rank_zero and not options.patch:

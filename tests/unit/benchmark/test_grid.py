@@ -231,6 +231,10 @@ def test_clumsy_grids_are_told_what_is_wrong(changes, sentence):
             {"rows": {**ROWS, "x": {"method": "metadcseg", "metadcseg": {"eta": -1}}}},
             "row 'x': .*eta must be above 0",
         ),
+        (
+            {"rows": {**ROWS, "x": {"method": "l2b", "network": {"size": "small"}}}},
+            "row 'x': network.size small: unetplusplus has no size",
+        ),
         ({"options": {"training": {"epocs": 3}}}, "g.yaml: options: unknown option 'training.epocs'"),
         ({"config": "smal"}, "g.yaml: config: unknown preset 'smal'"),
         ({"noise": [{"model": "ovr", "rate": 0.3}]}, "g.yaml: noise: unknown noise model 'ovr'"),

@@ -5,10 +5,12 @@ import json
 import nibabel
 import numpy as np
 import pytest
+from jsonargparse import Namespace
 from PIL import Image
 from tests.unit.data.export.test_nnunet import volumes
 from tests.unit.data.folders import make_folder
 
+from metadcseg.cli.resume import from_run
 from metadcseg.data.export.nnunet import export_nnunet
 from metadcseg.data.prepare.pipeline import prepare_folder
 from metadcseg.data.store.reader import PreparedSet
@@ -47,6 +49,8 @@ def test_what_was_exported_comes_back_and_is_scored(images, tmp_path):
     assert (info["parameters"], info["seconds"], info["external"]["iterations"]) == (7_766_344, 1200.0, 1250)
     with pytest.raises(InputError, match="no network"):
         load_run(tmp_path / "run")
+    with pytest.raises(InputError, match="holds predictions of another tool"):
+        from_run(Namespace(resume=str(tmp_path / "run"), out=None))
 
 
 @pytest.mark.parametrize("options", [{}, {"axis": "x", "pixel": 2.0}])

@@ -87,5 +87,7 @@ def test_a_wrong_number_of_networks_is_refused():
     assert attach("coteaching", models, optimizer, **numbers).step(
         torch.zeros(2, 2, 8, 8), torch.ones(2, 8, 8).long(), torch.arange(2)
     )
+    with pytest.raises(InputError, match=r"'coteaching' needs a list of 2 models .* some share weights"):
+        attach("coteaching", [models[0], models[0]], optimizer, **numbers)
     with pytest.raises(InputError, match="method 'hamil' trains 3 networks, got 1"):
         create_method("hamil").start(tiny_network(), None, torch.Generator(), None)

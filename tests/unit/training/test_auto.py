@@ -8,6 +8,7 @@ from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions, auto
 from metadcseg.training.auto import Machine, choose, small_objects
+from metadcseg.training.expected_time import announce
 
 TWO_CORES = Machine("cpu", 2)
 SIXTEEN_CORES = Machine("cpu", 16)
@@ -163,3 +164,13 @@ def test_volumes_get_a_grid_of_their_own(monkeypatch):
 def test_the_same_set_and_machine_always_get_the_same(tmp_path):
     prepared = disks(tmp_path / "set", radii=(20, 5))
     assert chosen(prepared) == chosen(PreparedSet.open(tmp_path / "set"))
+
+
+@pytest.mark.parametrize(
+    ("options", "way"),
+    [({}, "--network.width, "), ({"name": "maxformer"}, "--network.size, "), ({"class_path": "a.B"}, "")],
+)
+def test_the_way_out_is_an_option_that_the_network_has(options, way):
+    on = {"device": "cpu", "threads": 1}
+    line = announce("x", None, 1, 1, 3.0, TrainingOptions(), on, NetworkOptions(**options))
+    assert f"change with --training.size, {way}--epochs" in line

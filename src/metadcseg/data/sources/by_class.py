@@ -74,6 +74,9 @@ class ClassFolders:
             files, found = self._files_in(folder)
             masks, more = joined(folder, files, self._images)
             findings += [*found, *more]
+            if not masks:
+                what = "is a folder of a class and holds no mask file called like an image: put them there or remove it"
+                findings.append(Finding("error", "no-masks", str(folder), f"{folder} {what}"))
             for stem, mask in masks.items():
                 parts = mask.files if isinstance(mask, Parts) else (place_of(mask),)
                 held.setdefault(stem, []).extend((part, name_of(folder)) for part in parts)

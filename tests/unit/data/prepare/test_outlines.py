@@ -115,6 +115,14 @@ def test_classes_of_gold_and_what_lies_elsewhere(tmp_path):
     assert "holds 1 mask (such as c00) beside folders of classes" in told
 
 
+def test_a_folder_of_a_class_whose_masks_are_not_read_is_an_error(tmp_path):
+    folder = folder_of(tmp_path / "f", ORGANS["apart"])
+    (folder / "masks/cyst").mkdir()
+    (folder / "masks/cyst/annotations.xml").write_text("<annotations/>")
+    (told,) = found(folder, "error", subfolders="classes")
+    assert "cyst is a folder of a class and holds no mask file called like an image" in told
+
+
 def test_words_that_mean_nothing_are_refused(tmp_path):
     folder = folder_of(tmp_path, {"anna": blob}, places="masks")
     for word, says in (("organs", "organs"), ("classes", "no folder in"), ("annotators", "no folder in")):
