@@ -102,7 +102,7 @@ def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:
     if not spare:
         return network
     told = ", ".join(f"network.{option} {network[option]}" for option in spare)
-    warn(f"{told} of --config is left out: {network.name} has no such option", Note, stacklevel=2)
+    warn(f"{told} of a preset or file is left out: {network.name} has no such option", Note, stacklevel=2)
     return Namespace({**vars(network), **dict.fromkeys(spare)})  # type: ignore[no-untyped-call]
 
 

@@ -110,7 +110,7 @@ def import_predictions(
     units = units_of(prepared, split)
     files, spare = _matched(prepared, units, predictions)
     if out.exists():
-        raise InputError(f"--out {out} exists: choose a new folder")
+        raise InputError(f"{out} exists: remove it to import anew, or choose another --label or --out")
     masks = {
         unit.id: _labels(files[unit.id], unit, prepared, remap or {}) for unit in units
     }  # all, or nothing

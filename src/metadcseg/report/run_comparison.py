@@ -246,8 +246,9 @@ def _tested(rows: Sequence[Row], baseline: Row) -> list[Row]:
     found = []
     for row in rows:
         one, other, seeds = paired_cases(row.tasks, baseline.tasks)
-        test = None if row is baseline else paired_test(one, other)
-        if row is not baseline and test is None:
+        untested = row is baseline or any(each.runs[0].pipeline for each in (row, baseline))
+        test = None if untested else paired_test(one, other)
+        if not untested and test is None:
             raise InputError(
                 f"'{row.label}' has seeds {[task.seed for task in row.tasks]} and the baseline '{baseline.label}' "
                 f"{[task.seed for task in baseline.tasks]}, with no scored case in common: give runs of the same seeds"
@@ -277,6 +278,8 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         notes.append(
             "some rows have one seed: another seed may turn the order around, whatever a test over cases says"
         )
+    if others := [row.label for row in rows if row.runs[0].pipeline]:
+        notes.append(f"trained by another tool, and so never tested against ours: {', '.join(others)}")
     settings = [_settings(row.runs[0]) for row in rows]
     shared = {name for held in settings for name in held if name.startswith(("network.", "training."))}
     if differ := sorted(name for name in shared if len({str(held.get(name)) for held in settings}) > 1):

@@ -104,11 +104,9 @@ class Trainer:
                 "edges are off: the set has none, so the boundary (eq. 8) follows from probabilities alone; "
                 "prepare it again without --edges none to have them"
             )
-        if self._options.epochs <= (warmup := self._method.info.warmup):
-            reporter.say(
-                f"{self._method.name} will not leave its warm-up: training has {self._options.epochs} epochs, and it "
-                f"takes the first {warmup}: shorten {self._method.name}.warmup, or train longer"
-            )
+        words = self._method.name, self._method.info.warmup, self._options.epochs
+        if said := self.trainer_state.warmup_in_words(*words):
+            reporter.say(said)
         forget_peak(self._fabric.device)
         while self.trainer_state.epoch < self._options.epochs:
             if not (self._train_epoch(reporter, stop) and self._close_epoch(logger, reporter, stop)):
@@ -118,6 +116,8 @@ class Trainer:
             if self.trainer_state.epoch < self._options.epochs and self._process_group.any(stop.requested):
                 self.write_info("interrupted")
                 return False
+        if said := self.trainer_state.warmup_in_words(*words):
+            reporter.say(said)
         self.write_info("finished")
         return True
 

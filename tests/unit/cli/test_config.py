@@ -119,7 +119,9 @@ def test_what_is_wrong_in_a_file(tmp_path, text, says):
 def test_what_a_preset_says_of_another_network_is_left_out_with_a_note(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("network: {name: maxformer, width: 8, norm: group}\n")
-    with pytest.warns(Note, match=r"network.width 8 of --config is left out: maxformer has no such option"):
+    with pytest.warns(
+        Note, match=r"network.width 8 of a preset or file is left out: maxformer has no such option"
+    ):
         network = read_config(str(mine)).network
     assert (network.name, network.width, network.size, network.norm) == ("maxformer", None, "small", "group")
     parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)

@@ -81,3 +81,23 @@ class TrainerState:
     def best_in_words(self) -> str:
         """Return the best validation so far as a person wants to read it, empty before the first."""
         return "" if self.best is None else f"best {self.best['dsc']:.4f} in epoch {self.best['epoch'] + 1}"
+
+    def warmup_in_words(self, name: str, warmup: int, epochs: int) -> str | None:
+        """Return a sentence where a warm-up is all that a model gets of a method, None where it is not.
+
+        Args:
+            name: of the method.
+            warmup: its epochs.
+            epochs: of the whole training.
+        """
+        if epochs <= warmup and self.epoch < epochs:
+            return (
+                f"{name} will not leave its warm-up: training has {epochs} epochs, and it takes the first "
+                f"{warmup}: shorten {name}.warmup, or train longer"
+            )
+        if epochs <= warmup or self.epoch < epochs or self.best is None or self.best["epoch"] >= warmup:
+            return None
+        return (
+            f"the epoch that is kept, {self.best['epoch'] + 1}, lies in the warm-up of {name} ({warmup} epochs): "
+            "validation was never better after it, so the model has learned without what the method adds"
+        )
