@@ -23,8 +23,12 @@ def read_bytes(path: Path, whose: str) -> bytes:
         whose: what the weights are of, for the message.
 
     Raises:
-        InputError: where it cannot be read.
+        InputError: where it cannot be read, or is a pipe or a device, which may never end.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(
+            f"{path}: the weights of {whose} must be a file, this is a pipe or a device: give a file"
+        )
     try:
         return path.read_bytes()
     except OSError as error:

@@ -117,18 +117,33 @@ def notes_of_tests(record: BenchmarkRecord, tests: Sequence[Compared]) -> list[s
         ]
     counted = sum(each.adjusted is not None for each in tests)
     if not tests:
-        return [f"Nothing to test against {_baselines(record, tests)} yet."]
+        return [f"Nothing to test against {_baselines(record, tests)} yet.", *_untested(record)]
     if not counted:
         cases = max(each.test.count for each in tests)
         return [
             f"No significance is marked: {cases} paired cases are too few, a two-sided signed-rank test needs {LEAST} "
-            f"to be able to say anything at the level of {LEVEL}."
+            f"to be able to say anything at the level of {LEVEL}.",
+            *_untested(record),
         ]
     return [
         f"{BETTER} better, {WORSE} worse than {_baselines(record, tests)}: its DSC, case by case (each averaged over "
         "the seeds that both rows have; images of one patient are one case), differs by a two-sided Wilcoxon "
         f"signed-rank test with p < {LEVEL} after Holm's correction for all tests of the table. It says that the test "
-        "cases did not decide; whether another seed would is what the ± says."
+        "cases did not decide; whether another seed would is what the ± says.",
+        *_untested(record),
+    ]
+
+
+def _untested(record: BenchmarkRecord) -> list[str]:
+    """Return a sentence that names rows without plain supervision of the same network beside them."""
+    done = {task.row for task in record.done()}
+    rows = [row for row in record.rows if row in done and not record.pipeline(row)]
+    alone = [row for row in rows if record.baseline(row) is None]
+    if not alone:
+        return []
+    return [
+        "Not tested, since no finished row is plain supervision with the same gold, network and training: "
+        f"{', '.join(alone)}."
     ]
 
 

@@ -1,6 +1,8 @@
 """network.pretrained: what is taken from a file, what is said of the rest, and what is refused."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from metadcseg.errors import InputError, Note
 from metadcseg.networks import NetworkOptions, create_network
 from metadcseg.networks.pretrained import load_pretrained
+from metadcseg.networks.weights_file import read_bytes
 
 
 class Encoder(nn.Sequential):
@@ -126,3 +129,11 @@ def test_what_is_refused(tmp_path, content, sentence):
         torch.save(content, file)
     with pytest.raises(InputError, match=sentence):
         load_pretrained(Whole(1), file, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "weights.pth")
+    for path in (tmp_path / "weights.pth", Path("/dev/zero")):
+        with pytest.raises(InputError, match="this is a pipe or a device"):
+            read_bytes(path, "network.pretrained")

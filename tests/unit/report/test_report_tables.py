@@ -640,3 +640,8 @@ def test_rows_say_their_network_where_networks_differ(tmp_path):
     assert {test.row: test.baseline for test in tests} == {
         f"ours, {name}": f"noisy + gold, {name}" for name in ("unetplusplus", "maxformer")
     }
+    held = {"info": {"network": {"name": "madgnet"}, "training": {"epochs": 3}}}
+    folder.add(task(row="alone"), scores=made_scores(0.6), method=ROWS["metadcseg"], **held)
+    table, tests = main_table(read(folder))
+    assert "alone" not in {test.row for test in tests}
+    assert any(note.startswith("Not tested") and note.endswith("training: alone.") for note in table.notes)
