@@ -79,10 +79,9 @@ def assert_same_end(one, two):
     [
         (signal.SIGINT, "binned"),
         (signal.SIGTERM, "supervised"),
-        (signal.SIGKILL, "supervised"),
         (signal.SIGKILL, "calibrated"),
     ],
-    ids=["Ctrl-C", "SIGTERM", "kill -9", "kill -9 calibrated"],
+    ids=["Ctrl-C", "SIGTERM", "kill -9 calibrated"],
 )
 def test_a_training_that_is_stopped_goes_on_to_the_same_end(sets, whole, tmp_path, number, method):
     out = tmp_path / "run"

@@ -158,8 +158,6 @@ def assert_same_ending(one, two):
         ("calibrated", 10.0, 2 * STEPS + 2, (2, 0)),
         ("calibrated", 0.0, 2 * STEPS + 3, (2, 2)),
         ("binned", 0.0, 2 * STEPS + 3, (2, 2)),
-        ("supervised", 10.0, STEPS + 2, (1, 0)),
-        ("l2b", 0.0, STEPS + 3, (1, 2)),
     ],
 )
 def test_kill_in_the_middle_of_an_epoch(whole, prepared, tmp_path, method, minutes, pause_at, goes_on_at):
