@@ -1,6 +1,6 @@
 """What the steps of methods have in common: losses, the gold batch asked for, predictions, and the report."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -42,6 +42,35 @@ def require_gold(gold: Batch | None, method: str) -> Batch:
     if gold is None:
         raise InputError(f"method '{method}' declares that it needs gold batches, but this step got none")
     return gold
+
+
+def descend(
+    state: MethodState,
+    noisy: Batch,
+    gold: Batch | None,
+    loss_of: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]],
+) -> StepReport:
+    """Take a step down the loss of a noisy batch and, where there is one, of a gold batch of equal weight.
+
+    Args:
+        state: of the method.
+        noisy: the batch.
+        gold: a verified batch, or None.
+        loss_of: returns the loss of a batch, a scalar, and its parts by name, detached.
+
+    Returns:
+        ``loss``, the sum of both, the parts of the noisy one, and ``gold``, the loss of gold.
+    """
+    loss, scalars = loss_of(noisy)
+    state.updater.backward(loss)
+    total = loss.detach()
+    if gold is not None:
+        gold_loss, _ = loss_of(gold)
+        state.updater.backward(gold_loss)
+        scalars["gold"] = gold_loss.detach()
+        total = total + scalars["gold"]
+    state.updater.step()
+    return StepReport({"loss": total, **scalars})
 
 
 def descend_gold(state: MethodState, gold: Batch, dice: float = 0.0, *, deep: bool = False) -> Tensor:

@@ -7,8 +7,7 @@ from torch import Generator, Tensor, nn
 
 from metadcseg.losses import mean_cross_entropy
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import class_numbers, class_probabilities, require_gold
-from metadcseg.networks.contract import Output
+from metadcseg.methods.common import class_numbers, class_probabilities, descend, require_gold
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch
 from metadcseg.validation import check_types
 
@@ -56,13 +55,15 @@ class MAXFormer:
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Train on one noisy batch, and on a gold batch of equal weight where mixed."""
-        loss, scalars = self._descend(state, noisy)
-        if self.gold == "mixed":
-            gold_loss, _ = self._descend(state, require_gold(gold, self.name))
-            scalars["gold"] = gold_loss
-            loss = loss + gold_loss
-        state.updater.step()
-        return StepReport({"loss": loss, **scalars})
+        verified = require_gold(gold, self.name) if self.gold == "mixed" else None
+
+        def loss_of(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+            logits = state.network(batch.images).logits
+            pixel = mean_cross_entropy(logits, batch)
+            region = batch_dice_loss(logits.float().softmax(dim=1), batch, state.updater.mean)
+            return _PIXEL * pixel + _DICE * region, {"pixel": pixel.detach(), "dice": region.detach()}
+
+        return descend(state, noisy, verified, loss_of)
 
     def weights(self, state: MethodState, noisy: Batch) -> None:
         """Return None: all pixels count alike."""
@@ -70,14 +71,6 @@ class MAXFormer:
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
         return class_probabilities(state.network, images)
-
-    def _descend(self, state: MethodState, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        output: Output = state.network(batch.images)
-        pixel = mean_cross_entropy(output.logits, batch)
-        region = batch_dice_loss(output.logits.float().softmax(dim=1), batch, state.updater.mean)
-        loss = _PIXEL * pixel + _DICE * region
-        state.updater.backward(loss)
-        return loss.detach(), {"pixel": pixel.detach(), "dice": region.detach()}
 
 
 def batch_dice_loss(probabilities: Tensor, batch: Batch, all_reduce_mean: AllReduceMean = dict) -> Tensor:

@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 from torch import Generator, Tensor, nn
 
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import class_probabilities, output_loss, require_gold
-from metadcseg.networks.contract import Output
+from metadcseg.methods.common import class_probabilities, descend, output_loss, require_gold
 from metadcseg.tensors import Batch
 from metadcseg.validation import check_range, check_types
 
@@ -63,13 +62,12 @@ class Supervised:
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Train on one noisy batch, and on a gold batch of equal weight where mixed."""
-        loss, scalars = self._descend(state, noisy)
-        if self.gold == "mixed":
-            gold_loss, _ = self._descend(state, require_gold(gold, self.name))
-            scalars["gold"] = gold_loss
-            loss = loss + gold_loss
-        state.updater.step()
-        return StepReport({"loss": loss, **scalars})
+        verified = require_gold(gold, self.name) if self.gold == "mixed" else None
+
+        def loss_of(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+            return output_loss(state.network(batch.images), batch, self.dice)
+
+        return descend(state, noisy, verified, loss_of)
 
     def weights(self, state: MethodState, noisy: Batch) -> None:
         """Return None: all pixels count alike."""
@@ -77,9 +75,3 @@ class Supervised:
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
         return class_probabilities(state.network, images)
-
-    def _descend(self, state: MethodState, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        output: Output = state.network(batch.images)
-        loss, parts = output_loss(output, batch, self.dice)
-        state.updater.backward(loss)
-        return loss.detach(), parts

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metadcseg.networks.contract import Norm
-from metadcseg.networks.resnet import EXPANSION, initialize, norm_layer
+from metadcseg.networks.resnet import EXPANSION, StagedEncoder, norm_layer
 
 _LEAST_MIDDLE = 32
 
@@ -88,7 +88,7 @@ class SplitBottleneck(nn.Module):
         return F.relu(within + (maps if self.downsample is None else self.downsample(maps)))
 
 
-class ResNeSt(nn.Module):
+class ResNeSt(StagedEncoder):
     """The encoder: three 3 x 3 convolutions, max pooling, and stages of split-attention bottlenecks.
 
     The defaults are ResNeSt-50: 25 434 240 parameters for three channels. All stages but the first halve the sides, by
@@ -131,22 +131,5 @@ class ResNeSt(nn.Module):
         )
         self.bn1 = norm_layer(norm, third)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.stages = tuple(f"layer{number}" for number in range(1, len(depths) + 1))
-        widths = [third]
-        for name, depth, width in zip(self.stages, depths, planes, strict=True):
-            stride = 1 if name == "layer1" else 2
-            blocks = [SplitBottleneck(widths[-1], width, stride, norm)]
-            blocks += [SplitBottleneck(EXPANSION * width, width, 1, norm) for _ in range(depth - 1)]
-            setattr(self, name, nn.Sequential(*blocks))
-            widths.append(EXPANSION * width)
-        self.widths = tuple(widths)
-        initialize(self)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of the stem (before max pooling) and of every stage, (N, widths[i], h, w)."""
-        maps = [F.relu(self.bn1(self.conv1(images)))]
-        within = self.maxpool(maps[0])
-        for name in self.stages:
-            within = self.get_submodule(name)(within)
-            maps.append(within)
-        return maps
+        strides = (1, *(2 for _ in depths[1:]))
+        self._add_stages(SplitBottleneck, third, depths, planes, strides, norm)

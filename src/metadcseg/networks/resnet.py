@@ -5,10 +5,11 @@ block, as torchvision has it (in the paper it is on the 1 x 1 convolution before
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from metadcseg.errors import InputError
 from metadcseg.networks.contract import Norm
@@ -96,7 +97,51 @@ class Bottleneck(nn.Module):
         return joined
 
 
-class ResNet(nn.Module):
+class StagedEncoder(nn.Module):
+    """What ResNet and ResNeSt share: stages ``layer1``, ``layer2`` ... behind ``conv1``, ``bn1`` and ``maxpool``.
+
+    Attributes:
+        stages: the names of the stages.
+        widths: channels of each map that ``forward`` returns.
+    """
+
+    conv1: nn.Module
+    bn1: nn.Module
+    maxpool: nn.Module
+    stages: tuple[str, ...]
+    widths: tuple[int, ...]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of the first convolutions (before max pooling) and of every stage, (N, widths[i], h, w)."""
+        maps = [F.relu(self.bn1(self.conv1(images)))]
+        within = self.maxpool(maps[0])
+        for name in self.stages:
+            within = self.get_submodule(name)(within)
+            maps.append(within)
+        return maps
+
+    def _add_stages(
+        self,
+        block: Callable[[int, int, int, Norm], nn.Module],
+        stem: int,
+        depths: Sequence[int],
+        planes: Sequence[int],
+        strides: Sequence[int],
+        norm: Norm,
+    ) -> None:
+        """Add the stages behind a stem of ``stem`` channels, and give all weights their first values."""
+        self.stages = tuple(f"layer{number}" for number in range(1, len(depths) + 1))
+        widths = [stem]
+        for name, depth, width, stride in zip(self.stages, depths, planes, strides, strict=True):
+            blocks = [block(widths[-1], width, stride, norm)]
+            blocks += [block(EXPANSION * width, width, 1, norm) for _ in range(depth - 1)]
+            setattr(self, name, nn.Sequential(*blocks))
+            widths.append(EXPANSION * width)
+        self.widths = tuple(widths)
+        initialize(self)
+
+
+class ResNet(StagedEncoder):
     """The encoder: a 7 x 7 convolution, max pooling, and up to four stages of bottlenecks.
 
     The defaults are ResNet-50: 23 508 032 parameters for three channels. Weights start as in torchvision: He's normal
@@ -143,26 +188,8 @@ class ResNet(nn.Module):
             )
         self.conv1 = nn.Conv2d(channels, stem, 7, strides[0], padding=3, bias=False)
         self.bn1 = norm_layer(norm, stem)
-        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.stages = tuple(f"layer{number}" for number in range(1, len(depths) + 1))
-        widths = [stem]
-        for name, depth, width, stride in zip(self.stages, depths, planes, (1, *strides[1:]), strict=True):
-            blocks = [Bottleneck(widths[-1], width, stride, norm)]
-            blocks += [Bottleneck(EXPANSION * width, width, 1, norm) for _ in range(depth - 1)]
-            setattr(self, name, nn.Sequential(*blocks))
-            widths.append(EXPANSION * width)
-        self.widths = tuple(widths)
-        initialize(self)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of the first convolution (before max pooling) and of every stage, (N, widths[i], h, w)."""
-        maps = [self.relu(self.bn1(self.conv1(images)))]
-        within = self.maxpool(maps[0])
-        for name in self.stages:
-            within = self.get_submodule(name)(within)
-            maps.append(within)
-        return maps
+        self._add_stages(Bottleneck, stem, depths, planes, (1, *strides[1:]), norm)
 
 
 def initialize(module: nn.Module) -> None:

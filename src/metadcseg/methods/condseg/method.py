@@ -3,8 +3,9 @@
 The right reading of its paper, where its published code departs from it: docs/explanation/condseg-madgnet.md.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch import Generator, Tensor, nn
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
+from metadcseg.methods.common import class_probabilities, descend, require_gold, supervised_loss
 from metadcseg.methods.condseg.views import colour_view
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch
@@ -77,19 +78,8 @@ class ConDSeg:
         """Train on one noisy batch, and on a gold batch of equal weight where mixed, in the stage of the epoch."""
         first = state.updater.epoch < self.warmup
         _to_stage(state.network, encoder_only=first)
-        loss_of: Callable[[MethodState, Batch], tuple[Tensor, dict[str, Tensor]]]
-        loss_of = self._reinforce if first else self._segment
         verified = require_gold(gold, self.name) if self.gold == "mixed" else None
-        loss, scalars = loss_of(state, noisy)
-        state.updater.backward(loss)
-        total = loss.detach()
-        if verified is not None:
-            gold_loss, _ = loss_of(state, verified)
-            state.updater.backward(gold_loss)
-            scalars["gold"] = gold_loss.detach()
-            total = total + scalars["gold"]
-        state.updater.step()
-        return StepReport({"loss": total, **scalars})
+        return descend(state, noisy, verified, partial(self._reinforce if first else self._segment, state))
 
     def weights(self, state: MethodState, noisy: Batch) -> None:
         """Return None: all pixels count alike."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import class_probabilities, require_gold
+from metadcseg.methods.common import class_probabilities, descend, require_gold
 from metadcseg.methods.madgnet.targets import Targets, targets_of
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, Batch
@@ -63,16 +63,11 @@ class MADGNet:
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Train on one noisy batch, and on a gold batch of equal weight where mixed."""
         verified = require_gold(gold, self.name) if self.gold == "mixed" else None
-        loss, scalars = cascaded_loss(state.network(noisy.images), noisy)
-        state.updater.backward(loss)
-        total = loss.detach()
-        if verified is not None:
-            gold_loss, _ = cascaded_loss(state.network(verified.images), verified)
-            state.updater.backward(gold_loss)
-            scalars["gold"] = gold_loss.detach()
-            total = total + scalars["gold"]
-        state.updater.step()
-        return StepReport({"loss": total, **scalars})
+
+        def loss_of(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+            return cascaded_loss(state.network(batch.images), batch)
+
+        return descend(state, noisy, verified, loss_of)
 
     def weights(self, state: MethodState, noisy: Batch) -> None:
         """Return None: what a pixel counts follows from its mask alone."""
