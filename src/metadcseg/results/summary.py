@@ -313,10 +313,10 @@ def paired_cases(
     common = [case for case in held[0] if all(case in each for each in held)] if held else []
     groups = one[0].groups() if one else {}
     first_held, second_held = held[: len(one)], held[len(one) :]
-    return _ema_model(first_held, common, groups), _ema_model(second_held, common, groups), len(seeds)
+    return _group_means(first_held, common, groups), _group_means(second_held, common, groups), len(seeds)
 
 
-def _ema_model(
+def _group_means(
     scores: Sequence[Mapping[str, float]], cases: Sequence[str], groups: Mapping[str, str]
 ) -> dict[str, float]:
     """Return the mean of every group over its cases, of which each is a mean over seeds."""
