@@ -106,13 +106,12 @@ class Arrays:
     corrected: dict[Level, NDArray[np.uint8]]
 
     def __post_init__(self) -> None:
-        others: dict[str, NDArray[Any]] = {"wrong": self.wrong, "regions": self.regions}
-        others.update(self.corrected)
         if self.given.ndim != 3 or self.image.ndim != 4 or self.image.shape[:3] != self.given.shape:
             raise InputError(
                 f"given must be (Z, H, W) and image (Z, H, W, C), got {self.given.shape} and {self.image.shape}"
             )
-        for name, array in others.items():
+        others = [("wrong", self.wrong), ("regions", self.regions), *self.corrected.items()]
+        for name, array in others:
             if array.shape != self.given.shape:
                 raise InputError(
                     f"{name} must have the shape of given, {self.given.shape}, got {array.shape}"
