@@ -110,7 +110,8 @@ class Arrays:
             raise InputError(
                 f"given must be (Z, H, W) and image (Z, H, W, C), got {self.given.shape} and {self.image.shape}"
             )
-        others = [("wrong", self.wrong), ("regions", self.regions), *self.corrected.items()]
+        others: list[tuple[str, NDArray[Any]]] = [("wrong", self.wrong), ("regions", self.regions)]
+        others += [(level, mask) for level, mask in self.corrected.items()]
         for name, array in others:
             if array.shape != self.given.shape:
                 raise InputError(
