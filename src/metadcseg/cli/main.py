@@ -47,6 +47,7 @@ train and use
   train      train a network
   evaluate   score a trained network against reference masks
   predict    segment new images
+  accept     turn the decisions on an audit into masks: a corrected folder, with pairs
 
 compare
   import-predictions   score masks that another tool predicted, as a row beside ours

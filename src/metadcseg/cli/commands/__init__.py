@@ -16,6 +16,7 @@ COMMANDS = {
     "cross-validate": "metadcseg.cli.commands.cross_validate",
     "evaluate": "metadcseg.cli.commands.evaluate",
     "predict": "metadcseg.cli.commands.predict",
+    "accept": "metadcseg.cli.commands.accept",
     "import-predictions": "metadcseg.cli.commands.import_predictions",
     "compare": "metadcseg.cli.commands.compare",
     "benchmark": "metadcseg.cli.commands.benchmark",
