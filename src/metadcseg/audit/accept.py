@@ -111,6 +111,11 @@ def accept(
             reviews[case.id] = masks, review(case, masks, found[case.id])
     root = folder_of(originals)
     plan = plain_layout(originals, reviews) if root is None else same_layout(originals, root, reviews)
+    if not any(row.role == "train" for row in plan.rows.values()):
+        raise InputError(
+            f"{decisions}: all training cases would be verified, and preparing needs one that is not: take one of the "
+            "decisions out"
+        )
     key = hashlib.sha256(decisions.read_bytes() + json.dumps([str(root), link]).encode()).hexdigest()[:12]
     if out is not None:
         written = new_folder(plan, out, key, link=link, progress=progress)
