@@ -170,8 +170,8 @@ def _refuse(decisions: Path, prepared: PreparedSet, originals: Originals, ids: l
     done = [id for id in ids if _is_verified(prepared, originals, id)]
     if done:
         raise InputError(
-            f"{decisions}: {plural(len(done), 'case')} such as '{done[0]}' have a verified mask already: correct that "
-            "file itself, and take these decisions out"
+            f"{decisions}: {listed(done, 3)} {'has' if len(done) == 1 else 'have'} a verified mask already: correct that "
+            "file itself, and take the decision out"
         )
 
 
