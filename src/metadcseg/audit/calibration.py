@@ -156,5 +156,3 @@ def sentence(found: Calibration, threshold: float, *, seen_in_training: bool) ->
 def read_calibration(told: dict[str, Any]) -> Calibration:
     """Return what :meth:`Calibration.to_dict` said."""
     return Calibration(**told["sums"])
-
-

@@ -29,7 +29,7 @@ Maps = NDArray[np.float32]
 LEAST_PAIRS = 2
 """So many pairs make a table: one says nothing about others."""
 
-_PIXELS = 4096  # of an image, on which shares are matched
+_PIXELS = 400_000  # on which shares are matched
 _ROUNDS = 60  # of matching, after which no share moves by a thousandth
 
 
@@ -71,9 +71,7 @@ class PairCounts:
             pixels.append(held[0] / given.size)
             truly.append(held[1] / given.size)
         empty = np.zeros((0, classes, classes, BINS))
-        return cls(
-            *(torch.from_numpy(np.array(part) if part else empty).float() for part in (pixels, truly))
-        )
+        return cls(*(torch.from_numpy(np.array(part) if part else empty).float() for part in (pixels, truly)))
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -160,10 +158,12 @@ class ShareSample:
 
     Args:
         classes: L.
+        slices: how many images, or slices, there will be.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, slices: int) -> None:
         self._classes = classes
+        self._pixels = max(64, _PIXELS // max(1, slices))
         self._images = 0
         self._labels: list[NDArray[np.int64]] = []
         self._bins: list[NDArray[np.int64]] = []
@@ -172,8 +172,8 @@ class ShareSample:
     def add(self, given: Labels, network: Maps) -> None:
         """Take in an image, (H, W), and the network's probabilities, (L, H, W)."""
         valid = np.flatnonzero(given.ravel() != IGNORE)
-        if len(valid) > _PIXELS:
-            valid = np.random.default_rng(self._images).choice(valid, _PIXELS, replace=False)
+        if len(valid) > self._pixels:
+            valid = np.random.default_rng(self._images).choice(valid, self._pixels, replace=False)
         self._images += 1
         self._labels.append(given.ravel()[valid].astype(np.int64))
         bins = native_bins(given, self._classes)

@@ -147,7 +147,9 @@ def _objects_at(objects: Numbers, numbers: Numbers, region: Region) -> list[int]
         for (low, high), side in zip(region.box, numbers.shape, strict=True)
     )
     inside = numbers[wide] == region.number
-    near = inside if region.given else ndimage.binary_dilation(inside, ndimage.generate_binary_structure(3, 2))
+    near = (
+        inside if region.given else ndimage.binary_dilation(inside, ndimage.generate_binary_structure(3, 2))
+    )
     return [int(place) for place in np.unique(objects[wide][near]) if place]
 
 

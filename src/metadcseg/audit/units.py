@@ -55,6 +55,11 @@ class Unit:
         return None if sides is None else (placement.grid.spacing()[placement.axis], *sides)
 
     @property
+    def group(self) -> str:
+        """What it belongs to, such as a patient."""
+        return self.cases[0].group
+
+    @property
     def annotator(self) -> str | None:
         """Who drew the mask, where it is one person and known."""
         return self.cases[0].annotator
@@ -92,16 +97,14 @@ def units_of(prepared: PreparedSet, split: str) -> tuple[Unit, ...]:
     ids = [volume.id for volume, _ in stacks] if volumes else [case.id for case in cases]
     names = safe_names(ids)
     if volumes:
-        return tuple(
-            Unit(name, held, volume) for name, (volume, held) in zip(names, stacks, strict=True)
-        )
+        return tuple(Unit(name, held, volume) for name, (volume, held) in zip(names, stacks, strict=True))
     return tuple(Unit(name, (case,)) for name, case in zip(names, cases, strict=True))
 
 
-def pairs_of(prepared: PreparedSet) -> list[tuple[Case, Unit]]:
-    """Return the gold images, or slices, of which the mask that was replaced is known, each in its image or volume."""
+def paired_units(prepared: PreparedSet) -> tuple[Unit, ...]:
+    """Return the gold images and volumes of which the mask that was replaced is known, of volumes by slice."""
     gold = units_of(prepared, "gold") if prepared.select("gold") else ()
-    return [(case, unit) for unit in gold for case in unit.cases if case.has_given]
+    return tuple(unit for unit in gold if any(case.has_given for case in unit.cases))
 
 
 def refuse_incomplete(units: Sequence[Unit], grid: tuple[int, ...]) -> None:
