@@ -28,23 +28,25 @@ class CaseMasks:
         regions: int32 number of the region, 0 where none is.
         wrong: uint8, 255 times the probability that the given label is wrong.
         corrected: uint8 class numbers of every level, 255 is ignored.
+        slices: int32 (Z,), the number of every slice in the complete stack of its volume; 0 of an image.
     """
 
     given: NDArray[np.uint8]
     regions: NDArray[np.int32]
     wrong: NDArray[np.uint8]
     corrected: dict[Level, NDArray[np.uint8]]
+    slices: NDArray[np.int32]
 
 
-def write_case(out: Path, case: AuditedCase, arrays: Arrays) -> None:
+def write_case(out: Path, case: AuditedCase, arrays: Arrays, slices: NDArray[np.int32] | None = None) -> None:
     """Write ``cases/NAME.npz`` of an audit, whole or not at all.
-
-    Of a volume the arrays are the complete stack of the slices of its set (`SliceGeometry.stack`).
 
     Args:
         out: the folder of the audit.
         case: what was found.
         arrays: its pixels; the image is not kept, the set has it.
+        slices: int32 (Z,), the number of every slice in the complete stack of its volume; None of an image, or where
+            no slice is left out.
 
     Raises:
         InputError: where the disk refuses.
@@ -52,7 +54,8 @@ def write_case(out: Path, case: AuditedCase, arrays: Arrays) -> None:
     Example:
         >>> import tempfile
         >>> mask = np.eye(3, dtype=np.uint8)[None]
-        >>> arrays = Arrays(mask[..., None], mask, mask * np.float32(0.2), mask.astype(np.int32), dict.fromkeys(LEVELS, mask))
+        >>> levels = dict.fromkeys(LEVELS, mask)
+        >>> arrays = Arrays(mask[..., None], mask, mask * np.float32(0.2), mask.astype(np.int32), levels)
         >>> case = AuditedCase("a", "a", "train", (1, 3, 3), None, 0.9, (0.8, 1.0), ())
         >>> with tempfile.TemporaryDirectory() as out:
         ...     write_case(Path(out), case, arrays)
@@ -66,6 +69,7 @@ def write_case(out: Path, case: AuditedCase, arrays: Arrays) -> None:
         "regions": arrays.regions,
         "wrong": np.rint(arrays.wrong * 255).astype(np.uint8),
         **{level: arrays.corrected[level] for level in LEVELS},
+        "slices": np.arange(case.shape[0], dtype=np.int32) if slices is None else slices,
     }
     (out / CASES).mkdir(parents=True, exist_ok=True)
     with atomic_file(out / CASES / f"{case.name}.npz") as file:
@@ -83,7 +87,9 @@ def read_cases(out: Path) -> list[AuditedCase]:
     """
     files = sorted((out / CASES).glob("*.npz")) if (out / CASES).is_dir() else []
     if not files:
-        raise InputError(f"{out} holds no audited case ({CASES}/): give the folder that 'metadcseg audit' wrote")
+        raise InputError(
+            f"{out} holds no audited case ({CASES}/): give the folder that 'metadcseg audit' wrote"
+        )
     return [_case(file) for file in files]
 
 
@@ -98,17 +104,20 @@ def read_masks(out: Path, case: AuditedCase) -> CaseMasks:
         InputError: where the file is missing or damaged.
     """
     path = out / CASES / f"{case.name}.npz"
-    held = _arrays(path, ("given", "regions", "wrong", *LEVELS))
+    held = _arrays(path, ("given", "regions", "wrong", *LEVELS, "slices"))
+    slices = held.pop("slices")
     wanted = {name: np.dtype(np.int32 if name == "regions" else np.uint8) for name in held}
     wrong = [
         f"{name} is {array.dtype} {array.shape}"
         for name, array in held.items()
         if array.dtype != wanted[name] or array.shape != case.shape
     ]
+    if slices.dtype != np.int32 or slices.shape != case.shape[:1] or (np.diff(slices) <= 0).any():
+        wrong.append("the numbers of its slices do not rise")
     if wrong:
         raise InputError(f"{path}: masks must have the shape {case.shape}, {first_of(wrong)}: {_AGAIN}")
     corrected = {level: held[level] for level in LEVELS}
-    return CaseMasks(held["given"], held["regions"], held["wrong"], corrected)
+    return CaseMasks(held["given"], held["regions"], held["wrong"], corrected, slices)
 
 
 def _case(path: Path) -> AuditedCase:

@@ -48,6 +48,7 @@ train and use
   evaluate   score a trained network against reference masks
   audit      which masks are wrong, where, and what they should be
   predict    segment new images
+  accept     turn the decisions on an audit into masks: a corrected folder, with pairs
 
 compare
   import-predictions   score masks that another tool predicted, as a row beside ours

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "metadcseg.cli.commands.evaluate",
     "audit": "metadcseg.cli.commands.audit",
     "predict": "metadcseg.cli.commands.predict",
+    "accept": "metadcseg.cli.commands.accept",
     "import-predictions": "metadcseg.cli.commands.import_predictions",
     "compare": "metadcseg.cli.commands.compare",
     "benchmark": "metadcseg.cli.commands.benchmark",

@@ -1,7 +1,7 @@
 """Which files a prepared set was made from, and what the values in its masks mean: the way back to a corrected file.
 
-It lies beside the set, not in it: no checksum names it, sets of equal content stay equal, and it may be removed before a
-set is given away. A set that was copied or made from another one has none, or one that is still right.
+It lies beside the set, not in it: no checksum names it, sets of equal content stay equal, and it may be removed before
+a set is given away. A set that was copied or made from another one has none, or one that is still right.
 """
 
 import json

@@ -1,0 +1,197 @@
+"""Decisions of a review become masks: a corrected folder, from which a set is prepared again."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from metadcseg.audit.case_files import CaseMasks, read_cases, read_masks
+from metadcseg.audit.decisions import read_decisions
+from metadcseg.audit.originals import Originals
+from metadcseg.audit.place import Place, new_folder, within
+from metadcseg.audit.plain_layout import plain_layout
+from metadcseg.audit.plan import Plan
+from metadcseg.audit.review import Review, review
+from metadcseg.audit.same_layout import folder_of, same_layout
+from metadcseg.data.annotations.values import read_json, shown
+from metadcseg.data.findings import plural
+from metadcseg.data.splits.gold_slices import GoldSlices
+from metadcseg.data.store.disk import refuse_occupied
+from metadcseg.data.store.reader import Case, PreparedSet
+from metadcseg.errors import InputError
+
+AUDIT = "audit.json"
+FORMAT = "metadcseg-audit/1"
+
+Progress = Callable[[int, int], object]
+"""Called with how many files are written, of how many."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What was written.
+
+    Args:
+        folder: the corrected one.
+        cases: how many were audited.
+        reviewed: how many are decided as a whole, and so gold now.
+        corrected: in how many of these the mask was changed.
+        in_part: how many others were changed, which are not verified.
+        painted: how many slices the reviewer painted.
+        experts: ids of the cases with something that an expert shall decide.
+        untouched: how many cases nothing was decided about.
+        backup: where files that were replaced lie; None of a new folder.
+        notes: what is worth knowing.
+    """
+
+    folder: Path
+    cases: int
+    reviewed: int
+    corrected: int
+    in_part: int
+    painted: int
+    experts: tuple[str, ...]
+    untouched: int
+    backup: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return asdict(self)
+
+
+def accept(
+    decisions: Path,
+    out: Path | None = None,
+    *,
+    data: Path | None = None,
+    folder: Path | None = None,
+    backup: Path | None = None,
+    link: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Accepted, PreparedSet]:
+    """Apply decisions to the masks that they are about, whole or not at all.
+
+    Args:
+        decisions: ``decisions.json`` in the folder of the audit.
+        out: the corrected folder, missing or empty; None: the folder that the set was prepared from is changed.
+        data: the audited set, where it is not where it was.
+        folder: where the files that it was made from lie, where that is not where they were.
+        backup: of a folder that is changed: where files go before they are replaced; by default beside it.
+        link: of a new folder: images are symbolic links, not copies.
+        progress: called after every file.
+
+    Returns:
+        What was written, and the set that was audited.
+
+    Raises:
+        InputError: where decisions, audit, set and files do not belong together, a case is verified already, nothing
+            was decided, ``out`` is occupied, or the disk refuses; nothing is written then.
+    """
+    if out is not None:
+        refuse_occupied(out)
+    about = _audit(decisions.parent)
+    prepared = _set(about, data)
+    cases = read_cases(decisions.parent)
+    found = read_decisions(
+        decisions,
+        identity=about["identity"],
+        fingerprint=prepared.fingerprint,
+        cases=cases,
+        classes=len(prepared.classes),
+    )
+    originals = Originals(prepared, folder)
+    _refuse(decisions, prepared, originals, list(found))
+    reviews: dict[str, tuple[CaseMasks, Review]] = {}
+    for case in cases:
+        if case.id in found:
+            masks = read_masks(decisions.parent, case)
+            reviews[case.id] = masks, review(case, masks, found[case.id])
+    root = folder_of(originals)
+    plan = plain_layout(originals, reviews) if root is None else same_layout(originals, root, reviews)
+    if not any(row.role == "train" for row in plan.rows.values()):
+        raise InputError(
+            f"{decisions}: all training cases would be verified, and preparing needs one that is not: take one of the "
+            "decisions out"
+        )
+    key = hashlib.sha256(decisions.read_bytes() + json.dumps([str(root), link]).encode()).hexdigest()[:12]
+    if out is not None:
+        written = new_folder(plan, out, key, link=link, progress=progress)
+    elif root is None:
+        raise InputError(
+            f"{prepared.path} was not prepared from a folder with images/ and masks/: write a new one with --out"
+        )
+    else:
+        written = within(plan, root, backup or root.with_name(f"{root.name}-before-{key}"), key, progress)
+    return _counted(written, len(cases), plan, {id: each for id, (_, each) in reviews.items()}), prepared
+
+
+def _audit(folder: Path) -> dict[str, Any]:
+    """Return what an audit says of itself."""
+    path = folder / AUDIT
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is no audit (it has no {AUDIT}): put decisions.json into the folder that was reviewed"
+        )
+    held = read_json(path)
+    fits = isinstance(held, dict) and held.get("format") == FORMAT and isinstance(held.get("set"), dict)
+    wanted = {"identity": held, "path": held["set"], "fingerprint": held["set"]} if fits else {}
+    if not fits or not all(isinstance(place.get(name), str) for name, place in wanted.items()):
+        raise InputError(f"{path} is not what an audit writes ({shown(held)}): run the audit again")
+    return dict(held)
+
+
+def _set(about: dict[str, Any], data: Path | None) -> PreparedSet:
+    """Return the set that was audited."""
+    path = data or Path(about["set"]["path"])
+    if data is None and not path.exists():
+        raise InputError(f"{path}, which was audited, is gone: say with --data where the set is")
+    prepared = PreparedSet.open(path)
+    if prepared.fingerprint != about["set"]["fingerprint"]:
+        raise InputError(
+            f"{path} is another set than the one that was audited: name that one with --data, or audit again"
+        )
+    split = prepared.source.get("split")
+    if isinstance(split, dict) and GoldSlices.read(split.get("gold")):
+        raise InputError(f"{path} holds gold volumes in part: audit the set that it was split from")
+    return prepared
+
+
+def _refuse(decisions: Path, prepared: PreparedSet, originals: Originals, ids: list[str]) -> None:
+    """Refuse to begin where nothing can come of it."""
+    if not ids:
+        raise InputError(f"{decisions} holds no decision: review some cases first")
+    if (missing := originals.missing()) is not None:
+        raise InputError(
+            f"{missing} is gone, which {prepared.path} was prepared from: say with --folder where its folder is now"
+        )
+    done = [id for id in ids if _is_verified(prepared, originals, id)]
+    if done:
+        raise InputError(
+            f"{decisions}: {plural(len(done), 'case')} such as '{done[0]}' have a verified mask already: correct that "
+            "file itself, and take these decisions out"
+        )
+
+
+def _is_verified(prepared: PreparedSet, originals: Originals, id: str) -> bool:
+    unit = originals.unit(id)
+    held = (unit,) if isinstance(unit, Case) else prepared.slices_of(unit)
+    return unit.role == "gold" or any(case.has_given for case in held)
+
+
+def _counted(written: Place, cases: int, plan: Plan, reviews: dict[str, Review]) -> Accepted:
+    each = reviews.values()
+    return Accepted(
+        written.folder,
+        cases,
+        sum(one.verified for one in each),
+        sum(one.verified and one.changed > 0 for one in each),
+        sum(not one.verified and one.changed > 0 for one in each),
+        sum(one.painted for one in each),
+        tuple(id for id, one in reviews.items() if one.experts),
+        cases - len(reviews),
+        written.backup,
+        tuple(plan.left),
+    )

@@ -1,0 +1,75 @@
+"""What a corrected folder shall hold: files that are taken over, and masks that are written."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from metadcseg.audit.case_files import CaseMasks
+from metadcseg.audit.originals import Originals
+from metadcseg.audit.review import Review
+from metadcseg.data.splits.roles import SplitRow
+from metadcseg.errors import InputError
+
+SPLITS = "splits.csv"
+
+Write = Callable[[Path], object]
+"""Writes one file, whose suffix says its format."""
+
+
+@dataclass
+class Plan:
+    """The files of a corrected folder, all by their place in it.
+
+    Args:
+        copies: place -> file or folder that is taken over.
+        links: which of these are images, so that a link serves as well.
+        writes: place -> what writes it.
+        removes: files that others take the place of.
+        rows: what ``splits.csv`` says.
+        left: sentences about what is not taken over.
+    """
+
+    copies: dict[Path, Path] = field(default_factory=dict)
+    links: set[Path] = field(default_factory=set)
+    writes: dict[Path, Write] = field(default_factory=dict)
+    removes: set[Path] = field(default_factory=set)
+    rows: dict[str, SplitRow] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+    def put(self, place: Path, write: Write) -> None:
+        """Write a file, in the place of one that would have been taken over."""
+        self.copies.pop(place, None)
+        self.writes[place] = write
+
+
+Reviews = Mapping[str, tuple[CaseMasks, Review]]
+"""Id -> the masks that were audited, and what became of them."""
+
+
+def writer(originals: Originals, id: str, masks: CaseMasks, review: Review) -> Write:
+    """Return what writes the mask that a review led to."""
+    return lambda out: originals.write(out, id, masks.given, review.mask, masks.slices)
+
+
+def splits_text(rows: Mapping[str, SplitRow]) -> bytes:
+    r"""Return ``splits.csv``.
+
+    Raises:
+        InputError: where an id is no text that a table can hold.
+
+    Example:
+        >>> splits_text({"a": SplitRow("gold", "patient, 1")})
+        b'id,role,group\na,gold,"patient, 1"\n'
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("id", "role", "group"))
+    table.writerows((id, row.role, row.group) for id, row in rows.items())
+    try:
+        return text.getvalue().encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"a case has a name that is no text in UTF-8 ({text.getvalue()[error.start]!a}): rename its files"
+        ) from error
