@@ -46,6 +46,7 @@ your data
 train and use
   train      train a network
   evaluate   score a trained network against reference masks
+  audit      which masks are wrong, where, and what they should be
   predict    segment new images
   accept     turn the decisions on an audit into masks: a corrected folder, with pairs
 

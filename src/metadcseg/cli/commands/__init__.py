@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "metadcseg.cli.commands.train",
     "cross-validate": "metadcseg.cli.commands.cross_validate",
     "evaluate": "metadcseg.cli.commands.evaluate",
+    "audit": "metadcseg.cli.commands.audit",
     "predict": "metadcseg.cli.commands.predict",
     "accept": "metadcseg.cli.commands.accept",
     "import-predictions": "metadcseg.cli.commands.import_predictions",
