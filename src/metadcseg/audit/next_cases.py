@@ -1,33 +1,30 @@
-r"""Which cases to verify next: those that tell most about how masks are wrong, and so about the order of all others.
+r"""Which cases to verify next: those that make known, with the fewest, how masks are wrong and which are worse.
 
-What an audit believes rests on rates: of the regions of one kind, between the same two classes, drawn by the same
-annotator (a *stratum* s), so many are really wrong. After m verified regions the entropy of such a rate has fallen by
-about ½ ln m, whatever the rate is. A set S of cases is therefore worth
+A table of pairs is right where the pairs are like all other cases. Cases that look worst, or show most regions, are not:
+a table made of them believes that all masks are as bad (studies/audit_next.py). So cases are spread evenly, as in
+stratified systematic sampling, and more of them are drawn where more is open:
 
-.. math:: F(S) = \sum_s W_s \ln\left(1 + \frac{\sum_{i \in S} n_{is} / (1 + r_i)}{1 + v_s}\right)
+- **How many of each annotator.** A mean over N_a cases of spread s_a, known from v_a of them, leaves N_a^2 s_a^2 / v_a of
+  the variance of the whole. The next case goes where one more lowers that sum most (Neyman, Journal of the Royal
+  Statistical Society 97, 1934):
 
-with n_is the regions of stratum s in case i, v_s those that were verified before, and r_i the cases of the same group
-(patient) chosen before i, as regions of one patient are alike. W_s says how much hangs on the rate: the uncertainty of
-each case's DSC, half its interval, dealt in equal parts among its regions and what lies outside them. The latter is a
-stratum as well, one for each annotator, so that a case without any region is worth something.
+  .. math:: \\arg\\max_a \\frac{(N_a s_a)^2}{(1 + v_a)(2 + v_a)}
 
-Logarithms of sums are submodular: taking the best case again and again comes within 1 - 1/e of the best set
-(Nemhauser, Wolsey and Fisher, Mathematical Programming 14, 1978).
+  with s_a the mean half interval of the expected DSC, and 1 for the variance before any case is verified.
+- **Which of them.** All cases of the annotator stand in the order of their expected DSC. The next one is taken from the
+  middle of the widest gap between verified ones, so that bad, middling and good masks are all shown; near the middle, from
+  the group (patient) of which fewest are verified.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from itertools import pairwise
 
 from metadcseg.audit.records import AuditedCase
 from metadcseg.errors import InputError
 
-Stratum = tuple[str | None, str, int, int]
-"""Annotator, kind, given class, proposed class."""
-
-OUTSIDE = "outside"
-"""The kind of what lies outside of all regions."""
+_NEAR = 0.15  # of a gap, on either side of its middle
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,13 @@ class Choice:
 
     Args:
         case: which.
-        gain: what it adds to F, beside those chosen before it.
-        most: the kind of error that it tells most about.
+        gain: by how much it lowers the variance, as a share of all that is left before the first choice.
+        rank: share of the cases of its annotator with a lower expected DSC, 0 to 1.
     """
 
     case: AuditedCase
     gain: float
-    most: str
+    rank: float
 
 
 def next_cases(
@@ -57,79 +54,88 @@ def next_cases(
     Args:
         cases: of an audit.
         count: how many, at least 1; fewer come where fewer are left.
-        reviewed: ids of cases that were verified since: their regions count, and they are not chosen.
-        pairs: annotator (None where unknown) -> verified pairs that the audit knew: each counts as a mean case of that
-            annotator.
+        reviewed: ids of cases that were verified since: they are not chosen, and count as verified.
+        pairs: annotator (None where unknown) -> verified pairs that the audit knew beside these cases.
 
     Returns:
-        The choices, the most telling one first; of equal ones that of the lower expected DSC, then by id.
+        The choices, the most telling one first.
 
     Raises:
         InputError: where the count is below 1, or no case is left.
 
     Example:
-        >>> from metadcseg.audit.records import Region
-        >>> def case(id, *kinds):
-        ...     box = ((0, 1), (0, 2), (0, 2))
-        ...     found = [Region(n, kind, 0, 1, 4, None, 0.8, 3.2, box) for n, kind in enumerate(kinds, start=1)]
-        ...     return AuditedCase(id, id, "train", (1, 9, 9), None, 0.7, (0.6, 0.8), tuple(found))
-        >>> held = [case("a", "missing", "missing"), case("b", "missing"), case("c", "invented"), case("d")]
-        >>> [choice.case.id for choice in next_cases(held, 3)]
-        ['a', 'c', 'b']
+        >>> def case(dsc, annotator):
+        ...     name = f"{annotator}{dsc}"
+        ...     return AuditedCase(name, name, "train", (1, 9, 9), None, dsc, (dsc - 0.1, dsc + 0.1), (), annotator)
+        >>> held = [case(dsc / 10, "anna") for dsc in range(1, 8)] + [case(0.8, "ben"), case(0.9, "ben")]
+        >>> [choice.case.id for choice in next_cases(held, 5)]
+        ['anna0.4', 'anna0.2', 'anna0.6', 'anna0.1', 'ben0.8']
     """
     if count < 1:
         raise InputError(f"at least 1 case can be chosen, got {count}")
-    told = {case.id: _told(case) for case in cases}
-    weights: dict[Stratum, float] = defaultdict(float)
-    for case in cases:
-        uncertain = (case.dsc_interval[1] - case.dsc_interval[0]) / 2
-        total = sum(told[case.id].values())
-        for stratum, number in told[case.id].items():
-            weights[stratum] += uncertain * number / total
-    known = _known(cases, told, reviewed, pairs or {})
-    left = sorted((case for case in cases if case.id not in reviewed), key=lambda case: (case.dsc, case.id))
-    if not left:
+    if all(case.id in reviewed for case in cases):
         raise InputError("all cases of the audit are reviewed: accept the decisions, train and audit again")
-    groups: Counter[str] = Counter(case.group or case.id for case in cases if case.id in reviewed)
+    orders: dict[str | None, list[AuditedCase]] = defaultdict(list)
+    for case in sorted(cases, key=lambda case: (case.dsc, case.id)):
+        orders[case.annotator].append(case)
+    open_ = {name: _uncertain(order) for name, order in orders.items()}
+    verified = {
+        name: {at for at, case in enumerate(order) if case.id in reviewed} for name, order in orders.items()
+    }
+    known = {name: len(done) + (pairs or {}).get(name, 0) for name, done in verified.items()}
+    groups = Counter(_group(case) for case in cases if case.id in reviewed)
+    whole = sum(open_[name] ** 2 / (1 + known[name]) for name in orders)
     chosen: list[Choice] = []
-    while left and len(chosen) < count:
-        gains = [_gains(told[case.id], 1 + groups[case.group or case.id], known, weights) for case in left]
-        best = max(range(len(left)), key=lambda at: sum(gains[at].values()))
-        case, gain = left.pop(best), gains[best]
-        chosen.append(Choice(case, sum(gain.values()), max(gain, key=lambda stratum: gain[stratum])[1]))
-        for stratum, number in told[case.id].items():
-            known[stratum] += number / (1 + groups[case.group or case.id])
-        groups[case.group or case.id] += 1
+    while len(chosen) < count and any(len(verified[name]) < len(orders[name]) for name in orders):
+        gains = {
+            name: open_[name] ** 2 / ((1 + known[name]) * (2 + known[name]))
+            for name, order in orders.items()
+            if len(verified[name]) < len(order)
+        }
+        name = max(gains, key=lambda each: gains[each])
+        at = _next(orders[name], verified[name], groups)
+        case = orders[name][at]
+        chosen.append(Choice(case, gains[name] / whole if whole else 0.0, at / max(1, len(orders[name]) - 1)))
+        verified[name].add(at)
+        known[name] += 1
+        groups[_group(case)] += 1
     return chosen
 
 
-def _told(case: AuditedCase) -> Counter[Stratum]:
-    """Return how many observations of each stratum a case holds."""
-    held = Counter((case.annotator, str(region.kind), region.given, region.proposed) for region in case.regions)
-    held[case.annotator, OUTSIDE, 0, 0] += 1
-    return held
+def _uncertain(order: Sequence[AuditedCase]) -> float:
+    """Return N s: the sum of half the intervals."""
+    return sum(case.dsc_interval[1] - case.dsc_interval[0] for case in order) / 2
 
 
-def _known(
-    cases: Sequence[AuditedCase],
-    told: Mapping[str, Counter[Stratum]],
-    reviewed: Collection[str],
-    pairs: Mapping[str | None, int],
-) -> dict[Stratum, float]:
-    """Return how many observations of each stratum were verified already."""
-    known: dict[Stratum, float] = defaultdict(float)
-    drawn = Counter(case.annotator for case in cases)
-    for case in cases:
-        share = pairs.get(case.annotator, 0) / drawn[case.annotator] + (case.id in reviewed)
-        for stratum, number in told[case.id].items():
-            known[stratum] += share * number
-    return known
+def _next(order: Sequence[AuditedCase], verified: Collection[int], groups: Mapping[str, int]) -> int:
+    """Return a place near the middle of the widest gap between verified ones.
+
+    A gap at an end is as good as one of twice its width, and is entered at a third of it from the end: so that three
+    verified cases stand for three equal parts.
+
+    Example:
+        >>> held = [AuditedCase(str(n), str(n), "train", (1, 1, 1), None, 0.5, (0, 1), ()) for n in range(9)]
+        >>> _next(held, [], {}), _next(held, [4], {}), _next(held, [1, 4], {}), _next(held, [1, 4, 7], {})
+        (4, 1, 7, 0)
+    """
+    marks, last = sorted(verified), len(order) - 0.5
+    gaps = [(right - left, (left + right) / 2, left, right) for left, right in pairwise(marks)]
+    if marks:
+        first = marks[0] + 0.5
+        gaps += [(2 * first, first / 3 - 0.5, -0.5, marks[0]), _end(marks[-1], last)]
+    else:
+        gaps = [(last + 0.5, (last - 0.5) / 2, -0.5, last)]
+    for width, middle, left, right in sorted(gaps, key=lambda gap: (-gap[0], gap[1])):
+        inside = [at for at in range(len(order)) if left < at < right]
+        near = [at for at in inside if abs(at - middle) <= max(0.5, _NEAR * width)] or inside
+        if near:
+            return min(near, key=lambda at: (groups.get(_group(order[at]), 0), abs(at - middle), at))
+    raise AssertionError("one is left")
 
 
-def _gains(
-    held: Mapping[Stratum, int], alike: int, known: Mapping[Stratum, float], weights: Mapping[Stratum, float]
-) -> dict[Stratum, float]:
-    return {
-        stratum: weights[stratum] * log(1 + number / alike / (1 + known[stratum]))
-        for stratum, number in held.items()
-    }
+def _end(mark: int, last: float) -> tuple[float, float, float, float]:
+    return 2 * (last - mark), last - (last - mark) / 3, mark, last
+
+
+def _group(case: AuditedCase) -> str:
+    return case.group or f"only {case.id}"
