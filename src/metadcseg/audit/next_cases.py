@@ -1,19 +1,20 @@
-r"""Which cases to verify next: those that make known, with the fewest, how masks are wrong and which are worse.
+"""Which cases to verify next: those that make known, with the fewest, how masks are wrong and which are worse.
 
-A table of pairs is right where the pairs are like all other cases. Cases that look worst, or show most regions, are not:
-a table made of them believes that all masks are as bad (studies/audit_next.py). So cases are spread evenly, as in
-stratified systematic sampling, and more of them are drawn where more is open:
+A table of pairs is right where the pairs are like all other cases. Cases that look worst, or show most regions, are
+not: a table made of them believes that all masks are as bad (studies/audit_next.py). So cases are spread evenly, as in
+stratified systematic sampling, and more of them are drawn where more is open.
 
-- **How many of each annotator.** A mean over N_a cases of spread s_a, known from v_a of them, leaves N_a^2 s_a^2 / v_a of
-  the variance of the whole. The next case goes where one more lowers that sum most (Neyman, Journal of the Royal
-  Statistical Society 97, 1934):
+How many of each annotator: a mean over N cases of spread s, of which v are verified, leaves N^2 s^2 / (1 + v) of the
+variance of the whole (1 stands for what is believed before). The next case goes to the annotator with the largest
 
-  .. math:: \\arg\\max_a \\frac{(N_a s_a)^2}{(1 + v_a)(2 + v_a)}
+    N^2 s^2 / ((1 + v) (2 + v)),
 
-  with s_a the mean half interval of the expected DSC, and 1 for the variance before any case is verified.
-- **Which of them.** All cases of the annotator stand in the order of their expected DSC. The next one is taken from the
-  middle of the widest gap between verified ones, so that bad, middling and good masks are all shown; near the middle, from
-  the group (patient) of which fewest are verified.
+by which one more lowers that sum (Neyman, Journal of the Royal Statistical Society 97, 1934); s is the mean half
+interval of the expected DSC.
+
+Which of them: all cases of the annotator stand in the order of their expected DSC. The next one is taken from the
+middle of the widest gap between verified ones, so that bad, middling and good masks are all shown; near the middle, from
+the group (patient) of which fewest are verified.
 """
 
 from collections import Counter, defaultdict

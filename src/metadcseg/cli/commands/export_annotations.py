@@ -9,7 +9,8 @@ from metadcseg.cli.commands.console import plain_output, print_json, progress_ba
 from metadcseg.data.findings import plural
 
 DESCRIPTION = """Write the masks of an audit in the format of a drawing tool: COCO, CVAT, Label Studio and TIFF of
-images; NIfTI, 3D Slicer and DICOM SEG of volumes. What is drawn there comes back as a folder gold/ of 'metadcseg prepare'."""
+images; NIfTI, 3D Slicer and DICOM SEG of volumes. What is drawn there comes back in gold/
+of the folder that 'metadcseg prepare' reads."""
 
 
 def add_options(parser: ArgumentParser) -> None:
