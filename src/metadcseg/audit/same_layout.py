@@ -78,7 +78,7 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews) -> Plan:
             place = given.parent / f"{stem_of(given) if id in originals.volumes else given.stem}{suffix}"
             if place != given:
                 plan.removes.add(given)
-                del plan.copies[given]
+                plan.copies.pop(given, None)
             plan.put(place, reviewed.write)
         else:
             kept += reviewed.outcome.changed > 0
