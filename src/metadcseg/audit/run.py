@@ -12,15 +12,14 @@ from torch import Tensor
 
 from metadcseg.audit.calibration import Calibration, calibrate
 from metadcseg.audit.case_files import CASES, read_case, write_case
-from metadcseg.audit.correction import write_wrong
+from metadcseg.audit.correction import MaskWriter, write_wrong
 from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.judged import SURE, Judged, judge
 from metadcseg.audit.opinions import Opinion, own_network
-from metadcseg.audit.originals import Originals
 from metadcseg.audit.page import ReviewPage
 from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, Witnesses
 from metadcseg.audit.ranking import dsc_interval, expected_dsc
-from metadcseg.audit.records import LEVELS, Arrays, AuditedCase
+from metadcseg.audit.records import Arrays, AuditedCase
 from metadcseg.audit.regions import find_regions
 from metadcseg.audit.scoring import SCORES, confusion, histogram
 from metadcseg.audit.summary import begun, page_summary, said_of, summarize
@@ -36,8 +35,8 @@ from metadcseg.training.run.folder import RunFolder, read_run
 THRESHOLD = 0.7
 """Regions that are wrong with this mean probability are flagged."""
 
-STORED = ("detection", "above")
-"""What is stored of each case that has a truth, beside its masks."""
+STORED = ("written", "like", "detection", "above")
+"""What is stored of each case beside its masks; the last two where it has a truth."""
 
 _ASKED = 100  # images and volumes, evenly over the split, on which the network's say is matched to the pairs'
 
@@ -140,10 +139,10 @@ class Audit:
             identity=self.folder.identity,
             fingerprint=self.prepared.fingerprint,
         )
-        originals = Originals(self.prepared)
+        masks = MaskWriter(self.prepared, out / "corrected")
         for done, unit in enumerate(units, start=1):
             if not (out / CASES / f"{unit.name}.npz").is_file():
-                self._audit(unit, witnesses, calibration, page, originals)
+                self._audit(unit, witnesses, calibration, page, masks)
             if progress is not None:
                 progress(done, len(units))
         record = {
@@ -159,7 +158,7 @@ class Audit:
             "sure": self.sure,
             "network": self.opinion.name,
             "witnesses": "pairs and network" if witnesses.table is not None else "network alone",
-            **self._tables(units, originals),
+            **self._tables(units),
             "calibration": calibration.to_dict(),
         }
         seen = self.opinion.seen_in_training
@@ -204,7 +203,7 @@ class Audit:
         witnesses: Witnesses,
         calibration: Calibration,
         page: ReviewPage,
-        originals: Originals,
+        masks: MaskWriter,
     ) -> None:
         """Judge one case and write all of it; its record comes last."""
         given, out = unit.given(self.prepared), self.folder.path
@@ -235,25 +234,21 @@ class Audit:
         )
         (out / "wrong").mkdir(exist_ok=True)
         write_wrong(out / "wrong", unit, judged.wrong)
-        for level in LEVELS:
-            (out / "corrected" / level).mkdir(parents=True, exist_ok=True)
-            file = out / "corrected" / level / f"{unit.name}{originals.suffix(unit.id)}"
-            originals.write(file, unit.id, given, corrected[level], unit.slices)
+        written = masks.write(unit, given, corrected)
         arrays = Arrays(unit.image(self.prepared), given, judged.wrong, numbers, corrected)
         page.add(case, arrays)
         more = {} if scores is None else scores.found(judged, self.threshold)
-        write_case(out, case, arrays, unit.slices, more)
+        write_case(out, case, arrays, unit.slices, {**written, **more})
 
-    def _tables(self, units: Sequence[Unit], originals: Originals) -> dict[str, Any]:
+    def _tables(self, units: Sequence[Unit]) -> dict[str, Any]:
         """Write both tables from the records of all cases, and return what they come to."""
         out, classes = self.folder.path, self.prepared.classes
         with SortedLines(out) as cases, SortedLines(out) as regions:
 
             def read() -> Iterator[tuple[AuditedCase, dict[str, NDArray[Any]]]]:
                 for unit in sorted(units, key=lambda unit: unit.id):
-                    case, scores = read_case(out / CASES / f"{unit.name}.npz", STORED)
-                    file = f"corrected/balanced/{unit.name}{originals.suffix(unit.id)}"
-                    cases.add(case.dsc, case_cells(case, file, self.threshold))
+                    case, scores = read_case(out, unit.name, STORED)
+                    cases.add(case.dsc, case_cells(case, str(scores["written"]), self.threshold))
                     size_in = "mm2" if unit.volume is None else "mm3"
                     for key, cells in region_cells(case, classes, size_in):
                         regions.add(key, cells)

@@ -30,7 +30,9 @@ def audited(tmp_path, **options):
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def pixels(file):
@@ -96,7 +98,10 @@ def test_the_command_says_what_was_done_and_what_to_type_next(tmp_path, capsys):
     prepared, arrays = audited(tmp_path)
     ids = list(arrays)
     decisions = decide(
-        tmp_path / "audit", prepared, {"case": ids[0], "verdict": "accept"}, {"case": ids[1], "verdict": "expert"}
+        tmp_path / "audit",
+        prepared,
+        {"case": ids[0], "verdict": "accept"},
+        {"case": ids[1], "verdict": "expert"},
     )
     out = tmp_path / "a better folder"
     assert main(["accept", str(decisions), "--out", str(out), "--link"]) == 0

@@ -89,7 +89,9 @@ def test_masks_of_volumes_come_back_to_their_files(tmp_path, kind, slices):
     seen = volume.placement.stack(changed)
     assert seen.sum() == changed.sum()  # nothing outside of what the slices cover
     if slices.pixel is None:
-        assert np.array_equal(volume.placement.stack(found.array) == 5, arrays[first].corrected["balanced"] == 1)
+        assert np.array_equal(
+            volume.placement.stack(found.array) == 5, arrays[first].corrected["balanced"] == 1
+        )
     same = tmp_path / f"better/gold/{third}{end}"
     assert np.array_equal(read_label_volume(same).array, given[third])
     if kind == "nifti":

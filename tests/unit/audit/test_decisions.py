@@ -121,7 +121,9 @@ def test_an_audit_that_is_none(audit, capsys, tmp_path):
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit/decisions.json").write_text("{}")
     refused(capsys, tmp_path, "is no audit (it has no audit.json)")
-    (tmp_path / "audit/audit.json").write_text(json.dumps({"format": "metadcseg-audit/1", "set": {"path": 3}}))
+    (tmp_path / "audit/audit.json").write_text(
+        json.dumps({"format": "metadcseg-audit/1", "set": {"path": 3}})
+    )
     refused(capsys, tmp_path, "is not what an audit writes")
 
 
@@ -148,7 +150,9 @@ def a_case():
     corrected = np.where(regions > 0, np.uint8(1), given)
     found = tuple(Region(n, "missing", 0, 1, 1, None, 0.9, 1.0, ((0, 3), (0, 2), (0, 2))) for n in (1, 2, 3))
     about = AuditedCase("a", "a", "train", (3, 2, 2), None, 0.5, (0.4, 0.6), found)
-    return about, CaseMasks(given, regions, given, dict.fromkeys(LEVELS, corrected), np.arange(3, dtype=np.int32))
+    return about, CaseMasks(
+        given, regions, given, dict.fromkeys(LEVELS, corrected), np.arange(3, dtype=np.int32)
+    )
 
 
 BRUSH = np.array([[1, 1], [0, 255]], np.uint8)
