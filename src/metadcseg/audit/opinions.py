@@ -26,6 +26,11 @@ class Opinion(Protocol):
         """Whether it was trained on the masks that it judges."""
         ...
 
+    @property
+    def pairs_seen_in_training(self) -> bool:
+        """Whether it was trained on the verified masks of the pairs."""
+        ...
+
     def of(self, unit: Unit) -> Iterator[Maps]:
         """Yield the class probabilities of every slice of a case, (L, H, W) float32."""
         ...
@@ -45,6 +50,7 @@ class OwnNetwork:
     predict: Predict
     prepared: PreparedSet
     seen_in_training: bool = True
+    pairs_seen_in_training: bool = True
 
     @property
     def name(self) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from torch import Tensor
 
 from metadcseg.audit.calibration import Calibration, calibrate
 from metadcseg.audit.case_files import CASES, read_case, write_case
 from metadcseg.audit.correction import MaskWriter, write_wrong
 from metadcseg.audit.folder import AuditFolder
+from metadcseg.audit.folds import out_of_fold
 from metadcseg.audit.judged import SURE, Judged, judge
 from metadcseg.audit.opinions import Opinion, own_network
 from metadcseg.audit.page import ReviewPage
@@ -49,8 +51,10 @@ def audit_run(
     split: str = "train",
     threshold: float = THRESHOLD,
     sure: float = SURE,
+    folds: int = 0,
     device: str | None = None,
     progress: Progress | None = None,
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Say of every mask of a split which of its pixels are wrong, and write all of it into a folder.
 
@@ -67,8 +71,12 @@ def audit_run(
         split: a role of that set.
         threshold: mean P(wrong) of a region from which it is flagged, above 0 and at most 1.
         sure: P(wrong) from which the level ``sure`` changes a pixel, likewise.
+        folds: 0: the run's own network is asked, which has been trained on the masks that it judges. Else so many
+            networks are trained with the run's options, in ``out/folds``, each without the cases that it is asked
+            about; of the split ``train`` only.
         device: where the network computes; None takes a GPU where there is one.
         progress: called after every case.
+        console: where trainings of folds show their progress; None shows nothing.
 
     Returns:
         What ``audit.json`` holds: ``cases``, ``regions``, ``flagged`` (counts), ``threshold``, ``calibration`` on the
@@ -89,17 +97,25 @@ def audit_run(
     info = read_run(run)
     if prepared is None:
         prepared = PreparedSet.open(info["set"]["path"])
+    if folds and split != "train":
+        raise InputError(
+            f"--folds asks networks about masks that they were not shown: take --split train, not {split}"
+        )
     told = {
         "run": hashlib.sha256(RunFolder(run).model.read_bytes()).hexdigest(),
         "set": prepared.fingerprint,
         "split": split,
         "threshold": threshold,
         "sure": sure,
+        "folds": folds,
     }
-    opinion = own_network(run, prepared, device)
-    audit = Audit(prepared, split, opinion, AuditFolder(out, told), threshold, sure)
-    with audit.folder.hold():
-        return audit.carry_out(run, progress)
+    opinion: Opinion = own_network(run, prepared, device)  # which also says whether run and set fit together
+    folder = AuditFolder(out, told)
+    with folder.hold():
+        if folds:
+            folder.begin()
+            opinion = out_of_fold(info, prepared, folds, out / "folds", device, console)
+        return Audit(prepared, split, opinion, folder, threshold, sure).carry_out(run, progress)
 
 
 @dataclass(frozen=True)
@@ -127,7 +143,7 @@ class Audit:
         units, out = units_of(self.prepared, self.split), self.folder.path
         learned = self.folder.read_state()
         if learned is None:
-            self.folder.write_state()
+            self.folder.begin()
             learned = self._learn(units)
             self.folder.write_state(*learned)
         witnesses, calibration = learned
@@ -161,8 +177,8 @@ class Audit:
             **self._tables(units),
             "calibration": calibration.to_dict(),
         }
-        seen = self.opinion.seen_in_training
-        record["sentences"] = said_of(record, self.prepared, calibration, seen_in_training=seen)
+        asked = (self.opinion.seen_in_training, self.opinion.pairs_seen_in_training)
+        record["sentences"] = said_of(record, self.prepared, calibration, *asked)
         page.summary = page_summary(record)
         page.close()
         self.folder.write_record(record)

@@ -103,4 +103,6 @@ def correlation(pairs: Mapping[str, tuple[float, float]] | list[tuple[float, flo
     values = np.array(list(pairs.values()) if isinstance(pairs, Mapping) else pairs, np.float64)
     if len(values) < 3 or np.ptp(values[:, 0]) < 1e-9 or np.ptp(values[:, 1]) < 1e-9:
         return None
-    return round(float(np.corrcoef(values.T)[0, 1]), 6)
+    centered = values - values.mean(axis=0)
+    first, second = centered.T
+    return round(float(first @ second / np.sqrt((first @ first) * (second @ second))), 6)

@@ -76,9 +76,17 @@ def summarize(
 
 
 def said_of(
-    record: Mapping[str, Any], prepared: PreparedSet, calibration: Calibration, *, seen_in_training: bool
+    record: Mapping[str, Any], prepared: PreparedSet, calibration: Calibration, seen: bool, pairs_seen: bool
 ) -> list[str]:
-    """Return what an audit says, in sentences: what was found, how the masks are wrong, how far to believe it."""
+    """Return what an audit says, in sentences: what was found, how the masks are wrong, how far to believe it.
+
+    Args:
+        record: of the audit.
+        prepared: the set.
+        calibration: on its pairs.
+        seen: whether the network that was asked had been trained on the masks.
+        pairs_seen: likewise on the verified masks of the pairs.
+    """
     flagged, cases = record["flagged"], record["cases"]
     said = [
         f"{flagged} of {cases} masks {'has' if flagged == 1 else 'have'} a region that is probably wrong (threshold "
@@ -91,13 +99,13 @@ def said_of(
         )
     else:
         said.append(advise(pairs_of_set(prepared.path)[0].diagnose()).sentence)
-        said.append(sentence(calibration, record["threshold"], seen_in_training=seen_in_training))
+        said.append(sentence(calibration, record["threshold"], seen_in_training=pairs_seen))
     if other := cases - record["like_given"]:
         said.append(
             f"The corrected masks of {other} of {cases} cases are PNG or NIfTI with our own values, since the files "
             "that were given are not known or cannot be written: audit a set that 'metadcseg prepare' made of files."
         )
-    if seen_in_training and record["split"] == "train":
+    if seen and record["split"] == "train":
         said.append("The network that was asked has been trained on these masks; --folds 5 asks others.")
     if "given" in record:
         said.append(

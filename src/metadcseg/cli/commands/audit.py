@@ -29,6 +29,13 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--sure", type=float, default=0.9, help="probability from which corrected/sure changes a pixel"
     )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=0,
+        help="train so many networks with the run's options, each judging masks that it was not shown (default: ask "
+        "the run's own network)",
+    )
     add_device_option(parser)
     parser.add_argument("--json", action="store_true", help="print audit.json")
 
@@ -49,8 +56,10 @@ def run(options: Namespace, console: Console) -> int:
             split=options.split,
             threshold=options.threshold,
             sure=options.sure,
+            folds=options.folds,
             device=options.accelerator,
             progress=advance,
+            console=console,
         )
     if options.json:
         print_json(record)
