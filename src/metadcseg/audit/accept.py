@@ -16,7 +16,7 @@ from metadcseg.audit.plan import Plan
 from metadcseg.audit.review import Review, review
 from metadcseg.audit.same_layout import folder_of, same_layout
 from metadcseg.data.annotations.values import read_json, shown
-from metadcseg.data.findings import plural
+from metadcseg.data.findings import listed
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.store.disk import refuse_occupied
 from metadcseg.data.store.reader import Case, PreparedSet
@@ -92,8 +92,8 @@ def accept(
     """
     if out is not None:
         refuse_occupied(out)
+    prepared = audited_set(decisions.parent, data)
     about = _audit(decisions.parent)
-    prepared = _set(about, data)
     cases = read_cases(decisions.parent)
     found = read_decisions(
         decisions,
@@ -143,8 +143,17 @@ def _audit(folder: Path) -> dict[str, Any]:
     return dict(held)
 
 
-def _set(about: dict[str, Any], data: Path | None) -> PreparedSet:
-    """Return the set that was audited."""
+def audited_set(audit: Path, data: Path | None = None) -> PreparedSet:
+    """Return the set that was audited.
+
+    Args:
+        audit: the folder of the audit.
+        data: the set, where it is not where it was.
+
+    Raises:
+        InputError: where there is no audit, or the set is gone or another one.
+    """
+    about = _audit(audit)
     path = data or Path(about["set"]["path"])
     if data is None and not path.exists():
         raise InputError(f"{path}, which was audited, is gone: say with --data where the set is")
@@ -153,9 +162,6 @@ def _set(about: dict[str, Any], data: Path | None) -> PreparedSet:
         raise InputError(
             f"{path} is another set than the one that was audited: name that one with --data, or audit again"
         )
-    split = prepared.source.get("split")
-    if isinstance(split, dict) and GoldSlices.read(split.get("gold")):
-        raise InputError(f"{path} holds gold volumes in part: audit the set that it was split from")
     return prepared
 
 
@@ -163,6 +169,9 @@ def _refuse(decisions: Path, prepared: PreparedSet, originals: Originals, ids: l
     """Refuse to begin where nothing can come of it."""
     if not ids:
         raise InputError(f"{decisions} holds no decision: review some cases first")
+    split = prepared.source.get("split")
+    if isinstance(split, dict) and GoldSlices.read(split.get("gold")):
+        raise InputError(f"{prepared.path} holds gold volumes in part: audit the set that it was split from")
     if (missing := originals.missing()) is not None:
         raise InputError(
             f"{missing} is gone, which {prepared.path} was prepared from: say with --folder where its folder is now"
@@ -170,8 +179,8 @@ def _refuse(decisions: Path, prepared: PreparedSet, originals: Originals, ids: l
     done = [id for id in ids if _is_verified(prepared, originals, id)]
     if done:
         raise InputError(
-            f"{decisions}: {plural(len(done), 'case')} such as '{done[0]}' have a verified mask already: correct that "
-            "file itself, and take these decisions out"
+            f"{decisions}: {listed(done, 3)} {'has' if len(done) == 1 else 'have'} a verified mask already: correct "
+            "that file itself, and take the decision out"
         )
 
 

@@ -148,17 +148,27 @@ def stack_to_file(
         >>> stack_to_file(placement, zeros, np.array([1], np.int32), Change(was, new)).wanted[:, :, 1].tolist()
         [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
     """
-    wanted = reference.copy()
-    inner = placement.stack(wanted)
+    changed = on_file(placement, (change.given != change.wanted).astype(np.uint8), slices)
+    wanted = on_file(placement, change.wanted, slices)
+    return Change(reference, np.where(changed > 0, wanted, reference))
+
+
+def on_file(placement: SliceGeometry, stack: Labels, slices: NDArray[np.int32]) -> Labels:
+    """Return what slices hold on the grid of the volume's file, of the nearest pixel; 0 outside of them.
+
+    Args:
+        placement: where the slices lie.
+        stack: (D, H, W) uint8.
+        slices: number of each in the complete stack, (D,).
+    """
+    array = np.zeros(placement.grid.shape, np.uint8)
+    inner = placement.stack(array)
     rows, columns = (
         np.minimum((np.arange(native) + 0.5) * stored // native, stored - 1).astype(np.intp)
-        for native, stored in zip(placement.native, change.given.shape[1:], strict=True)
+        for native, stored in zip(placement.native, stack.shape[1:], strict=True)
     )
-    changed = change.given != change.wanted
-    for at, number in enumerate(slices.tolist()):
-        there = changed[at][rows[:, None], columns]
-        inner[number][there] = change.wanted[at][rows[:, None], columns][there]
-    return Change(reference, wanted)
+    inner[slices] = stack[:, rows[:, None], columns]
+    return array
 
 
 def _unchanged(case: CaseOrigin, stored: NDArray[Any], change: Change) -> NDArray[Any]:

@@ -14,11 +14,11 @@ from metadcseg.audit.native import (
     write_volume_mask,
 )
 from metadcseg.constants import IGNORE
+from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.store.origin import CaseOrigin, Origin, read_origin
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 
-_NO_CLASS = 254  # more than a set can have: every pixel of the slices counts as changed
 _GRAY = {0: 0, 255: 1, 128: IGNORE}
 """Value -> class of masks of two classes, as predictions are written."""
 
@@ -100,15 +100,38 @@ class Originals:
         Raises:
             InputError: where the file that was given is another one now, or cannot hold a class.
         """
+        unit, change = self.unit(id), self.change(id, given, wanted, slices)
+        if isinstance(unit, Case):
+            write_image_mask(out, change, self.values, self.files(id))
+            return
+        files = None if self._is_other(unit) else self.files(id)
+        write_volume_mask(out, change, unit.placement.grid, self.values, files)
+
+    def change(self, id: str, given: Labels, wanted: Labels, slices: NDArray[np.int32]) -> Change:
+        """Return what a mask was and shall be on the grid of the image's file.
+
+        Args:
+            id: as for `write`, and so all that follow.
+            given: as it was audited.
+            wanted: as it shall be.
+            slices: their numbers.
+        """
         unit = self.unit(id)
         if isinstance(unit, Case):
-            write_image_mask(out, Change(given[0], wanted[0]), self.values, self.files(id))
-            return
-        files, reference = self.files(id), self.prepared.reference(unit)
-        if (
-            self.prepared.noise is not None or unit.verified
-        ):  # the reference is another mask than the given one
-            below = Change(np.full_like(given, _NO_CLASS), given)
-            files, reference = None, stack_to_file(unit.placement, reference, slices, below).wanted
-        change = stack_to_file(unit.placement, reference, slices, Change(given, wanted))
-        write_volume_mask(out, change, unit.placement.grid, self.values, files)
+            return Change(given[0], wanted[0])
+        reference = self.prepared.reference(unit)
+        if self._is_other(unit):
+            everywhere = Change(given + np.uint8(1), given)  # no pixel is as it was
+            reference = stack_to_file(unit.placement, reference, slices, everywhere).wanted
+        return stack_to_file(unit.placement, reference, slices, Change(given, wanted))
+
+    def stem(self, id: str) -> str | None:
+        """Return the name of the image of a case, without suffix; None where its file is not known."""
+        files = self.files(id)
+        if files is None:
+            return None
+        return stem_of(files.images[0]) if id in self.volumes else files.images[0].stem
+
+    def _is_other(self, unit: StoredVolume) -> bool:
+        """Return whether the reference of a volume is another mask than the given one."""
+        return self.prepared.noise is not None or unit.verified

@@ -14,8 +14,9 @@ from metadcseg.audit.native import Change, Labels, write_image_mask, write_volum
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.plan import SPLITS, Plan, Reviews, Write, splits_text, writer
 from metadcseg.audit.same_layout import GOLD, IMAGES
-from metadcseg.data.findings import plural
+from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
+from metadcseg.data.prepare.labels import class_names
 from metadcseg.data.splits.roles import SplitRow
 from metadcseg.data.store.reader import Case, StoredVolume
 from metadcseg.errors import InputError
@@ -72,6 +73,10 @@ def plain_layout(originals: Originals, reviews: Reviews) -> Plan:
     if beside := sum(case.has_truth for case in prepared.select("train")):
         plan.left.append(
             f"{plural(beside, 'training image')} with a reference beside the mask: it stays behind, no reviewer gave it"
+        )
+    if prepared.classes != class_names(len(prepared.classes)):
+        plan.left.append(
+            f"the names of classes ({listed(prepared.classes[1:], 5)}): masks in a folder hold values only"
         )
     return plan
 

@@ -71,10 +71,8 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews) -> Plan:
             raise InputError(
                 f"{originals.prepared.path} does not say which files '{id}' was made from: prepare it again"
             )
-        image = files.images[0]
-        stem = stem_of(image) if id in originals.volumes else image.stem
         if review.verified:
-            plan.put(Path(GOLD) / f"{stem}{suffix}", writer(originals, id, masks, review))
+            plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", writer(originals, id, masks, review))
         elif review.changed and files.mask is not None and files.mask not in files.images:
             given = files.mask.relative_to(folder)
             place = given.parent / f"{stem_of(given) if id in originals.volumes else given.stem}{suffix}"

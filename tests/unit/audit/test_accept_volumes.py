@@ -81,6 +81,7 @@ def test_masks_of_volumes_come_back_to_their_files(tmp_path, kind, slices):
     file = tmp_path / f"better/gold/{first}{end}"
     found, old = read_label_volume(file), read_label_volume(tmp_path / f"mine/masks/{first}{end}")
     assert found.grid == old.grid
+    assert old.names == ({} if kind == "nifti" else {5: "liver"})
     assert (found.array.dtype, found.names) == (old.array.dtype, old.names)
     assert set(np.unique(found.array)) == {0, 5}
     changed = found.array != given[first]

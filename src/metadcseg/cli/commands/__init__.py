@@ -18,6 +18,7 @@ COMMANDS = {
     "audit": "metadcseg.cli.commands.audit",
     "predict": "metadcseg.cli.commands.predict",
     "accept": "metadcseg.cli.commands.accept",
+    "export-annotations": "metadcseg.cli.commands.export_annotations",
     "import-predictions": "metadcseg.cli.commands.import_predictions",
     "compare": "metadcseg.cli.commands.compare",
     "benchmark": "metadcseg.cli.commands.benchmark",

@@ -76,8 +76,8 @@ class Origin:
             own: value -> class number of the mask in question, which is asked first.
 
         Returns:
-            The largest such value, so that white stands for what soft edges were cut to. A class that no mask shows has
-            its own number, where every other class has.
+            The largest such value (of the background 0, or else the least), so that black and white stand for what soft
+            edges were cut to. A class that no mask shows has its own number, where every other class has.
 
         Example:
             >>> files = {"a": CaseOrigin((), None, {0: 0, 255: 1}), "b": CaseOrigin((), None, {0: 0})}
@@ -86,7 +86,7 @@ class Origin:
         """
         for values in (own or {}, *(case.values for case in self.cases.values())):
             if held := [value for value, number in values.items() if number == label]:
-                return max(held)
+                return max(held) if label else 0 if 0 in held else min(held)
         plain = all(value == number for case in self.cases.values() for value, number in case.values.items())
         return label if plain and self.cases else None
 
