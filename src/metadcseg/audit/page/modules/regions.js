@@ -41,17 +41,11 @@ export class RegionList {
         "span",
         {},
         make("b", {}, `${region.number} · ${region.kind}`),
-        region.probability >= facts.threshold ? make("span", { class: "flag" }, " flagged") : null,
+        " ",
+        make("span", { class: region.probability >= facts.threshold ? "flag" : "soft" }, sureText(region)),
       ),
-      make(
-        "span",
-        { class: "soft" },
-        isolated(className(region.given)),
-        " → ",
-        isolated(className(region.proposed)),
-        `, ${sizeText(region, record)}`,
-      ),
-      make("span", { class: "soft" }, `P(wrong) ${region.probability.toFixed(2)}`),
+      make("span", { class: "soft" }, isolated(className(region.given)), " → ", isolated(className(region.proposed))),
+      make("span", { class: "soft" }, sizeText(region, record)),
     );
     const row = make("li", {}, chosen, make("span", { class: "minis" }, ...buttons));
     this.rows.set(region.number, { row, chosen, buttons });
@@ -72,9 +66,14 @@ export class RegionList {
   }
 }
 
+const inFigures = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
+const sureText = (region) =>
+  `P ${region.probability.toFixed(2)}${region.probability >= facts.threshold ? ", flagged" : ""}`;
+
 function sizeText(region, record) {
   const isVolume = record.shape[0] > 1;
   const count = `${region.pixels.toLocaleString("en")} ${isVolume ? "voxels" : "px"}`;
   if (region.size === null) return count;
-  return `${count} (${region.size.toPrecision(3)} ${isVolume ? "mm³" : "mm²"})`;
+  return `${count} (${inFigures.format(region.size)} ${isVolume ? "mm³" : "mm²"})`;
 }

@@ -84,7 +84,7 @@ export class Viewer {
   async open(entry) {
     this.turn += 1;
     const { turn } = this;
-    Object.assign(this, { entry, case: null, slice: null, number: 0, region: 0 });
+    Object.assign(this, { entry, case: null, slice: null, number: 0, wanted: 0, region: 0 });
     this.painting.cancel();
     at("viewer").setAttribute("aria-busy", "true");
     at("problem").hidden = true;
@@ -156,15 +156,17 @@ export class Viewer {
     const [slices] = this.case.record.shape;
     const wanted = Math.min(slices - 1, Math.max(0, number));
     this.painting.end();
-    this.number = wanted;
+    this.wanted = wanted;
+    at("viewer").setAttribute("aria-busy", "true");
     at("slice").value = wanted;
     at("slice").setAttribute("aria-valuetext", `slice ${wanted + 1} of ${slices}`);
     at("slice-text").textContent = `${wanted + 1} / ${slices}`;
     const { turn } = this;
     try {
       const slice = await this.case.slice(wanted);
-      if (turn !== this.turn || wanted !== this.number) return;
-      this.slice = slice;
+      if (turn !== this.turn || wanted !== this.wanted) return;
+      this.slice = slice; // both at once: what is painted goes to the slice that is seen
+      this.number = wanted;
     } catch (error) {
       if (turn === this.turn) this.fail(error);
       return;
