@@ -14,6 +14,10 @@ def test_audit_of_a_run(run, tmp_path):
     assert (out / "index.html").is_file()
     again = done("audit", run, "--out", out, "--accelerator", "cpu")
     assert "DSC with the truth" in again.out
+    chosen = done("audit", out, "--next", 3, "--json").json["next"]
+    assert len({row["case"] for row in chosen}) == 3
+    assert "leave out --out" in cli("audit", out, "--next", 3, "--out", out).complaint
+    assert "not the folder of a finished audit" in cli("audit", run, "--next", 3).complaint
     refused = cli("audit", run, "--out", out, "--accelerator", "cpu", "--threshold", 0.5)
     assert refused.status == 2
     assert "another threshold" in refused.complaint

@@ -79,7 +79,8 @@ def out_of_fold(
     """
     method = create_method(info["method"], **info["options"])
     network, options = NetworkOptions(**info["network"]), training_options(info["training"])
-    options = replace(options, devices=1, nodes=1, accelerator=device or "auto")
+    place: dict[str, Any] = {"accelerator": (device or "auto").partition(":")[0]}
+    options = replace(options, devices=1, nodes=1, **place)
     roles = {unit_id(case): case.role for case in prepared.cases}
     units = [unit for unit in units_of(prepared) if roles[unit.id] in ("train", "gold")]
     blocks = blocks_of(units)
