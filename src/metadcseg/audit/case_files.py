@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,13 @@ class CaseMasks:
     slices: NDArray[np.int32]
 
 
-def write_case(out: Path, case: AuditedCase, arrays: Arrays, slices: NDArray[np.int32] | None = None) -> None:
+def write_case(
+    out: Path,
+    case: AuditedCase,
+    arrays: Arrays,
+    slices: NDArray[np.int32] | None = None,
+    more: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
     """Write ``cases/NAME.npz`` of an audit, whole or not at all.
 
     Args:
@@ -47,6 +54,7 @@ def write_case(out: Path, case: AuditedCase, arrays: Arrays, slices: NDArray[np.
         arrays: its pixels; the image is not kept, the set has it.
         slices: int32 (Z,), the number of every slice in the complete stack of its volume; None of an image, or where
             no slice is left out.
+        more: further arrays by name, for `read_case`.
 
     Raises:
         InputError: where the disk refuses.
@@ -70,6 +78,7 @@ def write_case(out: Path, case: AuditedCase, arrays: Arrays, slices: NDArray[np.
         "wrong": np.rint(arrays.wrong * 255).astype(np.uint8),
         **{level: arrays.corrected[level] for level in LEVELS},
         "slices": np.arange(case.shape[0], dtype=np.int32) if slices is None else slices,
+        **(more or {}),
     }
     (out / CASES).mkdir(parents=True, exist_ok=True)
     with atomic_file(out / CASES / f"{case.name}.npz") as file:
@@ -91,6 +100,21 @@ def read_cases(out: Path) -> list[AuditedCase]:
             f"{out} holds no audited case ({CASES}/): give the folder that 'metadcseg audit' wrote"
         )
     return [_case(file) for file in files]
+
+
+def read_case(out: Path, name: str, more: Sequence[str] = ()) -> tuple[AuditedCase, dict[str, NDArray[Any]]]:
+    """Return one case and, of the further arrays that were stored with it, those that are there; no mask is decoded.
+
+    Args:
+        out: the folder of the audit.
+        name: of its files.
+        more: names of further arrays.
+
+    Raises:
+        InputError: where the file is missing or damaged.
+    """
+    path = out / CASES / f"{name}.npz"
+    return _case(path), _arrays(path, more, needed=False)
 
 
 def read_masks(out: Path, case: AuditedCase) -> CaseMasks:
@@ -143,9 +167,9 @@ def _case(path: Path) -> AuditedCase:
     return case
 
 
-def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def _arrays(path: Path, names: Sequence[str], *, needed: bool = True) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
+            return {name: file[name] for name in names if needed or name in file}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is missing or damaged ({error}): {_AGAIN}") from error

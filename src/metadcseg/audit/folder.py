@@ -56,15 +56,19 @@ class AuditFolder:
         witnesses = Witnesses(*(None if held is None else torch.tensor(held) for held in (table, odds)))
         return witnesses, read_calibration(state["calibration"])
 
-    def write_state(self, witnesses: Witnesses | None = None, calibration: Calibration | None = None) -> None:
-        """Write whose folder it is, and what was learned, whole or not at all."""
-        state: dict[str, Any] = {"format": _STATE_FORMAT, "identity": self.identity, "told": dict(self.told)}
-        if witnesses is not None and calibration is not None:
-            held = {"table": witnesses.table, "log_odds": witnesses.log_odds}
-            state["witnesses"] = {
-                name: None if part is None else part.tolist() for name, part in held.items()
-            }
-            state["calibration"] = calibration.to_dict()
+    def begin(self) -> None:
+        """Write whose folder it is, where that is not written yet."""
+        if self._state() is None:
+            self._write({})
+
+    def write_state(self, witnesses: Witnesses, calibration: Calibration) -> None:
+        """Write what was learned, whole or not at all."""
+        held = {"table": witnesses.table, "log_odds": witnesses.log_odds}
+        plain = {name: None if part is None else part.tolist() for name, part in held.items()}
+        self._write({"witnesses": plain, "calibration": calibration.to_dict()})
+
+    def _write(self, learned: Mapping[str, Any]) -> None:
+        state = {"format": _STATE_FORMAT, "identity": self.identity, "told": dict(self.told), **learned}
         write_bytes(self.path / STATE, (json.dumps(state, indent=1) + "\n").encode())
 
     def write_record(self, record: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -150,16 +150,15 @@ def _peeked(items: Iterable[_Item]) -> tuple[_Item | None, Iterable[_Item]]:
 def _zipped(
     labels: Iterable[ArrayLike], probabilities: Iterable[ArrayLike], classes: int
 ) -> Iterator[tuple[Labels, Maps]]:
-    try:
-        for label, maps in zip(labels, probabilities, strict=True):
-            yield _checked(label, maps, classes)
-    except ValueError as error:
-        raise InputError("labels and probabilities must be as many: give one map for each mask") from error
+    for label, maps in zip_longest(labels, probabilities):
+        if label is None or maps is None:
+            raise InputError("labels and probabilities must be as many: give one map for each mask")
+        yield _checked(label, maps, classes)
 
 
 def _checked(label: ArrayLike, maps: ArrayLike, classes: int) -> tuple[Labels, Maps]:
     """Return a mask, (Z, H, W), and its probabilities, (L, Z, H, W), a mask of one slice having Z = 1."""
-    given, said = _mask("labels", label, classes), np.asarray(maps, np.float32)
+    given, said = _mask("labels", label, classes), np.array(maps, np.float32)
     if said.ndim == np.ndim(label) + 1 == 3:
         said = said[:, None]
     if said.shape != (classes, *given.shape):

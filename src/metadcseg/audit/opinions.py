@@ -14,15 +14,22 @@ from metadcseg.training.run.folder import TrainedRun
 
 
 class Opinion(Protocol):
-    """A network that says how probable each class is.
+    """A network that says how probable each class is."""
 
-    Attributes:
-        name: as ``audit.json`` says it.
-        seen_in_training: whether it was trained on the masks that it judges.
-    """
+    @property
+    def name(self) -> str:
+        """As ``audit.json`` says it."""
+        ...
 
-    name: str
-    seen_in_training: bool
+    @property
+    def seen_in_training(self) -> bool:
+        """Whether it was trained on the masks that it judges."""
+        ...
+
+    @property
+    def pairs_seen_in_training(self) -> bool:
+        """Whether it was trained on the verified masks of the pairs."""
+        ...
 
     def of(self, unit: Unit) -> Iterator[Maps]:
         """Yield the class probabilities of every slice of a case, (L, H, W) float32."""
@@ -43,6 +50,7 @@ class OwnNetwork:
     predict: Predict
     prepared: PreparedSet
     seen_in_training: bool = True
+    pairs_seen_in_training: bool = True
 
     @property
     def name(self) -> str:

@@ -29,6 +29,7 @@ class Originals:
     Args:
         prepared: the set.
         folder: where the files that it was made from lie now; None: where they lay when it was prepared.
+        known: False: as if nothing said which files they were.
 
     Attributes:
         origin: its files; None where nothing says so (sets of phantoms, of noise, and of older versions): class
@@ -40,9 +41,9 @@ class Originals:
         InputError: where a folder is given and the set does not know its files, or they lie elsewhere.
     """
 
-    def __init__(self, prepared: PreparedSet, folder: Path | None = None) -> None:
+    def __init__(self, prepared: PreparedSet, folder: Path | None = None, *, known: bool = True) -> None:
         self.prepared = prepared
-        self.origin: Origin | None = read_origin(prepared.path)
+        self.origin: Origin | None = read_origin(prepared.path) if known else None
         if folder is not None:
             if self.origin is None:
                 raise InputError(

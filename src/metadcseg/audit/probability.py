@@ -45,8 +45,8 @@ class PairCounts:
     Example:
         >>> given, verified = np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 0, 0, 1]], np.uint8)
         >>> counts = PairCounts.count([(given, verified)] * 2, classes=2)
-        >>> counts.table()[1, 0, 0].item()  # of the two pixels given 1 one is truly 0, by distance 1
-        1.0
+        >>> counts.truly[0, 1, 0].sum().item(), counts.pixels[0, 1, 0].sum().item()  # of two given 1 one is truly 0
+        (0.25, 0.5)
     """
 
     pixels: Tensor

@@ -49,8 +49,8 @@ def dsc_interval(counts: Counts, regions: Sequence[Region], spread: float = 0.0)
         >>> dsc_interval(np.array([[90.0, 0.0], [0.0, 10.0]]), [])
         (1.0, 1.0)
         >>> region = Region(1, "too large", 1, 0, 8, None, 0.5, 4.0, ((0, 1), (0, 2), (0, 4)))
-        >>> low, high = dsc_interval(np.array([[88.0, 0.0], [4.0, 8.0]]), [region])  # 2 * 4 / 16 or 2 * 12 / 24: d = 0.5
-        >>> round(low, 2), round(high, 2)  # 0.8 -+ 1.96 * 0.25
+        >>> low, high = dsc_interval(np.array([[88.0, 0.0], [4.0, 8.0]]), [region])
+        >>> round(low, 2), round(high, 2)  # wholly wrong 2 * 4 / 16, right 1: d = 0.5, and 0.8 -+ 1.96 * 0.25
         (0.31, 1.0)
     """
     middle, variance = expected_dsc(counts), spread**2

@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from torch import Tensor
 
 from metadcseg.audit.calibration import Calibration, calibrate
 from metadcseg.audit.case_files import CASES, read_case, write_case
-from metadcseg.audit.correction import write_wrong
+from metadcseg.audit.correction import MaskWriter, write_wrong
 from metadcseg.audit.folder import AuditFolder
+from metadcseg.audit.folds import out_of_fold
 from metadcseg.audit.judged import SURE, Judged, judge
 from metadcseg.audit.opinions import Opinion, own_network
-from metadcseg.audit.originals import Originals
 from metadcseg.audit.page import ReviewPage
 from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, Witnesses
 from metadcseg.audit.ranking import dsc_interval, expected_dsc
-from metadcseg.audit.records import LEVELS, Arrays, AuditedCase
+from metadcseg.audit.records import Arrays, AuditedCase
 from metadcseg.audit.regions import find_regions
 from metadcseg.audit.scoring import SCORES, confusion, histogram
 from metadcseg.audit.summary import begun, page_summary, said_of, summarize
@@ -36,8 +37,8 @@ from metadcseg.training.run.folder import RunFolder, read_run
 THRESHOLD = 0.7
 """Regions that are wrong with this mean probability are flagged."""
 
-STORED = ("detection", "above")
-"""What is stored of each case that has a truth, beside its masks."""
+STORED = ("written", "like", "detection", "above")
+"""What is stored of each case beside its masks; the last two where it has a truth."""
 
 _ASKED = 100  # images and volumes, evenly over the split, on which the network's say is matched to the pairs'
 
@@ -50,8 +51,10 @@ def audit_run(
     split: str = "train",
     threshold: float = THRESHOLD,
     sure: float = SURE,
+    folds: int = 0,
     device: str | None = None,
     progress: Progress | None = None,
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Say of every mask of a split which of its pixels are wrong, and write all of it into a folder.
 
@@ -68,8 +71,12 @@ def audit_run(
         split: a role of that set.
         threshold: mean P(wrong) of a region from which it is flagged, above 0 and at most 1.
         sure: P(wrong) from which the level ``sure`` changes a pixel, likewise.
+        folds: 0: the run's own network is asked, which has been trained on the masks that it judges. Else so many
+            networks are trained with the run's options, in ``out/folds``, each without the cases that it is asked
+            about; of the split ``train`` only.
         device: where the network computes; None takes a GPU where there is one.
         progress: called after every case.
+        console: where trainings of folds show their progress; None shows nothing.
 
     Returns:
         What ``audit.json`` holds: ``cases``, ``regions``, ``flagged`` (counts), ``threshold``, ``calibration`` on the
@@ -90,17 +97,25 @@ def audit_run(
     info = read_run(run)
     if prepared is None:
         prepared = PreparedSet.open(info["set"]["path"])
+    if folds and split != "train":
+        raise InputError(
+            f"--folds asks networks about masks that they were not shown: take --split train, not {split}"
+        )
     told = {
         "run": hashlib.sha256(RunFolder(run).model.read_bytes()).hexdigest(),
         "set": prepared.fingerprint,
         "split": split,
         "threshold": threshold,
         "sure": sure,
+        "folds": folds,
     }
-    opinion = own_network(run, prepared, device)
-    audit = Audit(prepared, split, opinion, AuditFolder(out, told), threshold, sure)
-    with audit.folder.hold():
-        return audit.carry_out(run, progress)
+    opinion: Opinion = own_network(run, prepared, device)  # which also says whether run and set fit together
+    folder = AuditFolder(out, told)
+    with folder.hold():
+        if folds:
+            folder.begin()
+            opinion = out_of_fold(info, prepared, folds, out / "folds", device, console)
+        return Audit(prepared, split, opinion, folder, threshold, sure).carry_out(run, progress)
 
 
 @dataclass(frozen=True)
@@ -128,7 +143,7 @@ class Audit:
         units, out = units_of(self.prepared, self.split), self.folder.path
         learned = self.folder.read_state()
         if learned is None:
-            self.folder.write_state()
+            self.folder.begin()
             learned = self._learn(units)
             self.folder.write_state(*learned)
         witnesses, calibration = learned
@@ -140,10 +155,10 @@ class Audit:
             identity=self.folder.identity,
             fingerprint=self.prepared.fingerprint,
         )
-        originals = Originals(self.prepared)
+        masks = MaskWriter(self.prepared, out / "corrected")
         for done, unit in enumerate(units, start=1):
             if not (out / CASES / f"{unit.name}.npz").is_file():
-                self._audit(unit, witnesses, calibration, page, originals)
+                self._audit(unit, witnesses, calibration, page, masks)
             if progress is not None:
                 progress(done, len(units))
         record = {
@@ -159,11 +174,11 @@ class Audit:
             "sure": self.sure,
             "network": self.opinion.name,
             "witnesses": "pairs and network" if witnesses.table is not None else "network alone",
-            **self._tables(units, originals),
+            **self._tables(units),
             "calibration": calibration.to_dict(),
         }
-        seen = self.opinion.seen_in_training
-        record["sentences"] = said_of(record, self.prepared, calibration, seen_in_training=seen)
+        asked = (self.opinion.seen_in_training, self.opinion.pairs_seen_in_training)
+        record["sentences"] = said_of(record, self.prepared, calibration, *asked)
         page.summary = page_summary(record)
         page.close()
         self.folder.write_record(record)
@@ -204,7 +219,7 @@ class Audit:
         witnesses: Witnesses,
         calibration: Calibration,
         page: ReviewPage,
-        originals: Originals,
+        masks: MaskWriter,
     ) -> None:
         """Judge one case and write all of it; its record comes last."""
         given, out = unit.given(self.prepared), self.folder.path
@@ -235,25 +250,21 @@ class Audit:
         )
         (out / "wrong").mkdir(exist_ok=True)
         write_wrong(out / "wrong", unit, judged.wrong)
-        for level in LEVELS:
-            (out / "corrected" / level).mkdir(parents=True, exist_ok=True)
-            file = out / "corrected" / level / f"{unit.name}{originals.suffix(unit.id)}"
-            originals.write(file, unit.id, given, corrected[level], unit.slices)
+        written = masks.write(unit, given, corrected)
         arrays = Arrays(unit.image(self.prepared), given, judged.wrong, numbers, corrected)
         page.add(case, arrays)
         more = {} if scores is None else scores.found(judged, self.threshold)
-        write_case(out, case, arrays, unit.slices, more)
+        write_case(out, case, arrays, unit.slices, {**written, **more})
 
-    def _tables(self, units: Sequence[Unit], originals: Originals) -> dict[str, Any]:
+    def _tables(self, units: Sequence[Unit]) -> dict[str, Any]:
         """Write both tables from the records of all cases, and return what they come to."""
         out, classes = self.folder.path, self.prepared.classes
         with SortedLines(out) as cases, SortedLines(out) as regions:
 
             def read() -> Iterator[tuple[AuditedCase, dict[str, NDArray[Any]]]]:
                 for unit in sorted(units, key=lambda unit: unit.id):
-                    case, scores = read_case(out / CASES / f"{unit.name}.npz", STORED)
-                    file = f"corrected/balanced/{unit.name}{originals.suffix(unit.id)}"
-                    cases.add(case.dsc, case_cells(case, file, self.threshold))
+                    case, scores = read_case(out, unit.name, STORED)
+                    cases.add(case.dsc, case_cells(case, str(scores["written"]), self.threshold))
                     size_in = "mm2" if unit.volume is None else "mm3"
                     for key, cells in region_cells(case, classes, size_in):
                         regions.add(key, cells)

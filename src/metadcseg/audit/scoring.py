@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from metadcseg.audit.probability import Labels
 from metadcseg.constants import IGNORE
@@ -35,8 +36,7 @@ def histogram(score: NDArray[np.float32], wrong: NDArray[np.bool_]) -> NDArray[n
         >>> found[:, [0, -1]].tolist()
         [[1, 1], [0, 1]]
     """
-    exact = score.astype(np.float64).clip(1e-9, 1 - 1e-9)
-    odds = np.log(exact / (1 - exact)).clip(-_FAR, _FAR)
+    odds = logit(score.astype(np.float64)).clip(-_FAR, _FAR)
     place = np.rint((odds / _FAR + 1) / 2 * (BINS - 1)).astype(np.int64)
     return np.stack([np.bincount(place[wrong == kind], minlength=BINS) for kind in (False, True)])
 
@@ -63,7 +63,8 @@ def confusion(labels: Labels, truth: Labels, classes: int) -> NDArray[np.float64
     """
     known = (labels != IGNORE) & (truth != IGNORE)
     flat = labels[known].astype(np.int64) * classes + truth[known]
-    return np.bincount(flat, minlength=classes**2).reshape(classes, classes).astype(np.float64)
+    counts = np.bincount(flat, minlength=classes**2).astype(np.float64)
+    return np.reshape(counts, (classes, classes))
 
 
 def detection(histograms: NDArray[np.int64], above: NDArray[np.int64]) -> dict[str, Any]:
@@ -102,4 +103,6 @@ def correlation(pairs: Mapping[str, tuple[float, float]] | list[tuple[float, flo
     values = np.array(list(pairs.values()) if isinstance(pairs, Mapping) else pairs, np.float64)
     if len(values) < 3 or np.ptp(values[:, 0]) < 1e-9 or np.ptp(values[:, 1]) < 1e-9:
         return None
-    return round(float(np.corrcoef(values.T)[0, 1]), 6)
+    centered = values - values.mean(axis=0)
+    first, second = centered.T
+    return round(float(first @ second / np.sqrt((first @ first) * (second @ second))), 6)

@@ -27,11 +27,12 @@ def summarize(
         threshold: mean P(wrong) of a region from which it is flagged.
 
     Returns:
-        ``cases``, ``regions``, ``flagged``, ``kinds``, ``expected`` (``dsc.mean`` and its ``correlation`` with the true
+        ``cases``, ``regions``, ``flagged``, ``kinds``, ``like_given`` (masks written as they were given),
+        ``expected`` (``dsc.mean`` and its ``correlation`` with the true
         one) and, where there is truth, ``detection``, ``given`` (``dsc.mean``) and ``corrected`` (``dsc.mean`` of the
         level ``balanced``, ``dsc.levels``, and ``worse``: cases whose DSC fell).
     """
-    count = regions = flagged = 0
+    count = regions = flagged = like = 0
     kinds: Counter[str] = Counter()
     expected: list[float] = []
     pairs: list[tuple[float, float]] = []
@@ -44,6 +45,7 @@ def summarize(
         flagged += any(region.probability >= threshold for region in case.regions)
         kinds.update(region.kind for region in case.regions)
         expected.append(case.dsc)
+        like += bool(more["like"])
         if case.true_dsc is not None and "detection" in more:
             pairs.append((case.dsc, case.true_dsc))
             for level, value in case.corrected_dsc.items():
@@ -55,6 +57,7 @@ def summarize(
         "regions": regions,
         "flagged": flagged,
         "kinds": dict(kinds.most_common()),
+        "like_given": like,
         "expected": {"dsc": {"mean": fmean(expected)}},
     }
     if histograms is None or len(pairs) < count:
@@ -73,9 +76,17 @@ def summarize(
 
 
 def said_of(
-    record: Mapping[str, Any], prepared: PreparedSet, calibration: Calibration, *, seen_in_training: bool
+    record: Mapping[str, Any], prepared: PreparedSet, calibration: Calibration, seen: bool, pairs_seen: bool
 ) -> list[str]:
-    """Return what an audit says, in sentences: what was found, how the masks are wrong, how far to believe it."""
+    """Return what an audit says, in sentences: what was found, how the masks are wrong, how far to believe it.
+
+    Args:
+        record: of the audit.
+        prepared: the set.
+        calibration: on its pairs.
+        seen: whether the network that was asked had been trained on the masks.
+        pairs_seen: likewise on the verified masks of the pairs.
+    """
     flagged, cases = record["flagged"], record["cases"]
     said = [
         f"{flagged} of {cases} masks {'has' if flagged == 1 else 'have'} a region that is probably wrong (threshold "
@@ -88,8 +99,13 @@ def said_of(
         )
     else:
         said.append(advise(pairs_of_set(prepared.path)[0].diagnose()).sentence)
-        said.append(sentence(calibration, record["threshold"], seen_in_training=seen_in_training))
-    if seen_in_training and record["split"] == "train":
+        said.append(sentence(calibration, record["threshold"], seen_in_training=pairs_seen))
+    if other := cases - record["like_given"]:
+        said.append(
+            f"The corrected masks of {other} of {cases} cases are PNG or NIfTI with our own values, since the files "
+            "that were given are not known or cannot be written: audit a set that 'metadcseg prepare' made of files."
+        )
+    if seen and record["split"] == "train":
         said.append("The network that was asked has been trained on these masks; --folds 5 asks others.")
     if "given" in record:
         said.append(

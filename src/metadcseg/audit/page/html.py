@@ -7,7 +7,6 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from metadcseg.audit.page.join import join_modules
 from metadcseg.audit.page.pictures import WRONG
@@ -64,10 +63,10 @@ def render(
         "figure": reliability(summary.calibration),
         "frame": {"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
         "policy": _policy(style, script),
-        "css": {"given": _css(GIVEN), "proposed": _css(PREDICTED), "wrong": _css(WRONG)},
-        "style": Markup(style),  # noqa: S704: these three are our own files, or escaped
-        "script": Markup(script),  # noqa: S704
-        "facts": Markup(as_json(facts)),  # noqa: S704
+        "classes": list(classes),
+        "style": style,
+        "script": script,
+        "facts": as_json(facts),
     }
     before, _, after = _text("index.html.jinja").partition("@cases@")
     yield _bytes(environment.from_string(before).render(known))
@@ -105,10 +104,6 @@ def _text(name: str) -> str:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
-
-
-def _css(color: tuple[int, int, int]) -> str:
-    return "rgb({}, {}, {})".format(*color)
 
 
 def reliability(points: Sequence[CalibrationPoint]) -> list[dict[str, Any]]:

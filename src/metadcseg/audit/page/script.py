@@ -70,7 +70,7 @@ def _finite(value: float | None) -> float | None:
 def index_entry(record: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a record that the gallery and its filters need."""
     regions = record["regions"]
-    kept = ("id", "name", "dsc", "low", "high", "annotator", "group", "trueDsc")
+    kept = ("id", "name", "shape", "dsc", "low", "high", "annotator", "group", "trueDsc")
     return {
         **{key: record[key] for key in kept},
         "regions": len(regions),

@@ -17,8 +17,11 @@ stopped."""
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("run", type=str, help="the folder that train wrote")
-    parser.add_argument("--out", type=str, required=True, help="the folder of the audit")
+    parser.add_argument("run", type=str, help="the folder that train wrote; with --next that of an audit")
+    parser.add_argument("--out", type=str, default=None, help="the folder of the audit")
+    parser.add_argument(
+        "--next", type=int, default=None, help="only say which so many cases of an audit to verify next"
+    )
     parser.add_argument(
         "--data", type=str, default=None, help="a prepared set (default: the one it was trained on)"
     )
@@ -29,12 +32,25 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--sure", type=float, default=0.9, help="probability from which corrected/sure changes a pixel"
     )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=0,
+        help="train so many networks with the run's options, each judging masks that it was not shown (default: ask "
+        "the run's own network)",
+    )
     add_device_option(parser)
-    parser.add_argument("--json", action="store_true", help="print audit.json")
+    parser.add_argument(
+        "--json", action="store_true", help="print audit.json, or the next cases, as one JSON object"
+    )
 
 
 def run(options: Namespace, console: Console) -> int:
-    """Audit, and say what was found."""
+    """Audit, and say what was found; or say which cases of an audit to verify next."""
+    if options.next is not None:
+        return _next(options)
+    if options.out is None:
+        raise InputError("give --out FOLDER, which takes the audit")
     if options.split not in ROLES:
         raise unknown_name("split", options.split, ROLES)
     folder, out = Path(options.run), Path(options.out)
@@ -49,8 +65,10 @@ def run(options: Namespace, console: Console) -> int:
             split=options.split,
             threshold=options.threshold,
             sure=options.sure,
+            folds=options.folds,
             device=options.accelerator,
             progress=advance,
+            console=console,
         )
     if options.json:
         print_json(record)
@@ -58,6 +76,25 @@ def run(options: Namespace, console: Console) -> int:
     for sentence in record["sentences"]:
         plain_output().print(sentence)
     plain_output().print(f"look at it: {out / 'index.html'}")
+    return 0
+
+
+def _next(options: Namespace) -> int:
+    from metadcseg.audit.verify_next import verify_next
+
+    if others := [name for name in ("out", "data", "folds") if options[name]]:
+        raise InputError(f"--next only reads an audit that is there: leave out --{others[0]}")
+    choices = verify_next(Path(options.run), options.next)
+    rows = [
+        {"case": one.case.id, "expected_dsc": one.case.dsc, "annotator": one.case.annotator, "gain": one.gain}
+        for one in choices
+    ]
+    if options.json:
+        print_json({"next": rows})
+        return 0
+    for place, row in enumerate(rows, start=1):
+        by = f", drawn by {row['annotator']}" if row["annotator"] else ""
+        plain_output().print(f"{place}. {row['case']}: expected DSC {row['expected_dsc']:.2f}{by}")
     return 0
 
 
