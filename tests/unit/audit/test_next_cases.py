@@ -21,7 +21,9 @@ def test_annotators_get_as_much_as_is_open_of_them():
     unsure = [case(200 + n, 0.5 + n / 1000, "cleo", width=0.6) for n in range(20)]
     drawn = Counter(choice.case.annotator for choice in next_cases([*many, *few, *unsure], 14))
     assert drawn == {"anna": 6, "ben": 2, "cleo": 6}
-    drawn = Counter(choice.case.annotator for choice in next_cases([*many, *few, *unsure], 14, pairs={"cleo": 50}))
+    drawn = Counter(
+        choice.case.annotator for choice in next_cases([*many, *few, *unsure], 14, pairs={"cleo": 50})
+    )
     assert drawn == {"anna": 11, "ben": 3}
 
 
