@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from metadcseg.audit.case_files import CaseMasks, read_cases, read_masks
-from metadcseg.audit.decisions import read_decisions
+from metadcseg.audit.case_files import read_cases, read_masks
+from metadcseg.audit.decisions import Decision, read_decisions
 from metadcseg.audit.originals import Originals
-from metadcseg.audit.place import Place, new_folder, within
+from metadcseg.audit.place import Place, is_begun, new_folder, within
 from metadcseg.audit.plain_layout import plain_layout
-from metadcseg.audit.plan import Plan
-from metadcseg.audit.review import Review, review
+from metadcseg.audit.plan import Plan, Reviewed
+from metadcseg.audit.records import AuditedCase
+from metadcseg.audit.review import Outcome, review
 from metadcseg.audit.same_layout import folder_of, same_layout
 from metadcseg.data.annotations.values import read_json, shown
 from metadcseg.data.findings import listed
@@ -103,20 +104,21 @@ def accept(
         classes=len(prepared.classes),
     )
     originals = Originals(prepared, folder)
-    _refuse(decisions, prepared, originals, list(found))
-    reviews: dict[str, tuple[CaseMasks, Review]] = {}
-    for case in cases:
-        if case.id in found:
-            masks = read_masks(decisions.parent, case)
-            reviews[case.id] = masks, review(case, masks, found[case.id])
     root = folder_of(originals)
+    key = hashlib.sha256(decisions.read_bytes() + json.dumps([str(root), link]).encode()).hexdigest()[:12]
+    begun = out is None and root is not None and is_begun(root, key)
+    _refuse(decisions, prepared, originals, list(found), begun=begun)
+    reviews = {
+        case.id: _reviewed(decisions.parent, case, found[case.id], originals)
+        for case in cases
+        if case.id in found
+    }
     plan = plain_layout(originals, reviews) if root is None else same_layout(originals, root, reviews)
     if not any(row.role == "train" for row in plan.rows.values()):
         raise InputError(
             f"{decisions}: all training cases would be verified, and preparing needs one that is not: take one of the "
             "decisions out"
         )
-    key = hashlib.sha256(decisions.read_bytes() + json.dumps([str(root), link]).encode()).hexdigest()[:12]
     if out is not None:
         written = new_folder(plan, out, key, link=link, progress=progress)
     elif root is None:
@@ -125,7 +127,7 @@ def accept(
         )
     else:
         written = within(plan, root, backup or root.with_name(f"{root.name}-before-{key}"), key, progress)
-    return _counted(written, len(cases), plan, {id: each for id, (_, each) in reviews.items()}), prepared
+    return _counted(written, len(cases), plan, {id: each.outcome for id, each in reviews.items()}), prepared
 
 
 def _audit(folder: Path) -> dict[str, Any]:
@@ -165,14 +167,27 @@ def audited_set(audit: Path, data: Path | None = None) -> PreparedSet:
     return prepared
 
 
-def _refuse(decisions: Path, prepared: PreparedSet, originals: Originals, ids: list[str]) -> None:
-    """Refuse to begin where nothing can come of it."""
+def _reviewed(audit: Path, case: AuditedCase, decision: Decision, originals: Originals) -> Reviewed:
+    """Return what becomes of a case."""
+
+    def write(out: Path) -> None:
+        masks = read_masks(audit, case)
+        mask, _ = review(case, masks, decision)
+        originals.write(out, case.id, masks.given, mask, masks.slices)
+
+    return Reviewed(review(case, read_masks(audit, case), decision)[1], write)
+
+
+def _refuse(
+    decisions: Path, prepared: PreparedSet, originals: Originals, ids: list[str], *, begun: bool
+) -> None:
+    """Refuse to begin where nothing can come of it; where files are being moved already, some may be gone."""
     if not ids:
         raise InputError(f"{decisions} holds no decision: review some cases first")
     split = prepared.source.get("split")
     if isinstance(split, dict) and GoldSlices.read(split.get("gold")):
         raise InputError(f"{prepared.path} holds gold volumes in part: audit the set that it was split from")
-    if (missing := originals.missing()) is not None:
+    if not begun and (missing := originals.missing()) is not None:
         raise InputError(
             f"{missing} is gone, which {prepared.path} was prepared from: say with --folder where its folder is now"
         )
@@ -190,7 +205,7 @@ def _is_verified(prepared: PreparedSet, originals: Originals, id: str) -> bool:
     return unit.role == "gold" or any(case.has_given for case in held)
 
 
-def _counted(written: Place, cases: int, plan: Plan, reviews: dict[str, Review]) -> Accepted:
+def _counted(written: Place, cases: int, plan: Plan, reviews: dict[str, Outcome]) -> Accepted:
     each = reviews.values()
     return Accepted(
         written.folder,

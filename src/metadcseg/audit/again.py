@@ -1,5 +1,6 @@
 """The command that prepares a corrected folder as the audited set was prepared."""
 
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,14 @@ def prepare_again(prepared: PreparedSet, folder: Path) -> list[str]:
         prepared: the set that was audited.
         folder: the corrected one.
     """
-    words = ["metadcseg", "prepare", str(folder), "--out", f"{folder}-set"]
+    names = (f"{folder}-set{end}" for end in chain([""], (f"-{number}" for number in count(2))))
+    words = [
+        "metadcseg",
+        "prepare",
+        str(folder),
+        "--out",
+        next(name for name in names if not Path(name).exists()),
+    ]
     source, origin = prepared.source, read_origin(prepared.path)
     values = dict(source.get("remap") or {})
     if origin is None and len(prepared.classes) == 2 and _ignores(prepared):

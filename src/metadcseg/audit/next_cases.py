@@ -13,8 +13,8 @@ by which one more lowers that sum (Neyman, Journal of the Royal Statistical Soci
 interval of the expected DSC.
 
 Which of them: all cases of the annotator stand in the order of their expected DSC. The next one is taken from the
-middle of the widest gap between verified ones, so that bad, middling and good masks are all shown; near the middle, from
-the group (patient) of which fewest are verified.
+middle of the widest gap between verified ones, so that bad, middling and good masks are all shown; near the middle,
+from the group (patient) of which fewest are verified.
 """
 
 from collections import Counter, defaultdict
@@ -120,6 +120,7 @@ def _next(order: Sequence[AuditedCase], verified: Collection[int], groups: Mappi
         (4, 1, 7, 0)
     """
     marks, last = sorted(verified), len(order) - 0.5
+    gaps: list[tuple[float, float, float, float]]
     gaps = [(right - left, (left + right) / 2, left, right) for left, right in pairwise(marks)]
     if marks:
         first = marks[0] + 0.5

@@ -47,7 +47,7 @@ def new_folder(
         InputError: where it is occupied, the disk refuses, or a mask cannot be written; nothing is left then. Only a
             process that is stopped leaves its hidden draft.
     """
-    draft = out.with_name(f"{hidden_name(out)}.accept-{key}")
+    draft = _draft(out, key)
     try:
         with DiskErrors(out):
             draft.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | 
         InputError: where the backup is occupied, the disk refuses, or a mask cannot be written; nothing has changed
             then.
     """
-    draft = root.with_name(f"{hidden_name(root)}.accept-{key}")
+    draft = _draft(root, key)
     new, ready = draft / "new", draft / _READY
     with DiskErrors(root):
         if not ready.exists():
@@ -115,6 +115,15 @@ def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | 
             (root / place).unlink(missing_ok=True)
         remove_folder(draft)
     return Place(root, backup)
+
+
+def is_begun(root: Path, key: str) -> bool:
+    """Return whether files are being moved into a folder by a call that was stopped (`within`)."""
+    return (_draft(root, key) / _READY).exists()
+
+
+def _draft(place: Path, key: str) -> Path:
+    return place.with_name(f"{hidden_name(place)}.accept-{key}")
 
 
 def _tell(progress: Progress | None, done: int, total: int) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from metadcseg.audit.native import Change, Labels, write_image_mask, write_volume_mask
 from metadcseg.audit.originals import Originals
-from metadcseg.audit.plan import SPLITS, Plan, Reviews, Write, splits_text, writer
+from metadcseg.audit.plan import SPLITS, Plan, Reviews, Write, splits_text
 from metadcseg.audit.same_layout import GOLD, IMAGES
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
@@ -50,10 +50,10 @@ def plain_layout(originals: Originals, reviews: Reviews) -> Plan:
         found = reviews.get(unit.id)
         given: Write | Path | None
         gold, given = _masks(originals, unit)
-        if found is not None and found[1].verified:
-            gold = writer(originals, unit.id, *found)
-        elif found is not None and found[1].changed:
-            given = writer(originals, unit.id, *found)
+        if found is not None and found.outcome.verified:
+            gold = found.write
+        elif found is not None and found.outcome.changed:
+            given = found.write
         elif given is not None:
             given = _file(originals, unit) or given
         suffix = originals.suffix(unit.id)

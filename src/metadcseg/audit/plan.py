@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metadcseg.audit.case_files import CaseMasks
-from metadcseg.audit.originals import Originals
-from metadcseg.audit.review import Review
+from metadcseg.audit.review import Outcome
 from metadcseg.data.splits.roles import SplitRow
 from metadcseg.errors import InputError
 
@@ -44,13 +42,21 @@ class Plan:
         self.writes[place] = write
 
 
-Reviews = Mapping[str, tuple[CaseMasks, Review]]
-"""Id -> the masks that were audited, and what became of them."""
+@dataclass(frozen=True)
+class Reviewed:
+    """What became of a case, without its pixels.
+
+    Args:
+        outcome: of the review.
+        write: writes its mask, which is read again for it: memory holds the pixels of one case.
+    """
+
+    outcome: Outcome
+    write: Write
 
 
-def writer(originals: Originals, id: str, masks: CaseMasks, review: Review) -> Write:
-    """Return what writes the mask that a review led to."""
-    return lambda out: originals.write(out, id, masks.given, review.mask, masks.slices)
+Reviews = Mapping[str, Reviewed]
+"""Id -> what became of it, of the cases that were decided on."""
 
 
 def splits_text(rows: Mapping[str, SplitRow]) -> bytes:

@@ -12,26 +12,24 @@ from metadcseg.constants import IGNORE
 
 
 @dataclass(frozen=True)
-class Review:
+class Outcome:
     """What became of a case.
 
     Args:
-        mask: (Z, H, W) uint8 class numbers, 255 is ignored.
         verified: whether all of it was decided: it is gold then.
         changed: how many pixels differ from the given mask.
         painted: how many slices the reviewer painted.
         experts: how many regions, or the case as a whole (1), are left to an expert.
     """
 
-    mask: NDArray[np.uint8]
     verified: bool
     changed: int
     painted: int
     experts: int
 
 
-def review(case: AuditedCase, masks: CaseMasks, decision: Decision) -> Review:
-    """Return the mask that follows from a decision.
+def review(case: AuditedCase, masks: CaseMasks, decision: Decision) -> tuple[NDArray[np.uint8], Outcome]:
+    """Return the mask that follows from a decision, (Z, H, W) uint8, and what became of the case.
 
     - Verdict *accept*: the corrected mask of its level; regions that were rejected or left to an expert stay as given.
     - Verdict *reject* or *expert*: the given mask.
@@ -53,9 +51,9 @@ def review(case: AuditedCase, masks: CaseMasks, decision: Decision) -> Review:
         >>> case = AuditedCase("a", "a", "train", (1, 2, 2), None, 0.5, (0.4, 0.6), (region,))
         >>> first = np.zeros(1, np.int32)
         >>> masks = CaseMasks(given, better.astype(np.int32), given, dict.fromkeys(LEVELS, better), first)
-        >>> review(case, masks, Decision("a", "accept")).mask.tolist()
+        >>> review(case, masks, Decision("a", "accept"))[0].tolist()
         [[[1, 0], [0, 1]]]
-        >>> found = review(case, masks, Decision("a", regions={1: "expert"}))
+        >>> _, found = review(case, masks, Decision("a", regions={1: "expert"}))
         >>> found.verified, found.changed, found.experts
         (False, 0, 1)
     """
@@ -88,9 +86,8 @@ def review(case: AuditedCase, masks: CaseMasks, decision: Decision) -> Review:
         verified = whole or (decision.verdict is None and bool(case.regions) and not open_regions)
     experts = len(asked) if decision.verdict is None or decision.verdict == "accept" else 0
     experts += decision.verdict == "expert" and not whole
-    return Review(
-        mask, verified, int(np.count_nonzero(mask != given)), len(decision.painted), 0 if whole else experts
-    )
+    changed = int(np.count_nonzero(mask != given))
+    return mask, Outcome(verified, changed, len(decision.painted), 0 if whole else experts)
 
 
 def _painted_over(masks: CaseMasks, decision: Decision) -> set[int]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from metadcseg.audit.originals import Originals
-from metadcseg.audit.plan import SPLITS, Plan, Reviews, splits_text, writer
+from metadcseg.audit.plan import SPLITS, Plan, Reviews, splits_text
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources import scan_folder
@@ -60,28 +60,28 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews) -> Plan:
         )
     roles = {unit_id(case): case.role for case in originals.prepared.cases}
     for case in scan.cases:
-        verified = case.verified or (case.id in reviews and reviews[case.id][1].verified)
+        verified = case.verified or (case.id in reviews and reviews[case.id].outcome.verified)
         role = roles.get(case.id, "train")
         plan.rows[case.id] = SplitRow("gold" if role == "train" and verified else role, case.group)
     plan.writes[Path(SPLITS)] = lambda out: out.write_bytes(splits_text(plan.rows))
     kept = 0
-    for id, (masks, review) in reviews.items():
+    for id, reviewed in reviews.items():
         files, suffix = originals.files(id), originals.suffix(id)
         if files is None:
             raise InputError(
                 f"{originals.prepared.path} does not say which files '{id}' was made from: prepare it again"
             )
-        if review.verified:
-            plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", writer(originals, id, masks, review))
-        elif review.changed and files.mask is not None and files.mask not in files.images:
+        if reviewed.outcome.verified:
+            plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", reviewed.write)
+        elif reviewed.outcome.changed and files.mask is not None and files.mask not in files.images:
             given = files.mask.relative_to(folder)
             place = given.parent / f"{stem_of(given) if id in originals.volumes else given.stem}{suffix}"
             if place != given:
                 plan.removes.add(given)
-                del plan.copies[given]
-            plan.put(place, writer(originals, id, masks, review))
+                plan.copies.pop(given, None)
+            plan.put(place, reviewed.write)
         else:
-            kept += review.changed > 0
+            kept += reviewed.outcome.changed > 0
     if kept:
         plan.left.append(
             f"{plural(kept, 'case')} decided in part: what was accepted is not written, as no file of its own holds "

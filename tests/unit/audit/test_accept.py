@@ -150,6 +150,29 @@ def test_in_place_keeps_what_it_replaces_and_ends_what_was_stopped(tmp_path, mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit", "mine", "old", "set", "set-2"]
 
 
+def test_a_mask_of_another_format_takes_the_place_of_the_given_one(tmp_path, monkeypatch):
+    mine = make_folder(tmp_path / "mine", gold=2)
+    for number in range(2, 12):
+        (mine / f"masks/case{number:02d}.png").unlink()
+        save(mine / f"masks/case{number:02d}.jpg", disc(), quality=95)
+    prepared = prepared_from(mine, tmp_path / "set")
+    id = next(iter(simulate(tmp_path / "audit", prepared)))
+    decisions = decide(tmp_path / "audit", prepared, {"case": id, "regions": {"1": "accept"}})
+
+    def stop(folder):
+        raise KeyboardInterrupt
+
+    accept(decisions, tmp_path / "better")
+    with monkeypatch.context() as patch:
+        patch.setattr(place, "remove_folder", stop)
+        with pytest.raises(KeyboardInterrupt):
+            accept(decisions)
+    accepted, _ = accept(decisions)
+    for folder in (mine, tmp_path / "better"):
+        assert [path.name for path in (folder / "masks").glob(f"{id}.*")] == [f"{id}.png"]
+    assert sorted(files(accepted.backup)) == [f"masks/{id}.jpg"]
+
+
 def test_stopped_and_begun_again(tmp_path, monkeypatch):
     prepared, arrays = audited(tmp_path)
     decisions = decide(tmp_path / "audit", prepared, {"case": next(iter(arrays)), "verdict": "accept"})

@@ -177,8 +177,10 @@ RULES = [
 def test_rules_of_a_review(rule):
     verdict, regions, slices, verified, changed, experts = rule
     about, masks = a_case()
-    found = review(about, masks, Decision("a", verdict, "balanced", regions, dict.fromkeys(slices, BRUSH)))
+    mask, found = review(
+        about, masks, Decision("a", verdict, "balanced", regions, dict.fromkeys(slices, BRUSH))
+    )
     expected = np.where(np.isin(masks.regions, list(changed)) & (masks.given != 255), 1, masks.given)
     expected[slices] = BRUSH
-    assert np.array_equal(found.mask, expected)
+    assert np.array_equal(mask, expected)
     assert (found.verified, found.experts, found.painted) == (verified, experts, len(slices))
