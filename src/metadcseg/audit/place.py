@@ -153,7 +153,7 @@ def _write(target: Path, write: Write) -> None:
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".tmp-{target.name}")  # the suffix says the format
+    temporary = target.with_name(f".tmp-{target.name[-40:]}")  # the suffix says the format
     try:
         write(temporary)
         os.replace(temporary, target)

@@ -69,6 +69,13 @@ def splits_text(rows: Mapping[str, SplitRow]) -> bytes:
         >>> splits_text({"a": SplitRow("gold", "patient, 1")})
         b'id,role,group\na,gold,"patient, 1"\n'
     """
+    for id, row in rows.items():
+        for name in (id, row.group or ""):
+            if name != name.strip() or len(name.splitlines()) > 1:
+                raise InputError(
+                    f"the name {name!a} begins or ends with a blank, or holds a line break, which {SPLITS} cannot "
+                    "say: rename its files, prepare, train and audit again"
+                )
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("id", "role", "group"))

@@ -54,7 +54,7 @@ def verify_next(folder: Path, count: int) -> list[Choice]:
         reviewed = {
             id
             for id, decision in decisions.items()
-            if review(known[id], read_masks(folder, known[id]), decision).verified
+            if review(known[id], read_masks(folder, known[id]), decision)[1].verified
         }
     pairs: Counter[str | None] = Counter()
     if path.is_dir():

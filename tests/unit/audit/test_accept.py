@@ -1,6 +1,7 @@
 """From decisions to a folder: gold holds exactly the masks of the review, and its pairs exactly the given ones."""
 
 import os
+import shlex
 import shutil
 
 import numpy as np
@@ -12,8 +13,10 @@ from tests.unit.data.folders import disc, make_folder, picture, save
 
 from metadcseg.audit import place
 from metadcseg.audit.accept import accept
+from metadcseg.audit.plan import splits_text
 from metadcseg.cli.main import main
 from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder
+from metadcseg.data.splits.roles import SplitRow
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
@@ -109,7 +112,7 @@ def test_the_command_says_what_was_done_and_what_to_type_next(tmp_path, capsys):
     assert f"1 of {len(ids)} audited cases reviewed and verified now (gold/), 1 of them corrected" in told
     assert f"1 case left to an expert: {ids[1]}" in told
     assert (out / "images/case00.png").is_symlink()
-    words = __import__("shlex").split(told.rsplit("next: ", 1)[1])
+    words = shlex.split(told.rsplit("next: ", 1)[1])
     assert words[0] == "metadcseg"
     assert main(words[1:]) == 0
     assert len(PreparedSet.open(f"{out}-set").select("gold")) == 3
@@ -205,6 +208,32 @@ def test_files_that_changed_since_are_refused(tmp_path):
     save(tmp_path / f"elsewhere/masks/{id}.png", disc())
     accept(decisions, tmp_path / "better", folder=tmp_path / "elsewhere")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "bet"))] == ["better"]
+
+
+NAMES = [
+    "<script>alert(1)</script>".replace("/", "_"),
+    "a\"b'c & d; e, f",
+    "\u202e\u05d7\u05d5\u05dc\u05d4",
+    "x" * 200,
+    "%s{0}$HOME",
+]
+
+
+def test_names_are_only_names(tmp_path, capsys):
+    for number, name in enumerate([*NAMES, *"abcd"]):
+        save(tmp_path / f"mine/images/{name}.png", picture(number))
+        save(tmp_path / f"mine/masks/{name}.png", disc())
+    prepared = prepared_from(tmp_path / "mine", tmp_path / "set", val=0.0, test=0.0)
+    arrays = simulate(tmp_path / "audit", prepared)
+    decisions = decide(tmp_path / "audit", prepared, *({"case": name, "verdict": "accept"} for name in NAMES))
+    assert main(["accept", str(decisions), "--out", str(tmp_path / "better")]) == 0
+    assert main(shlex.split(capsys.readouterr().out.rsplit("next: ", 1)[1])[1:]) == 0
+    again = PreparedSet.open(tmp_path / "better-set")
+    assert {case.id for case in again.select("gold")} == set(NAMES)
+    for case in again.select("gold"):
+        assert np.array_equal(again.label(case), arrays[case.id].corrected["balanced"][0])
+    with pytest.raises(InputError, match="holds a line break"):
+        splits_text({"a\nb": SplitRow("gold", None)})
 
 
 def test_verified_cases_are_no_matter_of_a_review(tmp_path):
