@@ -101,6 +101,7 @@ def audit_run(
         raise InputError(
             f"--folds asks networks about masks that they were not shown: take --split train, not {split}"
         )
+    opinion: Opinion = own_network(run, prepared, device)  # which also says whether run and set fit together
     told = {
         "run": hashlib.sha256(RunFolder(run).model.read_bytes()).hexdigest(),
         "set": prepared.fingerprint,
@@ -109,7 +110,6 @@ def audit_run(
         "sure": sure,
         "folds": folds,
     }
-    opinion: Opinion = own_network(run, prepared, device)  # which also says whether run and set fit together
     folder = AuditFolder(out, told)
     with folder.hold():
         if folds:
@@ -179,7 +179,7 @@ class Audit:
         }
         asked = (self.opinion.seen_in_training, self.opinion.pairs_seen_in_training)
         record["sentences"] = said_of(record, self.prepared, calibration, *asked)
-        page.summary = page_summary(record)
+        page.summary = page_summary(record, out)
         page.close()
         self.folder.write_record(record)
         return record

@@ -1,7 +1,9 @@
 """What an audit comes to: its counts and scores, and the sentences and tables that are shown of it."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -120,8 +122,9 @@ def begun(threshold: float, network: str) -> PageSummary:
     return PageSummary(("The audit is not finished.",), threshold, network)
 
 
-def page_summary(record: Mapping[str, Any]) -> PageSummary:
-    """Return the head of the review page."""
+def page_summary(record: Mapping[str, Any], out: Path) -> PageSummary:
+    """Return the head of the review page of an audit in a folder."""
+    decisions = shlex.quote(str(out / "decisions.json"))
     points = tuple(_point(point) for point in record["calibration"]["reliability"])
     tables = [
         SummaryTable("By kind", ("kind", "regions"), tuple((k, str(n)) for k, n in record["kinds"].items()))
@@ -140,6 +143,7 @@ def page_summary(record: Mapping[str, Any]) -> PageSummary:
         ),
         points,
         tuple(tables),
+        (f"metadcseg accept {decisions} --out corrected_folder",),
     )
 
 

@@ -60,11 +60,7 @@ def test_a_case_whose_dsc_is_not_known_comes_last(tmp_path):
 
 def test_hostile_names_are_data_and_nothing_else(tmp_path):
     cases = [made(number, name) for number, name in enumerate(HOSTILE)]
-    names = [f"n{number}" for number in range(len(HOSTILE))]
-    cases = [
-        (replace(case, name=name, annotator=case.id), arrays)
-        for (case, arrays), name in zip(cases, names, strict=True)
-    ]
+    cases = [(replace(case, name=f"n{case.dsc}", annotator=case.id), arrays) for case, arrays in cases]
     page = written(tmp_path, cases, classes=["background", "</option><script>alert(1)</script>", "b"])
     assert [entry["id"] for entry in told(page)] == HOSTILE
     text = page.read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The review page in Chromium, opened from disk: decided by keyboard, painted on, kept, saved, loaded, seen at all sizes."""
+"""The review page in Chromium, opened from disk: decided by keyboard, painted on, kept, saved, loaded, looked at."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def test_thirty_cases_by_keyboard_are_kept_and_saved(tab, page, tmp_path):
 def pixel_places(tab, *pixels):
     """Where pixels (x, y) lie on the screen: the whole image is in the middle of the canvas, with room of 12."""
     left, top, width, height = tab.ask(
-        "(() => { const b = document.getElementById('canvas').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
+        "(({ x, y, width, height }) => [x, y, width, height])(canvas.getBoundingClientRect())"
     )
     scale = min((width - 24) / 40, (height - 24) / 32)
     left, top = left + (width - 40 * scale) / 2, top + (height - 32 * scale) / 2
@@ -216,19 +216,23 @@ def test_decisions_are_loaded_from_a_file(tab, page, tmp_path):
     tab.ask("localStorage.clear()")
 
 
+def choose(tab, name, value):
+    field = f"document.getElementById('filter-{name}')"
+    tab.ask(f"{field}.value = {value!r}, {field}.dispatchEvent(new Event('change'))")
+
+
 def test_filters_and_the_gallery_by_keyboard(tab, page):
     tab.open(page)
-    choose = "(id, value) => {{ const e = document.getElementById(id); e.value = value; e.dispatchEvent(new Event('change')); }}"
-    tab.ask(f"({choose.format()})('filter-annotator', 'bo')")
+    choose(tab, "annotator", "bo")
     assert text(tab, "count") == "15 of 30 cases"
     tab.press("j", "ArrowRight", "a")
     assert text(tab, "overview").count("1 of 30 reviewed") == 1
-    tab.ask(f"({choose.format()})('filter-decision', 'accepted')")
+    choose(tab, "decision", "accepted")
     assert text(tab, "count") == "1 of 30 cases"
     assert tab.ask("document.querySelector('.card').ariaLabel").startswith(
         "4: case 03, expected DSC 0.43 [0.30, 0.90]"
     )
-    tab.ask(f"({choose.format()})('filter-group', 'patient 2')")
+    choose(tab, "group", "patient 2")
     assert tab.ask("!document.getElementById('none').hidden")
     tab.ask("document.getElementById('clear-none').click()")
     assert text(tab, "count") == "30 of 30 cases"

@@ -48,7 +48,9 @@ def test_other_roles_keep_it_and_arrays_have_none(place):
     roles = {case.id: case.role for case in prepared.cases}
     resplit_set(prepared, place / "split", roles, note={})
     assert read_origin(place / "split") == read_origin(place / "set")
-    images = [RawCase(f"a{n}", "train", f"a{n}", np.zeros((9, 9, 1), np.uint8) + n, disc(9, 9)) for n in range(3)]
+    images = [
+        RawCase(f"a{n}", "train", f"a{n}", np.zeros((9, 9, 1), np.uint8) + n, disc(9, 9)) for n in range(3)
+    ]
     prepare_cases(images, place / "arrays", name="arrays", edges="none")
     assert read_origin(place / "arrays") is None
 
@@ -83,5 +85,7 @@ def test_one_that_was_edited_is_one_sentence(place, what):
     held = json.loads(path.read_bytes())
     WRONG[what](held)
     path.write_text(json.dumps(held))
-    with pytest.raises(InputError, match=r"origin.json cannot be read .*: prepare the set again, or remove this file"):
+    with pytest.raises(
+        InputError, match=r"origin.json cannot be read .*: prepare the set again, or remove this file"
+    ):
         read_origin(place / "set")

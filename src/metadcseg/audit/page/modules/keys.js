@@ -47,7 +47,7 @@ export function fillHelp() {
 const isArrow = (key) => key.startsWith("Arrow") || key.startsWith("Page");
 
 function isTyping({ target, key }) {
-  if (target.matches("select, textarea, input[type=search]")) return key !== "Escape";
+  if (target.matches("select, input[type=search]")) return true;
   return target.matches("input[type=range], input[type=radio]") && isArrow(key);
 }
 

@@ -8,7 +8,7 @@ import { Viewer } from "./viewer.js";
 import { announce, at } from "./dom.js";
 import { bindKeys, fillHelp } from "./keys.js";
 import { bindSettings, set, settings } from "./settings.js";
-import { byName, cases, facts } from "./facts.js";
+import { byId, byName, cases, facts } from "./facts.js";
 import { download, fromText, toText } from "./exchange.js";
 
 const PAN = 60;
@@ -45,6 +45,7 @@ function route() {
   at("viewer").hidden = !entry;
   at("overview").hidden = Boolean(entry);
   document.documentElement.classList.toggle("viewing", Boolean(entry));
+  document.title = entry ? `${entry.id} · ${facts.title}` : facts.title;
   if (entry) {
     viewer.open(entry);
     if (!at("viewer").contains(document.activeElement)) at("case-heading").focus();
@@ -109,7 +110,7 @@ function took(step, verb) {
   if (!step) announce(`Nothing to ${verb}.`);
   else {
     announce(`${verb}: ${step.what}`);
-    const entry = cases.find((each) => each.id === step.id);
+    const entry = byId.get(step.id);
     if (inViewer() && entry !== viewer.entry) open(entry);
   }
   return true;
@@ -118,7 +119,10 @@ function took(step, verb) {
 const flick = (name) => set(name, !settings[name], tuned);
 
 function tuned(name) {
-  if (name === "brush") at("canvas").classList.toggle("painting", settings.brush);
+  if (name === "brush") {
+    at("canvas").classList.toggle("painting", settings.brush);
+    at("canvas").setAttribute("role", settings.brush ? "application" : "img");
+  }
   if (name === "brushClass" || name === "size") at("size-text").textContent = `${settings.size} px`;
   viewer.stage.redraw();
 }

@@ -266,10 +266,12 @@ export class Viewer {
     if (event.key === " ") {
       this.paint("begin", cursor);
       this.painting.end();
+      announce(`Painted at ${cursor.x}, ${cursor.y}.`);
     } else if (MOVES[event.key]) {
       const [across, down] = MOVES[event.key].map((step) => step * (event.shiftKey ? 10 : 1));
       const within = (value, most) => Math.min(most - 1, Math.max(0, value));
       this.cursor = { x: within(cursor.x + across, width), y: within(cursor.y + down, height) };
+      announce(`Brush at ${this.cursor.x}, ${this.cursor.y}, ${className(this.slice.given[this.cursor.y * width + this.cursor.x])}.`);
       this.stage.redraw();
     } else return;
     event.preventDefault();
