@@ -3,12 +3,36 @@
 import base64
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
+import time
 from contextlib import contextmanager, suppress
 
+PATIENCE = 60
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+_CONTRAST = """
+within => {
+  const parse = c => c.match(/[\\d.]+/g).map(Number);
+  const linear = v => v / 255 <= .03928 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
+  const light = c => { const [r, g, b] = c.map(linear);
+    return .2126 * r + .7152 * g + .0722 * b; };
+  const behind = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
+  const worst = {};
+  for (const e of document.querySelectorAll(within + ' *')) {
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility()) continue;
+    const a = light(parse(getComputedStyle(e).color).slice(0, 3)), b = light(behind(e));
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    const name = e.tagName + '.' + e.className;
+    if (!(worst[name] <= ratio)) worst[name] = ratio;
+  }
+  return worst;
+}
+"""
 
 
 def find():
@@ -47,6 +71,8 @@ class Browser:
 
     def _next(self):
         while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._receive], [], [], PATIENCE)
+            assert ready, f"the browser says nothing for {PATIENCE} s: does it ask the user something?"
             piece = os.read(self._receive, 1 << 16)
             assert piece, "the browser has gone"
             self._buffer += piece
@@ -75,6 +101,66 @@ class Browser:
         got = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in got, got
         return got["result"].get("value")
+
+    def wait(self, expression, seconds=20):
+        """Ask until it is true."""
+        end = time.monotonic() + seconds
+        while not self.ask(expression):
+            assert time.monotonic() < end, f"not within {seconds} s: {expression}"
+            time.sleep(0.01)
+
+    def press(self, *keys):
+        """Press keys by their names, one after the other; a capital letter or a sign is what is typed."""
+        for key in keys:
+            name, shift = (
+                key.removeprefix("Shift+"),
+                key.startswith("Shift+") or (len(key) == 1 and key.isupper()),
+            )
+            text = {"Enter": "\r", "Space": " "}.get(name, name if len(name) == 1 else "")
+            code = {"Enter": 13, "Space": 32, "Escape": 27, "Tab": 9}.get(name, 0)
+            what = {
+                "key": " " if name == "Space" else name,
+                "modifiers": 8 * shift,
+                "windowsVirtualKeyCode": code,
+            }
+            kind = "keyDown" if text else "rawKeyDown"
+            self.call("Input.dispatchKeyEvent", type=kind, text=text, **what)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **what)
+
+    def drag(self, *places, button="left"):
+        """Press a mouse button at the first place (x, y) and let it go at the last."""
+        kinds = ["mouseMoved", "mousePressed", *["mouseMoved"] * (len(places) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [places[0], *places, places[-1]], strict=True):
+            held = {} if kind == "mouseMoved" and (x, y) == places[0] else {"button": button, "buttons": 1}
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, clickCount=1, **held)
+
+    def choose_file(self, selector, file):
+        """Put a file into an input of files."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", files=[str(file)], nodeId=node)
+
+    def save_downloads(self, folder):
+        """Let downloads go to a folder."""
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def nameless(self):
+        """Controls that a screen reader has no name for."""
+        roles = {"button", "link", "checkbox", "radio", "combobox", "slider", "searchbox", "textbox", "img"}
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            node["role"]["value"]
+            for node in nodes
+            if not node["ignored"]
+            and node["role"]["value"] in roles
+            and not node.get("name", {}).get("value", "").strip()
+        ]
+
+    def faint(self, within):
+        """Text below WCAG AA, 4.5 to 1 against the nearest background that is painted: tag and class with its ratio."""
+        ratios = self.ask(f"({_CONTRAST})({json.dumps(within)})")
+        assert len(ratios) > 10
+        return {name: ratio for name, ratio in ratios.items() if ratio < 4.5}
 
     def complaints(self):
         """Everything on the console, and exceptions."""

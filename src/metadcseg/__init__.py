@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the same names again, for type checkers and editors
     from metadcseg import functional as functional
     from metadcseg.algorithm.center_distance import DynamicCenterDistance as DynamicCenterDistance
+    from metadcseg.audit.label_issues import find_label_issues as find_label_issues
+    from metadcseg.audit.run import audit_run as audit_run
     from metadcseg.constants import IGNORE as IGNORE
     from metadcseg.data import PreparedSet as PreparedSet
     from metadcseg.data.prepare.checks import check_folder as check_folder
@@ -78,6 +80,9 @@ _HOMES = {
     "evaluate_run": "metadcseg.evaluation.evaluate",
     "predict_images": "metadcseg.evaluation.predict",
     "score_labels": "metadcseg.metrics",
+    # Which masks are wrong, where, and what they should be.
+    "audit_run": "metadcseg.audit.run",
+    "find_label_issues": "metadcseg.audit.label_issues",
     # What all of them raise where something given is wrong.
     "InputError": "metadcseg.errors",
 }

@@ -103,6 +103,16 @@ def safe_names(names: Iterable[str]) -> list[str]:
     return safe
 
 
+def csv_text(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula.
+
+    Example:
+        >>> csv_text("=1+1"), csv_text("metadcseg")
+        ("'=1+1", 'metadcseg')
+    """
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
 def try_lock(file: IO[Any]) -> bool:
     """Take the lock of an open file, for this process and those that inherit it; False where others have it.
 

@@ -29,6 +29,7 @@ Batch WeightMaps Warp IGNORE
 METHODS create_method Calibrated MetaDCSeg Binned L2B Supervised NetworkOptions create_network attach
 check_folder prepare_folder PreparedSet corrupt_set
 TrainingOptions train evaluate_run predict_images load score_labels
+audit_run find_label_issues
 InputError __version__
 """
 )

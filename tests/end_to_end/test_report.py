@@ -109,28 +109,6 @@ def test_the_page_in_a_browser(page, tmp_path):
 @needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_stands_out_from_its_background(page, tmp_path, dark):
-    """WCAG AA: 4.5 to 1 for every color of text, against the nearest background that is painted."""
-    script = """
-    (() => {
-      const parse = c => c.match(/[\\d.]+/g).map(Number);
-      const linear = v => v / 255 <= .03928 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
-      const light = c => { const [r, g, b] = c.map(linear);
-        return .2126 * r + .7152 * g + .0722 * b; };
-      const behind = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
-        if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
-      const worst = {};
-      for (const e of document.querySelectorAll('main *')) {
-        if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
-        const a = light(parse(getComputedStyle(e).color).slice(0, 3)), b = light(behind(e));
-        const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-        const name = e.tagName + '.' + e.className;
-        if (!(worst[name] <= ratio)) worst[name] = ratio;
-      }
-      return worst;
-    })()
-    """
     with chromium.browser(tmp_path) as tab:
         tab.open(page, dark=dark)
-        ratios = tab.ask(script)
-    assert len(ratios) > 10
-    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}
+        assert tab.faint("main") == {}

@@ -54,6 +54,8 @@ def test_what_is_in_it(wheel):
     weights = "metadcseg/networks/weights/pidinet-tiny.safetensors"
     needed = {"metadcseg/py.typed", "metadcseg/benchmark/demo.yaml", weights}
     needed |= {"metadcseg/report/report.html.jinja", "metadcseg/results/paper_numbers.yaml"}
+    page = "metadcseg/audit/page"
+    needed |= {f"{page}/index.html.jinja", f"{page}/page.css", f"{page}/modules/main.js"}
     assert (ROOT / "src" / weights).stat().st_size < 1_000_000
     assert len(presets) >= 5
     assert modules | presets | needed <= set(names)

@@ -14,6 +14,7 @@ HEAVY = {
     "train": ("metadcseg.training.session", "metadcseg.networks.unetplusplus"),
     "cross-validate": ("metadcseg.training.session", "metadcseg.networks.unetplusplus"),
     "evaluate": ("metadcseg.evaluation.evaluate", "metadcseg.networks.unetplusplus"),
+    "audit": ("metadcseg.audit.run", "metadcseg.networks.unetplusplus"),
     "predict": ("metadcseg.evaluation.predict", "metadcseg.networks.unetplusplus"),
     "benchmark": ("torch",),
     "completion": ("torch",),

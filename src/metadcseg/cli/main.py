@@ -46,7 +46,10 @@ your data
 train and use
   train      train a network
   evaluate   score a trained network against reference masks
+  audit      which masks are wrong, where, and what they should be
   predict    segment new images
+  accept     turn the decisions on an audit into masks: a corrected folder, with pairs
+  export-annotations   write the masks of an audit for CVAT, Label Studio, 3D Slicer and others
 
 compare
   import-predictions   score masks that another tool predicted, as a row beside ours

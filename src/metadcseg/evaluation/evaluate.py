@@ -57,7 +57,7 @@ def evaluate_run(
         ('test', 2)
     """
     trained, predict = load_predictor(run, device)
-    _check_fit(trained, prepared)
+    check_fit(trained, prepared)
 
     def compare(unit: Case | StoredVolume) -> Compared:
         return predict_unit(predict, prepared, unit, trained.grid)
@@ -74,7 +74,12 @@ def evaluate_run(
     )
 
 
-def _check_fit(trained: TrainedRun, prepared: PreparedSet) -> None:
+def check_fit(trained: TrainedRun, prepared: PreparedSet) -> None:
+    """Refuse a set that the network of a run cannot be asked about: other classes, channels, or cut otherwise.
+
+    Raises:
+        InputError: saying what differs.
+    """
     if prepared.classes != trained.classes:
         raise InputError(
             f"{prepared.path} must have the classes of the run ({', '.join(trained.classes)}), got "

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from metadcseg.files import csv_text
 from metadcseg.report.comparisons import Compared
 from metadcseg.report.tables import Table
 from metadcseg.report.values import all_of, long_table
@@ -13,16 +14,6 @@ _COLUMNS = (
     *("set", "noise", "rate", "gold", "row", "metric", "mean", "sd", "seeds", "values"),
     *("paper", "paper_sd", "paper_table", "cases", "difference", "p", "p_holm"),
 )
-
-
-def csv_text(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula.
-
-    Example:
-        >>> csv_text("=1+1"), csv_text("metadcseg")
-        ("'=1+1", 'metadcseg')
-    """
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def render_csv(table: Table) -> str:

@@ -76,6 +76,11 @@ class Series:
         """Return the grid, and one channel."""
         return _grid(self._folder, self._slices), 1
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The slices in their order along z."""
+        return tuple(file for file, _ in self._slices)
+
     def notes(self) -> tuple[str, ...]:
         """Return what is passed over or turned in it."""
         said = []

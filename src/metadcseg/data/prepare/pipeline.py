@@ -13,6 +13,7 @@ from metadcseg.data.prepare.fusing import Doubt, Fusion, fused_findings, fusion_
 from metadcseg.data.prepare.inspection import Progress, inspect
 from metadcseg.data.prepare.labels import class_names
 from metadcseg.data.prepare.look import LookAt
+from metadcseg.data.prepare.origin import write_origin
 from metadcseg.data.prepare.report import PrepareReport, refuse_errors
 from metadcseg.data.prepare.workers import Workers, as_many_as_help, cores
 from metadcseg.data.prepare.writing import WriteCase
@@ -203,6 +204,7 @@ def prepare_scan(
                 doubts += [] if written.doubt is None else [(scan.cases[done - 1], written.doubt)]
                 if progress:
                     progress(count + each * done, total)
+    write_origin(out, scan.cases, seen.cases, seen.scheme)
     volumes = Counter(case.role for case in scan.cases)
     return PrepareReport(
         out,

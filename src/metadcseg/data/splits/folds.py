@@ -99,7 +99,7 @@ def fold_roles(
             f"folds must be from 2 to {len(blocks)}, the number of blocks (patients, volumes, equal images) that "
             f"must stay whole, got {folds}"
         )
-    tested = _deal(blocks, folds, seed)
+    tested = deal(blocks, folds, seed)
     return [
         _with_gold(_held_out(blocks, {"test": names}, val, seed + fold), gold, seed, _slices(units))
         for fold, names in enumerate(tested)
@@ -231,7 +231,7 @@ def _varies(prepared: PreparedSet, case: Case) -> bool:
     return bool((image != image[:1, :1]).any())
 
 
-def _deal(blocks: Mapping[str, list[Unit]], folds: int, seed: int) -> list[list[str]]:
+def deal(blocks: Mapping[str, list[Unit]], folds: int, seed: int) -> list[list[str]]:
     """Deal blocks to folds: from most to least foreground, one to each fold in turn, the fullest fold last."""
     rank = {name: place for place, name in enumerate(seeded_order(blocks, seed, "folds"))}
     ordered = sorted(blocks, key=lambda name: (-_foreground(blocks[name]), rank[name]))

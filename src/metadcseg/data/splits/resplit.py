@@ -12,6 +12,7 @@ from metadcseg.data.splits.folds import check_roles, unit_id, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.store.disk import DiskErrors, remove_folder
 from metadcseg.data.store.layout import ARRAYS, CHECKSUMS, MANIFEST, ROLES, TABLE, VOLUMES, digest
+from metadcseg.data.store.origin import carry_origin
 from metadcseg.data.store.reader import PreparedSet, refuse_occupied
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.files import sync_folder
@@ -67,6 +68,7 @@ def resplit_set(
             sync_folder(out.parent)
         finally:
             remove_folder(folder)
+    carry_origin(source.path, out, roles)
     return PreparedSet.open(out)
 
 

@@ -1,5 +1,9 @@
 """Read a prepared set: checksummed arrays and one table of cases (the layout is in ``store_layout``)."""
 
+import json
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from metadcseg.data.store.layout import (
     Array,
     array_digest,
     chunk_file,
+    digest,
 )
 from metadcseg.data.store.tables import (
     AGAIN,
@@ -157,6 +162,31 @@ class PreparedSet:
         if role not in ROLES:
             raise unknown_name("role", role, ROLES)
         return tuple(case for case in self.cases if case.role == role)
+
+    def with_roles(self, roles: Mapping[str, str]) -> "PreparedSet":
+        """Return the same set, in this process alone, with other roles: on disk nothing is changed.
+
+        Args:
+            roles: id of an image, or of a volume -> its role; those that are not named keep theirs.
+
+        Raises:
+            InputError: for a role that is not in ``ROLES``.
+        """
+        for role in roles.values():
+            if role not in ROLES:
+                raise unknown_name("role", role, ROLES)
+        other = copy(self)
+        other.cases = tuple(
+            replace(case, role=roles.get(case.volume or case.id, case.role)) for case in self.cases
+        )
+        other.volumes = tuple(replace(each, role=roles.get(each.id, each.role)) for each in self.volumes)
+        other._stacks = {volume.id: [] for volume in other.volumes}
+        for case in other.cases:
+            if case.volume is not None:
+                other._stacks[case.volume].append(case)
+        told = json.dumps([self.fingerprint, sorted(roles.items())])
+        other.fingerprint = digest(told.encode())
+        return other
 
     def image(self, case: Case) -> Array:
         """Return (H, W, C) uint8, uint16 or float32 in native size.

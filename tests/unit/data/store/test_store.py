@@ -111,6 +111,18 @@ def test_roles_are_selected_in_order_and_unknown_ones_refused(folder):
         prepared.select("trian")
 
 
+def test_other_roles_in_memory_change_nothing_on_disk(folder):
+    held = PreparedSet.open(folder)
+    first = held.cases[0]
+    other = held.with_roles({first.id: "val"})
+    assert [case.role for case in other.cases] == ["val", *(case.role for case in held.cases[1:])]
+    assert first.id in {case.id for case in other.select("val")}
+    np.testing.assert_array_equal(other.image(other.cases[0]), held.image(first))
+    assert other.fingerprint != held.fingerprint == PreparedSet.open(folder).fingerprint
+    with pytest.raises(InputError, match="role"):
+        held.with_roles({first.id: "exam"})
+
+
 def test_truth_of_a_case_without_one_and_a_case_of_another_set(folder, tmp_path):
     prepared = PreparedSet.open(folder)
     with pytest.raises(InputError, match="'case 1' has no reference mask"):

@@ -1,0 +1,231 @@
+"""Decisions of a review become masks: a corrected folder, from which a set is prepared again."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from metadcseg.audit.case_files import read_cases, read_masks
+from metadcseg.audit.decisions import Decision, read_decisions
+from metadcseg.audit.native import Labels
+from metadcseg.audit.originals import Originals
+from metadcseg.audit.place import Place, is_begun, new_folder, within
+from metadcseg.audit.plain_layout import plain_layout
+from metadcseg.audit.plan import Plan, Reviewed
+from metadcseg.audit.records import AuditedCase
+from metadcseg.audit.review import Outcome, review
+from metadcseg.audit.same_layout import folder_of, same_layout
+from metadcseg.audit.stacked_layout import stacked_layout
+from metadcseg.data.annotations.values import read_json, shown
+from metadcseg.data.findings import listed
+from metadcseg.data.splits.gold_slices import GoldSlices
+from metadcseg.data.store.disk import refuse_occupied
+from metadcseg.data.store.reader import Case, PreparedSet
+from metadcseg.errors import InputError
+
+AUDIT = "audit.json"
+FORMAT = "metadcseg-audit/1"
+
+Progress = Callable[[int, int], object]
+"""Called with how many files are written, of how many."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What was written.
+
+    Args:
+        folder: the corrected one.
+        cases: how many were audited.
+        reviewed: how many are decided as a whole, and so gold now.
+        corrected: in how many of these the mask was changed.
+        in_part: how many others were changed, which are not verified.
+        painted: how many slices the reviewer painted.
+        experts: ids of the cases with something that an expert shall decide.
+        untouched: how many cases nothing was decided about.
+        backup: where files that were replaced lie; None of a new folder.
+        notes: what is worth knowing.
+    """
+
+    folder: Path
+    cases: int
+    reviewed: int
+    corrected: int
+    in_part: int
+    painted: int
+    experts: tuple[str, ...]
+    untouched: int
+    backup: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return asdict(self)
+
+
+def accept(
+    decisions: Path,
+    out: Path | None = None,
+    *,
+    data: Path | None = None,
+    folder: Path | None = None,
+    backup: Path | None = None,
+    link: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Accepted, PreparedSet]:
+    """Apply decisions to the masks that they are about, whole or not at all.
+
+    Args:
+        decisions: ``decisions.json`` in the folder of the audit.
+        out: the corrected folder, missing or empty; None: the folder that the set was prepared from is changed.
+        data: the audited set, where it is not where it was.
+        folder: where the files that it was made from lie, where that is not where they were.
+        backup: of a folder that is changed: where files go before they are replaced; by default beside it.
+        link: of a new folder: images are symbolic links, not copies.
+        progress: called after every file.
+
+    Returns:
+        What was written, and the set that was audited.
+
+    Raises:
+        InputError: where decisions, audit, set and files do not belong together, a case is verified already, nothing
+            was decided, ``out`` is occupied, or the disk refuses; nothing is written then.
+    """
+    if out is not None:
+        refuse_occupied(out)
+    prepared = audited_set(decisions.parent, data)
+    about = _audit(decisions.parent)
+    cases = read_cases(decisions.parent)
+    found = read_decisions(
+        decisions,
+        identity=about["identity"],
+        fingerprint=prepared.fingerprint,
+        cases=cases,
+        classes=len(prepared.classes),
+    )
+    originals = Originals(prepared, folder)
+    root = folder_of(originals)
+    key = hashlib.sha256(decisions.read_bytes() + json.dumps([str(root), link]).encode()).hexdigest()[:12]
+    begun = out is None and root is not None and is_begun(root, key)
+    _refuse(decisions, prepared, originals, list(found), begun=begun)
+    reviews = {
+        case.id: _reviewed(decisions.parent, case, found[case.id], originals)
+        for case in cases
+        if case.id in found
+    }
+    if root is not None:
+        plan = same_layout(originals, root, reviews)
+    elif prepared.volumes and originals.origin is None:
+        plan = stacked_layout(prepared, reviews)
+    else:
+        plan = plain_layout(originals, reviews)
+    if not any(row.role == "train" for row in plan.rows.values()):
+        raise InputError(
+            f"{decisions}: all training cases would be verified, and preparing needs one that is not: take one of the "
+            "decisions out"
+        )
+    if out is not None:
+        written = new_folder(plan, out, key, link=link, progress=progress)
+    elif root is None:
+        raise InputError(
+            f"{prepared.path} was not prepared from a folder with images/ and masks/: write a new one with --out"
+        )
+    else:
+        written = within(plan, root, backup or root.with_name(f"{root.name}-before-{key}"), key, progress)
+    return _counted(written, len(cases), plan, {id: each.outcome for id, each in reviews.items()}), prepared
+
+
+def _audit(folder: Path) -> dict[str, Any]:
+    """Return what an audit says of itself."""
+    path = folder / AUDIT
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is no audit (it has no {AUDIT}): put decisions.json into the folder that was reviewed"
+        )
+    held = read_json(path)
+    fits = isinstance(held, dict) and held.get("format") == FORMAT and isinstance(held.get("set"), dict)
+    wanted = {"identity": held, "path": held["set"], "fingerprint": held["set"]} if fits else {}
+    if not fits or not all(isinstance(place.get(name), str) for name, place in wanted.items()):
+        raise InputError(f"{path} is not what an audit writes ({shown(held)}): run the audit again")
+    return dict(held)
+
+
+def audited_set(audit: Path, data: Path | None = None) -> PreparedSet:
+    """Return the set that was audited.
+
+    Args:
+        audit: the folder of the audit.
+        data: the set, where it is not where it was.
+
+    Raises:
+        InputError: where there is no audit, or the set is gone or another one.
+    """
+    about = _audit(audit)
+    path = data or Path(about["set"]["path"])
+    if data is None and not path.exists():
+        raise InputError(f"{path}, which was audited, is gone: say with --data where the set is")
+    prepared = PreparedSet.open(path)
+    if prepared.fingerprint != about["set"]["fingerprint"]:
+        raise InputError(
+            f"{path} is another set than the one that was audited: name that one with --data, or audit again"
+        )
+    return prepared
+
+
+def _reviewed(audit: Path, case: AuditedCase, decision: Decision, originals: Originals) -> Reviewed:
+    """Return what becomes of a case."""
+
+    def write(out: Path) -> None:
+        masks = read_masks(audit, case)
+        mask, _ = review(case, masks, decision)
+        originals.write(out, case.id, masks.given, mask, masks.slices)
+
+    def read() -> Labels:
+        return review(case, read_masks(audit, case), decision)[0]
+
+    return Reviewed(review(case, read_masks(audit, case), decision)[1], read, write)
+
+
+def _refuse(
+    decisions: Path, prepared: PreparedSet, originals: Originals, ids: list[str], *, begun: bool
+) -> None:
+    """Refuse to begin where nothing can come of it; where files are being moved already, some may be gone."""
+    if not ids:
+        raise InputError(f"{decisions} holds no decision: review some cases first")
+    split = prepared.source.get("split")
+    if isinstance(split, dict) and GoldSlices.read(split.get("gold")):
+        raise InputError(f"{prepared.path} holds gold volumes in part: audit the set that it was split from")
+    if not begun and (missing := originals.missing()) is not None:
+        raise InputError(
+            f"{missing} is gone, which {prepared.path} was prepared from: say with --folder where its folder is now"
+        )
+    done = [id for id in ids if _is_verified(prepared, originals, id)]
+    if done:
+        raise InputError(
+            f"{decisions}: {listed(done, 3)} {'has' if len(done) == 1 else 'have'} a verified mask already: correct "
+            "that file itself, and take the decision out"
+        )
+
+
+def _is_verified(prepared: PreparedSet, originals: Originals, id: str) -> bool:
+    unit = originals.unit(id)
+    held = (unit,) if isinstance(unit, Case) else prepared.slices_of(unit)
+    return unit.role == "gold" or any(case.has_given for case in held)
+
+
+def _counted(written: Place, cases: int, plan: Plan, reviews: dict[str, Outcome]) -> Accepted:
+    each = reviews.values()
+    return Accepted(
+        written.folder,
+        cases,
+        sum(one.verified for one in each),
+        sum(one.verified and one.changed > 0 for one in each),
+        sum(not one.verified and one.changed > 0 for one in each),
+        sum(one.painted for one in each),
+        tuple(id for id, one in reviews.items() if one.experts),
+        cases - len(reviews),
+        written.backup,
+        tuple(plan.left),
+    )

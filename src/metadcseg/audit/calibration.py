@@ -1,0 +1,158 @@
+"""How far an audit is to be believed: the masks that verified ones replaced, judged as if nobody had verified them."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.special import betaincinv
+
+from metadcseg.audit.judged import judge
+from metadcseg.audit.probability import Labels, Maps, PairCounts, Witnesses
+from metadcseg.audit.ranking import expected_dsc
+from metadcseg.audit.regions import find_regions
+from metadcseg.audit.scoring import confusion
+from metadcseg.constants import IGNORE
+
+EDGES = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+"""Between which the points of the reliability curve lie."""
+
+
+@dataclass
+class Calibration:
+    """What the verified images say of an audit.
+
+    Attributes:
+        images: how many were judged.
+        pixels: by bin of ``EDGES``, how many pixels.
+        expected: likewise, the sum of their P(wrong).
+        wrong: likewise, how many were really wrong.
+        regions: how many regions lay above the threshold.
+        really: how many of them were wrong: most of their pixels.
+        residuals: expected minus true DSC of every image.
+    """
+
+    images: int = 0
+    pixels: list[int] = field(default_factory=lambda: [0] * (len(EDGES) - 1))
+    expected: list[float] = field(default_factory=lambda: [0.0] * (len(EDGES) - 1))
+    wrong: list[int] = field(default_factory=lambda: [0] * (len(EDGES) - 1))
+    regions: int = 0
+    really: int = 0
+    residuals: list[float] = field(default_factory=list)
+
+    @property
+    def spread(self) -> float:
+        """Root mean square of expected minus true DSC; 0 without an image."""
+        return float(np.sqrt(np.mean(np.square(self.residuals)))) if self.residuals else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """In which at 95 % the share of regions that are really wrong lies (Clopper and Pearson, 1934)."""
+        return None if not self.regions else share_interval(self.really, self.regions)
+
+    def points(self) -> list[dict[str, float]]:
+        """Return the reliability curve: mean P(wrong), share that was wrong and pixels of every bin that has some."""
+        return [
+            {"expected": total / count, "observed": bad / count, "pixels": count}
+            for count, total, bad in zip(self.pixels, self.expected, self.wrong, strict=True)
+            if count
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``audit.json`` says."""
+        return {
+            "images": self.images,
+            "regions": self.regions,
+            "really_wrong": self.really,
+            "interval": self.interval,
+            "reliability": self.points(),
+            "dsc_error": self.spread,
+            "sums": asdict(self),
+        }
+
+
+def calibrate(
+    seen: Iterable[tuple[Labels, Labels, Maps]], counts: PairCounts, witnesses: Witnesses, threshold: float
+) -> Calibration:
+    """Judge the given mask of every pair by a table that has not seen it.
+
+    Args:
+        seen: given and verified mask, (H, W), and the network's probabilities, (L, H, W), of every pair in the order of
+            ``counts``.
+        counts: of all pairs.
+        witnesses: as they judge other masks.
+        threshold: mean P(wrong) from which a region is flagged.
+    """
+    found = Calibration()
+    for number, (given, verified, network) in enumerate(seen):
+        others = Witnesses(counts.without(number).table(), witnesses.log_odds)
+        if others.table is None:
+            others = witnesses
+        known = (given != IGNORE) & (verified != IGNORE)
+        hidden = np.where(known, given, IGNORE).astype(np.uint8)[None]
+        judged = judge(others, hidden, [network])
+        error = (given != verified)[None]
+        bins = np.digitize(judged.wrong, EDGES[1:-1])
+        for place in range(len(EDGES) - 1):
+            inside = known[None] & (bins == place)
+            found.pixels[place] += int(inside.sum())
+            found.expected[place] += float(judged.wrong[inside].sum(dtype=np.float64))
+            found.wrong[place] += int(error[inside].sum())
+        numbers, regions = find_regions(hidden, judged.proposed, judged.wrong)
+        for region in regions:
+            if region.probability >= threshold:
+                found.regions += 1
+                found.really += int(error[numbers == region.number].mean() > 0.5)
+        true = expected_dsc(confusion(hidden[0], verified, len(network)))
+        found.residuals.append(expected_dsc(judged.counts) - true)
+        found.images += 1
+    return found
+
+
+def share_interval(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of a share.
+
+    Args:
+        hits: at least 0.
+        count: at least 1 and ``hits``.
+        level: how often it holds the share.
+
+    Example:
+        >>> low, high = share_interval(9, 10)
+        >>> round(low, 3), round(high, 3)
+        (0.555, 0.997)
+    """
+    rest = (1 - level) / 2
+    low = 0.0 if hits == 0 else float(betaincinv(hits, count - hits + 1, rest))
+    high = 1.0 if hits == count else float(betaincinv(hits + 1, count - hits, 1 - rest))
+    return low, high
+
+
+def sentence(found: Calibration, threshold: float, *, seen_in_training: bool) -> str:
+    """Return what the verified images say, in words.
+
+    Args:
+        found: what was counted.
+        threshold: as it was.
+        seen_in_training: whether the network has been trained on these images.
+
+    Example:
+        >>> sentence(Calibration(images=6, regions=10, really=9), 0.7, seen_in_training=False)
+        'Of the regions above 0.7, 9 of 10 were really wrong on 6 verified images [0.55 to 1.00].'
+    """
+    if not found.images:
+        return "No verified image has the mask that it replaced, so how far this is right is not known."
+    images = f"{found.images} verified image{'' if found.images == 1 else 's'}"
+    known = " The network was trained on these images." if seen_in_training else ""
+    if found.interval is None:
+        return f"No region above {threshold:g} on {images}.{known}"
+    low, high = found.interval
+    return (
+        f"Of the regions above {threshold:g}, {found.really} of {found.regions} were really wrong on {images} "
+        f"[{low:.2f} to {high:.2f}].{known}"
+    )
+
+
+def read_calibration(told: dict[str, Any]) -> Calibration:
+    """Return what :meth:`Calibration.to_dict` said."""
+    return Calibration(**told["sums"])

@@ -1,0 +1,105 @@
+"""Corrected masks and probabilities of an audit as files that any viewer shows."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from metadcseg.audit.originals import Originals
+from metadcseg.audit.records import Level
+from metadcseg.audit.units import Labels, Unit
+from metadcseg.data.formats.volumes import write_label_volume
+from metadcseg.data.slicing.resampling import nearest_index
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.files import write_bytes
+
+
+class MaskWriter:
+    """Writes corrected masks, each in the likeness of the file that was given.
+
+    Where that file is not known, is not what it was, or cannot hold a class, the mask is a PNG of gray values
+    (:func:`~metadcseg.evaluation.overlays.mask_values`) or NIfTI of class numbers on the grid of the volume.
+
+    Args:
+        prepared: the set.
+        folder: takes a folder for each level.
+    """
+
+    def __init__(self, prepared: PreparedSet, folder: Path) -> None:
+        self._folder = folder
+        self._given, self._plain = Originals(prepared), Originals(prepared, known=False)
+
+    def write(self, unit: Unit, given: Labels, corrected: Mapping[Level, Labels]) -> dict[str, NDArray[Any]]:
+        """Write the masks of a case.
+
+        Args:
+            unit: an image or a volume.
+            given: (Z, H, W) class numbers, or ``IGNORE``.
+            corrected: likewise, by level.
+
+        Returns:
+            ``written``, the file of the level ``balanced`` beside the audit, and ``like``, whether they are as given.
+
+        Raises:
+            InputError: where the disk refuses.
+        """
+        known = self._given.files(unit.id)
+        if known is not None and known.mask is not None and known.mask.exists():
+            try:
+                return self._written(self._given, unit, given, corrected, like=True)
+            except (
+                InputError
+            ):  # another file now, or no value for a class: the sentence at the end counts these
+                pass
+        return self._written(self._plain, unit, given, corrected, like=False)
+
+    def _written(
+        self,
+        originals: Originals,
+        unit: Unit,
+        given: Labels,
+        corrected: Mapping[Level, Labels],
+        *,
+        like: bool,
+    ) -> dict[str, NDArray[Any]]:
+        name = f"{unit.name}{originals.suffix(unit.id)}"
+        for level, mask in corrected.items():
+            (self._folder / level).mkdir(parents=True, exist_ok=True)
+            originals.write(self._folder / level / name, unit.id, given, mask, unit.slices)
+        return {"written": np.array(f"{self._folder.name}/balanced/{name}"), "like": np.array(like)}
+
+
+def write_wrong(folder: Path, unit: Unit, wrong: NDArray[np.float32]) -> Path:
+    """Write 255 times P(the given label is wrong): of an image as PNG, of a volume as NIfTI on the grid of its file.
+
+    Args:
+        folder: that takes the file.
+        unit: an image or a volume.
+        wrong: (Z, H, W) from 0 to 1, of the slices that the set holds.
+
+    Returns:
+        The file, named as the unit is.
+
+    Raises:
+        InputError: where the disk refuses.
+    """
+    levels = np.rint(wrong * 255).astype(np.uint8)
+    if unit.volume is None:
+        buffer, file = io.BytesIO(), folder / f"{unit.name}.png"
+        Image.fromarray(levels[0]).save(buffer, format="PNG")
+        write_bytes(file, buffer.getvalue())
+        return file
+    file, placement = folder / f"{unit.name}.nii.gz", unit.volume.placement
+    whole = np.zeros(placement.grid.shape, np.uint8)
+    inner = placement.stack(whole)
+    rows = nearest_index(placement.height, placement.native[0])
+    columns = nearest_index(placement.width, placement.native[1])
+    for number, plane in zip(unit.slices, levels, strict=True):
+        inner[number] = plane[rows][:, columns]
+    write_label_volume(file, whole, placement.grid)
+    return file

@@ -1,0 +1,1 @@
+"""Masks of an audit in the formats of the tools in which people draw."""

@@ -1,0 +1,107 @@
+"""The folder of an audit: whose it is, what was learned before the first case, and which cases are done."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metadcseg.audit.calibration import Calibration, read_calibration
+from metadcseg.audit.probability import Witnesses
+from metadcseg.errors import InputError
+from metadcseg.files import LOCK, lock_folder, write_bytes
+
+FORMAT = "metadcseg-audit/1"
+STATE = "state.json"
+RECORD = "audit.json"
+_STATE_FORMAT = "metadcseg-audit-state/1"
+
+
+@dataclass(frozen=True)
+class AuditFolder:
+    """Where the files of an audit lie.
+
+    Args:
+        path: the folder.
+        told: what the audit is of: run, set, split and options, by name; JSON values only.
+    """
+
+    path: Path
+    told: Mapping[str, Any]
+
+    @property
+    def identity(self) -> str:
+        """Names the audit: sha256 of what it is of."""
+        return hashlib.sha256(json.dumps(self.told, sort_keys=True).encode()).hexdigest()
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Hold the folder for one process, after it was made sure that it is empty or of the same audit.
+
+        Raises:
+            InputError: where it holds something else, or another process has it.
+        """
+        self._refuse_foreign()
+        return lock_folder(self.path, f"--out {self.path} is being written by another audit: wait for it")
+
+    def read_state(self) -> tuple[Witnesses, Calibration] | None:
+        """Return what was learned before the first case; None where that is still to be done."""
+        state = self._state()
+        if state is None or "witnesses" not in state:
+            return None
+        table, odds = (state["witnesses"][name] for name in ("table", "log_odds"))
+        witnesses = Witnesses(*(None if held is None else torch.tensor(held) for held in (table, odds)))
+        return witnesses, read_calibration(state["calibration"])
+
+    def begin(self) -> None:
+        """Write whose folder it is, where that is not written yet."""
+        if self._state() is None:
+            self._write({})
+
+    def write_state(self, witnesses: Witnesses, calibration: Calibration) -> None:
+        """Write what was learned, whole or not at all."""
+        held = {"table": witnesses.table, "log_odds": witnesses.log_odds}
+        plain = {name: None if part is None else part.tolist() for name, part in held.items()}
+        self._write({"witnesses": plain, "calibration": calibration.to_dict()})
+
+    def _write(self, learned: Mapping[str, Any]) -> None:
+        state = {"format": _STATE_FORMAT, "identity": self.identity, "told": dict(self.told), **learned}
+        write_bytes(self.path / STATE, (json.dumps(state, indent=1) + "\n").encode())
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write ``audit.json``, whole or not at all."""
+        text = json.dumps({"format": FORMAT, "identity": self.identity, **record}, indent=1, allow_nan=False)
+        write_bytes(self.path / RECORD, text.encode() + b"\n")
+
+    def _state(self) -> dict[str, Any] | None:
+        file = self.path / STATE
+        if not file.is_file():
+            return None
+        try:
+            state: dict[str, Any] = json.loads(file.read_bytes())
+            if state["format"] != _STATE_FORMAT:
+                raise ValueError(f"format {state['format']!r}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{file} is damaged ({error}): give another --out, or remove {self.path}"
+            ) from error
+        return state
+
+    def _refuse_foreign(self) -> None:
+        state = self._state()
+        if state is None:
+            if self.path.exists() and (
+                not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())
+            ):
+                raise InputError(f"--out {self.path} is not empty and holds no audit: give another folder")
+            return
+        if state["identity"] != self.identity:
+            before = state.get("told", {})
+            other = [name for name, value in self.told.items() if before.get(name) != value]
+            raise InputError(
+                f"--out {self.path} holds an audit with another {', '.join(other) or 'version'}: give the same, or "
+                "another --out"
+            )

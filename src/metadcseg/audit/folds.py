@@ -1,0 +1,122 @@
+"""Opinions out of fold: each mask is judged by a network that has never been shown it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from metadcseg.audit.opinions import OwnNetwork, own_network
+from metadcseg.audit.probability import Maps
+from metadcseg.audit.units import Unit
+from metadcseg.data.splits.folds import blocks_of, deal, unit_id, units_of
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
+from metadcseg.methods import create_method
+from metadcseg.networks import NetworkOptions
+from metadcseg.training import train
+from metadcseg.training.distributed.job import training_options
+
+_LEAST_GOLD = 2
+"""So many gold cases at least stay in every fold's training, where gold is dealt out as well."""
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Networks of several folds, each asked about the cases that it was not trained on.
+
+    Args:
+        networks: one for each fold.
+        fold_of: id of an image or volume -> number of its fold; others are judged by the first network.
+        gold_is_dealt: whether gold cases were left out in turn as well.
+    """
+
+    networks: Sequence[OwnNetwork]
+    fold_of: Mapping[str, int]
+    gold_is_dealt: bool
+    seen_in_training: bool = False
+
+    @property
+    def name(self) -> str:
+        """As ``audit.json`` says it."""
+        return f"out of fold, {len(self.networks)}"
+
+    @property
+    def pairs_seen_in_training(self) -> bool:
+        """Whether the networks were trained on the verified masks of the pairs."""
+        return not self.gold_is_dealt
+
+    def of(self, unit: Unit) -> Iterator[Maps]:
+        """Yield the class probabilities of every slice of a case, (L, H, W) float32, at its own size."""
+        return self.networks[self.fold_of.get(unit.id, 0)].of(unit)
+
+
+def out_of_fold(
+    info: Mapping[str, Any],
+    prepared: PreparedSet,
+    folds: int,
+    out: Path,
+    device: str | None,
+    console: Console | None,
+) -> OutOfFold:
+    """Train a network for each fold, with a run's own options, and return them; what is trained already is read.
+
+    Whole groups are dealt to the folds. Gold is dealt as well where enough stays for every training, else all networks
+    are trained on all of it. Several devices are not used.
+
+    Args:
+        info: what ``run.json`` says.
+        prepared: the set.
+        folds: how many.
+        out: the folder that takes a run for each fold.
+        device: where the networks compute; None takes a GPU where there is one.
+        console: where progress is shown; None shows nothing.
+
+    Raises:
+        InputError: where there are too few groups, or a training refuses.
+        KeyboardInterrupt: where a training was stopped.
+    """
+    method = create_method(info["method"], **info["options"])
+    network, options = NetworkOptions(**info["network"]), training_options(info["training"])
+    place: dict[str, Any] = {"accelerator": (device or "auto").partition(":")[0]}
+    options = replace(options, devices=1, nodes=1, **place)
+    roles = {unit_id(case): case.role for case in prepared.cases}
+    units = [unit for unit in units_of(prepared) if roles[unit.id] in ("train", "gold")]
+    blocks = blocks_of(units)
+    if not 2 <= folds <= len(blocks):
+        raise InputError(
+            f"--folds must be from 2 to {len(blocks)}, the number of groups (patients, volumes, equal images) among "
+            f"the training cases, got {folds}"
+        )
+    dealt = [
+        {unit.id for name in names for unit in blocks[name]}
+        for names in deal(blocks, folds, int(info["seed"]))
+    ]
+    gold = {unit_id(case) for case in prepared.select("gold")}
+    least = max(_LEAST_GOLD, method.info.least_gold)
+    gold_is_dealt = all(
+        sum(unit_id(c) not in left for c in prepared.select("gold")) >= least for left in dealt
+    )
+    networks = []
+    for number, left in enumerate(dealt, start=1):
+        held_out = left if gold_is_dealt else left - gold
+        others = prepared.with_roles(dict.fromkeys(held_out, "test"))
+        folder = out / f"fold-{number}"
+        if console is not None:
+            console.print(f"fold {number} of {folds}", highlight=False, markup=False)
+        result = train(
+            others,
+            method,
+            network,
+            options,
+            folder,
+            seed=int(info["seed"]),
+            resume=True,
+            console=console,
+            label=f"{info['label']}, fold {number}",
+        )
+        if result.interrupted:
+            raise KeyboardInterrupt
+        networks.append(own_network(folder, prepared, device))
+    return OutOfFold(networks, {id: fold for fold, left in enumerate(dealt) for id in left}, gold_is_dealt)

@@ -1,0 +1,77 @@
+"""Whose opinion is asked about a case: a network, as a function of its images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from metadcseg.audit.probability import Maps
+from metadcseg.audit.units import Unit, refuse_incomplete
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.evaluation.evaluate import check_fit
+from metadcseg.evaluation.predict import Predict, load_predictor, probabilities_of_stack
+from metadcseg.training.run.folder import TrainedRun
+
+
+class Opinion(Protocol):
+    """A network that says how probable each class is."""
+
+    @property
+    def name(self) -> str:
+        """As ``audit.json`` says it."""
+        ...
+
+    @property
+    def seen_in_training(self) -> bool:
+        """Whether it was trained on the masks that it judges."""
+        ...
+
+    @property
+    def pairs_seen_in_training(self) -> bool:
+        """Whether it was trained on the verified masks of the pairs."""
+        ...
+
+    def of(self, unit: Unit) -> Iterator[Maps]:
+        """Yield the class probabilities of every slice of a case, (L, H, W) float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class OwnNetwork:
+    """The network of the run itself, at the weights that did best on validation.
+
+    Args:
+        trained: the run.
+        predict: its network.
+        prepared: the set.
+    """
+
+    trained: TrainedRun
+    predict: Predict
+    prepared: PreparedSet
+    seen_in_training: bool = True
+    pairs_seen_in_training: bool = True
+
+    @property
+    def name(self) -> str:
+        """Whether the weights are those of the EMA model."""
+        return "own EMA" if self.trained.info["training"].get("ema_decay") else "own"
+
+    def of(self, unit: Unit) -> Iterator[Maps]:
+        """Yield the class probabilities of every slice of a case, (L, H, W) float32, at its own size."""
+        refuse_incomplete([unit], self.trained.grid)
+        normalized = self.prepared.preprocessing is not None
+        images = [self.prepared.image(case) for case in unit.cases]
+        found = probabilities_of_stack(self.predict, images, self.trained.grid, normalized=normalized)
+        return (maps.numpy() for maps in found)
+
+
+def own_network(run: Path, prepared: PreparedSet, device: str | None) -> OwnNetwork:
+    """Load the network of a run to be asked about a set.
+
+    Raises:
+        InputError: where run and set do not fit together.
+    """
+    trained, predict = load_predictor(run, device)
+    check_fit(trained, prepared)
+    return OwnNetwork(trained, predict, prepared)

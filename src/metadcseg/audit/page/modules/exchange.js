@@ -1,0 +1,69 @@
+// decisions.json: written as the audit's format says, and read again with all that is wrong in it counted.
+
+import { EMPTY, VERDICTS, saysSomething } from "./decision.js";
+import { IGNORE, byId, cases, facts } from "./facts.js";
+import { areRuns } from "./runs.js";
+
+const FORMAT = "metadcseg-decisions/1";
+
+export function toText(store) {
+  const decisions = cases
+    .map((entry) => [entry.id, store.get(entry.id)])
+    .filter(([, decision]) => saysSomething(decision))
+    .map(([id, { verdict, level, regions, painted }]) => ({ case: id, verdict, level, regions, painted }));
+  return `${JSON.stringify({ format: FORMAT, identity: facts.identity, set: facts.set, decisions })}\n`;
+}
+
+// Returns the decisions by case and how many were left out; throws a sentence where the file is not for this audit.
+export function fromText(text) {
+  let file;
+  try {
+    file = JSON.parse(text);
+  } catch {
+    throw new Error("This file is not JSON; choose the decisions.json that this page saved.");
+  }
+  if (file?.format !== FORMAT || !Array.isArray(file.decisions)) {
+    throw new Error(`This file holds no decisions (its format is not ${FORMAT}); choose one that this page saved.`);
+  }
+  if (file.identity !== facts.identity) {
+    throw new Error("These decisions are about another audit; open that audit's page to load them.");
+  }
+  const changes = new Map();
+  let unknown = 0;
+  let broken = 0;
+  for (const said of file.decisions) {
+    const entry = byId.get(said?.case);
+    if (!entry) unknown += 1;
+    else if (!isSound(said, entry)) broken += 1;
+    else {
+      const { verdict, level, regions, painted } = { ...EMPTY, ...said };
+      changes.set(entry.id, { verdict, level, regions, painted });
+    }
+  }
+  return { changes, unknown, broken };
+}
+
+const isMap = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+function isSound(said, entry) {
+  const { verdict, level, regions, painted } = { ...EMPTY, ...said };
+  const [slices, height, width] = entry.shape;
+  const values = new Set([...facts.classes.keys(), IGNORE]);
+  const within = (key, first, last) => /^\d{1,9}$/.test(key) && Number(key) >= first && Number(key) <= last;
+  return (
+    (verdict === null || VERDICTS.includes(verdict)) &&
+    facts.levels.includes(level) &&
+    isMap(regions) &&
+    isMap(painted) &&
+    Object.entries(regions).every(([key, value]) => within(key, 1, entry.regions) && VERDICTS.includes(value)) &&
+    Object.entries(painted).every(([key, runs]) => within(key, 0, slices - 1) && areRuns(runs, height * width, values))
+  );
+}
+
+export function download(text, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}

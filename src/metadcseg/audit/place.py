@@ -1,0 +1,161 @@
+"""Carry out a plan: all of it or nothing, beside the target until everything is there."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from metadcseg.audit.plan import Plan, Write
+from metadcseg.data.store.disk import DiskErrors, refuse_occupied, remove_folder
+from metadcseg.errors import InputError
+from metadcseg.files import hidden_name, sync_folder
+
+_READY = "ready"
+"""In the draft of a folder that is changed: from here on, files are only moved."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a plan was carried out.
+
+    Args:
+        folder: that holds the result.
+        backup: of files that were replaced.
+    """
+
+    folder: Path
+    backup: Path | None = None
+
+
+Progress = Callable[[int, int], object]
+
+
+def new_folder(
+    plan: Plan, out: Path, key: str, *, link: bool = False, progress: Progress | None = None
+) -> Place:
+    """Write a new folder; what an earlier, stopped attempt of the same key has written is taken over.
+
+    Args:
+        plan: what it holds.
+        out: missing or empty.
+        key: names the attempt.
+        link: images are symbolic links.
+        progress: called after every file.
+
+    Raises:
+        InputError: where it is occupied, the disk refuses, or a mask cannot be written; nothing is left then. Only a
+            process that is stopped leaves its hidden draft.
+    """
+    draft = _draft(out, key)
+    try:
+        with DiskErrors(out):
+            draft.mkdir(parents=True, exist_ok=True)
+            total = len(plan.copies) + len(plan.writes)
+            for done, (place, source) in enumerate(plan.copies.items(), start=1):
+                _copy(source, draft / place, link=link and place in plan.links)
+                _tell(progress, done, total)
+            for done, (place, write) in enumerate(plan.writes.items(), start=len(plan.copies) + 1):
+                _write(draft / place, write)
+                _tell(progress, done, total)
+            refuse_occupied(out)
+            if out.exists():
+                out.rmdir()
+            draft.rename(out)
+            sync_folder(out.parent)
+    except InputError:
+        remove_folder(draft)
+        raise
+    return Place(out)
+
+
+def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | None = None) -> Place:
+    """Change a folder: new files beside it, then a backup of those that they replace, then each takes its place.
+
+    Stopped before the last step, nothing has changed; stopped in it, the same call brings it to its end.
+
+    Args:
+        plan: what becomes of the folder; what would be taken over stays.
+        root: the folder.
+        backup: missing or empty; gets the files that are replaced or removed, in the same places.
+        key: names the attempt.
+        progress: called after every file.
+
+    Raises:
+        InputError: where the backup is occupied, the disk refuses, or a mask cannot be written; nothing has changed
+            then.
+    """
+    draft = _draft(root, key)
+    new, ready = draft / "new", draft / _READY
+    with DiskErrors(root):
+        if not ready.exists():
+            try:
+                refuse_occupied(backup)
+                for done, (place, write) in enumerate(plan.writes.items(), start=1):
+                    _write(new / place, write)
+                    _tell(progress, done, len(plan.writes))
+                old = [place for place in (*plan.writes, *plan.removes) if (root / place).exists()]
+                kept = draft / "backup"
+                kept.mkdir(exist_ok=True)
+                for place in old:
+                    _copy(root / place, kept / place)
+                if backup.exists():
+                    backup.rmdir()
+                backup.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(kept, backup)
+            except InputError:
+                remove_folder(draft)
+                raise
+            _write(ready, lambda out: out.write_bytes(b""))
+        for place in plan.writes:
+            if (new / place).exists():
+                (root / place).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(new / place, root / place)
+        for place in plan.removes:
+            (root / place).unlink(missing_ok=True)
+        remove_folder(draft)
+    return Place(root, backup)
+
+
+def is_begun(root: Path, key: str) -> bool:
+    """Return whether files are being moved into a folder by a call that was stopped (`within`)."""
+    return (_draft(root, key) / _READY).exists()
+
+
+def _draft(place: Path, key: str) -> Path:
+    return place.with_name(f"{hidden_name(place)}.accept-{key}")
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
+
+
+def _copy(source: Path, target: Path, *, link: bool = False) -> None:
+    """Take over a file or folder that is not there yet."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        target.symlink_to(source.resolve(), target_is_directory=source.is_dir())
+        return
+    temporary = target.with_name(f"{hidden_name(target)}.tmp")
+    if source.is_dir():
+        remove_folder(temporary)
+        shutil.copytree(source, temporary)
+    else:
+        shutil.copy2(source, temporary)
+    os.replace(temporary, target)
+
+
+def _write(target: Path, write: Write) -> None:
+    """Write a file that is not there yet."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".tmp-{target.name[-40:]}")  # the suffix says the format
+    try:
+        write(temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

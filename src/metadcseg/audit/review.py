@@ -1,0 +1,98 @@
+"""From what a reviewer decided about a case to its mask."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.audit.case_files import CaseMasks
+from metadcseg.audit.decisions import Decision
+from metadcseg.audit.records import AuditedCase
+from metadcseg.constants import IGNORE
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case.
+
+    Args:
+        verified: whether all of it was decided: it is gold then.
+        changed: how many pixels differ from the given mask.
+        painted: how many slices the reviewer painted.
+        experts: how many regions, or the case as a whole (1), are left to an expert.
+    """
+
+    verified: bool
+    changed: int
+    painted: int
+    experts: int
+
+
+def review(case: AuditedCase, masks: CaseMasks, decision: Decision) -> tuple[NDArray[np.uint8], Outcome]:
+    """Return the mask that follows from a decision, (Z, H, W) uint8, and what became of the case.
+
+    - Verdict *accept*: the corrected mask of its level; regions that were rejected or left to an expert stay as given.
+    - Verdict *reject* or *expert*: the given mask.
+    - No verdict: the given mask, in accepted regions the corrected one.
+    - A painted slice is what was painted, whatever else was said about it. Ignored pixels stay ignored unless painted.
+
+    A case is verified by *accept* or *reject*, or where each of its regions was accepted, rejected or painted over, or
+    where all of its slices were painted. No region that an expert shall decide may be left, unless painted over.
+
+    Args:
+        case: what was found.
+        masks: of the case.
+        decision: about it.
+
+    Example:
+        >>> given, better = np.zeros((1, 2, 2), np.uint8), np.eye(2, dtype=np.uint8)[None]
+        >>> from metadcseg.audit.records import LEVELS, Region
+        >>> region = Region(1, "missing", 0, 1, 2, None, 0.9, 1.8, ((0, 1), (0, 2), (0, 2)))
+        >>> case = AuditedCase("a", "a", "train", (1, 2, 2), None, 0.5, (0.4, 0.6), (region,))
+        >>> first = np.zeros(1, np.int32)
+        >>> masks = CaseMasks(given, better.astype(np.int32), given, dict.fromkeys(LEVELS, better), first)
+        >>> review(case, masks, Decision("a", "accept"))[0].tolist()
+        [[[1, 0], [0, 1]]]
+        >>> _, found = review(case, masks, Decision("a", regions={1: "expert"}))
+        >>> found.verified, found.changed, found.experts
+        (False, 0, 1)
+    """
+    given = masks.given
+    proposed = masks.corrected[decision.level]
+    chosen = {
+        verdict: [number for number, said in decision.regions.items() if said == verdict]
+        for verdict in ("accept", "reject", "expert")
+    }
+    if decision.verdict == "accept":
+        take = ~np.isin(masks.regions, chosen["reject"] + chosen["expert"])
+    elif decision.verdict is None:
+        take = np.isin(masks.regions, chosen["accept"])
+    else:
+        take = np.zeros(given.shape, bool)
+    mask = np.where(take & (given != IGNORE), proposed, given).astype(np.uint8)
+    for index, painted in decision.painted.items():
+        mask[index] = painted
+    hidden = _painted_over(masks, decision)
+    open_regions = [
+        region.number
+        for region in case.regions
+        if region.number not in hidden and decision.regions.get(region.number, "expert") == "expert"
+    ]
+    asked = [number for number in chosen["expert"] if number not in hidden]
+    whole = len(decision.painted) == given.shape[0]
+    if decision.verdict in ("accept", "reject"):
+        verified = not asked or decision.verdict == "reject"
+    else:
+        verified = whole or (decision.verdict is None and bool(case.regions) and not open_regions)
+    experts = len(asked) if decision.verdict is None or decision.verdict == "accept" else 0
+    experts += decision.verdict == "expert" and not whole
+    changed = int(np.count_nonzero(mask != given))
+    return mask, Outcome(verified, changed, len(decision.painted), 0 if whole else experts)
+
+
+def _painted_over(masks: CaseMasks, decision: Decision) -> set[int]:
+    """Return the regions all of whose pixels lie on painted slices."""
+    inside = list(decision.painted)
+    outside = [index for index in range(masks.given.shape[0]) if index not in decision.painted]
+    shown = set(np.unique(masks.regions[inside]).tolist()) if inside else set()
+    return shown - (set(np.unique(masks.regions[outside]).tolist()) if outside else set())

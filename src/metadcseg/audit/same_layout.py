@@ -1,0 +1,114 @@
+"""A corrected folder laid out as the one that a set was prepared from."""
+
+import os
+from pathlib import Path
+
+from metadcseg.audit.originals import Originals
+from metadcseg.audit.plan import GOLD, IMAGES, SPLITS, Plan, Reviews, splits_text
+from metadcseg.data.findings import listed, plural
+from metadcseg.data.formats.volumes import stem_of
+from metadcseg.data.sources import scan_folder
+from metadcseg.data.splits.folds import unit_id
+from metadcseg.data.splits.roles import SplitRow
+from metadcseg.errors import InputError
+
+_TAKEN = ("masks", GOLD, "gold.txt", "annotators.csv", "label_confidence", "label_confidence.csv")
+_OF_ANNOTATORS = "masks_"
+
+
+def folder_of(originals: Originals) -> Path | None:
+    """Return the folder that a set was prepared from, where it holds ``images/`` (`metadcseg.data.sources.folder`).
+
+    Args:
+        originals: of the set.
+    """
+    source = str(originals.prepared.source.get("source", ""))
+    if originals.origin is None or not source.startswith("folder"):
+        return None
+    parents = {path.parent for case in originals.origin.cases.values() for path in case.images}
+    if len(parents) != 1 or (held := parents.pop()).name != IMAGES:
+        return None
+    return held.parent
+
+
+def same_layout(originals: Originals, folder: Path, reviews: Reviews) -> Plan:
+    """Return what a corrected folder holds: all that preparing reads, and the masks that were reviewed.
+
+    A verified mask goes to ``gold/``, and the one that it replaces stays in ``masks/``. A mask that is corrected in
+    part and not verified takes the place of the given one. ``splits.csv`` keeps the roles of the set.
+
+    Args:
+        originals: the files of the set.
+        folder: that it was prepared from.
+        reviews: what became of the cases.
+
+    Raises:
+        InputError: where the folder is gone or another one now.
+    """
+    plan = Plan()
+    _take(plan, folder)
+    known = originals.origin.cases if originals.origin else {}
+    first = next(iter(known.values()), None)
+    image_key, label_key = (None, None) if first is None else (first.image_key, first.mask_key)
+    scan = scan_folder(folder, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
+    if gone := sorted(set(known) - {case.id for case in scan.cases}):
+        raise InputError(
+            f"{folder} no longer holds the case '{gone[0]}' with its mask ({plural(len(gone), 'such case')}): put "
+            "it back, or prepare, train and audit again"
+        )
+    roles = {unit_id(case): case.role for case in originals.prepared.cases}
+    for case in scan.cases:
+        verified = case.verified or (case.id in reviews and reviews[case.id].outcome.verified)
+        role = roles.get(case.id, "train")
+        plan.rows[case.id] = SplitRow("gold" if role == "train" and verified else role, case.group)
+    plan.writes[Path(SPLITS)] = lambda out: out.write_bytes(splits_text(plan.rows))
+    kept = 0
+    for id, reviewed in reviews.items():
+        files, suffix = originals.files(id), originals.suffix(id)
+        if files is None:
+            raise InputError(
+                f"{originals.prepared.path} does not say which files '{id}' was made from: prepare it again"
+            )
+        if reviewed.outcome.verified:
+            plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", reviewed.write)
+        elif reviewed.outcome.changed and files.mask is not None and files.mask not in files.images:
+            given = files.mask.relative_to(folder)
+            place = given.parent / f"{stem_of(given) if id in originals.volumes else given.stem}{suffix}"
+            if place != given:
+                plan.removes.add(given)
+                plan.copies.pop(given, None)
+            plan.put(place, reviewed.write)
+        else:
+            kept += reviewed.outcome.changed > 0
+    if kept:
+        plan.left.append(
+            f"{plural(kept, 'case')} decided in part: what was accepted is not written, as no file of its own holds "
+            "the mask: decide on the other regions, too"
+        )
+    return plan
+
+
+def _take(plan: Plan, folder: Path) -> None:
+    """Take over all that preparing reads."""
+    others = []
+    for name in sorted(os.listdir(folder)):
+        if name == IMAGES:
+            images = [path for path in sorted((folder / name).iterdir()) if not path.name.startswith(".")]
+            plan.copies |= {path.relative_to(folder): path for path in images}
+            plan.links |= {path.relative_to(folder) for path in images}
+        elif name in _TAKEN or (name.startswith(_OF_ANNOTATORS) and (folder / name).is_dir()):
+            files = [folder / name] if (folder / name).is_file() else _files(folder / name)
+            plan.copies |= {path.relative_to(folder): path for path in files}
+        elif not name.startswith(".") and name != SPLITS:
+            others.append(name)
+    if others:
+        plan.left.append(f"not taken over from {folder}, as preparing does not read it: {listed(others, 3)}")
+
+
+def _files(folder: Path) -> list[Path]:
+    return [
+        Path(place) / name
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in sorted(names)
+        if not name.startswith(".")
+    ]

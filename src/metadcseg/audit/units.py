@@ -1,0 +1,129 @@
+"""What is audited: the images of a split, or its volumes, put together from the slices that a set holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metadcseg.constants import IGNORE
+from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
+from metadcseg.errors import InputError
+from metadcseg.files import safe_names
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """An image, or a volume with the slices that a set holds of it.
+
+    Args:
+        name: of its files, without a suffix.
+        cases: the image, or the slices in their order.
+        volume: None of an image.
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    volume: StoredVolume | None = None
+
+    @property
+    def id(self) -> str:
+        """The user's name for it."""
+        return self.cases[0].id if self.volume is None else self.volume.id
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(Z, H, W) of the slices that are stored."""
+        return len(self.cases), self.cases[0].height, self.cases[0].width
+
+    @property
+    def slices(self) -> NDArray[np.int32]:
+        """The number of every slice in the complete stack, (Z,)."""
+        return np.array([case.slice or 0 for case in self.cases], np.int32)
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Distance of pixel centers in mm along (Z, H, W); 1 along Z of an image; None where it is not known."""
+        if self.volume is None:
+            within = self.cases[0].spacing
+            return None if within is None else (1.0, *within)
+        placement = self.volume.placement
+        sides = placement.slice_spacing
+        return None if sides is None else (placement.grid.spacing()[placement.axis], *sides)
+
+    @property
+    def group(self) -> str:
+        """What it belongs to, such as a patient."""
+        return self.cases[0].group
+
+    @property
+    def annotator(self) -> str | None:
+        """Who drew the mask, where it is one person and known."""
+        return self.cases[0].annotator
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether every slice has a reference mask."""
+        return all(case.has_truth for case in self.cases)
+
+    def image(self, prepared: PreparedSet) -> NDArray[Any]:
+        """Return (Z, H, W, C) as stored."""
+        return np.stack([prepared.image(case) for case in self.cases])
+
+    def given(self, prepared: PreparedSet) -> Labels:
+        """Return the label as given, (Z, H, W) uint8, ``IGNORE`` where nobody is to trust it."""
+        return np.stack([_trusted(prepared, case) for case in self.cases])
+
+    def truth(self, prepared: PreparedSet) -> Labels:
+        """Return the reference, (Z, H, W) uint8."""
+        return np.stack([prepared.truth(case) for case in self.cases])
+
+
+def units_of(prepared: PreparedSet, split: str) -> tuple[Unit, ...]:
+    """Return the images of a split, or its volumes where the set has some, in the order of the set.
+
+    Raises:
+        InputError: where the split has none.
+    """
+    cases = prepared.select(split)
+    if not cases:
+        raise InputError(f"{prepared.path} has no {split} cases: choose another --split")
+    volumes = [volume for volume in prepared.volumes if volume.role == split]
+    stacks = [(volume, prepared.slices_of(volume)) for volume in volumes]
+    stacks = [(volume, held) for volume, held in stacks if held]
+    ids = [volume.id for volume, _ in stacks] if volumes else [case.id for case in cases]
+    names = safe_names(ids)
+    if volumes:
+        return tuple(Unit(name, held, volume) for name, (volume, held) in zip(names, stacks, strict=True))
+    return tuple(Unit(name, (case,)) for name, case in zip(names, cases, strict=True))
+
+
+def paired_units(prepared: PreparedSet) -> tuple[Unit, ...]:
+    """Return the gold images and volumes of which the mask that was replaced is known, of volumes by slice."""
+    gold = units_of(prepared, "gold") if prepared.select("gold") else ()
+    return tuple(unit for unit in gold if any(case.has_given for case in unit.cases))
+
+
+def refuse_incomplete(units: Sequence[Unit], grid: tuple[int, ...]) -> None:
+    """Refuse volumes with slices left out, for a network that sees volumes whole.
+
+    Raises:
+        InputError: naming the first.
+    """
+    for unit in units if len(grid) == 3 else ():
+        if unit.volume is not None and len(unit.cases) != unit.volume.placement.slices:
+            raise InputError(
+                f"volume '{unit.id}' holds {len(unit.cases)} of its {unit.volume.placement.slices} slices, and a "
+                "network of volumes needs all: prepare the set with --empty keep"
+            )
+
+
+def _trusted(prepared: PreparedSet, case: Case) -> Labels:
+    label = prepared.label(case)
+    if not case.has_label_confidence:
+        return label
+    kept: Labels = np.where(prepared.label_confidence(case) == 0, IGNORE, label).astype(np.uint8)
+    return kept

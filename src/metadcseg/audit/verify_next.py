@@ -1,0 +1,62 @@
+"""Which cases of a finished audit to verify next, after what was decided of it so far."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from metadcseg.audit.case_files import read_cases, read_masks
+from metadcseg.audit.decisions import read_decisions
+from metadcseg.audit.folder import RECORD
+from metadcseg.audit.next_cases import Choice, next_cases
+from metadcseg.audit.review import review
+from metadcseg.audit.units import paired_units
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
+
+DECISIONS = "decisions.json"
+"""What a review left, where it was saved into the folder of its audit."""
+
+
+def verify_next(folder: Path, count: int) -> list[Choice]:
+    """Return which cases to verify next (:func:`metadcseg.audit.next_cases.next_cases`).
+
+    Pairs of the set count where it still lies where it was; cases that ``decisions.json`` verifies, too.
+
+    Args:
+        folder: of a finished audit.
+        count: how many, at least 1.
+
+    Raises:
+        InputError: where the folder is no finished audit, or a file of it is damaged.
+
+    Example:
+        >>> [choice.case.id for choice in verify_next(Path("my_audit"), 10)]  # doctest: +SKIP
+        ['case_07', 'case_21']
+    """
+    file = folder / RECORD
+    if not file.is_file():
+        raise InputError(
+            f"{folder} is not the folder of a finished audit (it has no {RECORD}): give the --out of one"
+        )
+    try:
+        told = json.loads(file.read_bytes())
+        identity, held, classes = told["identity"], told["set"], len(told["classes"])
+        path, fingerprint = Path(held["path"]), held["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged ({error}): give the audit's command again") from error
+    cases = read_cases(folder)
+    reviewed: set[str] = set()
+    if (folder / DECISIONS).is_file():
+        decisions = read_decisions(
+            folder / DECISIONS, identity=identity, fingerprint=fingerprint, cases=cases, classes=classes
+        )
+        known = {case.id: case for case in cases}
+        reviewed = {
+            id
+            for id, decision in decisions.items()
+            if review(known[id], read_masks(folder, known[id]), decision)[1].verified
+        }
+    pairs: Counter[str | None] = Counter()
+    if path.is_dir():
+        pairs.update(unit.annotator for unit in paired_units(PreparedSet.open(path)))
+    return next_cases(cases, count, reviewed=reviewed, pairs=pairs)

@@ -1,0 +1,152 @@
+"""Which files a prepared set was made from, and what the values in its masks mean: the way back to a corrected file.
+
+It lies beside the set, not in it: no checksum names it, sets of equal content stay equal, and it may be removed before
+a set is given away. A set that was copied or made from another one has none, or one that is still right.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from metadcseg.constants import IGNORE
+from metadcseg.errors import InputError
+from metadcseg.files import write_bytes
+
+ORIGIN = "origin.json"
+"""The file beside the tables of a set."""
+
+FORMAT = "metadcseg-origin/1"
+
+
+@dataclass(frozen=True)
+class CaseOrigin:
+    """The files of one case.
+
+    Args:
+        images: of its image, a file for each channel.
+        mask: the mask as given: the one that a verified one replaced, or else its label; None where no single file of
+            pixels holds it (polygons, runs, a file for each class, outlines of several annotators).
+        values: value in the file of that mask -> class number (255: ignored), of the values that it holds.
+        mask_key: the data set within an HDF5 file.
+        image_key: likewise.
+    """
+
+    images: tuple[Path, ...]
+    mask: Path | None
+    values: Mapping[int, int]
+    mask_key: str | None = None
+    image_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the files of a set lie.
+
+    Args:
+        folder: that all of them lie in.
+        cases: id of the image, or of the volume -> its files.
+    """
+
+    folder: Path
+    cases: Mapping[str, CaseOrigin]
+
+    def moved(self, folder: Path) -> "Origin":
+        """Return the same files in another folder."""
+
+        def there(path: Path) -> Path:
+            return folder / path.relative_to(self.folder)
+
+        cases = {
+            id: replace(
+                case,
+                images=tuple(there(path) for path in case.images),
+                mask=None if case.mask is None else there(case.mask),
+            )
+            for id, case in self.cases.items()
+        }
+        return Origin(folder, cases)
+
+    def value_of(self, label: int, own: Mapping[int, int] | None = None) -> int | None:
+        """Return the value that stands for a class in the masks, None where none does.
+
+        Args:
+            label: class number, or 255 for ignored.
+            own: value -> class number of the mask in question, which is asked first.
+
+        Returns:
+            The largest such value (of the background 0, or else the least), so that black and white stand for what soft
+            edges were cut to. A class that no mask shows has its own number, where every other class has.
+
+        Example:
+            >>> files = {"a": CaseOrigin((), None, {0: 0, 255: 1}), "b": CaseOrigin((), None, {0: 0})}
+            >>> Origin(Path("x"), files).value_of(1, {0: 0}), Origin(Path("x"), files).value_of(2)
+            (255, None)
+        """
+        for values in (own or {}, *(case.values for case in self.cases.values())):
+            if held := [value for value, number in values.items() if number == label]:
+                return max(held) if label else 0 if 0 in held else min(held)
+        plain = all(value == number for case in self.cases.values() for value, number in case.values.items())
+        return label if plain and self.cases else None
+
+
+def read_origin(folder: Path) -> Origin | None:
+    """Return which files a prepared set was made from; None where nothing says so.
+
+    Args:
+        folder: of the set.
+
+    Raises:
+        InputError: where the file is there and cannot be read.
+    """
+    path = folder / ORIGIN
+    if not path.is_file():
+        return None
+    try:
+        held = json.loads(path.read_bytes())
+        if held["format"] != FORMAT:
+            raise ValueError(f"format {held['format']!r}")
+        root = Path(held["folder"])
+        cases = {id: _read(root, row) for id, row in held["cases"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): prepare the set again, or remove this file"
+        ) from error
+    return Origin(root, cases)
+
+
+def _read(root: Path, row: Mapping[str, Any]) -> CaseOrigin:
+    """Return the files of one case, which must lie in the folder of all."""
+    images, mask = [_inside(root, name) for name in row["images"]], row.get("mask")
+    values = {int(value): int(label) for value, label in row["values"].items()}
+    if not all(0 <= label <= IGNORE for label in values.values()):
+        raise ValueError("a class number outside 0 to 255")
+    return CaseOrigin(
+        tuple(images),
+        None if mask is None else _inside(root, mask),
+        values,
+        row.get("mask_key"),
+        row.get("image_key"),
+    )
+
+
+def _inside(root: Path, name: str) -> Path:
+    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"{name!r} lies outside of the folder")
+    return root / name
+
+
+def carry_origin(source: Path, out: Path, ids: Iterable[str]) -> None:
+    """Give a set of the same images and masks the origin of the set that it was made from, where that has one.
+
+    Args:
+        source: the set that it was made from.
+        out: the finished set.
+        ids: of its images or volumes.
+    """
+    path, kept = source / ORIGIN, set(ids)
+    if path.is_file() and read_origin(source) is not None:
+        held = json.loads(path.read_bytes())
+        held["cases"] = {id: row for id, row in held["cases"].items() if id in kept}
+        write_bytes(out / ORIGIN, json.dumps(held, indent=1).encode())

@@ -1,0 +1,98 @@
+"""Decisions on sets that came from exports, several annotators, HDF5 or a known data set."""
+
+import json
+
+import numpy as np
+import pytest
+from tests.unit.audit.simulated import decide, simulate
+from tests.unit.data.folders import disc, picture, save
+
+from metadcseg.audit.accept import accept
+from metadcseg.audit.again import prepare_again
+from metadcseg.cli.main import main
+from metadcseg.data.prepare.pipeline import prepare_folder, prepare_scan
+from metadcseg.data.sources.kvasir import scan_kvasir
+from metadcseg.data.store.reader import PreparedSet
+
+h5py = pytest.importorskip("h5py")
+
+
+def reviewed(tmp_path, prepared, label=1):
+    """Accept the first case, and prepare what comes of it by the command that is told."""
+    arrays = simulate(tmp_path / "audit", prepared, label=label)
+    id = next(iter(arrays))
+    decisions = decide(tmp_path / "audit", prepared, {"case": id, "verdict": "accept"})
+    accepted, _ = accept(decisions, tmp_path / "better")
+    assert main(prepare_again(prepared, accepted.folder)[1:]) == 0
+    again = PreparedSet.open(f"{accepted.folder}-set")
+    held = [case for case in again.cases if id in (case.id, case.volume)]
+    assert {case.role for case in held} == {"gold"}
+    for name, wanted in (("label", arrays[id].corrected["balanced"]), ("given", arrays[id].given)):
+        assert np.array_equal(np.stack([getattr(again, name)(case) for case in held]), wanted)
+    return again, id
+
+
+def test_polygons_of_coco(tmp_path):
+    pytest.importorskip("pycocotools")
+    images, annotations = [], []
+    for number in range(8):
+        save(tmp_path / f"mine/images/c{number}.png", picture(number))
+        images.append({"id": number, "file_name": f"c{number}.png", "height": 20, "width": 24})
+        for category, left in ((7, 4), (3, 12)):
+            ring = [left, 6, left + 5, 6, left + 5, 12 + number % 3, left, 12]
+            held = {"id": len(annotations), "image_id": number, "category_id": category}
+            annotations.append(held | {"segmentation": [ring]})
+    categories = [{"id": 7, "name": "polyp"}, {"id": 3, "name": "tool"}]
+    told = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "mine/masks").mkdir()
+    (tmp_path / "mine/masks/all.json").write_text(json.dumps(told))
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none")
+    again, _ = reviewed(tmp_path, PreparedSet.open(tmp_path / "set"), label=2)
+    assert again.classes == ("background", "polyp", "tool")
+
+
+def test_outlines_of_annotators(tmp_path):
+    for number in range(8):
+        save(tmp_path / f"mine/images/c{number}.png", picture(number))
+        for shift, name in enumerate(("anna", "ben", "cleo")):
+            save(tmp_path / f"mine/masks/{name}/c{number}.png", np.roll(disc(), shift, axis=1))
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none", fuse="staple")
+    again, id = reviewed(tmp_path, PreparedSet.open(tmp_path / "set"))
+    assert again.annotators == ("anna", "ben", "cleo")
+    assert (tmp_path / f"better/gold/{id}.png").exists()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_hdf5_with_and_without_the_label_in_the_same_file(tmp_path, beside):
+    for number in range(6):
+        noise = np.random.default_rng(number).normal(size=(12, 10, 4)).astype(np.float32)
+        mask = np.zeros(noise.shape, np.uint8)
+        mask[3:8, 4:8, 1:3] = 1
+        image = tmp_path / f"mine/images/v{number}.h5"
+        label = tmp_path / f"mine/masks/v{number}.h5" if beside else image
+        for path, key, array in ((image, "scan", noise), (label, "seg", mask)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with h5py.File(path, "a") as file:
+                file[key] = array
+    keys = {"image_key": "scan", "label_key": "seg"}
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none", val=0.2, test=0.2, **keys)
+    _, id = reviewed(tmp_path, PreparedSet.open(tmp_path / "set"))
+    with h5py.File(tmp_path / f"better/gold/{id}.h5") as file:
+        assert list(file) == ["seg"]
+        assert file["seg"].dtype == np.uint8
+
+
+def test_a_known_data_set_becomes_a_plain_folder(tmp_path):
+    for number in range(12):
+        save(tmp_path / f"kvasir/images/k{number}.jpg", picture(number), quality=95)
+        save(tmp_path / f"kvasir/masks/k{number}.jpg", disc(), quality=95)
+    prepare_scan(scan_kvasir(tmp_path / "kvasir", gold=2), tmp_path / "set", name="kvasir-seg", edges="none")
+    prepared = PreparedSet.open(tmp_path / "set")
+    again, id = reviewed(tmp_path, prepared)
+    before = {case.id: case for case in prepared.cases}
+    assert {case.id for case in again.cases} == set(before)
+    for case in again.cases:
+        assert case.role == ("gold" if case.id == id else before[case.id].role)
+        assert np.array_equal(again.image(case), prepared.image(before[case.id]))
+        if case.id != id:
+            assert np.array_equal(again.label(case), prepared.label(before[case.id]))
