@@ -57,6 +57,7 @@ def open_datasets(
         InputError: where the set lacks what the method needs.
     """
     declared = method.info
+    check_network(method, network)
     _check_cases(prepared, method.name, declared)
     if network.spatial_dims == 2 and options.patch is not None:
         raise InputError(
@@ -73,6 +74,29 @@ def open_datasets(
 
     train = view("train", declared.labels, pairs=False)
     return Datasets(train, view("gold", "given", declared.uses_pairs) if reads_gold(declared) else None)
+
+
+def check_network(method: Method, network: NetworkOptions, way_out: str = "add --network.name {}") -> None:
+    """Ask whether a network of the package can be trained by a method; one of one's own is asked when training starts.
+
+    Args:
+        method: which.
+        network: its options.
+        way_out: what to do, with a place for the name of the network.
+
+    Raises:
+        InputError: where it cannot.
+    """
+    needed = method.info.network
+    if needed is None or network.class_path is not None or network.name == needed:
+        return
+    what = f"method '{method.name}' trains the network {needed} alone, with its stages and auxiliary maps"
+    if network.spatial_dims == 3:
+        raise InputError(
+            f"{what}, which is one of images, and network.spatial_dims is 3: choose another method for volumes, or "
+            f"train on their slices with network.spatial_dims 2 and network.name {needed}"
+        )
+    raise InputError(f"{what}, got {network.name}: {way_out.format(needed)}")
 
 
 def open_validator(
