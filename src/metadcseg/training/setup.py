@@ -57,7 +57,6 @@ def open_datasets(
         InputError: where the set lacks what the method needs.
     """
     declared = method.info
-    check_network(method, network)
     _check_cases(prepared, method.name, declared)
     if network.spatial_dims == 2 and options.patch is not None:
         raise InputError(

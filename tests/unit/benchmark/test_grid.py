@@ -237,7 +237,7 @@ def test_clumsy_grids_are_told_what_is_wrong(changes, sentence):
         ),
         (
             {"rows": {**ROWS, "x": {"method": "madgnet"}}},
-            r"row 'x': .* the network madgnet alone, .* got unetplusplus: write network: \{name: madgnet\} into the row",
+            r"row 'x': .* network madgnet alone, .* got unetplusplus: write network: \{name: madgnet\} into the row",
         ),
         (
             {"rows": {**ROWS, "x": {"method": "condseg"}}, "options": {"network": {"spatial_dims": 3}}},
