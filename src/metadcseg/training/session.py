@@ -31,14 +31,7 @@ from metadcseg.training.run.folder import RunFolder, write_run
 from metadcseg.training.run.identity import claimed, describe, digest_of, machine
 from metadcseg.training.run.opening import opening, too_little
 from metadcseg.training.run.state import TrainerState
-from metadcseg.training.setup import (
-    build,
-    check_network,
-    open_datasets,
-    open_fabric,
-    open_process_group,
-    open_validator,
-)
+from metadcseg.training.setup import build, open_datasets, open_fabric, open_process_group, open_validator
 from metadcseg.training.stopping import StopRequest
 from metadcseg.training.trainer import Trainer
 
@@ -154,7 +147,6 @@ def train_in(
     chosen: str | None = None,
 ) -> RunResult:
     """Do :func:`train` as one rank of a process group; rank zero alone decides on the folder and writes to it."""
-    check_network(method, network)
     folder = RunFolder(out)
     datasets = open_datasets(prepared, method, network, options, seed)
     info = describe(prepared, method, network, options, seed=seed, label=label or method.name)

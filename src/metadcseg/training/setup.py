@@ -203,7 +203,12 @@ def build(
     storage: Storage,
     process_group: ProcessGroup,
 ) -> tuple[TappedNetwork | Committee, SgdUpdater, MethodState]:
-    """Return network (or committee), updater and method state before the first step; all follow from the seed."""
+    """Return network (or committee), updater and method state before the first step; all follow from the seed.
+
+    Raises:
+        InputError: where the method cannot train that network.
+    """
+    check_network(method, network)
     initial = torch.Generator().manual_seed(derive_seed(seed, "network"))
     made = (
         create_networks(
