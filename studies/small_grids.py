@@ -4,7 +4,8 @@
 
 Lays out the left atrium (LA 2018) so that five volumes train, of which one gives only six gold slices, one chooses the
 epoch and two test; of the volumes that train and choose, every other slice, since neighbors say nearly the same.
-Kvasir-SEG and ACDC are taken as they are; of the brain tumors the slices that show one, by two raters.
+Kvasir-SEG, ACDC and BraTS 2015 are taken as they are; of the brain tumors of TCGA the slices that show one, by two
+raters; of MSD Heart each of three volumes tests once.
 Runs the grid, then `metadcseg report`, and keeps what holds no image in results:
 tables, learning curves, weights by distance to the outline, and the records of all runs, packed: unpacked elsewhere,
 `metadcseg report` makes the same tables of them. Stopped, it goes on where it was; with --kept also on another
@@ -95,6 +96,37 @@ def lay_out_brain(source: Path, target: Path) -> None:
     draft.rename(target)
 
 
+def lay_out_heart(source: Path, target: Path) -> None:
+    """Write three sets of the three volumes of MSD Heart, in each of which another one tests.
+
+    The next one trains, its slices with atrium but for six gold ones; of the third every other slice with atrium
+    chooses the epoch.
+    """
+    if target.exists():
+        return
+    draft = target.with_name(target.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    names = ("la_005", "la_016", "la_030")
+    for place, test in enumerate(names):
+        for role, name in zip(
+            ("test", "train", "validation"), (test, *names[place + 1 :], *names[:place]), strict=True
+        ):
+            held = [nibabel.load(source / kind / f"{name}.nii.gz") for kind in ("imagesTr", "labelsTr")]
+            label = np.asarray(held[1].dataobj)
+            shown = np.flatnonzero(label.any(axis=(0, 1)))
+            parts = {role: np.arange(label.shape[2]) if role == "test" else shown[::2]}
+            if role == "train":
+                gold = slices_of("gold", label)
+                parts = {"train": np.setdiff1d(shown, gold), "gold": gold}
+            for part, slices in parts.items():
+                folder = draft / test / part
+                folder.mkdir(parents=True)
+                for kind, volume in zip(("image", "label"), held, strict=True):
+                    cut = np.asarray(volume.dataobj)[:, :, slices]
+                    nibabel.save(nibabel.Nifti1Image(cut, volume.affine), folder / f"{part}-{kind}.nii.gz")
+    draft.rename(target)
+
+
 def _tumor(file: Path) -> np.ndarray:
     return (np.asarray(nibabel.load(file).dataobj) > 0).astype(np.uint8)
 
@@ -155,7 +187,8 @@ def main() -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     lay_out_left_atrium(options.data / "la2018", options.work / "left-atrium")
     lay_out_brain(options.data / "brain-tcga-4mod", options.work / "brain-raters")
-    for name in ("kvasir-seg", "acdc"):
+    lay_out_heart(options.data / "msd-heart", options.work / "msd-heart")
+    for name in ("kvasir-seg", "acdc", "brats2015-deepmedic"):
         if not (options.work / name).exists():
             (options.work / name).symlink_to((options.data / name).resolve())
     grid = Path(options.grid)

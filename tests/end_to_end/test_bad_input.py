@@ -4,6 +4,7 @@ import resource
 import shutil
 import subprocess
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -304,6 +305,17 @@ def test_no_gold_for_a_method_that_needs_it(tmp_path):
     done(*train(tmp_path / "set", tmp_path / "run", "--method", "supervised"))
 
 
+@pytest.fixture(scope="module")
+def straight(sets, tmp_path_factory):
+    """One run after its first epoch and after its second, which it was resumed for."""
+    folder = tmp_path_factory.mktemp("straight")
+    first, second = folder / "first", folder / "second"
+    done(*train(sets.noisy, first))
+    shutil.copytree(first, second)
+    done(*train(sets.noisy, second, "--resume", epochs=2))
+    return SimpleNamespace(first=first, second=second)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -314,12 +326,11 @@ def test_no_gold_for_a_method_that_needs_it(tmp_path):
         ),
     ],
 )
-def test_a_first_try_that_fails_leaves_the_folder_to_the_second(sets, tmp_path, words, says):
+def test_a_first_try_that_fails_leaves_the_folder_to_the_second(sets, straight, tmp_path, words, says):
     refused(*train(sets.noisy, tmp_path / "run", *words), says=says, alone=False)
     assert read_run(tmp_path / "run")["status"] == "failed"
     done(*train(sets.noisy, tmp_path / "run"))
-    done(*train(sets.noisy, tmp_path / "straight"))
-    assert same_weights(tmp_path / "run", tmp_path / "straight")
+    assert same_weights(tmp_path / "run", straight.first)
 
 
 def test_a_run_whose_set_is_gone(copies):
@@ -428,9 +439,8 @@ def same_weights(one, two):
 
 
 @pytest.mark.parametrize("size", [100, 20_000, 200_000])  # too small for the log, the weights, a checkpoint
-def test_a_disk_that_is_full_while_training_saves(sets, tmp_path, size):
-    out, whole = tmp_path / "run", tmp_path / "whole"
-    done(*train(sets.noisy, out))
+def test_a_disk_that_is_full_while_training_saves(sets, straight, tmp_path, size):
+    out = shutil.copytree(straight.first, tmp_path / "run")
     kept = contents(out)
     with full_disk(size):
         refused(*train(sets.noisy, out, "--resume", epochs=2), says=[out, "the disk is full"], alone=False)
@@ -439,9 +449,7 @@ def test_a_disk_that_is_full_while_training_saves(sets, tmp_path, size):
     assert load_run(out).network is not None  # whole, and by now perhaps that of the second epoch
     assert not [name for name in left if name.endswith(".tmp")]
     done(*train(sets.noisy, out, "--resume", epochs=2))
-    done(*train(sets.noisy, whole, epochs=1))
-    done(*train(sets.noisy, whole, "--resume", epochs=2))
-    assert same_weights(out, whole)
+    assert same_weights(out, straight.second)
 
 
 def test_a_disk_that_is_full_elsewhere(sets, run, copies, tmp_path):
@@ -477,9 +485,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_file_system_without_room(sets, small_disk):
-    out = small_disk / "run"
-    done(*train(sets.noisy, out))
+def test_a_file_system_without_room(sets, straight, small_disk):
+    out = shutil.copytree(straight.first, small_disk / "run")
     kept = contents(out)
     free = shutil.disk_usage(small_disk).free
     (small_disk / "ballast").write_bytes(bytes(max(free - 100_000, 0)))

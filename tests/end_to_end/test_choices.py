@@ -94,3 +94,11 @@ def test_check_judges_the_split_that_prepare_will_make(tmp_path):
         save(folder / "masks" / f"{number}.png", 255 * np.eye(16, dtype=np.uint8))
     report = cli("check", folder, "--val", "0.3", "--test", "0.3", "--json").json
     assert (report["cases"]["val"], report["cases"]["test"]) == (3, 3)
+
+
+def test_a_method_of_one_network_is_refused_with_another_before_anything_is_written(sets, tmp_path):
+    words = train(sets.noisy, tmp_path / "run", "--method", "madgnet")
+    refused(
+        *words, says=["network madgnet alone", "got unetplusplus", "add --network.name madgnet"], alone=False
+    )
+    assert not (tmp_path / "run").exists()

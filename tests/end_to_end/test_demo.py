@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.end_to_end.grids import run_in_this_process
 
 from metadcseg.cli.main import main
 
@@ -53,8 +54,9 @@ def test_demo_ends_with_diagnosis_table_and_page_and_runs_again(
 
 
 def test_a_training_that_fails_is_named_with_what_it_said(
-    out: Path, capsys: pytest.CaptureFixture[str]
+    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run_in_this_process(monkeypatch)
     held = yaml.safe_load((out / "grid.yaml").read_text())
     held["options"]["training"]["lr"] = -1
     (out / "grid.yaml").write_text(yaml.safe_dump(held))

@@ -23,8 +23,8 @@ from metadcseg.training.run.checkpoints import load_checkpoint
 
 PAIRS = ("--method", "metadcseg", "--metadcseg.warmup", "0")
 BINNED = ("--method", "binned")
+SUPERVISED = ("--method", "supervised", "--supervised.gold", "mixed")
 METHODS = {
-    "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
     "pairs": (*PAIRS, "--metadcseg.meta_scaling", "rms", "--metadcseg.normalization", "batch"),
     "calibrated": ("--calibrated.warmup", "0", "--calibrated.meta", "true"),
     "binned": (*BINNED, "--binned.meta_every", "1"),
@@ -100,6 +100,12 @@ def assert_close(one, two, part, bound):
     assert (first - second).norm() <= bound * first.norm(), (first - second).norm() / first.norm()
 
 
+def assert_same_log(one, two, bound):
+    for first, second in zip(one, two, strict=True):
+        assert first["val"] == pytest.approx(second["val"], rel=1e-5, abs=1e-6)
+        assert first["train"] == pytest.approx(second["train"], rel=bound, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name):
     for devices in (1, 2):
@@ -114,17 +120,14 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
         assert_close(one, two, "/method/parts/weights", 1e-3)
     elif name == "calibrated":
         assert_close(one, two, "/method/parts/pairs", 1e-5)
-    elif name != "supervised":
+    else:
         assert one["/pixels/beta"].flatten(1).any(dim=1).all()  # of every image
         # of what was learnt, kept in half precision: measured 1e-4, and 1.5e-3 for the few and tiny beta
         assert_close(one, two, "/pixels/alpha", 1e-3)
         assert_close(one, two, "/pixels/beta", 1e-2)
         assert_close(one, two, "/method/parts/boundary", 1e-5)
-    for first, second in zip(log, other, strict=True):
-        assert first["val"] == pytest.approx(second["val"], rel=1e-5, abs=1e-6)
-        # a cell of the table asks which of two nearly equal sums is larger: rounding shows
-        bound = 1e-3 if name == "binned" else 1e-4
-        assert first["train"] == pytest.approx(second["train"], rel=bound, abs=1e-6)
+    # a cell of the table asks which of two nearly equal sums is larger: rounding shows
+    assert_same_log(log, other, 1e-3 if name == "binned" else 1e-4)
     assert (tmp_path / "2/figures/epoch_002.png").exists()
     assert not list((tmp_path / "2").rglob("*.tmp"))
 
@@ -200,19 +203,24 @@ def test_what_the_second_device_cannot_read_is_said_once_by_the_first(tmp_path, 
     case = broken.select("train")[1]
     place = broken._places[case.row]["image"]
     chunk_file(broken.path, place.array, place.index).write_bytes(b"broken")
-    result = refused(*command(broken, tmp_path / "run", *METHODS["supervised"], "--devices", 2), alone=False)
+    result = refused(*command(broken, tmp_path / "run", *SUPERVISED, "--devices", 2), alone=False)
     assert "train1" in result.complaint
     assert capfd.readouterr().err == ""  # of the other process
     assert read_run(tmp_path / "run")["status"] == "failed"
 
 
-def test_two_processes_of_torchrun_are_one_run(disks, tmp_path):
-    words = [str(word) for word in command(disks, tmp_path / "run", *METHODS["supervised"], "--devices", 2)]
+def test_two_processes_of_torchrun_are_one_run_and_do_what_one_device_does(disks, tmp_path):
+    assert cli(*command(disks, tmp_path / "one", *SUPERVISED)).status == 0
+    words = [str(word) for word in command(disks, tmp_path / "run", *SUPERVISED, "--devices", 2)]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run([*launcher, "-m", "metadcseg", *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("done: metadcseg evaluate") == 1
     assert read_run(tmp_path / "run")["status"] == "finished"
+    (one, log), (two, other) = (ending(tmp_path / name) for name in ("one", "run"))
+    assert_close(one, two, "/network", 1e-5)
+    assert_close(one, two, "/updater/ema_model", 1e-5)
+    assert_same_log(log, other, 1e-4)
 
 
 @pytest.mark.parametrize(

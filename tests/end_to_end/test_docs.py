@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 from PIL import Image
+from tests.end_to_end.grids import run_in_this_process
 
 from metadcseg.cli.main import main
 from metadcseg.data.synthetic.phantom import PhantomOptions, draw_case
@@ -50,6 +51,7 @@ def fences(page: str) -> list[Fence]:
 def place(tmp_path, monkeypatch):
     """An empty folder to stand in, with the reader's ``my_folder`` and ``new_images``; leaves nothing behind."""
     monkeypatch.chdir(tmp_path)
+    run_in_this_process(monkeypatch)
     options = PhantomOptions(size=32, mixed_sizes=True)
     for name in ("my_folder/images", "my_folder/masks", "my_folder/gold", "new_images"):
         Path(name).mkdir(parents=True)

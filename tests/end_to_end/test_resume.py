@@ -1,11 +1,10 @@
 """A run that is killed with SIGKILL in the middle of an epoch ends as if nothing had happened."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,45 +14,42 @@ from tests.unit.training.helpers import make_set
 
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.methods import create_method
+from metadcseg.methods import METHODS, create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions, load_run, read_run, train
 from metadcseg.training.pixel_store.map_file import MapLayout
 from metadcseg.training.run.checkpoints import load_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCHS = 3, 4
 pytestmark = pytest.mark.filterwarnings("ignore:calibrated.meta. 2 gold images are too few")
 CHOSEN = {  # method -> its options
     "metadcseg": {"warmup": 1},
     "calibrated": {"warmup": 1, "meta": True},
     "binned": {"warmup": 1},
-    "supervised": {"gold": "mixed"},
-    "l2b": {},
 }
 
-CHILD = """
-import sys, time
-from pathlib import Path
-from metadcseg.methods import METHODS
-from tests.end_to_end.test_resume import begin
+SERVER = multiprocessing.get_context("forkserver")  # loads torch once for all children
+SERVER.set_forkserver_preload(
+    ["metadcseg.training.setup", "metadcseg.networks.unetplusplus", "tests.end_to_end.test_resume"]
+)
 
-method, set_path, out, minutes, pause_at = sys.argv[1:]
-step, taken = METHODS[method].step, []
 
-def watched(self, state, noisy, gold):
-    taken.append(1)
-    if len(taken) == int(pause_at):
-        Path(out + ".paused").touch()
-        for _ in range(600):  # short sleeps, so that SIGTERM is seen
-            if Path(out + ".go").exists():
-                break
-            time.sleep(0.1)
-    return step(self, state, noisy, gold)
+def child_main(method, set_path, out, minutes, pause_at):
+    """Train, and wait in a certain step."""
+    step, taken = METHODS[method].step, []
 
-METHODS[method].step = watched
-begin(method, set_path, Path(out), float(minutes), resume=False)
-"""
+    def watched(self, state, noisy, gold):
+        taken.append(1)
+        if len(taken) == pause_at:
+            Path(f"{out}.paused").touch()
+            for _ in range(600):  # short sleeps, so that SIGTERM is seen
+                if Path(f"{out}.go").exists():
+                    break
+                time.sleep(0.1)
+        return step(self, state, noisy, gold)
+
+    METHODS[method].step = watched
+    begin(method, set_path, Path(out), minutes, resume=False)
 
 
 def begin(method, set_path, out, minutes, resume, epochs=EPOCHS, seed=7):
@@ -96,13 +92,11 @@ def whole(prepared, tmp_path_factory):
 
 def paused_child(method, prepared, out, minutes, pause_at):
     """Start a run in its own process and wait until it is within a certain step."""
-    command = [sys.executable, "-c", CHILD, method, prepared, out, str(minutes), str(pause_at)]
-    child = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
-    )
+    child = SERVER.Process(target=child_main, args=(method, prepared, str(out), minutes, pause_at))
+    child.start()
     deadline = time.monotonic() + 120
     while not Path(f"{out}.paused").exists():
-        assert child.poll() is None, "the run ended before it could be stopped"
+        assert child.is_alive(), "the run ended before it could be stopped"
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return child
@@ -164,7 +158,8 @@ def test_kill_in_the_middle_of_an_epoch(whole, prepared, tmp_path, method, minut
     out = tmp_path / "run"
     child = paused_child(method, prepared, out, minutes, pause_at)
     child.kill()
-    assert child.wait() == -signal.SIGKILL
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     assert read_run(out)["status"] == "running"
     position = load_checkpoint(out / "checkpoints")["position"]
     assert (position["epoch"], position["step"]) == goes_on_at
@@ -177,7 +172,8 @@ def test_sigterm_from_outside_saves_and_leaves_cleanly(whole, prepared, tmp_path
     child = paused_child("metadcseg", prepared, out, 10.0, STEPS + 2)
     child.terminate()
     Path(f"{out}.go").touch()
-    assert child.wait(timeout=60) == 0
+    child.join(timeout=60)
+    assert child.exitcode == 0
     assert read_run(out)["status"] == "interrupted"
     position = load_checkpoint(out / "checkpoints")["position"]
     assert (position["epoch"], position["step"]) == (1, 2)

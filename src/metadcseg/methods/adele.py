@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 from torch import Generator, Tensor, nn
 
 from metadcseg.losses import mean_over_pixels
@@ -250,6 +249,8 @@ def early_learning_ended(curve: NDArray[np.float64], slope: float) -> bool:
         >>> [early_learning_ended(curve[:t], slope=0.9) for t in (6, 7, 11)]
         [False, True, True]
     """
+    from scipy.optimize import least_squares  # takes half a second: only when used
+
     begun = np.flatnonzero(curve >= _LEARNED)
     counted = curve[begun[0] :] if len(begun) else curve[:0]
     if len(counted) < 3:  # as many as parameters

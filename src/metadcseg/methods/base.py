@@ -27,6 +27,10 @@ class MethodInfo:
         least_gold: of fewer verified cases it learns no trust; where there are fewer, training says so.
         uses_pairs: gold batches also hold the masks that the verified ones replaced (``Batch.given``), where known.
         warmup: epochs before its own way of learning begins; where training is no longer than that, it says so.
+        kept_from: the first epoch, from 0, whose network may be kept as the best, where training goes on so long: the
+            epochs before it train only a part of the network.
+        network: the only network of the package that it can train, None where any will do; a network of one's own is
+            asked when training starts.
     """
 
     needs_gold: bool
@@ -38,6 +42,8 @@ class MethodInfo:
     least_gold: int = 1
     uses_pairs: bool = False
     warmup: int = 0
+    kept_from: int = 0
+    network: str | None = None
 
     @property
     def passes_each(self) -> float:

@@ -1,21 +1,29 @@
 """Gold loss correction (Hendrycks et al., NeurIPS 2018): a confusion matrix counted on gold corrects the loss.
 
-The paper estimates C[k][j] = P(given j | true k) from a network that was trained on noisy labels. Here the gold images
-come with the masks they replaced, so C is counted: the baseline with the same information as ``calibrated``.
+The paper estimates C[k][j] = P(given j | true k) from a network that was trained on noisy labels: ``matrix="network"``.
+Where the gold images come with the masks they replaced, C is counted: the baseline with what ``calibrated`` knows.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, Literal
 
-import torch
 from torch import Generator, Tensor, nn
 
+from metadcseg.errors import InputError
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import class_numbers, class_probabilities, descend_gold, require_gold
-from metadcseg.methods.late_buffers import LateBuffers
-from metadcseg.methods.pair_table import BINS, distance_bins, known_labels
-from metadcseg.tensors import IGNORE, AllReduceMean, Batch
+from metadcseg.methods.common import (
+    class_probabilities,
+    descend,
+    descend_gold,
+    require_gold,
+    supervised_loss,
+)
+from metadcseg.methods.confusion import Confusion
+from metadcseg.methods.initial_weights import InitialWeights
+from metadcseg.methods.pair_table import known_labels
+from metadcseg.tensors import IGNORE, Batch
 from metadcseg.validation import check_range, check_types
 
 
@@ -26,7 +34,13 @@ class GLC:
     p is the network's softmax, y the given label. The Dice term compares y with the corrected probabilities
     sum_k C[k][j] p_k. Each batch counts the same. A class without a gold pixel is taken as never mistaken.
 
+    With ``matrix="network"`` the first ``warmup`` epochs train on noisy labels alone. In the last of them the network
+    is asked about gold: C[k][j] is the mean of its p_j over gold pixels of class k. Then network and moving average
+    begin anew with their first weights; the optimizer's momentum and schedule go on. Both parts count in the budget.
+
     Args:
+        matrix: ``"pairs"`` counts C on the masks that gold replaced; ``"network"``, as published, needs none of them.
+        warmup: with ``"network"``, epochs of the first part, at least 1.
         by_distance: one matrix for each bin of the distance to the outline of the given label, in place of one for all.
         dice: weight of the soft Dice loss, at least 0.
 
@@ -40,32 +54,51 @@ class GLC:
 
     name: ClassVar[str] = "glc"
 
+    matrix: Literal["pairs", "network"] = "pairs"
+    warmup: int = 15
     by_distance: bool = False
     dice: float = 0.1
 
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, "dice", at_least=0)
+        check_range(self, "warmup", at_least=1)
+        if self.matrix == "network" and self.by_distance:
+            raise InputError(
+                "glc.by_distance needs the masks that gold replaced: leave it out, or take glc.matrix pairs"
+            )
 
     @property
     def info(self) -> MethodInfo:
-        """What the method needs and costs."""
-        return MethodInfo(needs_gold=True, supervises_gold=True, passes=6.0, uses_pairs=True)
+        """What the method needs and costs; with ``matrix="network"`` in the second part, the first takes half."""
+        first = self.warmup if self.matrix == "network" else 0
+        pairs = self.matrix == "pairs"
+        return MethodInfo(
+            needs_gold=True, supervises_gold=True, passes=6.0, uses_pairs=pairs, warmup=first, kept_from=first
+        )
 
     def start(
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
     ) -> MethodState:
         """Return the state before the first step: no pair seen."""
-        return MethodState(
-            network, updater, generator, {"confusion": Confusion(self.by_distance, updater.mean)}
-        )
+        parts: dict[str, nn.Module] = {"confusion": Confusion(self.by_distance, updater.mean)}
+        if self.matrix == "network":
+            parts["initial"] = InitialWeights(network)
+        return MethodState(network, updater, generator, parts)
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Count the pairs of the gold batch, then descend the corrected loss and that of gold."""
         verified = require_gold(gold, self.name)
         confusion: Confusion = state.parts["confusion"]
+        if self.matrix == "network":
+            if (epoch := state.updater.epoch) < self.warmup:
+                if epoch == self.warmup - 1:
+                    confusion.add_expected(verified, class_probabilities(state.network, verified.images))
+                return descend(state, noisy, None, partial(self._plainly, state))
+            state.parts["initial"].put_back_once(state.network, state.updater.ema_model)
         logits = state.network(noisy.images).logits
-        confusion.update(verified, logits.shape[1])
+        if self.matrix == "pairs":
+            confusion.update(verified, logits.shape[1])
         corrected = forward_corrected(
             logits, confusion.of(known_labels(noisy), logits.shape[1])
         )  # log P(given)
@@ -81,58 +114,15 @@ class GLC:
         scalars = {"loss": loss + gold_loss, "pixel": pixel, "dice": dice, "gold": gold_loss}
         return StepReport({name: value.detach() for name, value in scalars.items()})
 
+    def _plainly(self, state: MethodState, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return supervised_loss(state.network(batch.images).logits, batch, self.dice)
+
     def weights(self, state: MethodState, noisy: Batch) -> None:
         """Return None: a correction is no weight of a pixel."""
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
         return class_probabilities(state.network, images)
-
-
-class Confusion(LateBuffers):
-    """Counts of (bin, true class, given class) over the pairs seen, as shares of their images.
-
-    Args:
-        by_distance: a matrix for each bin, in place of one for all.
-        all_reduce_mean: over the devices that share every batch.
-
-    Attributes:
-        counts: (B or 1, L, L) float32; empty until the first batch tells L.
-    """
-
-    counts: Tensor
-
-    def __init__(self, by_distance: bool, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__("counts")
-        self._by_distance = by_distance
-        self._all_reduce_mean = all_reduce_mean
-
-    def update(self, gold: Batch, classes: int) -> None:
-        """Count the pairs of a gold batch; pixels that either mask ignores do not count."""
-        if not len(self.counts):
-            bins = BINS if self._by_distance else 1
-            self.counts = torch.zeros((bins, classes, classes), device=gold.labels.device)
-        given = torch.full_like(gold.labels, IGNORE) if gold.given is None else gold.given
-        valid = (given != IGNORE) & (gold.labels != IGNORE)
-        cell = (self._bins(given, classes) * classes + gold.labels) * classes + given
-        found = torch.bincount(cell[valid], minlength=self.counts.numel()).float() / given[0].numel()
-        total = self._all_reduce_mean({"counts": found})["counts"] * gold.global_batch_size.world_size
-        self.counts = self.counts.to(total.device) + total.view(self.counts.shape)
-
-    def of(self, labels: Tensor, classes: int) -> Tensor:
-        """Return C[k][j] = P(given j | true k) at every pixel, (N, L, L, H, W); rows (over j) sum to 1."""
-        total = self.counts.sum(dim=2, keepdim=True)
-        identity = torch.eye(classes, device=labels.device).expand(self.counts.shape)
-        counts = self.counts.to(labels.device)
-        matrix = torch.where(total > 0, counts / total.clamp(min=torch.finfo(torch.float32).tiny), identity)
-        return matrix[self._bins(labels, classes)].movedim((-2, -1), (1, 2))
-
-    def _bins(self, labels: Tensor, classes: int) -> Tensor:
-        """Return the bin of the distance to the nearest pixel of another class, (N, H, W) int64; 0 without bins."""
-        if not self._by_distance:
-            return torch.zeros_like(labels)
-        own = labels.unsqueeze(1) == class_numbers(classes, labels)
-        return distance_bins(labels, classes).masked_fill(own, BINS - 1).amin(dim=1)
 
 
 def forward_corrected(logits: Tensor, confusion: Tensor) -> Tensor:
@@ -144,6 +134,7 @@ def forward_corrected(logits: Tensor, confusion: Tensor) -> Tensor:
             explains (C[k][j] = 0 for every k) costs much, but has no gradient: 0 counts as 1e-30.
 
     Example:
+        >>> import torch
         >>> matrix = torch.tensor([[0.9, 0.1], [0.3, 0.7]]).view(1, 2, 2, 1, 1)
         >>> logits = torch.tensor([0.2, 0.8]).log().view(1, 2, 1, 1)
         >>> [round(-value, 5) for value in forward_corrected(logits, matrix).flatten().tolist()]

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import class_probabilities, require_gold
+from metadcseg.methods.common import class_probabilities, require_gold, supervised_loss
 from metadcseg.methods.peers import committee_of, descend_each
 from metadcseg.tensors import Batch, check_classes, check_tensor
 from metadcseg.validation import check_range, check_types
@@ -34,7 +34,8 @@ class HAMIL:
         distillation: weight of KD, at least 0.
         temperature: T of KD, above 0.
         gold: ``"mixed"`` adds a gold batch to every step of each network (ours: the published method knows no gold);
-            ``"none"`` never looks at one.
+            ``"finetune"`` goes on with gold alone after ``warmup`` epochs (ours, too); ``"none"`` never looks at one.
+        warmup: with ``"finetune"``, epochs of the method itself before, at least 1.
         dice: weight of the soft Dice loss, at least 0; the published method has none.
 
     Raises:
@@ -51,21 +52,26 @@ class HAMIL:
     disagree: float = 0.5
     distillation: float = 0.2
     temperature: float = 30.0
-    gold: Literal["none", "mixed"] = "none"
+    gold: Literal["none", "mixed", "finetune"] = "none"
+    warmup: int = 25
     dice: float = 0.1
 
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, "temperature", above=0)
+        check_range(self, "warmup", at_least=1)
         for option in ("agree", "disagree", "distillation", "dice"):
             check_range(self, option, at_least=0)
 
     @property
     def info(self) -> MethodInfo:
         """What the method needs and costs."""
-        mixed = self.gold == "mixed"
-        passes = (6.0 if mixed else 3.0) * _NETWORKS
-        return MethodInfo(needs_gold=mixed, supervises_gold=mixed, networks=_NETWORKS, passes=passes)
+        gold = self.gold != "none"
+        passes = (6.0 if self.gold == "mixed" else 3.0) * _NETWORKS
+        warmup = self.warmup if self.gold == "finetune" else 0
+        return MethodInfo(
+            needs_gold=gold, supervises_gold=gold, networks=_NETWORKS, passes=passes, warmup=warmup
+        )
 
     def start(
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
@@ -74,8 +80,14 @@ class HAMIL:
         return MethodState(committee_of(network, self.name, _NETWORKS), updater, generator)
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
-        """Teach each network by the two others, all in one step."""
+        """Teach each network by the two others, all in one step; or, fine-tuning, by gold."""
         committee = committee_of(state.network, self.name, _NETWORKS)
+        if self.gold == "finetune" and state.updater.epoch >= self.warmup:
+            held = require_gold(gold, self.name)
+            losses = [supervised_loss(one.logits, held, self.dice) for one in committee.answers(held.images)]
+            return descend_each(
+                state, committee, [{"loss": loss, **said} for loss, said in losses], None, self.dice
+            )
         logits = [answer.logits for answer in committee.answers(noisy.images)]
         parts = [
             self.loss_of(logits[own], logits[own - 2].detach(), logits[own - 1].detach(), noisy)

@@ -5,6 +5,7 @@ to it, and each network learns from the pixels that are easy to *all others*. Wi
 (Han et al., NeurIPS 2018), with three TriNet (Zhang et al., MICCAI 2020); the two differ also in how R falls from 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 from typing import ClassVar, Literal
@@ -12,9 +13,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from metadcseg.errors import InputError
 from metadcseg.losses import pixel_cross_entropy, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, require_gold
+from metadcseg.methods.confusion import Confusion
 from metadcseg.methods.peers import committee_of, descend_each
 from metadcseg.networks.contract import Output
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch, check_tensor
@@ -36,6 +39,8 @@ class CoTeaching:
         ramp: epochs over which R falls, at least 0.
         ranks: ``"class"`` keeps the share R of the pixels of every given class; ``"batch"``, as published, of all
             pixels together: a class of few pixels may then lose all of them.
+        pairs: R after the ramp is counted for every given class, on the masks that gold replaced, in place of
+            ``select_ratio``: the share of its pixels that is right. Needs gold to be mixed in.
         gold: ``"mixed"`` adds a gold batch to every step of each network; ``"none"`` never looks at one.
         dice: weight of the soft Dice loss, at least 0.
 
@@ -53,6 +58,7 @@ class CoTeaching:
     select_ratio: float = 0.8
     ramp: int = 10
     ranks: Literal["class", "batch"] = "class"
+    pairs: bool = False
     gold: Literal["none", "mixed"] = "none"
     dice: float = 0.1
 
@@ -61,23 +67,37 @@ class CoTeaching:
         check_range(self, "select_ratio", above=0, at_most=1)
         for option in ("ramp", "dice"):
             check_range(self, option, at_least=0)
+        if self.pairs and self.gold == "none":
+            raise InputError(
+                f"{self.name}.pairs true counts on gold: add --{self.name}.gold mixed, or leave it out"
+            )
 
     @property
     def info(self) -> MethodInfo:
         """What the method needs and costs."""
         mixed = self.gold == "mixed"
         passes = (6.0 if mixed else 3.0) * self.networks
-        return MethodInfo(needs_gold=mixed, supervises_gold=mixed, networks=self.networks, passes=passes)
+        return MethodInfo(
+            needs_gold=mixed,
+            supervises_gold=mixed,
+            networks=self.networks,
+            passes=passes,
+            uses_pairs=self.pairs,
+        )
 
-    def ratio(self, epoch: int) -> float:
-        """Return R of an epoch, from 0."""
-        return 1 - (1 - self.select_ratio) * self._risen(min(epoch / self.ramp, 1.0) if self.ramp else 1.0)
+    def ratio(self, epoch: int, last: float | None = None) -> float:
+        """Return R of an epoch, from 0, that falls to ``last``, by default ``select_ratio``."""
+        risen = self._risen(min(epoch / self.ramp, 1.0) if self.ramp else 1.0)
+        return 1 - (1 - (self.select_ratio if last is None else last)) * risen
 
     def start(
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
     ) -> MethodState:
-        """Return the state before the first step; nothing of it is the method's own."""
-        return MethodState(committee_of(network, self.name, self.networks), updater, generator)
+        """Return the state before the first step: where pairs are counted, none seen."""
+        parts = (
+            {"confusion": Confusion(by_distance=False, all_reduce_mean=updater.mean)} if self.pairs else {}
+        )
+        return MethodState(committee_of(network, self.name, self.networks), updater, generator, parts)
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
         """Let each network choose for the others, then train all of them."""
@@ -87,10 +107,12 @@ class CoTeaching:
         ranked = noisy.labels != IGNORE
         if noisy.label_confidence is not None:
             ranked = ranked & (noisy.label_confidence > 0)  # a label that nobody trusts takes nobody's place
+        classes = answers[0].logits.shape[1]
         groups = [ranked]
         if self.ranks == "class":
-            groups = [ranked & (noisy.labels == number) for number in range(answers[0].logits.shape[1])]
-        kept = chosen_by_others(losses, groups, self.ratio(state.updater.epoch), mean)
+            groups = [ranked & (noisy.labels == number) for number in range(classes)]
+        verified = require_gold(gold, self.name) if self.gold == "mixed" else None
+        kept = chosen_by_others(losses, groups, self._ratios(state, verified, classes, len(groups)), mean)
         counts = mean({str(place): one.sum().float() for place, one in enumerate([*kept, ranked])})
         sizes = [torch.where(count > 0, count, 1.0) for count in counts.values()]
         parts = []
@@ -99,7 +121,6 @@ class CoTeaching:
             dice = self._dice(answer, noisy, own)
             total = pixel + self.dice * dice
             parts.append({"loss": total, "pixel": pixel, "dice": dice, "kept": size / sizes[-1]})
-        verified = require_gold(gold, self.name) if self.gold == "mixed" else None
         return descend_each(state, committee, parts, verified, self.dice)
 
     def weights(self, state: MethodState, noisy: Batch) -> None:
@@ -108,6 +129,16 @@ class CoTeaching:
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images, of the mean of the logits."""
         return class_probabilities(state.network, images)
+
+    def _ratios(self, state: MethodState, gold: Batch | None, classes: int, groups: int) -> list[float]:
+        """Return R of every group of pixels, and count the pairs of a gold batch first."""
+        epoch = state.updater.epoch
+        if not self.pairs or gold is None:
+            return [self.ratio(epoch)] * groups
+        confusion: Confusion = state.parts["confusion"]
+        confusion.update(gold, classes)
+        right = confusion.right_shares(classes) if groups > 1 else confusion.right_share().view(1)
+        return [self.ratio(epoch, last) for last in right.tolist()]
 
     def _dice(self, answer: Output, noisy: Batch, kept: Tensor) -> Tensor:
         trust = noisy.weigh_by_confidence(kept.float())
@@ -130,6 +161,8 @@ class TriNet(CoTeaching):
         ramp: epochs over which R falls, at least 0.
         ranks: ``"class"`` keeps the share R of the pixels of every given class; ``"batch"``, as published, of all
             pixels together: a class of few pixels may then lose all of them.
+        pairs: R after the ramp is counted for every given class, on the masks that gold replaced, in place of
+            ``select_ratio``: the share of its pixels that is right. Needs gold to be mixed in.
         gold: ``"mixed"`` adds a gold batch to every step of each network; ``"none"`` never looks at one.
         dice: weight of the soft Dice loss, at least 0.
 
@@ -150,24 +183,32 @@ class TriNet(CoTeaching):
 
 
 def chosen_by_others(
-    losses: list[Tensor], groups: list[Tensor], ratio: float, all_reduce_mean: AllReduceMean = dict
+    losses: list[Tensor],
+    groups: list[Tensor],
+    ratios: Sequence[float],
+    all_reduce_mean: AllReduceMean = dict,
 ) -> list[Tensor]:
     """Return for each network the pixels that are easy to all others, (N, H, W) bool.
 
     Args:
         losses: of each network, (N, H, W) float, at least 0.
         groups: each (N, H, W) bool, pixels that are ranked among themselves; in no two of them.
-        ratio: R, the share of each group that is easy.
+        ratios: R, the share of each group that is easy.
         all_reduce_mean: over the devices that share the batch.
 
     Example:
         >>> mine, yours = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.tensor([[[8.0, 5.0, 7.0, 6.0]]])
-        >>> chosen = chosen_by_others([mine, yours], [torch.ones(1, 1, 4, dtype=torch.bool)], ratio=0.5)
+        >>> chosen = chosen_by_others([mine, yours], [torch.ones(1, 1, 4, dtype=torch.bool)], ratios=[0.5])
         >>> [one.flatten().tolist() for one in chosen]
         [[False, True, False, True], [True, True, False, False]]
     """
     easy = [
-        torch.stack([easiest(loss, group, ratio, all_reduce_mean) for group in groups]).any(dim=0)
+        torch.stack(
+            [
+                easiest(loss, group, ratio, all_reduce_mean)
+                for group, ratio in zip(groups, ratios, strict=True)
+            ]
+        ).any(dim=0)
         for loss in losses
     ]
     return [

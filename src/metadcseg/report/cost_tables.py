@@ -12,6 +12,14 @@ from metadcseg.results.paper_numbers import paper_numbers
 from metadcseg.results.records import mapping, number
 from metadcseg.results.summary import BenchmarkRecord, TaskRecord
 
+_OF_PAPER = {
+    "training_flops": ("gflops", 1),
+    "memory": ("memory_gb", 1),
+    "epoch_seconds": ("minutes_per_epoch", 60),
+    "inference_ms": ("inference_ms", 1),
+}
+"""Measure -> the key of the paper's number, and by what it is multiplied."""
+
 
 def cost_tables(record: BenchmarkRecord) -> list[Table]:
     """Return table 7 for every set that has a run with costs."""
@@ -39,13 +47,17 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
             line, other = (values.get((all_of(name), each, metric)) for each in (row, base or row))
             against = None if base is None or other is None else other.held
             cells.append(plain_cell(None if line is None else line.held, measure.digits, against))
+        first = held[row][0].runs[0]
+        cells = [Cell(first.gold), Cell(first.pretrained), *cells]
         rows.append(Row(row, cells, "the rows are relative to this one" if row == base else ""))
     grids = sorted({str(task.cost.get("frame")) for tasks in held.values() for task in tasks if task.cost})
     measured = f"Input grid: {', '.join(grids)}. " if grids else ""
     notes = [
+        "Gold: mixed, trained on; meta, read to weigh or correct other labels; pairs, the masks that the verified ones "
+        "replaced are read. A forward pass of one network is one pass, a backward pass two.",
         "FLOPs of an image: multiplications and additions of convolutions and matrix products in one pass through the "
         "network as it is evaluated, counted by torch; of training: that times the passes of a training step that the "
-        "method declares (a backward pass counts as two). Time of an epoch is the median over epochs with their "
+        "method declares. Time of an epoch is the median over epochs with their "
         f"validation. {MEMORY}",
         f"{measured}{_shared(record)}×: relative to '{base}'.",
     ]
@@ -61,7 +73,7 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
     return Table(
         key=f"cost-{folder_name(name)}",
         title=f"{name}: what it costs",
-        columns=[(measure.name, measure.unit) for measure in COSTS.values()],
+        columns=[("gold", ""), ("pretrained", ""), *((each.name, each.unit) for each in COSTS.values())],
         rows=[*rows, *(_papers_cost() if beside else [])],
         notes=notes,
     )
@@ -79,9 +91,12 @@ def _papers_cost() -> list[Row]:
     first, rows = held[0], []
     for entry in held:
         cells = [Cell(""), Cell("")]
-        for key, factor in (("gflops", 1), ("memory_gb", 1), ("minutes_per_epoch", 60), ("inference_ms", 1)):
+        for metric in COSTS:
+            key, factor = _OF_PAPER.get(metric, ("", 1))
             cells.append(
                 paper_only(f"{factor * entry[key]:g} (×{entry[key] / first[key]:.2f})", factor * entry[key])
+                if key
+                else Cell("")
             )
         rows.append(Row(entry["name"], cells, HEART, paper=True))
     return rows

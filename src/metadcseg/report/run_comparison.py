@@ -32,7 +32,7 @@ class Row:
     Args:
         label: of the runs; with the options in which it differs where several rows have one label.
         tasks: one for each seed.
-        compared: with the baseline, case by case; None for the baseline itself.
+        compared: with its baseline, case by case; None for a baseline, and where there is none.
     """
 
     label: str
@@ -85,12 +85,13 @@ class Comparison:
 
     Args:
         rows: in the order in which their first runs were given.
-        baseline: label of the row that the others are compared with.
+        baseline: label of the row that the others are compared with, or None: each with plain supervision with equal
+            gold of its own network and training, where that is there.
         notes: sentences that belong beside the numbers.
     """
 
     rows: list[Row]
-    baseline: str
+    baseline: str | None
     notes: list[str] = field(default_factory=list)
 
 
@@ -103,7 +104,8 @@ def compare_runs(runs: Sequence[RunRecord], split: str, baseline: str | None = N
     Args:
         runs: as :func:`~metadcseg.results.records.read_runs` read them.
         split: on which they were evaluated.
-        baseline: label of a row; None takes plain supervision with equal gold where it is there, else the first.
+        baseline: label of a row; None takes for each row plain supervision with equal gold of the same network and
+            training, and where no row is that, the first row for all.
 
     Raises:
         InputError: where a run was not evaluated on the split, runs of one seed differ in their set, noise or cases,
@@ -121,11 +123,20 @@ def compare_runs(runs: Sequence[RunRecord], split: str, baseline: str | None = N
         for name, group in zip(_names(list(held.values())), held.values(), strict=True)
     ]
     labels = [row.label for row in rows]
-    if baseline is None:
-        baseline = next((row.label for row in rows if row.runs[0].equal_gold_baseline), labels[0])
-    if baseline not in labels:
+    if baseline is not None and baseline not in labels:
         raise unknown_name("--baseline", baseline, labels)
-    return Comparison(_tested(rows, rows[labels.index(baseline)]), baseline, _notes(rows))
+    found = _baselines(rows, baseline)
+    names = {each.label for each in found if each is not None}
+    alone = [
+        row.label for row, each in zip(rows, found, strict=True) if each is None and not row.runs[0].pipeline
+    ]
+    notes = _notes(rows)
+    if alone:
+        notes.append(
+            "not compared, since no run here is plain supervision with equal gold of the same network and training "
+            f"(--baseline NAME compares all with one row): {', '.join(alone)}"
+        )
+    return Comparison(_tested(rows, found), names.pop() if len(names) == 1 and not alone else None, notes)
 
 
 def record_of(found: Comparison, command: str) -> BenchmarkRecord:
@@ -242,24 +253,38 @@ def _task(run: RunRecord, seed: int) -> TaskRecord:
     return task
 
 
-def _tested(rows: Sequence[Row], baseline: Row) -> list[Row]:
+def _baselines(rows: Sequence[Row], said: str | None) -> list[Row | None]:
+    """Return for each row what it is compared with; None where nothing here is fit for that."""
+    if said is not None:
+        return [next(row for row in rows if row.label == said)] * len(rows)
+    plain = [row for row in rows if row.runs[0].equal_gold_baseline]
+    if not plain:
+        return [rows[0]] * len(rows)
+    return [next((each for each in plain if _shared(each) == _shared(row)), None) for row in rows]
+
+
+def _shared(row: Row) -> dict[str, Any]:
+    """Return the settings that a row must share with its baseline: network and training."""
+    held = _settings(row.runs[0]).items()
+    return {name: value for name, value in held if name.startswith(("network.", "training."))}
+
+
+def _tested(rows: Sequence[Row], baselines: Sequence[Row | None]) -> list[Row]:
     found = []
-    for row in rows:
+    for row, baseline in zip(rows, baselines, strict=True):
+        if baseline is None or row is baseline or any(each.runs[0].pipeline for each in (row, baseline)):
+            found.append(row)
+            continue
         one, other, seeds = paired_cases(row.tasks, baseline.tasks)
-        untested = row is baseline or any(each.runs[0].pipeline for each in (row, baseline))
-        test = None if untested else paired_test(one, other)
-        if not untested and test is None:
+        test = paired_test(one, other)
+        if test is None:
             raise InputError(
                 f"'{row.label}' has seeds {[task.seed for task in row.tasks]} and the baseline '{baseline.label}' "
                 f"{[task.seed for task in baseline.tasks]}, with no scored case in common: give runs of the same seeds"
             )
         condition = row.tasks[0].condition
         by_seed = paired_seeds(row.tasks, baseline.tasks)
-        compared = (
-            None
-            if test is None
-            else Compared(condition, row.label, baseline.label, test, seeds, by_seed=by_seed)
-        )
+        compared = Compared(condition, row.label, baseline.label, test, seeds, by_seed=by_seed)
         found.append(replace(row, compared=compared))
     tests = [row.compared for row in found if row.compared is not None and row.compared.test.p is not None]
     adjusted = iter(holm([each.test.p for each in tests if each.test.p is not None]))

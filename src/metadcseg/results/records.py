@@ -61,16 +61,27 @@ class RunRecord:
 
     @property
     def gold(self) -> str:
-        """How the method declares to use the verified masks, in words."""
-        declared = mapping(self.info, "declaration")
-        if used := mapping(self.info, "external").get("gold"):
-            return str(used)
+        """What the verified masks are used for, in a word each: none, or mixed, meta, pairs.
+
+        ``mixed``: trained on; ``meta``: read, to weigh or correct other labels; ``pairs``: the masks that they replaced
+        are read. Of another tool, what its user said.
+        """
+        declared, options = mapping(self.info, "declaration"), mapping(self.info, "options")
+        if said := mapping(self.info, "external").get("gold"):
+            return str(said)
         if not declared:
             return "not declared"
-        if not declared.get("needs_gold"):
-            return "none"
-        used = "read and trained on" if declared.get("supervises_gold") else "read, not trained on"
-        return f"{used}, pairs read" if declared.get("uses_pairs") else used
+        mixed, read = bool(declared.get("supervises_gold")), bool(declared.get("needs_gold"))
+        meta = read and (not mixed or options.get("meta") is True)
+        used = {"mixed": mixed, "meta": meta, "pairs": bool(declared.get("uses_pairs"))}
+        return ", ".join(word for word, holds in used.items() if holds) or "none"
+
+    @property
+    def pretrained(self) -> str:
+        """With which weights its networks began, in words."""
+        if told := mapping(self.info, "external"):
+            return str(told.get("pretrained") or "not told")
+        return "yes" if mapping(self.info, "pretrained") else "no"
 
     @property
     def pipeline(self) -> str:

@@ -75,6 +75,29 @@ def open_datasets(
     return Datasets(train, view("gold", "given", declared.uses_pairs) if reads_gold(declared) else None)
 
 
+def check_network(method: Method, network: NetworkOptions, way_out: str = "add --network.name {}") -> None:
+    """Ask whether a network of the package can be trained by a method; one of one's own is asked when training starts.
+
+    Args:
+        method: which.
+        network: its options.
+        way_out: what to do, with a place for the name of the network.
+
+    Raises:
+        InputError: where it cannot.
+    """
+    needed = method.info.network
+    if needed is None or network.class_path is not None or network.name == needed:
+        return
+    what = f"method '{method.name}' trains the network {needed} alone, with its stages and auxiliary maps"
+    if network.spatial_dims == 3:
+        raise InputError(
+            f"{what}, which is one of images, and network.spatial_dims is 3: choose another method for volumes, or "
+            f"train on their slices with network.spatial_dims 2 and network.name {needed}"
+        )
+    raise InputError(f"{what}, got {network.name}: {way_out.format(needed)}")
+
+
 def open_validator(
     prepared: PreparedSet,
     network: NetworkOptions,
@@ -180,7 +203,12 @@ def build(
     storage: Storage,
     process_group: ProcessGroup,
 ) -> tuple[TappedNetwork | Committee, SgdUpdater, MethodState]:
-    """Return network (or committee), updater and method state before the first step; all follow from the seed."""
+    """Return network (or committee), updater and method state before the first step; all follow from the seed.
+
+    Raises:
+        InputError: where the method cannot train that network.
+    """
+    check_network(method, network)
     initial = torch.Generator().manual_seed(derive_seed(seed, "network"))
     made = (
         create_networks(

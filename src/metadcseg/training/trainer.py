@@ -275,7 +275,8 @@ class Trainer:
 
     def _keep_weights(self, scores: Scores | None) -> None:
         """Keep the best weights on validation; without validation cases the newest."""
-        if scores is not None and self.trainer_state.offer(scores, self.kept_network):
+        kept_from = self._method.info.kept_from
+        if scores is not None and self.trainer_state.offer(scores, self.kept_network, kept_from):
             if self._process_group.is_rank_zero:
                 self.trainer_state.write_best(self._folder.model)
         elif self._process_group.is_rank_zero and not len(self._validator):

@@ -235,6 +235,14 @@ def test_clumsy_grids_are_told_what_is_wrong(changes, sentence):
             {"rows": {**ROWS, "x": {"method": "l2b", "network": {"size": "small"}}}},
             "row 'x': network.size small: unetplusplus has no size",
         ),
+        (
+            {"rows": {**ROWS, "x": {"method": "madgnet"}}},
+            r"row 'x': .* network madgnet alone, .* got unetplusplus: write network: \{name: madgnet\} into the row",
+        ),
+        (
+            {"rows": {**ROWS, "x": {"method": "condseg"}}, "options": {"network": {"spatial_dims": 3}}},
+            "row 'x': .* condseg alone, .* network.spatial_dims is 3: choose another method for volumes",
+        ),
         ({"options": {"training": {"epocs": 3}}}, "g.yaml: options: unknown option 'training.epocs'"),
         ({"config": "smal"}, "g.yaml: config: unknown preset 'smal'"),
         ({"noise": [{"model": "ovr", "rate": 0.3}]}, "g.yaml: noise: unknown noise model 'ovr'"),

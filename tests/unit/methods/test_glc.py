@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -5,8 +6,10 @@ import torch
 from tests.contract.tools import PlainUpdater, batch, gold_batch, storage, tiny_network
 from tests.unit.methods.test_pair_table import disk, pair_batch, too_large
 
-from metadcseg.methods import create_method
-from metadcseg.methods.glc import Confusion, forward_corrected
+from metadcseg.errors import InputError
+from metadcseg.methods import GLC, create_method
+from metadcseg.methods.confusion import Confusion
+from metadcseg.methods.glc import forward_corrected
 
 
 def test_a_matrix_is_counted_true_class_before_given_class():
@@ -64,3 +67,29 @@ def test_a_label_that_no_class_explains_does_not_break_the_network(by_distance):
     report = method.step(state, batch(0), overlooked)
     assert torch.isfinite(report.scalars["loss"])
     assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
+
+
+def test_a_network_trained_on_noisy_labels_is_asked_for_the_matrix_and_then_begins_anew():
+    network = tiny_network()
+    first = copy.deepcopy(network.state_dict())
+    method = GLC(matrix="network", warmup=2, dice=0.0)
+    updater = PlainUpdater(network)
+    state = method.start(network, updater, torch.Generator(), storage())
+    gold = gold_batch(100)
+    method.step(state, batch(0), gold)
+    assert not len(state.parts["confusion"].counts)  # of an earlier epoch
+    updater.epoch = 1
+    said = method.predict(state, gold.images)
+    method.step(state, batch(1), gold)
+    matrix = state.parts["confusion"].of(gold.labels, said.shape[1])[0, :, :, 0, 0]
+    for true in range(said.shape[1]):
+        torch.testing.assert_close(matrix[true], said.movedim(1, -1)[gold.labels == true].mean(dim=0))
+    updater.epoch, taken = 2, []
+    updater.backward = lambda loss: taken.append(copy.deepcopy(network.state_dict()))
+    for _ in range(2):
+        method.step(state, batch(2), gold)
+        network.load_state_dict({name: value + 1 for name, value in first.items()})
+    assert all(torch.equal(value, first[name]) for name, value in taken[0].items())
+    assert not all(torch.equal(value, first[name]) for name, value in taken[-1].items())  # once
+    with pytest.raises(InputError, match=r"glc.by_distance needs the masks that gold replaced"):
+        GLC(matrix="network", by_distance=True)

@@ -97,3 +97,15 @@ def test_teachers_are_ahead_of_students_while_these_learn():
         )
         ahead.append(students - teachers)
     assert min(ahead) > 0
+
+
+def test_fine_tuning_goes_on_with_gold_alone():
+    ends = []
+    for number in (0, 1):  # of the noisy batch
+        network = network_of("hamil", {})
+        method, updater = HAMIL(gold="finetune", warmup=1), PlainUpdater(network)
+        state = method.start(network, updater, torch.Generator(), storage())
+        updater.epoch = 1
+        method.step(state, batch(number), batch(100))
+        ends.append(network.state_dict())
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())

@@ -10,6 +10,7 @@ from tests.contract.tools import PlainUpdater, batch, network_of, storage
 from tests.unit.methods.tools import flipped_third
 from torch import nn
 
+from metadcseg.errors import InputError
 from metadcseg.losses import pixel_cross_entropy
 from metadcseg.methods import CoTeaching, TriNet
 from metadcseg.methods.small_loss import chosen_by_others, easiest
@@ -64,9 +65,9 @@ def test_two_choose_for_each_other_and_three_by_both_others():
     one, two, three = (torch.tensor(values) for values in ([1.0, 2, 3, 4], [4.0, 3, 2, 1], [1.0, 4, 2, 3]))
     losses = [loss.view(1, 1, 4) for loss in (one, two, three)]
     easy = [[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0]]
-    chosen = chosen_by_others(losses[:2], [every(losses[0])], 0.5)
+    chosen = chosen_by_others(losses[:2], [every(losses[0])], [0.5])
     assert [found.int().flatten().tolist() for found in chosen] == [easy[1], easy[0]]
-    chosen = chosen_by_others(losses, [every(losses[0])], 0.5)
+    chosen = chosen_by_others(losses, [every(losses[0])], [0.5])
     assert [found.int().flatten().tolist() for found in chosen] == [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
 
 
@@ -76,8 +77,8 @@ def test_a_class_of_few_pixels_keeps_its_share_where_classes_are_ranked_apart():
     losses = [
         torch.rand(1, 10, 10, generator=torch.Generator().manual_seed(0)) + 5 * labels for _ in range(2)
     ]
-    together = chosen_by_others(losses, [every(losses[0])], 0.8)[0]
-    apart = chosen_by_others(losses, [labels == 0, labels == 1], 0.8)[0]
+    together = chosen_by_others(losses, [every(losses[0])], [0.8])[0]
+    apart = chosen_by_others(losses, [labels == 0, labels == 1], [0.8, 0.8])[0]
     assert (int(together.sum()), int(together[labels == 1].sum())) == (80, 0)
     assert (int(apart.sum()), int(apart[labels == 1].sum())) == (80, 8)
 
@@ -134,8 +135,22 @@ def test_wrong_labels_are_left_out(method):
         state.updater.epoch = number // 6
         chosen.step(state, noisy, None)
     losses = [pixel_cross_entropy(one.logits, noisy.labels) for one in network.answers(noisy.images)]
-    for kept in chosen_by_others(losses, [noisy.labels == 0, noisy.labels == 1], 0.6):
+    for kept in chosen_by_others(losses, [noisy.labels == 0, noisy.labels == 1], [0.6, 0.6]):
         assert (kept & wrong).sum() < 0.02 * kept.sum()
     found = chosen.predict(state, noisy.images)
     assert (found.argmax(dim=1) == truth).float().mean() > 0.99
     assert found.gather(1, truth.unsqueeze(1)).mean() > 0.8  # plain supervision rests at two thirds
+
+
+def test_with_pairs_as_much_of_each_class_is_kept_as_the_pairs_have_right():
+    network = network_of("coteaching", {})
+    method = CoTeaching(pairs=True, gold="mixed", ramp=0)
+    state = method.start(network, PlainUpdater(network), torch.Generator(), storage())
+    gold = batch(100)
+    verified = (torch.arange(gold.labels.shape[2]) < 4).long().expand_as(gold.labels)  # class 1: four columns
+    given = (torch.arange(gold.labels.shape[2]) < 8).long().expand_as(gold.labels)  # twice as wide
+    gold = replace(gold, labels=verified, given=given)
+    assert method._ratios(state, gold, 2, 2) == [1.0, 0.5]  # what is given as background is right
+    assert method._ratios(state, gold, 2, 1) == [pytest.approx(1 - 4 / gold.labels.shape[2])]
+    with pytest.raises(InputError, match=r"trinet.pairs true counts on gold: add --trinet.gold mixed"):
+        TriNet(pairs=True)

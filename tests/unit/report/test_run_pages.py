@@ -118,3 +118,28 @@ def test_a_page_that_cannot_be_written_is_an_error(runs, tmp_path):
     report, _ = page_of(runs, tmp_path)
     with pytest.raises(InputError, match="cannot be written"):
         write_page(report, tmp_path / "file" / "page.html")
+
+
+def test_each_row_is_compared_with_equal_gold_of_its_own_network(runs):
+    """Rows of another width beside: with a baseline of their own, and alone."""
+
+    def widened(folder, width):
+        held = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(held | {"network": {"width": width}}))
+
+    for folder, width in zip(runs, (8, 16, 8, 16), strict=True):
+        held = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(held | {"seed": 0}))
+        widened(folder, width)
+    found = compare_runs(read_runs(runs), "test")
+    against = {row.label: row.compared and row.compared.baseline for row in found.rows}
+    plain, mine = ([name for name in against if name.startswith(start)] for start in ("noisy + gold", "mine"))
+    assert [against[name] for name in plain] == [None, None]
+    assert [against[name] for name in mine] == plain
+    assert found.baseline is None
+    widened(runs[3], 32)
+    found = compare_runs(read_runs(runs), "test")
+    alone = next(row for row in found.rows if "network.width 32" in row.label)
+    assert alone.compared is None
+    (note,) = [note for note in found.notes if note.startswith("not compared, since no run here")]
+    assert note.endswith(alone.label)

@@ -92,9 +92,10 @@ def check_names(grid: Grid, where: str) -> None:
     """
     # torch comes with these, for which `--help` need not wait
     from metadcseg.cli.commands import train
-    from metadcseg.cli.config import run_config
+    from metadcseg.cli.config import RunConfig, run_config
     from metadcseg.networks import NetworkOptions
     from metadcseg.noise.registry import noise_model
+    from metadcseg.training.setup import check_network
 
     parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
     train.add_options(parser)
@@ -106,20 +107,20 @@ def check_names(grid: Grid, where: str) -> None:
         run_config(parse(parser, words))
     parts = {"options": grid.options} if grid.options else {}
     parts |= {f"row '{row}'": grid.options_of(row) for row in grid.rows}
-    networks: dict[str, str] = {}
+    chosen: dict[str, RunConfig] = {}
     with TemporaryDirectory() as folder, catch_warnings():
         simplefilter("ignore", Note)  # each run says its own
         file = Path(folder) / "part.yaml"
         for part, content in parts.items():
             file.write_text(yaml.safe_dump(content), encoding="utf-8")
             with _blaming(f"{where}: {part}", file):
-                networks[part] = run_config(parse(parser, [*words, "--config", str(file)])).network.name
-    for (
-        row,
-        chosen,
-    ) in grid.rows.items():  # a run leaves out what another network's --config sets; here it is the row's
+                chosen[part] = run_config(parse(parser, [*words, "--config", str(file)]))
+    for row, held in grid.rows.items():
         with _blaming(f"{where}: row '{row}'"):
-            NetworkOptions(**{"name": networks[f"row '{row}'"], **chosen.get("network", {})})
+            config = chosen[f"row '{row}'"]
+            check_network(config.method, config.network, "write network: {{name: {}}} into the row")
+            # a run leaves out what another network's --config sets; here it is the row's
+            NetworkOptions(**{"name": config.network.name, **held.get("network", {})})
 
 
 @contextmanager

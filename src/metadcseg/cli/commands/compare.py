@@ -108,8 +108,10 @@ def comparison(found: Comparison, split: str, metrics: Sequence[str] = ()) -> Ta
     summaries = [row.summary() for row in found.rows]
     wanted = [column for column in _SHOWN if not metrics or column[0] in metrics]
     shown = [column for column in wanted if all(column[0] in summary for summary in summaries)]
+    against = found.baseline or "plain supervision with equal gold, network and training"
+    bases = {row.compared.baseline for row in found.rows if row.compared is not None} | {found.baseline}
     table = Table(
-        title=Text(f"{split} cases, mean ± sd over seeds; Δ against {found.baseline}"), title_justify="left"
+        title=Text(f"{split} cases, mean ± sd over seeds; Δ against {against}"), title_justify="left"
     )
     table.add_column("", min_width=12)
     for heading in ("seeds", *(column[1] for column in shown), "ΔDSC", "better / worse", "p (Holm)"):
@@ -123,7 +125,9 @@ def comparison(found: Comparison, split: str, metrics: Sequence[str] = ()) -> Ta
             cells.append(f"{value['mean']:.{digits}f}{spread}")
         compared = row.compared
         if compared is None:
-            table.add_row(Text(row.label), *cells, "", "", "", "the baseline")
+            table.add_row(
+                Text(row.label), *cells, "", "", "", "a baseline" if row.label in bases else "not compared"
+            )
             continue
         test, adjusted = compared.test, compared.adjusted
         p = "–" if adjusted is None else f"{adjusted:.3f}" if adjusted >= 0.001 else f"{adjusted:.1e}"

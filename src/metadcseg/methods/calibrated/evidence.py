@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import stdtr
-from scipy.stats import false_discovery_control
 from torch import Tensor
 
 from metadcseg.methods.late_buffers import LateBuffers
@@ -130,6 +129,8 @@ def log_bayes_factors(sums: np.ndarray[Any, Any], visits: np.ndarray[Any, Any]) 
         sums: (G, cells), of each group's derivatives.
         visits: (G, cells), by which they are divided.
     """
+    from scipy.stats import false_discovery_control  # takes half a second: only when used
+
     groups = (visits > 0).sum(axis=0)
     tested = np.flatnonzero(groups >= LEAST_GROUPS)
     found = np.zeros(sums.shape[1], np.float32)

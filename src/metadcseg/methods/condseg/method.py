@@ -36,7 +36,8 @@ class ConDSeg:
 
     Args:
         gold: ``"mixed"`` adds a gold batch to every step; ``"none"`` never looks at one.
-        warmup: epochs of the first stage, at least 0; a third of the training is about what is published.
+        warmup: epochs of the first stage, at least 0; a third of the training is about what is published. The epoch
+            that is kept is chosen among those of the second stage, where there are any.
         dice: weight of the soft Dice loss, at least 0.
 
     Raises:
@@ -64,7 +65,12 @@ class ConDSeg:
         """What the method needs and costs: in the second stage; the first makes two passes of the encoder alone."""
         mixed = self.gold == "mixed"
         return MethodInfo(
-            needs_gold=mixed, supervises_gold=mixed, passes=6.0 if mixed else 3.0, warmup=self.warmup
+            needs_gold=mixed,
+            supervises_gold=mixed,
+            passes=6.0 if mixed else 3.0,
+            warmup=self.warmup,
+            kept_from=self.warmup,
+            network=self.name,
         )
 
     def start(
@@ -181,4 +187,5 @@ def _to_stage(network: nn.Module, *, encoder_only: bool) -> None:
 
 
 def _lacking(what: str, got: str) -> str:
-    return f"method 'condseg' needs a network with {what}, got {got or 'none'}: add --network.name condseg"
+    told = f"method 'condseg' needs a network with {what}, got {got or 'none'}"
+    return f"{told}: --network.name condseg has them, for images and not for volumes"

@@ -52,7 +52,9 @@ class MADGNet:
     def info(self) -> MethodInfo:
         """What the method needs and costs."""
         mixed = self.gold == "mixed"
-        return MethodInfo(needs_gold=mixed, supervises_gold=mixed, passes=6.0 if mixed else 3.0)
+        return MethodInfo(
+            needs_gold=mixed, supervises_gold=mixed, passes=6.0 if mixed else 3.0, network=self.name
+        )
 
     def start(
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
@@ -167,6 +169,7 @@ def _depths(output: Output) -> int:
             got = ", ".join(output.auxiliary) or "none"
             raise InputError(
                 "method 'madgnet' needs a network with the auxiliary maps region_d, distance_d and boundary_d of every "
-                f"depth d, each {shape} as the logits, got {got}: add --network.name madgnet"
+                f"depth d, each {shape} as the logits, got {got}: --network.name "
+                "madgnet has them, for images and not for volumes"
             )
     return depths

@@ -59,9 +59,16 @@ class TrainerState:
         if reserved is not None:
             self.gpu_peak_bytes = max(reserved, self.gpu_peak_bytes or 0)
 
-    def offer(self, scores: Scores, network: nn.Module) -> bool:
-        """Keep the weights if they are the best so far, the earliest on ties; return whether they are."""
-        if self.best is not None and scores.dsc <= self.best["dsc"]:
+    def offer(self, scores: Scores, network: nn.Module, kept_from: int = 0) -> bool:
+        """Keep the weights if they are the best so far, the earliest on ties; return whether they are.
+
+        Args:
+            scores: of the epoch now running.
+            network: with its weights.
+            kept_from: the first epoch that replaces any before it, see :class:`~metadcseg.methods.base.MethodInfo`.
+        """
+        best = self.best
+        if best is not None and scores.dsc <= best["dsc"] and not best["epoch"] < kept_from <= self.epoch:
             return False
         self.best = {"epoch": self.epoch, "dsc": scores.dsc, "iou": scores.iou}
         self.best_weights = weights_of(network)

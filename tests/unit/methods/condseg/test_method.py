@@ -196,7 +196,7 @@ def test_other_networks_are_told_what_to_type(heads):
         method, state = started(network, warmup=0)
         method.step(state, batch(0), None)
 
-    with pytest.raises(InputError, match=r"method 'condseg' needs .*: add --network.name condseg"):
+    with pytest.raises(InputError, match=r"method 'condseg' needs .*: --network.name condseg has them"):
         train()
 
 

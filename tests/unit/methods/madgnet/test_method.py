@@ -150,5 +150,5 @@ def test_other_networks_are_told_what_to_type(missing):
         named["distance_2"] = named["distance_2"][:, :, ::2]
     else:
         del named[missing]
-    with pytest.raises(InputError, match=r"method 'madgnet' needs .*: add --network.name madgnet"):
+    with pytest.raises(InputError, match=r"method 'madgnet' needs .*: --network.name madgnet has them"):
         cascaded_loss(output._replace(auxiliary=named), noisy)

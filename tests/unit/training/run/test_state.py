@@ -1,8 +1,9 @@
 """Where a run is, and what it says of itself."""
 
 import pytest
+import torch
 
-from metadcseg.training.run.state import TrainerState
+from metadcseg.training.run.state import Scores, TrainerState
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,12 @@ def test_a_model_that_is_all_warm_up_is_told_of(epoch, best, epochs, says):
     state = TrainerState(epoch=epoch, best=None if best is None else {"epoch": best, "dsc": 0.5})
     said = state.warmup_in_words("condseg", 3, epochs)
     assert said == says or says in said
+
+
+def test_an_epoch_of_an_early_stage_is_kept_only_until_the_next_stage_is_scored():
+    state, network, kept = TrainerState(), torch.nn.Linear(1, 1), []
+    for epoch, dsc in enumerate([0.6, 0.9, 0.5, 0.5, 0.7]):
+        state.epoch = epoch
+        state.offer(Scores(dsc, dsc, 1), network, kept_from=2)
+        kept.append(state.best["epoch"])
+    assert kept == [0, 1, 2, 2, 4]
