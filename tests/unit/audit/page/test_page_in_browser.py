@@ -63,7 +63,7 @@ def loads_only_its_own(tab, page):
 
 
 def test_thirty_cases_by_keyboard_are_kept_and_saved(tab, page, tmp_path):
-    tab.open(page)
+    tab.open(page, width=900, height=600)
     expected = []
     tab.press("j", "Enter")
     for number in range(30):
@@ -103,7 +103,7 @@ def test_thirty_cases_by_keyboard_are_kept_and_saved(tab, page, tmp_path):
         }
         assert tab.complaints() == []
         assert loads_only_its_own(tab, page)
-        tab.open(page)
+        tab.open(page, width=900, height=600)
     tab.ask("localStorage.clear()")
 
 
