@@ -277,7 +277,9 @@ def test_filters_and_the_gallery_by_keyboard(tab, page):
     assert tab.ask("!document.getElementById('none').hidden")
     tab.ask("document.getElementById('clear-none').click()")
     assert text(tab, "count") == "30 of 30 cases"
-    tab.press("k", "ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowLeft", "e")  # to the first: it is for an expert
+    tab.press(
+        "k", "ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowLeft", "e"
+    )  # to the first: it is for an expert
     tab.ask("document.querySelector('[data-act=start]').click()")
     tab.wait(f"{READY} && {PLACE} === '2 of 30'")
     tab.ask("localStorage.clear()")
