@@ -9,7 +9,7 @@ const LEAST_WIDTH = 172;
 const GAP = 12;
 const CAPTION = 82;
 const SPARE_ROWS = 2;
-const LONGEST_NAME = 21;
+const LONGEST_NAME = 17;
 
 export class Gallery {
   constructor(box, store) {
