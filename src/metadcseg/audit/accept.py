@@ -9,6 +9,7 @@ from typing import Any
 
 from metadcseg.audit.case_files import read_cases, read_masks
 from metadcseg.audit.decisions import Decision, read_decisions
+from metadcseg.audit.native import Labels
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.place import Place, is_begun, new_folder, within
 from metadcseg.audit.plain_layout import plain_layout
@@ -16,6 +17,7 @@ from metadcseg.audit.plan import Plan, Reviewed
 from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.review import Outcome, review
 from metadcseg.audit.same_layout import folder_of, same_layout
+from metadcseg.audit.stacked_layout import stacked_layout
 from metadcseg.data.annotations.values import read_json, shown
 from metadcseg.data.findings import listed
 from metadcseg.data.splits.gold_slices import GoldSlices
@@ -113,7 +115,12 @@ def accept(
         for case in cases
         if case.id in found
     }
-    plan = plain_layout(originals, reviews) if root is None else same_layout(originals, root, reviews)
+    if root is not None:
+        plan = same_layout(originals, root, reviews)
+    elif prepared.volumes and originals.origin is None:
+        plan = stacked_layout(prepared, reviews)
+    else:
+        plan = plain_layout(originals, reviews)
     if not any(row.role == "train" for row in plan.rows.values()):
         raise InputError(
             f"{decisions}: all training cases would be verified, and preparing needs one that is not: take one of the "
@@ -175,7 +182,10 @@ def _reviewed(audit: Path, case: AuditedCase, decision: Decision, originals: Ori
         mask, _ = review(case, masks, decision)
         originals.write(out, case.id, masks.given, mask, masks.slices)
 
-    return Reviewed(review(case, read_masks(audit, case), decision)[1], write)
+    def read() -> Labels:
+        return review(case, read_masks(audit, case), decision)[0]
+
+    return Reviewed(review(case, read_masks(audit, case), decision)[1], read, write)
 
 
 def _refuse(

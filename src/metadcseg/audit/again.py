@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.slicing.cut import SliceOptions
+from metadcseg.data.slicing.cut import Axis, SliceOptions
 from metadcseg.data.store.origin import read_origin
 from metadcseg.data.store.reader import PreparedSet
 
@@ -42,7 +42,11 @@ def prepare_again(prepared: PreparedSet, folder: Path) -> list[str]:
     for name, labels in (prepared.regions or {}).items():
         words += ["--region", f"{name}:{','.join(map(str, labels))}"]
     if prepared.preprocessing is not None:
-        words += _slicing(SliceOptions.from_dict(prepared.preprocessing))
+        used = SliceOptions.from_dict(prepared.preprocessing)
+        if origin is None:  # what lies in the folder was cut already (`stacked_layout`)
+            axis: Axis = ("x", "y", "z")[prepared.volumes[0].placement.axis]
+            used = SliceOptions(axis=axis, normalize="none", order=used.order)
+        words += _slicing(used)
     elif len(spacings := {case.spacing for case in prepared.cases}) == 1 and (spacing := spacings.pop()):
         words += ["--spacing", ",".join(f"{side:g}" for side in spacing)]
     if prepared.edge_detector is None:

@@ -4,13 +4,13 @@ A table of pairs is right where the pairs are like all other cases. Cases that l
 not: a table made of them believes that all masks are as bad (studies/audit_next.py). So cases are spread evenly, as in
 stratified systematic sampling, and more of them are drawn where more is open.
 
-How many of each annotator: a mean over N cases of spread s, of which v are verified, leaves N^2 s^2 / (1 + v) of the
+How many of each annotator: a mean over N cases of equal spread, of which v are verified, leaves N^2 / (1 + v) of the
 variance of the whole (1 stands for what is believed before). The next case goes to the annotator with the largest
 
-    N^2 s^2 / ((1 + v) (2 + v)),
+    N^2 / ((1 + v) (2 + v)),
 
-by which one more lowers that sum (Neyman, Journal of the Royal Statistical Society 97, 1934); s is the mean half
-interval of the expected DSC.
+by which one more lowers that sum (Neyman, Journal of the Royal Statistical Society 97, 1934). How sure the audit is of
+an annotator plays no part: of one that it knows nothing of it would be too sure.
 
 Which of them: all cases of the annotator stand in the order of their expected DSC. The next one is taken from the
 middle of the widest gap between verified ones, so that bad, middling and good masks are all shown; near the middle,
@@ -67,7 +67,7 @@ def next_cases(
     Example:
         >>> def case(dsc, annotator):
         ...     name = f"{annotator}{dsc}"
-        ...     return AuditedCase(name, name, "train", (1, 9, 9), None, dsc, (dsc - 0.1, dsc + 0.1), (), annotator)
+        ...     return AuditedCase(name, name, "train", (1, 9, 9), None, dsc, (0, 1), (), annotator)
         >>> held = [case(dsc / 10, "anna") for dsc in range(1, 8)] + [case(0.8, "ben"), case(0.9, "ben")]
         >>> [choice.case.id for choice in next_cases(held, 5)]
         ['anna0.4', 'anna0.2', 'anna0.6', 'anna0.1', 'ben0.8']
@@ -79,33 +79,27 @@ def next_cases(
     orders: dict[str | None, list[AuditedCase]] = defaultdict(list)
     for case in sorted(cases, key=lambda case: (case.dsc, case.id)):
         orders[case.annotator].append(case)
-    open_ = {name: _uncertain(order) for name, order in orders.items()}
     verified = {
         name: {at for at, case in enumerate(order) if case.id in reviewed} for name, order in orders.items()
     }
     known = {name: len(done) + (pairs or {}).get(name, 0) for name, done in verified.items()}
     groups = Counter(_group(case) for case in cases if case.id in reviewed)
-    whole = sum(open_[name] ** 2 / (1 + known[name]) for name in orders)
+    whole = sum(len(order) ** 2 / (1 + known[name]) for name, order in orders.items())
     chosen: list[Choice] = []
     while len(chosen) < count and any(len(verified[name]) < len(orders[name]) for name in orders):
         gains = {
-            name: open_[name] ** 2 / ((1 + known[name]) * (2 + known[name]))
+            name: len(order) ** 2 / ((1 + known[name]) * (2 + known[name]))
             for name, order in orders.items()
             if len(verified[name]) < len(order)
         }
         name = max(gains, key=lambda each: gains[each])
         at = _next(orders[name], verified[name], groups)
         case = orders[name][at]
-        chosen.append(Choice(case, gains[name] / whole if whole else 0.0, at / max(1, len(orders[name]) - 1)))
+        chosen.append(Choice(case, gains[name] / whole, at / max(1, len(orders[name]) - 1)))
         verified[name].add(at)
         known[name] += 1
         groups[_group(case)] += 1
     return chosen
-
-
-def _uncertain(order: Sequence[AuditedCase]) -> float:
-    """Return N s: the sum of half the intervals."""
-    return sum(case.dsc_interval[1] - case.dsc_interval[0] for case in order) / 2
 
 
 def _next(order: Sequence[AuditedCase], verified: Collection[int], groups: Mapping[str, int]) -> int:

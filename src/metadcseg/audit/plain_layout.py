@@ -12,8 +12,7 @@ from PIL import Image
 
 from metadcseg.audit.native import Change, Labels, write_image_mask, write_volume_mask
 from metadcseg.audit.originals import Originals
-from metadcseg.audit.plan import SPLITS, Plan, Reviews, Write, splits_text
-from metadcseg.audit.same_layout import GOLD, IMAGES
+from metadcseg.audit.plan import GOLD, IMAGES, MASKS, SPLITS, Plan, Reviews, Write, splits_text
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
 from metadcseg.data.prepare.labels import class_names
@@ -22,8 +21,6 @@ from metadcseg.data.store.reader import Case, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.files import safe_names
 
-MASKS = "masks"
-
 _DETACHED = (".mhd", ".nhdr")  # their voxels lie in a second file
 
 
@@ -31,19 +28,14 @@ def plain_layout(originals: Originals, reviews: Reviews) -> Plan:
     """Return what a corrected folder holds: every case of the set, its image as it was, or as the set has it.
 
     Args:
-        originals: the files of the set, or none.
+        originals: the files of the set; of images none are needed.
         reviews: what became of the cases.
 
     Raises:
-        InputError: where images of volumes, or of several files each, cannot be laid out so.
+        InputError: where the image of a case is several files, or holds its label as well.
     """
     plan, prepared = Plan(), originals.prepared
     units: list[Case | StoredVolume] = list(prepared.volumes or prepared.cases)
-    if prepared.volumes and originals.origin is None:
-        raise InputError(
-            f"{prepared.path} does not say which volumes it was made from, and holds slices: prepare it again from "
-            "them, train and audit again"
-        )
     names = safe_names(unit.id for unit in units)
     for name, unit in zip(names, units, strict=True):
         _image(plan, originals, unit, name)

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metadcseg.audit.review import Outcome
 from metadcseg.data.splits.roles import SplitRow
 from metadcseg.errors import InputError
 
-SPLITS = "splits.csv"
+IMAGES, MASKS, GOLD, SPLITS = "images", "masks", "gold", "splits.csv"
 
 Write = Callable[[Path], object]
 """Writes one file, whose suffix says its format."""
@@ -48,10 +51,12 @@ class Reviewed:
 
     Args:
         outcome: of the review.
-        write: writes its mask, which is read again for it: memory holds the pixels of one case.
+        read: returns its mask, (Z, H, W), made anew each time: memory holds the pixels of one case.
+        write: writes it in the likeness of the given one.
     """
 
     outcome: Outcome
+    read: Callable[[], NDArray[np.uint8]]
     write: Write
 
 

@@ -4,15 +4,13 @@ import os
 from pathlib import Path
 
 from metadcseg.audit.originals import Originals
-from metadcseg.audit.plan import SPLITS, Plan, Reviews, splits_text
+from metadcseg.audit.plan import GOLD, IMAGES, SPLITS, Plan, Reviews, splits_text
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources import scan_folder
 from metadcseg.data.splits.folds import unit_id
 from metadcseg.data.splits.roles import SplitRow
 from metadcseg.errors import InputError
-
-IMAGES, GOLD = "images", "gold"
 
 _TAKEN = ("masks", GOLD, "gold.txt", "annotators.csv", "label_confidence", "label_confidence.csv")
 _OF_ANNOTATORS = "masks_"

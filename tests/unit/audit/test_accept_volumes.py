@@ -1,14 +1,19 @@
 """Decisions on volumes: the file's grid, header and values, whatever the slices of the set were."""
 
+import shutil
+
 import numpy as np
 import pytest
 from tests.unit.audit.simulated import decide, runs, simulate
 
 from metadcseg.audit.accept import accept
+from metadcseg.audit.again import prepare_again
+from metadcseg.cli.main import main
 from metadcseg.data.formats.volumes import read_label_volume
 from metadcseg.data.prepare.pipeline import prepare_folder
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.synthetic.corruption import corrupt_set
 
 nibabel = pytest.importorskip("nibabel")
 sitk = pytest.importorskip("SimpleITK")
@@ -111,3 +116,41 @@ def test_masks_of_volumes_come_back_to_their_files(tmp_path, kind, slices):
                 mask[1] = painted
             assert np.array_equal(np.stack([again.label(case) for case in cases]), mask)
             assert np.array_equal(np.stack([again.given(case) for case in cases]), arrays[id].given)
+
+
+@pytest.mark.parametrize(
+    ("slices", "rate"),
+    [(SliceOptions(), 0.3), (SliceOptions(pixel=3.0, crop="content", empty="drop"), 0.29)],
+)
+def test_volumes_with_noise_become_stacks(tmp_path, slices, rate):
+    volumes(tmp_path / "mine", "nifti")
+    shutil.copytree(tmp_path / "mine/masks", tmp_path / "mine/gold")
+    roles = ("train", "train", "train", "gold", "val", "test")
+    rows = [f"v{number},{role}\n" for number, role in enumerate(roles)]
+    (tmp_path / "mine/splits.csv").write_text("id,role\n" + "".join(rows))
+    for number in range(3):
+        (tmp_path / f"mine/gold/v{number}.nii.gz").unlink()
+    prepare_folder(tmp_path / "mine", tmp_path / "clean", edges="none", slices=slices, remap={5: 1})
+    corrupt_set(PreparedSet.open(tmp_path / "clean"), tmp_path / "set", rate, 0, model="over")
+    prepared = PreparedSet.open(tmp_path / "set")
+    arrays = simulate(tmp_path / "audit", prepared)
+    first, second = list(arrays)[:2]
+    accepted = [{"case": first, "verdict": "accept"}, {"case": second, "regions": {"1": "accept"}}]
+    accept(decide(tmp_path / "audit", prepared, *accepted), tmp_path / "better")
+    words = prepare_again(prepared, tmp_path / "better")
+    assert main(words[1:]) == 0
+    again = PreparedSet.open(tmp_path / "better-set")
+    old = {volume.id: volume for volume in prepared.volumes}
+    assert {volume.id: volume.role for volume in again.volumes} == {
+        volume.id: "gold" if volume.id == first else volume.role for volume in prepared.volumes
+    }
+    for volume in again.volumes:
+        pairs = list(zip(again.slices_of(volume), prepared.slices_of(old[volume.id]), strict=True))
+        assert all(np.array_equal(again.image(new), prepared.image(was)) for new, was in pairs)
+        labels = np.stack([again.label(new) for new, _ in pairs])
+        if volume.id == first:
+            assert np.array_equal(labels, arrays[first].corrected["balanced"])
+            assert np.array_equal(np.stack([again.given(new) for new, _ in pairs]), arrays[first].given)
+        elif volume.id != second:
+            assert np.array_equal(labels, np.stack([prepared.label(was) for _, was in pairs]))
+    assert again.slices_of(again.volumes[-1])[0].spacing == pytest.approx(prepared.cases[-1].spacing)

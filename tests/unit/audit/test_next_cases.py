@@ -9,22 +9,18 @@ from metadcseg.audit.records import AuditedCase
 from metadcseg.errors import InputError
 
 
-def case(number, dsc, annotator=None, group=None, width=0.2):
-    interval = (dsc - width / 2, dsc + width / 2)
-    about = (f"c{number:03d}", f"c{number:03d}", "train", (1, 9, 9), None, dsc, interval, ())
+def case(number, dsc, annotator=None, group=None):
+    about = (f"c{number:03d}", f"c{number:03d}", "train", (1, 9, 9), None, dsc, (0.0, 1.0), ())
     return AuditedCase(*about, annotator=annotator, group=group)
 
 
 def test_annotators_get_as_much_as_is_open_of_them():
     many = [case(n, 0.5 + n / 1000, "anna") for n in range(60)]
     few = [case(100 + n, 0.5 + n / 1000, "ben") for n in range(20)]
-    unsure = [case(200 + n, 0.5 + n / 1000, "cleo", width=0.6) for n in range(20)]
-    drawn = Counter(choice.case.annotator for choice in next_cases([*many, *few, *unsure], 14))
-    assert drawn == {"anna": 6, "ben": 2, "cleo": 6}
-    drawn = Counter(
-        choice.case.annotator for choice in next_cases([*many, *few, *unsure], 14, pairs={"cleo": 50})
-    )
-    assert drawn == {"anna": 11, "ben": 3}
+    drawn = Counter(choice.case.annotator for choice in next_cases([*many, *few], 12))
+    assert drawn == {"anna": 9, "ben": 3}
+    drawn = Counter(choice.case.annotator for choice in next_cases([*many, *few], 12, pairs={"anna": 20}))
+    assert drawn == {"anna": 4, "ben": 8}
 
 
 def test_bad_middling_and_good_masks_are_all_shown():
