@@ -11,7 +11,7 @@ export const STATES = {
   accepted: "Accepted",
   rejected: "Rejected",
   regions: "By region",
-  expert: "Needs an expert",
+  expert: "Expert",
   begun: "Begun",
 };
 

@@ -49,7 +49,7 @@ function isSound(said, entry) {
   const { verdict, level, regions, painted } = { ...EMPTY, ...said };
   const [slices, height, width] = entry.shape;
   const values = new Set([...facts.classes.keys(), IGNORE]);
-  const within = (key, first, last) => /^\d{1,9}$/.test(key) && Number(key) >= first && Number(key) <= last;
+  const within = (key, first, last) => /^(0|[1-9]\d{0,8})$/.test(key) && Number(key) >= first && Number(key) <= last;
   return (
     (verdict === null || VERDICTS.includes(verdict)) &&
     facts.levels.includes(level) &&

@@ -184,8 +184,17 @@ function toCard(step, needsFocus) {
   return true;
 }
 
+// Decided, or left to an expert: the review goes on with the others.
+function isDecided(entry) {
+  const state = stateOf(store.get(entry.id), entry.regions);
+  return isReviewed(state) || state === "expert";
+}
+
 const IN_GALLERY = {
-  start: () => gallery.currentCase && open(gallery.currentCase),
+  start: () => {
+    const first = gallery.entries.find((entry) => !isDecided(entry)) ?? gallery.currentCase;
+    if (first) open(first);
+  },
   accept: () => ofCard("accept"),
   reject: () => ofCard("reject"),
   expert: () => ofCard("expert"),
