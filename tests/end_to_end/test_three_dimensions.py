@@ -102,3 +102,14 @@ def test_what_does_not_fit_is_one_sentence(folder, sets, tmp_path):
     say(noisy, *SOLID, "--training.patch", "[16,64,32]", says=("training.patch 16 x 64 x 32", "32 x 32 x 32"))
     say(noisy, *SOLID, "--training.patch", "[20,32,32]", says=("multiples of 16", "16 and 32"))
     say(noisy, *SOLID, "--training.channels_last", "true", says=("channels_last is for networks of images",))
+
+
+def test_a_network_of_volumes_audits_volumes(folder, run, tmp_path):
+    record = done("audit", run, "--out", tmp_path / "audit", "--accelerator", "cpu", "--json").json
+    assert record["cases"] == 2
+    assert record["witnesses"] == "pairs and network"
+    wrong = nibabel.load(tmp_path / "audit" / "wrong" / "c0.nii.gz")
+    assert wrong.shape == SHAPE
+    np.testing.assert_allclose(wrong.affine, affine(0), rtol=0, atol=1e-6)
+    corrected = nibabel.load(tmp_path / "audit" / "corrected" / "balanced" / "c0.nii.gz")
+    assert set(np.unique(np.asarray(corrected.dataobj))) <= {0, 1}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
-from metadcseg.methods.calibrated.shares import MatchedShares, with_floor
+from metadcseg.methods.calibrated.shares import MatchedShares
 from metadcseg.methods.pair_table import BINS, DISTANCES, class_posterior
 
 Labels = NDArray[np.uint8]
@@ -29,6 +29,10 @@ Maps = NDArray[np.float32]
 LEAST_PAIRS = 2
 """So many pairs make a table: one says nothing about others."""
 
+FLOORS = (0.1, 0.3, 0.6)
+"""Of these one is chosen (:meth:`PairCounts.floor`); training has the first."""
+
+_LEAST = 1e-4  # probability that a log loss counts with
 _PIXELS = 400_000  # on which shares are matched
 _ROUNDS = 60  # of matching, after which no share moves by a thousandth
 
@@ -82,11 +86,36 @@ class PairCounts:
         return PairCounts(self.pixels[kept], self.truly[kept])
 
     def table(self) -> Tensor | None:
-        """Return T with the floor of :func:`.shares.with_floor`, (L, L, B); None of fewer than ``LEAST_PAIRS``."""
+        """Return T, (L, L, B), at least :meth:`floor` times the mean share; None of fewer than ``LEAST_PAIRS``."""
         if len(self) < LEAST_PAIRS:
             return None
-        shares = _part(self.truly.sum(dim=(0, 3)), self.pixels.sum(dim=(0, 3)))
-        return with_floor(_part(self.truly.sum(dim=0), self.pixels.sum(dim=0)), shares)
+        found = _tables(self.truly.sum(dim=0)[None], self.pixels.sum(dim=0)[None], self.floor())
+        return found[0]
+
+    def floor(self) -> float:
+        """Return how far doubt reaches to distances at which few pairs had any, as a share of the mean doubt.
+
+        Of ``FLOORS`` the one by which the table of all other pairs tells each pair best (mean log loss over given
+        class, other class and distance). No network is asked, so none that has seen gold can mislead.
+
+        Example:
+            >>> generator = np.random.default_rng(0)
+            >>> anywhere = [(generator.random((16, 16)) < 0.5).astype(np.uint8) for _ in range(6)]
+            >>> truth = np.zeros((16, 16), np.uint8)
+            >>> PairCounts.count([(truth, mask) for mask in anywhere], classes=2).floor()  # all one distance: a tie
+            0.1
+        """
+        if len(self) <= LEAST_PAIRS:
+            return FLOORS[0]
+        truly, pixels = self.truly.sum(dim=0) - self.truly, self.pixels.sum(dim=0) - self.pixels
+        other = ~torch.eye(self.truly.shape[1], dtype=torch.bool).view(1, *self.truly.shape[1:3], 1)
+
+        def loss(floor: float) -> float:
+            told = _tables(truly, pixels, floor).clamp(_LEAST, 1 - _LEAST)
+            right = self.truly * told.log() + (self.pixels - self.truly) * (1 - told).log()
+            return -float((right * other).sum())
+
+        return min(FLOORS, key=loss)
 
 
 @dataclass(frozen=True)
@@ -193,6 +222,9 @@ class ShareSample:
         return shares.held()
 
 
-def _part(truly: Tensor, pixels: Tensor) -> Tensor:
-    own = torch.eye(len(pixels), dtype=torch.bool).view(len(pixels), len(pixels), *[1] * (pixels.ndim - 2))
-    return (truly / pixels.clamp(min=torch.finfo(torch.float32).tiny)).masked_fill(own, 0.0)
+def _tables(truly: Tensor, pixels: Tensor, floor: float) -> Tensor:
+    """Return T of each of (N, L, L, B) counts, at least ``floor`` times its mean over the distances."""
+    tiny = torch.finfo(torch.float32).tiny
+    own = torch.eye(truly.shape[1], dtype=torch.bool).view(1, *truly.shape[1:3], 1)
+    shares = truly.sum(dim=3, keepdim=True) / pixels.sum(dim=3, keepdim=True).clamp(min=tiny)
+    return torch.maximum(truly / pixels.clamp(min=tiny), floor * shares).masked_fill(own, 0.0).clamp(0, 1)
