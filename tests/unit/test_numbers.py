@@ -312,6 +312,17 @@ def test_the_table_of_the_same_information():
             assert cells[place] == "; ".join(known), (name, key)
 
 
+def test_the_table_of_one_bad_annotator():
+    _, _, *rows = table(PAIRS.read_text(encoding="utf-8"), "annotator 15 %, seed 0")
+    held = scores("left-atrium-annotator")["annotator", 0.15, ""]
+    with (ROOT / "results/left-atrium-annotator/detection.csv").open(encoding="utf-8", newline="") as file:
+        found = {line["row"]: float(line["by weight (AUROC)"]) for line in csv.DictReader(file)}
+    assert {name for name, *_ in rows} == held.keys()
+    for name, dsc, auroc in rows:
+        assert dsc == f"{held[name][0] / 100:.3f}"
+        assert auroc == (f"{found[name]:.3f}" if name in found else "")
+
+
 def test_the_table_of_acdc():
     text = PAIRS.read_text(encoding="utf-8")
     header, _, *rows = table(text, "ACDC, test DSC, seed 0")
