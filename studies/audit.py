@@ -90,8 +90,8 @@ def cleanlab_scores(
         "precision": float(wrong[issues].mean()) if taken else None,
         "recall": float(issues[wrong].mean()) if wrong.any() else None,
         "ours, as many": {
-            "precision": float(descending[1, place] / max(1, descending[:, place].sum())),
-            "recall": float(descending[1, place] / max(1, ours[1].sum())),
+            "precision": float(descending[1, place] / descending[:, place].sum()) if wrong.any() else None,
+            "recall": float(descending[1, place] / ours[1].sum()) if wrong.any() else None,
         },
         "ranking": rank(images, dsc),
     }
