@@ -26,7 +26,15 @@ NOT_OURS = {
     *("--standalone", "--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),  # torchrun's
     *("--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--signal", "--requeue"),  # SLURM's
     "--network",  # of examples/own_loop.py
-    *("--images", "--pixels", "--rounds", "--seeds", "--widths", "--work"),  # of scripts that measure
+    *(
+        "--cleanlab",
+        "--images",
+        "--pixels",
+        "--rounds",
+        "--seeds",
+        "--widths",
+        "--work",
+    ),  # of scripts that measure
 }
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

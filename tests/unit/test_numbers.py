@@ -382,3 +382,116 @@ def test_the_table_of_real_raters():
         for row, *cells in rows:
             assert len(held[row]) == 3
             assert cells[place] == f"{fmean(held[row]):.3f} ± {stdev(held[row]):.3f}", (row, column)
+
+
+AUDITS = {  # as the page names a row: what the records hold
+    "wrong pixels": ("detection", "wrong_pixels"),
+    "AUROC, **audit**": ("detection", "auroc"),
+    "AUROC, disagreement": ("detection", "baselines", "disagreement", "auroc"),
+    "AUROC, cleanlab's pixels": ("cleanlab", "pixels", "auroc"),
+    "AUROC, pairs alone": ("detection", "baselines", "pairs alone", "auroc"),
+    "AUROC, given foreground": ("detection", "baselines", "given foreground", "auroc"),
+    "AUROC, near the outline": ("detection", "baselines", "near the outline", "auroc"),
+    "average precision, **audit**": ("detection", "average_precision"),
+    "average precision, disagreement": ("detection", "baselines", "disagreement", "average_precision"),
+    "average precision, cleanlab's pixels": ("cleanlab", "pixels", "average_precision"),
+    "average precision, pairs alone": ("detection", "baselines", "pairs alone", "average_precision"),
+    "average precision, given foreground": (
+        "detection",
+        "baselines",
+        "given foreground",
+        "average_precision",
+    ),
+    "average precision, near the outline": (
+        "detection",
+        "baselines",
+        "near the outline",
+        "average_precision",
+    ),
+    "precision at 0.7": ("detection", "precision"),
+    "recall at 0.7": ("detection", "recall"),
+    "precision of cleanlab's issues": ("cleanlab", "precision"),
+    "precision of as many, **audit**": ("cleanlab", "ours, as many", "precision"),
+    "recall of cleanlab's issues": ("cleanlab", "recall"),
+    "recall of as many, **audit**": ("cleanlab", "ours, as many", "recall"),
+    **{
+        f"DSC by {unit}, {level}": (f"{unit}s", "dsc", level)
+        for unit in ("slice", "case")
+        for level in ("given", "sure", "balanced", "network")
+    },
+    "ranking of slices, **audit**": ("slices", "ranking"),
+    "ranking of slices, cleanlab": ("cleanlab", "ranking"),
+    "correlation by case": ("cases", "correlation"),
+    "expected DSC by case": ("cases", "expected_dsc"),
+}
+COUNTS = {
+    "slices worse (sure)": ("slices", "worse", "sure"),
+    "slices worse (balanced)": ("slices", "worse", "balanced"),
+    "cases worse (balanced)": ("cases", "worse", "balanced"),
+    "slices flagged": ("slices", "flagged"),
+    "cases flagged": ("cases", "flagged"),
+}
+
+
+def at(record, place):
+    for key in place:
+        record = record[key]
+    return record
+
+
+def audit_cell(name: str, runs: list[dict]) -> str:
+    """Return the mean of some runs, or the sum of a count with of how many."""
+    if name == "seeds":
+        return ", ".join(str(run["seed"]) for run in runs)
+    if name in COUNTS:
+        counts = [at(run, (COUNTS[name][0], "count")) for run in runs]
+        return f"{sum(at(run, COUNTS[name]) for run in runs)} of {sum(counts)}"
+    values = [at(run, AUDITS[name]) for run in runs]
+    return "–" if None in values else f"{fmean(values):.3f}"
+
+
+def audited(column: str) -> list[dict]:
+    """Return the runs of a column such as `left atrium, over 40 %`, by seed."""
+    name, noise = column.split(", ")
+    folder = {"left atrium": "left-atrium", "Kvasir-SEG": "kvasir-seg", "ACDC": "acdc"}[name]
+    kind, _, rate = noise.removesuffix(" %").partition(" ")
+    key = "clean" if noise == "no noise" else f"{kind}-{int(rate) / 100:g}"
+    runs = json.loads((ROOT / "results/audit.json").read_text(encoding="utf-8"))["runs"]
+    return [run for run in runs if (run["set"], run["noise"]) == (folder, key)]
+
+
+def test_the_table_of_audits():
+    page = (ROOT / "docs/results/audit.md").read_text(encoding="utf-8")
+    header, _, *rows = table(page, "mean over seeds")
+    assert [name for name, *_ in rows] == ["seeds", *AUDITS, *COUNTS]
+    for column, *cells in zip(header[1:], *(cells for _, *cells in rows), strict=True):
+        runs = audited(column)
+        assert runs, column
+        for (name, *_), cell in zip(rows, cells, strict=True):
+            assert cell.strip("*") == audit_cell(name, runs), (name, column)
+    (clean,) = (run for run in audited("left atrium, no noise") if run["seed"] == 0)
+    assert f"cleanlab calls {clean['cleanlab']['issues']:,} pixels issues".replace(",", " ") in page
+    shown_runs = [run for column in header[1:] for run in audited(column)]
+    assert len(shown_runs) == len(json.loads((ROOT / "results/audit.json").read_text())["runs"])
+
+
+def test_the_cost_of_audits():
+    held = json.loads((ROOT / "results/audit-cost.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/results/audit.md").read_text(encoding="utf-8")
+    _, _, *rows = table(page, f"{held['images']} images")
+    spent = sum(held["cleanlab"]["seconds"].values())
+    assert rows == [
+        [
+            "processor time, s",
+            f"{held['ours']['seconds']:.1f}",
+            f"{spent:.1f}",
+            f"{held['ratio']['seconds']:.2f}",
+        ],
+        [
+            "peak memory, MB",
+            str(held["ours"]["peak_mb"]),
+            str(held["cleanlab"]["peak_mb"]),
+            f"{held['ratio']['peak']:.2f}",
+        ],
+    ]
+    assert f"{held['iterator']['growth_per_image_bytes']:.0f} bytes per image" in page
