@@ -85,10 +85,14 @@ def _run_until(runs, file, out, workers):
     words = [COMMAND, "benchmark", str(file), "--out", str(out), "--workers", str(workers)]
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 240
-    while len(list(out.glob(SCORES))) < runs:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    try:
+        while len(list(out.glob(SCORES))) < runs:
+            assert process.poll() is None
+            assert time.monotonic() < deadline, "so slow a machine?"
+            time.sleep(0.02)
+    except BaseException:
+        process.terminate()  # it stops its trainings
+        raise
     return process
 
 

@@ -74,7 +74,13 @@ class GLC:
         first = self.warmup if self.matrix == "network" else 0
         pairs = self.matrix == "pairs"
         return MethodInfo(
-            needs_gold=True, supervises_gold=True, passes=6.0, uses_pairs=pairs, warmup=first, kept_from=first
+            needs_gold=True,
+            supervises_gold=True,
+            passes=6.0,
+            asks_gold=not pairs,
+            uses_pairs=pairs,
+            warmup=first,
+            kept_from=first,
         )
 
     def start(
