@@ -2,8 +2,8 @@
 
     .venv/bin/python studies/peers.py --work /tmp/peers
 
-Trains each row on masks that are too large (`over`, 40 %) and on true ones, and prints the best validation DSC. Stopped,
-it goes on where it was. Writes results/peers.json.
+Trains each row on masks that are too large (`over`, 40 %) and on true ones, and prints the best validation DSC.
+Stopped, it goes on where it was. Writes results/peers.json.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions, read_run, train
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peers.json"
-NETWORK = NetworkOptions(width=4)
+NETWORK = NetworkOptions(name="unet", width=4)
 TRAINING = TrainingOptions(
     epochs=8,
     size=32,
