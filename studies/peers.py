@@ -80,7 +80,8 @@ def main() -> None:
             for row, (name, options) in ROWS.items():
                 run = work / f"{noise}-{seed}-{row}".replace(" ", "-")
                 method = create_method(name, gold="mixed", **options)
-                train(held, method, NETWORK, TRAINING, run, seed=seed, resume=run.exists())
+                if train(held, method, NETWORK, TRAINING, run, seed=seed, resume=run.exists()).interrupted:
+                    return
                 best = read_run(run)["best"]["dsc"]
                 found.setdefault(noise, {}).setdefault(row, []).append(round(best, 4))
                 print(noise, seed, row, f"{best:.4f}", flush=True)
