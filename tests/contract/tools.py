@@ -52,6 +52,10 @@ class PlainUpdater:
     def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return dict(tensors)
 
+    def begin_anew(self) -> None:
+        self.optimizer.state.clear()
+        self.ema_model.load_state_dict(self.network.state_dict())
+
     def step(self) -> None:
         self.optimizer.step()
         self.optimizer.zero_grad()

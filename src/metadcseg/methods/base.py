@@ -25,6 +25,8 @@ class MethodInfo:
             carries a tangent as three.
         uses_edges: the edges of a batch (eq. 8) change what it learns; where a set has none, training says so.
         least_gold: of fewer verified cases it learns no trust; where there are fewer, training says so.
+        asks_gold: gold also says how far to trust other labels, or how to correct them, trained on or not; what
+            the pairs say of them is ``uses_pairs``.
         uses_pairs: gold batches also hold the masks that the verified ones replaced (``Batch.given``), where known.
         warmup: epochs before its own way of learning begins; where training is no longer than that, it says so.
         kept_from: the first epoch, from 0, whose network may be kept as the best, where training goes on so long: the
@@ -40,6 +42,7 @@ class MethodInfo:
     passes: float = 3.0
     uses_edges: bool = False
     least_gold: int = 1
+    asks_gold: bool = False
     uses_pairs: bool = False
     warmup: int = 0
     kept_from: int = 0
@@ -96,6 +99,10 @@ class Updater(Protocol):
 
     def step(self) -> None:
         """Average the gradients over the devices, clip, take one optimizer step, move the EMA, and clear them."""
+        ...
+
+    def begin_anew(self) -> None:
+        """Forget what earlier steps left in the optimizer and the EMA, for weights that were put back."""
         ...
 
 

@@ -35,8 +35,8 @@ class GLC:
     sum_k C[k][j] p_k. Each batch counts the same. A class without a gold pixel is taken as never mistaken.
 
     With ``matrix="network"`` the first ``warmup`` epochs train on noisy labels alone. In the last of them the network
-    is asked about gold: C[k][j] is the mean of its p_j over gold pixels of class k. Then network and moving average
-    begin anew with their first weights; the optimizer's momentum and schedule go on. Both parts count in the budget.
+    is asked about gold: C[k][j] is the mean of its p_j over gold pixels of class k. Then network, moving
+    average and momentum begin anew with the first weights; the schedule goes on. Both parts count in the budget.
 
     Args:
         matrix: ``"pairs"`` counts C on the masks that gold replaced; ``"network"``, as published, needs none of them.
@@ -74,7 +74,13 @@ class GLC:
         first = self.warmup if self.matrix == "network" else 0
         pairs = self.matrix == "pairs"
         return MethodInfo(
-            needs_gold=True, supervises_gold=True, passes=6.0, uses_pairs=pairs, warmup=first, kept_from=first
+            needs_gold=True,
+            supervises_gold=True,
+            passes=6.0,
+            asks_gold=not pairs,
+            uses_pairs=pairs,
+            warmup=first,
+            kept_from=first,
         )
 
     def start(
@@ -95,7 +101,8 @@ class GLC:
                 if epoch == self.warmup - 1:
                     confusion.add_expected(verified, class_probabilities(state.network, verified.images))
                 return descend(state, noisy, None, partial(self._plainly, state))
-            state.parts["initial"].put_back_once(state.network, state.updater.ema_model)
+            if state.parts["initial"].put_back_once(state.network):
+                state.updater.begin_anew()
         logits = state.network(noisy.images).logits
         if self.matrix == "pairs":
             confusion.update(verified, logits.shape[1])

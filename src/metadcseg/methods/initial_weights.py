@@ -14,9 +14,10 @@ class InitialWeights(nn.Module):
         >>> network = nn.Linear(1, 1)
         >>> kept, first = InitialWeights(network), network.weight.item()
         >>> _ = nn.init.constant_(network.weight, 9.0)
-        >>> kept.put_back_once(network, None)
-        >>> network.weight.item() == first
-        True
+        >>> kept.put_back_once(network), network.weight.item() == first
+        (True, True)
+        >>> kept.put_back_once(network)
+        False
     """
 
     used: Tensor
@@ -28,12 +29,12 @@ class InitialWeights(nn.Module):
             self.register_buffer(f"value_{place}", value.detach().clone())
         self.register_buffer("used", torch.zeros((), dtype=torch.bool))
 
-    def put_back_once(self, *networks: nn.Module | None) -> None:
-        """Give networks of this make their first weights; from the second call on do nothing."""
+    def put_back_once(self, network: nn.Module) -> bool:
+        """Give the network its first weights, and return True; from the second call on do nothing."""
         if self.used:
-            return
-        values = {name: getattr(self, f"value_{place}") for place, name in enumerate(self._names)}
-        for network in networks:
-            if network is not None:
-                network.load_state_dict(values)
+            return False
+        network.load_state_dict(
+            {name: getattr(self, f"value_{place}") for place, name in enumerate(self._names)}
+        )
         self.used.fill_(True)
+        return True

@@ -69,7 +69,9 @@ class MetaWeightNet:
         """What the method needs and costs."""
         training, meta_step, gold_step = 3.0, 8.0, 3.0  # as in MetaDCSeg
         passes = training + meta_step + gold_step * self.clean_supervision
-        return MethodInfo(needs_gold=True, supervises_gold=self.clean_supervision, passes=passes)
+        return MethodInfo(
+            needs_gold=True, supervises_gold=self.clean_supervision, passes=passes, asks_gold=True
+        )
 
     def start(
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage

@@ -14,8 +14,8 @@ class OptimizerUpdater:
     """Owns clipping and averaging around any torch optimizer; see :class:`metadcseg.methods.base.Updater`.
 
     The moving average starts without bias: after t steps its decay is min(ema_decay, (1 + t) / (10 + t)), so
-    that it follows the weights closely at first and is not held back by the random start. Buffers (running
-    statistics) are copied, not averaged.
+    that it follows the weights closely at first and is not held back by the random start. Where a method begins
+    anew, t counts from there. Buffers (running statistics) are copied, not averaged.
 
     Args:
         network: called as ``network(images) -> Output``.
@@ -46,6 +46,7 @@ class OptimizerUpdater:
         self._optimizer = optimizer
         self._clip = clip
         self._ema_decay = ema_decay
+        self._average_since = 0
         if ema_decay:
             self.ema_model = deepcopy(network).eval().requires_grad_(False)
 
@@ -72,6 +73,13 @@ class OptimizerUpdater:
         if self.ema_model is not None:
             self._average(self.ema_model)
 
+    def begin_anew(self) -> None:
+        """Forget momentum and the like, and let the average be the network as it is; the schedule goes on."""
+        self._optimizer.state.clear()
+        self._average_since = self.steps
+        if self.ema_model is not None:
+            self.ema_model.load_state_dict(self._network.state_dict())
+
     def _clip_gradients(self) -> None:
         held = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
         members = members_of(self._network)
@@ -83,7 +91,8 @@ class OptimizerUpdater:
 
     @torch.no_grad()
     def _average(self, ema_model: nn.Module) -> None:
-        decay = min(self._ema_decay, (1 + self.steps) / (10 + self.steps))
+        taken = self.steps - self._average_since
+        decay = min(self._ema_decay, (1 + taken) / (10 + taken))
         for mean, current in zip(ema_model.parameters(), self._network.parameters(), strict=True):
             mean.lerp_(current, 1 - decay)
         for kept, buffer in zip(ema_model.buffers(), self._network.buffers(), strict=True):
@@ -93,6 +102,7 @@ class OptimizerUpdater:
         """Return tensors and plain values only; the network's own weights are not among them."""
         return {
             "steps": self.steps,
+            "average_since": self._average_since,
             "optimiser": self._optimizer.state_dict(),  # as in checkpoints that are there already
             "ema_model": None if self.ema_model is None else dict(self.ema_model.state_dict()),
         }
@@ -100,6 +110,7 @@ class OptimizerUpdater:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self.steps = int(state["steps"])
+        self._average_since = int(state.get("average_since", 0))  # earlier runs never began anew
         self._optimizer.load_state_dict(dict(state["optimiser"]))
         if self.ema_model is not None:
             self.ema_model.load_state_dict(state["ema_model"])

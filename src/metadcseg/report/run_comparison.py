@@ -10,6 +10,7 @@ from metadcseg.report.comparisons import Compared
 from metadcseg.results.records import RunRecord, mapping, number, read_object
 from metadcseg.results.significance import holm, paired_test
 from metadcseg.results.summary import (
+    WHERE,
     BenchmarkRecord,
     Condition,
     TaskRecord,
@@ -19,9 +20,6 @@ from metadcseg.results.summary import (
 )
 
 METRICS = ("dsc", "iou", "hd", "hd95", "nsd", "hd_mm", "hd95_mm", "nsd_mm")
-_WHERE = ("threads", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
-"""Training options that change no result, or hardly."""
-
 _TITLE = "Segmentation networks compared"
 
 
@@ -207,7 +205,7 @@ def _settings(run: RunRecord) -> dict[str, Any]:
     held = {f"{method}.{name}": value for name, value in mapping(run.info, "options").items()}
     held |= {f"network.{name}": value for name, value in mapping(run.info, "network").items()}
     trained = mapping(run.info, "training")
-    return held | {f"training.{name}": value for name, value in trained.items() if name not in _WHERE}
+    return held | {f"training.{name}": value for name, value in trained.items() if name not in WHERE}
 
 
 def _identity(run: RunRecord) -> tuple[Any, ...]:

@@ -66,13 +66,13 @@ class RunRecord:
         ``mixed``: trained on; ``meta``: read, to weigh or correct other labels; ``pairs``: the masks that they replaced
         are read. Of another tool, what its user said.
         """
-        declared, options = mapping(self.info, "declaration"), mapping(self.info, "options")
+        declared = mapping(self.info, "declaration")
         if said := mapping(self.info, "external").get("gold"):
             return str(said)
         if not declared:
             return "not declared"
         mixed, read = bool(declared.get("supervises_gold")), bool(declared.get("needs_gold"))
-        meta = read and (not mixed or options.get("meta") is True)
+        meta = read and (not mixed or declared.get("asks_gold") is True)
         used = {"mixed": mixed, "meta": meta, "pairs": bool(declared.get("uses_pairs"))}
         return ", ".join(word for word, holds in used.items() if holds) or "none"
 

@@ -9,6 +9,9 @@ from typing import Any
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.results.records import RunRecord, mapping, number
 
+WHERE = ("threads", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
+"""Training options that change no result, or hardly."""
+
 
 @dataclass(frozen=True, order=True)
 class Condition:
@@ -272,7 +275,8 @@ class BenchmarkRecord:
     def budget(self, row: str) -> str:
         """Return what rows must share to be compared, network and training, as text."""
         info = next((task.info for task in self.tasks if task.row == row and task.done), {})
-        return str([dict(mapping(info, part)) for part in ("network", "training")])
+        training = {name: value for name, value in mapping(info, "training").items() if name not in WHERE}
+        return str([dict(mapping(info, "network")), training])
 
 
 def _equal_gold(task: TaskRecord, row: str) -> bool:

@@ -49,7 +49,16 @@ _L2B = {
     "edge_threshold": 0.1,
     "temperature": 0.5,
 }
-"""Likewise of the method ``l2b``, which had no boundary term and no Dice loss."""
+"""Of the method ``l2b``, which had no boundary term and no Dice loss."""
+
+_ADDED: dict[Any, dict[str, Any]] = {
+    "l2b": _L2B,
+    "glc": {"matrix": "pairs", "warmup": 15},
+    "hamil": {"warmup": 25},
+    "coteaching": {"pairs": False},
+    "trinet": {"pairs": False},
+}
+"""Method -> options that its earlier runs do not name, with what all of them had."""
 
 UNRESUMABLE = "unresumable"
 """Under this key an upgraded ``run.json`` says which options keep every method of today from going on with the run."""
@@ -77,8 +86,10 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     options = found.get("options")
     if found.get("method") in _WITH_FORWARD_MODE and isinstance(options, Mapping):
         found["options"] = options = {**options, "forward_mode": options.get("forward_mode", "auto")}
-    if found.get("method") == "l2b" and isinstance(options, Mapping):
-        found["options"] = options = {**_L2B, **options}
+    if found.get("method") in _ADDED and isinstance(options, Mapping):
+        found["options"] = options = {**_ADDED[found["method"]], **options}
+    if isinstance(found.get("declaration"), Mapping) and isinstance(options, Mapping):
+        found["declaration"] = {"asks_gold": _asked(found.get("method"), options), **found["declaration"]}
     if found.get("method") != "metadcseg" or not isinstance(options, Mapping) or "memory" not in options:
         return found
     method = "binned" if options["memory"] == "shared" else "metadcseg"
@@ -103,6 +114,12 @@ def upgraded_checkpoint(state: dict[str, Any]) -> dict[str, Any]:
     if "averaged" in updater:
         updater["ema_model"] = updater.pop("averaged")
     return {**state, "updater": updater}
+
+
+def _asked(method: Any, options: Mapping[str, Any]) -> bool:
+    """Return whether gold weighs or corrects other labels, which earlier runs do not declare."""
+    stands_in = bool(options.get("stand_in")) and not options.get("pairs")
+    return method in ("l2b", "meta_weight_net") or options.get("meta") is True or stands_in
 
 
 def _value(name: str, value: Any) -> Any:

@@ -61,6 +61,9 @@ class _NoUpdates:
     def step(self) -> None:
         raise RuntimeError("predicting must not train: step was called")
 
+    def begin_anew(self) -> None:
+        raise RuntimeError("predicting must not train: begin_anew was called")
+
 
 def prediction_state(network: nn.Module) -> MethodState:
     """Return a method state that is good for :meth:`Method.predict` and nothing else."""

@@ -137,6 +137,11 @@ def test_each_row_is_compared_with_equal_gold_of_its_own_network(runs):
     assert [against[name] for name in plain] == [None, None]
     assert [against[name] for name in mine] == plain
     assert found.baseline is None
+    held = json.loads((runs[3] / "run.json").read_text())
+    held["training"] = {"threads": 7}  # changes no result
+    (runs[3] / "run.json").write_text(json.dumps(held))
+    page = record_of(compare_runs(read_runs(runs), "test"), "metadcseg compare")
+    assert [page.baseline(name) for name in mine] == plain
     widened(runs[3], 32)
     found = compare_runs(read_runs(runs), "test")
     alone = next(row for row in found.rows if "network.width 32" in row.label)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from metadcseg.methods import create_method
 from metadcseg.results.upgrade import upgraded, upgraded_checkpoint
 
 DEFAULT: dict[str, Any] = {
@@ -124,6 +125,41 @@ def test_a_run_of_today_and_a_damaged_one_stay_as_they_are(info: dict[str, Any])
     assert upgraded(info) == info
     once = upgraded(old(DEFAULT))
     assert upgraded(once) == once
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("glc", {"matrix": "pairs", "warmup": 15}),
+        ("hamil", {"warmup": 25}),
+        ("trinet", {"pairs": False}),
+        ("coteaching", {"pairs": False}),
+    ],
+)
+def test_options_that_a_method_got_later_are_as_they_were_for_all(method: str, options: dict[str, Any]):
+    assert upgraded({"method": method, "options": {"dice": 0.5}})["options"] == {"dice": 0.5, **options}
+    assert create_method(method, **options) == create_method(
+        method
+    )  # so a run goes on with what is the default
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "asked"),
+    [
+        ("l2b", {"clean_supervision": True}, True),
+        ("binned", {"meta": True}, True),
+        ("calibrated", {"pairs": False, "stand_in": 8}, True),
+        ("calibrated", {"pairs": True, "stand_in": 8}, False),
+        ("supervised", {"gold": "mixed"}, False),
+    ],
+)
+def test_whether_gold_was_asked_is_known_of_earlier_runs(method: str, options: dict[str, Any], asked: bool):
+    declared = {"needs_gold": True, "supervises_gold": True}
+    found = upgraded({"method": method, "options": options, "declaration": declared})["declaration"]
+    assert found["asks_gold"] == asked == create_method(method, **options).info.asks_gold
+    assert upgraded({"method": method, "options": options, "declaration": {"asks_gold": not asked}})[
+        "declaration"
+    ] == {"asks_gold": not asked}
 
 
 def test_the_average_of_the_network_has_another_name_in_a_checkpoint():

@@ -125,3 +125,27 @@ def test_state_goes_on_as_if_nothing_happened():
     for one, two in ((network, other), (updater.ema_model, restored.ema_model)):
         for name, value in one.state_dict().items():
             assert torch.equal(value, two.state_dict()[name])
+
+
+def test_what_begins_anew_goes_on_as_at_its_start():
+    """Momentum is gone, and the average follows closely again; a state that was saved in between knows it."""
+    network = nn.Linear(1, 1, bias=False)
+    first = copy.deepcopy(network.state_dict())
+    updater = make(network, ema_decay=0.9, lr=0.5, warmup=0, momentum=0.9, weight_decay=0.0)
+
+    def steps(one, count):
+        for _ in range(count):
+            one.backward((network(torch.ones(1, 1)) ** 2).sum())
+            one.step()
+        return network.weight.item(), one.ema_model.weight.item()
+
+    fresh = steps(updater, 2)
+    steps(updater, 100)
+    network.load_state_dict(first)
+    updater.begin_anew()
+    assert updater.ema_model.weight.item() == first["weight"].item()
+    steps(updater, 1)
+    later = make(network, ema_decay=0.9, lr=0.5, warmup=0, momentum=0.9, weight_decay=0.0)
+    later.load_state_dict(copy.deepcopy(updater.state_dict()))
+    assert later.steps == 103
+    assert steps(later, 1) == fresh

@@ -98,6 +98,7 @@ class BinnedOptions:
             supervises_gold=self.clean_supervision,
             passes=self._passes(),
             uses_edges=self.dcd,
+            asks_gold=self.meta,
             warmup=self.warmup if self.meta else 0,
         )
 

@@ -95,6 +95,7 @@ class CalibratedOptions:
             passes=6.0 + witness + meta_step,
             uses_edges=self.dcd,
             least_gold=least_gold,
+            asks_gold=self.meta or (self.stand_in > 0 and not self.pairs),
             uses_pairs=self.pairs,
             warmup=0 if self.pairs else self.stand_in or (self.warmup if self.meta else 0),
         )

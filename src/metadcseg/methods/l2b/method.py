@@ -96,6 +96,7 @@ class L2B:
             supervises_gold=self.clean_supervision,
             passes=(_VIEWS if self.views else 1) * (training + gold_direction + tangents + gold_step),
             uses_edges=self.lambda_boundary > 0,
+            asks_gold=True,
         )
 
     def start(

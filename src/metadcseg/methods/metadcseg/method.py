@@ -114,6 +114,7 @@ class MetaDCSeg:
             supervises_gold=self.clean_supervision,
             passes=training + meta_step * self.meta + gold_step * self.clean_supervision,
             uses_edges=self.dcd,
+            asks_gold=self.meta,
             warmup=self.warmup if self.meta else 0,
         )
 
