@@ -237,3 +237,15 @@ def test_regions_are_kept_as_they_were_found(tmp_path, run, prepared):
             inside = masks.regions == region.number
             assert inside.sum() == region.pixels
             assert inside[tuple(slice(*edge) for edge in region.box)].sum() == region.pixels
+
+
+def test_of_verified_cases_the_replaced_mask_is_judged(tmp_path, run, prepared):
+    record = audit_run(run, tmp_path / "audit", prepared, split="gold")
+    assert record["given"]["dsc"]["mean"] < 0.95 < record["corrected"]["dsc"]["mean"]
+    first = read_cases(tmp_path / "audit")[0]
+    gold = prepared.select("gold")[0]
+    assert (read_masks(tmp_path / "audit", first).given[0] == prepared.given(gold)).all()
+    assert any("on these very masks" in sentence for sentence in record["sentences"])
+    alone = write_set(tmp_path / "alone", pairs=0)
+    with pytest.raises(InputError, match="none has the mask that it replaced"):
+        audit_run(write_fake_run(tmp_path / "run 2", alone), tmp_path / "audit 2", alone, split="gold")
