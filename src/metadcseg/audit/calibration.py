@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from metadcseg.constants import IGNORE
 EDGES = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Between which the points of the reliability curve lie."""
 
+_BLIND = 0.5  # of the DSC of given masks, below which a network has not learned the task
+
 
 @dataclass
 class Calibration:
@@ -31,6 +34,8 @@ class Calibration:
         really: how many of them were wrong: most of their pixels.
         residuals: expected minus true DSC of every image.
         groups: of how many volumes or patients the images are.
+        given: DSC of the given with the verified mask of every image.
+        network: likewise, of what the network alone draws.
     """
 
     images: int = 0
@@ -41,6 +46,8 @@ class Calibration:
     really: int = 0
     residuals: list[float] = field(default_factory=list)
     groups: int = 0
+    given: list[float] = field(default_factory=list)
+    network: list[float] = field(default_factory=list)
 
     @property
     def spread(self) -> float:
@@ -119,6 +126,8 @@ def calibrate(
                 found.really += int(error[numbers == region.number].mean() > 0.5)
         true = expected_dsc(confusion(hidden[0], verified, len(network)))
         found.residuals.append(expected_dsc(judged.counts, judged.highest) - true)
+        found.given.append(true)
+        found.network.append(expected_dsc(confusion(judged.network[0], verified, len(network))))
         found.images += 1
     found.groups = len(judged_groups)
     return found
@@ -164,6 +173,11 @@ def sentence(found: Calibration, threshold: float, *, seen_in_training: bool) ->
     if 0 < found.groups < found.images:
         images += f" (volumes or patients: {found.groups})"
     known = " The network was trained on these images." if seen_in_training else ""
+    if found.network and fmean(found.network) < _BLIND * fmean(found.given):
+        known += (
+            f" There its own masks have a DSC of {fmean(found.network):.2f}, given ones {fmean(found.given):.2f}: "
+            "train it longer before you believe it."
+        )
     if found.interval is None:
         return f"No region above {threshold:g} on {images}.{known}"
     low, high = found.interval

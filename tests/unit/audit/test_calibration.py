@@ -15,10 +15,11 @@ def pair(spoilt):
     return (given if spoilt else verified), verified
 
 
-def calibrated(spoilt, groups):
+def calibrated(spoilt, groups, *, blind=False):
     pairs = [pair(each) for each in spoilt]
     counts = PairCounts.count(pairs, 2)
-    said = np.stack([1 - pairs[0][1], pairs[0][1]]).astype(np.float32)
+    seen_by_it = pairs[0][1] * (not blind)
+    said = np.stack([1 - seen_by_it, seen_by_it]).astype(np.float32)
     seen = [(*each, said) for each in pairs]
     return calibrate(seen, counts, groups, Witnesses(counts.table()), 0.7)
 
@@ -36,3 +37,12 @@ def test_two_pairs_cannot_judge_each_other():
     found = calibrated([True, True], "ab")
     assert (found.images, found.regions) == (0, 0)
     assert sentence(found, 0.7, seen_in_training=True).startswith("How far this is right is not known")
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_a_network_that_draws_nothing_is_named(blind):
+    found = calibrated([True, True, True], "abc", blind=blind)
+    assert found.given == pytest.approx([2 * 16 / (16 + 64)] * 3)
+    assert found.network == [0.0 if blind else 1.0] * 3
+    told = sentence(found, 0.7, seen_in_training=False)
+    assert ("DSC of 0.00, given ones 0.40: train it longer" in told) == blind
