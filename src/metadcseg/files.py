@@ -165,7 +165,7 @@ def cannot_write(path: Path, error: OSError) -> InputError:
     if error.errno in _FULL:
         return InputError(
             f"cannot write {path}: the disk is full; what was saved before is intact, so free some space and "
-            "go on with --resume"
+            "give the same command again (of train: go on with --resume)"
         )
     return InputError(f"cannot write {path}: {error.strerror or error}; what was saved before is intact")
 

@@ -30,6 +30,8 @@ def prepare_again(prepared: PreparedSet, folder: Path) -> list[str]:
     values = dict(source.get("remap") or {})
     if origin is None and len(prepared.classes) == 2 and _ignores(prepared):
         values["128"] = IGNORE
+    if origin is not None and origin.spare is not None and _ignores(prepared):
+        values = {**origin.numbers, **values, origin.spare: IGNORE}
     if values:
         pairs = ",".join(f"{value}:{label}" for value, label in values.items())
         words += [f"--remap={pairs}"]
@@ -63,4 +65,8 @@ def _slicing(used: SliceOptions) -> list[str]:
 
 
 def _ignores(prepared: PreparedSet) -> bool:
-    return any(bool(np.any(prepared.label(case) == IGNORE)) for case in prepared.cases)
+    return any(
+        bool(np.any(prepared.label(case) == IGNORE))
+        or (case.has_label_confidence and not prepared.label_confidence(case).all())
+        for case in prepared.cases
+    )

@@ -1,7 +1,8 @@
 """How far an audit is to be believed: the masks that verified ones replaced, judged as if nobody had verified them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from metadcseg.constants import IGNORE
 EDGES = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Between which the points of the reliability curve lie."""
 
+_BLIND = 0.5  # of the DSC of given masks, below which a network has not learned the task
+
 
 @dataclass
 class Calibration:
@@ -30,6 +33,9 @@ class Calibration:
         regions: how many regions lay above the threshold.
         really: how many of them were wrong: most of their pixels.
         residuals: expected minus true DSC of every image.
+        groups: of how many volumes or patients the images are.
+        given: DSC of the given with the verified mask of every image.
+        network: likewise, of what the network alone draws.
     """
 
     images: int = 0
@@ -39,6 +45,9 @@ class Calibration:
     regions: int = 0
     really: int = 0
     residuals: list[float] = field(default_factory=list)
+    groups: int = 0
+    given: list[float] = field(default_factory=list)
+    network: list[float] = field(default_factory=list)
 
     @property
     def spread(self) -> float:
@@ -72,22 +81,34 @@ class Calibration:
 
 
 def calibrate(
-    seen: Iterable[tuple[Labels, Labels, Maps]], counts: PairCounts, witnesses: Witnesses, threshold: float
+    seen: Iterable[tuple[Labels, Labels, Maps]],
+    counts: PairCounts,
+    groups: Sequence[str],
+    witnesses: Witnesses,
+    threshold: float,
 ) -> Calibration:
     """Judge the given mask of every pair by a table that has not seen it.
+
+    Slices of one volume, or images of one patient, are alike: the table has seen none of them either, where enough
+    other pairs make one. Where even all other pairs make none, the pair is not judged.
 
     Args:
         seen: given and verified mask, (H, W), and the network's probabilities, (L, H, W), of every pair in the order of
             ``counts``.
         counts: of all pairs.
+        groups: of every pair, likewise, such as its volume.
         witnesses: as they judge other masks.
         threshold: mean P(wrong) from which a region is flagged.
     """
-    found = Calibration()
+    found, judged_groups = Calibration(), set[str]()
     for number, (given, verified, network) in enumerate(seen):
-        others = Witnesses(counts.without(number).table(), witnesses.log_odds)
-        if others.table is None:
-            others = witnesses
+        table = counts.only([group != groups[number] for group in groups]).table()
+        if table is None:
+            table = counts.only([other != number for other in range(len(groups))]).table()
+        if table is None:
+            continue
+        judged_groups.add(groups[number])
+        others = Witnesses(table, witnesses.log_odds)
         known = (given != IGNORE) & (verified != IGNORE)
         hidden = np.where(known, given, IGNORE).astype(np.uint8)[None]
         judged = judge(others, hidden, [network])
@@ -104,8 +125,11 @@ def calibrate(
                 found.regions += 1
                 found.really += int(error[numbers == region.number].mean() > 0.5)
         true = expected_dsc(confusion(hidden[0], verified, len(network)))
-        found.residuals.append(expected_dsc(judged.counts) - true)
+        found.residuals.append(expected_dsc(judged.counts, judged.highest) - true)
+        found.given.append(true)
+        found.network.append(expected_dsc(confusion(judged.network[0], verified, len(network))))
         found.images += 1
+    found.groups = len(judged_groups)
     return found
 
 
@@ -141,9 +165,19 @@ def sentence(found: Calibration, threshold: float, *, seen_in_training: bool) ->
         'Of the regions above 0.7, 9 of 10 were really wrong on 6 verified images [0.55 to 1.00].'
     """
     if not found.images:
-        return "No verified image has the mask that it replaced, so how far this is right is not known."
+        return (
+            "How far this is right is not known: that takes three verified images with the masks that they replaced: "
+            "verify some more."
+        )
     images = f"{found.images} verified image{'' if found.images == 1 else 's'}"
+    if 0 < found.groups < found.images:
+        images += f" (volumes or patients: {found.groups})"
     known = " The network was trained on these images." if seen_in_training else ""
+    if found.network and fmean(found.network) < _BLIND * fmean(found.given):
+        known += (
+            f" There its own masks have a DSC of {fmean(found.network):.2f}, given ones {fmean(found.given):.2f}: "
+            "train it longer before you believe it."
+        )
     if found.interval is None:
         return f"No region above {threshold:g} on {images}.{known}"
     low, high = found.interval

@@ -14,6 +14,7 @@ from metadcseg.audit.records import Level
 from metadcseg.audit.units import Labels, Unit
 from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.slicing.resampling import nearest_index
+from metadcseg.data.store.disk import DiskErrors
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
@@ -49,14 +50,16 @@ class MaskWriter:
             InputError: where the disk refuses.
         """
         known = self._given.files(unit.id)
-        if known is not None and known.mask is not None and known.mask.exists():
-            try:
-                return self._written(self._given, unit, given, corrected, like=True)
-            except (
-                InputError
-            ):  # another file now, or no value for a class: the sentence at the end counts these
-                pass
-        return self._written(self._plain, unit, given, corrected, like=False)
+        with DiskErrors(self._folder.parent):
+            if known is not None and known.mask is not None and known.mask.exists():
+                try:
+                    return self._written(self._given, unit, given, corrected, like=True)
+                except (
+                    InputError
+                ):  # another file now, or no value for a class: a sentence at the end counts these
+                    for level in corrected:
+                        self._file(self._given, unit, level).unlink(missing_ok=True)
+            return self._written(self._plain, unit, given, corrected, like=False)
 
     def _written(
         self,
@@ -67,11 +70,15 @@ class MaskWriter:
         *,
         like: bool,
     ) -> dict[str, NDArray[Any]]:
-        name = f"{unit.name}{originals.suffix(unit.id)}"
         for level, mask in corrected.items():
-            (self._folder / level).mkdir(parents=True, exist_ok=True)
-            originals.write(self._folder / level / name, unit.id, given, mask, unit.slices)
-        return {"written": np.array(f"{self._folder.name}/balanced/{name}"), "like": np.array(like)}
+            file = self._file(originals, unit, level)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            originals.write(file, unit.id, given, mask, unit.slices)
+        written = self._file(originals, unit, "balanced").relative_to(self._folder.parent)
+        return {"written": np.array(written.as_posix()), "like": np.array(like)}
+
+    def _file(self, originals: Originals, unit: Unit, level: Level) -> Path:
+        return self._folder / level / f"{unit.name}{originals.suffix(unit.id)}"
 
 
 def write_wrong(folder: Path, unit: Unit, wrong: NDArray[np.float32]) -> Path:

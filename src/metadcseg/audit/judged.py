@@ -26,6 +26,7 @@ class Judged:
         proposed: uint8, the most probable class.
         network: uint8, that of the network alone; ``IGNORE`` where the given label is.
         counts: (L, L) float64, for each given class the sum of P(true class) over its pixels.
+        highest: (L,) float64, the highest P(true class) of any pixel that is not ignored.
     """
 
     given: Labels
@@ -33,6 +34,7 @@ class Judged:
     proposed: Labels
     network: Labels
     counts: NDArray[np.float64]
+    highest: NDArray[np.float64]
 
     def corrected(self, regions: Numbers, sure: float = SURE) -> dict[Level, Labels]:
         """Return the corrected masks; ``balanced`` changes what lies in regions, ``sure`` the most probable of it."""
@@ -65,6 +67,7 @@ def judge(witnesses: Witnesses, given: Labels, network: Iterable[Maps]) -> Judge
     wrong = np.zeros(given.shape, np.float32)
     proposed, alone = given.copy(), given.copy()
     counts: NDArray[np.float64] | None = None
+    highest: NDArray[np.float64] = np.zeros(0)
     for number, maps in enumerate(network):
         if number >= len(given) or maps.ndim != 3 or maps.shape[1:] != given.shape[1:]:
             raise InputError(
@@ -76,9 +79,11 @@ def judge(witnesses: Witnesses, given: Labels, network: Iterable[Maps]) -> Judge
         wrong[number] = witnesses.wrong(plane, posterior)
         proposed[number][known] = posterior.argmax(axis=0)[known]
         alone[number][known] = maps.argmax(axis=0)[known]
-        counts = np.zeros((len(maps),) * 2) if counts is None else counts
+        if counts is None:
+            counts, highest = np.zeros((len(maps),) * 2), np.zeros(len(maps))
+        highest = np.maximum(highest, posterior.max(axis=(1, 2), where=known, initial=0))
         for c in range(len(maps)):
             counts[c] += posterior[:, plane == c].sum(axis=1, dtype=np.float64)
     if counts is None or number + 1 != len(given):
         raise InputError(f"probabilities of all {len(given)} slices are needed: give every slice once")
-    return Judged(given, wrong, proposed, alone, counts)
+    return Judged(given, wrong, proposed, alone, counts, highest)

@@ -117,8 +117,8 @@ def _issues(witnesses: Witnesses, label: Labels, maps: Maps, sure: float) -> Lab
         regions,
         shaped(numbers),
         {level: shaped(mask) for level, mask in judged.corrected(numbers, sure).items()},
-        expected_dsc(judged.counts),
-        dsc_interval(judged.counts, regions),
+        expected_dsc(judged.counts, judged.highest),
+        dsc_interval(judged.counts, regions, highest=judged.highest),
     )
 
 

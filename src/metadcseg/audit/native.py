@@ -204,8 +204,8 @@ def _values(
         if value is None:
             what = "ignored pixels" if label == IGNORE else f"class {label}"
             raise InputError(
-                f"{out.name}: no mask shows {what}, so no value stands for it: draw it in one of the masks, prepare "
-                "the set again, and audit it"
+                f"{(case and case.mask) or 'corrected mask'}: no mask shows {what}, so no value stands for it: draw it "
+                "in one of the masks, prepare the set again, and audit it"
             )
         held[changed & (change.wanted == label)] = value
     if stored is None:

@@ -9,7 +9,7 @@ Where no pair has any doubt, P(wrong) is exactly 0 whatever the network says. Wi
 witness, and P(wrong) = 1 - q of the given class.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,10 +80,10 @@ class PairCounts:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def without(self, number: int) -> "PairCounts":
-        """Return the counts of all pairs but one."""
-        kept = torch.arange(len(self)) != number
-        return PairCounts(self.pixels[kept], self.truly[kept])
+    def only(self, kept: Sequence[bool]) -> "PairCounts":
+        """Return the counts of some pairs, (K,)."""
+        chosen = torch.tensor(kept, dtype=torch.bool)
+        return PairCounts(self.pixels[chosen], self.truly[chosen])
 
     def table(self) -> Tensor | None:
         """Return T, (L, L, B), at least :meth:`floor` times the mean share; None of fewer than ``LEAST_PAIRS``."""

@@ -113,22 +113,23 @@ def _with_kinds(given: Labels, numbers: Numbers, regions: Sequence[Region]) -> t
         taken = np.zeros(count + 1)
         touched: dict[int, list[Region]] = {}
         about = [region for region in regions if _of_background(region) and label == _class(region)]
+        places = {region.number: _objects_at(objects, numbers, region) for region in about}
         for region in about:
-            for place in _objects_at(objects, numbers, region):
+            for place in places[region.number]:
                 touched.setdefault(place, []).append(region)
                 if region.given:
                     taken[place] += region.pixels
         sizes = np.bincount(objects.ravel(), minlength=count + 1)
         for region in about:
-            places = [place for place, held in touched.items() if region in held]
             if region.given:
-                gone = all(sizes[place] - taken[place] < _LEFT * sizes[place] for place in places)
+                gone = all(sizes[at] - taken[at] < _LEFT * sizes[at] for at in places[region.number])
                 kinds[region.number] = "invented" if gone else "too large"
             else:
-                kinds[region.number] = "too small" if places else "missing"
+                kinds[region.number] = "too small" if places[region.number] else "missing"
+        boxes = ndimage.find_objects(objects)
         for place, held in touched.items():
             rims = [region for region in held if kinds[region.number] in ("too large", "too small")]
-            kinds |= dict.fromkeys(_shifted(objects == place, numbers, rims), "shifted")
+            kinds |= dict.fromkeys(_shifted(objects, place, boxes[place - 1], numbers, rims), "shifted")
     return tuple(replace(region, kind=kinds.get(region.number, "other")) for region in regions)
 
 
@@ -153,7 +154,9 @@ def _objects_at(objects: Numbers, numbers: Numbers, region: Region) -> list[int]
     return [int(place) for place in np.unique(objects[wide][near]) if place]
 
 
-def _shifted(inside: NDArray[np.bool_], numbers: Numbers, held: Sequence[Region]) -> list[int]:
+def _shifted(
+    objects: Numbers, place: int, box: tuple[slice, ...], numbers: Numbers, held: Sequence[Region]
+) -> list[int]:
     """Return the two regions of an object that was moved, where its largest two say so; else none."""
     large, small = (
         max((region for region in held if bool(region.given) == side), key=_pixels, default=None)
@@ -163,7 +166,7 @@ def _shifted(inside: NDArray[np.bool_], numbers: Numbers, held: Sequence[Region]
         return []
     if min(large.pixels, small.pixels) < _ALIKE * max(large.pixels, small.pixels):
         return []
-    middle = np.array(ndimage.center_of_mass(inside))
+    middle = np.argwhere(objects[box] == place).mean(axis=0) + [side.start for side in box]
     first, second = (_middle(numbers, region) - middle for region in (large, small))
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     opposite = lengths > 0 and float(first @ second) / lengths < _OPPOSITE

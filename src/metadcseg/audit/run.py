@@ -26,7 +26,7 @@ from metadcseg.audit.regions import find_regions
 from metadcseg.audit.scoring import SCORES, confusion, histogram
 from metadcseg.audit.summary import begun, page_summary, said_of, summarize
 from metadcseg.audit.tables import CASE_COLUMNS, REGION_COLUMNS, SortedLines, case_cells, region_cells
-from metadcseg.audit.units import Unit, paired_units, units_of
+from metadcseg.audit.units import Unit, judged_units, paired_units
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
@@ -140,7 +140,7 @@ class Audit:
 
     def carry_out(self, run: Path, progress: Progress | None) -> dict[str, Any]:
         """Do what is not done yet, and return the record."""
-        units, out = units_of(self.prepared, self.split), self.folder.path
+        units, out = judged_units(self.prepared, self.split), self.folder.path
         learned = self.folder.read_state()
         if learned is None:
             self.folder.begin()
@@ -188,6 +188,7 @@ class Audit:
         """Count the pairs, match the network's say to them, and judge them as if nobody had verified them."""
         classes, paired = len(self.prepared.classes), paired_units(self.prepared)
         cases = [case for unit in paired for case in unit.cases if case.has_given]
+        groups = [case.group for case in cases]
         masks = [(self.prepared.given(case), self.prepared.label(case)) for case in cases]
         counts = PairCounts.count(masks, classes)
         table = counts.table()
@@ -202,7 +203,7 @@ class Audit:
             if case.has_given
         )
         seen = ((*pair, maps) for pair, maps in zip(masks, said, strict=True))
-        return witnesses, calibrate(seen, counts, witnesses, self.threshold)
+        return witnesses, calibrate(seen, counts, groups, witnesses, self.threshold)
 
     def _matched(self, units: Sequence[Unit], table: Tensor) -> Tensor | None:
         """Match the network's say to the pairs', on some of the cases."""
@@ -240,8 +241,8 @@ class Audit:
             self.split,
             unit.shape,
             unit.spacing,
-            expected_dsc(judged.counts),
-            dsc_interval(judged.counts, regions, calibration.spread),
+            expected_dsc(judged.counts, judged.highest),
+            dsc_interval(judged.counts, regions, calibration.spread, judged.highest),
             regions,
             unit.annotator,
             unit.group,

@@ -67,19 +67,23 @@ class Unit:
     @property
     def has_truth(self) -> bool:
         """Whether every slice has a reference mask."""
-        return all(case.has_truth for case in self.cases)
+        return all(case.has_truth or case.has_given for case in self.cases)
 
     def image(self, prepared: PreparedSet) -> NDArray[Any]:
         """Return (Z, H, W, C) as stored."""
         return np.stack([prepared.image(case) for case in self.cases])
 
     def given(self, prepared: PreparedSet) -> Labels:
-        """Return the label as given, (Z, H, W) uint8, ``IGNORE`` where nobody is to trust it."""
+        """Return the label as given, (Z, H, W) uint8, ``IGNORE`` where nobody is to trust it.
+
+        Of a verified case it is the mask that the verified one replaced.
+        """
         return np.stack([_trusted(prepared, case) for case in self.cases])
 
     def truth(self, prepared: PreparedSet) -> Labels:
-        """Return the reference, (Z, H, W) uint8."""
-        return np.stack([prepared.truth(case) for case in self.cases])
+        """Return the reference, (Z, H, W) uint8: of gold the verified mask."""
+        read = [prepared.truth if case.has_truth else prepared.label for case in self.cases]
+        return np.stack([of(case) for of, case in zip(read, self.cases, strict=True)])
 
 
 def units_of(prepared: PreparedSet, split: str) -> tuple[Unit, ...]:
@@ -107,6 +111,24 @@ def paired_units(prepared: PreparedSet) -> tuple[Unit, ...]:
     return tuple(unit for unit in gold if any(case.has_given for case in unit.cases))
 
 
+def judged_units(prepared: PreparedSet, split: str) -> tuple[Unit, ...]:
+    """Return what there is to judge in a split: of gold only cases with the mask that the verified one replaced.
+
+    Raises:
+        InputError: where there is nothing.
+    """
+    units = units_of(prepared, split)
+    if split != "gold":
+        return units
+    units = tuple(unit for unit in units if all(case.has_given for case in unit.cases))
+    if not units:
+        raise InputError(
+            f"{prepared.path}: its gold masks are verified, and none has the mask that it replaced, so there is "
+            "nothing to judge: choose another --split"
+        )
+    return units
+
+
 def refuse_incomplete(units: Sequence[Unit], grid: tuple[int, ...]) -> None:
     """Refuse volumes with slices left out, for a network that sees volumes whole.
 
@@ -122,7 +144,7 @@ def refuse_incomplete(units: Sequence[Unit], grid: tuple[int, ...]) -> None:
 
 
 def _trusted(prepared: PreparedSet, case: Case) -> Labels:
-    label = prepared.label(case)
+    label = prepared.given(case) if case.has_given else prepared.label(case)
     if not case.has_label_confidence:
         return label
     kept: Labels = np.where(prepared.label_confidence(case) == 0, IGNORE, label).astype(np.uint8)

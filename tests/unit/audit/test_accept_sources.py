@@ -62,6 +62,27 @@ def test_outlines_of_annotators(tmp_path):
     assert (tmp_path / f"better/gold/{id}.png").exists()
 
 
+def test_where_two_annotators_differ_stays_ignored(tmp_path):
+    for number in range(8):
+        save(tmp_path / f"mine/images/c{number}.png", picture(number))
+        for shift, name in enumerate(("anna", "ben")):
+            save(tmp_path / f"mine/masks/{name}/c{number}.png", np.roll(disc(), shift, axis=1))
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none")
+    prepared = PreparedSet.open(tmp_path / "set")
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    case = prepared.select("train")[0]
+    doubt = prepared.label(case) == 255
+    assert doubt.any()
+    simulate(tmp_path / "audit", prepared)
+    decisions = decide(tmp_path / "audit", prepared, {"case": case.id, "verdict": "reject"})
+    accepted, _ = accept(decisions, tmp_path / "better", folder=tmp_path / "moved")
+    assert main(prepare_again(prepared, accepted.folder)[1:]) == 0
+    again = PreparedSet.open(f"{accepted.folder}-set")
+    (gold,) = again.select("gold")
+    assert gold.id == case.id
+    assert np.array_equal(again.label(gold), prepared.label(case))
+
+
 @pytest.mark.parametrize("beside", [False, True])
 def test_hdf5_with_and_without_the_label_in_the_same_file(tmp_path, beside):
     for number in range(6):

@@ -1,6 +1,7 @@
 """A whole audit by a network whose answers are known: what it finds, writes and refuses, and how it goes on."""
 
 import csv
+import errno
 import json
 
 import nibabel
@@ -10,7 +11,9 @@ from PIL import Image
 from tests.unit.evaluation.fakes import scene, write_fake_run
 
 from metadcseg.audit.case_files import read_cases, read_masks
+from metadcseg.audit.correction import MaskWriter
 from metadcseg.audit.run import audit_run
+from metadcseg.audit.units import units_of
 from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.prepare.pipeline import prepare_folder
 from metadcseg.data.slicing.cut import SliceOptions, place
@@ -237,3 +240,46 @@ def test_regions_are_kept_as_they_were_found(tmp_path, run, prepared):
             inside = masks.regions == region.number
             assert inside.sum() == region.pixels
             assert inside[tuple(slice(*edge) for edge in region.box)].sum() == region.pixels
+
+
+def test_of_verified_cases_the_replaced_mask_is_judged(tmp_path, run, prepared):
+    record = audit_run(run, tmp_path / "audit", prepared, split="gold")
+    assert record["given"]["dsc"]["mean"] < 0.95 < record["corrected"]["dsc"]["mean"]
+    first = read_cases(tmp_path / "audit")[0]
+    gold = prepared.select("gold")[0]
+    assert (read_masks(tmp_path / "audit", first).given[0] == prepared.given(gold)).all()
+    assert any("on these very masks" in sentence for sentence in record["sentences"])
+    alone = write_set(tmp_path / "alone", pairs=0)
+    with pytest.raises(InputError, match="none has the mask that it replaced"):
+        audit_run(write_fake_run(tmp_path / "run 2", alone), tmp_path / "audit 2", alone, split="gold")
+
+
+def test_a_full_disk_at_a_mask_is_one_sentence(tmp_path, run, prepared, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metadcseg.audit.originals.write_image_mask", full)
+        with pytest.raises(InputError, match=r"audit cannot be written .No space left.*free some space"):
+            audit_run(run, tmp_path / "audit", prepared)
+    assert audit_run(run, tmp_path / "audit", prepared)["cases"] == 3
+
+
+def test_a_level_that_cannot_be_as_given_leaves_no_other_behind(tmp_path):
+    for name in ("images", "masks", "gold"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+    for number in range(10):
+        image, mask = scene(48, 64, 10, 14 + number, 12)
+        for name, array in (("images", image[:, :, 0]), ("masks", larger(mask) * 255), ("gold", mask * 255)):
+            if name != "gold" or number < 3:
+                Image.fromarray(array).save(tmp_path / "own" / name / f"{number}.tif")
+    prepare_folder(tmp_path / "own", tmp_path / "set", edges="none")
+    prepared = PreparedSet.open(tmp_path / "set")
+    unit, *_ = units_of(prepared, "train")
+    given = unit.given(prepared)
+    masks = {"sure": given, "balanced": given, "network": np.full_like(given, 2)}  # no value stands for 2
+    told = MaskWriter(prepared, tmp_path / "corrected").write(unit, given, masks)
+    assert not told["like"]
+    names = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "corrected").rglob("*.*")}
+    assert names == {f"corrected/{level}/{unit.name}.png" for level in masks}
+    assert str(told["written"]) in names

@@ -34,6 +34,8 @@ def write_origin(
     rows = {case.id: _row(case, each, scheme) for case, each in zip(cases, facts, strict=True)}
     files = [Path(name) for row in rows.values() for name in (*row["images"], row.get("mask")) if name]
     folder = Path(os.path.commonpath([path.parent for path in files]))
+    if folder.name == "images":  # no single files hold the masks
+        folder = folder.parent
     for row in rows.values():
         row["images"] = [os.path.relpath(name, folder) for name in row["images"]]
         if "mask" in row:

@@ -77,18 +77,35 @@ class Origin:
 
         Returns:
             The largest such value (of the background 0, or else the least), so that black and white stand for what soft
-            edges were cut to. A class that no mask shows has its own number, where every other class has.
+            edges were cut to. A class that no mask shows has its own number, where every other class has. Ignored
+            pixels have else a value that no mask holds (:attr:`spare`), where no file is taken as an example.
 
         Example:
             >>> files = {"a": CaseOrigin((), None, {0: 0, 255: 1}), "b": CaseOrigin((), None, {0: 0})}
             >>> Origin(Path("x"), files).value_of(1, {0: 0}), Origin(Path("x"), files).value_of(2)
             (255, None)
+            >>> Origin(Path("x"), files).value_of(IGNORE)
+            128
         """
         for values in (own or {}, *(case.values for case in self.cases.values())):
             if held := [value for value, number in values.items() if number == label]:
                 return max(held) if label else 0 if 0 in held else min(held)
-        plain = all(value == number for case in self.cases.values() for value, number in case.values.items())
-        return label if plain and self.cases else None
+        if self.spare is not None:
+            return self.spare if label == IGNORE and own is None else None
+        return label if self.cases else None
+
+    @property
+    def numbers(self) -> dict[int, int]:
+        """Value -> class number, of all masks together."""
+        return {value: label for case in self.cases.values() for value, label in case.values.items()}
+
+    @property
+    def spare(self) -> int | None:
+        """A value for ignored pixels that no mask holds; None where one stands for them, or all are class numbers."""
+        held = self.numbers
+        if IGNORE in held.values() or all(value == number for value, number in held.items()):
+            return None
+        return next((value for value in (128, *range(254, 0, -1)) if value not in held), None)
 
 
 def read_origin(folder: Path) -> Origin | None:
