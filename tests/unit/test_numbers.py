@@ -371,6 +371,20 @@ def test_the_tables_of_other_networks():
     assert f"| test DSC | {external / 100:.3f} |" in text
 
 
+def test_the_table_of_all_systems():
+    key = ("paper", 0.4, "")
+    held = {
+        **scores("left-atrium")[key],
+        **scores("left-atrium-pairs")[key],
+        **scores("left-atrium-systems")[key],
+    }
+    text = (ROOT / "docs/results/systems.md").read_text(encoding="utf-8")
+    _, _, *rows = table(text, "paper 40 %, seed 0")
+    assert scores("left-atrium-systems")[key].keys() <= {name for name, _ in rows}
+    for name, dsc in rows:
+        assert dsc == f"{held[name][0] / 100:.3f}", name
+
+
 def test_the_table_of_parts():
     text = PAIRS.read_text(encoding="utf-8")
     header, _, *rows = table(text, "test DSC; wrong pixels")
