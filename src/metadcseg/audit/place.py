@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metadcseg.audit.plan import Plan, Write
-from metadcseg.data.store.disk import DiskErrors, refuse_occupied, remove_folder
+from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied, remove_folder
 from metadcseg.errors import InputError
-from metadcseg.files import hidden_name, sync_folder
+from metadcseg.files import hidden_name
 
 _READY = "ready"
 """In the draft of a folder that is changed: from here on, files are only moved."""
@@ -58,11 +58,7 @@ def new_folder(
             for done, (place, write) in enumerate(plan.writes.items(), start=len(plan.copies) + 1):
                 _write(draft / place, write)
                 _tell(progress, done, total)
-            refuse_occupied(out)
-            if out.exists():
-                out.rmdir()
-            draft.rename(out)
-            sync_folder(out.parent)
+            publish_folder(draft, out)
     except InputError:
         remove_folder(draft)
         raise

@@ -17,10 +17,10 @@ from metadcseg.audit.native import Labels, on_file
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.records import LEVELS, AuditedCase
 from metadcseg.constants import IGNORE
-from metadcseg.data.store.disk import DiskErrors, refuse_occupied, scratch_folder
+from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied, scratch_folder
 from metadcseg.data.store.reader import Case
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.files import safe_names, sync_folder
+from metadcseg.files import safe_names
 
 IMAGES: dict[str, type[Writer]] = {
     "coco": CocoWriter,
@@ -92,12 +92,8 @@ def export_annotations(
             if progress is not None:
                 progress(done, len(cases))
         facts = writer.close()
-        refuse_occupied(out)
-        if out.exists():
-            out.rmdir()
         out.parent.mkdir(parents=True, exist_ok=True)
-        inner.rename(out)
-        sync_folder(out.parent)
+        publish_folder(inner, out)
     return {"cases": len(cases), "ignored": ignored, **facts}
 
 

@@ -10,12 +10,11 @@ from typing import Any
 
 from metadcseg.data.splits.folds import check_roles, unit_id, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.data.store.disk import DiskErrors, remove_folder
+from metadcseg.data.store.disk import DiskErrors, publish_folder, remove_folder
 from metadcseg.data.store.layout import ARRAYS, CHECKSUMS, MANIFEST, ROLES, TABLE, VOLUMES, digest
 from metadcseg.data.store.origin import carry_origin
 from metadcseg.data.store.reader import PreparedSet, refuse_occupied
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.files import sync_folder
 
 
 def resplit_set(
@@ -60,12 +59,8 @@ def resplit_set(
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-            refuse_occupied(out)
-            if out.exists():
-                out.rmdir()
             folder.chmod(0o755)
-            folder.rename(out)
-            sync_folder(out.parent)
+            publish_folder(folder, out)
         finally:
             remove_folder(folder)
     carry_origin(source.path, out, roles)

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
-from metadcseg.files import hidden_name
+from metadcseg.files import hidden_name, sync_folder
 
 
 class DiskErrors:
@@ -73,3 +73,21 @@ def refuse_occupied(out: Path) -> None:
     if out.is_dir() and (held := sorted(entry.name for entry in out.iterdir())):
         what = "a prepared set" if MANIFEST in held else repr(held[0]) + (" and more" if held[1:] else "")
         raise InputError(f"{out} already holds {what}; choose another --out or remove it")
+
+
+def publish_folder(draft: Path, out: Path) -> None:
+    """Put a finished folder in its place, which is missing or an empty folder.
+
+    Args:
+        draft: on the same disk.
+        out: where it goes.
+
+    Raises:
+        InputError: where ``out`` holds something by now.
+        OSError: where the disk refuses.
+    """
+    refuse_occupied(out)
+    if out.exists():
+        out.rmdir()
+    draft.rename(out)
+    sync_folder(out.parent)

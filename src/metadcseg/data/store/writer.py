@@ -10,7 +10,7 @@ from typing import Any
 
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.arrays import Chunk, Shelves, write_chunk
-from metadcseg.data.store.disk import DiskErrors, refuse_occupied, remove_folder
+from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied, remove_folder
 from metadcseg.data.store.layout import (
     CHECKSUMS,
     FORMAT,
@@ -315,12 +315,8 @@ class SetWriter:
             metadata = self._shelves.finish()
             remove_folder(self._scratch)
             self._write_tables(metadata)
-            refuse_occupied(self.out)
-            if self.out.exists():
-                self.out.rmdir()
             self._folder.chmod(0o755)  # temporary folders are private, a finished set is not
-            self._folder.rename(self.out)
-            sync_folder(self.out.parent)
+            publish_folder(self._folder, self.out)
 
     def _write_tables(self, metadata: Sequence[Path]) -> None:
         table = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self._rows).encode()
