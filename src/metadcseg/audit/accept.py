@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from metadcseg.audit.about import audited_set, read_about
 from metadcseg.audit.case_files import read_cases, read_masks
 from metadcseg.audit.decisions import Decision, read_decisions
 from metadcseg.audit.native import Labels
@@ -18,15 +19,11 @@ from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.review import Outcome, review
 from metadcseg.audit.same_layout import folder_of, same_layout
 from metadcseg.audit.stacked_layout import stacked_layout
-from metadcseg.data.annotations.values import read_json, shown
 from metadcseg.data.findings import listed
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.store.disk import refuse_occupied
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError
-
-AUDIT = "audit.json"
-FORMAT = "metadcseg-audit/1"
 
 Progress = Callable[[int, int], object]
 """Called with how many files are written, of how many."""
@@ -96,7 +93,7 @@ def accept(
     if out is not None:
         refuse_occupied(out)
     prepared = audited_set(decisions.parent, data)
-    about = _audit(decisions.parent)
+    about = read_about(decisions.parent)
     cases = read_cases(decisions.parent)
     found = read_decisions(
         decisions,
@@ -135,43 +132,6 @@ def accept(
     else:
         written = within(plan, root, backup or root.with_name(f"{root.name}-before-{key}"), key, progress)
     return _counted(written, len(cases), plan, {id: each.outcome for id, each in reviews.items()}), prepared
-
-
-def _audit(folder: Path) -> dict[str, Any]:
-    """Return what an audit says of itself."""
-    path = folder / AUDIT
-    if not path.is_file():
-        raise InputError(
-            f"{folder} is no audit (it has no {AUDIT}): put decisions.json into the folder that was reviewed"
-        )
-    held = read_json(path)
-    fits = isinstance(held, dict) and held.get("format") == FORMAT and isinstance(held.get("set"), dict)
-    wanted = {"identity": held, "path": held["set"], "fingerprint": held["set"]} if fits else {}
-    if not fits or not all(isinstance(place.get(name), str) for name, place in wanted.items()):
-        raise InputError(f"{path} is not what an audit writes ({shown(held)}): run the audit again")
-    return dict(held)
-
-
-def audited_set(audit: Path, data: Path | None = None) -> PreparedSet:
-    """Return the set that was audited.
-
-    Args:
-        audit: the folder of the audit.
-        data: the set, where it is not where it was.
-
-    Raises:
-        InputError: where there is no audit, or the set is gone or another one.
-    """
-    about = _audit(audit)
-    path = data or Path(about["set"]["path"])
-    if data is None and not path.exists():
-        raise InputError(f"{path}, which was audited, is gone: say with --data where the set is")
-    prepared = PreparedSet.open(path)
-    if prepared.fingerprint != about["set"]["fingerprint"]:
-        raise InputError(
-            f"{path} is another set than the one that was audited: name that one with --data, or audit again"
-        )
-    return prepared
 
 
 def _reviewed(audit: Path, case: AuditedCase, decision: Decision, originals: Originals) -> Reviewed:

@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 
+from metadcseg.audit.about import FORMAT, RECORD
 from metadcseg.audit.calibration import Calibration, read_calibration
 from metadcseg.audit.probability import Witnesses
 from metadcseg.errors import InputError
 from metadcseg.files import LOCK, lock_folder, write_bytes
 
-FORMAT = "metadcseg-audit/1"
 STATE = "state.json"
-RECORD = "audit.json"
 _STATE_FORMAT = "metadcseg-audit-state/1"
 
 

@@ -1,17 +1,15 @@
 """Which cases of a finished audit to verify next, after what was decided of it so far."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
+from metadcseg.audit.about import read_about
 from metadcseg.audit.case_files import read_cases, read_masks
 from metadcseg.audit.decisions import read_decisions
-from metadcseg.audit.folder import RECORD
 from metadcseg.audit.next_cases import Choice, next_cases
 from metadcseg.audit.review import review
 from metadcseg.audit.units import paired_units
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import InputError
 
 DECISIONS = "decisions.json"
 """What a review left, where it was saved into the folder of its audit."""
@@ -33,22 +31,17 @@ def verify_next(folder: Path, count: int) -> list[Choice]:
         >>> [choice.case.id for choice in verify_next(Path("my_audit"), 10)]  # doctest: +SKIP
         ['case_07', 'case_21']
     """
-    file = folder / RECORD
-    if not file.is_file():
-        raise InputError(
-            f"{folder} is not the folder of a finished audit (it has no {RECORD}): give the --out of one"
-        )
-    try:
-        told = json.loads(file.read_bytes())
-        identity, held, classes = told["identity"], told["set"], len(told["classes"])
-        path, fingerprint = Path(held["path"]), held["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is damaged ({error}): give the audit's command again") from error
+    about = read_about(folder)
+    path = Path(about["set"]["path"])
     cases = read_cases(folder)
     reviewed: set[str] = set()
     if (folder / DECISIONS).is_file():
         decisions = read_decisions(
-            folder / DECISIONS, identity=identity, fingerprint=fingerprint, cases=cases, classes=classes
+            folder / DECISIONS,
+            identity=about["identity"],
+            fingerprint=about["set"]["fingerprint"],
+            cases=cases,
+            classes=len(about["classes"]),
         )
         known = {case.id: case for case in cases}
         reviewed = {

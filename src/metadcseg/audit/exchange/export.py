@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from metadcseg.audit.accept import audited_set
+from metadcseg.audit.about import audited_set
 from metadcseg.audit.case_files import CaseMasks, read_cases, read_masks
 from metadcseg.audit.exchange.coco import CocoWriter
 from metadcseg.audit.exchange.cvat import CvatWriter

@@ -1,0 +1,57 @@
+"""What a finished audit says of itself in ``audit.json``, and the set that it is of; read as hostile."""
+
+from pathlib import Path
+from typing import Any
+
+from metadcseg.data.annotations.values import read_json, shown
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
+
+FORMAT = "metadcseg-audit/1"
+RECORD = "audit.json"
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return ``audit.json``, of which ``identity``, ``classes`` and the set's ``path`` and ``fingerprint`` are checked.
+
+    Args:
+        folder: of an audit.
+
+    Raises:
+        InputError: where the folder is not that of a finished audit, or the file is not what an audit writes.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is no audit (it has no {RECORD}): it is not the folder of a finished audit, so give the "
+            "--out of one; decisions.json belongs into it"
+        )
+    held = read_json(path)
+    fits = isinstance(held, dict) and held.get("format") == FORMAT and isinstance(held.get("set"), dict)
+    wanted = {"identity": held, "path": held["set"], "fingerprint": held["set"]} if fits else {}
+    texts = all(isinstance(place.get(name), str) for name, place in wanted.items())
+    if not fits or not texts or not isinstance(held.get("classes"), list):
+        raise InputError(f"{path} is not what an audit writes ({shown(held)}): run the audit again")
+    return dict(held)
+
+
+def audited_set(audit: Path, data: Path | None = None) -> PreparedSet:
+    """Return the set that was audited.
+
+    Args:
+        audit: the folder of the audit.
+        data: the set, where it is not where it was.
+
+    Raises:
+        InputError: where there is no audit, or the set is gone or another one.
+    """
+    about = read_about(audit)
+    path = data or Path(about["set"]["path"])
+    if data is None and not path.exists():
+        raise InputError(f"{path}, which was audited, is gone: say with --data where the set is")
+    prepared = PreparedSet.open(path)
+    if prepared.fingerprint != about["set"]["fingerprint"]:
+        raise InputError(
+            f"{path} is another set than the one that was audited: name that one with --data, or audit again"
+        )
+    return prepared
