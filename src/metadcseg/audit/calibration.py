@@ -12,7 +12,7 @@ from metadcseg.audit.judged import judge
 from metadcseg.audit.probability import Labels, Maps, PairCounts, Witnesses
 from metadcseg.audit.ranking import expected_dsc
 from metadcseg.audit.regions import find_regions
-from metadcseg.audit.scoring import confusion
+from metadcseg.audit.scoring import true_dsc
 from metadcseg.constants import IGNORE
 
 EDGES = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -124,10 +124,10 @@ def calibrate(
             if region.probability >= threshold:
                 found.regions += 1
                 found.really += int(error[numbers == region.number].mean() > 0.5)
-        true = expected_dsc(confusion(hidden[0], verified, len(network)))
+        true = true_dsc(hidden[0], verified, len(network))
         found.residuals.append(expected_dsc(judged.counts, judged.highest) - true)
         found.given.append(true)
-        found.network.append(expected_dsc(confusion(judged.network[0], verified, len(network))))
+        found.network.append(true_dsc(judged.network[0], verified, len(network)))
         found.images += 1
     found.groups = len(judged_groups)
     return found

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from metadcseg.audit.native import on_file
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.records import Level
 from metadcseg.audit.units import Labels, Unit
 from metadcseg.data.formats.volumes import write_label_volume
-from metadcseg.data.slicing.resampling import nearest_index
 from metadcseg.data.store.disk import DiskErrors
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
@@ -102,11 +102,5 @@ def write_wrong(folder: Path, unit: Unit, wrong: NDArray[np.float32]) -> Path:
         write_bytes(file, buffer.getvalue())
         return file
     file, placement = folder / f"{unit.name}.nii.gz", unit.volume.placement
-    whole = np.zeros(placement.grid.shape, np.uint8)
-    inner = placement.stack(whole)
-    rows = nearest_index(placement.height, placement.native[0])
-    columns = nearest_index(placement.width, placement.native[1])
-    for number, plane in zip(unit.slices, levels, strict=True):
-        inner[number] = plane[rows][:, columns]
-    write_label_volume(file, whole, placement.grid)
+    write_label_volume(file, on_file(placement, levels, unit.slices), placement.grid)
     return file

@@ -18,6 +18,7 @@ from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.formats.images import SUFFIXES, read_mask
 from metadcseg.data.formats.volumes import read_label_volume, write_label_volume
 from metadcseg.data.slicing.geometry import SliceGeometry
+from metadcseg.data.slicing.resampling import nearest_index
 from metadcseg.data.store.origin import CaseOrigin, Origin
 from metadcseg.errors import InputError
 
@@ -164,7 +165,7 @@ def on_file(placement: SliceGeometry, stack: Labels, slices: NDArray[np.int32]) 
     array = np.zeros(placement.grid.shape, np.uint8)
     inner = placement.stack(array)
     rows, columns = (
-        np.minimum((np.arange(native) + 0.5) * stored // native, stored - 1).astype(np.intp)
+        nearest_index(stored, native)
         for native, stored in zip(placement.native, stack.shape[1:], strict=True)
     )
     inner[slices] = stack[:, rows[:, None], columns]

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
-from metadcseg.methods.calibrated.shares import MatchedShares
-from metadcseg.methods.pair_table import BINS, DISTANCES, class_posterior
+from metadcseg.methods.calibrated.shares import FLOOR, MatchedShares, with_floor
+from metadcseg.methods.pair_table import BINS, DISTANCES, class_posterior, error_shares
 
 Labels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
@@ -29,7 +29,7 @@ Maps = NDArray[np.float32]
 LEAST_PAIRS = 2
 """So many pairs make a table: one says nothing about others."""
 
-FLOORS = (0.1, 0.3, 0.6)
+FLOORS = (FLOOR, 0.3, 0.6)
 """Of these one is chosen (:meth:`PairCounts.floor`); training has the first."""
 
 _LEAST = 1e-4  # probability that a log loss counts with
@@ -224,7 +224,5 @@ class ShareSample:
 
 def _tables(truly: Tensor, pixels: Tensor, floor: float) -> Tensor:
     """Return T of each of (N, L, L, B) counts, at least ``floor`` times its mean over the distances."""
-    tiny = torch.finfo(torch.float32).tiny
-    own = torch.eye(truly.shape[1], dtype=torch.bool).view(1, *truly.shape[1:3], 1)
-    shares = truly.sum(dim=3, keepdim=True) / pixels.sum(dim=3, keepdim=True).clamp(min=tiny)
-    return torch.maximum(truly / pixels.clamp(min=tiny), floor * shares).masked_fill(own, 0.0).clamp(0, 1)
+    shares = error_shares(truly.sum(dim=3, keepdim=True), pixels.sum(dim=3, keepdim=True)).squeeze(3)
+    return with_floor(error_shares(truly, pixels), shares, floor).clamp(0, 1)

@@ -23,7 +23,7 @@ from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, W
 from metadcseg.audit.ranking import dsc_interval, expected_dsc
 from metadcseg.audit.records import Arrays, AuditedCase
 from metadcseg.audit.regions import find_regions
-from metadcseg.audit.scoring import SCORES, confusion, histogram
+from metadcseg.audit.scoring import SCORES, histogram, true_dsc
 from metadcseg.audit.summary import begun, page_summary, said_of, summarize
 from metadcseg.audit.tables import CASE_COLUMNS, REGION_COLUMNS, SortedLines, case_cells, region_cells
 from metadcseg.audit.units import Unit, judged_units, paired_units
@@ -189,8 +189,11 @@ class Audit:
         classes, paired = len(self.prepared.classes), paired_units(self.prepared)
         cases = [case for unit in paired for case in unit.cases if case.has_given]
         groups = [case.group for case in cases]
-        masks = [(self.prepared.given(case), self.prepared.label(case)) for case in cases]
-        counts = PairCounts.count(masks, classes)
+
+        def masks() -> Iterator[tuple[Labels, Labels]]:  # read twice, one pair in memory
+            return ((self.prepared.given(case), self.prepared.label(case)) for case in cases)
+
+        counts = PairCounts.count(masks(), classes)
         table = counts.table()
         if table is None:
             return Witnesses(), Calibration()
@@ -202,7 +205,7 @@ class Audit:
             for case, maps in zip(unit.cases, self.opinion.of(unit), strict=True)
             if case.has_given
         )
-        seen = ((*pair, maps) for pair, maps in zip(masks, said, strict=True))
+        seen = ((*pair, maps) for pair, maps in zip(masks(), said, strict=True))
         return witnesses, calibrate(seen, counts, groups, witnesses, self.threshold)
 
     def _matched(self, units: Sequence[Unit], table: Tensor) -> Tensor | None:
@@ -223,7 +226,7 @@ class Audit:
         masks: MaskWriter,
     ) -> None:
         """Judge one case and write all of it; its record comes last."""
-        given, out = unit.given(self.prepared), self.folder.path
+        given, out, classes = unit.given(self.prepared), self.folder.path, len(self.prepared.classes)
         truth = unit.truth(self.prepared) if unit.has_truth else None
         scores = None if truth is None else _Scores(truth, given, witnesses)
         maps = self.opinion.of(unit)
@@ -233,7 +236,7 @@ class Audit:
         dsc = (
             {}
             if truth is None
-            else {level: _dsc(mask, truth, len(self.prepared.classes)) for level, mask in corrected.items()}
+            else {level: true_dsc(mask, truth, classes) for level, mask in corrected.items()}
         )
         case = AuditedCase(
             unit.id,
@@ -246,7 +249,7 @@ class Audit:
             regions,
             unit.annotator,
             unit.group,
-            None if truth is None else _dsc(given, truth, len(self.prepared.classes)),
+            None if truth is None else true_dsc(given, truth, classes),
             {str(level): value for level, value in dsc.items()},
         )
         (out / "wrong").mkdir(exist_ok=True)
@@ -311,7 +314,3 @@ class _Scores:
             "detection": np.stack([histogram(scores[name][known], wrong) for name in SCORES]),
             "above": np.array([above.sum(), (above & wrong).sum()], np.int64),
         }
-
-
-def _dsc(mask: Labels, truth: Labels, classes: int) -> float:
-    return expected_dsc(confusion(mask, truth, classes))

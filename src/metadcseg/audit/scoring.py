@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from metadcseg.audit.probability import Labels
+from metadcseg.audit.ranking import expected_dsc
 from metadcseg.constants import IGNORE
 from metadcseg.evaluation.noise_detection import auroc
 
@@ -65,6 +66,16 @@ def confusion(labels: Labels, truth: Labels, classes: int) -> NDArray[np.float64
     flat = labels[known].astype(np.int64) * classes + truth[known]
     counts = np.bincount(flat, minlength=classes**2).astype(np.float64)
     return np.reshape(counts, (classes, classes))
+
+
+def true_dsc(labels: Labels, truth: Labels, classes: int) -> float:
+    """Return the DSC of a mask with its truth, mean over the foreground classes; what either ignores does not count.
+
+    Example:
+        >>> true_dsc(np.array([0, 1, 1], np.uint8), np.array([0, 1, 0], np.uint8), 2)  # 2 * 1 / (2 + 1)
+        0.6666666666666666
+    """
+    return expected_dsc(confusion(labels, truth, classes))
 
 
 def detection(histograms: NDArray[np.int64], above: NDArray[np.int64]) -> dict[str, Any]:

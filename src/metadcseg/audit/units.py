@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
+from metadcseg.evaluation import scored_split
 from metadcseg.files import safe_names
 
 Labels = NDArray[np.uint8]
@@ -92,17 +93,13 @@ def units_of(prepared: PreparedSet, split: str) -> tuple[Unit, ...]:
     Raises:
         InputError: where the split has none.
     """
-    cases = prepared.select(split)
-    if not cases:
-        raise InputError(f"{prepared.path} has no {split} cases: choose another --split")
-    volumes = [volume for volume in prepared.volumes if volume.role == split]
-    stacks = [(volume, prepared.slices_of(volume)) for volume in volumes]
-    stacks = [(volume, held) for volume, held in stacks if held]
-    ids = [volume.id for volume, _ in stacks] if volumes else [case.id for case in cases]
-    names = safe_names(ids)
-    if volumes:
-        return tuple(Unit(name, held, volume) for name, (volume, held) in zip(names, stacks, strict=True))
-    return tuple(Unit(name, (case,)) for name, case in zip(names, cases, strict=True))
+    found: list[tuple[tuple[Case, ...], StoredVolume | None]] = [
+        ((unit,), None) if isinstance(unit, Case) else (prepared.slices_of(unit), unit)
+        for unit in scored_split.units_of(prepared, split)
+    ]
+    found = [(cases, volume) for cases, volume in found if cases]
+    names = safe_names((volume or cases[0]).id for cases, volume in found)
+    return tuple(Unit(name, *held) for name, held in zip(names, found, strict=True))
 
 
 def paired_units(prepared: PreparedSet) -> tuple[Unit, ...]:

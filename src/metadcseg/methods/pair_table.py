@@ -101,14 +101,16 @@ class PairTable(LateBuffers):
         pixels, truly = self.seen()
         if len(pixels) < least:
             return None
-        return _part(truly.sum(dim=0), pixels.sum(dim=0))
+        return error_shares(truly.sum(dim=0), pixels.sum(dim=0))
 
     def shares(self, least: int = 2) -> Tensor | None:
         """Return sum over k, b of truly / sum of pixels, (L, L), 0 where c = r; None as for :meth:`pooled`."""
         pixels, truly = self.seen()
         if len(pixels) < least:
             return None
-        return _part(truly.sum(dim=(0, 3)).unsqueeze(-1), pixels.sum(dim=(0, 3)).unsqueeze(-1)).squeeze(-1)
+        return error_shares(
+            truly.sum(dim=(0, 3)).unsqueeze(-1), pixels.sum(dim=(0, 3)).unsqueeze(-1)
+        ).squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -219,9 +221,18 @@ def distance_bins(labels: Tensor, classes: int) -> Tensor:
     return torch.bucketize(class_distances(labels, classes, reach), bounds)
 
 
-def _part(truly: Tensor, pixels: Tensor) -> Tensor:
-    """Return truly / pixels, (L, L, ..), 0 where c = r."""
-    own = torch.eye(len(pixels), dtype=torch.bool, device=pixels.device).unsqueeze(-1)
+def error_shares(truly: Tensor, pixels: Tensor) -> Tensor:
+    """Return truly / pixels, (..., L, L, B), 0 where c = r, or where there is no pixel.
+
+    Args:
+        truly: of the pixels given c how many are truly r, (..., L, L, B).
+        pixels: of which, likewise.
+
+    Example:
+        >>> error_shares(torch.ones(2, 2, 1), torch.full((2, 2, 1), 4.0)).squeeze(-1).tolist()
+        [[0.0, 0.25], [0.25, 0.0]]
+    """
+    own = torch.eye(pixels.shape[-2], dtype=torch.bool, device=pixels.device).unsqueeze(-1)
     return (truly / pixels.clamp(min=torch.finfo(torch.float32).tiny)).masked_fill(own, 0.0)
 
 

@@ -26,12 +26,13 @@ LARGEST = 6.0
 _LEAST = 1e-6
 
 
-def with_floor(table: Tensor, shares: Tensor) -> Tensor:
-    """Return max(T(c, r, b), FLOOR * s(c, r)), (L, L, B): a few pairs have not seen every distance of an error.
+def with_floor(table: Tensor, shares: Tensor, floor: float = FLOOR) -> Tensor:
+    """Return max(T(c, r, b), floor * s(c, r)), (..., L, L, B): a few pairs have not seen every distance of an error.
 
     Args:
-        table: T, (L, L, B), 0 where c = r (:meth:`.PairTable.pooled`).
-        shares: s, (L, L), of all that was given c the part that is truly r (:meth:`.PairTable.shares`).
+        table: T, (..., L, L, B), 0 where c = r (:meth:`.PairTable.pooled`).
+        shares: s, (..., L, L), of all that was given c the part that is truly r (:meth:`.PairTable.shares`).
+        floor: at least 0.
 
     Example:
         >>> table = torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[0.4, 0.0], [0.0, 0.0]]])
@@ -39,7 +40,7 @@ def with_floor(table: Tensor, shares: Tensor) -> Tensor:
         >>> with_floor(table, shares)[1, 0].tolist()  # where no pair was ever wrong, nothing is doubted
         [0.4000000059604645, 0.030000001192092896]
     """
-    return torch.maximum(table, FLOOR * shares.unsqueeze(-1))
+    return torch.maximum(table, floor * shares.unsqueeze(-1))
 
 
 class MatchedShares(LateBuffers):
