@@ -1,4 +1,4 @@
-"""Opinions out of fold: each mask is judged by a network that has never been shown it."""
+"""Networks out of fold: each mask is judged by a network that has never been shown it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from metadcseg.audit.opinions import OwnNetwork, own_network
+from metadcseg.audit.predictors import OwnNetwork, own_network
 from metadcseg.audit.probability import Maps
 from metadcseg.audit.units import Unit
 from metadcseg.data.splits.folds import blocks_of, deal, unit_id, units_of

@@ -54,10 +54,10 @@ def new_folder(
             total = len(plan.copies) + len(plan.writes)
             for done, (place, source) in enumerate(plan.copies.items(), start=1):
                 _copy(source, draft / place, link=link and place in plan.links)
-                _tell(progress, done, total)
+                _report(progress, done, total)
             for done, (place, write) in enumerate(plan.writes.items(), start=len(plan.copies) + 1):
                 _write(draft / place, write)
-                _tell(progress, done, total)
+                _report(progress, done, total)
             publish_folder(draft, out)
     except InputError:
         remove_folder(draft)
@@ -89,7 +89,7 @@ def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | 
                 refuse_occupied(backup)
                 for done, (place, write) in enumerate(plan.writes.items(), start=1):
                     _write(new / place, write)
-                    _tell(progress, done, len(plan.writes))
+                    _report(progress, done, len(plan.writes))
                 old = [place for place in (*plan.writes, *plan.removes) if (root / place).exists()]
                 kept = draft / "backup"
                 kept.mkdir(exist_ok=True)
@@ -122,7 +122,7 @@ def _draft(place: Path, key: str) -> Path:
     return place.with_name(f"{hidden_name(place)}.accept-{key}")
 
 
-def _tell(progress: Progress | None, done: int, total: int) -> None:
+def _report(progress: Progress | None, done: int, total: int) -> None:
     if progress is not None:
         progress(done, total)
 

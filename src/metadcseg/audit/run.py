@@ -17,8 +17,8 @@ from metadcseg.audit.correction import MaskWriter, write_wrong
 from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.folds import out_of_fold
 from metadcseg.audit.judged import SURE, Judged, judge
-from metadcseg.audit.opinions import Opinion, own_network
 from metadcseg.audit.page import ReviewPage
+from metadcseg.audit.predictors import CasePredictor, own_network
 from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, Witnesses
 from metadcseg.audit.ranking import dsc_interval, expected_dsc
 from metadcseg.audit.records import Arrays, AuditedCase
@@ -32,7 +32,7 @@ from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.evaluation.noise_detection import outline_distances
 from metadcseg.evaluation.predict import Progress
-from metadcseg.training.run.folder import RunFolder, read_run
+from metadcseg.training.run.folder import RunFolder, read_run, set_of_run
 
 THRESHOLD = 0.7
 """Regions that are wrong with this mean probability are flagged."""
@@ -96,12 +96,14 @@ def audit_run(
             raise InputError(f"--{name} must be above 0 and at most 1, got {value:g}")
     info = read_run(run)
     if prepared is None:
-        prepared = PreparedSet.open(info["set"]["path"])
+        prepared = PreparedSet.open(set_of_run(info))
     if folds and split != "train":
         raise InputError(
             f"--folds asks networks about masks that they were not shown: take --split train, not {split}"
         )
-    opinion: Opinion = own_network(run, prepared, device)  # which also says whether run and set fit together
+    predictor: CasePredictor = own_network(
+        run, prepared, device
+    )  # which also says whether run and set fit together
     told = {
         "run": hashlib.sha256(RunFolder(run).model.read_bytes()).hexdigest(),
         "set": prepared.fingerprint,
@@ -114,8 +116,8 @@ def audit_run(
     with folder.hold():
         if folds:
             folder.begin()
-            opinion = out_of_fold(info, prepared, folds, out / "folds", device, console)
-        return Audit(prepared, split, opinion, folder, threshold, sure).carry_out(run, progress)
+            predictor = out_of_fold(info, prepared, folds, out / "folds", device, console)
+        return Audit(prepared, split, predictor, folder, threshold, sure).carry_out(run, progress)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Audit:
     Args:
         prepared: the set.
         split: whose masks are judged.
-        opinion: the network that is asked.
+        predictor: the network that is asked.
         folder: what takes it.
         threshold: mean P(wrong) of a region from which it is flagged.
         sure: P(wrong) from which the level ``sure`` changes a pixel.
@@ -133,7 +135,7 @@ class Audit:
 
     prepared: PreparedSet
     split: str
-    opinion: Opinion
+    predictor: CasePredictor
     folder: AuditFolder
     threshold: float
     sure: float
@@ -151,7 +153,7 @@ class Audit:
             out,
             f"Audit of {self.prepared.name}",
             self.prepared.classes,
-            begun(self.threshold, self.opinion.name),
+            begun(self.threshold, self.predictor.name),
             identity=self.folder.identity,
             fingerprint=self.prepared.fingerprint,
         )
@@ -172,12 +174,12 @@ class Audit:
             "classes": list(self.prepared.classes),
             "threshold": self.threshold,
             "sure": self.sure,
-            "network": self.opinion.name,
+            "network": self.predictor.name,
             "witnesses": "pairs and network" if witnesses.table is not None else "network alone",
             **self._tables(units),
             "calibration": calibration.to_dict(),
         }
-        asked = (self.opinion.seen_in_training, self.opinion.pairs_seen_in_training)
+        asked = (self.predictor.seen_in_training, self.predictor.pairs_seen_in_training)
         record["sentences"] = said_of(record, self.prepared, calibration, *asked)
         page.summary = page_summary(record, out)
         page.close()
@@ -202,7 +204,7 @@ class Audit:
         said = (
             maps
             for unit in paired
-            for case, maps in zip(unit.cases, self.opinion.of(unit), strict=True)
+            for case, maps in zip(unit.cases, self.predictor.of(unit), strict=True)
             if case.has_given
         )
         seen = ((*pair, maps) for pair, maps in zip(masks(), said, strict=True))
@@ -213,7 +215,7 @@ class Audit:
         asked = units[:: -(-len(units) // _ASKED)]
         sample = ShareSample(len(table), sum(len(unit.cases) for unit in asked))
         for unit in asked:
-            for given, maps in zip(unit.given(self.prepared), self.opinion.of(unit), strict=True):
+            for given, maps in zip(unit.given(self.prepared), self.predictor.of(unit), strict=True):
                 sample.add(given, maps)
         return sample.match(table)
 
@@ -229,7 +231,7 @@ class Audit:
         given, out, classes = unit.given(self.prepared), self.folder.path, len(self.prepared.classes)
         truth = unit.truth(self.prepared) if unit.has_truth else None
         scores = None if truth is None else _Scores(truth, given, witnesses)
-        maps = self.opinion.of(unit)
+        maps = self.predictor.of(unit)
         judged = judge(witnesses, given, maps if scores is None else scores.watched(maps))
         numbers, regions = find_regions(given, judged.proposed, judged.wrong, unit.spacing)
         corrected = judged.corrected(numbers, self.sure)

@@ -89,7 +89,7 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("method") in _ADDED and isinstance(options, Mapping):
         found["options"] = options = {**_ADDED[found["method"]], **options}
     if isinstance(found.get("declaration"), Mapping) and isinstance(options, Mapping):
-        found["declaration"] = {"asks_gold": _asked(found.get("method"), options), **found["declaration"]}
+        found["declaration"] = {"asks_gold": _asks_gold(found.get("method"), options), **found["declaration"]}
     if found.get("method") != "metadcseg" or not isinstance(options, Mapping) or "memory" not in options:
         return found
     method = "binned" if options["memory"] == "shared" else "metadcseg"
@@ -116,7 +116,7 @@ def upgraded_checkpoint(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "updater": updater}
 
 
-def _asked(method: Any, options: Mapping[str, Any]) -> bool:
+def _asks_gold(method: Any, options: Mapping[str, Any]) -> bool:
     """Return whether gold weighs or corrects other labels, which earlier runs do not declare."""
     stands_in = bool(options.get("stand_in")) and not options.get("pairs")
     return method in ("l2b", "meta_weight_net") or options.get("meta") is True or stands_in

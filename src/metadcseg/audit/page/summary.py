@@ -60,7 +60,7 @@ class PageSummary:
     Args:
         sentences: the diagnosis; the first is shown larger.
         threshold: a region is flagged from this probability on, from 0 to 1.
-        network: whose opinion was asked, such as ``"own EMA"`` or ``"out of fold, 5"``.
+        network: which was asked, such as ``"own EMA"`` or ``"out of fold, 5"``.
         facts: a few large figures, (value, what it counts).
         calibration: points of the reliability curve, in any order.
         tables: by kind, class, annotator, ...

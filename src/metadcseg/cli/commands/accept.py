@@ -73,13 +73,13 @@ def run(options: Namespace, console: Console) -> int:
     if options.json:
         print_json({**accepted.to_dict(), "next": command})
         return 0
-    for line in _told(accepted):
+    for line in _summary_lines(accepted):
         plain_output().print(line)
     plain_output().print(f"next: {command}")
     return 0
 
 
-def _told(accepted: "Accepted") -> list[str]:
+def _summary_lines(accepted: "Accepted") -> list[str]:
     """Return what was done, in words."""
     lines = [
         f"{accepted.folder}: {accepted.reviewed} of {plural(accepted.cases, 'audited case')} reviewed and verified now "

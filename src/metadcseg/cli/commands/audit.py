@@ -56,12 +56,11 @@ def run(options: Namespace, console: Console) -> int:
     folder, out = Path(options.run), Path(options.out)
     with progress_bar(console, "auditing") as advance:  # torch takes seconds to load: the bar is there before
         from metadcseg.audit.run import audit_run
-        from metadcseg.training.run.folder import read_run
 
         record = audit_run(
             folder,
             out,
-            PreparedSet.open(_data(options.data, read_run(folder)["set"]["path"])),
+            None if options.data is None else PreparedSet.open(options.data),
             split=options.split,
             threshold=options.threshold,
             sure=options.sure,
@@ -96,11 +95,3 @@ def _next(options: Namespace) -> int:
         by = f", drawn by {row['annotator']}" if row["annotator"] else ""
         plain_output().print(f"{place}. {row['case']}: expected DSC {row['expected_dsc']:.2f}{by}")
     return 0
-
-
-def _data(given: str | None, trained_on: str) -> Path:
-    """Return the set to audit: by default the one that the run was trained on, if it is still there."""
-    path = Path(given or trained_on)
-    if given is None and not path.exists():
-        raise InputError(f"the set that the run was trained on is not at {path} any more: give it as --data")
-    return path

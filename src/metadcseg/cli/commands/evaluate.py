@@ -16,7 +16,7 @@ from metadcseg.cli.commands.console import (
     score_table,
 )
 from metadcseg.data.store.reader import ROLES, PreparedSet
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import unknown_name
 from metadcseg.files import write_bytes
 
 DESCRIPTION = """Score a run on one split of a set: DSC, IoU, HD, HD95 and NSD per case and class, in pixels and,
@@ -56,10 +56,10 @@ def run(options: Namespace, console: Console) -> int:
         console, "evaluating"
     ) as advance:  # torch takes seconds to load: the bar is there before
         from metadcseg.evaluation.evaluate import evaluate_run
-        from metadcseg.training.run.folder import read_run
+        from metadcseg.training.run.folder import read_run, set_of_run
 
         info = read_run(folder)
-        prepared = PreparedSet.open(_data(options.data, info))
+        prepared = PreparedSet.open(set_of_run(info, options.data))
         if options.weights:
             _judge_weights(folder, prepared, info, console)
         if options.cost:
@@ -128,11 +128,3 @@ def _parts(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         for name, entry in record["per_class"].items()
     ]
     return [*rows, ("mean", record)]
-
-
-def _data(given: str | None, info: Mapping[str, Any]) -> Path:
-    """Return the set to evaluate on: by default the one that the run was trained on, if it is still there."""
-    path = Path(given or info["set"]["path"])
-    if given is None and not path.exists():
-        raise InputError(f"the set that the run was trained on is not at {path} any more: give it as --data")
-    return path

@@ -141,6 +141,22 @@ def read_run(path: Path | str) -> dict[str, Any]:
     return {**upgraded(info), "settings_digest": digest}
 
 
+def set_of_run(info: Mapping[str, Any], given: str | None = None) -> Path:
+    """Return where the set to read with a run lies: by default the one that it was trained on, if it is still there.
+
+    Args:
+        info: what ``run.json`` says.
+        given: by the user; None: the run's own.
+
+    Raises:
+        InputError: where nothing was given and the run's own is gone.
+    """
+    path = Path(given or info["set"]["path"])
+    if given is None and not path.exists():
+        raise InputError(f"the set that the run was trained on is not at {path} any more: give it as --data")
+    return path
+
+
 def write_run(folder: RunFolder, info: Mapping[str, Any]) -> None:
     """Write ``run.json``, whole or not at all.
 

@@ -1,4 +1,4 @@
-"""Whose opinion is asked about a case: a network, as a function of its images."""
+"""What is asked about a case: a network, as a function of its images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from metadcseg.evaluation.predict import Predict, load_predictor, probabilities_
 from metadcseg.training.run.folder import TrainedRun
 
 
-class Opinion(Protocol):
+class CasePredictor(Protocol):
     """A network that says how probable each class is."""
 
     @property
