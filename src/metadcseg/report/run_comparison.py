@@ -7,10 +7,9 @@ from typing import Any
 
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.report.comparisons import Compared
-from metadcseg.results.records import RunRecord, mapping, number, read_object
+from metadcseg.results.records import RunRecord, budget_of, mapping, number, read_object
 from metadcseg.results.significance import holm, paired_test
 from metadcseg.results.summary import (
-    WHERE,
     BenchmarkRecord,
     Condition,
     TaskRecord,
@@ -203,9 +202,7 @@ def _settings(run: RunRecord) -> dict[str, Any]:
     """Return everything that decides a result, beside seed and set."""
     method = str(run.info.get("method"))
     held = {f"{method}.{name}": value for name, value in mapping(run.info, "options").items()}
-    held |= {f"network.{name}": value for name, value in mapping(run.info, "network").items()}
-    trained = mapping(run.info, "training")
-    return held | {f"training.{name}": value for name, value in trained.items() if name not in WHERE}
+    return held | budget_of(run.info)
 
 
 def _identity(run: RunRecord) -> tuple[Any, ...]:
@@ -258,13 +255,11 @@ def _baselines(rows: Sequence[Row], said: str | None) -> list[Row | None]:
     plain = [row for row in rows if row.runs[0].equal_gold_baseline]
     if not plain:
         return [rows[0]] * len(rows)
-    return [next((each for each in plain if _shared(each) == _shared(row)), None) for row in rows]
 
+    def budget(row: Row) -> dict[str, Any]:
+        return budget_of(row.runs[0].info)
 
-def _shared(row: Row) -> dict[str, Any]:
-    """Return the settings that a row must share with its baseline: network and training."""
-    held = _settings(row.runs[0]).items()
-    return {name: value for name, value in held if name.startswith(("network.", "training."))}
+    return [next((each for each in plain if budget(each) == budget(row)), None) for row in rows]
 
 
 def _tested(rows: Sequence[Row], baselines: Sequence[Row | None]) -> list[Row]:

@@ -10,6 +10,9 @@ from typing import Any
 
 from metadcseg.results.upgrade import upgraded
 
+WHERE = ("threads", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
+"""Training options that change no result, or hardly."""
+
 
 @dataclass(frozen=True)
 class CaseRecord:
@@ -201,6 +204,21 @@ def mapping(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """
     value = values.get(key)
     return value if isinstance(value, Mapping) else {}
+
+
+def budget_of(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what runs must share to be compared: options of the network, and of the training but for ``WHERE``.
+
+    Args:
+        info: what ``run.json`` says.
+
+    Example:
+        >>> budget_of({"network": {"width": 8}, "training": {"epochs": 30, "threads": 1}, "seed": 0})
+        {'network.width': 8, 'training.epochs': 30}
+    """
+    held = {f"network.{name}": value for name, value in mapping(info, "network").items()}
+    trained = mapping(info, "training").items()
+    return held | {f"training.{name}": value for name, value in trained if name not in WHERE}
 
 
 def number(value: object) -> float | None:

@@ -7,10 +7,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.results.records import RunRecord, mapping, number
-
-WHERE = ("threads", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
-"""Training options that change no result, or hardly."""
+from metadcseg.results.records import RunRecord, budget_of, mapping, number
 
 
 @dataclass(frozen=True, order=True)
@@ -275,8 +272,7 @@ class BenchmarkRecord:
     def budget(self, row: str) -> str:
         """Return what rows must share to be compared, network and training, as text."""
         info = next((task.info for task in self.tasks if task.row == row and task.done), {})
-        training = {name: value for name, value in mapping(info, "training").items() if name not in WHERE}
-        return str([dict(mapping(info, "network")), training])
+        return str(sorted(budget_of(info).items()))
 
 
 def _equal_gold(task: TaskRecord, row: str) -> bool:
