@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from metadcseg.audit.case_files import read_case, read_masks
-from metadcseg.audit.opinions import own_network
+from metadcseg.audit.predictors import own_network
 from metadcseg.audit.ranking import expected_dsc
 from metadcseg.audit.records import LEVELS
 from metadcseg.audit.run import audit_run
-from metadcseg.audit.scoring import average_precision, confusion, histogram
+from metadcseg.audit.scoring import average_precision, histogram, true_dsc
 from metadcseg.audit.units import units_of
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import PreparedSet
@@ -118,7 +118,7 @@ def score(run: Path, out: Path, python: str) -> dict[str, Any]:
     prepared = PreparedSet.open(info["set"]["path"])
     done = out / "audit.json"
     record = json.loads(done.read_text()) if done.is_file() else audit_run(run, out, prepared)
-    opinion, classes = own_network(run, prepared, None), len(prepared.classes)
+    predictor, classes = own_network(run, prepared, None), len(prepared.classes)
     slices, dsc, flagged, cases = [], {name: [] for name in ("given", *LEVELS)}, 0, []
     expected: list[float] = []
     ours = np.zeros((2, 1), np.int64)
@@ -128,12 +128,12 @@ def score(run: Path, out: Path, python: str) -> dict[str, Any]:
         ours = ours + more["detection"][0]
         bad = [each.number for each in case.regions if each.probability >= record["threshold"]]
         cases.append({"given": case.true_dsc, **case.corrected_dsc})
-        for number, said in enumerate(opinion.of(unit)):
+        for number, said in enumerate(predictor.of(unit)):
             given = masks.given[number]
             slices.append({"given": given, "truth": truth[number], "said": said})
             for name in dsc:
                 mask = given if name == "given" else masks.corrected[name][number]
-                dsc[name].append(expected_dsc(confusion(mask, truth[number], classes)))
+                dsc[name].append(true_dsc(mask, truth[number], classes))
             flagged += bool(np.isin(masks.regions[number], bad).any())
             expected.append(expected_of(given, masks.wrong[number] / 255))
     wrong = int(ours[1].sum())
