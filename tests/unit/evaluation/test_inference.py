@@ -12,8 +12,9 @@ from tests.unit.evaluation.fakes import write_fake_run, write_fake_set
 from tests.unit.export.networks import random_run
 
 from metadcseg.data.formats.geometry import Grid
+from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, Note
 from metadcseg.evaluation.evaluate import evaluate_run
 from metadcseg.evaluation.inference import InferenceOptions
 from metadcseg.evaluation.mask_folder import MaskFolder
@@ -138,6 +139,13 @@ def test_options_that_do_not_fit(tmp_path, options, says):
     run = random_run(tmp_path / "run")
     with pytest.raises(InputError, match=says):
         load_predictor(run, "cpu", InferenceOptions(**options))
+
+
+def test_flips_of_a_network_that_never_saw_them_are_noted(tmp_path):
+    run = random_run(tmp_path / "run", augment=AugmentOptions(flip=False))
+    with pytest.warns(Note, match="trained without flips"):
+        load_predictor(run, "cpu", InferenceOptions(flips=True))
+    load_predictor(run, "cpu")
 
 
 def test_an_evaluation_records_its_options(tmp_path):
