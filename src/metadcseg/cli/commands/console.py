@@ -73,6 +73,19 @@ def add_device_option(parser: ArgumentParser) -> None:
     parser.add_argument("--accelerator", type=str, default="auto", help=told)
 
 
+def add_inference_options(parser: ArgumentParser) -> None:
+    """Add the options that say how a trained network is asked."""
+    parser.add_argument(
+        "--flips", action="store_true", help="average over all mirror images: 4 times as long, 8 in 3D"
+    )
+    told = "let windows of the input grid slide over larger images, rather than shrink these"
+    parser.add_argument("--windows", action="store_true", help=told)
+    told = "of windows, those of patches too, as a share of their side (default 0.5)"
+    parser.add_argument("--overlap", type=float, default=0.5, help=told)
+    told = "images, slices or windows that the network computes together (default 1)"
+    parser.add_argument("--batch-size", type=int, default=1, help=told)
+
+
 def add_workers_option(parser: ArgumentParser) -> None:
     """Add the option that says among how many processes cases are dealt."""
     told = "processes that read, look for edges and write (by default the cores up to 8; one for small sets)"
