@@ -193,7 +193,7 @@ class AnnotatorPairs:
         """Yield what tables that have not seen a verified image say of it; None where nobody is known."""
         for case in cases:
             others = self.without(case.id, case.group) if case.annotators else None
-            yield others and others.tables(dependence).prior(prepared.outlines(case))
+            yield None if others is None else others.tables(dependence).prior(prepared.outlines(case))
 
     def without(self, image: str, group: str) -> "AnnotatorPairs | None":
         """Return all but those of a group; where they are not enough, all but those of the image."""

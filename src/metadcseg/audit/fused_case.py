@@ -85,13 +85,10 @@ class FusedCase:
         """
         if not any(len(each) > 1 for each in self._outlines):
             return {}
-        labels, certain = (
-            np.stack([held[number] for number in range(len(self._outlines))])
-            for held in (self._labels, self._certain)
-        )
+        order = range(len(self._outlines))
         (out / "certainty").mkdir(exist_ok=True)
-        write_wrong(out / "certainty", self._unit, certain)
-        return {"fused": labels}
+        write_wrong(out / "certainty", self._unit, np.stack([self._certain[number] for number in order]))
+        return {"fused": np.stack([self._labels[number] for number in order])}
 
     def found(self) -> dict[str, NDArray[Any]]:
         """Return what is kept of each annotator, as one array of text."""
@@ -131,6 +128,8 @@ def matched_to_outlines(
             held.append((next(flat), given.ravel()[chosen], next(flat)))
     if not held:
         return None
-    told, labels, said = zip(*held, strict=True)
-    found = matched_odds(np.concatenate(told, axis=1), np.concatenate(labels), np.concatenate(said, axis=1))
+    outlines, labels, network = zip(*held, strict=True)
+    found = matched_odds(
+        np.concatenate(outlines, axis=1), np.concatenate(labels), np.concatenate(network, axis=1)
+    )
     return torch.from_numpy(found).float()

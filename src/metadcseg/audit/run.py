@@ -273,8 +273,9 @@ class Audit:
         )
         (out / "wrong").mkdir(exist_ok=True)
         write_wrong(out / "wrong", unit, judged.wrong)
-        together = {} if fused is None else fused.written(out)
-        written = masks.write(unit, given, {**corrected, **together})
+        files = {str(level): mask for level, mask in corrected.items()}
+        files |= {} if fused is None else fused.written(out)
+        written = masks.write(unit, given, files)
         arrays = Arrays(unit.image(self.prepared), given, judged.wrong, numbers, corrected)
         page.add(case, arrays)
         more = {} if scores is None else scores.found(judged, self.threshold)

@@ -57,7 +57,7 @@ class AnnotatorPairTable(PairTable):
         """Return ``pixels`` and ``truly`` of the pairs seen by image, (K', L, L, B) with K' <= K."""
         if not len(self.pixels):
             return self.pixels, self.truly
-        pixels, truly = (part.unflatten(0, (-1, self._gold)).sum(dim=0) for part in (self.pixels, self.truly))
+        pixels, truly = self._apart().sum(dim=1).unbind()
         chosen = pixels.flatten(1).sum(dim=1) > 0
         return pixels[chosen], truly[chosen]
 
@@ -77,15 +77,19 @@ class AnnotatorPairTable(PairTable):
         """
         if self.pooled() is None:
             return None
-        held = torch.stack([self.truly, self.pixels]).unflatten(1, (-1, self._gold))  # (2, J + 1, K, L, L, B)
-        pairs = (held[1].flatten(2).sum(dim=2) > 0).sum()
+        held = self._apart()
+        pairs = (held[0].flatten(2).sum(dim=2) > 0).sum()
         mean = held.sum(dim=(1, 2)) / pairs
         own = held[:, :-1].sum(dim=2) + OTHERS * mean.unsqueeze(1)
-        truly, pixels = torch.cat([own, mean.unsqueeze(1)], dim=1)
+        pixels, truly = torch.cat([own, mean.unsqueeze(1)], dim=1)
         number = _numbers(annotators).to(truly.device)
         table = error_shares(truly, pixels)[number]
         whole = error_shares(truly.sum(dim=3, keepdim=True), pixels.sum(dim=3, keepdim=True))
         return table, whole.squeeze(3)[number]
+
+    def _apart(self) -> Tensor:
+        """Return ``pixels`` and ``truly``, (2, J + 1, K, L, L, B)."""
+        return torch.stack([self.pixels, self.truly]).view(2, -1, self._gold, *self.pixels.shape[1:])
 
 
 def _numbers(annotators: Tensor) -> Tensor:
