@@ -39,6 +39,7 @@ class TrainingOptions:
             after every step.
         threads: processor threads of each device; by default all that torch takes, or an equal part of the
             processors where several devices are on one machine.
+        workers: processes that make batches for each device, and one more for gold; 0: a thread of the training does.
         devices: GPUs, or processes on a CPU, of each node; ``batch`` and ``gold_batch`` are divided among all
             devices of all nodes, so that their number must divide both.
         nodes: machines that train together, started by torchrun or SLURM.
@@ -79,6 +80,7 @@ class TrainingOptions:
     figure_every: int = 10
     checkpoint_minutes: float = 10.0
     threads: int | None = None
+    workers: int = 0
     devices: int = 1
     nodes: int = 1
     accelerator: Accelerator = "auto"
@@ -100,7 +102,7 @@ class TrainingOptions:
             "threads",
         ):
             check_range(self, name, at_least=1)
-        for name in ("warmup", "figure_every", "weight_decay", "clip", "checkpoint_minutes"):
+        for name in ("workers", "warmup", "figure_every", "weight_decay", "clip", "checkpoint_minutes"):
             check_range(self, name, at_least=0)
         for name in ("lr", "decay"):
             check_range(self, name, above=0)

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from metadcseg.data.loading.batches import BatchLoader, Shard
 from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
@@ -38,6 +39,19 @@ class Datasets:
     def steps(self, batch: int) -> int:
         """Return the steps of one epoch; the last one may be smaller."""
         return ceil(len(self.train) / batch)
+
+    def loaders(
+        self, options: TrainingOptions, shard: Shard, *, pin: bool
+    ) -> tuple[BatchLoader, BatchLoader | None]:
+        """Return what makes the training batches and, where there is gold, as many of gold in every epoch."""
+        train = BatchLoader(self.train, batch=options.batch, shard=shard, workers=options.workers, pin=pin)
+        if self.gold is None:
+            return train, None
+        steps, few = self.steps(options.batch), min(options.workers, 1)
+        gold = BatchLoader(
+            self.gold, batch=options.gold_batch, steps=steps, shard=shard, workers=few, pin=pin
+        )
+        return train, gold
 
 
 def open_datasets(
