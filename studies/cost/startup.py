@@ -2,6 +2,7 @@
 
     .venv/bin/python studies/cost/startup.py                     a table
     .venv/bin/python studies/cost/startup.py --json              results/startup.json
+    .venv/bin/python studies/cost/startup.py --before OTHER/src  also with another state of the sources, in turns
 
 Each command is a process of its own, the commands taking turns; processor seconds (user and system, of the process and
 its children) count, since a busy machine stretches the clock. ``check`` looks at ten images of 64 x 64 and their masks.
@@ -66,10 +67,11 @@ def commands(place: Path) -> dict[str, list[str]]:
     }
 
 
-def timed(words: list[str]) -> tuple[float, float]:
-    """Return processor seconds and seconds of the clock."""
+def timed(words: list[str], source: Path) -> tuple[float, float]:
+    """Return processor seconds and seconds of the clock, with the package of a folder of sources."""
+    around = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(source)}
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(words, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(words, check=True, capture_output=True, env=around)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return used, time.perf_counter() - begun
@@ -89,14 +91,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--before", type=Path, default=None)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     work = Path(tempfile.mkdtemp())
     lines = commands(folder_of_ten(work / "ten"))
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in lines}
+    earlier: dict[str, list[float]] = {name: [] for name in lines}
     for _ in range(options.rounds):
         for name, words in lines.items():
-            times[name].append(timed(words))
+            times[name].append(timed(words, ROOT / "src"))
+            if options.before is not None and words[1] == "-m" and "export" not in words:
+                earlier[name].append(timed(words, options.before.resolve())[0])
     rows = []
     base = statistics.median(used for used, _ in times["python -c pass"])
     for name, words in lines.items():
@@ -106,6 +112,8 @@ def main() -> None:
             "least_seconds": round(min(clock for _, clock in times[name]), 3),
             "loads": loaded(words),
         }
+        if earlier[name]:
+            rows[-1]["cpu_seconds_before"] = round(statistics.median(earlier[name]), 3)
         print(rows[-1], flush=True)
     shutil.rmtree(work)
     record = {"machine": platform.platform(), "python": platform.python_version(), "rows": rows}

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
@@ -20,8 +20,10 @@ from rich.progress import (
 from rich.table import Table
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError
+
+if TYPE_CHECKING:
+    from metadcseg.data.splits.gold_slices import GoldSlices
 
 
 class Advance(Protocol):
@@ -159,7 +161,7 @@ def parse_regions(texts: Sequence[str]) -> dict[str, list[int]]:
     return regions
 
 
-def parse_gold(text: str) -> float | int | GoldSlices | list[str]:
+def parse_gold(text: str) -> "float | int | GoldSlices | list[str]":
     """Return how much gold is asked for.
 
     Args:
@@ -173,6 +175,8 @@ def parse_gold(text: str) -> float | int | GoldSlices | list[str]:
         >>> parse_gold("6"), parse_gold("0.02"), parse_gold("slices:0.02")
         (6, 0.02, GoldSlices(share=0.02))
     """
+    from metadcseg.data.splits.gold_slices import GoldSlices
+
     slices = GoldSlices.read(text)
     if slices is not None:
         return slices
