@@ -96,7 +96,7 @@ def _judge_weights(folder: Path, prepared: PreparedSet, info: Mapping[str, Any],
     from metadcseg.evaluation.noise_detection import NothingToJudge, judge_weights
     from metadcseg.methods import create_method
     from metadcseg.networks import NetworkOptions
-    from metadcseg.training.distributed.job import training_options
+    from metadcseg.training.options import training_options
 
     method, network = create_method(info["method"], **info["options"]), NetworkOptions(**info["network"])
     (folder / "evaluation").mkdir(exist_ok=True)
