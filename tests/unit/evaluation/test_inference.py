@@ -202,6 +202,15 @@ def test_what_a_killed_prediction_left_is_cleared_unless_one_is_at_work(tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png", "mine", linked.name}
 
 
+def test_a_linked_folder_within_is_refused(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "out/overlays").symlink_to(tmp_path / "mine")
+    with MaskFolder(tmp_path / "out") as masks, pytest.raises(InputError, match="overlays is a link"):
+        masks.write("overlays/a.png", b"a")
+    assert not list((tmp_path / "mine").iterdir())
+
+
 def test_a_failure_keeps_what_was_done(tmp_path):
     grid, labels = Grid((2, 2, 2), np.eye(4).tolist()), np.zeros((2, 2, 2), np.uint8)
 
