@@ -48,6 +48,7 @@ train and use
   evaluate   score a trained network against reference masks
   audit      which masks are wrong, where, and what they should be
   predict    segment new images
+  export     write a trained network as ONNX, with a small script that predicts
   accept     turn the decisions on an audit into masks: a corrected folder, with pairs
   export-annotations   write the masks of an audit for CVAT, Label Studio, 3D Slicer and others
 

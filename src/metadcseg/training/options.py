@@ -10,6 +10,7 @@ from metadcseg.validation import check_range, check_types
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]
+Outlines = Literal["fused", "each"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class TrainingOptions:
         ema_decay: of the exponential moving average (EMA) of the weights, which is what gets validated and kept; 0:
             none.
         augment: how training images are moved.
+        outlines: of images that several annotators drew, the label that was ``"fused"`` of all, or ``"each"``: what one
+            of them drew, somebody else in each epoch; likewise of gold images for the mask that was replaced.
         validate_every: epochs between two looks at the validation cases; the last epoch always is one.
         figure_every: epochs between two figures of sample predictions; 0: none.
         checkpoint_minutes: minutes between two checkpoints within an epoch, each of which ends with one; 0:
@@ -76,6 +79,7 @@ class TrainingOptions:
     clip: float = 0.2
     ema_decay: float = 0.99
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    outlines: Outlines = "fused"
     validate_every: int = 1
     figure_every: int = 10
     checkpoint_minutes: float = 10.0

@@ -12,6 +12,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from metadcseg.data.loading.batches import BatchLoader, Shard
 from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
+from metadcseg.data.loading.outlines import OutlinesDataset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Method, MethodInfo, MethodState, Storage
@@ -73,7 +74,8 @@ def open_datasets(
 
     def view(role: str, labels: Labels, pairs: bool) -> View:
         moved, grid = options.augment, grid_of(network, options)
-        return SegmentationDataset(
+        shown = OutlinesDataset if options.outlines == "each" and labels == "given" else SegmentationDataset
+        return shown(
             prepared, role, grid, options.patch, labels=labels, augment=moved, seed=seed, pairs=pairs
         )
 

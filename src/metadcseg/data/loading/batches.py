@@ -232,6 +232,7 @@ def _collate(view: View, epoch: int, chosen: list[tuple[int, int]], shard: Shard
     label_confidence = [
         sample.label_confidence for sample in samples if sample.label_confidence is not None
     ]  # likewise
+    annotators = [sample.annotators for sample in samples if sample.annotators is not None]
     return Batch(
         images=torch.stack([sample.image for sample in samples]),
         labels=labels,
@@ -240,6 +241,7 @@ def _collate(view: View, epoch: int, chosen: list[tuple[int, int]], shard: Shard
         edges=torch.stack(edges) if edges else None,
         label_confidence=torch.stack(label_confidence) if label_confidence else None,
         given=torch.stack(given) if given else None,
+        annotators=torch.stack(annotators) if annotators else None,
         shard_of=None
         if shard.world_size == 1
         else GlobalBatchSize(valid, len(chosen) / shard.world_size, shard.world_size),
