@@ -30,7 +30,7 @@ from scipy import ndimage
 from small_grids import lay_out_left_atrium
 
 from metadcseg.audit.annotator_tables import AnnotatorPairs, AnnotatorTables, Drawn
-from metadcseg.audit.fusion import fuse, log_loss, matched_odds, with_network
+from metadcseg.audit.fusion import effective, fuse, log_loss, matched_odds, with_network
 from metadcseg.audit.predictors import own_network
 from metadcseg.audit.probability import PairCounts, Witnesses
 from metadcseg.audit.scoring import true_dsc
@@ -61,6 +61,7 @@ SHARED = {"no habit, one offset for all": 2.0}
 
 RATERS = ("hnfnetv1-20", "isen-20", "sanet0-20", "scan-20", "yixinmpl-20")
 TRAINED, OTHER = "TCGA-FG-6692", "TCGA-DU-7294"
+EPOCHS = {"left-atrium": 8, "brain": 12}
 GOLD, EVERY = 6, 2
 """Verified slices, and of those that train every so many-th is fused, since neighbors say nearly the same."""
 
@@ -155,10 +156,10 @@ def write(images: list[Image], out: Path) -> PreparedSet:
     return PreparedSet.open(out)
 
 
-def network_of(prepared: PreparedSet, out: Path, seed: int) -> Any:
+def network_of(prepared: PreparedSet, out: Path, seed: int, epochs: int) -> Any:
     """Train a small network on the set where that is not done, and return it."""
     options = TrainingOptions(
-        epochs=8, size=64, lr=0.05, warmup=2, clip=2.0, validate_every=4, figure_every=0, threads=1
+        epochs=epochs, size=64, lr=0.05, warmup=2, clip=2.0, validate_every=4, figure_every=0, threads=1
     )
     method = create_method("calibrated", dcd=False)
     train(prepared, method, NetworkOptions(width=8), options, out, seed=seed, resume=out.exists())
@@ -173,14 +174,16 @@ def score(images: list[Image], prepared: PreparedSet, network: Any, tested: str 
     pairs = AnnotatorPairs.count(seen, classes=2)
     tables = pairs.learn(seen)
     one = AnnotatorTables({}, tables.everybody, {}, tables.dependence)
+    rho, p = tables.dependence, tables.weights(tables.heard(asked[0].outlines))
     replaced = [(majority_of(each), each.truth) for each in gold]
     today = Witnesses(PairCounts.count(replaced, 2).table())
     priors: dict[str, list[np.ndarray]] = {}
     for each in asked:
-        posteriors, decided = tables.posteriors(each.outlines)
+        posteriors, decided = tables.posteriors(tables.heard(each.outlines))
         for name, found in (
-            ("tables", fuse(posteriors, decided, tables.dependence)),
-            ("tables, as if independent", fuse(posteriors, decided, 0.0)),
+            ("tables", fuse(posteriors, decided, rho, p)),
+            ("tables, all of one weight", fuse(posteriors, decided, rho)),
+            ("tables, as if independent", fuse(posteriors, decided, 0.0, p)),
             ("one table for all annotators", one.prior(each.outlines)),
             ("table of the majority", today.posterior(majority_of(each), None)),
         ):
@@ -215,7 +218,7 @@ def score(images: list[Image], prepared: PreparedSet, network: Any, tested: str 
         ]
         found.setdefault(name, {})["dsc"] = float(np.mean(dsc))
     about = {"slices": len(asked), "verified": len(gold), "dependence": tables.dependence}
-    return {**about, "effective": tables.effective(len(asked[0].outlines)), "ways": found}
+    return {**about, "effective": float(effective(len(p), rho)), "ways": found}
 
 
 def majority_of(image: Image) -> np.ndarray:
@@ -267,7 +270,7 @@ def main() -> None:
                 images = list(brain(asked.data, name))
             place = asked.work / f"{asked.set}-{name}-{seed}".replace(" ", "-").replace(",", "")
             prepared = write(images, place / "set") if run else None
-            network = network_of(prepared, place / "run", seed) if run else None
+            network = network_of(prepared, place / "run", seed, EPOCHS[asked.set]) if run else None
             result = {**told, "network": run, **score(images, prepared, network)}
             if asked.set == "brain":
                 result["other subject"] = score(images, prepared, network, "val")

@@ -116,7 +116,7 @@ def calibrate(
         others = Witnesses(table, witnesses.log_odds)
         known = (given != IGNORE) & (verified != IGNORE)
         hidden = np.where(known, given, IGNORE).astype(np.uint8)[None]
-        judged = judge(others, hidden, [network], [prior])
+        judged = judge(others, hidden, [network], lambda _, known=prior: known)
         error = (given != verified)[None]
         bins = np.digitize(judged.wrong, EDGES[1:-1])
         for place in range(len(EDGES) - 1):

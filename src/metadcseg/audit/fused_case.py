@@ -46,21 +46,25 @@ class FusedCase:
         tables: of the annotators.
         unit: the case.
         prepared: its set.
-
-    Attributes:
-        priors: what the outlines of each slice say, (L, H, W) float32; None where nobody is known.
     """
 
     def __init__(self, tables: AnnotatorTables, unit: Unit, prepared: PreparedSet) -> None:
-        self._unit, self._classes = unit, len(prepared.classes)
+        self._unit, self._classes, self._tables = unit, len(prepared.classes), tables
         self._outlines: list[Outlines] = [
             prepared.outlines(case) if case.annotators else {} for case in unit.cases
         ]
-        self.priors: list[Maps | None] = [tables.prior(each) if each else None for each in self._outlines]
+        self._last: tuple[int, Maps | None] = (-1, None)
         self._labels: dict[int, Labels] = {}
         self._certain: dict[int, Maps] = {}
         self._counts: dict[str, NDArray[np.float64]] = {}
         self._highest = np.zeros(self._classes)
+
+    def prior(self, number: int) -> Maps | None:
+        """Return what the outlines of a slice say, (L, H, W) float32; None where nobody is known."""
+        if self._last[0] != number:
+            outlines = self._outlines[number]
+            self._last = (number, self._tables.prior(outlines) if outlines else None)
+        return self._last[1]
 
     def watch(self, number: int, posterior: Maps) -> None:
         """Take in P(true class) of a slice, (L, H, W)."""
@@ -118,12 +122,12 @@ def matched_to_outlines(
     pixels = max(64, _PIXELS // max(1, sum(len(unit.cases) for unit in units)))
     held: list[tuple[Maps, Labels, Maps]] = []
     for unit in units:
-        priors = FusedCase(tables, unit, prepared).priors
-        for given, prior, maps in zip(unit.given(prepared), priors, predictor.of(unit), strict=True):
+        fused = FusedCase(tables, unit, prepared)
+        for number, (given, maps) in enumerate(zip(unit.given(prepared), predictor.of(unit), strict=True)):
             chosen = np.arange(given.size)
             if given.size > pixels:
                 chosen = np.random.default_rng(len(held)).choice(given.size, pixels, replace=False)
-            told = witnesses.posterior(given, None, prior)
+            told = witnesses.posterior(given, None, fused.prior(number))
             flat = (part.reshape(len(part), -1)[:, chosen] for part in (told, maps))
             held.append((next(flat), given.ravel()[chosen], next(flat)))
     if not held:

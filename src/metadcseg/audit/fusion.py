@@ -2,12 +2,14 @@
 
 Each annotator's table gives P_j(true = r | given, distance). Together
 
-    F(r) ~ prod_j P_j(r) ^ w,    w = 1 / (1 + (n - 1) rho),
+    F(r) ~ prod_j P_j(r) ^ w_j,    w_j = (p_j / sum p) n / (1 + (n - 1) rho),    n = (sum p)^2 / sum p^2,
 
-over the n annotators who decided a pixel. With rho = 0 they are independent witnesses and their odds multiply. With
-rho = 1 F is the geometric mean: seven who err together are no surer than one. It is the logarithmic opinion pool
-(Genest and Zidek, Statistical Science 1(1), 1986); n w is the effective number of annotators (the design effect:
-Kish, Survey Sampling, 1965). rho is chosen on pairs that the tables have not seen.
+over the annotators who decided a pixel. p_j is the inverse of the log loss of P_j alone: where all try to draw one
+outline and miss it by a normal error of spread s_j, odds are as steep as 1 / s_j, and the best mean weighs them by
+1 / s_j once more. n is how many annotators count. With rho = 0 their odds multiply; with rho = 1 F is a geometric mean:
+seven who err together are no surer than one. It is the logarithmic opinion pool (Genest and Zidek, Statistical Science
+1(1), 1986); n / (1 + (n - 1) rho) is the effective number of annotators (the design effect: Kish, Survey Sampling,
+1965). p and rho come from verified images that the tables have not seen.
 """
 
 from collections.abc import Sequence
@@ -30,33 +32,49 @@ _ROUNDS = 60  # of matching, after which no share moves by a thousandth
 _TINY = 1e-6
 
 
-def fuse(posteriors: Maps, decided: NDArray[np.bool_], dependence: float) -> Maps:
+def fuse(
+    posteriors: Maps, decided: NDArray[np.bool_], dependence: float, precisions: Sequence[float] | None = None
+) -> Maps:
     """Return F, the probability of each class by all annotators together, (L, H, W) float32.
 
     Args:
         posteriors: P_j, (A, L, H, W), at least ``LEAST`` is counted.
         decided: (A, H, W), False where an annotator left a pixel open; where all did, F is uniform.
         dependence: rho, from 0 to 1.
+        precisions: p_j, (A,), above 0; None: all alike.
 
     Where all who decided are certain of one class F is exactly 1.
 
     Example:
         >>> one = np.array([0.2, 0.8], np.float32).reshape(1, 2, 1, 1)
         >>> seven, known = np.repeat(one, 7, axis=0), np.ones((7, 1, 1), bool)
-        >>> fuse(seven, known, 1.0)[1].item()  # seven who say the same because they err alike
-        0.800000011920929
+        >>> round(fuse(seven, known, 1.0)[1].item(), 5)  # seven who say the same because they err alike
+        0.8
         >>> round(fuse(seven, known, 0.0)[1].item(), 5)
         0.99994
     """
-    count = decided.sum(axis=0)
-    weight = 1 / (1 + np.maximum(count - 1, 0) * dependence)
-    spoken = np.where(decided[:, None], np.log(np.maximum(posteriors, LEAST)), 0.0).sum(axis=0)
-    scores = np.exp(weight * (spoken - spoken.max(axis=0)))
+    p = np.ones(len(posteriors)) if precisions is None else np.array(precisions, np.float64)
+    part = np.where(decided, p[:, None, None], 0.0)
+    whole = np.maximum(part.sum(axis=0), np.finfo(np.float64).tiny)
+    count = whole**2 / np.maximum((part**2).sum(axis=0), np.finfo(np.float64).tiny)
+    weight = (part / whole * effective(count, dependence)).astype(np.float32)
+    spoken = (weight[:, None] * np.log(np.maximum(posteriors, LEAST))).sum(axis=0)
+    scores = np.exp(spoken - spoken.max(axis=0))
     found: Maps = (scores / scores.sum(axis=0)).astype(np.float32)
     sure = np.where(decided[:, None], posteriors, 1).min(axis=0) == 1
-    told = sure.any(axis=0) & (count > 0)
+    told = sure.any(axis=0) & decided.any(axis=0)
     found[:, told] = sure[:, told]
     return found
+
+
+def effective(count: Any, dependence: float) -> Any:
+    """Return how many independent annotators n are worth: n / (1 + (n - 1) rho), at least n = 1.
+
+    Example:
+        >>> float(effective(7, 1.0)), float(effective(7, 0.0))
+        (1.0, 7.0)
+    """
+    return count / (1 + np.maximum(count - 1, 0) * dependence)
 
 
 def log_loss(found: Maps, verified: Labels) -> float:

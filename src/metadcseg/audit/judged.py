@@ -1,6 +1,6 @@
 """What the witnesses say of one case, slice by slice, and the masks that follow."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from metadcseg.errors import InputError
 
 SURE = 0.9
 """How probable it must be that a label is wrong for the level ``sure`` to change it."""
+
+Prior = Callable[[int], Maps | None]
+"""Returns what the outlines of annotators say of a slice, (L, H, W); None where nobody is known."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def judge(
     witnesses: Witnesses,
     given: Labels,
     network: Iterable[Maps],
-    priors: Sequence[Maps | None] | None = None,
+    prior: Prior | None = None,
     watch: Callable[[int, Maps], None] | None = None,
 ) -> Judged:
     """Ask the witnesses about every slice.
@@ -59,7 +62,7 @@ def judge(
         witnesses: who speaks.
         given: (Z, H, W) uint8 class numbers, or ``IGNORE``.
         network: probabilities of every slice, (L, H, W) float32, one at a time in memory.
-        priors: what the outlines of annotators say of each slice, likewise; None where nobody is known.
+        prior: what the outlines of annotators say of each slice.
         watch: is told the number and P(true class), (L, H, W), of every slice.
 
     Raises:
@@ -83,7 +86,7 @@ def judge(
                 f"number {number + 1}: give them at the size of the mask"
             )
         plane, known = given[number], given[number] != IGNORE
-        posterior = witnesses.posterior(plane, maps, None if priors is None else priors[number])
+        posterior = witnesses.posterior(plane, maps, None if prior is None else prior(number))
         if watch is not None:
             watch(number, posterior)
         wrong[number] = witnesses.wrong(plane, posterior)

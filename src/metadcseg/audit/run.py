@@ -18,7 +18,7 @@ from metadcseg.audit.correction import MaskWriter, write_wrong
 from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.folds import out_of_fold
 from metadcseg.audit.fused_case import FusedCase, learned_annotators, matched_to_outlines
-from metadcseg.audit.judged import SURE, Judged, judge
+from metadcseg.audit.judged import SURE, Judged, Prior, judge
 from metadcseg.audit.page import ReviewPage
 from metadcseg.audit.predictors import CasePredictor, own_network
 from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, Witnesses
@@ -84,7 +84,8 @@ def audit_run(
 
     Returns:
         What ``audit.json`` holds: ``cases``, ``regions``, ``flagged`` (counts), ``threshold``, ``calibration`` on the
-        gold pairs, and where every case has a truth ``detection``, ``given`` and ``corrected``.
+        gold pairs, ``annotators`` where several have pairs, and where every case has a truth ``detection``, ``given``
+        and ``corrected``.
 
     Raises:
         InputError: where run and set do not fit together, the split has no cases, ``out`` holds something else, stored
@@ -246,7 +247,7 @@ class Audit:
         given, out, classes = unit.given(self.prepared), self.folder.path, len(self.prepared.classes)
         truth = unit.truth(self.prepared) if unit.has_truth else None
         fused = None if annotators is None else FusedCase(annotators, unit, self.prepared)
-        told = (None, None) if fused is None else (fused.priors, fused.watch)
+        told = (None, None) if fused is None else (fused.prior, fused.watch)
         scores = None if truth is None else _Scores(truth, given, witnesses, told[0])
         maps = self.predictor.of(unit)
         judged = judge(witnesses, given, maps if scores is None else scores.watched(maps), *told)
@@ -312,10 +313,8 @@ def _some(units: Sequence[Unit]) -> Sequence[Unit]:
 class _Scores:
     """What tells wrong pixels of one case from right ones, beside its truth."""
 
-    def __init__(
-        self, truth: Labels, given: Labels, witnesses: Witnesses, priors: Sequence[Maps | None] | None
-    ) -> None:
-        self._truth, self._given, self._witnesses, self._priors = truth, given, witnesses, priors
+    def __init__(self, truth: Labels, given: Labels, witnesses: Witnesses, prior: Prior | None) -> None:
+        self._truth, self._given, self._witnesses, self._prior = truth, given, witnesses, prior
         self._network = np.zeros(given.shape, np.float32)
         self._pairs = np.zeros(given.shape, np.float32)
 
@@ -325,7 +324,7 @@ class _Scores:
             plane = self._given[number]
             self._network[number] = self._witnesses.wrong(plane, said)
             if self._witnesses.table is not None:
-                prior = None if self._priors is None else self._priors[number]
+                prior = None if self._prior is None else self._prior(number)
                 alone = self._witnesses.posterior(plane, None, prior)
                 self._pairs[number] = self._witnesses.wrong(plane, alone)
             yield said

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.audit.annotator_tables import BOUNDS, AnnotatorTables
+from metadcseg.audit.fusion import effective
 from metadcseg.audit.page import SummaryTable
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.files import csv_text, write_bytes
@@ -119,7 +120,7 @@ def said(record: Mapping[str, Any]) -> list[str]:
         return []
     best, worst = (pick(known, key=lambda name: known[name]) for pick in (max, min))
     count = len(known)
-    worth = count / (1 + (count - 1) * record["dependence"])
+    worth = effective(count, record["dependence"])
     return [
         f"Of {count} annotators {best} is expected to be nearest to the truth (DSC {known[best]:.2f}) and {worst} "
         f"farthest ({known[worst]:.2f}); together they count as {worth:.1f} independent ones ({SUMMARY})."

@@ -9,7 +9,7 @@ from PIL import Image
 from tests.unit.evaluation.fakes import write_fake_run
 
 from metadcseg.audit.annotator_tables import AnnotatorPairs, AnnotatorTables, Drawn
-from metadcseg.audit.fusion import DEPENDENCE, chosen_dependence, fuse, log_loss
+from metadcseg.audit.fusion import DEPENDENCE, chosen_dependence, effective, fuse, log_loss
 from metadcseg.audit.run import audit_run
 from metadcseg.data.prepare.fusing import staple, vote
 from metadcseg.data.store.reader import PreparedSet, SetWriter
@@ -83,17 +83,19 @@ def test_seven_who_err_alike_do_not_multiply_into_certainty():
     )
     tables = learned(shared)
     assert tables.dependence == 1.0
-    assert tables.effective(7) == 1.0
+    assert effective(7, tables.dependence) == 1.0
     one = {"a0": others[0].outlines["a0"]}
     np.testing.assert_allclose(tables.prior(others[0].outlines), tables.prior(one), atol=2e-4)
 
     def losses(rho):
-        return np.mean([log_loss(fuse(*tables.posteriors(o.outlines), rho), o.verified) for o in others])
+        return np.mean(
+            [log_loss(fuse(*tables.posteriors(tables.heard(o.outlines)), rho), o.verified) for o in others]
+        )
 
     assert losses(tables.dependence) < 0.7 * losses(0.0)  # as independent witnesses they are sure, and wrong
     apart = learned(images(LEANS, 6))
     assert apart.dependence <= 0.5
-    assert apart.effective(5) > 1.6
+    assert effective(5, apart.dependence) > 1.6
 
 
 def test_dependence_is_chosen_with_care():
