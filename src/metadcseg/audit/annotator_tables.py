@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from math import exp, log
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -198,30 +198,26 @@ class AnnotatorPairs:
             drawn: the images that were counted, once more.
         """
         alone: dict[str, list[float]] = {name: [] for name in sorted(set(self.owners))}
-        held = []
+        held: list[_Told] = []
         for one in drawn:
             others = self.without(one.image, one.group)
             if others is None:
                 continue
-            chosen = np.arange(one.verified.size)
-            if len(chosen) > _PIXELS:
-                chosen = np.random.default_rng(len(held)).choice(chosen, _PIXELS, replace=False)
-            outlines = with_majority(one.outlines)
-            parts = (*others.tables().posteriors(outlines), one.verified)
-            posteriors, decided, verified = (
-                part.reshape(*part.shape[:-2], -1, 1)[..., chosen, :] for part in parts
-            )
-            for name, posterior, known in zip(outlines, posteriors, decided, strict=True):
-                truth = np.where(known, verified, IGNORE).astype(np.uint8)
+            told = _told(others.tables(), one, len(held))
+            for name, posterior, known in zip(told.names, told.posteriors, told.decided, strict=True):
+                truth = np.where(known, told.verified, IGNORE).astype(np.uint8)
                 if (truth != IGNORE).any():
                     alone[name].append(log_loss(posterior, truth))
-            if len(one.outlines) > 1 and (verified != IGNORE).any():
-                held.append((tuple(outlines), posteriors, decided, verified))
+            if len(told.names) > 1 and (told.verified != IGNORE).any():
+                held.append(told)
         precisions = _precisions(alone)
-        told = self.tables(precisions=precisions)
+        tables = self.tables(precisions=precisions)
         losses = [
-            [log_loss(fuse(posteriors, decided, rho, told.weights(names)), verified) for rho in DEPENDENCE]
-            for names, posteriors, decided, verified in held
+            [
+                log_loss(fuse(one.posteriors, one.decided, rho, tables.weights(one.names)), one.verified)
+                for rho in DEPENDENCE
+            ]
+            for one in held
         ]
         return self.tables(chosen_dependence(losses), precisions)
 
@@ -242,6 +238,27 @@ class AnnotatorPairs:
             if others.enough:
                 return others
         return None
+
+
+class _Told(NamedTuple):
+    """Some pixels of a verified image, and what tables that have not seen it say: (A, L, P, 1), (A, P, 1), (P, 1)."""
+
+    names: tuple[str, ...]
+    posteriors: Maps
+    decided: NDArray[np.bool_]
+    verified: Labels
+
+
+def _told(tables: AnnotatorTables, one: Drawn, number: int) -> _Told:
+    """Return what tables say of at most ``_PIXELS`` pixels of an image; its number decides which."""
+    chosen = np.arange(one.verified.size)
+    if len(chosen) > _PIXELS:
+        chosen = np.random.default_rng(number).choice(chosen, _PIXELS, replace=False)
+    outlines = with_majority(one.outlines)
+    posteriors, decided = tables.posteriors(outlines)
+    flat = posteriors.reshape(*posteriors.shape[:2], -1, 1)[:, :, chosen]
+    verified: Labels = one.verified.reshape(-1, 1)[chosen]
+    return _Told(tuple(outlines), flat, decided.reshape(len(decided), -1, 1)[:, chosen], verified)
 
 
 def with_majority(outlines: Outlines) -> Outlines:

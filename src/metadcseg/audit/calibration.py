@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import repeat
 from statistics import fmean
 from typing import Any
@@ -116,7 +117,7 @@ def calibrate(
         others = Witnesses(table, witnesses.log_odds)
         known = (given != IGNORE) & (verified != IGNORE)
         hidden = np.where(known, given, IGNORE).astype(np.uint8)[None]
-        judged = judge(others, hidden, [network], lambda _, known=prior: known)
+        judged = judge(others, hidden, [network], partial(_known, prior))
         error = (given != verified)[None]
         bins = np.digitize(judged.wrong, EDGES[1:-1])
         for place in range(len(EDGES) - 1):
@@ -136,6 +137,10 @@ def calibrate(
         found.images += 1
     found.groups = len(judged_groups)
     return found
+
+
+def _known(prior: Maps | None, _: int) -> Maps | None:
+    return prior
 
 
 def share_interval(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:
