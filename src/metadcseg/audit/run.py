@@ -1,7 +1,7 @@
 """Audit the masks of a split: which are wrong, where, how sure that is, and what they should be."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from metadcseg.audit.scoring import SCORES, histogram, true_dsc
 from metadcseg.audit.summary import begun, page_summary, said_of, summarize
 from metadcseg.audit.tables import CASE_COLUMNS, REGION_COLUMNS, SortedLines, case_cells, region_cells
 from metadcseg.audit.units import Unit, judged_units, paired_units
+from metadcseg.audit.weight import fit_weight, weights_for
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
@@ -187,7 +188,7 @@ class Audit:
         return record
 
     def _learn(self, units: Sequence[Unit]) -> tuple[Witnesses, Calibration]:
-        """Count the pairs, match the network's say to them, and judge them as if nobody had verified them."""
+        """Count the pairs, fit the network's weight on them, and judge them as if nobody had verified them."""
         classes, paired = len(self.prepared.classes), paired_units(self.prepared)
         cases = [case for unit in paired for case in unit.cases if case.has_given]
         groups = [case.group for case in cases]
@@ -199,25 +200,32 @@ class Audit:
         table = counts.table()
         if table is None:
             return Witnesses(), Calibration()
-        odds = self._matched(units, table) if table.any() else None
-        witnesses = Witnesses(table, odds)
-        said = (
-            maps
-            for unit in paired
-            for case, maps in zip(unit.cases, self.predictor.of(unit), strict=True)
-            if case.has_given
-        )
-        seen = ((*pair, maps) for pair, maps in zip(masks(), said, strict=True))
-        return witnesses, calibrate(seen, counts, groups, witnesses, self.threshold)
 
-    def _matched(self, units: Sequence[Unit], table: Tensor) -> Tensor | None:
-        """Match the network's say to the pairs', on some of the cases."""
+        def seen() -> Iterator[tuple[Labels, Labels, Maps]]:
+            said = (
+                maps
+                for unit in paired
+                for case, maps in zip(unit.cases, self.predictor.of(unit), strict=True)
+                if case.has_given
+            )
+            return ((*pair, maps) for pair, maps in zip(masks(), said, strict=True))
+
+        odds = self._matched(units, table, weights_for(seen=self.predictor.pairs_seen_in_training))
+        fit = fit_weight(seen(), counts, groups, odds)
+        return fit.witnesses(table), calibrate(seen(), counts, fit, self.threshold)
+
+    def _matched(
+        self, units: Sequence[Unit], table: Tensor, weights: Sequence[float]
+    ) -> Mapping[float, Tensor | None]:
+        """Match the network's say to the pairs', at each weight, on some of the cases."""
+        if not table.any():
+            return dict.fromkeys(weights)
         asked = units[:: -(-len(units) // _ASKED)]
         sample = ShareSample(len(table), sum(len(unit.cases) for unit in asked))
         for unit in asked:
             for given, maps in zip(unit.given(self.prepared), self.predictor.of(unit), strict=True):
                 sample.add(given, maps)
-        return sample.match(table)
+        return sample.match(table, weights)
 
     def _audit(
         self,
@@ -232,7 +240,8 @@ class Audit:
         truth = unit.truth(self.prepared) if unit.has_truth else None
         scores = None if truth is None else _Scores(truth, given, witnesses)
         maps = self.predictor.of(unit)
-        judged = judge(witnesses, given, maps if scores is None else scores.watched(maps))
+        watched = maps if scores is None else scores.watched(maps)
+        judged = judge(witnesses, given, watched, calibration.margin)
         numbers, regions = find_regions(given, judged.proposed, judged.wrong, unit.spacing)
         corrected = judged.corrected(numbers, self.sure)
         dsc = (
