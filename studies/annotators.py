@@ -30,11 +30,13 @@ from scipy import ndimage
 from small_grids import lay_out_left_atrium
 
 from metadcseg.audit.annotator_tables import AnnotatorPairs, AnnotatorTables, Drawn
+from metadcseg.audit.fused_case import fit_weight_beside
 from metadcseg.audit.fusion import effective, fuse, log_loss, matched_odds, with_network
 from metadcseg.audit.predictors import own_network
 from metadcseg.audit.probability import PairCounts, Witnesses
 from metadcseg.audit.scoring import true_dsc
 from metadcseg.audit.units import units_of
+from metadcseg.audit.weight import weights_for
 from metadcseg.constants import IGNORE
 from metadcseg.data.prepare.fusing import staple, vote
 from metadcseg.data.store.reader import PreparedSet, SetWriter
@@ -193,18 +195,32 @@ def score(images: list[Image], prepared: PreparedSet, network: Any, tested: str 
         "STAPLE": [staple(np.stack(list(each.outlines.values()))) for each in asked],
         **{name: [each.outlines[name] for each in asked] for name in asked[0].outlines},
     }
+    weight = None
     if network is not None:
-        said = {unit.id: next(network.of(unit)) for unit in units_of(prepared, tested)}
-        q = [said[each.id] for each in asked]
-        majority = labels["majority"]
-        every = slice(None, None, 7)
+        said = {
+            unit.id: next(network.of(unit)) for role in ("gold", tested) for unit in units_of(prepared, role)
+        }
+        q, majority = [said[each.id] for each in asked], labels["majority"]
+        some = slice(None, None, 7)
         flat = [
-            np.concatenate([m.reshape(2, -1)[:, every] for m in maps], axis=1)
+            np.concatenate([m.reshape(2, -1)[:, some] for m in maps], axis=1)
             for maps in (priors["tables"], q)
         ]
-        odds = matched_odds(flat[0], np.concatenate([m.ravel()[every] for m in majority]), flat[1])
+        named = np.concatenate([m.ravel()[some] for m in majority])
+        weights = weights_for(seen=True)
+        odds = {w: torch.from_numpy(matched_odds(flat[0], named, flat[1], w)) for w in weights}
+        unseen = [pairs.without(each.id, each.group).tables(rho, tables.precisions) for each in gold]
+        fit = fit_weight_beside(
+            ((given, truth, said[each.id]) for each, (given, truth) in zip(gold, replaced, strict=True)),
+            (held.prior(each.outlines) for held, each in zip(unseen, gold, strict=True)),
+            [each.group for each in gold],
+            odds,
+        )
+        weight = fit.weight()
         joined = zip(priors["tables"], majority, q, strict=True)
-        priors["tables and network"] = [with_network(*three, odds) for three in joined]
+        priors["tables and network"] = [
+            with_network(*three, weight, odds[weight].numpy()) for three in joined
+        ]
         priors["network alone"] = q
     found: dict[str, Any] = {}
     for name, maps in priors.items():
@@ -217,7 +233,7 @@ def score(images: list[Image], prepared: PreparedSet, network: Any, tested: str 
             for mask, image in zip(masks, asked, strict=True)
         ]
         found.setdefault(name, {})["dsc"] = float(np.mean(dsc))
-    about = {"slices": len(asked), "verified": len(gold), "dependence": tables.dependence}
+    about = {"slices": len(asked), "verified": len(gold), "dependence": tables.dependence, "weight": weight}
     return {**about, "effective": float(effective(len(p), rho)), "ways": found}
 
 

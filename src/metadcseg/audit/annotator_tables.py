@@ -222,12 +222,22 @@ class AnnotatorPairs:
         return self.tables(chosen_dependence(losses), precisions)
 
     def unseen_priors(
-        self, cases: Iterable[Case], prepared: PreparedSet, dependence: float
+        self, cases: Iterable[Case], prepared: PreparedSet, learned: AnnotatorTables
     ) -> Iterator[Maps | None]:
-        """Yield what tables that have not seen a verified image say of it; None where nobody is known."""
+        """Yield what tables that have not seen a verified image say of it; None where nobody is known.
+
+        Args:
+            cases: verified ones.
+            prepared: their set.
+            learned: has rho and precisions.
+        """
         for case in cases:
             others = self.without(case.id, case.group) if case.annotators else None
-            yield None if others is None else others.tables(dependence).prior(prepared.outlines(case))
+            yield (
+                None
+                if others is None
+                else others.tables(learned.dependence, learned.precisions).prior(prepared.outlines(case))
+            )
 
     def without(self, image: str, group: str) -> "AnnotatorPairs | None":
         """Return all but those of a group; where they are not enough, all but those of the image."""
@@ -294,6 +304,6 @@ def _precisions(losses: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 def _posterior(table: Tensor, outline: Labels) -> Maps:
     labels = torch.from_numpy(outline.astype(np.int64))[None]
-    bins = torch.from_numpy(native_bins(outline, len(table), BOUNDS))[None]
+    bins = torch.from_numpy(native_bins(outline, len(table), BOUNDS)).long()[None]
     found: Maps = class_posterior(table, labels, bins)[0].numpy()
     return found

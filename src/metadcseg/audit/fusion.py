@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.audit.pool import LARGEST, LEAST
 from metadcseg.constants import IGNORE
-from metadcseg.methods.calibrated.shares import LARGEST, RATE
-from metadcseg.methods.pair_table import LEAST
 
 Labels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
@@ -28,7 +27,8 @@ Maps = NDArray[np.float32]
 DEPENDENCE = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 """Values of rho of which one is chosen."""
 
-_ROUNDS = 60  # of matching, after which no share moves by a thousandth
+_RATE = 0.5  # of what is missing, in a round of matching
+_ROUNDS = 40  # after which no share moves by a thousandth
 _TINY = 1e-6
 
 
@@ -113,23 +113,28 @@ def chosen_dependence(losses: Sequence[Sequence[float]]) -> float:
     return max(rho for rho, ok in zip(DEPENDENCE, excess.mean(axis=0) <= error, strict=True) if ok)
 
 
-def with_network(prior: Maps, given: Labels, network: Maps, log_odds: NDArray[Any] | None = None) -> Maps:
+def with_network(
+    prior: Maps, given: Labels, network: Maps, weight: float = 1.0, log_odds: NDArray[Any] | None = None
+) -> Maps:
     """Return P(true class) by all outlines and a network, (L, ...) float32; where the prior is certain it stays.
 
-    As :func:`.pair_table.class_posterior` has it, with F in place of a table: P(r) ~ F(r) q_r exp(o(c, r)).
+    As :mod:`.pool` has it, with F in place of a table: P(r) ~ F(r)^(1 - w/2) q_r^w exp(o(c, r)).
 
     Args:
         prior: F, (L, ...).
         given: c, (...) the fused label, or ``IGNORE``, where the most probable class stands for it.
         network: q, (L, ...), at least ``LEAST`` is counted.
+        weight: w, from 0 to 1; 0: the network is not heard.
         log_odds: o, (L, L), the correction of the network's say; None: 0.
 
     Example:
-        >>> prior, said = np.float32([[0.25], [0.75]]), np.float32([[0.75], [0.25]])
-        >>> with_network(prior, np.zeros(1, np.uint8), said).tolist()
+        >>> prior, said = np.float32([[0.2], [0.8]]), np.float32([[0.8], [0.2]])
+        >>> with_network(prior, np.zeros(1, np.uint8), said, 2 / 3).round(4).tolist()
         [[0.5], [0.5]]
     """
-    scores = prior * np.maximum(network, LEAST)
+    if not weight:
+        return prior
+    scores = prior ** np.float32(1 - weight / 2) * np.maximum(network, LEAST) ** np.float32(weight)
     if log_odds is not None:
         own = np.where(given == IGNORE, prior.argmax(axis=0), given)
         scores = scores * np.moveaxis(np.exp(log_odds)[own], -1, 0)
@@ -138,34 +143,37 @@ def with_network(prior: Maps, given: Labels, network: Maps, log_odds: NDArray[An
     return joined
 
 
-def matched_odds(priors: Maps, given: Labels, network: Maps) -> NDArray[np.float64]:
-    """Return o, (L, L): with it the network doubts on average as much as the outlines do (:mod:`.shares`).
+def matched_odds(priors: Maps, given: Labels, network: Maps, weight: float) -> NDArray[np.float64]:
+    """Return o, (L, L): with it the network doubts on average as much as the outlines do (:func:`.pool.match`).
 
     Args:
         priors: F of some pixels, (L, P).
         given: their fused label, (P,), or ``IGNORE``, which is left out.
         network: q, (L, P).
+        weight: w.
 
     Example:
         >>> priors, said = np.full((2, 4), 0.5, np.float32), np.float32([[0.1, 0.1, 0.1, 0.8], [0.9, 0.9, 0.9, 0.2]])
         >>> given = np.ones(4, np.uint8)
-        >>> odds = matched_odds(priors, given, said)
-        >>> round(float(with_network(priors, given, said, odds)[0].mean()), 2)  # half is doubted, as before
+        >>> odds = matched_odds(priors, given, said, 0.5)
+        >>> round(float(with_network(priors, given, said, 0.5, odds)[0].mean()), 2)  # half is doubted, as before
         0.5
     """
     classes = len(priors)
     odds: NDArray[np.float64] = np.zeros((classes, classes))
     for c in range(classes):
         chosen = given == c
-        if not chosen.any():
+        if not chosen.any() or not weight:
             continue
         prior, said, own = priors[:, chosen], network[:, chosen], given[chosen]
         wanted = prior.mean(axis=1, dtype=np.float64)
         asked = (wanted > 0) & (np.arange(classes) != c)
         for _ in range(_ROUNDS):
-            got = with_network(prior, own, said, odds).mean(axis=1, dtype=np.float64)
-            step = RATE * (_logit(wanted) - _logit(got))
+            got = with_network(prior, own, said, weight, odds).mean(axis=1, dtype=np.float64)
+            step = _RATE * (_logit(wanted) - _logit(got))
             odds[c, asked] = np.clip(odds[c] + step, -LARGEST, LARGEST)[asked]
+            if np.abs(step[asked]).max(initial=0) < _RATE * 1e-2:
+                break
     return odds
 
 

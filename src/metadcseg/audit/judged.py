@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.audit.probability import Labels, Maps, Witnesses
+from metadcseg.audit.ranking import expected_dsc
 from metadcseg.audit.records import Level
 from metadcseg.audit.regions import Numbers
 from metadcseg.constants import IGNORE
@@ -30,6 +31,8 @@ class Judged:
         network: uint8, that of the network alone; ``IGNORE`` where the given label is.
         counts: (L, L) float64, for each given class the sum of P(true class) over its pixels.
         highest: (L,) float64, the highest P(true class) of any pixel that is not ignored.
+        gains: (Z,) float64, how much nearer the truth the most probable classes of a slice are expected to be than its
+            given labels, as DSC.
     """
 
     given: Labels
@@ -38,6 +41,7 @@ class Judged:
     network: Labels
     counts: NDArray[np.float64]
     highest: NDArray[np.float64]
+    gains: NDArray[np.float64]
 
     def corrected(self, regions: Numbers, sure: float = SURE) -> dict[Level, Labels]:
         """Return the corrected masks; ``balanced`` changes what lies in regions, ``sure`` the most probable of it."""
@@ -53,6 +57,7 @@ def judge(
     witnesses: Witnesses,
     given: Labels,
     network: Iterable[Maps],
+    margin: float = 0.0,
     prior: Prior | None = None,
     watch: Callable[[int, Maps], None] | None = None,
 ) -> Judged:
@@ -62,6 +67,7 @@ def judge(
         witnesses: who speaks.
         given: (Z, H, W) uint8 class numbers, or ``IGNORE``.
         network: probabilities of every slice, (L, H, W) float32, one at a time in memory.
+        margin: the expected gain in DSC up to which a slice is left as it is (:func:`.margin.fit_margin`).
         prior: what the outlines of annotators say of each slice.
         watch: is told the number and P(true class), (L, H, W), of every slice.
 
@@ -74,8 +80,12 @@ def judge(
         >>> judged = judge(Witnesses(), given, [network])
         >>> judged.wrong.tolist(), judged.proposed.tolist(), judged.counts.tolist()
         ([[[0.25, 0.75, 0.0]]], [[[0, 0, 255]]], [[0.75, 0.25], [0.75, 0.25]])
+        >>> judged.gains.tolist()  # the given mask: 2 * 0.25 / (1 + 0.5); an empty one is right where 1 - 0.25
+        [0.4166666666666667]
+        >>> judge(Witnesses(), given, [network], margin=0.5).proposed.tolist()
+        [[[0, 1, 255]]]
     """
-    wrong = np.zeros(given.shape, np.float32)
+    wrong, gains = np.zeros(given.shape, np.float32), np.zeros(len(given))
     proposed, alone = given.copy(), given.copy()
     counts: NDArray[np.float64] | None = None
     highest: NDArray[np.float64] = np.zeros(0)
@@ -90,13 +100,57 @@ def judge(
         if watch is not None:
             watch(number, posterior)
         wrong[number] = witnesses.wrong(plane, posterior)
-        proposed[number][known] = posterior.argmax(axis=0)[known]
-        alone[number][known] = maps.argmax(axis=0)[known]
+        better = np.where(known, most_probable(posterior), plane)  # of pixels
+        alone[number] = np.where(known, most_probable(maps), plane)
         if counts is None:
             counts, highest = np.zeros((len(maps),) * 2), np.zeros(len(maps))
-        highest = np.maximum(highest, posterior.max(axis=(1, 2), where=known, initial=0))
-        for c in range(len(maps)):
-            counts[c] += posterior[:, plane == c].sum(axis=1, dtype=np.float64)
+        peak = (posterior * known).max(axis=(1, 2)).astype(np.float64)
+        found = _sums(plane, posterior)
+        counts, highest = counts + found, np.maximum(highest, peak)
+        better, hoped = nearest_mask(posterior, better, known, peak)
+        if (better != plane).any():
+            gains[number] = hoped - expected_dsc(found, peak)
+        if gains[number] > margin:
+            proposed[number] = better
     if counts is None or number + 1 != len(given):
         raise InputError(f"probabilities of all {len(given)} slices are needed: give every slice once")
-    return Judged(given, wrong, proposed, alone, counts, highest)
+    return Judged(given, wrong, proposed, alone, counts, highest, gains)
+
+
+def nearest_mask(
+    posterior: Maps, first: Labels, known: NDArray[np.bool_], peak: NDArray[np.float64]
+) -> tuple[Labels, float]:
+    """Return the mask of the highest expected DSC that is found, and that DSC.
+
+    Where D is the highest expected DSC, the best mask holds the pixels that are foreground with a probability above D /
+    2 (Nordstroem et al., 2022), which of two classes are those whose odds are above D / (2 - D). D is taken from the
+    most probable classes.
+    """
+    mask, hoped = first, expected_dsc(_sums(first, posterior), peak)
+    weighed = posterior.copy()
+    weighed[0] *= hoped / (2 - hoped)
+    other = np.where(known, most_probable(weighed), first)
+    then = expected_dsc(_sums(other, posterior), peak)
+    return (other, then) if then > hoped else (mask, hoped)
+
+
+def most_probable(maps: Maps) -> Labels:
+    """Return the class of the highest probability, (H, W) uint8, of (L, H, W); the first of equal ones.
+
+    Example:
+        >>> most_probable(np.array([[[0.2, 0.5]], [[0.5, 0.5]], [[0.3, 0.0]]], np.float32)).tolist()
+        [[1, 0]]
+    """
+    best, found = maps[0].copy(), np.zeros(maps.shape[1:], np.uint8)
+    for number in range(1, len(maps)):
+        higher = maps[number] > best
+        np.maximum(best, maps[number], out=best)
+        found[higher] = number
+    return found
+
+
+def _sums(labels: Labels, posterior: Maps) -> NDArray[np.float64]:
+    """Return for each class of the labels the sum of P(true class) over its pixels, (L, L)."""
+    flat, classes = labels.ravel(), len(posterior)
+    sums = [np.bincount(flat, each.ravel(), minlength=IGNORE + 1)[:classes] for each in posterior]
+    return np.stack(sums, axis=1)

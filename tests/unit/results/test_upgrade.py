@@ -162,6 +162,25 @@ def test_whether_gold_was_asked_is_known_of_earlier_runs(method: str, options: d
     ] == {"asks_gold": not asked}
 
 
+@pytest.mark.parametrize(
+    ("options", "meta", "why"),
+    [
+        ({"pairs": True, "meta": "auto", "match_shares": True}, False, None),
+        ({"pairs": False, "meta": "auto", "match_shares": True}, True, None),
+        ({"pairs": True, "meta": "always", "match_shares": True}, True, None),
+        ({"pairs": False, "meta": "never", "match_shares": True}, False, None),
+        ({"pairs": True, "bound": 0.5, "like_pairs": True}, False, "bound 0.5, like_pairs True"),
+    ],
+)
+def test_calibrated_before_stand_ins(options: dict[str, Any], meta: bool, why: str | None):
+    found = upgraded({"method": "calibrated", "options": options})
+    method = create_method("calibrated", **found["options"])
+    assert (method.stand_in, method.meta, method.pairs) == (0, meta, options["pairs"])
+    assert method.match_shares == (why is None)
+    assert found.get("unresumable") == why
+    assert upgraded(found) == found
+
+
 def test_the_average_of_the_network_has_another_name_in_a_checkpoint():
     assert upgraded_checkpoint({"format": 3, "updater": {"steps": 1, "averaged": {}}}) == {
         "format": 3,
