@@ -68,9 +68,8 @@ def audit_run(
 
     P(the given label is wrong) comes from the table of the set's gold pairs and from the network of the run
     (:mod:`metadcseg.audit.probability`), of several annotators from all outlines and a table of each. Every case is
-    read, judged and written by itself; where the folder holds some
-    cases of the same audit, only the others are done. Judged is the label of the set: of several annotators the fused
-    one. Volumes are one case each.
+    read, judged and written by itself; where the folder holds some cases of the same audit, only the others are done.
+    Judged is the label of the set: of several annotators the fused one. Volumes are one case each.
 
     Args:
         run: the folder of a run, of any method.
@@ -89,7 +88,8 @@ def audit_run(
 
     Returns:
         What ``audit.json`` holds: ``cases``, ``regions``, ``flagged`` (counts), ``threshold``, ``calibration`` on the
-        gold pairs, and where every case has a truth ``detection``, ``given`` and ``corrected``.
+        gold pairs, ``annotators`` where several have pairs, and where every case has a truth ``detection``, ``given``
+        and ``corrected``.
 
     Raises:
         InputError: where run and set do not fit together, the split has no cases, ``out`` holds something else, stored
