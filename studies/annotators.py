@@ -15,8 +15,8 @@ results/annotators.json.
 
 import argparse
 import json
+import os
 import platform
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from small_grids import lay_out_left_atrium
 
 from metadcseg.audit.annotator_tables import AnnotatorPairs, AnnotatorTables, Drawn
 from metadcseg.audit.fused_case import fit_weight_beside
-from metadcseg.audit.fusion import effective, fuse, log_loss, matched_odds, with_network
+from metadcseg.audit.fusion import fuse, log_loss, matched_odds, with_network
 from metadcseg.audit.predictors import own_network
 from metadcseg.audit.probability import PairCounts, Witnesses
 from metadcseg.audit.scoring import true_dsc
@@ -234,7 +234,7 @@ def score(images: list[Image], prepared: PreparedSet, network: Any, tested: str 
         ]
         found.setdefault(name, {})["dsc"] = float(np.mean(dsc))
     about = {"slices": len(asked), "verified": len(gold), "dependence": tables.dependence, "weight": weight}
-    return {**about, "effective": float(effective(len(p), rho)), "ways": found}
+    return {**about, "ways": found}
 
 
 def majority_of(image: Image) -> np.ndarray:
@@ -251,6 +251,11 @@ def expectation(maps: list[np.ndarray], asked: list[Image]) -> dict[str, float]:
         int((each.argmax(axis=0) != image.truth).sum()) for each, image in zip(maps, asked, strict=True)
     )
     return {"expected_wrong": expected / objects, "wrong": wrong / objects}
+
+
+def done() -> list[dict[str, Any]]:
+    """Return the results of before."""
+    return json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
 
 
 def main() -> None:
@@ -276,8 +281,7 @@ def main() -> None:
         for seed in seeds:
             told = {"set": asked.set, "condition": name, "seed": seed}
             run = seed in asked.network
-            held = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
-            before = [each for each in held if told.items() <= each.items()]
+            before = [each for each in done() if told.items() <= each.items()]
             if before and (before[0]["network"] or not run):
                 continue
             if asked.set == "left-atrium":
@@ -290,9 +294,9 @@ def main() -> None:
             result = {**told, "network": run, **score(images, prepared, network)}
             if asked.set == "brain":
                 result["other subject"] = score(images, prepared, network, "val")
-            kept = [each for each in held if each not in before]
+            kept = [each for each in done() if not told.items() <= each.items()]
             kept = sorted([*kept, result], key=lambda each: (each["set"], each["condition"], each["seed"]))
-            about = {"command": Path(sys.argv[0]).name, "machine": platform.processor() or platform.machine()}
+            about = {"machine": f"{platform.system()}-{platform.machine()}, {os.cpu_count()} processors"}
             RESULTS.write_text(json.dumps({**about, "runs": kept}, indent=1) + "\n")
             print(
                 *told.values(),

@@ -27,6 +27,7 @@ from metadcseg.audit.fusion import (
     Labels,
     Maps,
     chosen_dependence,
+    effective,
     fuse,
     log_loss,
 )
@@ -110,6 +111,11 @@ class AnnotatorTables:
         """Return p_j of each annotator."""
         mean = fmean(self.precisions.values()) if self.precisions else 1.0
         return [self.precisions.get(name, mean) for name in names]
+
+    def effective(self, names: Iterable[str]) -> float:
+        """Return how many independent annotators some are worth: n / (1 + (n - 1) rho) (:mod:`.fusion`)."""
+        p = self.weights(names)
+        return float(effective(sum(p) ** 2 / sum(each**2 for each in p), self.dependence))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
