@@ -179,6 +179,13 @@ class Batch:
             return self.shard_of
         return GlobalBatchSize((self.labels != IGNORE).sum().clamp(min=1), len(self.images))
 
+    def pin_memory(self) -> "Batch":
+        """Return the same batch with its maps in memory that a GPU reads without waiting for the processor."""
+        held = {
+            name: getattr(self, name) for name in ("images", "labels", "edges", "label_confidence", "given")
+        }
+        return replace(self, **{name: maps.pin_memory() for name, maps in held.items() if maps is not None})
+
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch with its maps on ``device``.
 
