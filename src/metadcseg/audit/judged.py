@@ -1,6 +1,6 @@
 """What the witnesses say of one case, slice by slice, and the masks that follow."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,16 +100,19 @@ def judge(
         if watch is not None:
             watch(number, posterior)
         wrong[number] = witnesses.wrong(plane, posterior)
-        better = np.where(known, most_probable(posterior), plane)  # of pixels
         alone[number] = np.where(known, most_probable(maps), plane)
         if counts is None:
             counts, highest = np.zeros((len(maps),) * 2), np.zeros(len(maps))
-        peak = (posterior * known).max(axis=(1, 2)).astype(np.float64)
+        peak = (
+            (posterior if known.all() else posterior * known)
+            .reshape(len(maps), -1)
+            .max(axis=1)
+            .astype(np.float64)
+        )
         found = _sums(plane, posterior)
         counts, highest = counts + found, np.maximum(highest, peak)
-        better, hoped = nearest_mask(posterior, better, known, peak)
-        if (better != plane).any():
-            gains[number] = hoped - expected_dsc(found, peak)
+        better, hoped = nearest_mask(plane, posterior, found, peak)
+        gains[number] = hoped - expected_dsc(found, peak)
         if gains[number] > margin:
             proposed[number] = better
     if counts is None or number + 1 != len(given):
@@ -118,34 +121,51 @@ def judge(
 
 
 def nearest_mask(
-    posterior: Maps, first: Labels, known: NDArray[np.bool_], peak: NDArray[np.float64]
+    given: Labels, posterior: Maps, sums: NDArray[np.float64], peak: NDArray[np.float64]
 ) -> tuple[Labels, float]:
-    """Return the mask of the highest expected DSC that is found, and that DSC.
+    """Return the mask of the highest expected DSC that is found, and that DSC; ignored labels stay.
 
     Where D is the highest expected DSC, the best mask holds the pixels that are foreground with a probability above D /
     2 (Nordstroem et al., 2022), which of two classes are those whose odds are above D / (2 - D). D is taken from the
     most probable classes.
+
+    Args:
+        given: (H, W).
+        posterior: P(true class), (L, H, W).
+        sums: for each given class the sum of P(true class) over its pixels, (L, L).
+        peak: (L,), the highest P(true class) of any pixel that is not ignored.
     """
-    mask, hoped = first, expected_dsc(_sums(first, posterior), peak)
-    weighed = posterior.copy()
-    weighed[0] *= hoped / (2 - hoped)
-    other = np.where(known, most_probable(weighed), first)
-    then = expected_dsc(_sums(other, posterior), peak)
+    known = given != IGNORE
+    mask = np.where(known, most_probable(posterior), given)
+    hoped = expected_dsc(_moved(sums, given, mask, posterior), peak)
+    background = posterior[0] * np.float32(hoped / (2 - hoped))
+    other = np.where(known, most_probable([background, *posterior[1:]]), given)
+    then = expected_dsc(_moved(sums, given, other, posterior), peak)
     return (other, then) if then > hoped else (mask, hoped)
 
 
-def most_probable(maps: Maps) -> Labels:
+def _moved(sums: NDArray[np.float64], given: Labels, mask: Labels, posterior: Maps) -> NDArray[np.float64]:
+    """Return the sums of another mask than the given one: only what differs is counted."""
+    place = np.flatnonzero(given.ravel() != mask.ravel())
+    if not len(place):
+        return sums
+    inside = posterior.reshape(len(posterior), 1, -1)[:, :, place]
+    before, after = (_sums(labels.ravel()[place], inside) for labels in (given, mask))
+    moved: NDArray[np.float64] = (sums + after - before).clip(min=0)
+    return moved
+
+
+def most_probable(maps: Maps | Sequence[Maps]) -> Labels:
     """Return the class of the highest probability, (H, W) uint8, of (L, H, W); the first of equal ones.
 
     Example:
         >>> most_probable(np.array([[[0.2, 0.5]], [[0.5, 0.5]], [[0.3, 0.0]]], np.float32)).tolist()
         [[1, 0]]
     """
-    best, found = maps[0].copy(), np.zeros(maps.shape[1:], np.uint8)
+    best, found = maps[0].copy(), np.zeros(maps[0].shape, np.uint8)
     for number in range(1, len(maps)):
-        higher = maps[number] > best
+        np.copyto(found, number, where=maps[number] > best)
         np.maximum(best, maps[number], out=best)
-        found[higher] = number
     return found
 
 

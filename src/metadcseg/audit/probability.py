@@ -178,9 +178,10 @@ class Witnesses:
 
     def wrong(self, given: Labels, posterior: Maps) -> Maps:
         """Return P(the given label is wrong), (H, W) float32; 0 where it is ignored."""
-        own = np.where(given == IGNORE, 0, given).astype(np.int64)
-        kept = np.take_along_axis(posterior, own[None], axis=0)[0]
-        wrong: Maps = np.where(given == IGNORE, 0, 1 - kept).clip(0, 1).astype(np.float32)
+        wrong = np.zeros(given.shape, np.float32)
+        for number, own in enumerate(posterior):
+            np.subtract(1, own, out=wrong, where=given == number)
+        np.clip(wrong, 0, 1, out=wrong)
         return wrong
 
 

@@ -76,6 +76,13 @@ def test_slices_of_one_volume_are_drawn_together():
     assert len(calibrated([True, True, False, False], "aaaa").clusters) == 4
 
 
+def test_what_is_not_heard_and_what_stays_is_said():
+    told = sentence(Calibration(images=3, weight=0.0, margin=0.041), 0.7, seen_in_training=False)
+    assert "so it is not heard" in told
+    assert "no more than 0.04 in DSC stay as given" in told
+    assert "heard" not in sentence(Calibration(images=3, weight=0.4), 0.7, seen_in_training=False)
+
+
 def test_right_masks_that_look_wrong_set_a_margin():
     found = calibrated([True, True, True, True, False, False], "abcdef", blind=True)
     left = [each for each, true in zip(found.expected_gains, found.true_gains, strict=True) if true < 0]

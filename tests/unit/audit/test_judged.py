@@ -17,9 +17,10 @@ def test_the_mask_of_the_highest_expected_dsc_is_found():
     """Of all masks that are a threshold of P(foreground)."""
     foreground = np.random.default_rng(0).beta(0.5, 1.5, (1, 40)).astype(np.float32)
     posterior = np.stack([1 - foreground, foreground])
-    known, peak = np.ones(foreground.shape, bool), posterior.max(axis=(1, 2)).astype(np.float64)
-    first = (foreground > 0.5).astype(np.uint8)
-    mask, hoped = nearest_mask(posterior, first, known, peak)
+    peak, first = posterior.max(axis=(1, 2)).astype(np.float64), (foreground > 0.5).astype(np.uint8)
+    given = np.zeros_like(first)
+    sums = np.stack([posterior.sum(axis=(1, 2)), np.zeros(2)]).astype(np.float64)
+    mask, hoped = nearest_mask(given, posterior, sums, peak)
     best = max(expected((foreground >= each).astype(np.uint8), posterior) for each in foreground[0])
     assert hoped == pytest.approx(expected(mask, posterior), abs=1e-6)
     assert expected(first, posterior) + 0.02 < hoped <= best + 1e-6
