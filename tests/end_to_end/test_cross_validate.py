@@ -120,3 +120,9 @@ def test_what_cannot_be_split(words, says, drawn, tmp_path):
     assert result.status == 2
     assert all(part in result.complaint for part in says)
     assert not (tmp_path / "new").exists()
+
+
+def test_several_devices_are_refused_before_anything_is_written(drawn, tmp_path):
+    words = ("cross-validate", drawn, "--out", tmp_path / "cv", "--training.devices", "2")
+    refused(*words, says=("trains on one device, got training.devices 2", "metadcseg train --data"))
+    assert not (tmp_path / "cv").exists()
