@@ -32,6 +32,7 @@ from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.evaluation.noise_detection import outline_distances
 from metadcseg.evaluation.predict import Progress
+from metadcseg.files import output_folder
 from metadcseg.training.run.folder import RunFolder, read_run, set_of_run
 
 THRESHOLD = 0.7
@@ -53,6 +54,7 @@ def audit_run(
     sure: float = SURE,
     folds: int = 0,
     device: str | None = None,
+    trust_code: bool = False,
     progress: Progress | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def audit_run(
             networks are trained with the run's options, in ``out/folds``, each without the cases that it is asked
             about; of the split ``train`` only.
         device: where the network computes; None takes a GPU where there is one.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
         progress: called after every case.
         console: where trainings of folds show their progress; None shows nothing.
 
@@ -101,9 +104,8 @@ def audit_run(
         raise InputError(
             f"--folds asks networks about masks that they were not shown: take --split train, not {split}"
         )
-    predictor: CasePredictor = own_network(
-        run, prepared, device
-    )  # which also says whether run and set fit together
+    # which also says whether run and set fit together
+    predictor: CasePredictor = own_network(run, prepared, device, trust_code=trust_code)
     told = {
         "run": hashlib.sha256(RunFolder(run).model.read_bytes()).hexdigest(),
         "set": prepared.fingerprint,
@@ -116,8 +118,11 @@ def audit_run(
     with folder.hold():
         if folds:
             folder.begin()
-            predictor = out_of_fold(info, prepared, folds, out / "folds", device, console)
-        return Audit(prepared, split, predictor, folder, threshold, sure).carry_out(run, progress)
+            predictor = out_of_fold(
+                info, prepared, folds, out / "folds", device, console, trust_code=trust_code
+            )
+        code = info["network"].get("class_path")
+        return Audit(prepared, split, predictor, folder, threshold, sure, code).carry_out(run, progress)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class Audit:
         folder: what takes it.
         threshold: mean P(wrong) of a region from which it is flagged.
         sure: P(wrong) from which the level ``sure`` changes a pixel.
+        trusted_code: the class of the network, where the run names one and the user consented.
     """
 
     prepared: PreparedSet
@@ -139,6 +145,7 @@ class Audit:
     folder: AuditFolder
     threshold: float
     sure: float
+    trusted_code: str | None = None
 
     def carry_out(self, run: Path, progress: Progress | None) -> dict[str, Any]:
         """Do what is not done yet, and return the record."""
@@ -176,6 +183,7 @@ class Audit:
             "sure": self.sure,
             "network": self.predictor.name,
             "witnesses": "pairs and network" if witnesses.table is not None else "network alone",
+            **({} if self.trusted_code is None else {"trusted_code": self.trusted_code}),
             **self._tables(units),
             "calibration": calibration.to_dict(),
         }
@@ -254,7 +262,7 @@ class Audit:
             None if truth is None else true_dsc(given, truth, classes),
             {str(level): value for level, value in dsc.items()},
         )
-        (out / "wrong").mkdir(exist_ok=True)
+        output_folder(out, "wrong")
         write_wrong(out / "wrong", unit, judged.wrong)
         written = masks.write(unit, given, corrected)
         arrays = Arrays(unit.image(self.prepared), given, judged.wrong, numbers, corrected)

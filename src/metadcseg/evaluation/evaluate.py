@@ -20,6 +20,7 @@ def evaluate_run(
     save_predictions: bool = True,
     overlays: bool = False,
     device: str | None = None,
+    trust_code: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Predict and score every case of a split, and write ``RUN/evaluation/SPLIT.json`` and ``SPLIT.csv``.
@@ -39,6 +40,7 @@ def evaluate_run(
         overlays: write every image, or nine slices of a volume, with its outlines, into
             ``RUN/evaluation/SPLIT/overlays``.
         device: where the network computes; None takes a GPU where there is one.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
         progress: called after every case.
 
     Returns:
@@ -56,7 +58,7 @@ def evaluate_run(
         >>> record["split"], record["summary"]["dsc"]["n"]  # doctest: +SKIP
         ('test', 2)
     """
-    trained, predict = load_predictor(run, device)
+    trained, predict = load_predictor(run, device, trust_code=trust_code)
     check_fit(trained, prepared)
 
     def compare(unit: Case | StoredVolume) -> Compared:

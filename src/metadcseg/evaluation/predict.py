@@ -146,18 +146,22 @@ def fit_channels(file: Path | str, image: Image, channels: int) -> Image:
     return fitted
 
 
-def load_predictor(run: Path, device: torch.device | str | None = None) -> tuple[TrainedRun, Predict]:
+def load_predictor(
+    run: Path, device: torch.device | str | None = None, *, trust_code: bool = False
+) -> tuple[TrainedRun, Predict]:
     """Return a run, and its network as a function of normalized images.
 
     Args:
         run: the folder of a run.
         device: where it computes; None, or ``auto``, takes a GPU where there is one.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
 
     Raises:
-        InputError: where the folder is no run, a file of it is missing or damaged, or there is no such device.
+        InputError: where the folder is no run, a file of it is missing or damaged, it names a class without
+            ``trust_code``, or there is no such device.
     """
     place = device_of(device)
-    trained = load_run(run, place)
+    trained = load_run(run, place, trust_code=trust_code)
     return trained, lambda images: trained.predict(images.to(place))
 
 
@@ -193,6 +197,7 @@ def predict_images(
     *,
     overlays: bool = False,
     device: str | None = None,
+    trust_code: bool = False,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Segment image files, or volumes, and write a mask for each over its image.
@@ -215,6 +220,7 @@ def predict_images(
         out: folder for the masks; made where missing.
         overlays: also write every image, or slices of a volume, with its outlines, as PNG into ``out/overlays``.
         device: where the network computes; None takes a GPU where there is one.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
         progress: called after every case.
 
     Returns:
@@ -228,7 +234,7 @@ def predict_images(
         >>> predict_images(Path("my_run"), Path("new_images"), Path("new_masks"))[0].name  # doctest: +SKIP
         'a.png'
     """
-    trained, predict = load_predictor(run, device)
+    trained, predict = load_predictor(run, device, trust_code=trust_code)
     volumes = trained.info["set"].get("preprocessing") is not None
     if volumes:
         cases = find_volumes(images, trained.channels, trained.info["set"].get("image_key"))

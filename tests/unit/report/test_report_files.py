@@ -214,7 +214,7 @@ def test_a_report_that_cannot_be_written_is_an_error(tmp_path):
     folder = Folder(tmp_path / "bench")
     folder.add(task(), scores=made_scores(0.5))
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot write"):
         write_report(folder.write(), tmp_path / "out")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import add_device_option, plain_output, progress_bar
+from metadcseg.cli.commands.console import add_device_option, add_trust_option, plain_output, progress_bar
 
 DESCRIPTION = """Segment new images (a file, or every image of a folder) with a trained network and write a PNG mask
 for each, in the image's own size. A network that was trained on volumes takes volumes and writes a label volume over
@@ -19,6 +19,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, required=True, help="where the masks go")
     parser.add_argument("--overlays", action="store_true", help="also write each image with its outline")
     add_device_option(parser)
+    add_trust_option(parser)
 
 
 def run(options: Namespace, console: Console) -> int:
@@ -37,6 +38,7 @@ def run(options: Namespace, console: Console) -> int:
             out,
             overlays=options.overlays,
             device=options.accelerator,
+            trust_code=options.trust_code,
             progress=advance,
         )
     plain_output().print(f"{len(written)} {'label volumes' if volumes else 'masks'} in {out}")
