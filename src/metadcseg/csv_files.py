@@ -41,8 +41,11 @@ def csv_rows(rows: Iterable[Iterable[object]]) -> str:
         >>> csv_rows([["case", "dsc"], ["@a", -0.5], ["b,c", None]])
         'case,dsc\n\'@a,-0.5\n"b,c",\n'
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    lines = []
     for row in rows:
+        text = io.StringIO()
+        # quotes a cell for every character of its end of lines, which is cut
+        writer = csv.writer(text, lineterminator="\r\n")
         writer.writerow([csv_text(cell) if isinstance(cell, str) else cell for cell in row])
-    return text.getvalue()
+        lines.append(text.getvalue()[:-2] + "\n")
+    return "".join(lines)

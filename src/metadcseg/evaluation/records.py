@@ -12,7 +12,7 @@ from typing import Any
 
 from metadcseg.csv_files import csv_rows
 from metadcseg.errors import InputError
-from metadcseg.files import write_bytes
+from metadcseg.files import output_folder, write_bytes
 from metadcseg.metrics import (
     BACKGROUND_METRIC,
     METRICS,
@@ -99,6 +99,7 @@ def write_record(
         InputError: where the disk refuses; an earlier file is then still whole.
     """
     table = _table(scores, predictions).encode("utf-8", "backslashreplace")  # ids may hold anything
+    output_folder(folder.parent, folder.name)
     write_bytes(folder / f"{record['split']}.csv", table)
     text = json.dumps(record, indent=2, allow_nan=False) + "\n"
     write_bytes(folder / f"{record['split']}.json", text.encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from metadcseg.files import output_folder
+from metadcseg.files import refuse_link
 from metadcseg.report.output import as_bytes, write_output
 from metadcseg.report.pictures import data_uri
 from metadcseg.report.render_csv import render_csv, render_values
@@ -51,7 +51,7 @@ def write_report(folder: Path, out: Path, cases: int = 3) -> tuple[BenchmarkReco
     files["report.md"] = as_bytes(render_markdown(report))
     files["index.html"] = as_bytes(render_page(report))
     for name in ("tables", "figures"):
-        output_folder(out, name)  # where it is a link, nothing is cleared behind it
+        refuse_link(out / name)  # else files would be cleared behind it
     _clear(out, files)
     files[LIST] = as_bytes(json.dumps({"format": 1, "files": sorted(files)}, indent=1) + "\n")
     for name, content in files.items():

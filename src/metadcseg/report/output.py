@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from metadcseg.errors import InputError
 from metadcseg.files import output_folder, write_bytes
 
 
@@ -17,7 +18,14 @@ def write_output(out: Path, name: str, content: bytes) -> None:
         InputError: where it cannot be written, or a folder in the output is a link.
     """
     file = Path(name)
-    write_bytes(output_folder(out, *file.parts[:-1]) / file.name, content)
+    try:
+        write_bytes(output_folder(out, *file.parts[:-1]) / file.name, content)
+    except InputError as error:
+        if not isinstance(why := error.__cause__, OSError):
+            raise
+        raise InputError(
+            f"{out / file} cannot be written ({why.strerror or why}); choose another --out"
+        ) from error
 
 
 def as_bytes(text: str) -> bytes:

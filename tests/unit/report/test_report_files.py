@@ -12,9 +12,9 @@ from PIL import Image
 from tests.unit.report.folders import Folder, made_scores, task, write_full
 from tests.unit.report.html_page import Page
 
+from metadcseg.csv_files import csv_text
 from metadcseg.errors import InputError
 from metadcseg.report.build import write_report
-from metadcseg.report.render_csv import csv_text
 from metadcseg.report.render_latex import latex_text
 from metadcseg.report.render_markdown import markdown_text
 
@@ -214,7 +214,7 @@ def test_a_report_that_cannot_be_written_is_an_error(tmp_path):
     folder = Folder(tmp_path / "bench")
     folder.add(task(), scores=made_scores(0.5))
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot be written"):
         write_report(folder.write(), tmp_path / "out")
 
 
