@@ -17,7 +17,7 @@ from metadcseg.files import output_folder
 from metadcseg.methods import create_method
 from metadcseg.networks import network_of
 from metadcseg.training import train
-from metadcseg.training.distributed.job import training_options
+from metadcseg.training.options import training_options
 
 _LEAST_GOLD = 2
 """So many gold cases at least stay in every fold's training, where gold is dealt out as well."""

@@ -21,6 +21,7 @@ from metadcseg.methods.base import Method
 from metadcseg.networks import Consent, NetworkOptions
 from metadcseg.networks.registry import KINDS, OPTIONS
 from metadcseg.training import TrainingOptions
+from metadcseg.training.distributed.launch import as_started
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def run_config(values: Namespace) -> RunConfig:
     made = parser.instantiate(Namespace(groups))  # type: ignore[no-untyped-call]
     methods = {name: made[name] for name in METHODS}
     short = {name: values[name] for name in SHORT if values.get(name) is not None}
-    return RunConfig(methods[values.method], made.network, replace(made.training, **short), methods)
+    training = as_started(replace(made.training, **short))
+    return RunConfig(methods[values.method], made.network, training, methods)
 
 
 def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:
@@ -131,7 +133,7 @@ def check_trust(values: Namespace) -> None:
         InputError: naming the class, and where it comes from.
     """
     path, option = values.network.class_path, "--network.class_path"
-    if f"{option}={path}" in values.typed or (option, path) in pairwise(values.typed):
+    if f"{option}={path}" in values.words or (option, path) in pairwise(values.words):
         return
     files = [f"--config {name}" for name in values.configs if name != AUTO]
     source = str(values.resume) if isinstance(values.get("resume"), str) else values.get("out")

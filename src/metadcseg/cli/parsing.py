@@ -48,9 +48,9 @@ def parse(
         source: where ``base`` comes from, for sentences.
 
     Returns:
-        The options, and with them ``typed``, the words, and ``given``: the options among them, with their dashes. Where
-        the command has ``--config``, also ``configs``, the names given to it; ``said``, the options that words or files
-        name, without dashes; and ``again(base, source)``, which parses the same words anew over another base.
+        The options, and with them ``words``, and ``given``: those that were typed, with their dashes. Where it has
+        ``--config``, also ``configs``, the names given to it; ``said``, the options that words or files name, without
+        dashes; and ``again(base, source)``, which parses the same words anew over another base.
 
     Raises:
         InputError: naming the option or file, and what is allowed.
@@ -65,7 +65,7 @@ def parse(
         parsed: Namespace = parser.parse_args([*below, *front, *rest])
     except ArgumentError as error:
         raise InputError(f"{_sentence(str(error), parser)} (see: {parser.prog} --help)") from error
-    parsed["given"], parsed["typed"] = _named(words), tuple(words)
+    parsed["words"], parsed["given"] = tuple(words), _named(words)
     if has_files:
         parsed["configs"] = tuple(configs)
         parsed["said"] = frozenset(name.removeprefix("--") for name in _named([*front, *rest]))

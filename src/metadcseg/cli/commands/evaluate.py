@@ -10,6 +10,7 @@ from rich.console import Console
 
 from metadcseg.cli.commands.console import (
     add_device_option,
+    add_inference_options,
     add_trust_option,
     print_json,
     print_table,
@@ -44,6 +45,7 @@ def add_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="also count and time what an image costs, in RUN/evaluation/cost.json",
     )
+    add_inference_options(parser)
     add_device_option(parser)
     add_trust_option(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -58,6 +60,7 @@ def run(options: Namespace, console: Console) -> int:
         console, "evaluating"
     ) as advance:  # torch takes seconds to load: the bar is there before
         from metadcseg.evaluation.evaluate import evaluate_run
+        from metadcseg.evaluation.inference import InferenceOptions
         from metadcseg.training.run.folder import read_run, set_of_run
 
         info = read_run(folder)
@@ -73,6 +76,7 @@ def run(options: Namespace, console: Console) -> int:
             overlays=options.overlays,
             device=options.accelerator,
             trust_code=options.trust_code,
+            options=InferenceOptions(options.flips, options.windows, options.overlap, options.batch_size),
             progress=advance,
         )
     if options.json:
@@ -97,7 +101,7 @@ def _judge_weights(
     from metadcseg.evaluation.noise_detection import NothingToJudge, judge_weights
     from metadcseg.methods import create_method
     from metadcseg.networks import network_of
-    from metadcseg.training.distributed.job import training_options
+    from metadcseg.training.options import training_options
 
     method = create_method(info["method"], **info["options"])
     network = network_of(info["network"], str(folder / "run.json"), trust_code)

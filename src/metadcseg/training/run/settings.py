@@ -10,7 +10,10 @@ from metadcseg.methods import METHODS
 from metadcseg.networks import NETWORKS, NetworkOptions
 from metadcseg.training.options import TrainingOptions
 
-_MAY_CHANGE = ("epochs", "checkpoint_minutes", "figure_every", "threads", "devices", "nodes", "accelerator")
+_MAY_CHANGE = (
+    *("epochs", "checkpoint_minutes", "figure_every"),
+    *("threads", "workers", "devices", "nodes", "accelerator"),
+)
 """Training options that decide where and how long a run goes, not what each of its steps does."""
 
 
