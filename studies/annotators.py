@@ -15,8 +15,8 @@ results/annotators.json.
 
 import argparse
 import json
+import os
 import platform
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +30,13 @@ from scipy import ndimage
 from small_grids import lay_out_left_atrium
 
 from metadcseg.audit.annotator_tables import AnnotatorPairs, AnnotatorTables, Drawn
+from metadcseg.audit.fused_case import fit_weight_beside
 from metadcseg.audit.fusion import fuse, log_loss, matched_odds, with_network
 from metadcseg.audit.predictors import own_network
 from metadcseg.audit.probability import PairCounts, Witnesses
 from metadcseg.audit.scoring import true_dsc
 from metadcseg.audit.units import units_of
+from metadcseg.audit.weight import weights_for
 from metadcseg.constants import IGNORE
 from metadcseg.data.prepare.fusing import staple, vote
 from metadcseg.data.store.reader import PreparedSet, SetWriter
@@ -61,6 +63,7 @@ SHARED = {"no habit, one offset for all": 2.0}
 
 RATERS = ("hnfnetv1-20", "isen-20", "sanet0-20", "scan-20", "yixinmpl-20")
 TRAINED, OTHER = "TCGA-FG-6692", "TCGA-DU-7294"
+EPOCHS = {"left-atrium": 8, "brain": 12}
 GOLD, EVERY = 6, 2
 """Verified slices, and of those that train every so many-th is fused, since neighbors say nearly the same."""
 
@@ -155,10 +158,10 @@ def write(images: list[Image], out: Path) -> PreparedSet:
     return PreparedSet.open(out)
 
 
-def network_of(prepared: PreparedSet, out: Path, seed: int) -> Any:
+def network_of(prepared: PreparedSet, out: Path, seed: int, epochs: int) -> Any:
     """Train a small network on the set where that is not done, and return it."""
     options = TrainingOptions(
-        epochs=8, size=64, lr=0.05, warmup=2, clip=2.0, validate_every=4, figure_every=0, threads=1
+        epochs=epochs, size=64, lr=0.05, warmup=2, clip=2.0, validate_every=4, figure_every=0, threads=1
     )
     method = create_method("calibrated", dcd=False)
     train(prepared, method, NetworkOptions(width=8), options, out, seed=seed, resume=out.exists())
@@ -173,14 +176,16 @@ def score(images: list[Image], prepared: PreparedSet, network: Any, tested: str 
     pairs = AnnotatorPairs.count(seen, classes=2)
     tables = pairs.learn(seen)
     one = AnnotatorTables({}, tables.everybody, {}, tables.dependence)
+    rho, p = tables.dependence, tables.weights(tables.heard(asked[0].outlines))
     replaced = [(majority_of(each), each.truth) for each in gold]
     today = Witnesses(PairCounts.count(replaced, 2).table())
     priors: dict[str, list[np.ndarray]] = {}
     for each in asked:
-        posteriors, decided = tables.posteriors(each.outlines)
+        posteriors, decided = tables.posteriors(tables.heard(each.outlines))
         for name, found in (
-            ("tables", fuse(posteriors, decided, tables.dependence)),
-            ("tables, as if independent", fuse(posteriors, decided, 0.0)),
+            ("tables", fuse(posteriors, decided, rho, p)),
+            ("tables, all of one weight", fuse(posteriors, decided, rho)),
+            ("tables, as if independent", fuse(posteriors, decided, 0.0, p)),
             ("one table for all annotators", one.prior(each.outlines)),
             ("table of the majority", today.posterior(majority_of(each), None)),
         ):
@@ -190,18 +195,32 @@ def score(images: list[Image], prepared: PreparedSet, network: Any, tested: str 
         "STAPLE": [staple(np.stack(list(each.outlines.values()))) for each in asked],
         **{name: [each.outlines[name] for each in asked] for name in asked[0].outlines},
     }
+    weight = None
     if network is not None:
-        said = {unit.id: next(network.of(unit)) for unit in units_of(prepared, tested)}
-        q = [said[each.id] for each in asked]
-        majority = labels["majority"]
-        every = slice(None, None, 7)
+        said = {
+            unit.id: next(network.of(unit)) for role in ("gold", tested) for unit in units_of(prepared, role)
+        }
+        q, majority = [said[each.id] for each in asked], labels["majority"]
+        some = slice(None, None, 7)
         flat = [
-            np.concatenate([m.reshape(2, -1)[:, every] for m in maps], axis=1)
+            np.concatenate([m.reshape(2, -1)[:, some] for m in maps], axis=1)
             for maps in (priors["tables"], q)
         ]
-        odds = matched_odds(flat[0], np.concatenate([m.ravel()[every] for m in majority]), flat[1])
+        named = np.concatenate([m.ravel()[some] for m in majority])
+        weights = weights_for(seen=True)
+        odds = {w: torch.from_numpy(matched_odds(flat[0], named, flat[1], w)) for w in weights}
+        unseen = [pairs.without(each.id, each.group).tables(rho, tables.precisions) for each in gold]
+        fit = fit_weight_beside(
+            ((given, truth, said[each.id]) for each, (given, truth) in zip(gold, replaced, strict=True)),
+            (held.prior(each.outlines) for held, each in zip(unseen, gold, strict=True)),
+            [each.group for each in gold],
+            odds,
+        )
+        weight = fit.weight()
         joined = zip(priors["tables"], majority, q, strict=True)
-        priors["tables and network"] = [with_network(*three, odds) for three in joined]
+        priors["tables and network"] = [
+            with_network(*three, weight, odds[weight].numpy()) for three in joined
+        ]
         priors["network alone"] = q
     found: dict[str, Any] = {}
     for name, maps in priors.items():
@@ -214,8 +233,8 @@ def score(images: list[Image], prepared: PreparedSet, network: Any, tested: str 
             for mask, image in zip(masks, asked, strict=True)
         ]
         found.setdefault(name, {})["dsc"] = float(np.mean(dsc))
-    about = {"slices": len(asked), "verified": len(gold), "dependence": tables.dependence}
-    return {**about, "effective": tables.effective(len(asked[0].outlines)), "ways": found}
+    about = {"slices": len(asked), "verified": len(gold), "dependence": tables.dependence, "weight": weight}
+    return {**about, "ways": found}
 
 
 def majority_of(image: Image) -> np.ndarray:
@@ -232,6 +251,11 @@ def expectation(maps: list[np.ndarray], asked: list[Image]) -> dict[str, float]:
         int((each.argmax(axis=0) != image.truth).sum()) for each, image in zip(maps, asked, strict=True)
     )
     return {"expected_wrong": expected / objects, "wrong": wrong / objects}
+
+
+def done() -> list[dict[str, Any]]:
+    """Return the results of before."""
+    return json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
 
 
 def main() -> None:
@@ -257,8 +281,7 @@ def main() -> None:
         for seed in seeds:
             told = {"set": asked.set, "condition": name, "seed": seed}
             run = seed in asked.network
-            held = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
-            before = [each for each in held if told.items() <= each.items()]
+            before = [each for each in done() if told.items() <= each.items()]
             if before and (before[0]["network"] or not run):
                 continue
             if asked.set == "left-atrium":
@@ -267,13 +290,13 @@ def main() -> None:
                 images = list(brain(asked.data, name))
             place = asked.work / f"{asked.set}-{name}-{seed}".replace(" ", "-").replace(",", "")
             prepared = write(images, place / "set") if run else None
-            network = network_of(prepared, place / "run", seed) if run else None
+            network = network_of(prepared, place / "run", seed, EPOCHS[asked.set]) if run else None
             result = {**told, "network": run, **score(images, prepared, network)}
             if asked.set == "brain":
                 result["other subject"] = score(images, prepared, network, "val")
-            kept = [each for each in held if each not in before]
+            kept = [each for each in done() if not told.items() <= each.items()]
             kept = sorted([*kept, result], key=lambda each: (each["set"], each["condition"], each["seed"]))
-            about = {"command": Path(sys.argv[0]).name, "machine": platform.processor() or platform.machine()}
+            about = {"machine": f"{platform.system()}-{platform.machine()}, {os.cpu_count()} processors"}
             RESULTS.write_text(json.dumps({**about, "runs": kept}, indent=1) + "\n")
             print(
                 *told.values(),

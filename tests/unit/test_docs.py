@@ -28,6 +28,7 @@ NOT_OURS = {
     "--network",  # of examples/own_loop.py
     "--probabilities",  # of the script that export writes
     *(
+        "--before",
         "--cleanlab",
         "--images",
         "--pixels",

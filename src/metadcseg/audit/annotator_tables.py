@@ -5,14 +5,17 @@ few pairs it is drawn to that of all annotators together: ``OTHERS`` mean pairs 
 
     T_j = (sum_k truly_jk + OTHERS mean truly) / (sum_k pixels_jk + OTHERS mean pixels),
 
-so somebody of whom there is no pair has everybody's table. Bins are finer than those of training: where several draw
-within a pixel of each other, that pixel is what they differ in.
+so somebody of whom there is no pair has everybody's table. The majority of three or more is one more witness, with a
+table of its own: where verified images show that it is right, it outweighs all others. Bins are finer than those of
+training: where several draw within a pixel of each other, that pixel is what they differ in.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import compress
-from typing import Any
+from math import exp, log
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,11 +27,13 @@ from metadcseg.audit.fusion import (
     Labels,
     Maps,
     chosen_dependence,
+    effective,
     fuse,
     log_loss,
 )
 from metadcseg.audit.probability import LEAST_PAIRS, PairCounts, native_bins
 from metadcseg.constants import IGNORE
+from metadcseg.data.prepare.fusing import vote
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.methods.calibrated.shares import with_floor
 from metadcseg.methods.pair_table import class_posterior, error_shares
@@ -40,6 +45,13 @@ OTHERS = 1.0
 """So many mean pairs of all annotators count beside an annotator's own."""
 
 Outlines = Mapping[str, Labels]
+
+_PIXELS = 20_000  # of a verified image, by which precisions and rho are told
+_TINY = 1e-4  # of a log loss
+
+
+MAJORITY = ""
+"""The name of what most of three or more gave, which is heard beside them; nobody else is called so."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,14 @@ class AnnotatorTables:
         everybody: T of all together, likewise; it speaks for everybody else.
         pairs: how many there are of each.
         dependence: rho (:mod:`.fusion`).
+        precisions: p_j, likewise by name; of everybody else it is their mean.
     """
 
     tables: Mapping[str, Tensor]
     everybody: Tensor
     pairs: Mapping[str, int]
     dependence: float = 1.0
+    precisions: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, name: str) -> Tensor:
         """Return T_j, (L, L, B)."""
@@ -86,28 +100,35 @@ class AnnotatorTables:
 
     def prior(self, outlines: Outlines) -> Maps:
         """Return P(true class) by all outlines of an image, (L, H, W) float32, without a network."""
-        return fuse(*self.posteriors(outlines), self.dependence)
+        heard = self.heard(outlines)
+        return fuse(*self.posteriors(heard), self.dependence, self.weights(heard))
 
-    def effective(self, annotators: int) -> float:
-        """Return how many independent annotators so many are worth.
+    def heard(self, outlines: Outlines) -> Outlines:
+        """Return all who have a say: the annotators, and their majority where it has pairs of its own."""
+        return with_majority(outlines) if MAJORITY in self.tables else outlines
 
-        Example:
-            >>> AnnotatorTables({}, torch.zeros(2, 2, 1), {}, dependence=1.0).effective(7)
-            1.0
-        """
-        return annotators / (1 + (annotators - 1) * self.dependence)
+    def weights(self, names: Iterable[str]) -> list[float]:
+        """Return p_j of each annotator."""
+        mean = fmean(self.precisions.values()) if self.precisions else 1.0
+        return [self.precisions.get(name, mean) for name in names]
+
+    def effective(self, names: Iterable[str]) -> float:
+        """Return how many independent annotators some are worth: n / (1 + (n - 1) rho) (:mod:`.fusion`)."""
+        p = self.weights(names)
+        return float(effective(sum(p) ** 2 / sum(each**2 for each in p), self.dependence))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         tables = {name: table.tolist() for name, table in self.tables.items()}
         told = {"tables": tables, "everybody": self.everybody.tolist(), "pairs": dict(self.pairs)}
-        return told | {"dependence": self.dependence}
+        return told | {"dependence": self.dependence, "precisions": dict(self.precisions)}
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> "AnnotatorTables":
         """Return what :meth:`to_dict` said."""
         tables = {name: torch.tensor(table) for name, table in told["tables"].items()}
-        return cls(tables, torch.tensor(told["everybody"]), told["pairs"], told["dependence"])
+        rest = (told[name] for name in ("pairs", "dependence", "precisions"))
+        return cls(tables, torch.tensor(told["everybody"]), *rest)
 
 
 @dataclass(frozen=True)
@@ -144,7 +165,7 @@ class AnnotatorPairs:
 
         def pairs() -> Iterator[tuple[Labels, Labels]]:
             for one in drawn:
-                for name, outline in one.outlines.items():
+                for name, outline in with_majority(one.outlines).items():
                     named.append((name, one.image, one.group))
                     yield outline, one.verified
 
@@ -156,44 +177,73 @@ class AnnotatorPairs:
         """Whether they are of as many images as make a table."""
         return len(set(self.images)) >= LEAST_PAIRS
 
-    def tables(self, dependence: float = 1.0) -> AnnotatorTables:
+    def tables(
+        self, dependence: float = 1.0, precisions: Mapping[str, float] | None = None
+    ) -> AnnotatorTables:
         """Return the tables of all annotators."""
-        floor = self.counts.floor()
+        floor, person = self.counts.floor(), torch.tensor([who != MAJORITY for who in self.owners])
 
         def table(name: str | None) -> Tensor:
             own = torch.tensor([who == name for who in self.owners])
             truly, pixels = (
-                part[own].sum(dim=0) + OTHERS * part.mean(dim=0)
+                part[own].sum(dim=0) + OTHERS * part[person].mean(dim=0)
                 for part in (self.counts.truly, self.counts.pixels)
             )
             shares = error_shares(truly.sum(dim=2, keepdim=True), pixels.sum(dim=2, keepdim=True)).squeeze(2)
             return with_floor(error_shares(truly, pixels), shares, floor).clamp(0, 1)
 
         count = {name: self.owners.count(name) for name in sorted(set(self.owners))}
-        return AnnotatorTables({name: table(name) for name in count}, table(None), count, dependence)
+        tables = {name: table(name) for name in count}
+        count.pop(MAJORITY, None)
+        return AnnotatorTables(tables, table(None), count, dependence, precisions or {})
 
     def learn(self, drawn: Iterable[Drawn]) -> AnnotatorTables:
-        """Return the tables with the rho by which those of other images tell each image best.
+        """Return the tables, with the precisions and the rho of images that tables of others tell.
 
         Args:
             drawn: the images that were counted, once more.
         """
-        losses = []
+        alone: dict[str, list[float]] = {name: [] for name in sorted(set(self.owners))}
+        held: list[_Told] = []
         for one in drawn:
             others = self.without(one.image, one.group)
-            if others is None or len(one.outlines) < 2 or (one.verified == IGNORE).all():
+            if others is None:
                 continue
-            said = others.tables().posteriors(one.outlines)
-            losses.append([log_loss(fuse(*said, rho), one.verified) for rho in DEPENDENCE])
-        return self.tables(chosen_dependence(losses))
+            told = _told(others.tables(), one, len(held))
+            for name, posterior, known in zip(told.names, told.posteriors, told.decided, strict=True):
+                truth = np.where(known, told.verified, IGNORE).astype(np.uint8)
+                if (truth != IGNORE).any():
+                    alone[name].append(log_loss(posterior, truth))
+            if len(told.names) > 1 and (told.verified != IGNORE).any():
+                held.append(told)
+        precisions = _precisions(alone)
+        tables = self.tables(precisions=precisions)
+        losses = [
+            [
+                log_loss(fuse(one.posteriors, one.decided, rho, tables.weights(one.names)), one.verified)
+                for rho in DEPENDENCE
+            ]
+            for one in held
+        ]
+        return self.tables(chosen_dependence(losses), precisions)
 
     def unseen_priors(
-        self, cases: Iterable[Case], prepared: PreparedSet, dependence: float
+        self, cases: Iterable[Case], prepared: PreparedSet, learned: AnnotatorTables
     ) -> Iterator[Maps | None]:
-        """Yield what tables that have not seen a verified image say of it; None where nobody is known."""
+        """Yield what tables that have not seen a verified image say of it; None where nobody is known.
+
+        Args:
+            cases: verified ones.
+            prepared: their set.
+            learned: has rho and precisions.
+        """
         for case in cases:
             others = self.without(case.id, case.group) if case.annotators else None
-            yield None if others is None else others.tables(dependence).prior(prepared.outlines(case))
+            yield (
+                None
+                if others is None
+                else others.tables(learned.dependence, learned.precisions).prior(prepared.outlines(case))
+            )
 
     def without(self, image: str, group: str) -> "AnnotatorPairs | None":
         """Return all but those of a group; where they are not enough, all but those of the image."""
@@ -206,8 +256,60 @@ class AnnotatorPairs:
         return None
 
 
+class _Told(NamedTuple):
+    """Some pixels of a verified image, and what tables that have not seen it say: (A, L, P, 1), (A, P, 1), (P, 1)."""
+
+    names: tuple[str, ...]
+    posteriors: Maps
+    decided: NDArray[np.bool_]
+    verified: Labels
+
+
+def _told(tables: AnnotatorTables, one: Drawn, number: int) -> _Told:
+    """Return what tables say of at most ``_PIXELS`` pixels of an image; its number decides which."""
+    chosen = np.arange(one.verified.size)
+    if len(chosen) > _PIXELS:
+        chosen = np.random.default_rng(number).choice(chosen, _PIXELS, replace=False)
+    outlines = with_majority(one.outlines)
+    posteriors, decided = tables.posteriors(outlines)
+    flat = posteriors.reshape(*posteriors.shape[:2], -1, 1)[:, :, chosen]
+    verified: Labels = one.verified.reshape(-1, 1)[chosen]
+    return _Told(tuple(outlines), flat, decided.reshape(len(decided), -1, 1)[:, chosen], verified)
+
+
+def with_majority(outlines: Outlines) -> Outlines:
+    """Return outlines of three or more with their majority, a witness with a table of its own.
+
+    Example:
+        >>> masks = {name: np.array([[number, 1]], np.uint8) for number, name in enumerate("ab")}
+        >>> len(with_majority(masks)), with_majority(masks | {"c": masks["a"]})[MAJORITY].tolist()
+        (2, [[0, 1]])
+    """
+    if len(outlines) < 3:
+        return outlines
+    return {**outlines, MAJORITY: vote(np.stack(list(outlines.values())))}
+
+
+def _precisions(losses: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return p_j = 1 / mean log loss; the logarithm is drawn to that of all as tables are.
+
+    Example:
+        >>> {name: round(p, 2) for name, p in _precisions({"anna": [0.1, 0.1, 0.1], "ben": []}).items()}
+        {'anna': 9.99, 'ben': 9.99}
+    """
+    every = [loss for own in losses.values() for loss in own]
+    if not every:
+        return {}
+    mean = log(fmean(every) + _TINY)
+    shrunk = {
+        name: (len(own) * log(fmean(own) + _TINY) + OTHERS * mean) / (len(own) + OTHERS) if own else mean
+        for name, own in losses.items()
+    }
+    return {name: exp(-held) for name, held in shrunk.items()}
+
+
 def _posterior(table: Tensor, outline: Labels) -> Maps:
     labels = torch.from_numpy(outline.astype(np.int64))[None]
-    bins = torch.from_numpy(native_bins(outline, len(table), BOUNDS))[None]
+    bins = torch.from_numpy(native_bins(outline, len(table), BOUNDS)).long()[None]
     found: Maps = class_posterior(table, labels, bins)[0].numpy()
     return found

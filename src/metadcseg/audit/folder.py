@@ -18,7 +18,8 @@ from metadcseg.errors import InputError
 from metadcseg.files import LOCK, lock_folder, write_bytes
 
 STATE = "state.json"
-_STATE_FORMAT = "metadcseg-audit-state/1"
+_STATE_FORMAT = "metadcseg-audit-state/2"
+_EARLIER = ("metadcseg-audit-state/1",)
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,11 @@ class AuditFolder:
         state = self._state()
         if state is None or "witnesses" not in state:
             return None
-        table, odds = (state["witnesses"][name] for name in ("table", "log_odds"))
-        witnesses = Witnesses(*(None if held is None else torch.tensor(held) for held in (table, odds)))
+        held = state["witnesses"]
+        table, odds = (
+            None if held[name] is None else torch.tensor(held[name]) for name in ("table", "log_odds")
+        )
+        witnesses = Witnesses(table, odds, held["weight"])
         told = state.get("annotators")
         annotators = None if told is None else AnnotatorTables.from_dict(told)
         return witnesses, read_calibration(state["calibration"]), annotators
@@ -68,7 +72,8 @@ class AuditFolder:
     ) -> None:
         """Write what was learned, whole or not at all."""
         held = {"table": witnesses.table, "log_odds": witnesses.log_odds}
-        plain = {name: None if part is None else part.tolist() for name, part in held.items()}
+        plain: dict[str, Any] = {name: None if part is None else part.tolist() for name, part in held.items()}
+        plain["weight"] = witnesses.weight
         known = {} if annotators is None else {"annotators": annotators.to_dict()}
         self._write({"witnesses": plain, "calibration": calibration.to_dict(), **known})
 
@@ -87,6 +92,11 @@ class AuditFolder:
             return None
         try:
             state: dict[str, Any] = json.loads(file.read_bytes())
+            if state["format"] in _EARLIER:
+                raise InputError(
+                    f"--out {self.path} holds an audit of an earlier version, which judged otherwise: it can be "
+                    "reviewed and accepted, but give another --out to audit anew"
+                )
             if state["format"] != _STATE_FORMAT:
                 raise ValueError(f"format {state['format']!r}")
         except (OSError, ValueError, KeyError, TypeError) as error:

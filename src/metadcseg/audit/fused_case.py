@@ -1,7 +1,7 @@
 """The outlines of one case on their way through an audit: what their tables say, and what comes of them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from metadcseg.audit.annotator_tables import AnnotatorPairs, AnnotatorTables, Drawn, Outlines
 from metadcseg.audit.correction import write_wrong
-from metadcseg.audit.fusion import Labels, Maps, matched_odds
+from metadcseg.audit.fusion import Labels, Maps, log_loss, matched_odds, with_network
 from metadcseg.audit.predictors import CasePredictor
-from metadcseg.audit.probability import Witnesses
+from metadcseg.audit.probability import Witnesses, some_pixels
 from metadcseg.audit.ranking import expected_dsc
 from metadcseg.audit.units import Unit, paired_units
+from metadcseg.audit.weight import WeightFit
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import PreparedSet
 
@@ -46,21 +47,25 @@ class FusedCase:
         tables: of the annotators.
         unit: the case.
         prepared: its set.
-
-    Attributes:
-        priors: what the outlines of each slice say, (L, H, W) float32; None where nobody is known.
     """
 
     def __init__(self, tables: AnnotatorTables, unit: Unit, prepared: PreparedSet) -> None:
-        self._unit, self._classes = unit, len(prepared.classes)
+        self._unit, self._classes, self._tables = unit, len(prepared.classes), tables
         self._outlines: list[Outlines] = [
             prepared.outlines(case) if case.annotators else {} for case in unit.cases
         ]
-        self.priors: list[Maps | None] = [tables.prior(each) if each else None for each in self._outlines]
+        self._last: tuple[int, Maps | None] = (-1, None)
         self._labels: dict[int, Labels] = {}
         self._certain: dict[int, Maps] = {}
         self._counts: dict[str, NDArray[np.float64]] = {}
         self._highest = np.zeros(self._classes)
+
+    def prior(self, number: int) -> Maps | None:
+        """Return what the outlines of a slice say, (L, H, W) float32; None where nobody is known."""
+        if self._last[0] != number:
+            outlines = self._outlines[number]
+            self._last = (number, self._tables.prior(outlines) if outlines else None)
+        return self._last[1]
 
     def watch(self, number: int, posterior: Maps) -> None:
         """Take in P(true class) of a slice, (L, H, W)."""
@@ -103,33 +108,55 @@ def matched_to_outlines(
     units: Sequence[Unit],
     prepared: PreparedSet,
     predictor: CasePredictor,
-    witnesses: Witnesses,
+    table: Tensor,
     tables: AnnotatorTables,
-) -> Tensor | None:
-    """Return the log odds by which the network's say is matched to that of the outlines, (L, L); None without a case.
+    weights: Sequence[float],
+) -> dict[float, Tensor | None]:
+    """Return for each weight the log odds by which the network's say is matched to that of the outlines, (L, L).
 
     Args:
         units: the cases that are asked.
         prepared: the set.
         predictor: the network.
-        witnesses: the table of the fused label, for cases of which nobody is known.
+        table: of the fused label, for cases of which nobody is known.
         tables: of the annotators.
+        weights: that the network can have.
     """
     pixels = max(64, _PIXELS // max(1, sum(len(unit.cases) for unit in units)))
-    held: list[tuple[Maps, Labels, Maps]] = []
+    witnesses, held = Witnesses(table), list[tuple[Maps, Labels, Maps]]()
     for unit in units:
-        priors = FusedCase(tables, unit, prepared).priors
-        for given, prior, maps in zip(unit.given(prepared), priors, predictor.of(unit), strict=True):
-            chosen = np.arange(given.size)
-            if given.size > pixels:
-                chosen = np.random.default_rng(len(held)).choice(given.size, pixels, replace=False)
-            told = witnesses.posterior(given, None, prior)
+        fused = FusedCase(tables, unit, prepared)
+        for number, (given, maps) in enumerate(zip(unit.given(prepared), predictor.of(unit), strict=True)):
+            chosen = some_pixels(np.ones(given.shape, np.bool_), pixels, len(held))
+            told = witnesses.posterior(given, None, fused.prior(number))
             flat = (part.reshape(len(part), -1)[:, chosen] for part in (told, maps))
             held.append((next(flat), given.ravel()[chosen], next(flat)))
     if not held:
-        return None
+        return dict.fromkeys(weights)
     outlines, labels, network = zip(*held, strict=True)
-    found = matched_odds(
-        np.concatenate(outlines, axis=1), np.concatenate(labels), np.concatenate(network, axis=1)
-    )
-    return torch.from_numpy(found).float()
+    said = (np.concatenate(outlines, axis=1), np.concatenate(labels), np.concatenate(network, axis=1))
+    return {weight: torch.from_numpy(matched_odds(*said, weight)).float() for weight in weights}
+
+
+def fit_weight_beside(
+    seen: Iterable[tuple[Labels, Labels, Maps]],
+    priors: Iterable[Maps | None],
+    groups: Sequence[str],
+    odds: Mapping[float, Tensor | None],
+) -> WeightFit:
+    """Tell every pair by every weight of the network beside its outlines, as :func:`.fit_weight` beside a table.
+
+    Args:
+        seen: given and verified mask, (H, W), and the network's probabilities, (L, H, W), of every pair.
+        priors: what tables of annotators that have not seen the pair say of it, likewise; None: it tells nothing.
+        groups: of every pair.
+        odds: weight -> log odds (:func:`matched_to_outlines`), ascending.
+    """
+    losses = np.full((len(groups), len(odds)), np.nan)
+    for number, ((given, verified, network), prior) in enumerate(zip(seen, priors, strict=True)):
+        if prior is None or (verified == IGNORE).all():
+            continue
+        for place, (weight, held) in enumerate(odds.items()):
+            found = with_network(prior, given, network, weight, None if held is None else held.numpy())
+            losses[number, place] = log_loss(found, verified)
+    return WeightFit(odds, losses, tuple(groups))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metadcseg.audit.judged import SURE, judge
-from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, Witnesses
+from metadcseg.audit.probability import UNFITTED, Labels, Maps, PairCounts, ShareSample, Witnesses
 from metadcseg.audit.ranking import dsc_interval, expected_dsc
 from metadcseg.audit.records import Level, Region
 from metadcseg.audit.regions import find_regions
@@ -98,7 +98,7 @@ def find_label_issues(
             for label, maps in some:
                 for plane, said in zip(label, maps.swapaxes(0, 1), strict=True):
                     sample.add(plane, said)
-            odds = sample.match(table)
+            odds = sample.match(table, (UNFITTED,))[UNFITTED]
         witnesses = Witnesses(table, odds)
     for label, maps in both:
         yield _issues(witnesses, label, maps, sure)

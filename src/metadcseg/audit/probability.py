@@ -1,9 +1,9 @@
 """How probable it is that a given label is wrong: what pairs say times what a network says, pixel by pixel.
 
-P(true = r | given c, distances, image) by Bayes' rule from two witnesses (:func:`.pair_table.class_posterior`): the
-table of the pairs, P(truly r | given c, distance to r), and the network's probability of r, whose say is corrected
-such that on average as much is doubted as the pairs say (:mod:`metadcseg.methods.calibrated.shares`). All of it on the
-native grid, where outlines are as they were drawn.
+P(true = r | given c, distances, image) is a weighted pool (:mod:`metadcseg.audit.pool`) of two witnesses: the table of
+the pairs, P(truly r | given c, distance to r), and the network's probability of r, whose say is corrected such that on
+average as much is doubted as the pairs say. What the network's say is worth is fitted on the pairs
+(:mod:`metadcseg.audit.weight`). All of it on the native grid, where outlines are as they were drawn.
 
 Where no pair has any doubt, P(wrong) is exactly 0 whatever the network says. Without pairs the network is the only
 witness, and P(wrong) = 1 - q of the given class.
@@ -19,10 +19,11 @@ from scipy import ndimage
 from torch import Tensor
 
 from metadcseg.audit.fusion import with_network
+from metadcseg.audit.pool import match, pooled
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
-from metadcseg.methods.calibrated.shares import FLOOR, MatchedShares, with_floor
-from metadcseg.methods.pair_table import DISTANCES, class_posterior, error_shares
+from metadcseg.methods.calibrated.shares import FLOOR, with_floor
+from metadcseg.methods.pair_table import DISTANCES, error_shares
 
 Labels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
@@ -33,9 +34,11 @@ LEAST_PAIRS = 2
 FLOORS = (FLOOR, 0.3, 0.6)
 """Of these one is chosen (:meth:`PairCounts.floor`); training has the first."""
 
+UNFITTED = 0.8
+"""The weight of a network of which pairs have not told what its say is worth."""
+
 _LEAST = 1e-4  # probability that a log loss counts with
-_PIXELS = 400_000  # on which shares are matched
-_ROUNDS = 60  # of matching, after which no share moves by a thousandth
+_PIXELS = 100_000  # on which shares are matched
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,15 @@ class PairCounts:
         return PairCounts(self.pixels[chosen], self.truly[chosen])
 
     def table(self) -> Tensor | None:
-        """Return T, (L, L, B), at least :meth:`floor` times the mean share; None of fewer than ``LEAST_PAIRS``."""
+        """Return T, (L, L, B), at least :meth:`floor` times the mean share; None of fewer than ``LEAST_PAIRS``.
+
+        It is at most 1 - 1 / (K + 2)^2: what is wrong in all of K pairs may be right in the next, so a network that
+        says so is heard.
+        """
         if len(self) < LEAST_PAIRS:
             return None
         found = _tables(self.truly.sum(dim=0)[None], self.pixels.sum(dim=0)[None], self.floor())
-        return found[0]
+        return found[0].clamp(max=1 - (len(self) + 2) ** -2)
 
     def floor(self) -> float:
         """Return how far doubt reaches to distances at which few pairs had any, as a share of the mean doubt.
@@ -124,11 +131,12 @@ class PairCounts:
 
 @dataclass(frozen=True)
 class Witnesses:
-    """Who speaks about a label: the table of pairs, and how the network's say is corrected.
+    """Who speaks about a label: the table of pairs, and a network with a weight and a correction.
 
     Args:
-        table: T, (L, L, B); None without pairs, where the network speaks alone.
-        log_odds: o, (L, L) (:class:`.shares.MatchedShares`); None: 0.
+        table: T, (L, L, B) float; None without pairs, where the network speaks alone.
+        log_odds: o, (L, L), the correction of the network's say (:func:`.pool.match`); None: 0.
+        weight: w, of the network beside the table, from 0 to 1 (:mod:`metadcseg.audit.weight`); 0: pairs alone.
 
     Example:
         >>> from metadcseg.methods.pair_table import BINS
@@ -140,38 +148,44 @@ class Witnesses:
 
     table: Tensor | None = None
     log_odds: Tensor | None = None
+    weight: float = UNFITTED
 
     def posterior(self, given: Labels, network: Maps | None, prior: Maps | None = None) -> Maps:
-        """Return P(true class), (L, H, W) float32.
+        """Return P(true class), (L, H, W) float32; of an ignored label what the network says of it has no meaning.
 
         Args:
             given: (H, W) uint8 class numbers, or ``IGNORE``.
             network: its probabilities, (L, H, W); None: the pairs alone.
-            prior: what the tables of annotators say, likewise; None: the table speaks.
+            prior: what the outlines of annotators say, likewise, in place of the table; None: nobody is known.
         """
         if prior is not None:
-            matched = None if self.log_odds is None else self.log_odds.numpy()
-            return prior if network is None else with_network(prior, given, network, matched)
+            odds = None if self.log_odds is None else self.log_odds.numpy()
+            return prior if network is None else with_network(prior, given, network, self.weight, odds)
         if self.table is None:
             if network is None:
                 raise InputError("without pairs the probabilities of a network are needed: give either")
             return network
-        labels = torch.from_numpy(given.astype(np.int64))[None]
-        bins = torch.from_numpy(native_bins(given, len(self.table)))[None]
-        said = None if network is None else torch.from_numpy(network)[None]
-        odds = None if network is None else self.log_odds
-        found: Maps = class_posterior(self.table, labels, bins, said, odds)[0].numpy()
-        return found
+        classes = len(self.table)
+        found = pooled(
+            self.table.numpy(),
+            np.where(given == IGNORE, 0, given).ravel(),
+            native_bins(given, classes).reshape(classes, -1),
+            None if network is None else network.reshape(classes, -1),
+            self.weight,
+            None if self.log_odds is None else self.log_odds.numpy(),
+        )
+        return found.reshape(classes, *given.shape)
 
     def wrong(self, given: Labels, posterior: Maps) -> Maps:
         """Return P(the given label is wrong), (H, W) float32; 0 where it is ignored."""
-        own = np.where(given == IGNORE, 0, given).astype(np.int64)
-        kept = np.take_along_axis(posterior, own[None], axis=0)[0]
-        wrong: Maps = np.where(given == IGNORE, 0, 1 - kept).clip(0, 1).astype(np.float32)
+        wrong = np.zeros(given.shape, np.float32)
+        for number, own in enumerate(posterior):
+            np.subtract(1, own, out=wrong, where=given == number)
+        np.clip(wrong, 0, 1, out=wrong)
         return wrong
 
 
-def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES) -> NDArray[np.int64]:
+def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES) -> NDArray[np.uint8]:
     """Return the bin of every pixel's distance to every class, (L, H, W), as :func:`.pair_table.distance_bins`.
 
     Args:
@@ -187,13 +201,36 @@ def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES
         True
     """
     ends = np.array(bounds) * (max(given.shape) / 64)
-    bins = np.full((classes, *given.shape), len(bounds), np.int64)
+    bins = np.zeros((classes, *given.shape), np.uint8)
     for number in range(classes):
         other = given != number
-        if not other.all():
-            distance = ndimage.distance_transform_edt(other)
-            bins[number] = np.searchsorted(ends, distance)
+        if other.all():
+            bins[number] = len(bounds)
+            continue
+        near, away = _grown(~other, int(ends[-1]) + 1), _grown(other, 1)
+        if _area(near) < _area(away):  # all outside is farther than any bound
+            bins[number] = len(bounds)
+            inner = near
+        else:  # all outside is of the class
+            inner = away
+        distance = ndimage.distance_transform_edt(other[inner])
+        bins[number][inner] = np.searchsorted(ends, distance)
     return bins
+
+
+def _grown(mask: NDArray[np.bool_], by: int) -> tuple[slice, slice]:
+    """Return the box of what a mask shows, grown by some pixels; an empty one where it shows nothing."""
+    sides = []
+    for axis in (0, 1):
+        found = np.flatnonzero(mask.any(axis=1 - axis))
+        if not len(found):
+            return slice(0, 0), slice(0, 0)
+        sides.append(slice(max(0, int(found[0]) - by), min(mask.shape[axis], int(found[-1]) + 1 + by)))
+    return sides[0], sides[1]
+
+
+def _area(box: tuple[slice, slice]) -> int:
+    return int((box[0].stop - box[0].start) * (box[1].stop - box[1].start))
 
 
 class ShareSample:
@@ -208,32 +245,33 @@ class ShareSample:
         self._classes = classes
         self._pixels = max(64, _PIXELS // max(1, slices))
         self._images = 0
-        self._labels: list[NDArray[np.int64]] = []
-        self._bins: list[NDArray[np.int64]] = []
+        self._labels: list[Labels] = []
+        self._bins: list[NDArray[np.uint8]] = []
         self._said: list[Maps] = []
 
     def add(self, given: Labels, network: Maps) -> None:
         """Take in an image, (H, W), and the network's probabilities, (L, H, W)."""
-        valid = np.flatnonzero(given.ravel() != IGNORE)
-        if len(valid) > self._pixels:
-            valid = np.random.default_rng(self._images).choice(valid, self._pixels, replace=False)
+        chosen = some_pixels(given != IGNORE, self._pixels, self._images)
         self._images += 1
-        self._labels.append(given.ravel()[valid].astype(np.int64))
-        bins = native_bins(given, self._classes)
-        self._bins.append(bins.reshape(self._classes, -1)[:, valid])
-        self._said.append(network.reshape(self._classes, -1)[:, valid])
+        self._labels.append(given.ravel()[chosen])
+        self._bins.append(native_bins(given, self._classes).reshape(self._classes, -1)[:, chosen])
+        self._said.append(network.reshape(self._classes, -1)[:, chosen])
 
-    def match(self, table: Tensor) -> Tensor | None:
-        """Return the log odds by which the network's say is corrected, (L, L); None without a pixel."""
+    def match(self, table: Tensor, weights: Sequence[float]) -> dict[float, Tensor]:
+        """Return for each weight of the network the log odds by which its say is corrected, (L, L)."""
         if not sum(map(len, self._labels)):
-            return None
-        shares = MatchedShares()
-        labels = torch.from_numpy(np.concatenate(self._labels))[None, None]
-        bins = torch.from_numpy(np.concatenate(self._bins, axis=1))[None, :, None]
-        said = torch.from_numpy(np.concatenate(self._said, axis=1))[None, :, None]
-        for _ in range(_ROUNDS):
-            shares.update(table, labels, bins, said)
-        return shares.held()
+            return {weight: torch.zeros(table.shape[:2]) for weight in weights}
+        labels, bins = np.concatenate(self._labels), np.concatenate(self._bins, axis=1)
+        said = np.concatenate(self._said, axis=1)
+        return {
+            weight: torch.from_numpy(match(table.numpy(), labels, bins, said, weight)) for weight in weights
+        }
+
+
+def some_pixels(known: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.intp]:
+    """Return the flat numbers of at most so many of the known pixels, drawn by a seed."""
+    chosen = np.flatnonzero(known.ravel())
+    return chosen if len(chosen) <= most else np.random.default_rng(seed).choice(chosen, most, replace=False)
 
 
 def _tables(truly: Tensor, pixels: Tensor, floor: float) -> Tensor:

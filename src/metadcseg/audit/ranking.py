@@ -68,15 +68,21 @@ def dsc_interval(
     if highest is not None:
         odds = highest[1:][counts.sum(axis=1)[1:] == 0]
         variance += float((odds * (1 - odds)).sum()) / len(highest[1:]) ** 2
-    for region in regions:
-        ends = np.repeat(counts[None], 2, axis=0)
-        for end, moved in zip(
-            ends, (region.pixels - region.expected_wrong, -region.expected_wrong), strict=True
-        ):
-            end[region.given, region.given] -= moved
-            end[region.given, region.proposed] += moved
-        wrong, right = _dsc(ends.clip(min=0), highest).tolist()
-        variance += region.probability * (1 - region.probability) * (wrong - right) ** 2
+    if regions:
+        given, proposed = (
+            np.array([getattr(each, name) for each in regions]) for name in ("given", "proposed")
+        )
+        pixels, chance, expected = (
+            np.array([getattr(each, name) for each in regions], np.float64)
+            for name in ("pixels", "probability", "expected_wrong")
+        )
+        ends = np.repeat(counts[None], 2 * len(regions), axis=0)
+        moved, place = np.concatenate([pixels - expected, -expected]), np.arange(len(ends))
+        given, proposed = np.tile(given, 2), np.tile(proposed, 2)
+        ends[place, given, given] -= moved
+        ends[place, given, proposed] += moved
+        wrong, right = _dsc(ends.clip(min=0), highest).reshape(2, -1)
+        variance += float((chance * (1 - chance) * (wrong - right) ** 2).sum())
     reach = _Z * float(np.sqrt(variance))
     return max(0.0, middle - reach), min(1.0, middle + reach)
 

@@ -28,6 +28,7 @@ from metadcseg.errors import InputError
 
 Labels = NDArray[np.uint8]
 Numbers = NDArray[np.int32]
+Box = tuple[slice, ...]
 
 LEAST = 3.0
 """Regions of which fewer pixels are expected to be wrong are left out: single pixels are noise of the network."""
@@ -75,15 +76,21 @@ def find_regions(
         )
     numbers = np.zeros(given.shape, np.int32)
     changed = (given != proposed) & (given != IGNORE)
-    found: list[tuple[Region, Numbers]] = []
-    for c, r in np.unique(np.stack([given[changed], proposed[changed]], axis=1), axis=0).tolist():
-        parts, count = ndimage.label(changed & (given == c) & (proposed == r))
+    found: list[tuple[Region, Numbers, Box]] = []
+    kinds_of = np.unique(given[changed].astype(np.int32) * (IGNORE + 1) + proposed[changed]).tolist()
+    for c, r in (divmod(kind, IGNORE + 1) for kind in kinds_of):
+        apart = changed & (given == c) & (proposed == r)
+        outer = box_of(apart)
+        parts, count = ndimage.label(apart[outer])
         pixels = np.bincount(parts.ravel(), minlength=count + 1)
-        sums = np.bincount(parts.ravel(), wrong.ravel(), minlength=count + 1)
+        sums = np.bincount(parts.ravel(), wrong[outer].ravel(), minlength=count + 1)
         for number, box in enumerate(ndimage.find_objects(parts), start=1):
             if box is None or sums[number] < least - 1e-6:
                 continue
-            edges = tuple((int(part.start), int(part.stop)) for part in box)
+            edges = tuple(
+                (int(part.start + side.start), int(part.stop + side.start))
+                for part, side in zip(box, outer, strict=True)
+            )
             region = Region(
                 number,
                 "other",
@@ -95,21 +102,34 @@ def find_regions(
                 float(sums[number]),
                 (edges[0], edges[1], edges[2]),
             )
-            found.append((region, parts))
+            found.append((region, parts, box))
     found.sort(key=lambda entry: -entry[0].expected_wrong)
     regions = []
-    for number, (region, parts) in enumerate(found, start=1):
-        inner = _slices(region)
-        numbers[inner][parts[inner] == region.number] = number
+    for number, (region, parts, box) in enumerate(found, start=1):
+        numbers[_slices(region)][parts[box] == region.number] = number
         regions.append(replace(region, number=number))
     return numbers, _with_kinds(given, numbers, regions)
+
+
+def box_of(mask: NDArray[np.bool_]) -> Box:
+    """Return the slices of the box of what a mask shows; empty ones where it shows nothing."""
+    sides = []
+    for axis in range(mask.ndim):
+        found = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        if not len(found):
+            return (slice(0, 0),) * mask.ndim
+        sides.append(slice(int(found[0]), int(found[-1]) + 1))
+    return tuple(sides)
 
 
 def _with_kinds(given: Labels, numbers: Numbers, regions: Sequence[Region]) -> tuple[Region, ...]:
     """Return the regions with what is wrong in each."""
     kinds: dict[int, Kind] = {}
     for label in sorted({region.given or region.proposed for region in regions if _of_background(region)}):
-        objects, count = ndimage.label(given == label)
+        shown = given == label
+        outer = box_of(shown)
+        objects = np.zeros(given.shape, np.int32)
+        count = ndimage.label(shown[outer], output=objects[outer])
         taken = np.zeros(count + 1)
         touched: dict[int, list[Region]] = {}
         about = [region for region in regions if _of_background(region) and label == _class(region)]
@@ -119,17 +139,16 @@ def _with_kinds(given: Labels, numbers: Numbers, regions: Sequence[Region]) -> t
                 touched.setdefault(place, []).append(region)
                 if region.given:
                     taken[place] += region.pixels
-        sizes = np.bincount(objects.ravel(), minlength=count + 1)
+        sizes = np.bincount(objects[outer].ravel(), minlength=count + 1)
         for region in about:
             if region.given:
                 gone = all(sizes[at] - taken[at] < _LEFT * sizes[at] for at in places[region.number])
                 kinds[region.number] = "invented" if gone else "too large"
             else:
                 kinds[region.number] = "too small" if places[region.number] else "missing"
-        boxes = ndimage.find_objects(objects)
         for place, held in touched.items():
             rims = [region for region in held if kinds[region.number] in ("too large", "too small")]
-            kinds |= dict.fromkeys(_shifted(objects, place, boxes[place - 1], numbers, rims), "shifted")
+            kinds |= dict.fromkeys(_shifted(objects, place, outer, numbers, rims), "shifted")
     return tuple(replace(region, kind=kinds.get(region.number, "other")) for region in regions)
 
 
@@ -154,9 +173,7 @@ def _objects_at(objects: Numbers, numbers: Numbers, region: Region) -> list[int]
     return [int(place) for place in np.unique(objects[wide][near]) if place]
 
 
-def _shifted(
-    objects: Numbers, place: int, box: tuple[slice, ...], numbers: Numbers, held: Sequence[Region]
-) -> list[int]:
+def _shifted(objects: Numbers, place: int, box: Box, numbers: Numbers, held: Sequence[Region]) -> list[int]:
     """Return the two regions of an object that was moved, where its largest two say so; else none."""
     large, small = (
         max((region for region in held if bool(region.given) == side), key=_pixels, default=None)
@@ -166,7 +183,7 @@ def _shifted(
         return []
     if min(large.pixels, small.pixels) < _ALIKE * max(large.pixels, small.pixels):
         return []
-    middle = np.argwhere(objects[box] == place).mean(axis=0) + [side.start for side in box]
+    middle = np.argwhere(objects[box] == place).mean(axis=0) + np.array([side.start for side in box])
     first, second = (_middle(numbers, region) - middle for region in (large, small))
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     opposite = lengths > 0 and float(first @ second) / lengths < _OPPOSITE

@@ -1,12 +1,12 @@
 """Audit the masks of a split: which are wrong, where, how sure that is, and what they should be."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
@@ -14,26 +14,31 @@ from torch import Tensor
 from metadcseg.audit.annotator_tables import AnnotatorTables
 from metadcseg.audit.calibration import Calibration, calibrate
 from metadcseg.audit.case_files import CASES, read_case, write_case
+from metadcseg.audit.case_scores import CaseScores
 from metadcseg.audit.correction import MaskWriter, write_wrong
 from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.folds import out_of_fold
-from metadcseg.audit.fused_case import FusedCase, learned_annotators, matched_to_outlines
-from metadcseg.audit.judged import SURE, Judged, judge
+from metadcseg.audit.fused_case import (
+    FusedCase,
+    fit_weight_beside,
+    learned_annotators,
+    matched_to_outlines,
+)
+from metadcseg.audit.judged import SURE, judge
 from metadcseg.audit.page import ReviewPage
 from metadcseg.audit.predictors import CasePredictor, own_network
 from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, Witnesses
 from metadcseg.audit.ranking import dsc_interval, expected_dsc
 from metadcseg.audit.records import Arrays, AuditedCase
 from metadcseg.audit.regions import find_regions
-from metadcseg.audit.scoring import SCORES, histogram, true_dsc
+from metadcseg.audit.scoring import true_dsc
 from metadcseg.audit.summary import begun, page_summary, said_of, summarize
 from metadcseg.audit.tables import CASE_COLUMNS, REGION_COLUMNS, SortedLines, case_cells, region_cells
 from metadcseg.audit.units import Unit, judged_units, paired_units
+from metadcseg.audit.weight import fit_weight, weights_for
 from metadcseg.audit.who_errs import WhoErrs
-from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.evaluation.noise_detection import outline_distances
 from metadcseg.evaluation.predict import Progress
 from metadcseg.files import output_folder
 from metadcseg.training.run.folder import RunFolder, read_run, set_of_run
@@ -64,10 +69,9 @@ def audit_run(
     """Say of every mask of a split which of its pixels are wrong, and write all of it into a folder.
 
     P(the given label is wrong) comes from the table of the set's gold pairs and from the network of the run
-    (:mod:`metadcseg.audit.probability`); where several annotators drew a case, from all outlines, each with its
-    annotator's table (:mod:`metadcseg.audit.annotator_tables`). Every case is read, judged and written by itself; where
-    the folder holds some cases of the same audit, only the others are done. Judged is the label of the set: of several
-    annotators the fused one. Volumes are one case each.
+    (:mod:`metadcseg.audit.probability`), of several annotators from all outlines and a table of each. Every case is
+    read, judged and written by itself; where the folder holds some cases of the same audit, only the others are done.
+    Judged is the label of the set: of several annotators the fused one. Volumes are one case each.
 
     Args:
         run: the folder of a run, of any method.
@@ -87,7 +91,8 @@ def audit_run(
 
     Returns:
         What ``audit.json`` holds: ``cases``, ``regions``, ``flagged`` (counts), ``threshold``, ``calibration`` on the
-        gold pairs, and where every case has a truth ``detection``, ``given`` and ``corrected``.
+        gold pairs, ``annotators`` where several have pairs, and where every case has a truth ``detection``, ``given``
+        and ``corrected``.
 
     Raises:
         InputError: where run and set do not fit together, the split has no cases, ``out`` holds something else, stored
@@ -196,7 +201,7 @@ class Audit:
         return record
 
     def _learn(self, units: Sequence[Unit]) -> tuple[Witnesses, Calibration, AnnotatorTables | None]:
-        """Count the pairs, match the network's say to them, and judge them as if nobody had verified them."""
+        """Count the pairs, fit the network's weight on them, and judge them as if nobody had verified them."""
         classes, paired = len(self.prepared.classes), paired_units(self.prepared)
         cases = [case for unit in paired for case in unit.cases if case.has_given]
         groups = [case.group for case in cases]
@@ -208,35 +213,38 @@ class Audit:
         table = counts.table()
         if table is None:
             return Witnesses(), Calibration(), None
-        pairs, annotators = learned_annotators(self.prepared) or (None, None)
-        if annotators is not None:
-            odds = matched_to_outlines(
-                _some(units), self.prepared, self.predictor, Witnesses(table), annotators
-            )
-        else:
-            odds = self._matched(units, table) if table.any() else None
-        witnesses = Witnesses(table, odds)
-        said = (
-            maps
-            for unit in paired
-            for case, maps in zip(unit.cases, self.predictor.of(unit), strict=True)
-            if case.has_given
-        )
-        seen = ((*pair, maps) for pair, maps in zip(masks(), said, strict=True))
-        priors = None
-        if pairs is not None and annotators is not None:
-            priors = pairs.unseen_priors(cases, self.prepared, annotators.dependence)
-        found = calibrate(seen, counts, groups, witnesses, self.threshold, priors)
-        return witnesses, found, annotators
 
-    def _matched(self, units: Sequence[Unit], table: Tensor) -> Tensor | None:
-        """Match the network's say to the pairs', on some of the cases."""
-        asked = _some(units)
+        def seen() -> Iterator[tuple[Labels, Labels, Maps]]:
+            said = (
+                maps
+                for unit in paired
+                for case, maps in zip(unit.cases, self.predictor.of(unit), strict=True)
+                if case.has_given
+            )
+            return ((*pair, maps) for pair, maps in zip(masks(), said, strict=True))
+
+        asked = units[:: -(-len(units) // _ASKED)]
+        weights = weights_for(seen=self.predictor.pairs_seen_in_training)
+        if (several := learned_annotators(self.prepared)) is None:
+            fit = fit_weight(seen(), counts, groups, self._matched(asked, table, weights))
+            return fit.witnesses(table), calibrate(seen(), counts, fit, self.threshold), None
+        pairs, tables = several
+        held = matched_to_outlines(asked, self.prepared, self.predictor, table, tables, weights)
+        priors = partial(pairs.unseen_priors, cases, self.prepared, tables)
+        fit = fit_weight_beside(seen(), priors(), groups, held)
+        return fit.witnesses(table), calibrate(seen(), counts, fit, self.threshold, priors()), tables
+
+    def _matched(
+        self, asked: Sequence[Unit], table: Tensor, weights: Sequence[float]
+    ) -> Mapping[float, Tensor | None]:
+        """Match the network's say to the pairs', at each weight, on some of the cases."""
+        if not table.any():
+            return dict.fromkeys(weights)
         sample = ShareSample(len(table), sum(len(unit.cases) for unit in asked))
         for unit in asked:
             for given, maps in zip(unit.given(self.prepared), self.predictor.of(unit), strict=True):
                 sample.add(given, maps)
-        return sample.match(table)
+        return sample.match(table, weights)
 
     def _audit(
         self,
@@ -251,10 +259,11 @@ class Audit:
         given, out, classes = unit.given(self.prepared), self.folder.path, len(self.prepared.classes)
         truth = unit.truth(self.prepared) if unit.has_truth else None
         fused = None if annotators is None else FusedCase(annotators, unit, self.prepared)
-        told = (None, None) if fused is None else (fused.priors, fused.watch)
-        scores = None if truth is None else _Scores(truth, given, witnesses, told[0])
+        told = (None, None) if fused is None else (fused.prior, fused.watch)
+        scores = None if truth is None else CaseScores(truth, given, witnesses, told[0])
         maps = self.predictor.of(unit)
-        judged = judge(witnesses, given, maps if scores is None else scores.watched(maps), *told)
+        watched = maps if scores is None else scores.watched(maps)
+        judged = judge(witnesses, given, watched, calibration.margin, *told)
         numbers, regions = find_regions(given, judged.proposed, judged.wrong, unit.spacing)
         corrected = judged.corrected(numbers, self.sure)
         dsc = (
@@ -308,46 +317,3 @@ class Audit:
             cases.write(out / "cases.csv", CASE_COLUMNS)
             regions.write(out / "regions.csv", REGION_COLUMNS)
         return found if who is None else found | who.written(out, self.prepared)
-
-
-def _some(units: Sequence[Unit]) -> Sequence[Unit]:
-    return units[:: -(-len(units) // _ASKED)]
-
-
-class _Scores:
-    """What tells wrong pixels of one case from right ones, beside its truth."""
-
-    def __init__(
-        self, truth: Labels, given: Labels, witnesses: Witnesses, priors: Sequence[Maps | None] | None
-    ) -> None:
-        self._truth, self._given, self._witnesses, self._priors = truth, given, witnesses, priors
-        self._network = np.zeros(given.shape, np.float32)
-        self._pairs = np.zeros(given.shape, np.float32)
-
-    def watched(self, maps: Iterator[Maps]) -> Iterator[Maps]:
-        """Yield what comes, and keep how little the given labels are believed."""
-        for number, said in enumerate(maps):
-            plane = self._given[number]
-            self._network[number] = self._witnesses.wrong(plane, said)
-            if self._witnesses.table is not None:
-                prior = None if self._priors is None else self._priors[number]
-                alone = self._witnesses.posterior(plane, None, prior)
-                self._pairs[number] = self._witnesses.wrong(plane, alone)
-            yield said
-
-    def found(self, judged: Judged, threshold: float) -> dict[str, NDArray[Any]]:
-        """Return ``detection``, (S, 2, BINS) histograms in the order of ``SCORES``, and ``above``, (2,) pixels."""
-        known = (self._given != IGNORE) & (self._truth != IGNORE)
-        wrong = (self._given != self._truth)[known]
-        scores = {
-            "audit": judged.wrong,
-            "disagreement": self._network,
-            "pairs alone": self._pairs,
-            "given foreground": (self._given != 0).astype(np.float32),
-            "near the outline": (1 / (1 + outline_distances(self._given))).astype(np.float32),
-        }
-        above = judged.wrong[known] >= threshold
-        return {
-            "detection": np.stack([histogram(scores[name][known], wrong) for name in SCORES]),
-            "above": np.array([above.sum(), (above & wrong).sum()], np.int64),
-        }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.audit import who_errs
-from metadcseg.audit.calibration import Calibration, sentence, share_interval
+from metadcseg.audit.calibration import Calibration, sentence
 from metadcseg.audit.page import CalibrationPoint, PageSummary, SummaryTable
 from metadcseg.audit.records import LEVELS, AuditedCase
 from metadcseg.audit.scoring import correlation, detection
@@ -157,9 +157,9 @@ def page_summary(record: Mapping[str, Any], out: Path) -> PageSummary:
 
 
 def _point(point: Mapping[str, float]) -> CalibrationPoint:
-    pixels = int(point["pixels"])
-    low, high = share_interval(round(point["observed"] * pixels), pixels)
-    return CalibrationPoint(point["expected"], point["observed"], low, high, pixels)
+    return CalibrationPoint(
+        point["expected"], point["observed"], point["low"], point["high"], int(point["pixels"])
+    )
 
 
 def _levels(record: Mapping[str, Any]) -> SummaryTable:

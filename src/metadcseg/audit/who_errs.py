@@ -47,10 +47,10 @@ class WhoErrs:
         """Write both tables, each whole or not at all, and return what ``audit.json`` says.
 
         Returns:
-            ``dependence``, and ``annotators``, by name. Of the audited cases: ``masks``, ``expected_dsc``, ``too_much``
-            (of what was drawn the share that is probably not there) and ``left_out`` (of what is probably there the
-            share that was not drawn). Of the pairs what :meth:`.Summary.to_dict` has: ``pairs``, ``dsc``,
-            ``offset_px`` and so on.
+            ``dependence``, ``effective`` (how many independent annotators they are worth) and ``annotators``, by name.
+            Of the audited cases: ``masks``, ``expected_dsc``, ``too_much`` (of what was drawn the share that is
+            probably not there) and ``left_out`` (of what is probably there the share that was not drawn). Of the pairs
+            what :meth:`.Summary.to_dict` has: ``pairs``, ``dsc``, ``offset_px`` and so on.
 
         Raises:
             InputError: where the disk refuses.
@@ -67,7 +67,8 @@ class WhoErrs:
         _write(out / SUMMARY, [_COLUMNS, *(_line(name, row) for name, row in rows.items())])
         header = ("annotator", "given", "true", "from_px", "to_px", "probability")
         _write(out / TABLES, [header, *self._lines(prepared.classes)])
-        return {"dependence": self._tables.dependence, "annotators": rows}
+        found: dict[str, Any] = {"dependence": self._tables.dependence, "annotators": rows}
+        return found | ({"effective": self._tables.effective(sorted(self._dsc))} if self._dsc else {})
 
     def _lines(self, classes: Sequence[str]) -> Iterator[list[object]]:
         """Yield a line of each annotator, given and other class, and distance; the last one has no end."""
@@ -117,11 +118,9 @@ def said(record: Mapping[str, Any]) -> list[str]:
     if len(known) < 2:
         return []
     best, worst = (pick(known, key=lambda name: known[name]) for pick in (max, min))
-    count = len(known)
-    worth = count / (1 + (count - 1) * record["dependence"])
     return [
-        f"Of {count} annotators {best} is expected to be nearest to the truth (DSC {known[best]:.2f}) and {worst} "
-        f"farthest ({known[worst]:.2f}); together they count as {worth:.1f} independent ones ({SUMMARY})."
+        f"Of {len(known)} annotators {best} is expected to be nearest to the truth (DSC {known[best]:.2f}) and {worst} "
+        f"farthest ({known[worst]:.2f}); together they count as {record['effective']:.1f} independent ones ({SUMMARY})."
     ]
 
 

@@ -1,6 +1,7 @@
 """How a trained network is asked: once over the whole image, or in mirrored views, windows and batches."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any, TypeVar
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from metadcseg.data.loading.input_grid import Size
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, Note
 from metadcseg.training.prediction import OVERLAP
 
 _Item = TypeVar("_Item")
@@ -51,16 +52,19 @@ class InferenceOptions:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value != getattr(DEFAULT, name)}
 
-    def check_slides(self, patch: Sequence[int] | None) -> None:
-        """Refuse an overlap where nothing overlaps.
+    def check_training(self, training: Mapping[str, Any]) -> None:
+        """Refuse an overlap where nothing overlaps; say it where mirror images are new to the network.
 
         Args:
-            patch: on which the network was trained, None for its whole grid.
+            training: its options, as in ``run.json``.
         """
-        if self.overlap != OVERLAP and not self.windows and patch is None:
+        if self.overlap != OVERLAP and not self.windows and training.get("patch") is None:
             raise InputError(
                 "--overlap is of windows, and this network sees its whole grid at once: add --windows, or leave it out"
             )
+        if self.flips and not training.get("augment", {}).get("flip", True):
+            told = "the network was trained without flips (training.augment.flip): --flips shows it what it never saw"
+            warnings.warn(told, Note, stacklevel=3)
 
     def grid_of(self, stack: Sequence[Any] | NDArray[Any], grid: Size) -> Size:
         """Return the grid that a stack is brought to: the network's, with windows none of whose axes shrinks.

@@ -90,6 +90,8 @@ class MaskFolder:
 
     def _write(self, target: Path, same: Callable[[], bool], write: Callable[[Path], object]) -> Path:
         place = self._place()  # first: whether a name is too long is said by a folder that is there
+        if target.parent != self.out and target.parent.is_symlink():
+            raise InputError(f"{target.parent} is a link, and nothing is written elsewhere: remove it")
         if target.exists():
             if not same():
                 raise InputError(f"{target} exists and holds something else: move it away")

@@ -194,7 +194,7 @@ def load_predictor(
     """
     place = device_of(device)
     trained = load_run(run, place, trust_code=trust_code)
-    options.check_slides(trained.info["training"].get("patch"))
+    options.check_training(trained.info["training"])
     return trained, lambda images: trained.predict(
         images.to(place),
         windows=options.windows,

@@ -23,7 +23,7 @@ from metadcseg.training.prediction import prediction_state
 from metadcseg.training.run.folder import TrainedRun, load_run
 
 OPSET = 20
-"""Of the operations in the file: ONNX 1.15 and onnxruntime 1.17, both of 2024, know it."""
+"""Of the operations in the file, which is written for IR version 10: onnxruntime reads it from 1.18 (May 2024) on."""
 
 TOLERANCE = 1e-4
 """By how much a probability of the exported network may differ."""

@@ -48,7 +48,8 @@ class AnnotatorPairTable(PairTable):
         Raises:
             InputError: for an image whose number is not below K.
         """
-        if gold.annotators is not None:
+        self._images = self._gold
+        if gold.annotators is not None and int(gold.indices.max()) < self._gold:  # others are refused below
             self._images = self._gold * (gold.annotators.shape[1] + 1)
             gold = replace(gold, indices=gold.indices + self._gold * _numbers(gold.annotators))
         super().update(gold, classes)

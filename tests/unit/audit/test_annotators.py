@@ -3,15 +3,18 @@
 import csv
 import json
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.evaluation.fakes import write_fake_run
+from tests.unit.evaluation.fakes import scene, write_fake_run
 
 from metadcseg.audit.annotator_tables import AnnotatorPairs, AnnotatorTables, Drawn
-from metadcseg.audit.fusion import DEPENDENCE, chosen_dependence, fuse, log_loss
+from metadcseg.audit.fusion import DEPENDENCE, chosen_dependence, effective, fuse, log_loss
 from metadcseg.audit.run import audit_run
+from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.prepare.fusing import staple, vote
+from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.metrics import dice
 
@@ -83,17 +86,19 @@ def test_seven_who_err_alike_do_not_multiply_into_certainty():
     )
     tables = learned(shared)
     assert tables.dependence == 1.0
-    assert tables.effective(7) == 1.0
+    assert effective(7, tables.dependence) == 1.0
     one = {"a0": others[0].outlines["a0"]}
     np.testing.assert_allclose(tables.prior(others[0].outlines), tables.prior(one), atol=2e-4)
 
     def losses(rho):
-        return np.mean([log_loss(fuse(*tables.posteriors(o.outlines), rho), o.verified) for o in others])
+        return np.mean(
+            [log_loss(fuse(*tables.posteriors(tables.heard(o.outlines)), rho), o.verified) for o in others]
+        )
 
     assert losses(tables.dependence) < 0.7 * losses(0.0)  # as independent witnesses they are sure, and wrong
     apart = learned(images(LEANS, 6))
     assert apart.dependence <= 0.5
-    assert apart.effective(5) > 1.6
+    assert effective(5, apart.dependence) > 1.6
 
 
 def test_dependence_is_chosen_with_care():
@@ -196,3 +201,61 @@ def test_without_annotators_nothing_is_said_of_them(tmp_path):
     assert "annotators" not in record
     assert not (tmp_path / "audit" / "annotators.csv").exists()
     assert not (tmp_path / "audit" / "corrected" / "fused").exists()
+
+
+def test_of_a_volume_ties_of_two_are_settled(tmp_path):
+    """One draws too large and one too small: the majority of two leaves the rim open, and the fused label does not."""
+    grid = Grid((32, 32, 3), ((2, 0, 0, 5), (0, 2, 0, 0), (0, 0, 3, 0), (0, 0, 0, 1)))
+    options = SliceOptions()
+    placement, out = place(grid, options), tmp_path / "set"
+    with SetWriter(
+        out, name="v", classes=("background", "organ"), channels=1, preprocessing=options.to_dict()
+    ) as writer:
+        for id, role in (("g", "gold"), ("h", "gold"), ("a", "train")):
+            masks = [{by: scene(32, 32, 10 - by, 9 - by, 12 + 2 * by)[1] for by in (0, 2, -2)}] * 3
+            reference = np.zeros(grid.shape, np.uint8)
+            placement.stack(reference)[:] = np.stack([each[0] for each in masks])
+            gold = role == "gold"
+            writer.add_volume(
+                id=id, role=role, group=id, placement=placement, reference=reference, verified=gold
+            )
+            for z, mask in enumerate(masks):
+                tied = np.where(mask[2] == mask[-2], mask[2], 255).astype(np.uint8)
+                held = {"label": mask[0], "given": tied} if gold else {"label": tied, "truth": mask[0]}
+                writer.add(
+                    id=f"{id}#{z}",
+                    role=role,
+                    group=id,
+                    image=(3 * mask[0][:, :, None] - 0.5).astype(np.float16),
+                    outlines={"anna": mask[2], "ben": mask[-2]},
+                    spacing=placement.slice_spacing,
+                    volume=id,
+                    slice=z,
+                    **held,
+                )
+    prepared = PreparedSet.open(out)
+    record = audit_run(write_fake_run(tmp_path / "run", prepared), tmp_path / "audit", prepared)
+    assert [row["masks"] for row in record["annotators"].values()] == [1, 1]
+    (volume,) = (each for each in prepared.volumes if each.role == "train")
+    fused = nibabel.load(tmp_path / "audit" / "corrected" / "fused" / "a.nii.gz")
+    assert np.allclose(fused.affine, grid.affine)
+    assert dice(np.asarray(fused.dataobj) == 1, prepared.reference(volume) == 1) > 0.97
+    assert nibabel.load(tmp_path / "audit" / "certainty" / "a.nii.gz").shape == grid.shape
+
+
+def test_three_classes():
+    """Of a core within an organ one annotator draws both too large, one too small."""
+
+    def masks(radius, lean):
+        return disc(radius + lean) + disc(radius / 2 + lean)
+
+    drawn = [
+        Drawn(
+            str(radius), str(radius), {n: masks(radius, lean) for n, lean in LEANS.items()}, masks(radius, 0)
+        )
+        for radius in (11.0, 12.0, 14.0, 15.0)
+    ]
+    tables = AnnotatorPairs.count(drawn[1:], 3).learn(drawn[1:])
+    found = tables.prior(drawn[0].outlines).argmax(axis=0)
+    for c in (1, 2):
+        assert dice(found == c, drawn[0].verified == c) > 0.95

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from metadcseg.audit.calibration import calibrate, sentence
-from metadcseg.audit.probability import PairCounts, Witnesses
+from metadcseg.audit.calibration import EDGES, Calibration, calibrate, sentence
+from metadcseg.audit.probability import PairCounts
+from metadcseg.audit.weight import fit_weight, weights_for
 
 
 def pair(spoilt):
@@ -21,7 +22,8 @@ def calibrated(spoilt, groups, *, blind=False):
     seen_by_it = pairs[0][1] * (not blind)
     said = np.stack([1 - seen_by_it, seen_by_it]).astype(np.float32)
     seen = [(*each, said) for each in pairs]
-    return calibrate(seen, counts, groups, Witnesses(counts.table()), 0.7)
+    fit = fit_weight(seen, counts, groups, dict.fromkeys(weights_for(seen=True)))
+    return calibrate(seen, counts, fit, 0.7)
 
 
 @pytest.mark.parametrize(("groups", "really"), [("abcd", 2), ("aabb", 0), ("aaaa", 2)])
@@ -46,3 +48,42 @@ def test_a_network_that_draws_nothing_is_named(blind):
     assert found.network == [0.0 if blind else 1.0] * 3
     told = sentence(found, 0.7, seen_in_training=False)
     assert ("DSC of 0.00, given ones 0.40: train it longer" in told) == blind
+
+
+def by_image(*shares, pixels=100):
+    """Images of which a share of the pixels of one bin is wrong."""
+    rest = [0.0] * (len(EDGES) - 2)
+    return [[[pixels, *rest], [0.01 * pixels, *rest], [share * pixels, *rest]] for share in shares]
+
+
+def test_images_are_drawn_again_not_pixels():
+    (few,), (many,) = (
+        Calibration(clusters=by_image(0.0, 0.2, 0.4, 0.6, pixels=pixels)).points() for pixels in (100, 10**6)
+    )
+    assert (few["low"], few["high"]) == pytest.approx(
+        (many["low"], many["high"])
+    )  # more pixels tell nothing more
+    assert few["low"] < 0.15 < few["observed"] < 0.45 < few["high"]
+    (alike,) = Calibration(clusters=by_image(0.3, 0.3, 0.3)).points()
+    assert (alike["low"], alike["high"]) == pytest.approx((0.3, 0.3))
+    (alone,) = Calibration(clusters=by_image(0.3)).points()
+    assert (alone["low"], alone["high"]) == (0.0, 1.0)
+    assert Calibration().points() == []
+
+
+def test_slices_of_one_volume_are_drawn_together():
+    assert len(calibrated([True, True, False, False], "aabb").clusters) == 2
+    assert len(calibrated([True, True, False, False], "aaaa").clusters) == 4
+
+
+def test_what_is_not_heard_and_what_stays_is_said():
+    told = sentence(Calibration(images=3, weight=0.0, margin=0.041), 0.7, seen_in_training=False)
+    assert "so it is not heard" in told
+    assert "no more than 0.04 in DSC stay as given" in told
+    assert "heard" not in sentence(Calibration(images=3, weight=0.4), 0.7, seen_in_training=False)
+
+
+def test_right_masks_that_look_wrong_set_a_margin():
+    found = calibrated([True, True, True, True, False, False], "abcdef", blind=True)
+    left = [each for each, true in zip(found.expected_gains, found.true_gains, strict=True) if true < 0]
+    assert found.margin >= max([0.0, *left])

@@ -12,8 +12,9 @@ from tests.unit.evaluation.fakes import write_fake_run, write_fake_set
 from tests.unit.export.networks import random_run
 
 from metadcseg.data.formats.geometry import Grid
+from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.slicing.cut import SliceOptions
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, Note
 from metadcseg.evaluation.evaluate import evaluate_run
 from metadcseg.evaluation.inference import InferenceOptions
 from metadcseg.evaluation.mask_folder import MaskFolder
@@ -140,6 +141,13 @@ def test_options_that_do_not_fit(tmp_path, options, says):
         load_predictor(run, "cpu", InferenceOptions(**options))
 
 
+def test_flips_of_a_network_that_never_saw_them_are_noted(tmp_path):
+    run = random_run(tmp_path / "run", augment=AugmentOptions(flip=False))
+    with pytest.warns(Note, match="trained without flips"):
+        load_predictor(run, "cpu", InferenceOptions(flips=True))
+    load_predictor(run, "cpu")
+
+
 def test_an_evaluation_records_its_options(tmp_path):
     prepared = write_fake_set(tmp_path / "set")
     run = write_fake_run(tmp_path / "run", prepared)
@@ -192,6 +200,15 @@ def test_what_a_killed_prediction_left_is_cleared_unless_one_is_at_work(tmp_path
     assert (tmp_path / "a.png").read_bytes() == b"a"
     assert (tmp_path / "mine" / "keep").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png", "mine", linked.name}
+
+
+def test_a_linked_folder_within_is_refused(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "out/overlays").symlink_to(tmp_path / "mine")
+    with MaskFolder(tmp_path / "out") as masks, pytest.raises(InputError, match="overlays is a link"):
+        masks.write("overlays/a.png", b"a")
+    assert not list((tmp_path / "mine").iterdir())
 
 
 def test_a_failure_keeps_what_was_done(tmp_path):

@@ -16,19 +16,18 @@ from metadcseg.training.run.model_file import save_weights, weights_of
 
 
 class Convolutions(nn.Module):
-    """Two convolutions with a norm between them, over two or three axes."""
+    """Two convolutions, over two or three axes."""
 
     def __init__(self, channels: int, classes: int, axes: int = 2) -> None:
         super().__init__()
         layer = nn.Conv2d if axes == 2 else nn.Conv3d
         self.first = layer(channels, 4, 3, padding=1)
-        self.norm = nn.GroupNorm(2, 4)
         self.head = layer(4, classes, 1)
         with torch.no_grad():
             self.head.weight.mul_(6)  # far from even probabilities
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(torch.relu(self.norm(self.first(images))))
+        return self.head(torch.relu(self.first(images)))
 
 
 class Sorting(nn.Module):

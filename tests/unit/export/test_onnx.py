@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -25,6 +26,7 @@ from metadcseg.evaluation.predict import (
 )
 from metadcseg.evaluation.predict_files import predict_images
 from metadcseg.export.onnx import TOLERANCE, export_onnx
+from metadcseg.networks.registry import KINDS
 
 BARE = """
 import sys
@@ -148,3 +150,19 @@ def test_the_script_normalizes_volumes_as_the_package_does(noise, how):
         outside = script["background"](channel)
         assert outside == background_of(channel)
         assert np.array_equal(script["scale"](channel, outside, how), normalize_volume(channel, how))
+
+
+def test_the_page_names_every_network_as_the_study_found_it():
+    root = Path(__file__).resolve().parents[3]
+    rows = json.loads((root / "results/export-networks.json").read_text())["rows"]
+    wanted = {(name, axes) for name, kind in KINDS.items() for axes in ((2, 3) if kind.volumes else (2,))}
+    assert {(row["network"], row["axes"]) for row in rows} == wanted
+    found = {(row["network"], row["axes"]): row for row in rows}
+    page = (root / "docs/how-to/export.md").read_text()
+    for name in KINDS:
+        cells = [
+            f"{'yes' if row['exports'] else 'no'}, {row['difference']:.1e}" if row else ""
+            for row in (found.get((name, axes)) for axes in (2, 3))
+        ]
+        assert f"| `{name}` | {cells[0]} | {cells[1]} |" in page
+    assert all(row["difference"] < TOLERANCE for row in rows)

@@ -1,7 +1,9 @@
 """Pairs by annotator in training: each has a table of their own, and trust follows whose label it is."""
 
+import pytest
 import torch
 
+from metadcseg.errors import InputError
 from metadcseg.methods.annotator_pairs import AnnotatorPairTable
 from metadcseg.methods.pair_table import PairTable, class_posterior, distance_bins
 from metadcseg.tensors import Batch
@@ -46,6 +48,11 @@ def test_images_stay_the_unit_of_evidence():
     assert table.of(torch.tensor([ANNA])) is None  # two outlines of one image
     table.update(gold([1], [3], [NOBODY]), 2)
     assert table.of(torch.tensor([ANNA])) is not None
+
+
+def test_an_image_too_many_is_refused_and_not_taken_for_somebody_elses():
+    with pytest.raises(InputError, match="gold image 3 is one too many"):
+        AnnotatorPairTable(3).update(gold([3], [3], [ANNA]), 2)
 
 
 def test_where_nobody_is_named_it_is_the_table_of_all_pairs():

@@ -193,7 +193,7 @@ class ProcessGroup:
             store.set(f"here/{self.rank}", "")  # nobody waits for us
             return bool(store.compare_set("failure", "", own).decode() == own)
         except RuntimeError:  # the store is gone, and with it the launcher, or rank 0 of srun
-            return False
+            return self.is_rank_zero
 
     @contextmanager
     def _talking(self, store: Store) -> Iterator[None]:
@@ -209,7 +209,7 @@ class ProcessGroup:
                 return ReportedByAnotherRank(store.get("failure").decode())
             missing = [n + 1 for n in range(self.world_size) if not store.check([f"here/{n}"])]
         except RuntimeError:
-            return ReportedByAnotherRank("the launcher, or rank 0 of srun, is gone")
+            return InputError(lost("the process that started the devices"))
         if not missing:
             sentence = lost("another device")
             launched = distributed.is_torchelastic_launched()  # then who started it knows which, and says so
