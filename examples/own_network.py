@@ -55,7 +55,7 @@ def main(out: Path, method: str, count: int, epochs: int) -> None:
         epochs=epochs, size=48, batch=8, gold_batch=4, lr=0.1, warmup=1, clip=2, threads=1
     )
     train(prepared, create_method(method), network, options, out / "run")
-    record = evaluate_run(out / "run", prepared, "test")
+    record = evaluate_run(out / "run", prepared, "test", trust_code=True)
     print(f"DSC {record['summary']['dsc']['mean']:.2f} on test images that were never seen; all is in {out}")
 
 

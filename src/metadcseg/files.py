@@ -4,9 +4,14 @@ import errno
 import hashlib
 import os
 import re
+import secrets
+import shutil
+import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -17,13 +22,17 @@ LOCK = "lock"
 
 _DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
 _NAME_BYTES = 100
+_TEMPORARY = re.compile(r"\.metadcseg-[0-9a-f]{16}\.tmp")
 
+_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces ``path`` only when all of it has reached the disk.
+
+    It is written under a random name in the same folder. Where ``path`` is a link, the link is replaced, not followed.
 
     Args:
         path: what the file will be called.
@@ -35,26 +44,178 @@ def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     Raises:
         InputError: where the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f"{hidden_name(path)}.tmp")
+    temporary: Path | None = None
     try:
-        with temporary.open("wb") as file:
+        temporary, file = _create(path.parent)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            os.replace(path, keep)
-        os.replace(temporary, path)
+            if sys.platform == "win32":
+                file.close()  # elsewhere it stays open, and so held, until it has its name
+            if keep is not None and path.exists():
+                os.replace(path, keep)
+            os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+@contextmanager
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """Make a hidden folder of a random name, for what is renamed out of it; it is gone when the block ends.
+
+    Args:
+        place: the folder in which it is made, so that renaming crosses no disk.
+
+    Raises:
+        OSError: where ``place`` cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place, scratch_folder(Path(place)) as scratch:
+        ...     scratch.parent == Path(place), len(scratch.name)
+        (True, 31)
+    """
+    sweep(place)
+    scratch = place / _temporary_name()
+    scratch.mkdir(mode=0o700)
+    try:
+        with ExitStack() as held:
+            if os.name == "posix":
+                descriptor = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                held.callback(os.close, descriptor)
+                try_lock(descriptor)
+            yield scratch
+    finally:
+        remove_folder(scratch)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder if it is there, also while a write that an interrupt left running still adds to it.
+
+    It raises nothing, so that no error is hidden behind its own. A link is not followed.
+    """
+    for _ in range(40):
+        if not os.path.lexists(folder):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_symlink():
+            return
+        if folder.exists():
+            time.sleep(0.05)
+
+
+@lru_cache(maxsize=4096)
+def sweep(folder: Path) -> None:
+    """Remove the temporary files and folders of processes that were killed; those of running ones stay.
+
+    A process looks at a folder once.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        with os.scandir(folder) as entries:
+            left = [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    except OSError:
+        return
+    for path in left:
+        with suppress(OSError):
+            if not stat.S_ISREG(kind := path.lstat().st_mode) and not stat.S_ISDIR(kind):
+                continue
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if not try_lock(descriptor, where_none=False):
+                    continue
+                if stat.S_ISDIR(kind):
+                    remove_folder(path)
+                else:
+                    path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _temporary_name() -> str:
+    return f".metadcseg-{secrets.token_hex(8)}.tmp"
+
+
+def _create(folder: Path) -> tuple[Path, BinaryIO]:
+    """Create a file of a random name, with the rights that the umask leaves, and hold it."""
+    sweep(folder)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAIN
+    while True:
+        path = folder / _temporary_name()
+        file = os.fdopen(os.open(path, flags, 0o666), "w+b")
+        try_lock(file)
+        if path.exists():  # else another process took it for left over, in the moment before it was held
+            return path, file
+        file.close()
+
+
+def open_append(path: Path) -> BinaryIO:
+    """Open a file of ours to add to it, made where it is missing.
+
+    Raises:
+        InputError: where it is a link, which would lead what is written elsewhere.
+        OSError: where it cannot be opened.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     (Path(place) / "log").symlink_to("elsewhere")
+        ...     open_append(Path(place) / "log")
+        Traceback (most recent call last):
+        ...
+        metadcseg.errors.InputError: .../log is a link, and what is written there would land elsewhere: remove the link
+    """
+    refuse_link(path)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _PLAIN, 0o666), "ab")
+
+
+def output_folder(root: Path, *inner: str) -> Path:
+    """Make a folder of an output, and those above it.
+
+    Args:
+        root: the output; where the user named a link, that is meant.
+        inner: the folders below it, none of which may be a link.
+
+    Raises:
+        InputError: where one is a link or cannot be made.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     output_folder(Path(place), "report", "figures").relative_to(place).as_posix()
+        'report/figures'
+    """
+    folder = root
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for part in Path(*inner).parts:
+            folder = folder / part
+            refuse_link(folder)
+            folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse what lies inside an output and is a link.
+
+    Raises:
+        InputError: saying so.
+    """
+    if path.is_symlink():
+        raise InputError(f"{path} is a link, and what is written there would land elsewhere: remove the link")
 
 
 def hidden_name(path: Path) -> str:
-    """Return a name for what lies beside a file while it is written: its own with a dot, cut where it is long.
+    """Return a name for a draft that lies beside its place: that of the place with a dot, cut where it is long.
 
     Example:
         >>> hidden_name(Path("masks/a.png")), len(hidden_name(Path("a" * 250 + ".png")))
@@ -103,24 +264,14 @@ def safe_names(names: Iterable[str]) -> list[str]:
     return safe
 
 
-def csv_text(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula.
-
-    Example:
-        >>> csv_text("=1+1"), csv_text("metadcseg")
-        ("'=1+1", 'metadcseg')
-    """
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-def try_lock(file: IO[Any]) -> bool:
+def try_lock(file: IO[Any] | int, *, where_none: bool = True) -> bool:
     """Take the lock of an open file, for this process and those that inherit it; False where others have it.
 
     It is let go when the last of them has closed the file, however it ended. Windows and some network file systems
-    have none: there it is True.
+    have none: there it is ``where_none``.
     """
     if sys.platform == "win32":
-        return True
+        return where_none
     import fcntl
 
     try:
@@ -128,7 +279,7 @@ def try_lock(file: IO[Any]) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        pass  # none here
+        return where_none
     return True
 
 
@@ -145,7 +296,7 @@ def lock_folder(folder: Path, busy: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a")
+        file = open_append(folder / LOCK)
     except OSError as error:
         raise cannot_write(folder, error) from error
     with file:

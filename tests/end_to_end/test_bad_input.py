@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tests.advice import advice_can_be_typed  # noqa: F401 (holds for every test here)
 from tests.end_to_end.tools import (
     chunk,
     cli,

@@ -112,7 +112,7 @@ def check_words(path: Path) -> list[str]:
 
 
 def evaluate_words(run: Path, data: Path) -> list[str]:
-    return ["evaluate", str(run), "--data", str(data), "--json"]
+    return ["evaluate", str(run), "--data", str(data), "--json", "--trust-code"]
 
 
 def network_of(run: Path) -> dict[str, torch.Tensor]:

@@ -1,12 +1,27 @@
-"""Locks: one process at a time, and none where the file system has none."""
+"""Files that are whole or not there, links that lead nowhere, and locks."""
 
 import errno
 import fcntl
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from metadcseg.errors import InputError
-from metadcseg.files import lock_folder, try_lock
+from metadcseg.files import (
+    atomic_file,
+    lock_folder,
+    open_append,
+    output_folder,
+    scratch_folder,
+    sweep,
+    try_lock,
+    write_bytes,
+)
 
 
 def test_a_folder_is_held_until_its_block_ends(tmp_path):
@@ -28,3 +43,134 @@ def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with (tmp_path / "lock").open("a") as file:
         assert try_lock(file)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A file and a folder of the user's, to which a link in an output leads."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    return tmp_path / "mine"
+
+
+@pytest.mark.parametrize("target", ["thesis.tex", "absent", "."])
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(target, mine, tmp_path):
+    before = sorted(mine.iterdir())
+    (tmp_path / "out").symlink_to(mine / target)
+    write_bytes(tmp_path / "out", b"new")
+    assert not (tmp_path / "out").is_symlink()
+    assert (tmp_path / "out").read_bytes() == b"new"
+    assert (mine / "thesis.tex").read_text() == "years of work"
+    assert sorted(mine.iterdir()) == before
+
+
+def test_temporary_names_are_random_and_of_one_length(tmp_path):
+    seen = set()
+    for name in ("a", "b" * 255, "a"):
+        with atomic_file(tmp_path / name):
+            seen.update(path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp"))
+    assert len(seen) == 3
+    assert {len(name) for name in seen} == {31}
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_the_umask_decides_on_rights(mask, tmp_path):
+    before = os.umask(mask)
+    try:
+        write_bytes(tmp_path / "file", b"")
+        open_append(tmp_path / "log").close()
+        output_folder(tmp_path, "folder")
+    finally:
+        os.umask(before)
+    rights = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("file", "log", "folder")]
+    assert rights == [0o666 & ~mask, 0o666 & ~mask, 0o777 & ~mask]
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "no/such/folder/x", "file/x", "folder"])
+def test_what_cannot_be_written_is_one_sentence_and_leaves_nothing(path, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="cannot write"):
+        write_bytes(tmp_path / path, b"x")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_the_first_error_is_the_one_that_is_told(tmp_path):
+    """The clean-up fails as well, since the folder has gone."""
+
+    def in_a_file():
+        with atomic_file(tmp_path / "folder" / "a"):
+            for left in (tmp_path / "folder").iterdir():
+                left.unlink()
+            (tmp_path / "folder").rmdir()
+            raise KeyError("first")
+
+    def in_a_folder():
+        with scratch_folder(tmp_path) as scratch:
+            scratch.rmdir()
+            scratch.symlink_to(tmp_path)
+            raise KeyError("first")
+
+    (tmp_path / "folder").mkdir()
+    for failing in (in_a_file, in_a_folder):
+        with pytest.raises(KeyError, match="first"):
+            failing()
+    assert tmp_path.exists()
+
+
+@pytest.mark.parametrize("place", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_a_linked_folder_in_an_output_is_refused(place, mine, tmp_path):
+    root = tmp_path / "root"
+    link = output_folder(root, *place[:-1]) / place[-1]
+    link.symlink_to(mine)
+    with pytest.raises(InputError, match=f"{place[-1]} is a link.*remove the link"):
+        output_folder(root, "a", "b", "c")
+    assert [entry.name for entry in mine.iterdir()] == ["thesis.tex"]
+
+
+def test_the_output_itself_may_be_a_link(mine, tmp_path):
+    (tmp_path / "out").symlink_to(mine)
+    assert output_folder(tmp_path / "out", "inner").is_dir()
+    assert (mine / "inner").is_dir()
+
+
+@pytest.mark.parametrize("target", ["thesis.tex", "absent", "/dev/full"])
+def test_nothing_is_added_behind_a_link(target, mine, tmp_path):
+    (tmp_path / "log").symlink_to(mine / target)
+    with pytest.raises(InputError, match="is a link"):
+        open_append(tmp_path / "log")
+    assert (mine / "thesis.tex").read_text() == "years of work"
+    assert not (mine / "absent").exists()
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_running_one_has_stays(tmp_path, mine):
+    script = f"""
+import sys, time
+from pathlib import Path
+from metadcseg.files import atomic_file, scratch_folder
+with atomic_file(Path({str(tmp_path)!r}) / "a") as file, scratch_folder(Path({str(tmp_path)!r})) as scratch:
+    (scratch / "half").write_text("x")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    with child:
+        assert child.stdout.readline() == "ready\n"
+        link = tmp_path / ".metadcseg-0123456789abcdef.tmp"
+        link.symlink_to(mine)
+        sweep.cache_clear()
+        sweep(tmp_path)
+        assert len([path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]) == 3
+        child.send_signal(signal.SIGKILL)
+    sweep.cache_clear()
+    write_bytes(tmp_path / "b", b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [link.name, "b", "mine"]
+    assert (mine / "thesis.tex").exists()
+
+
+def test_a_file_that_is_being_written_survives_a_look_for_leftovers(tmp_path):
+    with atomic_file(tmp_path / "a") as file:
+        sweep.cache_clear()
+        sweep(tmp_path)
+        file.write(b"whole")
+    assert Path(tmp_path / "a").read_bytes() == b"whole"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metadcseg.audit.records import LEVELS, Arrays, AuditedCase, Level, Region
 from metadcseg.errors import InputError, first_of
-from metadcseg.files import atomic_file
+from metadcseg.files import atomic_file, output_folder
 
 CASES = "cases"
 """The folder in that of an audit."""
@@ -80,7 +80,7 @@ def write_case(
         "slices": np.arange(case.shape[0], dtype=np.int32) if slices is None else slices,
         **(more or {}),
     }
-    (out / CASES).mkdir(parents=True, exist_ok=True)
+    output_folder(out, CASES)
     with atomic_file(out / CASES / f"{case.name}.npz") as file:
         np.savez_compressed(file, allow_pickle=False, **held)
 

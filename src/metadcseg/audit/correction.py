@@ -1,6 +1,7 @@
 """Corrected masks and probabilities of an audit as files that any viewer shows."""
 
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.store.disk import DiskErrors
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.files import write_bytes
+from metadcseg.files import output_folder, scratch_folder, write_bytes
 
 
 class MaskWriter:
@@ -71,8 +72,9 @@ class MaskWriter:
     ) -> dict[str, NDArray[Any]]:
         for level, mask in corrected.items():
             file = self._file(originals, unit, level)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            originals.write(file, unit.id, given, mask, unit.slices)
+            with scratch_folder(output_folder(self._folder.parent, self._folder.name, level)) as scratch:
+                originals.write(scratch / file.name, unit.id, given, mask, unit.slices)
+                os.replace(scratch / file.name, file)
         written = self._file(originals, unit, "balanced").relative_to(self._folder.parent)
         return {"written": np.array(written.as_posix()), "like": np.array(like)}
 

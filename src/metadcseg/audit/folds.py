@@ -13,8 +13,9 @@ from metadcseg.audit.units import Unit
 from metadcseg.data.splits.folds import blocks_of, deal, unit_id, units_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.files import output_folder
 from metadcseg.methods import create_method
-from metadcseg.networks import NetworkOptions
+from metadcseg.networks import network_of
 from metadcseg.training import train
 from metadcseg.training.options import training_options
 
@@ -59,6 +60,8 @@ def out_of_fold(
     out: Path,
     device: str | None,
     console: Console | None,
+    *,
+    trust_code: bool = False,
 ) -> OutOfFold:
     """Train a network for each fold, with a run's own options, and return them; what is trained already is read.
 
@@ -72,13 +75,15 @@ def out_of_fold(
         out: the folder that takes a run for each fold.
         device: where the networks compute; None takes a GPU where there is one.
         console: where progress is shown; None shows nothing.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
 
     Raises:
         InputError: where there are too few groups, or a training refuses.
         KeyboardInterrupt: where a training was stopped.
     """
     method = create_method(info["method"], **info["options"])
-    network, options = NetworkOptions(**info["network"]), training_options(info["training"])
+    network = network_of(info["network"], "run.json of the run", trust_code)
+    options = training_options(info["training"])
     place: dict[str, Any] = {"accelerator": (device or "auto").partition(":")[0]}
     options = replace(options, devices=1, nodes=1, **place)
     roles = {unit_id(case): case.role for case in prepared.cases}
@@ -102,7 +107,7 @@ def out_of_fold(
     for number, left in enumerate(dealt, start=1):
         held_out = left if gold_is_dealt else left - gold
         others = prepared.with_roles(dict.fromkeys(held_out, "test"))
-        folder = out / f"fold-{number}"
+        folder = output_folder(out.parent, out.name, f"fold-{number}")
         if console is not None:
             console.print(f"fold {number} of {folds}", highlight=False, markup=False)
         result = train(
@@ -118,5 +123,5 @@ def out_of_fold(
         )
         if result.interrupted:
             raise KeyboardInterrupt
-        networks.append(own_network(folder, prepared, device))
+        networks.append(own_network(folder, prepared, device, trust_code=trust_code))
     return OutOfFold(networks, {id: fold for fold, left in enumerate(dealt) for id in left}, gold_is_dealt)

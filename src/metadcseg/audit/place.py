@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metadcseg.audit.plan import Plan, Write
-from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied, remove_folder
+from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied
 from metadcseg.errors import InputError
-from metadcseg.files import hidden_name
+from metadcseg.files import hidden_name, refuse_link, remove_folder, scratch_folder
 
 _READY = "ready"
 """In the draft of a folder that is changed: from here on, files are only moved."""
@@ -50,6 +50,7 @@ def new_folder(
     draft = _draft(out, key)
     try:
         with DiskErrors(out):
+            refuse_link(draft)
             draft.mkdir(parents=True, exist_ok=True)
             total = len(plan.copies) + len(plan.writes)
             for done, (place, source) in enumerate(plan.copies.items(), start=1):
@@ -84,6 +85,7 @@ def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | 
     draft = _draft(root, key)
     new, ready = draft / "new", draft / _READY
     with DiskErrors(root):
+        refuse_link(draft)
         if not ready.exists():
             try:
                 refuse_occupied(backup)
@@ -135,13 +137,13 @@ def _copy(source: Path, target: Path, *, link: bool = False) -> None:
     if link:
         target.symlink_to(source.resolve(), target_is_directory=source.is_dir())
         return
-    temporary = target.with_name(f"{hidden_name(target)}.tmp")
-    if source.is_dir():
-        remove_folder(temporary)
-        shutil.copytree(source, temporary)
-    else:
-        shutil.copy2(source, temporary)
-    os.replace(temporary, target)
+    with scratch_folder(target.parent) as scratch:
+        copied = scratch / "copy"
+        if source.is_dir():
+            shutil.copytree(source, copied)
+        else:
+            shutil.copy2(source, copied)
+        os.replace(copied, target)
 
 
 def _write(target: Path, write: Write) -> None:
@@ -149,9 +151,7 @@ def _write(target: Path, write: Write) -> None:
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".tmp-{target.name[-40:]}")  # the suffix says the format
-    try:
-        write(temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with scratch_folder(target.parent) as scratch:
+        written = scratch / target.name  # the suffix says the format
+        write(written)
+        os.replace(written, target)

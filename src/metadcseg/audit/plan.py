@@ -1,7 +1,5 @@
 """What a corrected folder shall hold: files that are taken over, and masks that are written."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.audit.review import Outcome
+from metadcseg.csv_files import csv_rows
 from metadcseg.data.splits.roles import SplitRow
 from metadcseg.errors import InputError
 
@@ -81,13 +80,10 @@ def splits_text(rows: Mapping[str, SplitRow]) -> bytes:
                     f"the name {name!a} begins or ends with a blank, or holds a line break, which {SPLITS} cannot "
                     "say: rename its files, prepare, train and audit again"
                 )
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("id", "role", "group"))
-    table.writerows((id, row.role, row.group) for id, row in rows.items())
+    text = csv_rows([("id", "role", "group"), *((id, row.role, row.group) for id, row in rows.items())])
     try:
-        return text.getvalue().encode()
+        return text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"a case has a name that is no text in UTF-8 ({text.getvalue()[error.start]!a}): rename its files"
+            f"a case has a name that is no text in UTF-8 ({text[error.start]!a}): rename its files"
         ) from error

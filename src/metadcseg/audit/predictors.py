@@ -66,12 +66,14 @@ class OwnNetwork:
         return (maps.numpy() for maps in found)
 
 
-def own_network(run: Path, prepared: PreparedSet, device: str | None) -> OwnNetwork:
+def own_network(
+    run: Path, prepared: PreparedSet, device: str | None, *, trust_code: bool = False
+) -> OwnNetwork:
     """Load the network of a run to be asked about a set.
 
     Raises:
-        InputError: where run and set do not fit together.
+        InputError: where run and set do not fit together, or the run names a class without ``trust_code``.
     """
-    trained, predict = load_predictor(run, device)
+    trained, predict = load_predictor(run, device, trust_code=trust_code)
     check_fit(trained, prepared)
     return OwnNetwork(trained, predict, prepared)

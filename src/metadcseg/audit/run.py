@@ -40,6 +40,7 @@ from metadcseg.audit.who_errs import WhoErrs
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.evaluation.predict import Progress
+from metadcseg.files import output_folder
 from metadcseg.training.run.folder import RunFolder, read_run, set_of_run
 
 THRESHOLD = 0.7
@@ -61,6 +62,7 @@ def audit_run(
     sure: float = SURE,
     folds: int = 0,
     device: str | None = None,
+    trust_code: bool = False,
     progress: Progress | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def audit_run(
             networks are trained with the run's options, in ``out/folds``, each without the cases that it is asked
             about; of the split ``train`` only.
         device: where the network computes; None takes a GPU where there is one.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
         progress: called after every case.
         console: where trainings of folds show their progress; None shows nothing.
 
@@ -110,9 +113,8 @@ def audit_run(
         raise InputError(
             f"--folds asks networks about masks that they were not shown: take --split train, not {split}"
         )
-    predictor: CasePredictor = own_network(
-        run, prepared, device
-    )  # which also says whether run and set fit together
+    # which also says whether run and set fit together
+    predictor: CasePredictor = own_network(run, prepared, device, trust_code=trust_code)
     told = {
         "run": hashlib.sha256(RunFolder(run).model.read_bytes()).hexdigest(),
         "set": prepared.fingerprint,
@@ -125,7 +127,9 @@ def audit_run(
     with folder.hold():
         if folds:
             folder.begin()
-            predictor = out_of_fold(info, prepared, folds, out / "folds", device, console)
+            predictor = out_of_fold(
+                info, prepared, folds, out / "folds", device, console, trust_code=trust_code
+            )
         return Audit(prepared, split, predictor, folder, threshold, sure).carry_out(run, progress)
 
 
@@ -185,6 +189,7 @@ class Audit:
             "sure": self.sure,
             "network": self.predictor.name,
             "witnesses": "pairs and network" if witnesses.table is not None else "network alone",
+            **({"trusted_code": code} if (code := read_run(run)["network"].get("class_path")) else {}),
             **self._tables(units, annotators),
             "calibration": calibration.to_dict(),
         }
@@ -280,7 +285,7 @@ class Audit:
             None if truth is None else true_dsc(given, truth, classes),
             {str(level): value for level, value in dsc.items()},
         )
-        (out / "wrong").mkdir(exist_ok=True)
+        output_folder(out, "wrong")
         write_wrong(out / "wrong", unit, judged.wrong)
         files = {str(level): mask for level, mask in corrected.items()}
         files |= {} if fused is None else fused.written(out)

@@ -1,7 +1,5 @@
 """``cases.csv`` and ``regions.csv``, worst first, with one line at a time in memory."""
 
-import csv
-import io
 import tempfile
 from array import array
 from collections.abc import Sequence
@@ -11,7 +9,8 @@ from types import TracebackType
 import numpy as np
 
 from metadcseg.audit.records import AuditedCase
-from metadcseg.files import atomic_file, csv_text
+from metadcseg.csv_files import csv_rows
+from metadcseg.files import atomic_file
 
 CASE_COLUMNS = (
     *("case", "file", "expected_dsc", "low", "high", "regions", "flagged", "annotator", "group"),
@@ -67,7 +66,7 @@ class SortedLines:
         """Take a line; lines of one key stay in the order in which they came."""
         self._keys.append(key)
         self._starts.append(self._file.tell())
-        self._file.write(_line([csv_text(cell) if isinstance(cell, str) else cell for cell in cells]))
+        self._file.write(_line(cells))
 
     def write(self, path: Path, columns: Sequence[str]) -> None:
         """Write the table, whole or not at all, each line with its rank.
@@ -114,6 +113,4 @@ def _round(value: float | None) -> float | None:
 
 
 def _line(cells: Sequence[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return csv_rows([cells]).encode("utf-8", "backslashreplace")

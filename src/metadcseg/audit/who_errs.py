@@ -1,7 +1,5 @@
 """Who errs how: a line of each annotator on the page, in ``audit.json`` and ``annotators.csv``, and their tables."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +11,9 @@ from numpy.typing import NDArray
 
 from metadcseg.audit.annotator_tables import BOUNDS, AnnotatorTables
 from metadcseg.audit.page import SummaryTable
+from metadcseg.csv_files import csv_rows
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.files import csv_text, write_bytes
+from metadcseg.files import write_bytes
 from metadcseg.pairs.of_set import pairs_of_set
 
 SUMMARY, TABLES = "annotators.csv", "annotator_tables.csv"
@@ -149,13 +148,5 @@ def _share(value: float | None) -> str:
 
 
 def _write(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO()
-    lines = ([_cell(cell) for cell in row] for row in rows)
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    write_bytes(path, text.getvalue().encode("utf-8", "backslashreplace"))
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str):
-        return csv_text(value)
-    return round(value, 6) if isinstance(value, float) else value
+    rounded = ([round(cell, 6) if isinstance(cell, float) else cell for cell in row] for row in rows)
+    write_bytes(path, csv_rows(rounded).encode("utf-8", "backslashreplace"))

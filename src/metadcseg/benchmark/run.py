@@ -28,7 +28,7 @@ from metadcseg.benchmark.runner import (
     write_rows,
 )
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.files import cannot_write, write_bytes
+from metadcseg.files import cannot_write, output_folder, refuse_link, write_bytes
 from metadcseg.results.grid import Grid, Task
 from metadcseg.results.read_benchmark import BROKEN
 from metadcseg.results.records import read_json, read_runs
@@ -92,14 +92,15 @@ class Benchmark:
         grid: what is to be run.
         out: the folder.
         data: stands for ``{data}`` in the grid.
+        trust_code: whether classes of networks that the grid names may be imported.
 
     Raises:
         InputError: where the folder holds runs with other options, or cannot be written.
     """
 
-    def __init__(self, grid: Grid, out: Path, data: str) -> None:
+    def __init__(self, grid: Grid, out: Path, data: str, trust_code: bool = False) -> None:
         out = out.absolute()  # workers may have other working directories
-        self.grid, self.out, self._data = grid, out, data
+        self.grid, self.out, self._data, self._trust_code = grid, out, data, trust_code
         self._file = out / "benchmark.json"
         before = read_json(self._file)
         known = {entry.get("id"): entry for entry in before.get("tasks", []) if isinstance(entry, dict)}
@@ -136,6 +137,7 @@ class Benchmark:
         self._machine["workers"] = executor.workers
         self.write()
         for lot in set_jobs(self.grid, self.out, self._data):
+            self._refuse_links(lot)
             with closing(executor.run(lot, lambda job: None)) as made:
                 for job, outcome in made:
                     if outcome.status == "interrupted":
@@ -149,10 +151,11 @@ class Benchmark:
         for dealt, why in repeated_gold(self.tasks.values(), self.out / "sets").items():
             self._give_up(dealt, why)
         ready = [
-            task_job(self.grid, task, self.out, self._data)
+            task_job(self.grid, task, self.out, self._data, self._trust_code)
             for name, task in self.tasks.items()
             if self.grid.home(task) == task and self.entries[name]["status"] != "failed"
         ]
+        self._refuse_links(ready)
         self.write()
         changed()
 
@@ -187,6 +190,13 @@ class Benchmark:
             tasks = [*self.entries.values(), *self._others]
             content = {**self._state, "seconds": round(seconds, 1), "tasks": tasks}
             write_bytes(self._file, (json.dumps(content, indent=1, default=str) + "\n").encode())
+
+    def _refuse_links(self, jobs: Iterable[Job]) -> None:
+        """Make the folders of jobs; none of them may be a link."""
+        for job in jobs:
+            log = Path(job.log)
+            output_folder(self.out, *log.parent.relative_to(self.out).parts)
+            refuse_link(log.parent / log.name.removesuffix(".txt"))
 
     def progress(self, name: str) -> tuple[int, int]:
         """Return how many epochs a run has done, of how many; (0, 0) where nothing is known."""

@@ -22,7 +22,7 @@ import yaml
 
 from metadcseg.constants import INTERRUPTED
 from metadcseg.errors import InputError
-from metadcseg.files import try_lock, write_bytes
+from metadcseg.files import open_append, output_folder, try_lock, write_bytes
 from metadcseg.results.grid import Grid, Task, folder_name
 from metadcseg.results.records import read_json
 
@@ -73,7 +73,7 @@ class Children:
     def start(self, job: Job, lock: int | None = None) -> "subprocess.Popen[bytes] | None":
         """Start a job, which inherits the lock, out of reach of the terminal's Ctrl-C; None where all stop."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        with self._lock, Path(job.log).open("ab") as file:
+        with self._lock, open_append(Path(job.log)) as file:
             if self.stopping:
                 return None
             process = subprocess.Popen(  # noqa: S603 (our own words)
@@ -133,7 +133,7 @@ def _alone(file: Path, children: Children) -> Iterator[int | None]:
     if sys.platform == "win32":
         yield None
         return
-    with file.open("a") as lock:
+    with open_append(file) as lock:
         while not children.stopping and not try_lock(lock):
             time.sleep(0.5)
         yield lock.fileno()
@@ -195,7 +195,7 @@ def clean_path(grid: Grid, name: str, out: Path, data: str) -> str:
     return str(out / "sets" / name / "set" if made else Path(words.replace("{data}", data)).absolute())
 
 
-def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
+def task_job(grid: Grid, task: Task, out: Path, data: str, trust_code: bool = False) -> Job:
     """Return the job of a task.
 
     Args:
@@ -203,12 +203,14 @@ def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
         task: which run.
         out: the benchmark's folder.
         data: stands for ``{data}`` in the paths of sets.
+        trust_code: hand on the consent to classes of networks that the grid names.
     """
+    consent = ["--trust-code"] if trust_code else []
     folder = out / "runs" / task.id
     config = Path(grid.config)
     start = str(config.absolute()) if config.is_file() else grid.config
     common = ["--config", start, "--config", str(_row_file(out, task.row))]
-    training = [*common, "--seed", str(task.seed), "--training.threads", "1"]
+    training = [*common, "--seed", str(task.seed), "--training.threads", "1", *consent]
     if task.folds is not None:
         noise = ["--model", task.noise.model, "--rate", f"{task.noise.rate:g}"]
         gold = [] if task.gold is None else ["--gold", str(task.gold)]
@@ -226,7 +228,7 @@ def task_job(grid: Grid, task: Task, out: Path, data: str) -> Job:
         return Job(task.id, [words], f"{folder}.txt", [*scores, str(folder / "summary.json")])
     data = str(out / "sets" / task.data)
     train = ["train", "--data", data, "--out", str(folder), "--label", task.row, *training, "--resume"]
-    evaluate = ["evaluate", str(folder), "--cost", "--weights"]
+    evaluate = ["evaluate", str(folder), "--cost", "--weights", *consent]
     scores = [str(folder / "evaluation" / f"test.{kind}") for kind in ("csv", "json")]
     return Job(task.id, [train, evaluate], f"{folder}.txt", scores)
 
@@ -248,7 +250,7 @@ def write_rows(grid: Grid, out: Path) -> None:
     for file, (what, content) in files.items():
         if file.exists() and _read_yaml(file) != content:
             raise InputError(f"{file} was written for {what}: give another --out, or another name")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        output_folder(out, *file.parent.relative_to(out).parts)
         write_bytes(file, yaml.safe_dump(content, sort_keys=False).encode())
 
 

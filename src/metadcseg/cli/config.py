@@ -6,9 +6,11 @@ A file, a preset and the command line speak of the same keys: ``training.lr`` is
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 from warnings import warn
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from metadcseg.cli.first import COMMON, DEFAULT_METHOD, SHORT
@@ -16,7 +18,7 @@ from metadcseg.cli.parsing import AUTO, parse, preset_names
 from metadcseg.errors import Note, unknown_name
 from metadcseg.methods import METHODS
 from metadcseg.methods.base import Method
-from metadcseg.networks import NetworkOptions
+from metadcseg.networks import Consent, NetworkOptions
 from metadcseg.networks.registry import KINDS, OPTIONS
 from metadcseg.training import TrainingOptions
 from metadcseg.training.distributed.launch import as_started
@@ -63,7 +65,11 @@ def add_run_options(parser: ArgumentParser) -> None:
         metavar="NAME",
         help=f"one of: {', '.join(sorted(METHODS))}",
     )
-    parser.add_class_arguments(NetworkOptions, "network")
+    parser.add_class_arguments(NetworkOptions, "network", skip={"init_args"})
+    # never by its type: jsonargparse imports and calls whatever class a mapping of Any names
+    parser.add_argument(
+        "--network.init_args", type=_plain_mapping, default={}, help="what your own class is created with"
+    )
     parser.add_class_arguments(TrainingOptions, "training")
     for name, method in METHODS.items():
         parser.add_class_arguments(method, name)
@@ -106,6 +112,32 @@ def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:
     told = ", ".join(f"network.{option} {network[option]}" for option in spare)
     warn(f"{told} of a preset or file is left out: {network.name} has no such option", Note, stacklevel=2)
     return Namespace({**vars(network), **dict.fromkeys(spare)})  # type: ignore[no-untyped-call]
+
+
+def _plain_mapping(text: str | dict[str, Any]) -> dict[str, Any]:
+    """Return a mapping of plain values, as it is or from YAML, of which JSON is a part."""
+    held = yaml.safe_load(text) if isinstance(text, str) else text
+    if not isinstance(held, dict):
+        raise ValueError("not a mapping")
+    return held
+
+
+def check_trust(values: Namespace) -> None:
+    """Refuse a network's class that a file names, a run or a ``--config``, without ``--trust-code``.
+
+    Args:
+        values: parsed by a parser with :func:`add_run_options` and ``--trust-code``; a class that was typed on the
+            command line needs no other consent.
+
+    Raises:
+        InputError: naming the class, and where it comes from.
+    """
+    path, option = values.network.class_path, "--network.class_path"
+    if f"{option}={path}" in values.words or (option, path) in pairwise(values.words):
+        return
+    files = [f"--config {name}" for name in values.configs if name != AUTO]
+    source = str(values.resume) if isinstance(values.get("resume"), str) else values.get("out")
+    Consent(" and ".join(files) or f"run.json of {source}", values.trust_code).check(path)
 
 
 def uses_auto(values: Namespace) -> bool:

@@ -1,7 +1,8 @@
 """The command ``metadcseg``: reads the command line, runs one command, and turns failures into one sentence.
 
 Results go to standard output, everything else (progress, notes, errors) to standard error. Exit status: 0 done,
-1 a failure of ours, 2 something given was wrong, 130 stopped by Ctrl-C or SIGTERM after saving.
+1 a failure of ours, 2 something given was wrong, 130 stopped by Ctrl-C or SIGTERM after saving, 141 nobody reads
+standard output any more.
 """
 
 import errno
@@ -17,12 +18,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import metadcseg
 from metadcseg.cli.commands import COMMANDS
 from metadcseg.constants import INTERRUPTED
-from metadcseg.errors import InputError, Note, ReportedByAnotherRank, one_line, unknown_name
+from metadcseg.errors import InputError, ReportedByAnotherRank, one_line, unknown_name
 from metadcseg.imports import without_collector
 
 if TYPE_CHECKING:  # what the first page of help can do without is imported by who needs it
@@ -85,27 +86,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after ``metadcseg``; those of this process by default.
 
     Returns:
-        The exit status: 0, 1, 2 or 130.
+        The exit status: 0, 1, 2, 130 or 141.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["help"] and len(words) > 1:
         words = [words[1], "--help", *words[2:]]
     if not words or words[0] in (*_HELP, "help"):
-        sys.stdout.write(_USAGE)
-        return 0
+        return _said(_USAGE)
     if words[0] in ("-V", "--version", "version"):
-        sys.stdout.write(f"metadcseg {metadcseg.__version__}\n")
-        return 0
+        return _said(f"metadcseg {metadcseg.__version__}\n")
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
-    from rich.console import Console
+    from metadcseg.cli.streams import READER_GONE, OutputClosed, SafeConsole
 
-    console = Console(stderr=True, emoji=False)
+    console = SafeConsole(stderr=True)
     try:
         with _signals_as_interrupt():
             return _run(words[0], words[1:], console)
     except ReportedByAnotherRank:  # this process is one of several, and another speaks
         return 2
+    except OutputClosed:
+        return READER_GONE
     except InputError as error:
         return _complain(console, str(error), 2, words)
     except KeyboardInterrupt:
@@ -124,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, words: list[str], console: "Console") -> int:
     from metadcseg.cli.loading import loading
     from metadcseg.cli.parsing import make_parser, parse
+    from metadcseg.cli.streams import spoken, write_out
 
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
@@ -133,10 +135,10 @@ def _run(name: str, words: list[str], console: "Console") -> int:
         if asks_help:
             from metadcseg.cli.help import help_page
 
-            sys.stdout.write(help_page(name, command, whole="--help-all" in asks_help))
+            write_out(help_page(name, command, whole="--help-all" in asks_help))
             return 0
         options = parse(make_parser(name, command.DESCRIPTION, command.add_options), words)
-    with _notes(console):
+    with spoken(console):
         status: int = command.run(options, console)
     return status
 
@@ -150,24 +152,6 @@ def _load(module: str) -> ModuleType:
             return import_module(module)
     finally:
         gc.freeze()
-
-
-@contextmanager
-def _notes(console: "Console") -> Iterator[None]:
-    """Print what is decided by itself as a note, each sentence once; other warnings stay Python's."""
-    said: set[str] = set()
-
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if not issubclass(category, Note):
-            usual(message, category, *where, **more)
-        elif str(message) not in said:
-            said.add(str(message))
-            console.print(f"note: {one_line(str(message))}", markup=False, highlight=False, soft_wrap=True)
-
-    with warnings.catch_warnings():
-        usual, warnings.showwarning = warnings.showwarning, show
-        warnings.simplefilter("always", Note)
-        yield
 
 
 @contextmanager
@@ -196,10 +180,28 @@ def _forget_unawaited() -> None:
     warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
 
 
+def _said(text: str) -> int:
+    """Write a fixed text, which waits for no library."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        from metadcseg.cli.streams import READER_GONE, OutputClosed, unwritable
+
+        found = unwritable(error)
+        if isinstance(found, OutputClosed):
+            return READER_GONE
+        sys.stderr.write(f"metadcseg: {found}\n")
+        return 2
+    return 0
+
+
 def _complain(console: "Console", sentence: str, status: int, words: Sequence[str]) -> int:
     """Say what is wrong on one line, show where with ``--debug``, and return the status."""
     line = one_line(" ".join(sentence.splitlines()))
     console.print(f"metadcseg: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
     if "--debug" in words:
-        traceback.print_exc()
+        from metadcseg.cli.streams import clean
+
+        sys.stderr.write(clean(traceback.format_exc()))
     return status

@@ -21,6 +21,7 @@ def evaluate_run(
     save_predictions: bool = True,
     overlays: bool = False,
     device: str | None = None,
+    trust_code: bool = False,
     options: InferenceOptions = DEFAULT,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def evaluate_run(
         overlays: write every image, or nine slices of a volume, with its outlines, into
             ``RUN/evaluation/SPLIT/overlays``.
         device: where the network computes; None takes a GPU where there is one.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
         options: how the network is asked.
         progress: called after every case.
 
@@ -60,7 +62,7 @@ def evaluate_run(
         >>> record["split"], record["summary"]["dsc"]["n"]  # doctest: +SKIP
         ('test', 2)
     """
-    trained, predict = load_predictor(run, device, options)
+    trained, predict = load_predictor(run, device, options, trust_code=trust_code)
     check_fit(trained, prepared)
 
     def compare(unit: Case | StoredVolume) -> Compared:

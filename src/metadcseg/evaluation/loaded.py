@@ -31,14 +31,17 @@ class Model:
     Args:
         run: the folder that ``train`` wrote.
         device: ``cpu``, ``cuda``, ``cuda:1`` ...; None takes a GPU where there is one.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
 
     Raises:
         InputError: where the folder is no run, a file of it is missing or damaged, or there is no such device.
     """
 
-    def __init__(self, run: Path | str, device: torch.device | str | None = None) -> None:
+    def __init__(
+        self, run: Path | str, device: torch.device | str | None = None, *, trust_code: bool = False
+    ) -> None:
         self.path = Path(run)
-        self._trained, self._predict = load_predictor(self.path, device)
+        self._trained, self._predict = load_predictor(self.path, device, trust_code=trust_code)
         cut_as = self._trained.info["set"].get("preprocessing")
         self._slices = None if cut_as is None else SliceOptions.from_dict(cut_as)
 
@@ -150,12 +153,13 @@ class Model:
         return Volume(_numbers("the volume", array), grid)
 
 
-def load(path: Path | str, device: torch.device | str | None = None) -> Model:
+def load(path: Path | str, device: torch.device | str | None = None, *, trust_code: bool = False) -> Model:
     """Load the network of a run, to segment with.
 
     Args:
         path: the folder that ``metadcseg train`` wrote (its ``--out``).
         device: ``cpu``, ``cuda``, ``cuda:1`` ...; None takes a GPU where there is one.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
 
     Returns:
         The model, with the weights that did best on validation.
@@ -167,7 +171,7 @@ def load(path: Path | str, device: torch.device | str | None = None) -> Model:
         >>> load("my_run").segment("new_images/a.png").shape  # doctest: +SKIP
         (48, 64)
     """
-    return Model(path, device)
+    return Model(path, device, trust_code=trust_code)
 
 
 def _array_of(image: NDArray[Any] | PillowImage.Image) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.formats.volumes import read_label_volume, write_label_volume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
-from metadcseg.files import cannot_write, sync_folder
+from metadcseg.files import cannot_write, output_folder, sync_folder
 
 _PREFIX = ".metadcseg-predict-"
 _SECONDS = 5.0  # between two times that the disk is waited for
@@ -98,7 +98,7 @@ class MaskFolder:
             return target
         self._count += 1
         hidden = place / f"{self._count}{''.join(target.suffixes[-2:])[-10:]}"
-        target.parent.mkdir(exist_ok=True)
+        output_folder(self.out, *target.parent.relative_to(self.out).parts)
         write(hidden)
         self._ready.append((hidden, target))
         if time.monotonic() - self._synced > _SECONDS:

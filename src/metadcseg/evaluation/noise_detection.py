@@ -22,7 +22,7 @@ from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.data.loading.dataset import SegmentationDataset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.files import safe_names
+from metadcseg.files import atomic_file, output_folder, safe_names
 from metadcseg.methods.base import Method, MethodState
 from metadcseg.methods.common import evaluating
 from metadcseg.methods.pair_table import PairTable, class_posterior, distance_bins, trust_of
@@ -278,10 +278,11 @@ def _gray(image: NDArray[Any]) -> NDArray[Any]:
 
 def _save(folder: Path, case: str, maps: dict[str, NDArray[Any]]) -> dict[str, str]:
     """Write maps as gray PNG files; of weights 2 is white. Return their paths beside ``evaluation``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    output_folder(folder.parents[1], *folder.parts[-2:])
     names = {}
     for name, values in maps.items():
         file = folder / f"{case}-{name}.png"
-        Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).save(file)
+        with atomic_file(file) as opened:
+            Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).save(opened, format="PNG")
         names[name] = f"{folder.name}/{file.name}"
     return names

@@ -173,7 +173,11 @@ def fit_channels(file: Path | str, image: Image, channels: int) -> Image:
 
 
 def load_predictor(
-    run: Path, device: torch.device | str | None = None, options: InferenceOptions = DEFAULT
+    run: Path,
+    device: torch.device | str | None = None,
+    options: InferenceOptions = DEFAULT,
+    *,
+    trust_code: bool = False,
 ) -> tuple[TrainedRun, Predict]:
     """Return a run, and its network as a function of normalized images.
 
@@ -181,13 +185,15 @@ def load_predictor(
         run: the folder of a run.
         device: where it computes; None, or ``auto``, takes a GPU where there is one.
         options: how the network is asked.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
 
     Raises:
-        InputError: where the folder is no run, a file of it is missing or damaged, there is no such device, or the
+        InputError: where the folder is no run, a file of it is missing or damaged, it names a class without
+            ``trust_code``, there is no such device, or the
             options do not fit the network.
     """
     place = device_of(device)
-    trained = load_run(run, place)
+    trained = load_run(run, place, trust_code=trust_code)
     options.check_training(trained.info["training"])
     return trained, lambda images: trained.predict(
         images.to(place),

@@ -77,6 +77,7 @@ def predict_images(
     *,
     overlays: bool = False,
     device: str | None = None,
+    trust_code: bool = False,
     options: InferenceOptions = DEFAULT,
     workers: int = 0,
     progress: Progress | None = None,
@@ -102,6 +103,7 @@ def predict_images(
             (``inference.json``).
         overlays: also write every image, or slices of a volume, with its outlines, as PNG into ``out/overlays``.
         device: where the network computes; None takes a GPU where there is one.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
         options: how the network is asked.
         workers: threads that read and cut the next cases meanwhile; 0: none.
         progress: called after every case.
@@ -119,7 +121,7 @@ def predict_images(
     """
     if workers < 0:
         raise InputError(f"--workers must be a number of threads from 0, got {workers}")
-    trained, predict = load_predictor(run, device, options)
+    trained, predict = load_predictor(run, device, options, trust_code=trust_code)
     kind: _Kind
     if trained.info["set"].get("preprocessing") is not None:
         kind = _Volumes(trained, predict, options)

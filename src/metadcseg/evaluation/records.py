@@ -4,16 +4,15 @@ A mean over cases and a value pooled over all pixels answer different questions 
 second), so both are kept, each under its own name.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
+from metadcseg.csv_files import csv_rows
 from metadcseg.errors import InputError
-from metadcseg.files import write_bytes
+from metadcseg.files import output_folder, write_bytes
 from metadcseg.metrics import (
     BACKGROUND_METRIC,
     METRICS,
@@ -99,8 +98,8 @@ def write_record(
     Raises:
         InputError: where the disk refuses; an earlier file is then still whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     table = _table(scores, predictions).encode("utf-8", "backslashreplace")  # ids may hold anything
+    output_folder(folder.parent, folder.name)
     write_bytes(folder / f"{record['split']}.csv", table)
     text = json.dumps(record, indent=2, allow_nan=False) + "\n"
     write_bytes(folder / f"{record['split']}.json", text.encode())
@@ -154,11 +153,9 @@ def _table(scores: Sequence[CaseScore], predictions: Mapping[str, str]) -> str:
     metrics = METRICS + MM_METRICS
     heading = ["row", "id", "group", "reference", *_OF_CASES]
     heading += [f"{name} {column}" for name in names for column in metrics + _COUNTS]
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow([*heading, "prediction"])
+    lines: list[list[object]] = [[*heading, "prediction"]]
     for case in scores:
-        values = [case.mean(metric) for metric in _OF_CASES]
+        values: list[object] = [case.mean(metric) for metric in _OF_CASES]
         values += [getattr(case.classes[name], column) for name in names for column in metrics + _COUNTS]
-        lines.writerow([case.row, case.id, case.group, case.reference, *values, predictions.get(case.id, "")])
-    return text.getvalue()
+        lines.append([case.row, case.id, case.group, case.reference, *values, predictions.get(case.id, "")])
+    return csv_rows(lines)

@@ -1,6 +1,5 @@
 """Score one split of a prepared set, whoever made the predictions, and write the record beside the run."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from metadcseg.evaluation.overlays import (
 from metadcseg.evaluation.predict import Progress
 from metadcseg.evaluation.records import summarize, write_record
 from metadcseg.evaluation.scoring import Compared, score_unit
-from metadcseg.files import cannot_write, disk_is_full, safe_names
+from metadcseg.files import cannot_write, disk_is_full, output_folder, refuse_link, safe_names, scratch_folder
 from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore
 
 
@@ -68,11 +67,10 @@ def score_split(
         InputError: where the split has no cases, ``compare`` refuses, or the disk does.
     """
     units = units_of(prepared, split)
-    folder = run / "evaluation"
+    folder = output_folder(run, "evaluation")
     try:
-        folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{split}-", dir=folder) as temporary:
-            work = Path(temporary) / split
+        with scratch_folder(folder) as temporary:
+            work = temporary / split
             work.mkdir()
             names = dict(zip((u.id for u in units), safe_names(u.id for u in units), strict=True))
             writer = _Pictures(work, prepared.classes, names, save_predictions, overlays)
@@ -97,7 +95,7 @@ def score_split(
                 record["inference"] = dict(inference)
             if regions:
                 record["regions"] = summarize(regions)
-            _replace(work, folder / split, Path(temporary) / "old")
+            _replace(work, folder / split, temporary / "old")
     except OSError as error:
         raise cannot_write(folder, error) from error
     write_record(folder, record, scores, predictions)
@@ -177,6 +175,7 @@ def _record(
         },
         "declaration": info.get("declaration"),
         "epochs_done": info["epochs_done"],
+        **({"trusted_code": code} if (code := (info["network"] or {}).get("class_path")) else {}),
         **summary,
         "tolerance": {"nsd": f"{NSD_TOLERANCE_PX:g} px", "nsd_mm": f"{NSD_TOLERANCE_MM:g} mm"},
         "mask_values": mask_values(prepared.classes),
@@ -211,6 +210,7 @@ def _notes(info: Mapping[str, Any], prepared: PreparedSet, split: str, reference
 
 def _replace(new: Path, target: Path, old: Path) -> None:
     """Put a folder in the place of another; without anything in it, leave none there."""
+    refuse_link(target)
     if target.exists():
         target.rename(old)  # inside the temporary folder, so that it vanishes with it
     if any(new.iterdir()):

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from metadcseg.data.store.disk import publish_folder, refuse_occupied
 from metadcseg.errors import InputError, Note
 from metadcseg.export.description import INPUT, OUTPUT, axis_names, describe
 from metadcseg.extras import Extra
-from metadcseg.files import cannot_write
+from metadcseg.files import cannot_write, scratch_folder
 from metadcseg.networks.committee import members_of
 from metadcseg.training.prediction import prediction_state
 from metadcseg.training.run.folder import TrainedRun, load_run
@@ -63,7 +62,7 @@ class Deployed(nn.Module):
         return mean.softmax(dim=1)
 
 
-def export_onnx(run: Path, out: Path) -> dict[str, Any]:
+def export_onnx(run: Path, out: Path, *, trust_code: bool = False) -> dict[str, Any]:
     """Write ``model.onnx``, ``model.json`` and a runner, ``run.py``, into a folder.
 
     The number of images and their size may change where the network allows it. The file is run once and compared
@@ -72,6 +71,7 @@ def export_onnx(run: Path, out: Path) -> dict[str, Any]:
     Args:
         run: the folder of a run.
         out: the folder to write: missing or empty.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
 
     Returns:
         What ``model.json`` says: see :func:`~metadcseg.export.description.describe`, and ``file``, ``opset``,
@@ -88,12 +88,12 @@ def export_onnx(run: Path, out: Path) -> dict[str, Any]:
     refuse_occupied(out)
     _script.require()
     _runtime.require()
-    trained = load_run(run)
+    trained = load_run(run, trust_code=trust_code)
     description = describe(trained) | {"file": _MODEL, "opset": OPSET}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-            draft = Path(temporary) / out.name
+        with scratch_folder(out.parent) as scratch:
+            draft = scratch / "export"
             draft.mkdir()
             name = trained.info["network"].get("class_path") or trained.info["network"]["name"]
             shape = write_network(Deployed(trained.network), _example(description), draft / _MODEL, name)

@@ -182,17 +182,12 @@ def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:
     made = _import_own(class_path)
     _check_arguments(class_path, made, init_args)
     try:
-        network = made(**init_args)
+        return made(**init_args)
     except (TypeError, ValueError) as error:
         raise InputError(f"network.init_args: {class_path} cannot be created with them: {error}") from error
-    if not isinstance(network, nn.Module):
-        raise InputError(
-            f"network.class_path {class_path} must make a torch.nn.Module, got {type(network).__name__}"
-        )
-    return network
 
 
-def _import_own(class_path: str) -> Any:
+def _import_own(class_path: str) -> type[nn.Module]:
     module_name, _, name = class_path.rpartition(".")
     if not module_name:
         raise InputError(f"network.class_path must look like package.module.Class, got '{class_path}'")
@@ -203,10 +198,14 @@ def _import_own(class_path: str) -> Any:
             f"network.class_path {class_path}: {module_name} cannot be imported ({error}); install it, or "
             f"start with its folder on the Python path (PYTHONPATH=FOLDER)"
         ) from error
-    if not callable(getattr(module, name, None)):
+    found = vars(module).get(name)  # getattr would run a __getattr__ of the module
+    if found is None:
         known = [key for key, value in vars(module).items() if inspect.isclass(value) and key[0] != "_"]
         raise unknown_name(f"class of {module_name} in network.class_path", name, known)
-    return getattr(module, name)
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        what = found.__name__ if inspect.isclass(found) else type(found).__name__
+        raise InputError(f"network.class_path {class_path} must be a subclass of torch.nn.Module, got {what}")
+    return found
 
 
 def _check_arguments(class_path: str, made: Any, init_args: dict[str, Any]) -> None:

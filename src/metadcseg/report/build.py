@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from metadcseg.files import refuse_link
 from metadcseg.report.output import as_bytes, write_output
 from metadcseg.report.pictures import data_uri
 from metadcseg.report.render_csv import render_csv, render_values
@@ -49,10 +50,12 @@ def write_report(folder: Path, out: Path, cases: int = 3) -> tuple[BenchmarkReco
     files["tables/values.csv"] = as_bytes(render_values(record, report.tests))
     files["report.md"] = as_bytes(render_markdown(report))
     files["index.html"] = as_bytes(render_page(report))
+    for name in ("tables", "figures"):
+        refuse_link(out / name)  # else files would be cleared behind it
     _clear(out, files)
     files[LIST] = as_bytes(json.dumps({"format": 1, "files": sorted(files)}, indent=1) + "\n")
     for name, content in files.items():
-        write_output(out / name, content)
+        write_output(out, name, content)
     return record, report
 
 
@@ -62,7 +65,7 @@ def write_page(report: Report, file: Path) -> Path:
     Raises:
         InputError: where it cannot be written.
     """
-    write_output(file, as_bytes(render_page(report)))
+    write_output(file.parent, file.name, as_bytes(render_page(report)))
     return file
 
 

@@ -79,7 +79,7 @@ def write_diagnosis(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    write_output(folder / PAGE, as_bytes(environment.from_string(template).render(context)))
+    write_output(folder, PAGE, as_bytes(environment.from_string(template).render(context)))
     return folder / PAGE
 
 

@@ -1,29 +1,30 @@
 """Files of pages and reports: whole, or not there."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from metadcseg.errors import InputError
-from metadcseg.files import hidden_name
+from metadcseg.files import output_folder, write_bytes
 
 
-def write_output(file: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it into it; its folder is made.
+def write_output(out: Path, name: str, content: bytes) -> None:
+    """Write a file of an output, whole or not at all; its folder is made.
+
+    Args:
+        out: the folder of the output.
+        name: of the file, and of the folders in it.
+        content: of the file.
 
     Raises:
-        InputError: where it cannot be written.
+        InputError: where it cannot be written, or a folder in the output is a link.
     """
-    temporary = file.with_name(f"{hidden_name(file)}.tmp")
+    file = Path(name)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, file)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        write_bytes(output_folder(out, *file.parts[:-1]) / file.name, content)
+    except InputError as error:
+        if not isinstance(why := error.__cause__, OSError):
+            raise
         raise InputError(
-            f"{file} cannot be written ({error.strerror or error}); choose another --out"
+            f"{out / file} cannot be written ({why.strerror or why}); choose another --out"
         ) from error
 
 

@@ -1,10 +1,8 @@
 """Tables as CSV: each as it is shown, in full digits, and all numbers of the benchmark in one long table."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from metadcseg.files import csv_text
+from metadcseg.csv_files import csv_rows
 from metadcseg.report.comparisons import Compared
 from metadcseg.report.tables import Table
 from metadcseg.report.values import all_of, long_table
@@ -18,7 +16,7 @@ _COLUMNS = (
 
 def render_csv(table: Table) -> str:
     """Return a table with a column for every number, its spread and the paper's; columns without any are left out."""
-    names = [csv_text(table.corner), "remark"]
+    names = [table.corner, "remark"]
     wanted: list[tuple[int, str]] = []
     for place, name in enumerate(table.full_columns()):
         cells = [row.cells[place] for row in table.rows]
@@ -29,20 +27,16 @@ def render_csv(table: Table) -> str:
         ):
             if there:
                 wanted.append((place, kind))
-                names.append(csv_text(f"{name} {kind}".strip()))
+                names.append(f"{name} {kind}".strip())
     lines: list[list[object]] = []
     for row in table.rows:
-        line: list[object] = [csv_text(row.name), csv_text(row.tag)]
+        line: list[object] = [row.name, row.tag]
         for place, kind in wanted:
             cell = row.cells[place]
-            shown = (
-                cell.value
-                if cell.value is not None
-                else csv_text(cell.text.replace("–", "").replace("−", "-"))
-            )
+            shown = cell.value if cell.value is not None else cell.text.replace("–", "").replace("−", "-")
             line.append({"": shown, "sd": cell.sd, "paper": cell.paper_value}[kind])
         lines.append(line)
-    return _written(names, lines)
+    return csv_rows([names, *lines])
 
 
 def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
@@ -55,10 +49,13 @@ def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
     for value in long_table(record, tests).values():
         condition, paper, compared = value.condition, value.paper, value.test
         line: list[object] = [
-            *(csv_text(condition.set), csv_text(condition.model)),
+            condition.set,
+            condition.model,
             None if condition == all_of(condition.set) else condition.rate,
             *((condition.gold, condition.folds) if folded else (condition.gold,)),
-            *(csv_text(value.row), value.metric, *value.held),
+            value.row,
+            value.metric,
+            *value.held,
             " ".join(f"{seed}:{score}" for seed, score in value.by_seed),
         ]
         line += [None] * 3 if paper is None else [paper.value, paper.sd, paper.table]
@@ -69,12 +66,4 @@ def render_values(record: BenchmarkRecord, tests: Sequence[Compared]) -> str:
             line += [test.count, test.mean, test.p, compared.adjusted]
         lines.append(line)
     place = _COLUMNS.index("row")
-    return _written([*_COLUMNS[:place], *(["folds"] if folded else []), *_COLUMNS[place:]], lines)
-
-
-def _written(names: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(names)
-    table.writerows(lines)
-    return file.getvalue()
+    return csv_rows([[*_COLUMNS[:place], *(["folds"] if folded else []), *_COLUMNS[place:]], *lines])

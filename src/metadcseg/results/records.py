@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from metadcseg.csv_files import from_csv_text
 from metadcseg.results.upgrade import upgraded
 
 WHERE = ("threads", "workers", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
@@ -184,10 +185,12 @@ def _read_cases(file: Path, predictions: Mapping[str, Any], missing: list[str]) 
             dsc = float(row["dsc"])
             if not isfinite(dsc):
                 raise ValueError(dsc)
-            name = str(predictions.get(row["id"]) or row.get("prediction") or "")
+            id = from_csv_text(row["id"])
+            name = str(predictions.get(id) or row.get("prediction") or "")
             path = (home / name).resolve() if name else None
             kept = path if path is not None and path.is_relative_to(home) else None
-            cases[row["id"]] = CaseRecord(dsc, kept, str(row.get("group") or ""))
+            group = from_csv_text(str(row.get("group") or ""))
+            cases[id] = CaseRecord(dsc, kept, group)
         except (KeyError, TypeError, ValueError, OSError):
             damaged += 1
     if damaged:

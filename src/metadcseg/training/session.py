@@ -28,7 +28,7 @@ from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.checkpoints import has_checkpoint, load_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
-from metadcseg.training.run.identity import claimed, describe, digest_of, machine
+from metadcseg.training.run.identity import claimed, describe, digest_of, earlier_versions, machine
 from metadcseg.training.run.opening import opening, too_little
 from metadcseg.training.run.state import TrainerState
 from metadcseg.training.setup import build, open_datasets, open_fabric, open_validator
@@ -137,6 +137,7 @@ def train(
         process_group.join(fabric.device)
         check_shared(process_group, folder)
         there = process_group.broadcast(there)
+        info |= earlier_versions(there, info)
         info["pretrained"] = made.pretrained or (there or {}).get("pretrained")
         validator = open_validator(prepared, network, options, fabric.device, process_group)
         if chosen is not None and there is None and console is not None and process_group.is_rank_zero:
@@ -247,9 +248,10 @@ class _Session:
         if finished:
             self._say(self._closing())
         else:
+            code = " --trust-code" if "trusted_code" in self._info else ""
             self._say(
                 f"stopped and saved in epoch {self._trainer.trainer_state.epoch + 1}: metadcseg train --resume "
-                f"{self._folder.path} goes on from here"
+                f"{self._folder.path}{code} goes on from here"
             )
         return finished and not self._process_group.any(stop.requested)
 

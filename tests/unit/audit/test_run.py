@@ -65,7 +65,9 @@ def rows(file):
 
 def test_what_is_found_and_written(tmp_path, run, prepared):
     out, calls = tmp_path / "audit", []
-    record = audit_run(run, out, prepared, progress=lambda done, total: calls.append((done, total)))
+    record = audit_run(
+        run, out, prepared, progress=lambda done, total: calls.append((done, total)), trust_code=True
+    )
     assert calls == [(1, 3), (2, 3), (3, 3)]
     written = json.loads((out / "audit.json").read_text())
     about = {"format": "metadcseg-audit/1", "identity": written["identity"]}
@@ -99,32 +101,32 @@ def test_what_is_found_and_written(tmp_path, run, prepared):
 
 def test_an_audit_goes_on_and_ends_the_same(tmp_path, run, prepared):
     out = tmp_path / "audit"
-    first = audit_run(run, out, prepared)
+    first = audit_run(run, out, prepared, trust_code=True)
     tables = {name: (out / name).read_bytes() for name in ("cases.csv", "regions.csv")}
     removed = out / "cases" / f"{read_cases(out)[0].name}.npz"
     kept = sorted((out / "cases").glob("*.npz"))[1]
     before = kept.stat().st_mtime_ns
     removed.unlink()
     (out / "audit.json").unlink()
-    assert audit_run(run, out, prepared) == first
+    assert audit_run(run, out, prepared, trust_code=True) == first
     assert {name: (out / name).read_bytes() for name in tables} == tables
     assert kept.stat().st_mtime_ns == before
     with pytest.raises(InputError, match="another threshold: give the same, or another --out"):
-        audit_run(run, out, prepared, threshold=0.6)
+        audit_run(run, out, prepared, threshold=0.6, trust_code=True)
 
 
 def test_a_foreign_folder_stays_as_it_is(tmp_path, run, prepared):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(InputError, match="is not empty and holds no audit"):
-        audit_run(run, tmp_path / "mine", prepared)
+        audit_run(run, tmp_path / "mine", prepared, trust_code=True)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
 def test_where_pairs_have_no_doubt_nothing_is_flagged(tmp_path):
     prepared = write_set(tmp_path / "clean", spoil=np.copy)
     run = write_fake_run(tmp_path / "run", prepared)
-    record = audit_run(run, tmp_path / "audit", prepared)
+    record = audit_run(run, tmp_path / "audit", prepared, trust_code=True)
     assert (record["regions"], record["flagged"], record["expected"]["dsc"]["mean"]) == (0, 0, 1.0)
     for case in read_cases(tmp_path / "audit"):
         masks = read_masks(tmp_path / "audit", case)
@@ -135,7 +137,7 @@ def test_where_pairs_have_no_doubt_nothing_is_flagged(tmp_path):
 def test_without_pairs_and_truth_the_network_speaks_alone_and_that_is_said(tmp_path):
     prepared = write_set(tmp_path / "alone", pairs=1, truth=False)
     run = write_fake_run(tmp_path / "run", prepared)
-    record = audit_run(run, tmp_path / "audit", prepared)
+    record = audit_run(run, tmp_path / "audit", prepared, trust_code=True)
     assert record["witnesses"] == "network alone"
     assert "fewer than two verified masks" in record["sentences"][1]
     assert "detection" not in record
@@ -159,7 +161,7 @@ def test_masks_of_a_folder_keep_format_values_and_palette(tmp_path):
     prepare_folder(folder, tmp_path / "set", edges="none")
     prepared = PreparedSet.open(tmp_path / "set")
     run = write_fake_run(tmp_path / "run", prepared)
-    record = audit_run(run, tmp_path / "audit", prepared)
+    record = audit_run(run, tmp_path / "audit", prepared, trust_code=True)
     assert record["like_given"] == record["cases"]
     case = prepared.select("train")[0].id
     with Image.open(tmp_path / "audit" / "corrected" / "balanced" / f"{case}.png") as written:
@@ -171,7 +173,7 @@ def test_masks_of_a_folder_keep_format_values_and_palette(tmp_path):
     assert set(np.unique(array)) == {0, 1}
     assert 0 < array.sum() < before.sum()
     (folder / "masks" / f"{case}.png").unlink()
-    again = audit_run(run, tmp_path / "audit 2", prepared)
+    again = audit_run(run, tmp_path / "audit 2", prepared, trust_code=True)
     assert again["like_given"] == record["cases"] - 1
     assert any("of 1 of" in sentence for sentence in again["sentences"])
 
@@ -210,7 +212,7 @@ def test_volumes_are_one_case_each_also_where_slices_were_dropped(tmp_path):
                 )
     prepared = PreparedSet.open(out)
     run = write_fake_run(tmp_path / "run", prepared)
-    record = audit_run(run, tmp_path / "audit", prepared)
+    record = audit_run(run, tmp_path / "audit", prepared, trust_code=True)
     assert (record["cases"], record["flagged"]) == (1, 1)
     assert record["corrected"]["dsc"]["mean"] > record["given"]["dsc"]["mean"]
     (case,) = read_cases(tmp_path / "audit")
@@ -227,12 +229,12 @@ def test_volumes_are_one_case_each_also_where_slices_were_dropped(tmp_path):
 @pytest.mark.parametrize("change", [{"threshold": 0.0}, {"sure": 1.5}, {"split": "test"}])
 def test_what_cannot_be_asked(tmp_path, run, prepared, change):
     with pytest.raises(InputError, match=r"--threshold|--sure|no test cases"):
-        audit_run(run, tmp_path / "audit", prepared, **change)
+        audit_run(run, tmp_path / "audit", prepared, **change, trust_code=True)
     assert not (tmp_path / "audit" / "audit.json").exists()
 
 
 def test_regions_are_kept_as_they_were_found(tmp_path, run, prepared):
-    audit_run(run, tmp_path / "audit", prepared)
+    audit_run(run, tmp_path / "audit", prepared, trust_code=True)
     for case in read_cases(tmp_path / "audit"):
         masks = read_masks(tmp_path / "audit", case)
         changed = masks.corrected["balanced"] != masks.given
@@ -245,7 +247,7 @@ def test_regions_are_kept_as_they_were_found(tmp_path, run, prepared):
 
 
 def test_of_verified_cases_the_replaced_mask_is_judged(tmp_path, run, prepared):
-    record = audit_run(run, tmp_path / "audit", prepared, split="gold")
+    record = audit_run(run, tmp_path / "audit", prepared, split="gold", trust_code=True)
     assert record["given"]["dsc"]["mean"] < 0.95 < record["corrected"]["dsc"]["mean"]
     first = read_cases(tmp_path / "audit")[0]
     gold = prepared.select("gold")[0]
@@ -253,7 +255,13 @@ def test_of_verified_cases_the_replaced_mask_is_judged(tmp_path, run, prepared):
     assert any("on these very masks" in sentence for sentence in record["sentences"])
     alone = write_set(tmp_path / "alone", pairs=0)
     with pytest.raises(InputError, match="none has the mask that it replaced"):
-        audit_run(write_fake_run(tmp_path / "run 2", alone), tmp_path / "audit 2", alone, split="gold")
+        audit_run(
+            write_fake_run(tmp_path / "run 2", alone),
+            tmp_path / "audit 2",
+            alone,
+            split="gold",
+            trust_code=True,
+        )
 
 
 def test_a_full_disk_at_a_mask_is_one_sentence(tmp_path, run, prepared, monkeypatch):
@@ -263,8 +271,8 @@ def test_a_full_disk_at_a_mask_is_one_sentence(tmp_path, run, prepared, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr("metadcseg.audit.originals.write_image_mask", full)
         with pytest.raises(InputError, match=r"audit cannot be written .No space left.*free some space"):
-            audit_run(run, tmp_path / "audit", prepared)
-    assert audit_run(run, tmp_path / "audit", prepared)["cases"] == 3
+            audit_run(run, tmp_path / "audit", prepared, trust_code=True)
+    assert audit_run(run, tmp_path / "audit", prepared, trust_code=True)["cases"] == 3
 
 
 def test_a_level_that_cannot_be_as_given_leaves_no_other_behind(tmp_path):

@@ -28,7 +28,7 @@ def run(tmp_path, prepared):
 
 def test_scores_and_files(run, prepared):
     calls = []
-    record = evaluate_run(run, prepared, "test", progress=lambda done, total: calls.append((done, total)))
+    record = evaluate_run(run, prepared, "test", progress=lambda *place: calls.append(place), trust_code=True)
     assert calls == [(1, 3), (2, 3), (3, 3)]
     folder = run / "evaluation"
     assert json.loads((folder / "test.json").read_text()) == record
@@ -50,7 +50,7 @@ def test_scores_and_files(run, prepared):
 
 
 def test_predictions_are_saved_under_names_of_cases_in_native_size(run, prepared):
-    record = evaluate_run(run, prepared, "test")
+    record = evaluate_run(run, prepared, "test", trust_code=True)
     folder = run / "evaluation"
     names = ["found", "wrong_label___x__", "_missed"]
     assert list(record["predictions"].values()) == [f"test/{name}.png" for name in names]
@@ -64,15 +64,15 @@ def test_predictions_are_saved_under_names_of_cases_in_native_size(run, prepared
 
 
 def test_what_is_not_wanted_is_not_written_and_not_left(run, prepared):
-    evaluate_run(run, prepared, "test", overlays=True)
+    evaluate_run(run, prepared, "test", overlays=True, trust_code=True)
     assert len(list((run / "evaluation" / "test" / "overlays").iterdir())) == 3
-    record = evaluate_run(run, prepared, "test", save_predictions=False)
+    record = evaluate_run(run, prepared, "test", save_predictions=False, trust_code=True)
     assert record["predictions"] == {}
     assert not (run / "evaluation" / "test").exists()
 
 
 def test_labels_stand_in_where_there_is_no_truth(run, prepared):
-    record = evaluate_run(run, prepared, "val")
+    record = evaluate_run(run, prepared, "val", trust_code=True)
     assert record["reference"] == "label"
     assert len(record["notes"]) == 2
     assert "chosen by these cases" in record["notes"][0]
@@ -82,7 +82,7 @@ def test_labels_stand_in_where_there_is_no_truth(run, prepared):
 
 
 def test_training_cases_are_scored_against_truth_and_said_to_be_seen(run, prepared):
-    record = evaluate_run(run, prepared, "train")
+    record = evaluate_run(run, prepared, "train", trust_code=True)
     assert record["reference"] == "truth"
     assert record["summary"]["dsc"]["mean"] > 0.9
     assert "has seen the train images" in record["notes"][0]
@@ -91,7 +91,7 @@ def test_training_cases_are_scored_against_truth_and_said_to_be_seen(run, prepar
 def test_another_set_is_noted_and_the_noise_is_that_of_training(tmp_path):
     noisy = write_fake_set(tmp_path / "noisy", noise={"rate": 0.4, "draws": ["long"] * 500})
     clean = write_fake_set(tmp_path / "clean")
-    record = evaluate_run(write_fake_run(tmp_path / "run", noisy), clean, "test")
+    record = evaluate_run(write_fake_run(tmp_path / "run", noisy), clean, "test", trust_code=True)
     assert record["noise"] == {"rate": 0.4}
     assert "trained on another set" in record["notes"][0]
 
@@ -109,19 +109,19 @@ def test_another_set_is_noted_and_the_noise_is_that_of_training(tmp_path):
 def test_a_set_of_another_kind_is_refused(tmp_path, run, changed, sentence):
     other = write_fake_set(tmp_path / "other", **changed)
     with pytest.raises(InputError, match=sentence):
-        evaluate_run(run, other, "test")
+        evaluate_run(run, other, "test", trust_code=True)
     assert not (run / "evaluation").exists()
 
 
 def test_unknown_and_empty_splits_are_refused(run, prepared):
     with pytest.raises(InputError, match="did you mean 'test'"):
-        evaluate_run(run, prepared, "tset")
+        evaluate_run(run, prepared, "tset", trust_code=True)
     with pytest.raises(InputError, match="has no gold cases"):
-        evaluate_run(run, prepared, "gold")
+        evaluate_run(run, prepared, "gold", trust_code=True)
 
 
 def test_a_failure_leaves_the_earlier_evaluation_whole(run, prepared, monkeypatch):
-    evaluate_run(run, prepared, "test")
+    evaluate_run(run, prepared, "test", trust_code=True)
     before = {path: path.read_bytes() for path in (run / "evaluation").rglob("*") if path.is_file()}
     assert len(before) == 5
     damaged = iter([True, False])
@@ -134,7 +134,7 @@ def test_a_failure_leaves_the_earlier_evaluation_whole(run, prepared, monkeypatc
 
     monkeypatch.setattr(scored_split, "score_unit", fails_at_the_second)
     with pytest.raises(InputError, match="damaged"):
-        evaluate_run(run, prepared, "test", overlays=True)
+        evaluate_run(run, prepared, "test", overlays=True, trust_code=True)
     after = {path: path.read_bytes() for path in (run / "evaluation").rglob("*") if path.is_file()}
     assert after == before
 
@@ -142,12 +142,12 @@ def test_a_failure_leaves_the_earlier_evaluation_whole(run, prepared, monkeypatc
 def test_a_diverged_network_is_named(tmp_path, prepared):
     run = write_fake_run(tmp_path / "broken", prepared, broken=True)
     with pytest.raises(InputError, match="finite probabilities"):
-        evaluate_run(run, prepared, "test")
+        evaluate_run(run, prepared, "test", trust_code=True)
 
 
 def test_what_is_no_run_is_refused(tmp_path, prepared):
     with pytest.raises(InputError, match="not the folder of a run"):
-        evaluate_run(tmp_path / "set", prepared, "test")
+        evaluate_run(tmp_path / "set", prepared, "test", trust_code=True)
 
 
 def test_several_classes(tmp_path):
@@ -158,7 +158,7 @@ def test_several_classes(tmp_path):
     with SetWriter(tmp_path / "set", name="three", classes=classes, channels=1) as writer:
         writer.add(id="a", role="test", group="", image=image, label=mask)
     prepared = PreparedSet.open(tmp_path / "set")
-    record = evaluate_run(write_fake_run(tmp_path / "run", prepared), prepared, "test")
+    record = evaluate_run(write_fake_run(tmp_path / "run", prepared), prepared, "test", trust_code=True)
     assert list(record["per_class"]) == ["organ", "core"]
     assert record["per_class"]["core"]["dsc"]["mean"] > 0.8
     assert record["mask_values"] == {"background": 0, "organ": 1, "core": 2}
@@ -184,6 +184,6 @@ def test_a_picture_that_fails_costs_no_score(run, prepared, monkeypatch, failure
     with pytest.raises(
         InputError, match=r"(?s)^the scores of all 3 cases .* pictures of 1 are not: .*(too long|draw)"
     ):
-        evaluate_run(run, prepared, "test", overlays=True)
+        evaluate_run(run, prepared, "test", overlays=True, trust_code=True)
     assert len(list((run / "evaluation/test/overlays").iterdir())) == 2
     assert json.loads((run / "evaluation/test.json").read_text())["summary"]["dsc"]["n"] == 3

@@ -16,7 +16,7 @@ from metadcseg.evaluation.loaded import load
 @pytest.fixture(params=[1, 3])
 def model(request, tmp_path):
     prepared = write_fake_set(tmp_path / "set", channels=request.param)
-    return load(write_fake_run(tmp_path / "run", prepared), device="cpu")
+    return load(write_fake_run(tmp_path / "run", prepared), device="cpu", trust_code=True)
 
 
 def image_and_mask():
@@ -86,9 +86,9 @@ def test_what_is_no_image_is_one_sentence(model, image, sentence):
 
 def test_no_run_and_no_device(tmp_path, model):
     with pytest.raises(InputError, match="not the folder of a run"):
-        load(tmp_path)
+        load(tmp_path, trust_code=True)
     with pytest.raises(InputError, match="device must be auto, cpu"):
-        load(model.path, device="gpu")
+        load(model.path, device="gpu", trust_code=True)
     with pytest.raises(InputError, match="spacing belongs to volumes"):
         model.segment(image_and_mask()[0], spacing=(1, 1, 1))
 
@@ -100,7 +100,7 @@ def of_volumes(tmp_path):
     info = json.loads((run / "run.json").read_text())
     info["set"]["preprocessing"] = SliceOptions().to_dict()
     (run / "run.json").write_text(json.dumps(info))
-    return load(run)
+    return load(run, trust_code=True)
 
 
 @pytest.mark.parametrize("spacing", [None, (5.0, 1.0, 1.0), (1.0, 5.0, 1.0)])

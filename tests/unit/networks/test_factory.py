@@ -186,7 +186,10 @@ def test_bad_options(changes: dict[str, object], sentence: str) -> None:
         ({"class_path": "OwnNetwork"}, "must look like package.module.Class"),
         ({"class_path": "no_such_package.Net"}, "no_such_package cannot be imported"),
         ({"class_path": "someones_networks.OwnNetwrk"}, "did you mean 'OwnNetwork'"),
-        ({"class_path": "someones_networks.not_a_module"}, "must make a torch.nn.Module, got int"),
+        (
+            {"class_path": "someones_networks.not_a_module"},
+            "must be a subclass of torch.nn.Module, got function",
+        ),
         ({"init_args": {"inptus": 1}}, "did you mean 'inputs'"),
         ({"init_args": {}}, "cannot be created with them"),
         ({"init_args": {"inputs": 0}}, "inputs must be positive"),

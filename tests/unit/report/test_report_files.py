@@ -12,9 +12,9 @@ from PIL import Image
 from tests.unit.report.folders import Folder, made_scores, task, write_full
 from tests.unit.report.html_page import Page
 
+from metadcseg.csv_files import csv_text
 from metadcseg.errors import InputError
 from metadcseg.report.build import write_report
-from metadcseg.report.render_csv import csv_text
 from metadcseg.report.render_latex import latex_text
 from metadcseg.report.render_markdown import markdown_text
 

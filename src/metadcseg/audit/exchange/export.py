@@ -17,7 +17,7 @@ from metadcseg.audit.native import Labels, on_file
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.records import LEVELS, AuditedCase
 from metadcseg.constants import IGNORE
-from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied, scratch_folder
+from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied, scratch_beside
 from metadcseg.data.store.reader import Case
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.files import safe_names
@@ -83,7 +83,7 @@ def export_annotations(
     cases = sorted(read_cases(audit), key=lambda case: (case.dsc, case.id))[:worst]
     ignored = sum(bool((read_masks(audit, case).given == IGNORE).any()) for case in cases)
     palette = Palette(prepared.classes, ignored > 0)
-    with DiskErrors(out), scratch_folder(out) as draft:
+    with DiskErrors(out), scratch_beside(out) as draft:
         inner = draft / "export"
         inner.mkdir()
         writer = kinds[to](inner, palette)

@@ -21,7 +21,7 @@ from metadcseg.audit.page.script import (
 from metadcseg.audit.page.summary import PageSummary
 from metadcseg.audit.records import LEVELS, Arrays, AuditedCase
 from metadcseg.errors import InputError
-from metadcseg.files import atomic_file, cannot_write, safe_names, write_bytes
+from metadcseg.files import atomic_file, output_folder, safe_names, write_bytes
 
 PAGE = "index.html"
 """The page."""
@@ -86,11 +86,8 @@ class ReviewPage:
         self._cases, self._slices, self._thumbs = (
             out / FILES / name for name in ("cases", "slices", "thumbs")
         )
-        try:
-            for folder in (self._cases, self._slices, self._thumbs):
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(out, error) from error
+        for folder in (self._cases, self._slices, self._thumbs):
+            output_folder(out, FILES, folder.name)
 
     def add(self, case: AuditedCase, arrays: Arrays) -> bool:
         """Write the files of a case, unless they are there with the same content.

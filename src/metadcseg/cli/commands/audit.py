@@ -5,7 +5,13 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import add_device_option, plain_output, print_json, progress_bar
+from metadcseg.cli.commands.console import (
+    add_device_option,
+    add_trust_option,
+    plain_output,
+    print_json,
+    progress_bar,
+)
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.errors import InputError, unknown_name
 
@@ -40,6 +46,7 @@ def add_options(parser: ArgumentParser) -> None:
         "the run's own network)",
     )
     add_device_option(parser)
+    add_trust_option(parser)
     parser.add_argument(
         "--json", action="store_true", help="print audit.json, or the next cases, as one JSON object"
     )
@@ -66,6 +73,7 @@ def run(options: Namespace, console: Console) -> int:
             sure=options.sure,
             folds=options.folds,
             device=options.accelerator,
+            trust_code=options.trust_code,
             progress=advance,
             console=console,
         )

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from metadcseg.benchmark.read_grid import read_grid
 from metadcseg.benchmark.run import Benchmark, Executor, LocalExecutor, remaining_seconds
-from metadcseg.cli.commands.console import plain_output
+from metadcseg.cli.commands.console import add_trust_option, plain_output
 from metadcseg.cli.parsing import parse
 from metadcseg.constants import INTERRUPTED
 from metadcseg.data.findings import plural
@@ -44,6 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="local, ray or slurm (pip install 'metadcseg[ray]' or 'metadcseg[slurm]')",
     )
     parser.add_argument("--address", type=str, default=None, help="of a Ray cluster; this machine by default")
+    add_trust_option(parser)
     parser.add_argument("--cpus", type=float, default=1.0, help="Ray, SLURM: processors of each run")
     parser.add_argument("--gpus", type=float, default=0.0, help="Ray, SLURM: GPUs of each run")
     parser.add_argument(
@@ -57,15 +58,18 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Run the grid; the exit status is 2 where a run failed."""
     grid, out = read_grid(Path(options.grid)), Path(options.out)
-    check_names(grid, options.grid)
+    check_names(grid, options.grid, options.trust_code)
     with closing(_executor(options)) as executor:
-        status, done = carry_out(grid, out, str(Path(options.data).absolute()), executor, console)
+        data = str(Path(options.data).absolute())
+        status, done = carry_out(grid, out, data, executor, console, options.trust_code)
     if status != INTERRUPTED:
         plain_output().print(f"{out}: {done} runs are done; metadcseg report {out}")
     return status
 
 
-def carry_out(grid: Grid, out: Path, data: str, executor: Executor, console: Console) -> tuple[int, str]:
+def carry_out(
+    grid: Grid, out: Path, data: str, executor: Executor, console: Console, trust_code: bool = False
+) -> tuple[int, str]:
     """Run a grid to its end, saying how far it is and what failed.
 
     Args:
@@ -74,13 +78,14 @@ def carry_out(grid: Grid, out: Path, data: str, executor: Executor, console: Con
         data: stands for ``{data}`` in the grid.
         executor: where runs are carried out.
         console: for progress and failures.
+        trust_code: whether classes of networks that the grid names may be imported.
 
     Returns:
         The exit status (2 where a run failed), and how many runs are done, of how many.
     """
     busy = f"{out}: another benchmark is running there: wait for it, or give another --out"
     with lock_folder(out, busy):
-        benchmark = Benchmark(grid, out, data)
+        benchmark = Benchmark(grid, out, data, trust_code)
         whole = _follow(benchmark, executor, console)
     if not whole:
         return INTERRUPTED, ""
@@ -93,7 +98,7 @@ def carry_out(grid: Grid, out: Path, data: str, executor: Executor, console: Con
     return (2 if failed else 0), done
 
 
-def check_names(grid: Grid, where: str) -> None:
+def check_names(grid: Grid, where: str, trust_code: bool = False) -> None:
     """Ask whether config, methods, their options and kinds of noise exist, before anything runs for hours.
 
     Raises:
@@ -102,7 +107,7 @@ def check_names(grid: Grid, where: str) -> None:
     # torch comes with these, for which `--help` need not wait
     from metadcseg.cli.commands import train
     from metadcseg.cli.config import RunConfig, run_config
-    from metadcseg.networks import NetworkOptions
+    from metadcseg.networks import Consent, network_of
     from metadcseg.noise.registry import noise_model
     from metadcseg.training.setup import check_network
 
@@ -124,12 +129,14 @@ def check_names(grid: Grid, where: str) -> None:
             file.write_text(yaml.safe_dump(content), encoding="utf-8")
             with _blaming(f"{where}: {part}", file):
                 chosen[part] = run_config(parse(parser, [*words, "--config", str(file)]))
+    for part, config in chosen.items():
+        Consent(f"{where}: {part}", trust_code).check(config.network.class_path)
     for row, held in grid.rows.items():
         with _blaming(f"{where}: row '{row}'"):
             config = chosen[f"row '{row}'"]
             check_network(config.method, config.network, "write network: {{name: {}}} into the row")
             # a run leaves out what another network's --config sets; here it is the row's
-            NetworkOptions(**{"name": config.network.name, **held.get("network", {})})
+            network_of({"name": config.network.name, **held.get("network", {})}, where, trust_code)
 
 
 @contextmanager

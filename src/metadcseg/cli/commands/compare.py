@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metadcseg.cli.commands.console import print_json, print_table, progress_bar
+from metadcseg.cli.commands.console import add_trust_option, print_json, print_table, progress_bar
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.report.run_comparison import Comparison, compare_runs, record_of
@@ -41,6 +41,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="label of the row to compare with (default: supervised with the gold masks mixed in, else the first)",
     )
     parser.add_argument("--evaluate", action="store_true", help="first evaluate the runs that were not")
+    add_trust_option(parser)
     parser.add_argument(
         "--out", type=str, default=None, metavar="PAGE.html", help="the page (default: comparison.html)"
     )
@@ -61,7 +62,7 @@ def run(options: Namespace, console: Console) -> int:
     if options.split == "test":
         options.out = options.out or "comparison.html"
     if options.evaluate:
-        _evaluate(folders, options.split, console)
+        _evaluate(folders, options.split, options.trust_code, console)
     records = read_runs(folders, options.split)
     found = compare_runs(records, options.split, options.baseline)
     page = None if options.out is None else _write_page(found, options)
@@ -78,7 +79,7 @@ def run(options: Namespace, console: Console) -> int:
     return 0
 
 
-def _evaluate(folders: Sequence[Path], split: str, console: Console) -> None:
+def _evaluate(folders: Sequence[Path], split: str, trust_code: bool, console: Console) -> None:
     waiting = [folder for folder in folders if not (folder / "evaluation" / f"{split}.json").is_file()]
     for folder in waiting:
         with progress_bar(console, f"evaluating {folder.name}") as advance:
@@ -86,7 +87,7 @@ def _evaluate(folders: Sequence[Path], split: str, console: Console) -> None:
             from metadcseg.training.run.folder import read_run
 
             path = Path(read_run(folder)["set"]["path"])
-            evaluate_run(folder, PreparedSet.open(path), split, progress=advance)
+            evaluate_run(folder, PreparedSet.open(path), split, trust_code=trust_code, progress=advance)
 
 
 def _write_page(found: Comparison, options: Namespace) -> Path:

@@ -1,11 +1,10 @@
 """``metadcseg completion``: let the shell complete commands and options."""
 
-import sys
-
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands import COMMANDS
+from metadcseg.cli.streams import write_out
 from metadcseg.errors import unknown_name
 
 DESCRIPTION = """Print a script by which your shell completes commands, options and their values. bash and zsh: put
@@ -24,5 +23,5 @@ def run(options: Namespace, console: Console) -> int:
 
     if options.shell not in SHELLS:
         raise unknown_name("shell", options.shell, SHELLS)
-    sys.stdout.write(script(options.shell, COMMANDS))
+    write_out(script(options.shell, COMMANDS))
     return 0

@@ -1,7 +1,6 @@
 """What several commands show: progress bars, JSON, and tables of scores."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from metadcseg.cli.streams import SafeConsole, write_out
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 
@@ -36,13 +36,13 @@ class Advance(Protocol):
 
 def plain_output() -> Console:
     """Return a console for results: paths are printed as they are, whatever brackets and colons they hold."""
-    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    return SafeConsole(markup=False, highlight=False, soft_wrap=True)
 
 
 def print_table(table: Table) -> None:
     """Print a table on standard output, wide enough to be read where no window sets the width."""
-    console = Console(emoji=False)
-    (console if console.is_terminal else Console(emoji=False, width=120)).print(table)
+    console = SafeConsole()
+    (console if console.is_terminal else SafeConsole(width=120)).print(table)
 
 
 @contextmanager
@@ -66,13 +66,19 @@ def progress_bar(console: Console, what: str, *, share: bool = False) -> Iterato
 
 def print_json(data: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output: all that ``--json`` puts there."""
-    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+    write_out(json.dumps(data, indent=2, default=str) + "\n")
 
 
 def add_device_option(parser: ArgumentParser) -> None:
     """Add the option that says where a trained network computes, called as in ``train``."""
     told = "where the network computes: auto (a GPU where there is one), cpu, cuda, cuda:N or mps"
     parser.add_argument("--accelerator", type=str, default="auto", help=told)
+
+
+def add_trust_option(parser: ArgumentParser) -> None:
+    """Add the option that consents to code which a file names."""
+    told = "import the network's class that a run, --config or grid names: its code runs on this machine"
+    parser.add_argument("--trust-code", action="store_true", help=told)
 
 
 def add_inference_options(parser: ArgumentParser) -> None:

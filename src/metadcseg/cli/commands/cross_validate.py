@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands.console import (
+    add_trust_option,
     check_seed,
     parse_gold,
     print_json,
@@ -23,7 +24,7 @@ from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.files import write_bytes
+from metadcseg.files import output_folder, refuse_link, write_bytes
 
 if TYPE_CHECKING:  # torch comes with it, for which help need not wait
     from metadcseg.cli.config import RunConfig
@@ -56,6 +57,7 @@ def add_own_options(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=str, default="paper", help="kind of noise, as in corrupt")
     parser.add_argument("--epochs", type=int, default=None, help="passes over the training cases")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    add_trust_option(parser)
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -69,7 +71,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Do what is not done yet, fold by fold; print the scores of all folds."""
     from metadcseg.cli.auto import fitted_to_pairs
-    from metadcseg.cli.config import other_options, run_config
+    from metadcseg.cli.config import check_trust, other_options, run_config
 
     asked = run_config(options).training  # what is wrong is said before anything is written
     if asked.devices * asked.nodes > 1:
@@ -77,6 +79,7 @@ def run(options: Namespace, console: Console) -> int:
             f"cross-validate trains on one device, got training.devices {asked.devices} and training.nodes "
             f"{asked.nodes}: leave them at 1, or train each fold by metadcseg train --data FOLDS/fold-1/set --devices N"
         )
+    check_trust(options)
     if others := other_options(options.given, options.method):
         _say(console, others)
     seed = check_seed(options.seed)
@@ -85,12 +88,15 @@ def run(options: Namespace, console: Console) -> int:
     records = []
     shared: Namespace | None = None
     for number, roles in enumerate(plan["roles"], start=1):
-        folder = out / f"fold-{number}"
+        folder = output_folder(out, f"fold-{number}")
+        for name in ("clean", "set", "run"):
+            refuse_link(folder / name)
         _say(console, f"fold {number} of {len(plan['roles'])}")
         prepared = _fold_set(clean, folder / "set", roles, {**plan, "fold": number}, console)
         said = []
         if shared is None:  # all folds have the settings of the first
             shared, chosen = _shared(options, prepared, folder / "run")
+            check_trust(shared)
             said.append(chosen)
         fold_options, alone = fitted_to_pairs(shared, prepared)  # but each has its own pairs
         told = "; ".join(sentence for sentence in (*said, alone) if sentence) or None
@@ -218,7 +224,8 @@ def _fold_run(
         ):
             return record
     with progress_bar(console, "evaluating") as advance:
-        return evaluate_run(out, prepared, "test", progress=advance)
+        own = config.network.class_path is not None  # which was consented to
+        return evaluate_run(out, prepared, "test", trust_code=own, progress=advance)
 
 
 def _summary(plan: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

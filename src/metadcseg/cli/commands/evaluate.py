@@ -11,6 +11,7 @@ from rich.console import Console
 from metadcseg.cli.commands.console import (
     add_device_option,
     add_inference_options,
+    add_trust_option,
     print_json,
     print_table,
     progress_bar,
@@ -18,7 +19,7 @@ from metadcseg.cli.commands.console import (
 )
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.errors import unknown_name
-from metadcseg.files import write_bytes
+from metadcseg.files import output_folder, write_bytes
 
 DESCRIPTION = """Score a run on one split of a set: DSC, IoU, HD, HD95 and NSD per case and class, in pixels and,
 where the spacing is known, in mm. Writes RUN/evaluation/SPLIT.json, SPLIT.csv (one row per case) and the predicted
@@ -46,6 +47,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     add_inference_options(parser)
     add_device_option(parser)
+    add_trust_option(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
@@ -64,15 +66,16 @@ def run(options: Namespace, console: Console) -> int:
         info = read_run(folder)
         prepared = PreparedSet.open(set_of_run(info, options.data))
         if options.weights:
-            _judge_weights(folder, prepared, info, console)
+            _judge_weights(folder, prepared, info, options.trust_code, console)
         if options.cost:
-            _measure_cost(folder, info, options.accelerator)
+            _measure_cost(folder, info, options.accelerator, options.trust_code)
         record = evaluate_run(
             folder,
             prepared,
             options.split,
             overlays=options.overlays,
             device=options.accelerator,
+            trust_code=options.trust_code,
             options=InferenceOptions(options.flips, options.windows, options.overlap, options.batch_size),
             progress=advance,
         )
@@ -92,14 +95,17 @@ def run(options: Namespace, console: Console) -> int:
     return 0
 
 
-def _judge_weights(folder: Path, prepared: PreparedSet, info: Mapping[str, Any], console: Console) -> None:
+def _judge_weights(
+    folder: Path, prepared: PreparedSet, info: Mapping[str, Any], trust_code: bool, console: Console
+) -> None:
     from metadcseg.evaluation.noise_detection import NothingToJudge, judge_weights
     from metadcseg.methods import create_method
-    from metadcseg.networks import NetworkOptions
+    from metadcseg.networks import network_of
     from metadcseg.training.options import training_options
 
-    method, network = create_method(info["method"], **info["options"]), NetworkOptions(**info["network"])
-    (folder / "evaluation").mkdir(exist_ok=True)
+    method = create_method(info["method"], **info["options"])
+    network = network_of(info["network"], str(folder / "run.json"), trust_code)
+    output_folder(folder, "evaluation")
     try:
         record = judge_weights(folder, prepared, method, network, training_options(info["training"]))
     except NothingToJudge as nothing:
@@ -108,16 +114,16 @@ def _judge_weights(folder: Path, prepared: PreparedSet, info: Mapping[str, Any],
         _write(folder / "evaluation" / "weights.json", record)
 
 
-def _measure_cost(folder: Path, info: Mapping[str, Any], device: str) -> None:
+def _measure_cost(folder: Path, info: Mapping[str, Any], device: str, trust_code: bool) -> None:
     from metadcseg.evaluation.cost import measure_cost
     from metadcseg.evaluation.predict import load_predictor
 
-    trained, _ = load_predictor(folder, device)
+    trained, _ = load_predictor(folder, device, trust_code=trust_code)
     options = info["training"]
     grid = (options["size"],) * 2
     if info["network"]["spatial_dims"] == 3:
         grid = tuple(options["patch"] or (options["depth"], *grid))
-    (folder / "evaluation").mkdir(exist_ok=True)
+    output_folder(folder, "evaluation")
     _write(folder / "evaluation" / "cost.json", measure_cost(trained, info["set"]["channels"], grid))
 
 

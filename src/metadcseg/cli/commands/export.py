@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import plain_output
+from metadcseg.cli.commands.console import add_trust_option, plain_output
 from metadcseg.errors import InputError
 
 DESCRIPTION = """Write the network of a run as ONNX into a folder, with model.json, which says what has to be done to
@@ -19,6 +19,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--onnx", type=str, default=None, help="the folder for model.onnx, model.json, run.py"
     )
+    add_trust_option(parser)
 
 
 def run(options: Namespace, console: Console) -> int:
@@ -29,7 +30,7 @@ def run(options: Namespace, console: Console) -> int:
     with console.status(f"exporting {options.run} ..."):
         from metadcseg.export.onnx import export_onnx
 
-        found = export_onnx(Path(options.run), out)
+        found = export_onnx(Path(options.run), out, trust_code=options.trust_code)
     plain_output().print(
         f"{out}: model.onnx (opset {found['opset']}, probabilities differ by at most {found['difference']:.1g}), "
         f"model.json; predict with python {out / 'run.py'} {found['takes'].upper()} MASKS"

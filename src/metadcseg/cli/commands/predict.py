@@ -8,6 +8,7 @@ from rich.console import Console
 from metadcseg.cli.commands.console import (
     add_device_option,
     add_inference_options,
+    add_trust_option,
     plain_output,
     progress_bar,
 )
@@ -27,6 +28,7 @@ def add_options(parser: ArgumentParser) -> None:
     told = "threads that read the next images meanwhile (default 0)"
     parser.add_argument("--workers", type=int, default=0, help=told)
     add_device_option(parser)
+    add_trust_option(parser)
 
 
 def run(options: Namespace, console: Console) -> int:
@@ -46,6 +48,7 @@ def run(options: Namespace, console: Console) -> int:
             out,
             overlays=options.overlays,
             device=options.accelerator,
+            trust_code=options.trust_code,
             options=InferenceOptions(options.flips, options.windows, options.overlap, options.batch_size),
             workers=options.workers,
             progress=advance,

@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import check_seed
+from metadcseg.cli.commands.console import add_trust_option, check_seed
 from metadcseg.cli.first import SHORT
 from metadcseg.constants import INTERRUPTED
 from metadcseg.data.store.reader import PreparedSet
@@ -48,6 +48,7 @@ def add_own_options(parser: ArgumentParser) -> None:
         metavar="TEXT",
         help="what tables call this run (default: the method)",
     )
+    add_trust_option(parser)
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -61,7 +62,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Train, and say what comes next."""
     from metadcseg.cli.auto import fitted_to_pairs, with_auto
-    from metadcseg.cli.config import other_options, run_config
+    from metadcseg.cli.config import check_trust, other_options, run_config
     from metadcseg.cli.resume import from_run
     from metadcseg.training import train
     from metadcseg.training.distributed.launch import check_devices, find_place, run_on_devices
@@ -70,6 +71,7 @@ def run(options: Namespace, console: Console) -> int:
     if missing := [f"--{name}" for name in ("data", "out") if options[name] is None]:
         raise InputError(f"{' and '.join(missing)} must be given (see: metadcseg train --help)")
     config, seed = run_config(options), check_seed(options.seed)
+    check_trust(options)
     prepared, chosen = PreparedSet.open(Path(options.data)), None
     place, devices = find_place(), config.training.devices
     if place is None and devices > 1 and config.training.nodes == 1:
@@ -103,5 +105,6 @@ def run(options: Namespace, console: Console) -> int:
     if result.interrupted:
         return INTERRUPTED
     if result.is_rank_zero:
-        console.print(f"done: metadcseg evaluate {out}", highlight=False, markup=False, soft_wrap=True)
+        code = "" if config.network.class_path is None else " --trust-code"
+        console.print(f"done: metadcseg evaluate {out}{code}", highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from metadcseg.data.download.transfer import Archive, Patience, Progress, download
 from metadcseg.data.download.unpack import unpack
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.files import write_bytes
 
 _DECATHLON = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
 
@@ -86,4 +87,4 @@ def fetch(
         if unpacked.exists():
             continue
         unpack(download(archive, folder, patience=patience, progress=progress), folder)
-        unpacked.write_text("\n".join(("delete this file to have the archive unpacked again", "")))
+        write_bytes(unpacked, b"delete this file to have the archive unpacked again\n")

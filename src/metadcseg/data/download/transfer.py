@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from metadcseg.errors import InputError
-from metadcseg.files import cannot_write
+from metadcseg.files import cannot_write, refuse_link, write_bytes
 
 if TYPE_CHECKING:
     import requests
@@ -157,6 +157,7 @@ def _fetch(archive: Archive, part: Path, patience: Patience, progress: Progress 
         _check_room(part.parent, left)
         _write_tag(part, answer.headers.get("ETag") or answer.headers.get("Last-Modified"))
         total, done = held + left if left else 0, held
+        refuse_link(part)
         with part.open("ab" if held else "wb") as file:
             for chunk in _chunks(answer):
                 file.write(chunk)
@@ -220,4 +221,4 @@ def _read_tag(part: Path) -> str | None:
 
 
 def _write_tag(part: Path, tag: str | None) -> None:
-    _tag_of(part).write_text(json.dumps(tag))
+    write_bytes(_tag_of(part), json.dumps(tag).encode())

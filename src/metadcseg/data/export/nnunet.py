@@ -9,7 +9,6 @@ import json
 import re
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.extras import Extra
-from metadcseg.files import cannot_write
+from metadcseg.files import cannot_write, scratch_folder
 
 Progress = Callable[[int, int], object]
 """Called with how many cases are written, of how many."""
@@ -96,8 +95,9 @@ def export_nnunet(
         raise InputError(f"{prepared.path} has no case to train on: prepare it with some")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{base}.partial-", dir=out))
-        try:
+        with scratch_folder(out) as scratch:
+            work = scratch / base
+            work.mkdir()
             ignored = False
             for done, unit in enumerate(units, start=1):
                 ignored |= _write(prepared, unit, work, names[unit.id])
@@ -106,10 +106,7 @@ def export_nnunet(
                 if progress is not None:
                     progress(done, len(units))
             _describe(prepared, work, (out / base).resolve(), number, roles, ignored, copies, gold)
-            work.chmod(0o755)
             work.rename(out / base)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise cannot_write(out, error) from error
     return out / base

@@ -8,7 +8,6 @@
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from metadcseg.data.formats import dicom, hdf5, itk, nifti
 from metadcseg.data.formats.geometry import Grid, Volume, check_same_grid, size_of
 from metadcseg.errors import InputError
+from metadcseg.files import scratch_folder
 
 _ENDS = (".seg.nrrd", ".seg.nhdr", ".seg.nii.gz", ".seg.nii")  # as 3D Slicer calls segmentations
 
@@ -225,14 +225,10 @@ def write_label_volume(path: Path, labels: NDArray[np.uint8], grid: Grid, like: 
         raise InputError(f"{path}: labels are written as .nii, .nii.gz, .mha or .nrrd: choose another name")
     write = nifti.write if end.startswith(".nii") else itk.write
     try:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=end, dir=path.parent)
-        os.close(handle)
-        try:
-            write(Path(name), labels, grid, like)
-            Path(name).chmod(0o644)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with scratch_folder(path.parent) as scratch:
+            written = scratch / f"labels{end}"
+            write(written, labels, grid, like)
+            os.replace(written, path)
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"{path} cannot be written ({_reason(error)}): make room or choose another place"

@@ -20,7 +20,7 @@ from metadcseg.data.prepare.writing import WriteCase
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.sources import RawCase, Scan, scan_folder
 from metadcseg.data.splits.roles import limit_training
-from metadcseg.data.store.disk import scratch_folder
+from metadcseg.data.store.disk import scratch_beside
 from metadcseg.data.store.reader import ROLES, SetWriter, refuse_occupied
 from metadcseg.errors import InputError
 
@@ -166,7 +166,7 @@ def prepare_scan(
     counts: Counter[str] = Counter()
     raw_bytes = 0
     doubts: list[tuple[RawCase, Doubt]] = []
-    with scratch_folder(out) as keep, Workers(workers) as crew:
+    with scratch_beside(out) as keep, Workers(workers) as crew:
         seen = inspect(
             scan,
             LookAt(scan.slices, resample_labels, keep, adopt_grid, crop_labels),

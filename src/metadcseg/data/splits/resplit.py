@@ -3,18 +3,18 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from metadcseg.data.splits.folds import check_roles, unit_id, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.data.store.disk import DiskErrors, publish_folder, remove_folder
+from metadcseg.data.store.disk import DiskErrors, publish_folder, scratch_beside
 from metadcseg.data.store.layout import ARRAYS, CHECKSUMS, MANIFEST, ROLES, TABLE, VOLUMES, digest
 from metadcseg.data.store.origin import carry_origin
 from metadcseg.data.store.reader import PreparedSet, refuse_occupied
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.files import write_bytes
 
 
 def resplit_set(
@@ -51,18 +51,13 @@ def resplit_set(
     refuse_occupied(out)
     with DiskErrors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-        try:
+        with scratch_beside(out) as hidden:
+            folder = hidden / "set"
+            folder.mkdir()
             shutil.copytree(source.path / ARRAYS, folder / ARRAYS, copy_function=_link)
             for name, data in _tables(source, roles, note, kept).items():
-                with (folder / name).open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-            folder.chmod(0o755)
+                write_bytes(folder / name, data)
             publish_folder(folder, out)
-        finally:
-            remove_folder(folder)
     carry_origin(source.path, out, roles)
     return PreparedSet.open(out)
 

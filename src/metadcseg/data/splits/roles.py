@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from unicodedata import normalize
 
+from metadcseg.csv_files import from_csv_text
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.store.reader import ROLES
 from metadcseg.errors import InputError, unknown_name
@@ -182,7 +183,8 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
         lines = normalize("NFC", path.read_text(encoding="utf-8-sig")).splitlines()  # as ids are compared
         delimiter = ";" if lines and ";" in lines[0] else ","
         table = [
-            [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, strict=True)
+            [from_csv_text(cell.strip()) for cell in row]
+            for row in csv.reader(lines, delimiter=delimiter, strict=True)
         ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         return {}, [_error(path, f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8")]

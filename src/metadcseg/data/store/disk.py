@@ -1,9 +1,6 @@
 """How the writer of a prepared set touches the disk: errors of the system, what is in the way, and cleaning up."""
 
 import errno
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +8,7 @@ from types import TracebackType
 
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
-from metadcseg.files import hidden_name, sync_folder
+from metadcseg.files import scratch_folder, sync_folder
 
 
 class DiskErrors:
@@ -34,32 +31,19 @@ class DiskErrors:
 
 
 @contextmanager
-def scratch_folder(out: Path) -> Iterator[Path]:
-    """Make a folder for arrays on their way into a set, on the same disk; it is gone when the block ends.
+def scratch_beside(out: Path) -> Iterator[Path]:
+    """Make a folder for what is on its way into another, on the same disk; it is gone when the block ends.
 
     Args:
-        out: of the set; what lies above it need not exist yet.
+        out: the other; what lies above it need not exist yet.
 
     Raises:
         InputError: where the disk refuses, also within the block.
     """
     with DiskErrors(out):
         above = next(place for place in out.absolute().parents if place.exists())
-        folder = Path(tempfile.mkdtemp(prefix=f"{hidden_name(out)}.partial-", dir=above))
-        try:
+        with scratch_folder(above) as folder:
             yield folder
-        finally:
-            remove_folder(folder)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a folder if it is there, also while a write that an interrupt left running still adds to it."""
-    for _ in range(40):
-        if not folder.exists():
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():
-            time.sleep(0.05)
 
 
 def refuse_occupied(out: Path) -> None:
@@ -68,8 +52,9 @@ def refuse_occupied(out: Path) -> None:
     Raises:
         InputError: where ``out`` is neither missing nor an empty folder.
     """
-    if out.is_file():
-        raise InputError(f"{out} is a file; choose another --out or remove it")
+    if out.is_symlink() or out.is_file():
+        what = "link" if out.is_symlink() else "file"
+        raise InputError(f"{out} is a {what}; choose another --out or remove it")
     if out.is_dir() and (held := sorted(entry.name for entry in out.iterdir())):
         what = "a prepared set" if MANIFEST in held else repr(held[0]) + (" and more" if held[1:] else "")
         raise InputError(f"{out} already holds {what}; choose another --out or remove it")

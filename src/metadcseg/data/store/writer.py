@@ -2,15 +2,15 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.arrays import Chunk, Shelves, write_chunk
-from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied, remove_folder
+from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied, scratch_beside
 from metadcseg.data.store.layout import (
     CHECKSUMS,
     FORMAT,
@@ -37,14 +37,14 @@ from metadcseg.data.store.values import (
     json_bytes,
 )
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.files import hidden_name, sync_folder
+from metadcseg.files import sync_folder
 
 
 class SetWriter:
     """Context manager that builds a prepared set in a temporary sibling folder and renames it at the end.
 
     When the block ends by an exception or Ctrl-C, nothing is left behind. (A writer that is killed outright
-    leaves ``.NAME.partial-*`` beside ``out``, never a half set at ``out``.)
+    leaves a hidden folder beside ``out``, which the next one removes, never a half set at ``out``.)
 
     Args:
         out: where the set goes; missing or an empty folder.
@@ -112,14 +112,15 @@ class SetWriter:
         self._rows: list[dict[str, Any]] = []
         self._ids: set[str] = set()
         self._folder = self._scratch = Path()
+        self._held = ExitStack()
         refuse_occupied(self.out)
 
     def __enter__(self) -> "SetWriter":
         with DiskErrors(self.out):
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            prefix = f"{hidden_name(self.out)}.partial-"
-            self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.out.parent))
-            self._scratch = self._folder / "scratch"
+            hidden = self._held.enter_context(scratch_beside(self.out))
+            self._folder, self._scratch = hidden / "set", hidden / "scratch"
+            self._folder.mkdir()
             self._scratch.mkdir()
             self._shelves = Shelves(self._folder)
         return self
@@ -131,7 +132,7 @@ class SetWriter:
             if kind is None:
                 self._finish()
         finally:
-            remove_folder(self._folder)
+            self._held.close()
 
     def add(
         self,
@@ -313,9 +314,7 @@ class SetWriter:
             raise InputError(f"{self.out}: a prepared set needs at least one case, none was added")
         with DiskErrors(self.out):
             metadata = self._shelves.finish()
-            remove_folder(self._scratch)
             self._write_tables(metadata)
-            self._folder.chmod(0o755)  # temporary folders are private, a finished set is not
             publish_folder(self._folder, self.out)
 
     def _write_tables(self, metadata: Sequence[Path]) -> None:

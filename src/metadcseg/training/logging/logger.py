@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.files import cannot_write, write_bytes
+from metadcseg.files import cannot_write, open_append, output_folder, write_bytes
 from metadcseg.training.run.folder import RunFolder
 from metadcseg.training.run.state import Record
 
@@ -49,8 +49,8 @@ class Logger:
             InputError: where the disk is full.
         """
         try:
-            with self._folder.metrics.open("a", encoding="utf-8") as file:
-                file.write(_line(record))
+            with open_append(self._folder.metrics) as file:
+                file.write(_line(record).encode())
         except OSError as error:
             raise cannot_write(self._folder.metrics, error) from error
         values = {f"train/{name}": value for name, value in record["train"].items()}
@@ -63,8 +63,8 @@ class Logger:
         Raises:
             InputError: where the disk is full.
         """
-        self._folder.figures.mkdir(exist_ok=True)
-        write_bytes(self._folder.figures / f"epoch_{epochs_done:03d}.png", png)
+        figures = output_folder(self._folder.path, self._folder.figures.name)
+        write_bytes(figures / f"epoch_{epochs_done:03d}.png", png)
         if self._curves is not None:
             self._curves.add_image("samples", pixels, epochs_done - 1, dataformats="HWC")
 
@@ -87,6 +87,7 @@ def _curves(folder: RunFolder, done: int) -> Any:
     # imported here because it takes half a second, which reading a run's folder need not wait for
     from torch.utils.tensorboard import SummaryWriter
 
+    output_folder(folder.path, folder.tensorboard.name)
     return SummaryWriter(str(folder.tensorboard), purge_step=done)
 
 

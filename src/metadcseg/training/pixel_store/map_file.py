@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.errors import InputError
-from metadcseg.files import cannot_write, sync_folder
+from metadcseg.files import cannot_write, open_append, output_folder, refuse_link, sync_folder
 
 SLOTS = 4
 """Places for one image: see :class:`metadcseg.training.pixel_store.pixel_maps.FilePixelMaps` for why four."""
@@ -125,8 +125,9 @@ class MapFile:
         self.path, self.layout = path, layout
         try:
             if new:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch()
+                output_folder(path.parent.parent, path.parent.name)
+                open_append(path).close()
+            refuse_link(path)
             self._file = io.FileIO(path, "r+b")
             self.close = weakref.finalize(self, self._file.close)
             if new:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from metadcseg.errors import InputError
-from metadcseg.files import atomic_file
+from metadcseg.files import atomic_file, output_folder
 from metadcseg.results.upgrade import upgraded_checkpoint
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
@@ -34,7 +34,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
         TypeError: where ``state`` holds anything else, since it could not be read back.
     """
     _check_plain(state, "checkpoint")
-    folder.mkdir(parents=True, exist_ok=True)
+    output_folder(folder.parent, folder.name)
     with atomic_file(folder / LAST, keep=folder / PREVIOUS) as file:
         sink = _Sink(file)
         torch.save({"format": _FORMAT, **state}, sink)  # type: ignore[arg-type]

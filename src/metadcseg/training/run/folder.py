@@ -13,7 +13,7 @@ from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
 from metadcseg.methods.base import Method
-from metadcseg.networks import NetworkOptions, create_networks
+from metadcseg.networks import create_networks, network_of
 from metadcseg.results.upgrade import upgraded
 from metadcseg.training.prediction import OVERLAP, predict_whole, prediction_state
 from metadcseg.training.run.model_file import Weights, load_weights
@@ -184,15 +184,17 @@ def write_run(folder: RunFolder, info: Mapping[str, Any]) -> None:
     write_bytes(folder.info, text.encode() + b"\n")
 
 
-def load_run(path: Path | str, device: torch.device | str = "cpu") -> TrainedRun:
+def load_run(path: Path | str, device: torch.device | str = "cpu", *, trust_code: bool = False) -> TrainedRun:
     """Read a run's method and its network with the weights that did best on validation.
 
     Args:
         path: the run's folder.
         device: where the network goes.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
 
     Raises:
-        InputError: where the folder is no run, or a file of it is missing or damaged.
+        InputError: where the folder is no run, a file of it is missing or damaged, or it names a class without
+            ``trust_code``.
     """
     info = read_run(path)
     folder = RunFolder(Path(path))
@@ -203,7 +205,7 @@ def load_run(path: Path | str, device: torch.device | str = "cpu") -> TrainedRun
     try:
         classes = tuple(info["set"]["classes"])
         channels, size = int(info["set"]["channels"]), int(info["training"]["size"])
-        options = NetworkOptions(**info["network"])
+        options = network_of(info["network"], str(folder.info), trust_code)
         method = create_method(info["method"], **info["options"])
     except (KeyError, TypeError) as error:
         raise _damaged(folder.info, f"{type(error).__name__}: {error}") from error

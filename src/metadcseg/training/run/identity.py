@@ -17,7 +17,7 @@ import torch
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.data.synthetic.corruption import without_draws
 from metadcseg.errors import InputError
-from metadcseg.files import LOCK, lock_folder
+from metadcseg.files import LOCK, lock_folder, refuse_link
 from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions
 from metadcseg.results.upgrade import UNRESUMABLE
@@ -45,6 +45,7 @@ def describe(
         "seed": seed,
         **describe_set(prepared),
         "network": asdict(network),
+        **({} if network.class_path is None else {"trusted_code": network.class_path}),
         "training": asdict(options),
         "versions": {
             "metadcseg": version("metadcseg"),
@@ -106,6 +107,26 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
+def earlier_versions(there: Mapping[str, Any] | None, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``run.json`` keeps of the versions with which earlier parts of a run were trained, oldest first.
+
+    Args:
+        there: what it says by now; None for a new run.
+        info: what :func:`describe` returned.
+
+    Example:
+        >>> old, new = {"torch": "2.10"}, {"torch": "2.11"}
+        >>> earlier_versions({"versions": old}, {"versions": new})
+        {'earlier_versions': [{'torch': '2.10'}]}
+    """
+    if there is None:
+        return {}
+    kept = list(there.get("earlier_versions") or [])
+    if there.get("versions") not in (None, info["versions"]):
+        kept.append(there["versions"])
+    return {"earlier_versions": kept} if kept else {}
+
+
 def digest_of(folder: RunFolder, info: Mapping[str, Any]) -> str:
     """Return the digest of a run's settings as its files carry it.
 
@@ -149,6 +170,8 @@ def claimed(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> Iterato
     if not folder.info.exists():
         _take_empty(path)
     busy = f"--out {path}: another process trains there: wait for it, or give another --out"
+    for inner in (folder.checkpoints, folder.weights, folder.figures, folder.tensorboard):
+        refuse_link(inner)
     # a folder that may only be read is not held: all that can be said of it is that the run is finished
     with lock_folder(path, busy) if os.access(path, os.W_OK) else nullcontext():
         yield _earlier_part(folder, info, resume)

@@ -1,6 +1,8 @@
 """``model.safetensors``: the weights that a run keeps, with a checksum of their own."""
 
 import hashlib
+import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +23,7 @@ def weights_of(network: nn.Module) -> Weights:
 
 
 def save_weights(path: Path, weights: Weights, facts: Mapping[str, str]) -> None:
-    """Write weights so that the file is whole or not there.
+    """Write weights so that the file is whole or not there; equal ones give equal bytes.
 
     Args:
         path: the file.
@@ -31,7 +33,7 @@ def save_weights(path: Path, weights: Weights, facts: Mapping[str, str]) -> None
     Raises:
         InputError: where the disk is full.
     """
-    write_bytes(path, save(weights, metadata={**facts, "sha256": _checksum(weights)}))
+    write_bytes(path, _ordered(save(weights, metadata={**facts, "sha256": _checksum(weights)})))
 
 
 def load_weights(path: Path) -> tuple[Weights, dict[str, str]]:
@@ -51,6 +53,18 @@ def load_weights(path: Path) -> tuple[Weights, dict[str, str]]:
     if facts.pop("sha256", None) != _checksum(weights):
         raise _damaged(path, "its checksum does not fit")
     return weights, facts
+
+
+def _ordered(content: bytes) -> bytes:
+    """Return a file with the entries of its header in order: safetensors writes the facts in a random one.
+
+    The format: the length of the header as 8 bytes, the header as JSON that may end in blanks, the tensors, which begin
+    at a multiple of 8 bytes.
+    """
+    (length,) = struct.unpack_from("<Q", content)
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + content[8 + length :]
 
 
 def _damaged(path: Path, why: str) -> InputError:

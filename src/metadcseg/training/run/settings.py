@@ -3,7 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
+
+from metadcseg.methods import METHODS
+from metadcseg.networks import NETWORKS, NetworkOptions
+from metadcseg.training.options import TrainingOptions
 
 _MAY_CHANGE = (
     *("epochs", "checkpoint_minutes", "figure_every"),
@@ -24,9 +29,9 @@ def settings_digest(info: Mapping[str, Any]) -> str:
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return one phrase for every setting in which two runs differ and that a resumed run must not change.
 
-    The number of epochs may grow, never shrink.
+    The number of epochs may grow, never shrink. An option that an earlier version did not have counts as its default.
     """
-    before, after = _settings(there), _settings(now)
+    before, after = _settings(_completed(there)), _settings(now)
     found = [
         f"{name}: {_shown(before, name)} there, {_shown(after, name)} now"
         for name in sorted(before | after)
@@ -36,6 +41,32 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     if epochs[1] < epochs[0]:
         found.append(f"training.epochs: {epochs[0]} there, {epochs[1]} now, and it may only grow")
     return found
+
+
+def _completed(there: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run says of itself with the defaults of the options that were added since."""
+    kind = METHODS.get(there["method"])
+    name = there["network"].get("name", NetworkOptions().name)
+    defaults = {
+        "options": {} if kind is None else asdict(kind()),
+        "network": asdict(NetworkOptions(name)) if name in NETWORKS else {},
+        "training": asdict(TrainingOptions()),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(defaults))
+    return {**there, **{group: _filled(there[group], held) for group, held in plain.items()}}
+
+
+def _filled(held: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with the defaults of those that are not there, at every depth."""
+    return {
+        **defaults,
+        **{
+            name: _filled(value, below)
+            if isinstance(value, Mapping) and isinstance(below := defaults.get(name), Mapping)
+            else value
+            for name, value in held.items()
+        },
+    }
 
 
 def _settings(info: Mapping[str, Any]) -> dict[str, Any]:

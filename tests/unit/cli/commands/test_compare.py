@@ -202,11 +202,11 @@ def test_real_runs_are_evaluated_on_request_and_get_a_page(tmp_path, capsys):
         info = json.loads((run / "run.json").read_text())
         (run / "run.json").write_text(json.dumps(info | {"label": f"net {seed}", "seed": 1}))
         runs.append(run)
-    evaluate_run(runs[0], PreparedSet.open(prepared.path), "test")
+    evaluate_run(runs[0], PreparedSet.open(prepared.path), "test", trust_code=True)
     page = tmp_path / "page.html"
     assert main(["compare", *map(str, runs), "--out", str(page)]) == 2
     assert f"'metadcseg evaluate {runs[1]}' first, or add --evaluate" in capsys.readouterr().err
-    found = compared(capsys, *runs, "--evaluate", "--out", page)
+    found = compared(capsys, *runs, "--evaluate", "--trust-code", "--out", page)
     assert found["page"] == str(page)
     text = page.read_text()
     assert "net 1" in text

@@ -24,7 +24,7 @@ def test_weights_without_truth_are_named_and_the_scores_are_there(tmp_path, caps
     given = PreparedSet.open(tmp_path / "given")
     run = write_fake_run(tmp_path / "run", given)
     (run / "config.yaml").write_text(yaml.safe_dump({"method": "supervised"}))
-    assert main(["evaluate", str(run), "--weights", "--json", "--accelerator", "cpu"]) == 0
+    assert main(["evaluate", str(run), "--weights", "--json", "--trust-code", "--accelerator", "cpu"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["split"] == "test"
     (line,) = [line for line in err.splitlines() if "weights.json" in line]

@@ -13,6 +13,7 @@ import pytest
 
 from metadcseg.data import ROLES, PreparedSet, SetWriter
 from metadcseg.errors import InputError
+from metadcseg.files import sweep
 
 HOSTILE = ["../../x", "/etc/passwd", "a/b", "", "café 心", "a\nb", "x" * 300, "\udcff", "con:*?\x00"]
 
@@ -469,8 +470,10 @@ with SetWriter({str(tmp_path / "set")!r}, name="x", classes=("background", "a"),
     if kind == signal.SIGINT:
         assert left == []
     else:  # nobody can clean up after a kill, but what is left is not taken for a set
-        assert [name.startswith(".set.partial-") for name in left] == [True]
+        assert [name.startswith(".metadcseg-") for name in left] == [True]
+        sweep.cache_clear()  # as in a new process
     _write(tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
     assert PreparedSet.open(tmp_path / "set").verify() == []
 
 

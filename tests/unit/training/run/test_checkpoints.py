@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from metadcseg import files
 from metadcseg.errors import InputError
 from metadcseg.training.run.checkpoints import load_checkpoint, save_checkpoint
 from metadcseg.training.run.model_file import load_weights, save_weights
@@ -93,11 +94,18 @@ def test_nothing_that_needs_pickle_is_saved_or_read(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_leaves_the_earlier_checkpoints_as_they_were(tmp_path):
+def test_a_full_disk_leaves_the_earlier_checkpoints_as_they_were(tmp_path, monkeypatch):
     save_checkpoint(tmp_path, state(1))
     save_checkpoint(tmp_path, state(2))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    (tmp_path / ".last.pt.tmp").symlink_to("/dev/full")  # where the new one is written first
+    create = files._create
+
+    def on_a_full_disk(folder):
+        path, file = create(folder)
+        file.close()
+        return path, Path("/dev/full").open("wb")
+
+    monkeypatch.setattr(files, "_create", on_a_full_disk)
     with pytest.raises(InputError, match="the disk is full; what was saved before is intact"):
         save_checkpoint(tmp_path, state(3))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -23,7 +23,7 @@ def test_a_folder_that_is_no_run(tmp_path):
 def test_a_damaged_record_is_one_sentence(out, content):
     (out / "run.json").write_text(content)
     with pytest.raises(InputError, match=r"run\.json is damaged"):
-        load_run(out)
+        load_run(out, trust_code=True)
 
 
 def test_weights_of_another_network(out):
@@ -33,7 +33,7 @@ def test_weights_of_another_network(out):
     weights.pop(next(iter(weights)))
     save_weights(out / "model.safetensors", weights, facts)
     with pytest.raises(InputError, match="not those of the network"):
-        load_run(out)
+        load_run(out, trust_code=True)
 
 
 def test_predicting_cannot_train():
