@@ -145,7 +145,7 @@ def audited(tmp_path_factory):
     folder = tmp_path_factory.mktemp("annotators")
     prepared = write_set(folder / "set", THREE)
     run = write_fake_run(folder / "run", prepared)
-    return prepared, run, folder / "audit", audit_run(run, folder / "audit", prepared)
+    return prepared, run, folder / "audit", audit_run(run, folder / "audit", prepared, trust_code=True)
 
 
 def rows(file):
@@ -191,13 +191,15 @@ def test_it_goes_on_where_it_was(audited, tmp_path):
     before = {name: (out / name).read_bytes() for name in ("annotators.csv", "cases.csv")}
     (out / "audit.json").unlink()
     next((out / "cases").glob("*.npz")).unlink()
-    assert audit_run(run, out, prepared) == record
+    assert audit_run(run, out, prepared, trust_code=True) == record
     assert {name: (out / name).read_bytes() for name in before} == before
 
 
 def test_without_annotators_nothing_is_said_of_them(tmp_path):
     prepared = write_set(tmp_path / "set", THREE, annotated=False)
-    record = audit_run(write_fake_run(tmp_path / "run", prepared), tmp_path / "audit", prepared)
+    record = audit_run(
+        write_fake_run(tmp_path / "run", prepared), tmp_path / "audit", prepared, trust_code=True
+    )
     assert "annotators" not in record
     assert not (tmp_path / "audit" / "annotators.csv").exists()
     assert not (tmp_path / "audit" / "corrected" / "fused").exists()
@@ -234,7 +236,9 @@ def test_of_a_volume_ties_of_two_are_settled(tmp_path):
                     **held,
                 )
     prepared = PreparedSet.open(out)
-    record = audit_run(write_fake_run(tmp_path / "run", prepared), tmp_path / "audit", prepared)
+    record = audit_run(
+        write_fake_run(tmp_path / "run", prepared), tmp_path / "audit", prepared, trust_code=True
+    )
     assert [row["masks"] for row in record["annotators"].values()] == [1, 1]
     (volume,) = (each for each in prepared.volumes if each.role == "train")
     fused = nibabel.load(tmp_path / "audit" / "corrected" / "fused" / "a.nii.gz")

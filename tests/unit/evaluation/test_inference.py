@@ -57,8 +57,8 @@ def test_windows_leave_a_large_image_at_its_size(tmp_path, noise, overlap):
     run = random_run(tmp_path / "run")
     image = noise.integers(0, 255, (70, 45, 1)).astype(np.uint8)
     options = InferenceOptions(windows=True, overlap=overlap, batch_size=3)
-    _, plain = load_predictor(run, "cpu")
-    _, predict = load_predictor(run, "cpu", options)
+    _, plain = load_predictor(run, "cpu", trust_code=True)
+    _, predict = load_predictor(run, "cpu", options, trust_code=True)
     found = probabilities_at_native(predict, image, 32, options=options)
     scaled = torch.from_numpy((image[..., 0] - image.mean()) / image.std()).float()[None]
     torch.testing.assert_close(found, reference_windows(plain, scaled, (32, 32), overlap), atol=1e-5, rtol=0)
@@ -88,8 +88,8 @@ def test_flips_average_all_mirror_images(tmp_path, noise, axes, views):
     run = random_run(
         tmp_path / "run", axes=axes, how=SliceOptions().to_dict() if axes == 3 else None, depth=8
     )
-    trained, plain = load_predictor(run, "cpu")
-    _, predict = load_predictor(run, "cpu", InferenceOptions(flips=True))
+    trained, plain = load_predictor(run, "cpu", trust_code=True)
+    _, predict = load_predictor(run, "cpu", InferenceOptions(flips=True), trust_code=True)
     images = torch.from_numpy(noise.normal(size=(1, 1, *trained.grid))).float()
     mirrored = []
     for chosen in product([False, True], repeat=axes):
@@ -109,7 +109,9 @@ def test_batches_and_workers_change_no_mask(tmp_path, noise):
     seen = []
     for out, more in (("one", {}), ("many", {"options": InferenceOptions(batch_size=3), "workers": 2})):
         with pytest.raises(InputError, match=r"6 of 7 masks .*3\.png"):
-            predict_images(run, folder, tmp_path / out, progress=lambda *done: seen.append(done), **more)
+            predict_images(
+                run, folder, tmp_path / out, progress=lambda *done: seen.append(done), **more, trust_code=True
+            )
     assert seen[-3:] == [(3, 7), (6, 7), (7, 7)]
     assert {path.name for path in (tmp_path / "many").iterdir()} == {
         *(path.name for path in (tmp_path / "one").iterdir()), "inference.json"
@@ -122,9 +124,13 @@ def test_batches_and_workers_change_no_mask(tmp_path, noise):
 def test_masks_of_other_options_are_not_mixed(tmp_path, noise):
     run = random_run(tmp_path / "run")
     Image.fromarray(noise.integers(0, 255, (20, 40), np.uint8)).save(tmp_path / "a.png")
-    predict_images(run, tmp_path / "a.png", tmp_path / "out", options=InferenceOptions(flips=True))
+    predict_images(
+        run, tmp_path / "a.png", tmp_path / "out", options=InferenceOptions(flips=True), trust_code=True
+    )
     with pytest.raises(InputError, match=r"inference\.json exists and holds something else"):
-        predict_images(run, tmp_path / "a.png", tmp_path / "out", options=InferenceOptions(windows=True))
+        predict_images(
+            run, tmp_path / "a.png", tmp_path / "out", options=InferenceOptions(windows=True), trust_code=True
+        )
 
 
 @pytest.mark.parametrize(
@@ -138,21 +144,23 @@ def test_masks_of_other_options_are_not_mixed(tmp_path, noise):
 def test_options_that_do_not_fit(tmp_path, options, says):
     run = random_run(tmp_path / "run")
     with pytest.raises(InputError, match=says):
-        load_predictor(run, "cpu", InferenceOptions(**options))
+        load_predictor(run, "cpu", InferenceOptions(**options), trust_code=True)
 
 
 def test_flips_of_a_network_that_never_saw_them_are_noted(tmp_path):
     run = random_run(tmp_path / "run", augment=AugmentOptions(flip=False))
     with pytest.warns(Note, match="trained without flips"):
-        load_predictor(run, "cpu", InferenceOptions(flips=True))
-    load_predictor(run, "cpu")
+        load_predictor(run, "cpu", InferenceOptions(flips=True), trust_code=True)
+    load_predictor(run, "cpu", trust_code=True)
 
 
 def test_an_evaluation_records_its_options(tmp_path):
     prepared = write_fake_set(tmp_path / "set")
     run = write_fake_run(tmp_path / "run", prepared)
-    assert "inference" not in evaluate_run(run, prepared, "test")
-    record = evaluate_run(run, prepared, "test", options=InferenceOptions(flips=True, windows=True))
+    assert "inference" not in evaluate_run(run, prepared, "test", trust_code=True)
+    record = evaluate_run(
+        run, prepared, "test", options=InferenceOptions(flips=True, windows=True), trust_code=True
+    )
     assert record["inference"] == {"flips": True, "windows": True}
     assert json.loads((run / "evaluation/test.json").read_text())["inference"] == record["inference"]
 
@@ -164,21 +172,21 @@ def test_a_volume_twice_is_fine_and_another_is_never_overwritten(tmp_path, noise
         nibabel.Nifti1Image(noise.integers(0, 99, (20, 24, 4)).astype(np.int16), grid), tmp_path / "v.nii.gz"
     )
     out = tmp_path / "out"
-    (mask,) = predict_images(run, tmp_path / "v.nii.gz", out)
+    (mask,) = predict_images(run, tmp_path / "v.nii.gz", out, trust_code=True)
     assert list(out.iterdir()) == [mask]
     before = mask.stat().st_mtime_ns
-    assert predict_images(run, tmp_path / "v.nii.gz", out) == [mask]
+    assert predict_images(run, tmp_path / "v.nii.gz", out, trust_code=True) == [mask]
     assert mask.stat().st_mtime_ns == before
     labels = np.asarray(nibabel.load(mask).dataobj)
     for other in (nibabel.Nifti1Image(1 - labels.clip(0, 1), grid), nibabel.Nifti1Image(labels, 2 * grid)):
         nibabel.save(other, mask)
         mine = mask.read_bytes()
         with pytest.raises(InputError, match=r"v\.nii\.gz exists and holds something else"):
-            predict_images(run, tmp_path / "v.nii.gz", out)
+            predict_images(run, tmp_path / "v.nii.gz", out, trust_code=True)
         assert mask.read_bytes() == mine
     mask.write_bytes(mine[:40])
     with pytest.raises(InputError, match=r"v\.nii\.gz exists and holds something else"):
-        predict_images(run, tmp_path / "v.nii.gz", out)
+        predict_images(run, tmp_path / "v.nii.gz", out, trust_code=True)
 
 
 def test_what_a_killed_prediction_left_is_cleared_unless_one_is_at_work(tmp_path):
