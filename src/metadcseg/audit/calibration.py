@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import repeat
 from statistics import fmean
 from typing import Any
 
@@ -121,6 +123,7 @@ def calibrate(
     counts: PairCounts,
     fit: WeightFit,
     threshold: float,
+    priors: Iterable[Maps | None] | None = None,
 ) -> Calibration:
     """Judge the given mask of every pair by a table, a weight and a margin that have not seen it.
 
@@ -133,18 +136,22 @@ def calibrate(
         counts: of all pairs.
         fit: of the network's weight, on the same pairs.
         threshold: mean P(wrong) from which a region is flagged.
+        priors: what tables of annotators that have not seen the pair say of it, likewise; None: nobody is known.
     """
+    told = repeat(None) if priors is None else iter(priors)
     found, groups, above = Calibration(weight=fit.weight()), list[str](), list[tuple[int, int]]()
     bins: dict[str, NDArray[np.float64]] = {}
     several = len(set(fit.groups)) > 1
     for number, (table, (given, verified, network)) in enumerate(
         zip(tables_of_others(counts, fit.groups), seen, strict=True)
     ):
+        prior = next(told)
         if table is None:
             continue
         known = (given != IGNORE) & (verified != IGNORE)
         hidden = np.where(known, given, IGNORE).astype(np.uint8)[None]
-        judged = judge(fit.witnesses(table, without=number), hidden, [network], margin=-np.inf)
+        others = fit.witnesses(table, without=number)
+        judged = judge(others, hidden, [network], -np.inf, partial(_known, prior))
         error = (given != verified)[None]
         cluster = fit.groups[number] if several else str(number)
         bins[cluster] = bins.get(cluster, 0) + _by_bin(judged.wrong[known[None]], error[known[None]])
@@ -167,6 +174,10 @@ def calibrate(
             found.regions += regions_above
             found.really += really
     return found
+
+
+def _known(prior: Maps | None, _: int) -> Maps | None:
+    return prior
 
 
 def _by_bin(wrong: Maps, error: NDArray[np.bool_]) -> NDArray[np.float64]:

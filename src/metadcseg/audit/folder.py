@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from metadcseg.audit.about import FORMAT, RECORD
+from metadcseg.audit.annotator_tables import AnnotatorTables
 from metadcseg.audit.calibration import Calibration, read_calibration
 from metadcseg.audit.probability import Witnesses
 from metadcseg.errors import InputError
@@ -47,7 +48,7 @@ class AuditFolder:
         self._refuse_foreign()
         return lock_folder(self.path, f"--out {self.path} is being written by another audit: wait for it")
 
-    def read_state(self) -> tuple[Witnesses, Calibration] | None:
+    def read_state(self) -> tuple[Witnesses, Calibration, AnnotatorTables | None] | None:
         """Return what was learned before the first case; None where that is still to be done."""
         state = self._state()
         if state is None or "witnesses" not in state:
@@ -57,19 +58,24 @@ class AuditFolder:
             None if held[name] is None else torch.tensor(held[name]) for name in ("table", "log_odds")
         )
         witnesses = Witnesses(table, odds, held["weight"])
-        return witnesses, read_calibration(state["calibration"])
+        told = state.get("annotators")
+        annotators = None if told is None else AnnotatorTables.from_dict(told)
+        return witnesses, read_calibration(state["calibration"]), annotators
 
     def begin(self) -> None:
         """Write whose folder it is, where that is not written yet."""
         if self._state() is None:
             self._write({})
 
-    def write_state(self, witnesses: Witnesses, calibration: Calibration) -> None:
+    def write_state(
+        self, witnesses: Witnesses, calibration: Calibration, annotators: AnnotatorTables | None = None
+    ) -> None:
         """Write what was learned, whole or not at all."""
         held = {"table": witnesses.table, "log_odds": witnesses.log_odds}
         plain: dict[str, Any] = {name: None if part is None else part.tolist() for name, part in held.items()}
         plain["weight"] = witnesses.weight
-        self._write({"witnesses": plain, "calibration": calibration.to_dict()})
+        known = {} if annotators is None else {"annotators": annotators.to_dict()}
+        self._write({"witnesses": plain, "calibration": calibration.to_dict(), **known})
 
     def _write(self, learned: Mapping[str, Any]) -> None:
         state = {"format": _STATE_FORMAT, "identity": self.identity, "told": dict(self.told), **learned}

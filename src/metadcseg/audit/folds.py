@@ -16,7 +16,7 @@ from metadcseg.errors import InputError
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import train
-from metadcseg.training.distributed.job import training_options
+from metadcseg.training.options import training_options
 
 _LEAST_GOLD = 2
 """So many gold cases at least stay in every fold's training, where gold is dealt out as well."""

@@ -1,6 +1,6 @@
 """What the witnesses say of one case, slice by slice, and the masks that follow."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from metadcseg.errors import InputError
 
 SURE = 0.9
 """How probable it must be that a label is wrong for the level ``sure`` to change it."""
+
+Prior = Callable[[int], Maps | None]
+"""Returns what the outlines of annotators say of a slice, (L, H, W); None where nobody is known."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,14 @@ class Judged:
         }
 
 
-def judge(witnesses: Witnesses, given: Labels, network: Iterable[Maps], margin: float = 0.0) -> Judged:
+def judge(
+    witnesses: Witnesses,
+    given: Labels,
+    network: Iterable[Maps],
+    margin: float = 0.0,
+    prior: Prior | None = None,
+    watch: Callable[[int, Maps], None] | None = None,
+) -> Judged:
     """Ask the witnesses about every slice.
 
     Args:
@@ -58,6 +68,8 @@ def judge(witnesses: Witnesses, given: Labels, network: Iterable[Maps], margin: 
         given: (Z, H, W) uint8 class numbers, or ``IGNORE``.
         network: probabilities of every slice, (L, H, W) float32, one at a time in memory.
         margin: the expected gain in DSC up to which a slice is left as it is (:func:`.margin.fit_margin`).
+        prior: what the outlines of annotators say of each slice.
+        watch: is told the number and P(true class), (L, H, W), of every slice.
 
     Raises:
         InputError: for probabilities of another size.
@@ -84,7 +96,9 @@ def judge(witnesses: Witnesses, given: Labels, network: Iterable[Maps], margin: 
                 f"number {number + 1}: give them at the size of the mask"
             )
         plane, known = given[number], given[number] != IGNORE
-        posterior = witnesses.posterior(plane, maps)
+        posterior = witnesses.posterior(plane, maps, None if prior is None else prior(number))
+        if watch is not None:
+            watch(number, posterior)
         wrong[number] = witnesses.wrong(plane, posterior)
         alone[number] = np.where(known, most_probable(maps), plane)
         if counts is None:

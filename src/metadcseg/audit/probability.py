@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from metadcseg.audit.fusion import with_network
 from metadcseg.audit.pool import match, pooled
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.methods.calibrated.shares import FLOOR, with_floor
-from metadcseg.methods.pair_table import BINS, DISTANCES, error_shares
+from metadcseg.methods.pair_table import DISTANCES, error_shares
 
 Labels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
@@ -61,24 +62,27 @@ class PairCounts:
     truly: Tensor
 
     @classmethod
-    def count(cls, pairs: Iterable[tuple[Labels, Labels]], classes: int) -> "PairCounts":
+    def count(
+        cls, pairs: Iterable[tuple[Labels, Labels]], classes: int, bounds: Sequence[float] = DISTANCES
+    ) -> "PairCounts":
         """Count pairs of a given and a verified mask, (H, W) each; pixels that either ignores do not count."""
-        pixels, truly = [], []
+        pixels, truly, distances = [], [], len(bounds) + 1
         for given, verified in pairs:
             if given.shape != verified.shape or given.ndim != 2:
                 raise InputError(
                     f"the masks of a pair must be (H, W) both, got {given.shape} and {verified.shape}: give slices"
                 )
             valid = (given != IGNORE) & (verified != IGNORE)
-            bins = native_bins(given, classes)
-            held = np.zeros((2, classes, classes, BINS))
+            bins = native_bins(given, classes, bounds)
+            held = np.zeros((2, classes, classes, distances))
             for r in range(classes):
-                flat = given[valid].astype(np.int64) * BINS + bins[r][valid]
+                flat = given[valid].astype(np.int64) * distances + bins[r][valid]
                 for row, chosen in enumerate((flat, flat[verified[valid] == r])):
-                    held[row, :, r] = np.bincount(chosen, minlength=classes * BINS).reshape(classes, BINS)
+                    found = np.bincount(chosen, minlength=classes * distances)
+                    held[row, :, r] = found.reshape(classes, distances)
             pixels.append(held[0] / given.size)
             truly.append(held[1] / given.size)
-        empty = np.zeros((0, classes, classes, BINS))
+        empty = np.zeros((0, classes, classes, distances))
         return cls(*(torch.from_numpy(np.array(part) if part else empty).float() for part in (pixels, truly)))
 
     def __len__(self) -> int:
@@ -136,6 +140,7 @@ class Witnesses:
         weight: w, of the network beside the table, from 0 to 1 (:mod:`metadcseg.audit.weight`); 0: pairs alone.
 
     Example:
+        >>> from metadcseg.methods.pair_table import BINS
         >>> nobody = Witnesses(torch.zeros(2, 2, BINS))  # pairs without any error
         >>> given = np.array([[0, 1]], np.uint8)
         >>> nobody.posterior(given, np.full((2, 1, 2), 0.5, np.float32)).tolist()
@@ -146,13 +151,17 @@ class Witnesses:
     log_odds: Tensor | None = None
     weight: float = UNFITTED
 
-    def posterior(self, given: Labels, network: Maps | None) -> Maps:
+    def posterior(self, given: Labels, network: Maps | None, prior: Maps | None = None) -> Maps:
         """Return P(true class), (L, H, W) float32; of an ignored label what the network says of it has no meaning.
 
         Args:
             given: (H, W) uint8 class numbers, or ``IGNORE``.
             network: its probabilities, (L, H, W); None: the pairs alone.
+            prior: what the outlines of annotators say, likewise, in place of the table; None: nobody is known.
         """
+        if prior is not None:
+            odds = None if self.log_odds is None else self.log_odds.numpy()
+            return prior if network is None else with_network(prior, given, network, self.weight, odds)
         if self.table is None:
             if network is None:
                 raise InputError("without pairs the probabilities of a network are needed: give either")
@@ -177,8 +186,13 @@ class Witnesses:
         return wrong
 
 
-def native_bins(given: Labels, classes: int) -> NDArray[np.uint8]:
+def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES) -> NDArray[np.uint8]:
     """Return the bin of every pixel's distance to every class, (L, H, W), as :func:`.pair_table.distance_bins`.
+
+    Args:
+        given: (H, W) class numbers, or ``IGNORE``.
+        classes: L.
+        bounds: where bins end, in pixels of a grid of 64.
 
     Example:
         >>> from metadcseg.methods.pair_table import distance_bins
@@ -187,16 +201,16 @@ def native_bins(given: Labels, classes: int) -> NDArray[np.uint8]:
         >>> bool((native_bins(given, 3) == expected).all())
         True
     """
-    bounds = np.array(DISTANCES) * (max(given.shape) / 64)
-    bins, bin_of = np.zeros((classes, *given.shape), np.uint8), _bin_of_squared(tuple(bounds.tolist()))
+    ends = np.array(bounds) * (max(given.shape) / 64)
+    bins, bin_of = np.zeros((classes, *given.shape), np.uint8), _bin_of_squared(tuple(ends.tolist()))
     for number in range(classes):
         other = given != number
         if other.all():
-            bins[number] = BINS - 1
+            bins[number] = len(bounds)
             continue
-        near, away = _grown(~other, int(bounds[-1]) + 1), _grown(other, 1)
+        near, away = _grown(~other, int(ends[-1]) + 1), _grown(other, 1)
         if _area(near) < _area(away):  # all outside is farther than any bound
-            bins[number] = BINS - 1
+            bins[number] = len(bounds)
             inner = near
         else:  # all outside is of the class
             inner = away

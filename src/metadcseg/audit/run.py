@@ -3,43 +3,50 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from metadcseg.audit.annotator_tables import AnnotatorTables
 from metadcseg.audit.calibration import Calibration, calibrate
 from metadcseg.audit.case_files import CASES, read_case, write_case
+from metadcseg.audit.case_scores import CaseScores
 from metadcseg.audit.correction import MaskWriter, write_wrong
 from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.folds import out_of_fold
-from metadcseg.audit.judged import SURE, Judged, judge
+from metadcseg.audit.fused_case import (
+    FusedCase,
+    fit_weight_beside,
+    learned_annotators,
+    matched_to_outlines,
+)
+from metadcseg.audit.judged import SURE, judge
 from metadcseg.audit.page import ReviewPage
 from metadcseg.audit.predictors import CasePredictor, own_network
 from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, Witnesses
 from metadcseg.audit.ranking import dsc_interval, expected_dsc
 from metadcseg.audit.records import Arrays, AuditedCase
 from metadcseg.audit.regions import find_regions
-from metadcseg.audit.scoring import SCORES, histogram, true_dsc
+from metadcseg.audit.scoring import true_dsc
 from metadcseg.audit.summary import begun, page_summary, said_of, summarize
 from metadcseg.audit.tables import CASE_COLUMNS, REGION_COLUMNS, SortedLines, case_cells, region_cells
 from metadcseg.audit.units import Unit, judged_units, paired_units
 from metadcseg.audit.weight import fit_weight, weights_for
-from metadcseg.constants import IGNORE
+from metadcseg.audit.who_errs import WhoErrs
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.evaluation.noise_detection import outline_distances
 from metadcseg.evaluation.predict import Progress
 from metadcseg.training.run.folder import RunFolder, read_run, set_of_run
 
 THRESHOLD = 0.7
 """Regions that are wrong with this mean probability are flagged."""
 
-STORED = ("written", "like", "detection", "above")
-"""What is stored of each case beside its masks; the last two where it has a truth."""
+STORED = ("written", "like", "detection", "above", "annotators")
+"""What is stored of each case beside its masks; ``detection`` and ``above`` where it has a truth."""
 
 _ASKED = 100  # images and volumes, evenly over the split, on which the network's say is matched to the pairs'
 
@@ -60,9 +67,9 @@ def audit_run(
     """Say of every mask of a split which of its pixels are wrong, and write all of it into a folder.
 
     P(the given label is wrong) comes from the table of the set's gold pairs and from the network of the run
-    (:mod:`metadcseg.audit.probability`). Every case is read, judged and written by itself; where the folder holds some
-    cases of the same audit, only the others are done. Judged is the label of the set: of several annotators the fused
-    one. Volumes are one case each.
+    (:mod:`metadcseg.audit.probability`), of several annotators from all outlines and a table of each. Every case is
+    read, judged and written by itself; where the folder holds some cases of the same audit, only the others are done.
+    Judged is the label of the set: of several annotators the fused one. Volumes are one case each.
 
     Args:
         run: the folder of a run, of any method.
@@ -81,7 +88,8 @@ def audit_run(
 
     Returns:
         What ``audit.json`` holds: ``cases``, ``regions``, ``flagged`` (counts), ``threshold``, ``calibration`` on the
-        gold pairs, and where every case has a truth ``detection``, ``given`` and ``corrected``.
+        gold pairs, ``annotators`` where several have pairs, and where every case has a truth ``detection``, ``given``
+        and ``corrected``.
 
     Raises:
         InputError: where run and set do not fit together, the split has no cases, ``out`` holds something else, stored
@@ -149,7 +157,7 @@ class Audit:
             self.folder.begin()
             learned = self._learn(units)
             self.folder.write_state(*learned)
-        witnesses, calibration = learned
+        witnesses, calibration, annotators = learned
         page = ReviewPage(
             out,
             f"Audit of {self.prepared.name}",
@@ -161,7 +169,7 @@ class Audit:
         masks = MaskWriter(self.prepared, out / "corrected")
         for done, unit in enumerate(units, start=1):
             if not (out / CASES / f"{unit.name}.npz").is_file():
-                self._audit(unit, witnesses, calibration, page, masks)
+                self._audit(unit, witnesses, calibration, annotators, page, masks)
             if progress is not None:
                 progress(done, len(units))
         record = {
@@ -177,7 +185,7 @@ class Audit:
             "sure": self.sure,
             "network": self.predictor.name,
             "witnesses": "pairs and network" if witnesses.table is not None else "network alone",
-            **self._tables(units),
+            **self._tables(units, annotators),
             "calibration": calibration.to_dict(),
         }
         asked = (self.predictor.seen_in_training, self.predictor.pairs_seen_in_training)
@@ -187,7 +195,7 @@ class Audit:
         self.folder.write_record(record)
         return record
 
-    def _learn(self, units: Sequence[Unit]) -> tuple[Witnesses, Calibration]:
+    def _learn(self, units: Sequence[Unit]) -> tuple[Witnesses, Calibration, AnnotatorTables | None]:
         """Count the pairs, fit the network's weight on them, and judge them as if nobody had verified them."""
         classes, paired = len(self.prepared.classes), paired_units(self.prepared)
         cases = [case for unit in paired for case in unit.cases if case.has_given]
@@ -199,7 +207,7 @@ class Audit:
         counts = PairCounts.count(masks(), classes)
         table = counts.table()
         if table is None:
-            return Witnesses(), Calibration()
+            return Witnesses(), Calibration(), None
 
         def seen() -> Iterator[tuple[Labels, Labels, Maps]]:
             said = (
@@ -210,17 +218,23 @@ class Audit:
             )
             return ((*pair, maps) for pair, maps in zip(masks(), said, strict=True))
 
-        odds = self._matched(units, table, weights_for(seen=self.predictor.pairs_seen_in_training))
-        fit = fit_weight(seen(), counts, groups, odds)
-        return fit.witnesses(table), calibrate(seen(), counts, fit, self.threshold)
+        asked = units[:: -(-len(units) // _ASKED)]
+        weights = weights_for(seen=self.predictor.pairs_seen_in_training)
+        if (several := learned_annotators(self.prepared)) is None:
+            fit = fit_weight(seen(), counts, groups, self._matched(asked, table, weights))
+            return fit.witnesses(table), calibrate(seen(), counts, fit, self.threshold), None
+        pairs, tables = several
+        held = matched_to_outlines(asked, self.prepared, self.predictor, table, tables, weights)
+        priors = partial(pairs.unseen_priors, cases, self.prepared, tables)
+        fit = fit_weight_beside(seen(), priors(), groups, held)
+        return fit.witnesses(table), calibrate(seen(), counts, fit, self.threshold, priors()), tables
 
     def _matched(
-        self, units: Sequence[Unit], table: Tensor, weights: Sequence[float]
+        self, asked: Sequence[Unit], table: Tensor, weights: Sequence[float]
     ) -> Mapping[float, Tensor | None]:
         """Match the network's say to the pairs', at each weight, on some of the cases."""
         if not table.any():
             return dict.fromkeys(weights)
-        asked = units[:: -(-len(units) // _ASKED)]
         sample = ShareSample(len(table), sum(len(unit.cases) for unit in asked))
         for unit in asked:
             for given, maps in zip(unit.given(self.prepared), self.predictor.of(unit), strict=True):
@@ -232,16 +246,19 @@ class Audit:
         unit: Unit,
         witnesses: Witnesses,
         calibration: Calibration,
+        annotators: AnnotatorTables | None,
         page: ReviewPage,
         masks: MaskWriter,
     ) -> None:
         """Judge one case and write all of it; its record comes last."""
         given, out, classes = unit.given(self.prepared), self.folder.path, len(self.prepared.classes)
         truth = unit.truth(self.prepared) if unit.has_truth else None
-        scores = None if truth is None else _Scores(truth, given, witnesses)
+        fused = None if annotators is None else FusedCase(annotators, unit, self.prepared)
+        told = (None, None) if fused is None else (fused.prior, fused.watch)
+        scores = None if truth is None else CaseScores(truth, given, witnesses, told[0])
         maps = self.predictor.of(unit)
         watched = maps if scores is None else scores.watched(maps)
-        judged = judge(witnesses, given, watched, calibration.margin)
+        judged = judge(witnesses, given, watched, calibration.margin, *told)
         numbers, regions = find_regions(given, judged.proposed, judged.wrong, unit.spacing)
         corrected = judged.corrected(numbers, self.sure)
         dsc = (
@@ -265,15 +282,19 @@ class Audit:
         )
         (out / "wrong").mkdir(exist_ok=True)
         write_wrong(out / "wrong", unit, judged.wrong)
-        written = masks.write(unit, given, corrected)
+        files = {str(level): mask for level, mask in corrected.items()}
+        files |= {} if fused is None else fused.written(out)
+        written = masks.write(unit, given, files)
         arrays = Arrays(unit.image(self.prepared), given, judged.wrong, numbers, corrected)
         page.add(case, arrays)
         more = {} if scores is None else scores.found(judged, self.threshold)
+        more |= {} if fused is None else fused.found()
         write_case(out, case, arrays, unit.slices, {**written, **more})
 
-    def _tables(self, units: Sequence[Unit]) -> dict[str, Any]:
-        """Write both tables from the records of all cases, and return what they come to."""
+    def _tables(self, units: Sequence[Unit], annotators: AnnotatorTables | None) -> dict[str, Any]:
+        """Write all tables from the records of all cases, and return what they come to."""
         out, classes = self.folder.path, self.prepared.classes
+        who = None if annotators is None else WhoErrs(annotators)
         with SortedLines(out) as cases, SortedLines(out) as regions:
 
             def read() -> Iterator[tuple[AuditedCase, dict[str, NDArray[Any]]]]:
@@ -283,45 +304,11 @@ class Audit:
                     size_in = "mm2" if unit.volume is None else "mm3"
                     for key, cells in region_cells(case, classes, size_in):
                         regions.add(key, cells)
+                    if who is not None:
+                        who.add(scores.get("annotators"))
                     yield case, scores
 
             found = summarize(read(), self.threshold)
             cases.write(out / "cases.csv", CASE_COLUMNS)
             regions.write(out / "regions.csv", REGION_COLUMNS)
-        return found
-
-
-class _Scores:
-    """What tells wrong pixels of one case from right ones, beside its truth."""
-
-    def __init__(self, truth: Labels, given: Labels, witnesses: Witnesses) -> None:
-        self._truth, self._given, self._witnesses = truth, given, witnesses
-        self._network = np.zeros(given.shape, np.float32)
-        self._pairs = np.zeros(given.shape, np.float32)
-
-    def watched(self, maps: Iterator[Maps]) -> Iterator[Maps]:
-        """Yield what comes, and keep how little the given labels are believed."""
-        for number, said in enumerate(maps):
-            plane = self._given[number]
-            self._network[number] = self._witnesses.wrong(plane, said)
-            if self._witnesses.table is not None:
-                alone = self._witnesses.posterior(plane, None)
-                self._pairs[number] = self._witnesses.wrong(plane, alone)
-            yield said
-
-    def found(self, judged: Judged, threshold: float) -> dict[str, NDArray[Any]]:
-        """Return ``detection``, (S, 2, BINS) histograms in the order of ``SCORES``, and ``above``, (2,) pixels."""
-        known = (self._given != IGNORE) & (self._truth != IGNORE)
-        wrong = (self._given != self._truth)[known]
-        scores = {
-            "audit": judged.wrong,
-            "disagreement": self._network,
-            "pairs alone": self._pairs,
-            "given foreground": (self._given != 0).astype(np.float32),
-            "near the outline": (1 / (1 + outline_distances(self._given))).astype(np.float32),
-        }
-        above = judged.wrong[known] >= threshold
-        return {
-            "detection": np.stack([histogram(scores[name][known], wrong) for name in SCORES]),
-            "above": np.array([above.sum(), (above & wrong).sum()], np.int64),
-        }
+        return found if who is None else found | who.written(out, self.prepared)

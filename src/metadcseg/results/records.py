@@ -10,7 +10,7 @@ from typing import Any
 
 from metadcseg.results.upgrade import upgraded
 
-WHERE = ("threads", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
+WHERE = ("threads", "workers", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
 """Training options that change no result, or hardly."""
 
 

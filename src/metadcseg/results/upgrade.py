@@ -18,6 +18,9 @@ _OPTIONS = {
 _VALUES = {("pseudo_labels", "average"): "ema", ("virtual_step", "linearised"): "linearized"}
 _TRAINING = {"average": "ema_decay"}
 
+_TRAINED = {"outlines": "fused"}
+"""Options of training that earlier runs do not name, with what all of them had."""
+
 _FIXED = {"tangents": "all", "min_region_pixels": 10, "dcd_maximum": 100.0}
 """Options that are gone from both methods, with the values that both have now."""
 
@@ -82,7 +85,8 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(info)
     if isinstance(found.get("training"), Mapping):
-        found["training"] = {_TRAINING.get(name, name): value for name, value in found["training"].items()}
+        known = {_TRAINING.get(name, name): value for name, value in found["training"].items()}
+        found["training"] = {**_TRAINED, **known}
     if isinstance(found.get("network"), Mapping):
         known = {name: value for name, value in found["network"].items() if name != "encoder"}
         found["network"] = {**_LAYERS, **known}

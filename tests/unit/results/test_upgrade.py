@@ -64,7 +64,7 @@ def test_the_default_of_before_is_binned():
     assert (found["method"], found["label"]) == ("binned", "binned")
     layers = {"upsampling": "learned", "activation": "leaky_relu"}
     assert found["network"] == {"width": 8, **layers, "size": None, "pretrained": None}
-    assert found["training"] == {"ema_decay": 0.9, "lr": 0.1}
+    assert found["training"] == {"ema_decay": 0.9, "lr": 0.1, "outlines": "fused"}
     assert "unresumable" not in found
     assert found["options"] == {
         "min_runner_up_probability": 0.1,
@@ -116,7 +116,7 @@ def test_a_name_that_a_run_was_given_stays():
         {
             "method": "metadcseg",
             "options": {"eta": 0.1, "forward_mode": "engine"},
-            "training": {"ema_decay": 0.9},
+            "training": {"ema_decay": 0.9, "outlines": "fused"},
         },
         {"method": "supervised", "options": {"memory": "shared"}},
     ],

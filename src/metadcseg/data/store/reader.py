@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.storage import LocalStore
 
 from metadcseg.data.store.disk import refuse_occupied
 from metadcseg.data.store.layout import (
@@ -332,6 +330,9 @@ class PreparedSet:
         if name not in self._opened:
             folder = self.path / ARRAYS / name
             checked(folder / "zarr.json", self._sums.get(f"{ARRAYS}/{name}/zarr.json"))
+            import zarr  # takes as long as all else that a look at a folder needs
+            from zarr.storage import LocalStore
+
             self._opened[name] = zarr.open_array(store=LocalStore(folder, read_only=True), mode="r")
         array = self._opened[name]
         if array.shape[1:] != shape or array.chunks != (1, *shape) or array.dtype.name != dtype:
