@@ -11,6 +11,7 @@ witness, and P(wrong) = 1 - q of the given class.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -201,7 +202,7 @@ def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES
         True
     """
     ends = np.array(bounds) * (max(given.shape) / 64)
-    bins = np.zeros((classes, *given.shape), np.uint8)
+    bins, bin_of = np.zeros((classes, *given.shape), np.uint8), _bin_of_squared(tuple(ends.tolist()))
     for number in range(classes):
         other = given != number
         if other.all():
@@ -213,9 +214,18 @@ def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES
             inner = near
         else:  # all outside is of the class
             inner = away
-        distance = ndimage.distance_transform_edt(other[inner])
-        bins[number][inner] = np.searchsorted(ends, distance)
+        nearest = ndimage.distance_transform_edt(other[inner], return_distances=False, return_indices=True)
+        rows = nearest[0] - np.arange(nearest.shape[1], dtype=np.int32)[:, None]
+        columns = nearest[1] - np.arange(nearest.shape[2], dtype=np.int32)
+        squared = rows * rows + columns * columns
+        bins[number][inner] = bin_of[np.minimum(squared, len(bin_of) - 1)]
     return bins
+
+
+@lru_cache
+def _bin_of_squared(bounds: tuple[float, ...]) -> NDArray[np.uint8]:
+    """Return the bin of every whole number that a squared distance can be, up to the first in the last bin."""
+    return np.searchsorted(bounds, np.sqrt(np.arange(int(bounds[-1] ** 2) + 2))).astype(np.uint8)
 
 
 def _grown(mask: NDArray[np.bool_], by: int) -> tuple[slice, slice]:
