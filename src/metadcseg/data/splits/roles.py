@@ -12,6 +12,7 @@ from unicodedata import normalize
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.store.reader import ROLES
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.reading import read_text
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
         unknown role or id, an id given twice, a group across roles, a case that is not listed.
     """
     try:
-        lines = normalize("NFC", path.read_text(encoding="utf-8-sig")).splitlines()  # as ids are compared
+        lines = normalize("NFC", read_text(path)).splitlines()  # as ids are compared
         delimiter = ";" if lines and ";" in lines[0] else ","
         table = [
             [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, strict=True)
