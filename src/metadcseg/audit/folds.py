@@ -13,10 +13,8 @@ from metadcseg.audit.units import Unit
 from metadcseg.data.splits.folds import blocks_of, deal, unit_id, units_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.methods import create_method
-from metadcseg.networks import NetworkOptions
 from metadcseg.training import train
-from metadcseg.training.distributed.job import training_options
+from metadcseg.training.run.folder import options_of_run
 
 _LEAST_GOLD = 2
 """So many gold cases at least stay in every fold's training, where gold is dealt out as well."""
@@ -77,8 +75,7 @@ def out_of_fold(
         InputError: where there are too few groups, or a training refuses.
         KeyboardInterrupt: where a training was stopped.
     """
-    method = create_method(info["method"], **info["options"])
-    network, options = NetworkOptions(**info["network"]), training_options(info["training"])
+    method, network, options = options_of_run(info)
     place: dict[str, Any] = {"accelerator": (device or "auto").partition(":")[0]}
     options = replace(options, devices=1, nodes=1, **place)
     roles = {unit_id(case): case.role for case in prepared.cases}

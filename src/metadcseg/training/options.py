@@ -1,7 +1,8 @@
 """The options of training, checked where they are made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.errors import InputError
@@ -114,3 +115,19 @@ class TrainingOptions:
                     f"training.{name} must be a multiple of {sharing}, the devices that share it (training.devices x "
                     f"training.nodes), got {getattr(self, name)}"
                 )
+
+
+def training_options(plain: Mapping[str, Any]) -> TrainingOptions:
+    """Return options from what JSON has made of them.
+
+    Example:
+        >>> import json
+        >>> from dataclasses import asdict
+        >>> options = TrainingOptions(epochs=3, patch=(8, 64, 64), augment=AugmentOptions(zoom=(1, 2)))
+        >>> training_options(json.loads(json.dumps(asdict(options)))) == options
+        True
+    """
+    moved = plain["augment"]
+    augment = AugmentOptions(**{**moved, "zoom": tuple(moved["zoom"])})
+    patch = None if plain["patch"] is None else tuple(plain["patch"])
+    return TrainingOptions(**{**plain, "augment": augment, "patch": patch})

@@ -14,9 +14,10 @@ from pathlib import Path
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import Note, ReportedByRankZero
 from metadcseg.networks import NetworkOptions
-from metadcseg.training.distributed.job import job_method, training_options
+from metadcseg.training.distributed.job import job_method
 from metadcseg.training.distributed.launch import worker_environment
 from metadcseg.training.distributed.process_group import ProcessGroup
+from metadcseg.training.options import training_options
 from metadcseg.training.session import train_in
 
 

@@ -90,14 +90,12 @@ def run(options: Namespace, console: Console) -> int:
 
 def _judge_weights(folder: Path, prepared: PreparedSet, info: Mapping[str, Any], console: Console) -> None:
     from metadcseg.evaluation.noise_detection import NothingToJudge, judge_weights
-    from metadcseg.methods import create_method
-    from metadcseg.networks import NetworkOptions
-    from metadcseg.training.distributed.job import training_options
+    from metadcseg.training.run.folder import options_of_run
 
-    method, network = create_method(info["method"], **info["options"]), NetworkOptions(**info["network"])
+    method, network, options = options_of_run(info)
     (folder / "evaluation").mkdir(exist_ok=True)
     try:
-        record = judge_weights(folder, prepared, method, network, training_options(info["training"]))
+        record = judge_weights(folder, prepared, method, network, options)
     except NothingToJudge as nothing:
         console.print(f"note: {nothing}", markup=False, highlight=False, soft_wrap=True)
     else:

@@ -1,12 +1,10 @@
 """What a training is, in plain values, so that a process for another device can be told to take part in it."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Method
@@ -44,21 +42,6 @@ def describe_job(
         "seed": seed,
         "label": label,
     }
-
-
-def training_options(plain: Mapping[str, Any]) -> TrainingOptions:
-    """Return options from what JSON has made of them.
-
-    Example:
-        >>> import json
-        >>> options = TrainingOptions(epochs=3, patch=(8, 64, 64), augment=AugmentOptions(zoom=(1, 2)))
-        >>> training_options(json.loads(json.dumps(asdict(options)))) == options
-        True
-    """
-    moved = plain["augment"]
-    augment = AugmentOptions(**{**moved, "zoom": tuple(moved["zoom"])})
-    patch = None if plain["patch"] is None else tuple(plain["patch"])
-    return TrainingOptions(**{**plain, "augment": augment, "patch": patch})
 
 
 def job_method(described: list[Any]) -> Method:
