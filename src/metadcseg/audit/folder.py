@@ -6,18 +6,43 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from msgspec import Struct
 
 from metadcseg.audit.about import FORMAT, RECORD
 from metadcseg.audit.calibration import Calibration, read_calibration
 from metadcseg.audit.probability import Witnesses
 from metadcseg.errors import InputError
 from metadcseg.files import LOCK, lock_folder, write_bytes
+from metadcseg.schemas import read_plain
 
 STATE = "state.json"
 _STATE_FORMAT = "metadcseg-audit-state/1"
+
+
+class WitnessesSaid(Struct):
+    """``witnesses`` of ``state.json``: (L, L, B) and (L, L) numbers."""
+
+    table: list[list[list[float]]] | None = None
+    log_odds: list[list[float]] | None = None
+
+
+class CalibrationSaid(Struct):
+    """``calibration`` of ``state.json``."""
+
+    sums: Calibration
+
+
+class StateSaid(Struct):
+    """``state.json``: whose folder it is, and what was learned."""
+
+    format: Literal["metadcseg-audit-state/1"]
+    identity: str
+    told: dict[str, Any] = {}
+    witnesses: WitnessesSaid | None = None
+    calibration: CalibrationSaid | None = None
 
 
 @dataclass(frozen=True)
@@ -51,9 +76,14 @@ class AuditFolder:
         state = self._state()
         if state is None or "witnesses" not in state:
             return None
-        table, odds = (state["witnesses"][name] for name in ("table", "log_odds"))
-        witnesses = Witnesses(*(None if held is None else torch.tensor(held) for held in (table, odds)))
-        return witnesses, read_calibration(state["calibration"])
+        table, odds = (state["witnesses"].get(name) for name in ("table", "log_odds"))
+        try:
+            witnesses = Witnesses(*(None if held is None else torch.tensor(held) for held in (table, odds)))
+            return witnesses, read_calibration(state["calibration"])
+        except (KeyError, ValueError, TypeError) as error:  # rows of several lengths
+            raise InputError(
+                f"{self.path / STATE} is damaged ({error}): give another --out, or remove {self.path}"
+            ) from error
 
     def begin(self) -> None:
         """Write whose folder it is, where that is not written yet."""
@@ -79,15 +109,7 @@ class AuditFolder:
         file = self.path / STATE
         if not file.is_file():
             return None
-        try:
-            state: dict[str, Any] = json.loads(file.read_bytes())
-            if state["format"] != _STATE_FORMAT:
-                raise ValueError(f"format {state['format']!r}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{file} is damaged ({error}): give another --out, or remove {self.path}"
-            ) from error
-        return state
+        return read_plain(file, StateSaid, f"give another --out, or remove {self.path}")
 
     def _refuse_foreign(self) -> None:
         state = self._state()
