@@ -64,8 +64,9 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
         OSError: where it cannot be read.
     """
     with open_regular(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > most else file.read(most + 1)
+    if max(size, len(data)) > most:
         raise InputError(f"{path} is larger than {most >> 20} MiB, which no such file is: give another one")
     return data
 

@@ -139,6 +139,8 @@ def _fault(message: str) -> str:
     named = f"'{place}'" if place and not place.startswith("[...") else "a value in it" if place else "it"
     if missing := re.fullmatch(r"Object missing required field `(.+)`", what):
         return f"{named} lacks '{missing[1]}'"
+    if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", what, re.S):
+        return f"{named} holds the unknown key {unknown[1]:.{_SHOWN}}"
     if value := re.match(r"Invalid enum value (.+)", what):
         return f"{named} is {value[1]:.{_SHOWN}}, which is none of the names that it can be"
     if re.search("out of range", what):

@@ -5,7 +5,7 @@ Records of other tools and of earlier versions lack parts, so that only a run th
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from metadcseg.results.grid import MOST_FOLDS
 
@@ -150,10 +150,26 @@ class Spread(Struct):
     n: Count = 0
 
 
-class Score(Spread, kw_only=True):
+class Score(Struct):
     """The same, where it is known."""
 
     mean: float
+    sd: float | None
+    n: Count
+
+
+class Summary(Struct, forbid_unknown_fields=True):
+    """Metrics over cases; those in mm, and with the background, where they are known."""
+
+    dsc: Score
+    iou: Score
+    hd: Score
+    hd95: Score
+    nsd: Score
+    miou: Score | UnsetType = UNSET
+    hd_mm: Score | UnsetType = UNSET
+    hd95_mm: Score | UnsetType = UNSET
+    nsd_mm: Score | UnsetType = UNSET
 
 
 class EvaluationSaid(Struct, kw_only=True):
@@ -177,7 +193,8 @@ class Evaluation(Struct, kw_only=True):
 
     method: str
     label: str
-    summary: dict[str, Score]
+    summary: Summary
+    empty_predictions: Count
     set: SetSaid
     epochs_done: Count
 

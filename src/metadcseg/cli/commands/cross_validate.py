@@ -214,8 +214,6 @@ def _fold_run(
     file = out / "evaluation" / "test.json"
     if file.exists() and file.with_suffix(".csv").exists():
         record = read_plain(file, Evaluation, "remove it: it is then made again")
-        if "dsc" not in record["summary"]:
-            raise InputError(f"{file}: 'summary' lacks 'dsc'; remove it: it is then made again")
         if (
             record["set"].get("fingerprint") == prepared.fingerprint
             and record["epochs_done"] == result.epochs_done

@@ -208,9 +208,15 @@ def _beside(path: Path) -> Path | None:
     if not named or named[0].upper() == "LOCAL":
         return None
     name = named[0]
-    if Path(name).name != name or name.upper().startswith("LIST") or "%" in name:
+    if (
+        Path(name).name != name
+        or not name.isprintable()
+        or len(name) > 255
+        or name.upper().startswith("LIST")
+        or "%" in name
+    ):
         raise InputError(
-            f"{path} names '{name}' for its voxels, which must be one file beside it: export it again"
+            f"{path} names {name[:60]!r} for its voxels, which must be one file beside it: export it again"
         )
     data = path.with_name(name)
     if not data.is_file():
