@@ -38,7 +38,7 @@ from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.tensors import Batch
 from metadcseg.training import load_run, train
-from metadcseg.training.distributed.job import training_options
+from metadcseg.training.options import training_options
 from metadcseg.training.restore import restore_state
 from metadcseg.training.run.folder import read_run
 
