@@ -106,11 +106,16 @@ def fitting(value: Any, kind: Any, where: str, way_out: str) -> Any:
     Raises:
         InputError: see :func:`read_record`.
     """
+    cause: Exception
     try:
         return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
-        fault = "it is nested too deeply" if isinstance(error, RecursionError) else _fault(str(error))
-        raise InputError(f"{where}: {fault}; {way_out}") from error
+    except msgspec.ValidationError as error:
+        fault, cause = _fault(str(error)), error
+    except RecursionError as error:
+        fault, cause = "it is nested too deeply", error
+    except UnicodeError as error:
+        fault, cause = "it holds a key that is no text", error
+    raise InputError(f"{where}: {fault}; {way_out}") from cause
 
 
 def _finite(number: str) -> float:

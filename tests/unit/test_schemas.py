@@ -66,3 +66,5 @@ def test_plain_values_are_held_to_the_same():
     assert fitting({"parts": [{"size": 9}]}, Whole, "x", "again").parts == [Part(9)]
     with pytest.raises(InputError, match=r"x: 'parts\[0\].size' must be a whole number >= 1; again"):
         fitting({"parts": [{"size": 0}]}, Whole, "x", "again")
+    with pytest.raises(InputError, match="x: it holds a key that is no text; again"):
+        fitting({"parts": [{"\ud800": 1}]}, Whole, "x", "again")
