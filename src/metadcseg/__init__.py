@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # the same names again, for type checkers and editors
     from metadcseg.errors import InputError as InputError
     from metadcseg.evaluation.evaluate import evaluate_run as evaluate_run
     from metadcseg.evaluation.loaded import load as load
-    from metadcseg.evaluation.predict import predict_images as predict_images
+    from metadcseg.evaluation.predict_files import predict_images as predict_images
     from metadcseg.methods import L2B as L2B
     from metadcseg.methods import METHODS as METHODS
     from metadcseg.methods import Binned as Binned
@@ -78,7 +78,7 @@ _HOMES = {
     "train": "metadcseg.training",
     "load": "metadcseg.evaluation.loaded",
     "evaluate_run": "metadcseg.evaluation.evaluate",
-    "predict_images": "metadcseg.evaluation.predict",
+    "predict_images": "metadcseg.evaluation.predict_files",
     "score_labels": "metadcseg.metrics",
     # Which masks are wrong, where, and what they should be.
     "audit_run": "metadcseg.audit.run",

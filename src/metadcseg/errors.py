@@ -25,8 +25,8 @@ class Note(UserWarning):
     """
 
 
-class ReportedByRankZero(InputError):
-    """What the first of several devices says already; raised on the others so that they end as well.
+class ReportedByAnotherRank(InputError):
+    """What another of several devices says already; raised so that this one ends as well.
 
     The command line prints nothing for it.
     """

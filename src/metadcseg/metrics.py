@@ -29,7 +29,6 @@ from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
@@ -336,8 +335,9 @@ def _diagonal(shape: tuple[int, ...], spacing: Spacing) -> float:
 
 
 def _nearest(points: Distances, others: Distances) -> Distances:
-    """Return the distance of each point to the nearest of the others."""
-    # A tree of the few boundary points is several times faster than a distance transform of every pixel.
+    """Return the distance of each point to the nearest of the others (a tree beats a transform of all pixels)."""
+    from scipy.spatial import cKDTree
+
     distances: Distances = cKDTree(others).query(points)[0]
     return distances
 

@@ -123,6 +123,8 @@ class Batch:
         given: (N, H, W) int64 like ``labels``, of verified labels the masks that they replaced, ``IGNORE`` everywhere
             for an image without one; or None where none is known or the method does not ask
             (:attr:`metadcseg.methods.MethodInfo.uses_pairs`).
+        annotators: (N, J) bool, who of J annotators drew the labels, of verified ones ``given``; all False where nobody
+            or several did; or None where that plays no part.
 
     Raises:
         InputError: where shapes do not fit together, or a dtype is another.
@@ -142,6 +144,7 @@ class Batch:
     label_confidence: Tensor | None = None
     shard_of: GlobalBatchSize | None = None
     given: Tensor | None = None
+    annotators: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_tensor("images", self.images, "float", ("N", "C", ...))
@@ -152,6 +155,8 @@ class Batch:
         if self.given is not None:
             check_tensor("given", self.given, "int64", (count, *size))
         check_tensor("indices", self.indices, "int64", (count,))
+        if self.annotators is not None:
+            check_tensor("annotators", self.annotators, "bool", (count, "J"))
         check_shape("warp.matrix", self.warp.matrix, (count, len(size), len(size) + 1))
         for name, maps in (("edges", self.edges), ("label_confidence", self.label_confidence)):
             if maps is not None:
@@ -174,10 +179,18 @@ class Batch:
             return self.shard_of
         return GlobalBatchSize((self.labels != IGNORE).sum().clamp(min=1), len(self.images))
 
+    def pin_memory(self) -> "Batch":
+        """Return the same batch with its maps in memory that a GPU reads without waiting for the processor."""
+        held = {
+            name: getattr(self, name) for name in ("images", "labels", "edges", "label_confidence", "given")
+        }
+        return replace(self, **{name: maps.pin_memory() for name, maps in held.items() if maps is not None})
+
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch with its maps on ``device``.
 
-        Indices and warp stay where they are: they serve look-ups on the host, which would wait for the device.
+        Indices, warp and annotators stay where they are: they serve look-ups on the host, which would wait for the
+        device.
         """
         return replace(
             self,

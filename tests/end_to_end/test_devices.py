@@ -1,33 +1,37 @@
-"""Two processes that share every batch do what one does with the whole of it, and end together whatever happens."""
+"""Processes that share every batch do what one does with the whole of it, and end together whatever happens."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from tests.end_to_end.tools import TINY, cli, refused
-from tests.unit.training.helpers import make_set, run
+from tests.end_to_end.tools import COMMAND, TINY, cli, refused
+from tests.unit.training.helpers import make_set
 
 from metadcseg.data.store.layout import chunk_file
-from metadcseg.errors import InputError
-from metadcseg.methods import Binned
 from metadcseg.training import read_run
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.run.checkpoints import load_checkpoint
 
-PAIRS = ("--method", "metadcseg", "--metadcseg.warmup", "0")
-BINNED = ("--method", "binned")
 SUPERVISED = ("--method", "supervised", "--supervised.gold", "mixed")
+PAIRS = ("--method", "metadcseg", "--metadcseg.warmup", "0", "--metadcseg.meta_scaling", "rms")
 METHODS = {
-    "pairs": (*PAIRS, "--metadcseg.meta_scaling", "rms", "--metadcseg.normalization", "batch"),
+    "pairs": (*PAIRS, "--metadcseg.normalization", "batch"),
     "calibrated": ("--calibrated.warmup", "0", "--calibrated.meta", "true"),
-    "binned": (*BINNED, "--binned.meta_every", "1"),
+    "binned": ("--method", "binned", "--binned.meta_every", "1"),
+}
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+LAUNCHERS = {
+    "pairs": ((*TORCHRUN, "2", "-m", "metadcseg"), ()),
+    "calibrated": ((COMMAND,), ("--devices", "4")),
+    "binned": ((COMMAND,), ("--devices", "2")),
 }
 
 
@@ -37,21 +41,45 @@ def disks(tmp_path_factory):
     return make_set(tmp_path_factory.mktemp("sets") / "disks", train=5, gold=3, val=3, pairs=3)
 
 
-@pytest.fixture(autouse=True)
-def nobody_stays():
-    """No process that a test started for another device may outlive it."""
-    yield
-    deadline = time.monotonic() + 5
-    while found := workers():
+@contextmanager
+def started(words, launcher=(COMMAND,)):
+    """Yield a command in a process of its own, after which none of those that it starts may be left."""
+    process = subprocess.Popen([*launcher, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+        process.wait(120)
+    finally:
+        process.kill()  # nothing where it has ended
+        process.wait()
+    deadline = time.monotonic() + 10
+    while found := ranks(words[4]):
         assert time.monotonic() < deadline, found
         time.sleep(0.05)
 
 
-def workers():
-    """Return the processes for other devices that this one has started."""
-    own = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    children = [child for task in own for child in task.read_text().split()]
-    return [child for child in children if b"training.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+def ranks(out):
+    """Return the processes that train in a folder, by their rank."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (place / "cmdline").read_bytes(), (place / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(out).encode() in told[0].split(b"\0") and (rank := re.search(rb"\0RANK=(\d+)", told[1])):
+            found[int(rank[1])] = int(place.name)
+    return found
+
+
+def epochs_of(out):
+    """Return how many epochs a run has done, as far as its log says."""
+    log = out / "metrics.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def wait_for_epoch(process, out, number):
+    while epochs_of(out) < number:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
 
 
 def command(data, out, *words, epochs=2):
@@ -107,13 +135,18 @@ def assert_same_log(one, two, bound):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name):
-    for devices in (1, 2):
-        out = tmp_path / str(devices)
-        result = cli(*command(disks, out, *METHODS[name], "--devices", devices, "--training.figure_every", 2))
-        assert result.status == 0, result.err
-        assert ("2 x cpu" in result.err) == (devices == 2)
-    (one, log), (two, other) = (ending(tmp_path / devices) for devices in ("1", "2"))
+def test_several_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name):
+    launcher, words = LAUNCHERS[name]
+    figures = ("--training.figure_every", 2)
+    assert cli(*command(disks, tmp_path / "one", *METHODS[name], *figures)).status == 0
+    with started(command(disks, tmp_path / "all", *METHODS[name], *figures, *words), launcher) as process:
+        told = process.communicate()[1]
+    assert process.returncode == 0, told
+    devices = 4 if name == "calibrated" else 2
+    assert read_run(tmp_path / "all")["training"]["devices"] == devices
+    for line in (f"{devices} x cpu", "epoch 2/2", "done: metadcseg evaluate"):
+        assert told.count(line) == 1, told
+    (one, log), (two, other) = (ending(tmp_path / name) for name in ("one", "all"))
     assert_close(one, two, "/network", 1e-5)  # four steps in float32; measured 1e-7
     assert_close(one, two, "/updater/ema_model", 1e-5)
     if name == "binned":
@@ -128,49 +161,24 @@ def test_two_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name
         assert_close(one, two, "/method/parts/boundary", 1e-5)
     # a cell of the table asks which of two nearly equal sums is larger: rounding shows
     assert_same_log(log, other, 1e-3 if name == "binned" else 1e-4)
-    assert (tmp_path / "2/figures/epoch_002.png").exists()
-    assert not list((tmp_path / "2").rglob("*.tmp"))
+    assert (tmp_path / "all/figures/epoch_002.png").exists()
+    assert not list((tmp_path / "all").rglob("*.tmp"))
 
 
-@dataclass(frozen=True)
-class Troubled(Binned):
-    """Something happens in the sixth step of one device; what and where is no option, so that it may change."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "log", [])  # no option
-
-    def step(self, state, noisy, gold):
-        report = super().step(state, noisy, gold)
-        self.log.append(noisy.indices)
-        what, where, first = os.environ["TROUBLE"].split()
-        here = "first" if os.getpid() == int(first) else "second"
-        if len(self.log) == 6 and here == where:
-            if what == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if what == "term":
-                signal.raise_signal(signal.SIGTERM)
-            if what == "ours":
-                raise RuntimeError("a bug of ours")
-        return report
-
-
-def training(disks, out, what="none", where="second", resume=False, devices=2, **changed):
-    settings = {"devices": devices, "epochs": 3, "checkpoint_minutes": 10.0, **changed}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("TROUBLE", f"{what} {where} {os.getpid()}")
-        return run(disks, out, Troubled(), resume=resume, changed=settings, seed=1)
-
-
-@pytest.mark.parametrize("where", ["second"])
-def test_a_stop_on_either_device_stops_both_and_they_go_on_to_the_same_bits(disks, tmp_path, where):
-    out, whole = tmp_path / "parts", tmp_path / "whole"
-    assert training(disks, out, "term", where).interrupted
-    position = load_checkpoint(out / "checkpoints")["position"]
-    assert 3 * position["epoch"] + position["step"] == 6
+def test_devices_that_were_stopped_go_on_to_the_same_bits(disks, tmp_path):
+    out, whole, words = tmp_path / "parts", tmp_path / "whole", (*METHODS["binned"], "--devices", 2)
+    with started(command(disks, out, *words, epochs=8)) as process:
+        wait_for_epoch(process, out, 1)
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate()[1]
+    assert process.returncode == 130, told
+    assert told.count("stopped and saved in epoch") == 1
+    assert "Traceback" not in told
     assert read_run(out)["status"] == "interrupted"
-    assert training(disks, out, resume=True).epochs_done == 3
-    training(disks, whole)
+    for folder in (out, whole):
+        with started(command(disks, folder, *words, "--resume", epochs=8)) as process:
+            told = process.communicate()[1]
+        assert process.returncode == 0, told
     (one, log), (two, other) = ending(out), ending(whole)
     assert log == other
     assert one.keys() == two.keys()
@@ -179,48 +187,43 @@ def test_a_stop_on_either_device_stops_both_and_they_go_on_to_the_same_bits(disk
         assert same, name
 
 
-def test_a_device_that_is_killed_ends_the_run_with_a_sentence_and_one_device_can_go_on(disks, tmp_path):
-    out = tmp_path / "run"
-    before = time.monotonic()
-    with pytest.raises(InputError, match=r"device 2 of 2 ended without a word .* with --resume goes on"):
-        training(disks, out, "kill", checkpoint_minutes=0.0)
-    assert time.monotonic() - before < 60
-    assert read_run(out)["status"] == "failed"
-    position = load_checkpoint(out / "checkpoints")["position"]
-    assert (position["epoch"], position["step"]) == (1, 2)
-    assert training(disks, out, resume=True, devices=1).epochs_done == 3
-    assert training(disks, out, resume=True, devices=2, epochs=4).epochs_done == 4
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_device_that_is_killed_ends_all_with_a_sentence_and_one_device_goes_on(disks, tmp_path, rank):
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    with started(command(disks, out, *SUPERVISED, "--devices", 2, epochs=8)) as process:
+        wait_for_epoch(process, out, 1)
+        os.kill(ranks(out)[rank], signal.SIGKILL)
+        before = time.monotonic()
+        told = process.communicate()[1]
+        assert time.monotonic() - before < 60
+    assert process.returncode == 2, told
+    said = [line for line in told.splitlines() if line.startswith("metadcseg: ")]
+    assert len(said) == 1, told
+    assert f"device {rank + 1} of 2 ended without a word" in said[0]
+    assert "with --resume goes on" in said[0]
+    assert "Traceback" not in told
+    if rank:
+        for folder in (out, whole):
+            again = command(disks, folder, *SUPERVISED, "--devices", 1, "--resume", epochs=8)
+            assert cli(*again).status == 0
+        (one, log), (two, other) = ending(out), ending(whole)
+        assert_close(one, two, "/network", 1e-4)
+        assert_same_log(log, other, 1e-3)
 
 
-def test_a_failure_of_ours_on_another_device_is_told_with_its_place(disks, tmp_path):
-    with pytest.raises(RuntimeError, match=r"on device 2 of 2: RuntimeError: a bug of ours") as caught:
-        training(disks, tmp_path / "run", "ours")
-    assert "test_devices.py" in caught.value.__notes__[0]
-
-
-def test_what_the_second_device_cannot_read_is_said_once_by_the_first(tmp_path, capfd):
-    broken = make_set(tmp_path / "set", train=4)
+def test_what_the_second_device_cannot_read_is_said_once(tmp_path):
+    broken, out = make_set(tmp_path / "set", train=4), tmp_path / "run"
     case = broken.select("train")[1]
     place = broken._places[case.row]["image"]
     chunk_file(broken.path, place.array, place.index).write_bytes(b"broken")
-    result = refused(*command(broken, tmp_path / "run", *SUPERVISED, "--devices", 2), alone=False)
-    assert "train1" in result.complaint
-    assert capfd.readouterr().err == ""  # of the other process
-    assert read_run(tmp_path / "run")["status"] == "failed"
-
-
-def test_two_processes_of_torchrun_are_one_run_and_do_what_one_device_does(disks, tmp_path):
-    assert cli(*command(disks, tmp_path / "one", *SUPERVISED)).status == 0
-    words = [str(word) for word in command(disks, tmp_path / "run", *SUPERVISED, "--devices", 2)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*launcher, "-m", "metadcseg", *words], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("done: metadcseg evaluate") == 1
-    assert read_run(tmp_path / "run")["status"] == "finished"
-    (one, log), (two, other) = (ending(tmp_path / name) for name in ("one", "run"))
-    assert_close(one, two, "/network", 1e-5)
-    assert_close(one, two, "/updater/ema_model", 1e-5)
-    assert_same_log(log, other, 1e-4)
+    with started(command(broken, out, *SUPERVISED, "--devices", 2)) as process:
+        told = process.communicate()[1]
+    assert process.returncode == 2, told
+    said = [line for line in told.splitlines() if line.startswith("metadcseg: ")]
+    assert len(said) == 1, told
+    assert "train1" in said[0]
+    assert "Traceback" not in told
+    assert "train1" in read_run(out)["reason"]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +231,7 @@ def test_two_processes_of_torchrun_are_one_run_and_do_what_one_device_does(disks
     [
         (("--devices", 3), ("training.batch must be a multiple of 3", "got 4")),
         (("--devices", 0), ("training.devices must be at least 1", "got 0")),
-        (("--nodes", 2), ("training.nodes 2 needs torchrun or srun", "--devices")),
+        (("--nodes", 2), ("training.nodes 2 need a process for every device", "torchrun or srun anywhere")),
         (
             ("--precision", "8-bit"),
             ("unknown value of training.precision '8-bit'", "known: 32-true, bf16-mixed"),

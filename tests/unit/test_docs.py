@@ -26,6 +26,7 @@ NOT_OURS = {
     *("--standalone", "--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),  # torchrun's
     *("--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--signal", "--requeue"),  # SLURM's
     "--network",  # of examples/own_loop.py
+    "--probabilities",  # of the script that export writes
     *(
         "--cleanlab",
         "--images",

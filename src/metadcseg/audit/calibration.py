@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import repeat
 from statistics import fmean
 from typing import Any
 
@@ -86,6 +87,7 @@ def calibrate(
     groups: Sequence[str],
     witnesses: Witnesses,
     threshold: float,
+    priors: Iterable[Maps | None] | None = None,
 ) -> Calibration:
     """Judge the given mask of every pair by a table that has not seen it.
 
@@ -99,9 +101,12 @@ def calibrate(
         groups: of every pair, likewise, such as its volume.
         witnesses: as they judge other masks.
         threshold: mean P(wrong) from which a region is flagged.
+        priors: what tables of annotators that have not seen the pair say of it, likewise; None: nobody is known.
     """
     found, judged_groups = Calibration(), set[str]()
+    told = repeat(None) if priors is None else iter(priors)
     for number, (given, verified, network) in enumerate(seen):
+        prior = next(told)
         table = counts.only([group != groups[number] for group in groups]).table()
         if table is None:
             table = counts.only([other != number for other in range(len(groups))]).table()
@@ -111,7 +116,7 @@ def calibrate(
         others = Witnesses(table, witnesses.log_odds)
         known = (given != IGNORE) & (verified != IGNORE)
         hidden = np.where(known, given, IGNORE).astype(np.uint8)[None]
-        judged = judge(others, hidden, [network])
+        judged = judge(others, hidden, [network], [prior])
         error = (given != verified)[None]
         bins = np.digitize(judged.wrong, EDGES[1:-1])
         for place in range(len(EDGES) - 1):

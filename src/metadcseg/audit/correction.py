@@ -11,7 +11,6 @@ from PIL import Image
 
 from metadcseg.audit.native import on_file
 from metadcseg.audit.originals import Originals
-from metadcseg.audit.records import Level
 from metadcseg.audit.units import Labels, Unit
 from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.store.disk import DiskErrors
@@ -35,13 +34,13 @@ class MaskWriter:
         self._folder = folder
         self._given, self._plain = Originals(prepared), Originals(prepared, known=False)
 
-    def write(self, unit: Unit, given: Labels, corrected: Mapping[Level, Labels]) -> dict[str, NDArray[Any]]:
+    def write(self, unit: Unit, given: Labels, corrected: Mapping[str, Labels]) -> dict[str, NDArray[Any]]:
         """Write the masks of a case.
 
         Args:
             unit: an image or a volume.
             given: (Z, H, W) class numbers, or ``IGNORE``.
-            corrected: likewise, by level.
+            corrected: likewise, by level, or other masks by the name of their folder.
 
         Returns:
             ``written``, the file of the level ``balanced`` beside the audit, and ``like``, whether they are as given.
@@ -66,7 +65,7 @@ class MaskWriter:
         originals: Originals,
         unit: Unit,
         given: Labels,
-        corrected: Mapping[Level, Labels],
+        corrected: Mapping[str, Labels],
         *,
         like: bool,
     ) -> dict[str, NDArray[Any]]:
@@ -77,7 +76,7 @@ class MaskWriter:
         written = self._file(originals, unit, "balanced").relative_to(self._folder.parent)
         return {"written": np.array(written.as_posix()), "like": np.array(like)}
 
-    def _file(self, originals: Originals, unit: Unit, level: Level) -> Path:
+    def _file(self, originals: Originals, unit: Unit, level: str) -> Path:
         return self._folder / level / f"{unit.name}{originals.suffix(unit.id)}"
 
 
@@ -87,7 +86,7 @@ def write_wrong(folder: Path, unit: Unit, wrong: NDArray[np.float32]) -> Path:
     Args:
         folder: that takes the file.
         unit: an image or a volume.
-        wrong: (Z, H, W) from 0 to 1, of the slices that the set holds.
+        wrong: (Z, H, W) from 0 to 1, of the slices that the set holds; or another probability.
 
     Returns:
         The file, named as the unit is.

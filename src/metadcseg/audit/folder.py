@@ -12,6 +12,7 @@ import torch
 from msgspec import Struct
 
 from metadcseg.audit.about import FORMAT, RECORD
+from metadcseg.audit.annotator_tables import AnnotatorTables
 from metadcseg.audit.calibration import Calibration, read_calibration
 from metadcseg.audit.probability import Witnesses
 from metadcseg.errors import InputError
@@ -43,6 +44,7 @@ class StateSaid(Struct):
     told: dict[str, Any] = {}
     witnesses: WitnessesSaid | None = None
     calibration: CalibrationSaid | None = None
+    annotators: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class AuditFolder:
         self._refuse_foreign()
         return lock_folder(self.path, f"--out {self.path} is being written by another audit: wait for it")
 
-    def read_state(self) -> tuple[Witnesses, Calibration] | None:
+    def read_state(self) -> tuple[Witnesses, Calibration, AnnotatorTables | None] | None:
         """Return what was learned before the first case; None where that is still to be done."""
         state = self._state()
         if state is None or "witnesses" not in state:
@@ -79,7 +81,9 @@ class AuditFolder:
         table, odds = (state["witnesses"].get(name) for name in ("table", "log_odds"))
         try:
             witnesses = Witnesses(*(None if held is None else torch.tensor(held) for held in (table, odds)))
-            return witnesses, read_calibration(state["calibration"])
+            told = state.get("annotators")
+            annotators = None if told is None else AnnotatorTables.from_dict(told)
+            return witnesses, read_calibration(state["calibration"]), annotators
         except (KeyError, ValueError, TypeError) as error:  # rows of several lengths
             raise InputError(
                 f"{self.path / STATE} is damaged ({error}): give another --out, or remove {self.path}"
@@ -90,11 +94,14 @@ class AuditFolder:
         if self._state() is None:
             self._write({})
 
-    def write_state(self, witnesses: Witnesses, calibration: Calibration) -> None:
+    def write_state(
+        self, witnesses: Witnesses, calibration: Calibration, annotators: AnnotatorTables | None = None
+    ) -> None:
         """Write what was learned, whole or not at all."""
         held = {"table": witnesses.table, "log_odds": witnesses.log_odds}
         plain = {name: None if part is None else part.tolist() for name, part in held.items()}
-        self._write({"witnesses": plain, "calibration": calibration.to_dict()})
+        known = {} if annotators is None else {"annotators": annotators.to_dict()}
+        self._write({"witnesses": plain, "calibration": calibration.to_dict(), **known})
 
     def _write(self, learned: Mapping[str, Any]) -> None:
         state = {"format": _STATE_FORMAT, "identity": self.identity, "told": dict(self.told), **learned}

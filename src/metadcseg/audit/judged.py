@@ -1,6 +1,6 @@
 """What the witnesses say of one case, slice by slice, and the masks that follow."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,13 +46,21 @@ class Judged:
         }
 
 
-def judge(witnesses: Witnesses, given: Labels, network: Iterable[Maps]) -> Judged:
+def judge(
+    witnesses: Witnesses,
+    given: Labels,
+    network: Iterable[Maps],
+    priors: Sequence[Maps | None] | None = None,
+    watch: Callable[[int, Maps], None] | None = None,
+) -> Judged:
     """Ask the witnesses about every slice.
 
     Args:
         witnesses: who speaks.
         given: (Z, H, W) uint8 class numbers, or ``IGNORE``.
         network: probabilities of every slice, (L, H, W) float32, one at a time in memory.
+        priors: what the outlines of annotators say of each slice, likewise; None where nobody is known.
+        watch: is told the number and P(true class), (L, H, W), of every slice.
 
     Raises:
         InputError: for probabilities of another size.
@@ -75,7 +83,9 @@ def judge(witnesses: Witnesses, given: Labels, network: Iterable[Maps]) -> Judge
                 f"number {number + 1}: give them at the size of the mask"
             )
         plane, known = given[number], given[number] != IGNORE
-        posterior = witnesses.posterior(plane, maps)
+        posterior = witnesses.posterior(plane, maps, None if priors is None else priors[number])
+        if watch is not None:
+            watch(number, posterior)
         wrong[number] = witnesses.wrong(plane, posterior)
         proposed[number][known] = posterior.argmax(axis=0)[known]
         alone[number][known] = maps.argmax(axis=0)[known]

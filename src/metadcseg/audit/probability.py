@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from metadcseg.audit.fusion import with_network
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.methods.calibrated.shares import FLOOR, MatchedShares, with_floor
-from metadcseg.methods.pair_table import BINS, DISTANCES, class_posterior, error_shares
+from metadcseg.methods.pair_table import DISTANCES, class_posterior, error_shares
 
 Labels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
@@ -57,24 +58,27 @@ class PairCounts:
     truly: Tensor
 
     @classmethod
-    def count(cls, pairs: Iterable[tuple[Labels, Labels]], classes: int) -> "PairCounts":
+    def count(
+        cls, pairs: Iterable[tuple[Labels, Labels]], classes: int, bounds: Sequence[float] = DISTANCES
+    ) -> "PairCounts":
         """Count pairs of a given and a verified mask, (H, W) each; pixels that either ignores do not count."""
-        pixels, truly = [], []
+        pixels, truly, distances = [], [], len(bounds) + 1
         for given, verified in pairs:
             if given.shape != verified.shape or given.ndim != 2:
                 raise InputError(
                     f"the masks of a pair must be (H, W) both, got {given.shape} and {verified.shape}: give slices"
                 )
             valid = (given != IGNORE) & (verified != IGNORE)
-            bins = native_bins(given, classes)
-            held = np.zeros((2, classes, classes, BINS))
+            bins = native_bins(given, classes, bounds)
+            held = np.zeros((2, classes, classes, distances))
             for r in range(classes):
-                flat = given[valid].astype(np.int64) * BINS + bins[r][valid]
+                flat = given[valid].astype(np.int64) * distances + bins[r][valid]
                 for row, chosen in enumerate((flat, flat[verified[valid] == r])):
-                    held[row, :, r] = np.bincount(chosen, minlength=classes * BINS).reshape(classes, BINS)
+                    found = np.bincount(chosen, minlength=classes * distances)
+                    held[row, :, r] = found.reshape(classes, distances)
             pixels.append(held[0] / given.size)
             truly.append(held[1] / given.size)
-        empty = np.zeros((0, classes, classes, BINS))
+        empty = np.zeros((0, classes, classes, distances))
         return cls(*(torch.from_numpy(np.array(part) if part else empty).float() for part in (pixels, truly)))
 
     def __len__(self) -> int:
@@ -127,6 +131,7 @@ class Witnesses:
         log_odds: o, (L, L) (:class:`.shares.MatchedShares`); None: 0.
 
     Example:
+        >>> from metadcseg.methods.pair_table import BINS
         >>> nobody = Witnesses(torch.zeros(2, 2, BINS))  # pairs without any error
         >>> given = np.array([[0, 1]], np.uint8)
         >>> nobody.posterior(given, np.full((2, 1, 2), 0.5, np.float32)).tolist()
@@ -136,13 +141,17 @@ class Witnesses:
     table: Tensor | None = None
     log_odds: Tensor | None = None
 
-    def posterior(self, given: Labels, network: Maps | None) -> Maps:
+    def posterior(self, given: Labels, network: Maps | None, prior: Maps | None = None) -> Maps:
         """Return P(true class), (L, H, W) float32.
 
         Args:
             given: (H, W) uint8 class numbers, or ``IGNORE``.
             network: its probabilities, (L, H, W); None: the pairs alone.
+            prior: what the tables of annotators say, likewise; None: the table speaks.
         """
+        if prior is not None:
+            matched = None if self.log_odds is None else self.log_odds.numpy()
+            return prior if network is None else with_network(prior, given, network, matched)
         if self.table is None:
             if network is None:
                 raise InputError("without pairs the probabilities of a network are needed: give either")
@@ -162,8 +171,13 @@ class Witnesses:
         return wrong
 
 
-def native_bins(given: Labels, classes: int) -> NDArray[np.int64]:
+def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES) -> NDArray[np.int64]:
     """Return the bin of every pixel's distance to every class, (L, H, W), as :func:`.pair_table.distance_bins`.
+
+    Args:
+        given: (H, W) class numbers, or ``IGNORE``.
+        classes: L.
+        bounds: where bins end, in pixels of a grid of 64.
 
     Example:
         >>> from metadcseg.methods.pair_table import distance_bins
@@ -172,13 +186,13 @@ def native_bins(given: Labels, classes: int) -> NDArray[np.int64]:
         >>> bool((native_bins(given, 3) == expected).all())
         True
     """
-    bounds = np.array(DISTANCES) * (max(given.shape) / 64)
-    bins = np.full((classes, *given.shape), BINS - 1, np.int64)
+    ends = np.array(bounds) * (max(given.shape) / 64)
+    bins = np.full((classes, *given.shape), len(bounds), np.int64)
     for number in range(classes):
         other = given != number
         if not other.all():
             distance = ndimage.distance_transform_edt(other)
-            bins[number] = np.searchsorted(bounds, distance)
+            bins[number] = np.searchsorted(ends, distance)
     return bins
 
 

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from metadcseg.audit.annotator_tables import AnnotatorTables
 from metadcseg.audit.calibration import Calibration, calibrate
 from metadcseg.audit.case_files import CASES, read_case, write_case
 from metadcseg.audit.correction import MaskWriter, write_wrong
 from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.folds import out_of_fold
+from metadcseg.audit.fused_case import FusedCase, learned_annotators, matched_to_outlines
 from metadcseg.audit.judged import SURE, Judged, judge
 from metadcseg.audit.page import ReviewPage
 from metadcseg.audit.predictors import CasePredictor, own_network
@@ -27,6 +29,7 @@ from metadcseg.audit.scoring import SCORES, histogram, true_dsc
 from metadcseg.audit.summary import begun, page_summary, said_of, summarize
 from metadcseg.audit.tables import CASE_COLUMNS, REGION_COLUMNS, SortedLines, case_cells, region_cells
 from metadcseg.audit.units import Unit, judged_units, paired_units
+from metadcseg.audit.who_errs import WhoErrs
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
@@ -37,8 +40,8 @@ from metadcseg.training.run.folder import RunFolder, read_run, set_of_run
 THRESHOLD = 0.7
 """Regions that are wrong with this mean probability are flagged."""
 
-STORED = ("written", "like", "detection", "above")
-"""What is stored of each case beside its masks; the last two where it has a truth."""
+STORED = ("written", "like", "detection", "above", "annotators")
+"""What is stored of each case beside its masks; ``detection`` and ``above`` where it has a truth."""
 
 _ASKED = 100  # images and volumes, evenly over the split, on which the network's say is matched to the pairs'
 
@@ -59,9 +62,10 @@ def audit_run(
     """Say of every mask of a split which of its pixels are wrong, and write all of it into a folder.
 
     P(the given label is wrong) comes from the table of the set's gold pairs and from the network of the run
-    (:mod:`metadcseg.audit.probability`). Every case is read, judged and written by itself; where the folder holds some
-    cases of the same audit, only the others are done. Judged is the label of the set: of several annotators the fused
-    one. Volumes are one case each.
+    (:mod:`metadcseg.audit.probability`); where several annotators drew a case, from all outlines, each with its
+    annotator's table (:mod:`metadcseg.audit.annotator_tables`). Every case is read, judged and written by itself; where
+    the folder holds some cases of the same audit, only the others are done. Judged is the label of the set: of several
+    annotators the fused one. Volumes are one case each.
 
     Args:
         run: the folder of a run, of any method.
@@ -148,7 +152,7 @@ class Audit:
             self.folder.begin()
             learned = self._learn(units)
             self.folder.write_state(*learned)
-        witnesses, calibration = learned
+        witnesses, calibration, annotators = learned
         page = ReviewPage(
             out,
             f"Audit of {self.prepared.name}",
@@ -160,7 +164,7 @@ class Audit:
         masks = MaskWriter(self.prepared, out / "corrected")
         for done, unit in enumerate(units, start=1):
             if not (out / CASES / f"{unit.name}.npz").is_file():
-                self._audit(unit, witnesses, calibration, page, masks)
+                self._audit(unit, witnesses, calibration, annotators, page, masks)
             if progress is not None:
                 progress(done, len(units))
         record = {
@@ -176,7 +180,7 @@ class Audit:
             "sure": self.sure,
             "network": self.predictor.name,
             "witnesses": "pairs and network" if witnesses.table is not None else "network alone",
-            **self._tables(units),
+            **self._tables(units, annotators),
             "calibration": calibration.to_dict(),
         }
         asked = (self.predictor.seen_in_training, self.predictor.pairs_seen_in_training)
@@ -186,7 +190,7 @@ class Audit:
         self.folder.write_record(record)
         return record
 
-    def _learn(self, units: Sequence[Unit]) -> tuple[Witnesses, Calibration]:
+    def _learn(self, units: Sequence[Unit]) -> tuple[Witnesses, Calibration, AnnotatorTables | None]:
         """Count the pairs, match the network's say to them, and judge them as if nobody had verified them."""
         classes, paired = len(self.prepared.classes), paired_units(self.prepared)
         cases = [case for unit in paired for case in unit.cases if case.has_given]
@@ -198,8 +202,14 @@ class Audit:
         counts = PairCounts.count(masks(), classes)
         table = counts.table()
         if table is None:
-            return Witnesses(), Calibration()
-        odds = self._matched(units, table) if table.any() else None
+            return Witnesses(), Calibration(), None
+        pairs, annotators = learned_annotators(self.prepared) or (None, None)
+        if annotators is not None:
+            odds = matched_to_outlines(
+                _some(units), self.prepared, self.predictor, Witnesses(table), annotators
+            )
+        else:
+            odds = self._matched(units, table) if table.any() else None
         witnesses = Witnesses(table, odds)
         said = (
             maps
@@ -208,11 +218,15 @@ class Audit:
             if case.has_given
         )
         seen = ((*pair, maps) for pair, maps in zip(masks(), said, strict=True))
-        return witnesses, calibrate(seen, counts, groups, witnesses, self.threshold)
+        priors = None
+        if pairs is not None and annotators is not None:
+            priors = pairs.unseen_priors(cases, self.prepared, annotators.dependence)
+        found = calibrate(seen, counts, groups, witnesses, self.threshold, priors)
+        return witnesses, found, annotators
 
     def _matched(self, units: Sequence[Unit], table: Tensor) -> Tensor | None:
         """Match the network's say to the pairs', on some of the cases."""
-        asked = units[:: -(-len(units) // _ASKED)]
+        asked = _some(units)
         sample = ShareSample(len(table), sum(len(unit.cases) for unit in asked))
         for unit in asked:
             for given, maps in zip(unit.given(self.prepared), self.predictor.of(unit), strict=True):
@@ -224,15 +238,18 @@ class Audit:
         unit: Unit,
         witnesses: Witnesses,
         calibration: Calibration,
+        annotators: AnnotatorTables | None,
         page: ReviewPage,
         masks: MaskWriter,
     ) -> None:
         """Judge one case and write all of it; its record comes last."""
         given, out, classes = unit.given(self.prepared), self.folder.path, len(self.prepared.classes)
         truth = unit.truth(self.prepared) if unit.has_truth else None
-        scores = None if truth is None else _Scores(truth, given, witnesses)
+        fused = None if annotators is None else FusedCase(annotators, unit, self.prepared)
+        told = (None, None) if fused is None else (fused.priors, fused.watch)
+        scores = None if truth is None else _Scores(truth, given, witnesses, told[0])
         maps = self.predictor.of(unit)
-        judged = judge(witnesses, given, maps if scores is None else scores.watched(maps))
+        judged = judge(witnesses, given, maps if scores is None else scores.watched(maps), *told)
         numbers, regions = find_regions(given, judged.proposed, judged.wrong, unit.spacing)
         corrected = judged.corrected(numbers, self.sure)
         dsc = (
@@ -256,15 +273,19 @@ class Audit:
         )
         (out / "wrong").mkdir(exist_ok=True)
         write_wrong(out / "wrong", unit, judged.wrong)
-        written = masks.write(unit, given, corrected)
+        files = {str(level): mask for level, mask in corrected.items()}
+        files |= {} if fused is None else fused.written(out)
+        written = masks.write(unit, given, files)
         arrays = Arrays(unit.image(self.prepared), given, judged.wrong, numbers, corrected)
         page.add(case, arrays)
         more = {} if scores is None else scores.found(judged, self.threshold)
+        more |= {} if fused is None else fused.found()
         write_case(out, case, arrays, unit.slices, {**written, **more})
 
-    def _tables(self, units: Sequence[Unit]) -> dict[str, Any]:
-        """Write both tables from the records of all cases, and return what they come to."""
+    def _tables(self, units: Sequence[Unit], annotators: AnnotatorTables | None) -> dict[str, Any]:
+        """Write all tables from the records of all cases, and return what they come to."""
         out, classes = self.folder.path, self.prepared.classes
+        who = None if annotators is None else WhoErrs(annotators)
         with SortedLines(out) as cases, SortedLines(out) as regions:
 
             def read() -> Iterator[tuple[AuditedCase, dict[str, NDArray[Any]]]]:
@@ -274,19 +295,27 @@ class Audit:
                     size_in = "mm2" if unit.volume is None else "mm3"
                     for key, cells in region_cells(case, classes, size_in):
                         regions.add(key, cells)
+                    if who is not None:
+                        who.add(scores.get("annotators"))
                     yield case, scores
 
             found = summarize(read(), self.threshold)
             cases.write(out / "cases.csv", CASE_COLUMNS)
             regions.write(out / "regions.csv", REGION_COLUMNS)
-        return found
+        return found if who is None else found | who.written(out, self.prepared)
+
+
+def _some(units: Sequence[Unit]) -> Sequence[Unit]:
+    return units[:: -(-len(units) // _ASKED)]
 
 
 class _Scores:
     """What tells wrong pixels of one case from right ones, beside its truth."""
 
-    def __init__(self, truth: Labels, given: Labels, witnesses: Witnesses) -> None:
-        self._truth, self._given, self._witnesses = truth, given, witnesses
+    def __init__(
+        self, truth: Labels, given: Labels, witnesses: Witnesses, priors: Sequence[Maps | None] | None
+    ) -> None:
+        self._truth, self._given, self._witnesses, self._priors = truth, given, witnesses, priors
         self._network = np.zeros(given.shape, np.float32)
         self._pairs = np.zeros(given.shape, np.float32)
 
@@ -296,7 +325,8 @@ class _Scores:
             plane = self._given[number]
             self._network[number] = self._witnesses.wrong(plane, said)
             if self._witnesses.table is not None:
-                alone = self._witnesses.posterior(plane, None)
+                prior = None if self._priors is None else self._priors[number]
+                alone = self._witnesses.posterior(plane, None, prior)
                 self._pairs[number] = self._witnesses.wrong(plane, alone)
             yield said
 

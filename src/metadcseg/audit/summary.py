@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.audit import who_errs
 from metadcseg.audit.calibration import Calibration, sentence, share_interval
 from metadcseg.audit.page import CalibrationPoint, PageSummary, SummaryTable
 from metadcseg.audit.records import LEVELS, AuditedCase
@@ -102,6 +103,7 @@ def said_of(
     else:
         said.append(advise(pairs_of_set(prepared.path)[0].diagnose()).sentence)
         said.append(sentence(calibration, record["threshold"], seen_in_training=pairs_seen))
+        said += who_errs.said(record)
     if other := cases - record["like_given"]:
         said.append(
             f"The corrected masks of {other} of {cases} cases are PNG or NIfTI with our own values, since the files "
@@ -134,6 +136,8 @@ def page_summary(record: Mapping[str, Any], out: Path) -> PageSummary:
     tables = [
         SummaryTable("By kind", ("kind", "regions"), tuple((k, str(n)) for k, n in record["kinds"].items()))
     ]
+    if "annotators" in record:
+        tables.append(who_errs.shown(record))
     if "detection" in record:
         tables += [_levels(record), _detection(record["detection"])]
     return PageSummary(

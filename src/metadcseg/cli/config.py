@@ -19,6 +19,7 @@ from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions
 from metadcseg.networks.registry import KINDS, OPTIONS
 from metadcseg.training import TrainingOptions
+from metadcseg.training.distributed.launch import as_started
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def run_config(values: Namespace) -> RunConfig:
     made = parser.instantiate(Namespace(groups))  # type: ignore[no-untyped-call]
     methods = {name: made[name] for name in METHODS}
     short = {name: values[name] for name in SHORT if values.get(name) is not None}
-    return RunConfig(methods[values.method], made.network, replace(made.training, **short), methods)
+    training = as_started(replace(made.training, **short))
+    return RunConfig(methods[values.method], made.network, training, methods)
 
 
 def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:

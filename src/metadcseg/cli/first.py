@@ -72,6 +72,7 @@ EXAMPLES = {
     "cross-validate": ("metadcseg cross-validate my_set --out my_folds --folds 5",),
     "evaluate": ("metadcseg evaluate my_run",),
     "predict": ("metadcseg predict my_run new_images --out new_masks",),
+    "export": ("metadcseg export my_run --onnx my_model",),
     "accept": ("metadcseg accept my_audit/decisions.json --out my_better_folder",),
     "export-annotations": ("metadcseg export-annotations my_audit --to coco --out my_coco",),
     "import-predictions": (

@@ -16,6 +16,7 @@ HEAVY = {
     "evaluate": ("metadcseg.evaluation.evaluate", "metadcseg.networks.unetplusplus"),
     "audit": ("metadcseg.audit.run", "metadcseg.networks.unetplusplus"),
     "predict": ("metadcseg.evaluation.predict", "metadcseg.networks.unetplusplus"),
+    "export": ("metadcseg.training.run.folder", "metadcseg.networks.unetplusplus"),
     "benchmark": ("torch",),
     "completion": ("torch",),
 }

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import metadcseg
 from metadcseg.cli.commands import COMMANDS
 from metadcseg.constants import INTERRUPTED
-from metadcseg.errors import InputError, Note, ReportedByRankZero, one_line, unknown_name
+from metadcseg.errors import InputError, Note, ReportedByAnotherRank, one_line, unknown_name
 from metadcseg.imports import without_collector
 
 if TYPE_CHECKING:  # what the first page of help can do without is imported by who needs it
@@ -48,6 +48,7 @@ train and use
   evaluate   score a trained network against reference masks
   audit      which masks are wrong, where, and what they should be
   predict    segment new images
+  export     write a trained network as ONNX, with a small script that predicts
   accept     turn the decisions on an audit into masks: a corrected folder, with pairs
   export-annotations   write the masks of an audit for CVAT, Label Studio, 3D Slicer and others
 
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _signals_as_interrupt():
             return _run(words[0], words[1:], console)
-    except ReportedByRankZero:  # this process is one of several, and another speaks
+    except ReportedByAnotherRank:  # this process is one of several, and another speaks
         return 2
     except InputError as error:
         return _complain(console, str(error), 2, words)

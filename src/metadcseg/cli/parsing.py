@@ -48,7 +48,7 @@ def parse(
         source: where ``base`` comes from, for sentences.
 
     Returns:
-        The options, and with them ``given``: those that were typed, with their dashes. Where the command has
+        The options, and with them ``words``, and ``given``: those that were typed, with their dashes. Where it has
         ``--config``, also ``configs``, the names given to it; ``said``, the options that words or files name, without
         dashes; and ``again(base, source)``, which parses the same words anew over another base.
 
@@ -69,7 +69,7 @@ def parse(
         parsed: Namespace = parser.parse_args([*below, *front, *rest])
     except ArgumentError as error:
         raise InputError(f"{_sentence(str(error), parser)} (see: {parser.prog} --help)") from error
-    parsed["given"] = _named(words)
+    parsed["words"], parsed["given"] = tuple(words), _named(words)
     if has_files:
         parsed["configs"] = tuple(configs)
         parsed["said"] = frozenset(name.removeprefix("--") for name in _named([*front, *rest]))

@@ -6,6 +6,7 @@ from typing import Any
 
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
+from metadcseg.evaluation.inference import DEFAULT, InferenceOptions
 from metadcseg.evaluation.predict import Progress, load_predictor
 from metadcseg.evaluation.scored_split import score_split
 from metadcseg.evaluation.scoring import Compared, predict_unit
@@ -20,6 +21,7 @@ def evaluate_run(
     save_predictions: bool = True,
     overlays: bool = False,
     device: str | None = None,
+    options: InferenceOptions = DEFAULT,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Predict and score every case of a split, and write ``RUN/evaluation/SPLIT.json`` and ``SPLIT.csv``.
@@ -39,13 +41,15 @@ def evaluate_run(
         overlays: write every image, or nine slices of a volume, with its outlines, into
             ``RUN/evaluation/SPLIT/overlays``.
         device: where the network computes; None takes a GPU where there is one.
+        options: how the network is asked.
         progress: called after every case.
 
     Returns:
         The record, as in the JSON file: what :func:`~.records.summarize` returns, and ``split``, ``method``,
         ``label``, ``seed``, ``noise`` (of the set trained on), ``set`` (evaluated on), ``declaration``,
         ``epochs_done``, ``tolerance`` of the NSD, ``predictions`` (id -> path beside the JSON file),
-        ``mask_values`` (class -> gray value there), and ``notes``: sentences that belong beside the scores.
+        ``mask_values`` (class -> gray value there), ``inference`` (test-time options, where they are not the default),
+        and ``notes``: sentences that belong beside the scores.
 
     Raises:
         InputError: where run and set do not fit together, the split has no cases, stored bytes are damaged,
@@ -56,11 +60,11 @@ def evaluate_run(
         >>> record["split"], record["summary"]["dsc"]["n"]  # doctest: +SKIP
         ('test', 2)
     """
-    trained, predict = load_predictor(run, device)
+    trained, predict = load_predictor(run, device, options)
     check_fit(trained, prepared)
 
     def compare(unit: Case | StoredVolume) -> Compared:
-        return predict_unit(predict, prepared, unit, trained.grid)
+        return predict_unit(predict, prepared, unit, trained.grid, options)
 
     return score_split(
         run,
@@ -70,6 +74,7 @@ def evaluate_run(
         compare,
         save_predictions=save_predictions,
         overlays=overlays,
+        inference=options.said(),
         progress=progress,
     )
 

@@ -1,4 +1,4 @@
-"""Predictions in an image's own size, or on a volume's own grid: for cases of a prepared set, and for new files."""
+"""Predictions in an image's own size, or on a volume's own grid."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,22 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from metadcseg.data.formats.images import read_image, with_channels
-from metadcseg.data.formats.volumes import output_suffix, read_volume, write_label_volume
+from metadcseg.data.formats.images import with_channels
 from metadcseg.data.loading.input_grid import Size, input_to_stack, stack_to_input
-from metadcseg.data.slicing.cut import SliceOptions, cut
 from metadcseg.data.slicing.geometry import SliceGeometry
-from metadcseg.errors import InputError, first_of
-from metadcseg.evaluation.inputs import check_channel_files, find_images, find_volumes, output_names
-from metadcseg.evaluation.overlays import (
-    Labels,
-    encode_mask,
-    encode_picture,
-    overlay,
-    picture_of,
-    with_legend,
-)
-from metadcseg.files import cannot_write, write_bytes
+from metadcseg.errors import InputError
+from metadcseg.evaluation.inference import DEFAULT, InferenceOptions, in_chunks
+from metadcseg.evaluation.overlays import Labels
 from metadcseg.training.run.folder import TrainedRun, load_run
 
 Image = NDArray[Any]
@@ -38,7 +28,14 @@ Progress = Callable[[int, int], object]
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's conversion to gray
 
 
-def probabilities_at_native(predict: Predict, image: Image, size: int, *, normalized: bool = False) -> Tensor:
+def probabilities_at_native(
+    predict: Predict,
+    image: Image,
+    size: int,
+    *,
+    normalized: bool = False,
+    options: InferenceOptions = DEFAULT,
+) -> Tensor:
     """Return class probabilities for every pixel of an image.
 
     The image is normalized and brought to the input grid; the probabilities come back by bilinear
@@ -50,6 +47,7 @@ def probabilities_at_native(predict: Predict, image: Image, size: int, *, normal
         image: (H, W, C) uint8, uint16 or float32, any H and W.
         size: side of the input grid in pixels.
         normalized: whether the image is normalized already, as slices of volumes are.
+        options: the same that ``predict`` was made with.
 
     Returns:
         (L, H, W) float32 on the CPU.
@@ -62,19 +60,26 @@ def probabilities_at_native(predict: Predict, image: Image, size: int, *, normal
             f"an image must be (H, W, C) with at least one pixel and channel, got {image.shape}: give a gray one as "
             "image[:, :, None]"
         )
-    return next(probabilities_of_stack(predict, [image], (size, size), normalized=normalized))
+    found = probabilities_of_stack(predict, [image], (size, size), normalized=normalized, options=options)
+    return next(found)
 
 
 def probabilities_of_stack(
-    predict: Predict, stack: Sequence[Image] | Image, grid: Size, *, normalized: bool = True
+    predict: Predict,
+    stack: Sequence[Image] | Image,
+    grid: Size,
+    *,
+    normalized: bool = True,
+    options: InferenceOptions = DEFAULT,
 ) -> Iterator[Tensor]:
     """Yield class probabilities for every pixel of each slice of a case, an image being a stack of one.
 
     Args:
         predict: the trained network.
-        stack: every slice in order, (H, W, C).
+        stack: every slice in order, (H, W, C); to a network of images they may as well be images of any sizes.
         grid: of the network: (S, S) of one that predicts slice by slice, (Z, S, S) of one of volumes.
         normalized: whether they are normalized already, as slices of volumes are.
+        options: the same that ``predict`` was made with.
 
     Yields:
         (L, H, W) float32 on the CPU.
@@ -82,26 +87,44 @@ def probabilities_of_stack(
     Raises:
         InputError: where the network returns values that are not finite.
     """
+    parts = [stack] if len(grid) == 3 else [[plane] for plane in stack]
+    for chunk in in_chunks(parts, options.batch_size):
+        inputs = [stack_to_input(part, options.grid_of(part, grid), normalized=normalized) for part in chunk]
+        for part, maps in zip(chunk, _answers(predict, inputs), strict=True):
+            for plane, own in zip(part, input_to_stack(maps, len(part)), strict=True):
+                yield F.interpolate(own[None], plane.shape[:2], mode="bilinear", align_corners=False)[0]
 
-    def found(part: Sequence[Image] | Image) -> Tensor:
+
+def _answers(predict: Predict, inputs: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield what the network says of each input, of all at once where they are of one size."""
+    alike = len({tuple(one.shape) for one in inputs}) == 1
+    for batch in [torch.stack(list(inputs))] if alike else [one.unsqueeze(0) for one in inputs]:
         with torch.inference_mode():
-            maps = predict(stack_to_input(part, grid, normalized=normalized).unsqueeze(0)).float().cpu()[0]
+            maps = predict(batch).float().cpu()
         if not bool(maps.isfinite().all()):
             raise InputError(
                 "the network must return finite probabilities, got NaN or infinity: its training diverged, "
                 "so train again with a lower --training.lr"
             )
-        return maps
-
-    whole = input_to_stack(found(stack), len(stack)) if len(grid) == 3 else None
-    for number, plane in enumerate(stack):
-        maps = found([plane]) if whole is None else whole[number]
-        yield F.interpolate(maps[None], plane.shape[:2], mode="bilinear", align_corners=False)[0]
+        yield from maps
 
 
-def labels_at_native(predict: Predict, image: Image, size: int, *, normalized: bool = False) -> Labels:
+def labels_at_native(
+    predict: Predict,
+    image: Image,
+    size: int,
+    *,
+    normalized: bool = False,
+    options: InferenceOptions = DEFAULT,
+) -> Labels:
     """Return the most probable class of every pixel, (H, W) uint8; see :func:`probabilities_at_native`."""
-    probabilities = probabilities_at_native(predict, image, size, normalized=normalized)
+    return most_probable(
+        probabilities_at_native(predict, image, size, normalized=normalized, options=options)
+    )
+
+
+def most_probable(probabilities: Tensor) -> Labels:
+    """Return the most probable class of every pixel, (H, W) uint8, from (L, H, W); the first of equals."""
     labels: Labels = probabilities.max(dim=0).indices.to(torch.uint8).numpy()
     return labels
 
@@ -111,6 +134,7 @@ def labels_of_stack(
     stack: Sequence[Image] | Image,
     grid: Size,
     placement: SliceGeometry,
+    options: InferenceOptions = DEFAULT,
 ) -> Labels:
     """Return the labels of a volume from its slices.
 
@@ -119,6 +143,7 @@ def labels_of_stack(
         stack: every slice of the volume in order, (H, W, C), normalized as the network was trained.
         grid: of the network: (S, S) of one that predicts slice by slice, (Z, S, S) of one of volumes.
         placement: where the slices lie in the volume.
+        options: the same that ``predict`` was made with.
 
     Returns:
         (X, Y, Z) uint8 class numbers, in the order and on the grid of the volume's file.
@@ -126,7 +151,8 @@ def labels_of_stack(
     Raises:
         InputError: where the network returns values that are not finite.
     """
-    return placement.restore(maps.numpy() for maps in probabilities_of_stack(predict, stack, grid))
+    found = probabilities_of_stack(predict, stack, grid, options=options)
+    return placement.restore(maps.numpy() for maps in found)
 
 
 def fit_channels(file: Path | str, image: Image, channels: int) -> Image:
@@ -146,19 +172,30 @@ def fit_channels(file: Path | str, image: Image, channels: int) -> Image:
     return fitted
 
 
-def load_predictor(run: Path, device: torch.device | str | None = None) -> tuple[TrainedRun, Predict]:
+def load_predictor(
+    run: Path, device: torch.device | str | None = None, options: InferenceOptions = DEFAULT
+) -> tuple[TrainedRun, Predict]:
     """Return a run, and its network as a function of normalized images.
 
     Args:
         run: the folder of a run.
         device: where it computes; None, or ``auto``, takes a GPU where there is one.
+        options: how the network is asked.
 
     Raises:
-        InputError: where the folder is no run, a file of it is missing or damaged, or there is no such device.
+        InputError: where the folder is no run, a file of it is missing or damaged, there is no such device, or the
+            options do not fit the network.
     """
     place = device_of(device)
     trained = load_run(run, place)
-    return trained, lambda images: trained.predict(images.to(place))
+    options.check_slides(trained.info["training"].get("patch"))
+    return trained, lambda images: trained.predict(
+        images.to(place),
+        windows=options.windows,
+        overlap=options.overlap,
+        batch=options.batch_size,
+        flips=options.flips,
+    )
 
 
 def device_of(name: torch.device | str | None) -> torch.device:
@@ -184,135 +221,3 @@ def device_of(name: torch.device | str | None) -> torch.device:
             f"device must be auto, cpu, cuda, cuda:N or mps, and be there, got '{name}': choose another"
         ) from error
     return device
-
-
-def predict_images(
-    run: Path,
-    images: Path,
-    out: Path,
-    *,
-    overlays: bool = False,
-    device: str | None = None,
-    progress: Progress | None = None,
-) -> list[Path]:
-    """Segment image files, or volumes, and write a mask for each over its image.
-
-    Masks of images are PNG in the image's own size. They hold 0 and 255 for two classes, class numbers for more
-    (:func:`~.overlays.mask_values`), under the names of :func:`~.inputs.output_names`.
-
-    A network that was trained on volumes takes volumes and writes label volumes on their grid, in the same format where
-    that is one file. They are cut as those that it was trained on, HDF5 files read under the same key. A file is one
-    case. Only where the network was trained on several channels and a file of a folder has fewer, the files that share
-    its name but for the last four digits are its other channels, counted from 0 (``CASE_0000.nii.gz``,
-    ``CASE_0001.nii.gz``, ...).
-
-    What is there already is left alone. For an image that is fine where it holds the same mask, else an error.
-
-    Args:
-        run: the folder of a run.
-        images: a file (PNG, JPEG, TIFF), a folder of them, or a pattern such as ``scans/*.png``; for a network of
-            volumes a volume, a DICOM folder, or a folder of them.
-        out: folder for the masks; made where missing.
-        overlays: also write every image, or slices of a volume, with its outlines, as PNG into ``out/overlays``.
-        device: where the network computes; None takes a GPU where there is one.
-        progress: called after every case.
-
-    Returns:
-        The masks, in the order of the images.
-
-    Raises:
-        InputError: at the end, naming the files that were left out, when all others are done; at once where
-            run, images or out cannot be used at all.
-
-    Example:
-        >>> predict_images(Path("my_run"), Path("new_images"), Path("new_masks"))[0].name  # doctest: +SKIP
-        'a.png'
-    """
-    trained, predict = load_predictor(run, device)
-    volumes = trained.info["set"].get("preprocessing") is not None
-    if volumes:
-        cases = find_volumes(images, trained.channels, trained.info["set"].get("image_key"))
-    else:
-        files = find_images(images)
-        cases = [(name, [file]) for name, file in zip(output_names(files), files, strict=True)]
-    if images.is_dir() and out.resolve() == images.resolve():
-        raise InputError(
-            f"--out {out} is the folder of the images: give another one, so that none is mixed up"
-        )
-    segment = _segment_volume if volumes else _segment_image
-    written: list[Path] = []
-    troubles: list[str] = []
-    for done, (name, parts) in enumerate(cases, start=1):
-        try:
-            for mask in segment(trained, predict, parts, out, name, overlays):
-                written.append(mask)  # also where its overlay fails
-        except InputError as error:
-            troubles.append(str(error))
-        except OSError as error:  # such as a name that is too long for the file system
-            troubles.append(f"{parts[0]}: {cannot_write(out / name, error)}")
-        except MemoryError:
-            troubles.append(f"{parts[0]} does not fit into memory: make it smaller")
-        if progress is not None:
-            progress(done, len(cases))
-    if troubles:
-        raise InputError(
-            f"{len(written)} of {len(cases)} masks are in {out}, the rest had to be left out: {first_of(troubles)}"
-        )
-    return written
-
-
-def _segment_image(
-    trained: TrainedRun, predict: Predict, files: Sequence[Path], out: Path, name: str, overlays: bool
-) -> Iterator[Path]:
-    """Write the mask of an image, yield where it is, and write its overlay."""
-    image = read_image(files[0]).array
-    labels = labels_at_native(predict, fit_channels(files[0], image, trained.channels), trained.size)
-    _write_once(out / name, encode_mask(labels, trained.classes))
-    yield out / name
-    if overlays:
-        drawn = overlay(image, labels, foreground=len(trained.classes) - 1)
-        picture = encode_picture(with_legend(drawn, trained.classes, title=files[0].name))
-        _write_once(out / "overlays" / name, picture)
-
-
-def _segment_volume(
-    trained: TrainedRun, predict: Predict, files: Sequence[Path], out: Path, name: str, overlays: bool
-) -> Iterator[Path]:
-    """Write the labels of a volume, yield where they are, and write a picture of its slices."""
-    target = out / f"{name}{output_suffix(files[0])}"
-    if target.exists():
-        raise InputError(f"{target} exists: move it away")
-    check_channel_files(files, trained.channels)
-    volume = read_volume(files, key=trained.info["set"].get("image_key"))
-    if volume.array.shape[3] != trained.channels:
-        raise InputError(
-            f"{files[0]}: the network was trained on {trained.channels} channels, got {volume.array.shape[3]}"
-        )
-    stack, placement = cut(volume, SliceOptions.from_dict(trained.info["set"]["preprocessing"]))
-    labels = labels_of_stack(predict, stack, trained.grid, placement)
-    _make_folder(out)
-    write_label_volume(target, labels, volume.grid, like=files[0] if files[0].is_file() else None)
-    yield target
-    if overlays:
-        picture = picture_of(stack, placement, labels, classes=trained.classes, title=name)
-        _write_once(out / "overlays" / f"{name}.png", picture)
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    """Write a file, unless it is there already.
-
-    Raises:
-        InputError: where another one is.
-    """
-    _make_folder(path.parent)
-    if not path.exists():
-        write_bytes(path, content)
-    elif not path.is_file() or path.read_bytes() != content:
-        raise InputError(f"{path} exists and holds something else: move it away")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error

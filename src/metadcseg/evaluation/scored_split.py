@@ -45,6 +45,7 @@ def score_split(
     *,
     save_predictions: bool = True,
     overlays: bool = False,
+    inference: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score every case of a split, and write ``RUN/evaluation/SPLIT.json``, ``SPLIT.csv`` and the predicted masks.
@@ -57,6 +58,7 @@ def score_split(
         compare: returns what was predicted for a case, and its reference.
         save_predictions: write the predicted masks.
         overlays: write pictures with outlines.
+        inference: test-time options other than the default, for the record.
         progress: called after every case.
 
     Returns:
@@ -91,6 +93,8 @@ def score_split(
                     progress(done, len(units))
             predictions = writer.predictions
             record = _record(info, prepared, split, scores, predictions)
+            if inference:
+                record["inference"] = dict(inference)
             if regions:
                 record["regions"] = summarize(regions)
             _replace(work, folder / split, Path(temporary) / "old")

@@ -11,6 +11,7 @@ from metadcseg.constants import IGNORE
 from metadcseg.data.loading.input_grid import Size
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
+from metadcseg.evaluation.inference import DEFAULT, InferenceOptions
 from metadcseg.evaluation.overlays import Labels
 from metadcseg.evaluation.predict import Predict, labels_at_native, labels_of_stack
 from metadcseg.metrics import CaseScore, Spacing, background_counts, score_labels
@@ -35,7 +36,13 @@ class Compared:
     spacing: Spacing | None
 
 
-def predict_unit(predict: Predict, prepared: PreparedSet, unit: Case | StoredVolume, grid: Size) -> Compared:
+def predict_unit(
+    predict: Predict,
+    prepared: PreparedSet,
+    unit: Case | StoredVolume,
+    grid: Size,
+    options: InferenceOptions = DEFAULT,
+) -> Compared:
     """Predict an image or a volume of a prepared set.
 
     Args:
@@ -43,6 +50,7 @@ def predict_unit(predict: Predict, prepared: PreparedSet, unit: Case | StoredVol
         prepared: the set.
         unit: one of its cases that are plain images or slices by themselves, or of its volumes.
         grid: of the network.
+        options: the same that ``predict`` was made with.
 
     Raises:
         InputError: where slices of a volume were dropped, or stored bytes are damaged.
@@ -50,10 +58,11 @@ def predict_unit(predict: Predict, prepared: PreparedSet, unit: Case | StoredVol
     if isinstance(unit, Case):
         image = prepared.image(unit)
         normalized = prepared.preprocessing is not None
-        labels = labels_at_native(predict, image, grid[-1], normalized=normalized)
+        labels = labels_at_native(predict, image, grid[-1], normalized=normalized, options=options)
         return compare_unit(prepared, unit, labels, [image])
     stack = images_of(prepared, unit)
-    return compare_unit(prepared, unit, labels_of_stack(predict, stack, grid, unit.placement), stack)
+    labels = labels_of_stack(predict, stack, grid, unit.placement, options)
+    return compare_unit(prepared, unit, labels, stack)
 
 
 def images_of(prepared: PreparedSet, unit: Case | StoredVolume) -> list[NDArray[Any]]:

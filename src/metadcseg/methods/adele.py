@@ -1,4 +1,4 @@
-"""ADELE (Liu et al., CVPR 2022), one scale: labels are corrected once early learning has ended, class by class.
+"""ADELE (Liu et al., CVPR 2022): labels are corrected once early learning has ended, class by class.
 
 Networks fit right labels before they fit wrong ones. The IoU of training predictions with the training labels rises
 fast and then slows down; where it does, the predictions are better than the labels, and confident ones replace them.
@@ -24,6 +24,7 @@ from metadcseg.methods.common import (
     where_labeled,
 )
 from metadcseg.methods.late_buffers import LateBuffers
+from metadcseg.methods.scale_consistency import SCALES, logits_at, mean_of_scales, scale_consistency
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
 from metadcseg.validation import check_range, check_types
 
@@ -45,6 +46,8 @@ class ADELE:
         slope: r of the paper, above 0 and below 1.
         confidence: the least probability of a new label, at least 0 and below 1.
         every: epochs between two corrections of a class, at least 1.
+        multiscale: each step sees every image at the scales 0.7, 1 and 1.5; all are trained on, disagreement costs
+            (:func:`.scale_consistency`), and their mean corrects. False: one scale, for a quarter of the passes.
         gold: ``"mixed"`` adds a gold batch to every step; ``"none"`` never looks at one.
         dice: weight of the soft Dice loss, at least 0.
 
@@ -61,6 +64,7 @@ class ADELE:
     slope: float = 0.9
     confidence: float = 0.7
     every: int = 10
+    multiscale: bool = False
     gold: Literal["none", "mixed"] = "none"
     dice: float = 0.1
 
@@ -75,7 +79,8 @@ class ADELE:
     def info(self) -> MethodInfo:
         """What the method needs and costs."""
         mixed = self.gold == "mixed"
-        return MethodInfo(needs_gold=mixed, supervises_gold=mixed, passes=6.0 if mixed else 3.0)
+        own = 3.0 * sum(scale**2 for scale in SCALES) if self.multiscale else 3.0
+        return MethodInfo(needs_gold=mixed, supervises_gold=mixed, passes=own + 3.0 if mixed else own)
 
     def start(
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage
@@ -89,12 +94,13 @@ class ADELE:
         """Correct labels where it is time to, then train on them."""
         learning: EarlyLearning = state.parts["learning"]
         kept: CorrectedLabels = state.parts["labels"]
-        logits = state.network(noisy.images).logits
+        found = logits_at(state.network, noisy.images, SCALES if self.multiscale else (1.0,))
+        logits = mean_of_scales(found).log() if self.multiscale else found[0]
         current = kept.read(noisy)
         learning.see(logits, current, state.updater.epoch)
         wanted = self._correction(logits.detach(), noisy, current, learning)
         current = kept.write(noisy, current, wanted)
-        loss, scalars = supervised_loss(logits, current, self.dice)
+        loss, scalars = self._loss(found, current)
         state.updater.backward(loss)
         loss = loss.detach()
         if self.gold == "mixed":
@@ -113,6 +119,16 @@ class ADELE:
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
         return class_probabilities(state.network, images)
+
+    def _loss(self, found: list[Tensor], current: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean of the supervised loss of each scale, and what disagreement between them costs."""
+        if not self.multiscale:
+            return supervised_loss(found[0], current, self.dice)
+        each = [supervised_loss(logits, current, self.dice) for logits in found]
+        parts = {name: torch.stack([one[name] for _, one in each]).mean() for name in each[0][1]}
+        disagreement = scale_consistency(found, current)
+        mean = torch.stack([loss for loss, _ in each]).mean()
+        return mean + disagreement, {**parts, "consistency": disagreement.detach()}
 
     def _correction(
         self, logits: Tensor, noisy: Batch, current: Batch, learning: "EarlyLearning"

@@ -96,6 +96,7 @@ def _part(gold: Batch, kept: Tensor, all_reduce_mean: AllReduceMean) -> Batch:
         None if gold.edges is None else gold.edges[place],
         None if gold.label_confidence is None else gold.label_confidence[place],
         given=given,
+        annotators=None if gold.annotators is None else gold.annotators[chosen],
     )
     if gold.shard_of is None:
         return part

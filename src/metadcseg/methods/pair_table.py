@@ -142,7 +142,7 @@ def class_posterior(
     the network says.
 
     Args:
-        table: T, (L, L, B) float; 0 where c = r.
+        table: T, (L, L, B) float, or (N, L, L, B), one for each image; 0 where c = r.
         labels: c, (N, H, W) int64 from 0 to L-1, or ``IGNORE`` (:func:`known_labels`).
         bins: b, (N, L, H, W) int64.
         probabilities: q, (N, L, H, W) float, at least ``LEAST`` is counted; None: the table alone.
@@ -162,7 +162,7 @@ def class_posterior(
     table = table.to(labels.device)  # read from a checkpoint it may still be elsewhere
     unknown = labels == IGNORE
     given = labels.masked_fill(unknown, 0)
-    own = given.unsqueeze(1) == class_numbers(len(table), given)
+    own = given.unsqueeze(1) == class_numbers(table.shape[-2], given)
     others = look_up(table, given, bins).masked_fill(unknown.unsqueeze(1), 0.0)
     rest = torch.maximum(1 - others.sum(dim=1, keepdim=True), _OWN * (1 - others).prod(dim=1, keepdim=True))
     scores = torch.where(own, rest, others)
@@ -240,9 +240,13 @@ def look_up(table: Tensor, given: Tensor, bins: Tensor) -> Tensor:
     """Return the entry of every pixel and class r, table[c, r, b_r]: (N, L, H, W), 0 where r = c.
 
     Args:
-        table: (L, L, B).
+        table: (L, L, B), or (N, L, L, B), one for each image.
         given: c, (N, H, W) int64 from 0 to L-1.
         bins: b, (N, L, H, W) int64.
     """
-    classes, _, distances = table.shape
-    return table.flatten()[(given.unsqueeze(1) * classes + class_numbers(classes, given)) * distances + bins]
+    classes, distances = table.shape[-2:]
+    cells = (given.unsqueeze(1) * classes + class_numbers(classes, given)) * distances + bins
+    if table.ndim == 4:
+        image = torch.arange(len(table), device=given.device).view(-1, *(1 for _ in bins.shape[1:]))
+        cells = cells + image * (classes * classes * distances)
+    return table.flatten()[cells]

@@ -10,10 +10,10 @@ from torch import Generator, Tensor, nn
 
 from metadcseg.algorithm.meta_weights import weighted_pixel_loss
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
+from metadcseg.methods.annotator_pairs import AnnotatorPairTable
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import believed, class_probabilities, descend_gold, require_gold
 from metadcseg.methods.pair_table import (
-    PairTable,
     Trust,
     class_posterior,
     distance_bins,
@@ -61,7 +61,7 @@ class Pairs:
     ) -> MethodState:
         """Return the state before the first step: no pair seen."""
         return MethodState(
-            network, updater, generator, {"pairs": PairTable(updater.gold_images, updater.mean)}
+            network, updater, generator, {"pairs": AnnotatorPairTable(updater.gold_images, updater.mean)}
         )
 
     def step(self, state: MethodState, noisy: Batch, gold: Batch | None) -> StepReport:
@@ -92,8 +92,9 @@ class Pairs:
         return class_probabilities(state.network, images)
 
     def _trust(self, state: MethodState, noisy: Batch) -> Trust:
-        labels = known_labels(noisy)
-        table = state.parts["pairs"].pooled()
-        if table is None:
+        labels, pairs = known_labels(noisy), state.parts["pairs"]
+        told = pairs.both() if noisy.annotators is None else pairs.of(noisy.annotators)
+        if told is None:
             return full_trust(labels)
-        return trust_of(class_posterior(table, labels, distance_bins(labels, len(table))), labels)
+        table = told[0]
+        return trust_of(class_posterior(table, labels, distance_bins(labels, table.shape[-2])), labels)

@@ -90,6 +90,14 @@ class TappedNetwork(nn.Module):
         output = Output(logits, features, _auxiliary(answer))
         return output if size == images.shape[2:] else _cropped(output, size)
 
+    def bare_logits(self, images: Tensor) -> Tensor:
+        """Return the logits alone of images whose sides fit: no feature is read and nothing is checked.
+
+        For what translates a network into another form, and cannot follow hooks and checks.
+        """
+        logits: Tensor = _first(self.module(images))  # type: ignore[assignment]
+        return logits
+
     def compile_passes(self) -> None:
         """Have torch.compile translate the module, which it does when a pass first needs it.
 

@@ -11,7 +11,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 LEVEL = 0.95
 """How often an interval is to hold the mean."""
@@ -79,6 +78,8 @@ def interval(
     mean, spread = float(units.mean()), float(units.std(ddof=1))
     if spread <= 1e-12 * max(1.0, abs(mean)):
         return Interval(mean, mean, mean, count)
+    from scipy.special import stdtrit  # takes a while
+
     quantile = float(stdtrit(count - 1, 0.5 + LEVEL / 2))
     reach = quantile * spread / np.sqrt(count)
     skewness = _skewness(units, mean, spread)

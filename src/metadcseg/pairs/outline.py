@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
@@ -104,6 +102,8 @@ def box_of(mask: Mask, margin: int) -> tuple[slice, ...]:
 
 
 def _compare(given: Mask, verified: Mask, counted: Mask, spacing: Spacing | None) -> ClassPair:
+    from scipy import ndimage  # takes a while, and only pairs need it
+
     box = box_of((given | verified) & counted, 2)
     counted = counted[box]
     given, verified = given[box] & counted, verified[box] & counted
@@ -121,6 +121,8 @@ def _compare(given: Mask, verified: Mask, counted: Mask, spacing: Spacing | None
 
 def _matched(mask: Mask, other: Mask, unknown: Mask | None) -> tuple[Mask, int]:
     """Return the objects of a mask that the other one touches, and how many it does not."""
+    from scipy import ndimage
+
     objects, count = ndimage.label(mask, _touching(mask.ndim))
     met = np.bincount(objects[other & mask], minlength=count + 1) > 0
     open_ended = np.zeros(count + 1, bool)
@@ -147,6 +149,8 @@ def _signed(given: Mask, verified: Mask, counted: Mask, spacing: Spacing) -> tup
 
     A face lies outside the verified object where both of its pixels do. Faces count by their area.
     """
+    from scipy.spatial import cKDTree
+
     points, sides, areas = _faces(given, verified, counted, spacing)
     targets, _, _ = _faces(verified, verified, counted, spacing)
     if not len(points) or not len(targets):

@@ -15,7 +15,7 @@ from metadcseg.results.schema import EvaluationSaid, RunSaid
 from metadcseg.results.upgrade import upgraded
 from metadcseg.schemas import read_plain
 
-WHERE = ("threads", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
+WHERE = ("threads", "workers", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
 """Training options that change no result, or hardly."""
 
 

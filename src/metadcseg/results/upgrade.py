@@ -18,6 +18,9 @@ _OPTIONS = {
 _VALUES = {("pseudo_labels", "average"): "ema", ("virtual_step", "linearised"): "linearized"}
 _TRAINING = {"average": "ema_decay"}
 
+_TRAINED = {"outlines": "fused"}
+"""Options of training that earlier runs do not name, with what all of them had."""
+
 _FIXED = {"tangents": "all", "min_region_pixels": 10, "dcd_maximum": 100.0}
 """Options that are gone from both methods, with the values that both have now."""
 
@@ -60,6 +63,9 @@ _ADDED: dict[Any, dict[str, Any]] = {
 }
 """Method -> options that its earlier runs do not name, with what all of them had."""
 
+_META_WITHOUT_PAIRS = "auto"  # what the method calibrated had as default of "meta"
+_OF_LIKENESS = ("bound", "witness_strength", "like_pairs")  # its options before shares were matched
+
 UNRESUMABLE = "unresumable"
 """Under this key an upgraded ``run.json`` says which options keep every method of today from going on with the run."""
 
@@ -79,7 +85,8 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(info)
     if isinstance(found.get("training"), Mapping):
-        found["training"] = {_TRAINING.get(name, name): value for name, value in found["training"].items()}
+        known = {_TRAINING.get(name, name): value for name, value in found["training"].items()}
+        found["training"] = {**_TRAINED, **known}
     if isinstance(found.get("network"), Mapping):
         known = {name: value for name, value in found["network"].items() if name != "encoder"}
         found["network"] = {**_LAYERS, **known}
@@ -88,6 +95,9 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
         found["options"] = options = {**options, "forward_mode": options.get("forward_mode", "auto")}
     if found.get("method") in _ADDED and isinstance(options, Mapping):
         found["options"] = options = {**_ADDED[found["method"]], **options}
+    if found.get("method") == "calibrated" and isinstance(options, Mapping) and "stand_in" not in options:
+        found |= _calibrated(options)
+        options = found["options"]
     if isinstance(found.get("declaration"), Mapping) and isinstance(options, Mapping):
         found["declaration"] = {"asks_gold": _asks_gold(found.get("method"), options), **found["declaration"]}
     if found.get("method") != "metadcseg" or not isinstance(options, Mapping) or "memory" not in options:
@@ -114,6 +124,19 @@ def upgraded_checkpoint(state: dict[str, Any]) -> dict[str, Any]:
     if "averaged" in updater:
         updater["ema_model"] = updater.pop("averaged")
     return {**state, "updater": updater}
+
+
+def _calibrated(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a run of ``calibrated`` that knew no stand-ins, and what of them has no method today."""
+    meta = options.get("meta", False)
+    if isinstance(meta, str):
+        meta = meta == "always" or (meta == _META_WITHOUT_PAIRS and not options.get("pairs", True))
+    kept = {name: value for name, value in options.items() if name not in _OF_LIKENESS}
+    found: dict[str, Any] = {"options": {**kept, "stand_in": 0, "meta": meta}}
+    if odd := [f"{name} {options[name]!r}" for name in _OF_LIKENESS if name in options]:
+        found["options"]["match_shares"] = False
+        found[UNRESUMABLE] = ", ".join(odd)
+    return found
 
 
 def _asks_gold(method: Any, options: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from metadcseg.validation import check_range, check_types
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]
+Outlines = Literal["fused", "each"]
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,18 @@ class TrainingOptions:
         ema_decay: of the exponential moving average (EMA) of the weights, which is what gets validated and kept; 0:
             none.
         augment: how training images are moved.
+        outlines: of images that several annotators drew, the label that was ``"fused"`` of all, or ``"each"``: what one
+            of them drew, somebody else in each epoch; likewise of gold images for the mask that was replaced.
         validate_every: epochs between two looks at the validation cases; the last epoch always is one.
         figure_every: epochs between two figures of sample predictions; 0: none.
         checkpoint_minutes: minutes between two checkpoints within an epoch, each of which ends with one; 0:
             after every step.
         threads: processor threads of each device; by default all that torch takes, or an equal part of the
             processors where several devices are on one machine.
+        workers: processes that make batches for each device, and one more for gold; 0: a thread of the training does.
         devices: GPUs, or processes on a CPU, of each node; ``batch`` and ``gold_batch`` are divided among all
             devices of all nodes, so that their number must divide both.
-        nodes: machines that train together, each started by torchrun or SLURM.
+        nodes: machines that train together, started by torchrun or SLURM.
         accelerator: auto, cpu, cuda or mps.
         precision: 32-true, or bf16-mixed for training passes in half precision.
         channels_last: keep the network's maps with their channels together in memory, which is faster on most
@@ -75,10 +79,12 @@ class TrainingOptions:
     clip: float = 0.2
     ema_decay: float = 0.99
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    outlines: Outlines = "fused"
     validate_every: int = 1
     figure_every: int = 10
     checkpoint_minutes: float = 10.0
     threads: int | None = None
+    workers: int = 0
     devices: int = 1
     nodes: int = 1
     accelerator: Accelerator = "auto"
@@ -100,7 +106,7 @@ class TrainingOptions:
             "threads",
         ):
             check_range(self, name, at_least=1)
-        for name in ("warmup", "figure_every", "weight_decay", "clip", "checkpoint_minutes"):
+        for name in ("workers", "warmup", "figure_every", "weight_decay", "clip", "checkpoint_minutes"):
             check_range(self, name, at_least=0)
         for name in ("lr", "decay"):
             check_range(self, name, above=0)

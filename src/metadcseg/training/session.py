@@ -12,13 +12,13 @@ from rich.console import Console
 
 from metadcseg.data.prepare.tiny import tiny_in_set
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import InputError, ReportedByRankZero
+from metadcseg.errors import InputError
 from metadcseg.files import cannot_write, write_bytes
 from metadcseg.forward_mode.random_state import kept_random_state
 from metadcseg.methods.base import Method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.distributed.consistency import check_all_equal, check_shared
-from metadcseg.training.distributed.job import describe_job
+from metadcseg.training.distributed.launch import as_started, check_devices, open_process_group
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.expected_time import announce, seconds_per_pass
 from metadcseg.training.logging.logger import Logger, has_tensorboard
@@ -31,7 +31,7 @@ from metadcseg.training.run.folder import RunFolder, write_run
 from metadcseg.training.run.identity import claimed, describe, digest_of, machine
 from metadcseg.training.run.opening import opening, too_little
 from metadcseg.training.run.state import TrainerState
-from metadcseg.training.setup import build, open_datasets, open_fabric, open_process_group, open_validator
+from metadcseg.training.setup import build, open_datasets, open_fabric, open_validator
 from metadcseg.training.stopping import StopRequest
 from metadcseg.training.trainer import Trainer
 
@@ -80,8 +80,8 @@ def train(
     ``model.safetensors`` (the network that did best on ``val``), ``figures/`` and ``tensorboard/``. Ctrl-C or
     SIGTERM finishes the step, saves, and returns; a second one stops at once. The role ``test`` is never read.
 
-    Where ``options`` ask for several devices on this machine, processes are started for them, which end with this
-    call; under torchrun or SLURM this call joins the processes that they started.
+    Several devices need a process for each: under torchrun or SLURM this call joins the processes that they started.
+    All of them make the same call, and rank 0 alone writes.
 
     Args:
         prepared: images and masks.
@@ -110,48 +110,14 @@ def train(
         >>> train(prepared, method, NetworkOptions(width=2), options, Path("my_run")).epochs_done  # doctest: +SKIP
         1
     """
-
-    def job() -> dict[str, Any]:
-        return describe_job(prepared, method, network, options, Path(out), seed=seed, label=label)
-
-    with open_process_group(prepared, options, job) as process_group:
-        return train_in(
-            process_group,
-            prepared,
-            method,
-            network,
-            options,
-            Path(out),
-            seed=seed,
-            resume=resume,
-            config=config,
-            console=console,
-            label=label,
-            chosen=chosen,
-        )
-
-
-def train_in(
-    process_group: ProcessGroup,
-    prepared: PreparedSet,
-    method: Method,
-    network: NetworkOptions,
-    options: TrainingOptions,
-    out: Path,
-    *,
-    seed: int = 0,
-    resume: bool = False,
-    config: Mapping[str, Any] | None = None,
-    console: Console | None = None,
-    label: str | None = None,
-    chosen: str | None = None,
-) -> RunResult:
-    """Do :func:`train` as one rank of a process group; rank zero alone decides on the folder and writes to it."""
+    options, out = as_started(options), Path(out)
     folder = RunFolder(out)
-    datasets = open_datasets(prepared, method, network, options, seed)
-    info = describe(prepared, method, network, options, seed=seed, label=label or method.name)
-    info["settings_digest"] = digest_of(folder, info)
     with ExitStack() as stack:
+        process_group = stack.enter_context(open_process_group(options))
+        check_devices(prepared, options)
+        datasets = open_datasets(prepared, method, network, options, seed)
+        info = describe(prepared, method, network, options, seed=seed, label=label or method.name)
+        info["settings_digest"] = digest_of(folder, info)
         stack.enter_context(processor_threads(options.threads, options.devices))
         fabric = open_fabric(options, process_group)
         stack.enter_context(kept_random_state([fabric.device]))
@@ -170,7 +136,7 @@ def train_in(
         there = stack.enter_context(claimed(folder, info, resume)) if process_group.is_rank_zero else None
         process_group.join(fabric.device)
         check_shared(process_group, folder)
-        there = json.loads(process_group.broadcast(json.dumps(there)))
+        there = process_group.broadcast(there)
         info["pretrained"] = made.pretrained or (there or {}).get("pretrained")
         validator = open_validator(prepared, network, options, fabric.device, process_group)
         if chosen is not None and there is None and console is not None and process_group.is_rank_zero:
@@ -271,8 +237,6 @@ class _Session:
                         )
                 stack.enter_context(reporter)
                 finished = self._trainer.run(logger, reporter, stop)
-        except ReportedByRankZero:
-            raise
         except InputError as error:
             self._record_failure(error)
             raise

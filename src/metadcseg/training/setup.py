@@ -1,28 +1,22 @@
 """What must fit together before the first step: method and set, devices, network, state."""
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from metadcseg.data.loading.batches import BatchLoader, Shard
 from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
+from metadcseg.data.loading.outlines import OutlinesDataset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Method, MethodInfo, MethodState, Storage
 from metadcseg.networks import Committee, NetworkOptions, TappedNetwork, create_networks
-from metadcseg.training.distributed.launch import (
-    environment_from_slurm,
-    environment_from_torchrun,
-    slurm_tasks,
-    start_workers,
-    torchrun_processes,
-)
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
@@ -47,6 +41,19 @@ class Datasets:
         """Return the steps of one epoch; the last one may be smaller."""
         return ceil(len(self.train) / batch)
 
+    def loaders(
+        self, options: TrainingOptions, shard: Shard, *, pin: bool
+    ) -> tuple[BatchLoader, BatchLoader | None]:
+        """Return what makes the training batches and, where there is gold, as many of gold in every epoch."""
+        train = BatchLoader(self.train, batch=options.batch, shard=shard, workers=options.workers, pin=pin)
+        if self.gold is None:
+            return train, None
+        steps, few = self.steps(options.batch), min(options.workers, 1)
+        gold = BatchLoader(
+            self.gold, batch=options.gold_batch, steps=steps, shard=shard, workers=few, pin=pin
+        )
+        return train, gold
+
 
 def open_datasets(
     prepared: PreparedSet, method: Method, network: NetworkOptions, options: TrainingOptions, seed: int
@@ -67,7 +74,8 @@ def open_datasets(
 
     def view(role: str, labels: Labels, pairs: bool) -> View:
         moved, grid = options.augment, grid_of(network, options)
-        return SegmentationDataset(
+        shown = OutlinesDataset if options.outlines == "each" and labels == "given" else SegmentationDataset
+        return shown(
             prepared, role, grid, options.patch, labels=labels, augment=moved, seed=seed, pairs=pairs
         )
 
@@ -121,72 +129,24 @@ def reads_gold(declared: MethodInfo) -> bool:
     return declared.needs_gold or declared.supervises_gold
 
 
-def open_process_group(
-    prepared: PreparedSet, options: TrainingOptions, job: Callable[[], Mapping[str, Any]]
-) -> ProcessGroup:
-    """Return the process group that this process is a part of, starting the other processes where nobody else does.
-
-    Args:
-        prepared: the set; every device needs a training case of its own.
-        options: how many devices and nodes there shall be.
-        job: makes what a process that we start has to know, see :mod:`metadcseg.training.worker`.
-
-    Raises:
-        InputError: where there are more devices than cases, the processes that a launcher started are not those
-            asked for, or several nodes have no launcher.
-    """
-    size, cases = options.devices * options.nodes, len(prepared.select("train"))
-    if size > max(cases, 1):
-        raise InputError(
-            f"training.devices x training.nodes is {size}, but {prepared.path} has only {cases} train cases: give "
-            "fewer devices"
-        )
-    if torchrun_processes() > 1:
-        return ProcessGroup(*environment_from_torchrun(size))
-    if size == 1:
-        return ProcessGroup()
-    if slurm_tasks() > 1:
-        return ProcessGroup(*environment_from_slurm(size))
-    if options.nodes > 1:
-        raise InputError(
-            f"training.nodes {options.nodes} needs torchrun or srun to start this command on every node "
-            "(docs/how-to/many-devices.md shows how); on one machine leave it at 1 and give --devices"
-        )
-    if hasattr(sys, "ps1"):
-        raise InputError(
-            f"training.devices {options.devices} cannot be started from a notebook or an interactive session: put "
-            "the call into a script, use the command metadcseg train, or take training.devices 1"
-        )
-    return ProcessGroup(*start_workers(size, job()))
-
-
 def open_fabric(options: TrainingOptions, process_group: ProcessGroup) -> Fabric:
-    """Return Fabric for this process' own device.
+    """Return Fabric for this process' own device, which is all that Fabric knows of.
 
     Raises:
-        InputError: where this machine has no such device, or not so many.
+        InputError: where this machine has no such device.
     """
-    several: dict[str, Any] = {}
-    if process_group.world_size > 1:
-        # the strategy is only asked which device is ours: DDP's wrapper would break the meta step's derivative
-        several = {
-            "strategy": DDPStrategy(cluster_environment=process_group.environment),
-            "num_nodes": options.nodes,
-        }
+    accelerator, devices = options.accelerator, [process_group.local_rank]
+    if process_group.world_size > 1 and accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    one = devices if process_group.world_size > 1 and accelerator == "cuda" else 1
     try:
         fabric = Fabric(
-            accelerator=options.accelerator, devices=options.devices, precision=options.precision, **several
+            accelerator=accelerator, devices=one, precision=options.precision, plugins=LightningEnvironment()
         )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
-        reason = " ".join(str(error).split())
-        if process_group.world_size > 1:
-            raise InputError(
-                f"training.devices: {options.devices} of accelerator {options.accelerator} are not to be had "
-                f"here ({reason}); give fewer, or --accelerator cpu"
-            ) from error
         raise InputError(
-            f"training.accelerator: {options.accelerator} is not to be had on this machine ({reason}); "
-            "use auto or cpu"
+            f"training.accelerator: {options.accelerator} is not to be had on this machine "
+            f"({' '.join(str(error).split())}); use auto or cpu"
         ) from error
     if process_group.world_size > 1 and fabric.device.type == "cuda":
         torch.cuda.set_device(fabric.device)  # collectives and random states go by the current device

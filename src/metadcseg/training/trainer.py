@@ -1,7 +1,7 @@
 """The training loop: epochs, steps, validation and checkpoints, for any method that keeps the contract."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import fields, replace
 from itertools import repeat
@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from metadcseg.data.loading.batches import epoch_batches
+from metadcseg.data.loading.batches import BatchLoader, loaders_lost
 from metadcseg.errors import InputError
 from metadcseg.methods.base import Method, MethodState
 from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
@@ -79,6 +79,7 @@ class Trainer:
         self._datasets, self._validator, self._options = datasets, validator, options
         self._fabric, self._folder, self._info = fabric, folder, info
         self._process_group = process_group or ProcessGroup()
+        self._loaders = datasets.loaders(options, self._process_group.shard, pin=fabric.device.type == "cuda")
         self._averages = MetricAverages()
         self._sample_figure = SampleFigure(datasets.train.ids)
         self._saved = self._counted = time.monotonic()
@@ -180,7 +181,7 @@ class Trainer:
         """Take the steps that are left of this epoch; return whether all were taken."""
         place = self.trainer_state
         self._updater.begin_epoch(place.epoch)
-        with closing(self._batches()) as batches:
+        with loaders_lost(), closing(self._batches()) as batches:
             for noisy, gold in batches:
                 self._step(noisy, gold)
                 reporter.step(place.epoch, place.step, self._averages)
@@ -195,26 +196,15 @@ class Trainer:
 
     def _batches(self) -> Generator[tuple[Batch, Batch | None], None, None]:
         """Yield what is left of this epoch; gold is opened only for a method that declares it."""
-        place, options, datasets = self.trainer_state, self._options, self._datasets
-        start, epoch = place.step, place.epoch
+        start, epoch = self.trainer_state.step, self.trainer_state.epoch
         with ExitStack() as stack:  # a batch may fail: the threads that make batches end here, not some day
 
-            def opened(batches: Iterator[Batch]) -> Iterator[Batch]:
-                return stack.enter_context(closing(batches))  # type: ignore[type-var]
+            def opened(loader: BatchLoader) -> Iterator[Batch]:
+                return stack.enter_context(closing(loader.epoch(epoch, start)))
 
-            shard = self._process_group.shard
-            train = opened(
-                epoch_batches(datasets.train, epoch=epoch, batch=options.batch, start=start, shard=shard)
-            )
-            gold: Iterable[Batch | None] = repeat(None, self.steps - start)
-            if datasets.gold is not None:
-                count, batch = self.steps, options.gold_batch
-                gold = opened(
-                    epoch_batches(
-                        datasets.gold, epoch=epoch, batch=batch, start=start, steps=count, shard=shard
-                    )
-                )
-            for noisy, verified in zip(train, gold, strict=True):
+            train, gold = opened(self._loaders[0]), self._loaders[1]
+            verified_too = repeat(None, self.steps - start) if gold is None else opened(gold)
+            for noisy, verified in zip(train, verified_too, strict=True):
                 yield self._counted_together(noisy, verified)
 
     def _counted_together(self, noisy: Batch, gold: Batch | None) -> tuple[Batch, Batch | None]:

@@ -11,7 +11,8 @@ from tests.unit.evaluation.fakes import scene, write_fake_run, write_fake_set
 
 from metadcseg.errors import InputError
 from metadcseg.evaluation.inputs import find_images, output_names
-from metadcseg.evaluation.predict import fit_channels, predict_images, probabilities_at_native
+from metadcseg.evaluation.predict import fit_channels, probabilities_at_native
+from metadcseg.evaluation.predict_files import predict_images
 
 
 @pytest.fixture(params=[1, 3])

@@ -12,6 +12,7 @@ from torch import nn
 
 from metadcseg.methods import ADELE, Supervised
 from metadcseg.methods.adele import EarlyLearning, early_learning_ended
+from metadcseg.methods.scale_consistency import logits_at, scale_consistency
 from metadcseg.networks import TappedNetwork
 from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Warp
@@ -174,6 +175,56 @@ def test_wrong_labels_are_corrected_once_they_are():
     assert trust.beta[wrong].mean() > 0.95
     assert trust.beta[~wrong].mean() < 0.05
     assert (state.parts["labels"].read(noisy).labels == truth).float().mean() > 0.97
+
+
+class Counted(nn.Module):
+    """A network that notes the sizes it is asked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draw, self.sizes = nn.Conv2d(2, CLASSES, 1), []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(images.shape[2])
+        return self.draw(images)
+
+
+def test_three_scales_are_seen_and_cost_what_is_said():
+    counted = Counted()
+    method = ADELE(multiscale=True)
+    state = start(method, TappedNetwork(counted, "draw"))
+    before = counted.draw.weight.clone()
+    report = method.step(state, batch(0), None)
+    assert counted.sizes == [round(SIZE * scale) for scale in (0.7, 1.0, 1.5)]
+    assert report.scalars["consistency"] >= 0
+    assert not torch.equal(counted.draw.weight, before)
+    assert method.info.passes == pytest.approx(3 * (0.49 + 1 + 2.25))
+    assert ADELE(multiscale=True, gold="mixed").info.passes == pytest.approx(14.22)
+
+
+def test_disagreement_between_scales_by_hand():
+    """p = 0.95 and 0.75 have the mean q = 0.85: the mean of p ln(p / q) + (1 - p) ln((1 - p) / (1 - q))."""
+    one = Batch(
+        torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, dtype=torch.int64), torch.arange(1), Warp.identity(1)
+    )
+    sure, less = (torch.tensor([p, 1 - p]).log().view(1, 2, 1, 1).expand(1, 2, 1, 2) for p in (0.95, 0.75))
+    by_hand = [p * np.log(p / 0.85) + (1 - p) * np.log((1 - p) / 0.15) for p in (0.95, 0.75)]
+    assert scale_consistency([sure, less], one).item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
+    hidden = replace(one, labels=torch.tensor([[[0, IGNORE]]]))
+    odd = less.clone()
+    odd[..., 1] = torch.tensor([0.0, 9.0]).view(1, 2, 1)  # only where nothing is known
+    assert scale_consistency([sure, odd], hidden).item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
+    assert scale_consistency([less, less.flip(1)], one).item() == 0  # 0.5: nobody is sure
+    with pytest.raises(ValueError, match="one shape"):
+        scale_consistency([sure, less[..., :1]], one)
+
+
+def test_scales_bring_logits_to_the_size_of_the_image():
+    network = TappedNetwork(nn.Sequential(nn.Conv2d(1, 2, 1)), "0")
+    images = torch.randn(1, 1, 7, 10)
+    found = logits_at(network, images, (0.7, 1.0, 1.5))
+    assert [tuple(one.shape) for one in found] == [(1, 2, 7, 10)] * 3
+    assert torch.equal(found[1], network(images).logits)
 
 
 def test_a_grid_that_is_not_that_of_the_labels_kept_is_refused():

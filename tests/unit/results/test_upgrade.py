@@ -64,7 +64,7 @@ def test_the_default_of_before_is_binned():
     assert (found["method"], found["label"]) == ("binned", "binned")
     layers = {"upsampling": "learned", "activation": "leaky_relu"}
     assert found["network"] == {"width": 8, **layers, "size": None, "pretrained": None}
-    assert found["training"] == {"ema_decay": 0.9, "lr": 0.1}
+    assert found["training"] == {"ema_decay": 0.9, "lr": 0.1, "outlines": "fused"}
     assert "unresumable" not in found
     assert found["options"] == {
         "min_runner_up_probability": 0.1,
@@ -116,7 +116,7 @@ def test_a_name_that_a_run_was_given_stays():
         {
             "method": "metadcseg",
             "options": {"eta": 0.1, "forward_mode": "engine"},
-            "training": {"ema_decay": 0.9},
+            "training": {"ema_decay": 0.9, "outlines": "fused"},
         },
         {"method": "supervised", "options": {"memory": "shared"}},
     ],
@@ -160,6 +160,25 @@ def test_whether_gold_was_asked_is_known_of_earlier_runs(method: str, options: d
     assert upgraded({"method": method, "options": options, "declaration": {"asks_gold": not asked}})[
         "declaration"
     ] == {"asks_gold": not asked}
+
+
+@pytest.mark.parametrize(
+    ("options", "meta", "why"),
+    [
+        ({"pairs": True, "meta": "auto", "match_shares": True}, False, None),
+        ({"pairs": False, "meta": "auto", "match_shares": True}, True, None),
+        ({"pairs": True, "meta": "always", "match_shares": True}, True, None),
+        ({"pairs": False, "meta": "never", "match_shares": True}, False, None),
+        ({"pairs": True, "bound": 0.5, "like_pairs": True}, False, "bound 0.5, like_pairs True"),
+    ],
+)
+def test_calibrated_before_stand_ins(options: dict[str, Any], meta: bool, why: str | None):
+    found = upgraded({"method": "calibrated", "options": options})
+    method = create_method("calibrated", **found["options"])
+    assert (method.stand_in, method.meta, method.pairs) == (0, meta, options["pairs"])
+    assert method.match_shares == (why is None)
+    assert found.get("unresumable") == why
+    assert upgraded(found) == found
 
 
 def test_the_average_of_the_network_has_another_name_in_a_checkpoint():

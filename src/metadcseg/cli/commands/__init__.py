@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "metadcseg.cli.commands.evaluate",
     "audit": "metadcseg.cli.commands.audit",
     "predict": "metadcseg.cli.commands.predict",
+    "export": "metadcseg.cli.commands.export",
     "accept": "metadcseg.cli.commands.accept",
     "export-annotations": "metadcseg.cli.commands.export_annotations",
     "import-predictions": "metadcseg.cli.commands.import_predictions",

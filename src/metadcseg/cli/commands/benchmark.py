@@ -38,11 +38,20 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=str, default="data", help="what {data} stands for in the grid")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time, each on one thread")
     parser.add_argument(
-        "--executor", type=str, default="local", help="local, or ray (pip install 'metadcseg[ray]')"
+        "--executor",
+        type=str,
+        default="local",
+        help="local, ray or slurm (pip install 'metadcseg[ray]' or 'metadcseg[slurm]')",
     )
     parser.add_argument("--address", type=str, default=None, help="of a Ray cluster; this machine by default")
-    parser.add_argument("--cpus", type=float, default=1.0, help="Ray: processors of each run")
-    parser.add_argument("--gpus", type=float, default=0.0, help="Ray: GPUs of each run")
+    parser.add_argument("--cpus", type=float, default=1.0, help="Ray, SLURM: processors of each run")
+    parser.add_argument("--gpus", type=float, default=0.0, help="Ray, SLURM: GPUs of each run")
+    parser.add_argument(
+        "--hours", type=float, default=24.0, help="SLURM: until a run is queued again, to go on"
+    )
+    parser.add_argument(
+        "--slurm", type=str, default="", help="further options of sbatch, such as partition=gpu,account=lab"
+    )
 
 
 def run(options: Namespace, console: Console) -> int:
@@ -142,7 +151,15 @@ def _executor(options: Namespace) -> Executor:
         from metadcseg.benchmark.ray_executor import RayExecutor
 
         return RayExecutor(options.workers, options.address, options.cpus, options.gpus)
-    raise InputError(f"--executor must be local or ray, got '{options.executor}'")
+    if options.executor == "slurm":
+        from metadcseg.benchmark.slurm_executor import SlurmExecutor, sbatch_options
+
+        if options.hours <= 0:
+            raise InputError(f"--hours must be above 0, got {options.hours:g}")
+        asked = sbatch_options(options.slurm)
+        folder = Path(options.out) / "slurm"
+        return SlurmExecutor(folder, options.workers, options.cpus, options.gpus, options.hours, asked)
+    raise InputError(f"--executor must be local, ray or slurm, got '{options.executor}'")
 
 
 def _follow(benchmark: Benchmark, executor: Executor, console: Console) -> bool:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
@@ -20,9 +20,11 @@ from rich.progress import (
 from rich.table import Table
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError
 from metadcseg.reading import read_text
+
+if TYPE_CHECKING:
+    from metadcseg.data.splits.gold_slices import GoldSlices
 
 
 class Advance(Protocol):
@@ -72,6 +74,19 @@ def add_device_option(parser: ArgumentParser) -> None:
     """Add the option that says where a trained network computes, called as in ``train``."""
     told = "where the network computes: auto (a GPU where there is one), cpu, cuda, cuda:N or mps"
     parser.add_argument("--accelerator", type=str, default="auto", help=told)
+
+
+def add_inference_options(parser: ArgumentParser) -> None:
+    """Add the options that say how a trained network is asked."""
+    parser.add_argument(
+        "--flips", action="store_true", help="average over all mirror images: 4 times as long, 8 in 3D"
+    )
+    told = "let windows of the input grid slide over larger images, rather than shrink these"
+    parser.add_argument("--windows", action="store_true", help=told)
+    told = "of windows, those of patches too, as a share of their side (default 0.5)"
+    parser.add_argument("--overlap", type=float, default=0.5, help=told)
+    told = "images, slices or windows that the network computes together (default 1)"
+    parser.add_argument("--batch-size", type=int, default=1, help=told)
 
 
 def add_workers_option(parser: ArgumentParser) -> None:
@@ -147,7 +162,7 @@ def parse_regions(texts: Sequence[str]) -> dict[str, list[int]]:
     return regions
 
 
-def parse_gold(text: str) -> float | int | GoldSlices | list[str]:
+def parse_gold(text: str) -> "float | int | GoldSlices | list[str]":
     """Return how much gold is asked for.
 
     Args:
@@ -161,6 +176,8 @@ def parse_gold(text: str) -> float | int | GoldSlices | list[str]:
         >>> parse_gold("6"), parse_gold("0.02"), parse_gold("slices:0.02")
         (6, 0.02, GoldSlices(share=0.02))
     """
+    from metadcseg.data.splits.gold_slices import GoldSlices
+
     slices = GoldSlices.read(text)
     if slices is not None:
         return slices

@@ -73,7 +73,12 @@ def run(options: Namespace, console: Console) -> int:
     from metadcseg.cli.auto import fitted_to_pairs
     from metadcseg.cli.config import other_options, run_config
 
-    run_config(options)  # what is wrong is said before anything is written
+    asked = run_config(options).training  # what is wrong is said before anything is written
+    if asked.devices * asked.nodes > 1:
+        raise InputError(
+            f"cross-validate trains on one device, got training.devices {asked.devices} and training.nodes "
+            f"{asked.nodes}: leave them at 1, or train each fold by metadcseg train --data FOLDS/fold-1/set --devices N"
+        )
     if others := other_options(options.given, options.method):
         _say(console, others)
     seed = check_seed(options.seed)

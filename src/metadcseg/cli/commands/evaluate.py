@@ -10,6 +10,7 @@ from rich.console import Console
 
 from metadcseg.cli.commands.console import (
     add_device_option,
+    add_inference_options,
     print_json,
     print_table,
     progress_bar,
@@ -43,6 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="also count and time what an image costs, in RUN/evaluation/cost.json",
     )
+    add_inference_options(parser)
     add_device_option(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
@@ -56,6 +58,7 @@ def run(options: Namespace, console: Console) -> int:
         console, "evaluating"
     ) as advance:  # torch takes seconds to load: the bar is there before
         from metadcseg.evaluation.evaluate import evaluate_run
+        from metadcseg.evaluation.inference import InferenceOptions
         from metadcseg.training.run.folder import read_run, set_of_run
 
         info = read_run(folder)
@@ -70,6 +73,7 @@ def run(options: Namespace, console: Console) -> int:
             options.split,
             overlays=options.overlays,
             device=options.accelerator,
+            options=InferenceOptions(options.flips, options.windows, options.overlap, options.batch_size),
             progress=advance,
         )
     if options.json:

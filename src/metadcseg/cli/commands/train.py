@@ -64,12 +64,19 @@ def run(options: Namespace, console: Console) -> int:
     from metadcseg.cli.config import other_options, run_config
     from metadcseg.cli.resume import from_run
     from metadcseg.training import train
+    from metadcseg.training.distributed.launch import check_devices, find_place, run_on_devices
 
     options = from_run(options)
     if missing := [f"--{name}" for name in ("data", "out") if options[name] is None]:
         raise InputError(f"{' and '.join(missing)} must be given (see: metadcseg train --help)")
     config, seed = run_config(options), check_seed(options.seed)
     prepared, chosen = PreparedSet.open(Path(options.data)), None
+    place, devices = find_place(), config.training.devices
+    if place is None and devices > 1 and config.training.nodes == 1:
+        check_devices(prepared, config.training)
+        return run_on_devices(devices, ["train", *options.words])
+    if place is not None and place.rank and devices * config.training.nodes > 1:
+        console = Console(quiet=True)  # rank 0 tells how it goes
     if not options.get("goes_on"):
         with console.status("looking at images and masks ..."):
             options, chosen = with_auto(options, prepared)

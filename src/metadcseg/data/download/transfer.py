@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import requests
 
 from metadcseg.errors import InputError
 from metadcseg.files import cannot_write
+
+if TYPE_CHECKING:
+    import requests
 
 Progress = Callable[[int, int], object]
 """Called with how many bytes are there, of how many (0 where the server does not say)."""
@@ -96,6 +98,8 @@ def download(
                 f"{target} is not the file that {archive.url} has (its checksum differs): move it away"
             )
         return target
+    import requests  # only who downloads waits for it
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for attempt in range(patience.attempts):
@@ -121,6 +125,8 @@ def download(
 
 def _fetch(archive: Archive, part: Path, patience: Patience, progress: Progress | None) -> None:
     """Bring the part to the end of the file, in one connection."""
+    import requests
+
     held = part.stat().st_size if part.exists() else 0
     tag = _read_tag(part)
     headers = {"Accept-Encoding": "identity"}  # bytes as they are, so that places in the file mean something
@@ -163,7 +169,7 @@ def _fetch(archive: Archive, part: Path, patience: Patience, progress: Progress 
             raise _Again(f"the connection ended at {done} of {total} bytes")
 
 
-def _chunks(answer: requests.Response) -> Iterator[bytes]:
+def _chunks(answer: "requests.Response") -> Iterator[bytes]:
     yield from answer.iter_content(_CHUNK)
 
 

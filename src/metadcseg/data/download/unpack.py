@@ -9,14 +9,14 @@ import tarfile
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NamedTuple
 
 from metadcseg.errors import InputError
-from metadcseg.files import cannot_write
+from metadcseg.files import cannot_write, disk_is_full
 
 Progress = Callable[[int, int], object]
 """Called with how many members are unpacked, of how many."""
@@ -26,17 +26,15 @@ MAX_RATIO = 200
 """Contents may be so many times as large as their archive, and `_FREE` bytes more."""
 
 _FREE = 256 * 2**20
-_CHUNK = 2**20
-_LONGEST_READ = 4 * _CHUNK  # a tar header that wants more is read into memory for nothing but harm
+_LONGEST_READ = 4 * 2**20  # a tar header that wants more is read into memory for nothing but harm
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 
-@dataclass(frozen=True)
-class _Member:
+class _Member(NamedTuple):
     name: str
     size: int
-    open: Callable[[], IO[bytes] | None]
-    problem: str | None = None
+    extract: Callable[[Path], object]
+    problem: str | None
 
 
 def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> list[Path]:
@@ -69,9 +67,7 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
         with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as temporary:
             work = Path(temporary)
             with _reading(archive), archive.open("rb") as file:
-                kind = file.read(2)
-            with (_unpacked_zip if kind == b"PK" else _unpacked_tar)(archive) as members:
-                _write_all(archive, members, work, progress)
+                (_unpack_zip if file.read(2) == b"PK" else _unpack_tar)(archive, file, work, progress)
             outermost = sorted(work.iterdir())
             for path in outermost:
                 if (folder / path.name).exists():
@@ -91,6 +87,8 @@ def _reading(archive: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        if disk_is_full(error):  # where the members are written meanwhile
+            raise
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a place that no file has
             raise InputError(f"{archive} cannot be read ({error.strerror}): look at the file") from error
         raise InputError(
@@ -99,32 +97,28 @@ def _reading(archive: Path) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _unpacked_zip(archive: Path) -> Iterator[list[_Member]]:
-    with ExitStack() as stack:
-        with _reading(archive):
-            opened = stack.enter_context(zipfile.ZipFile(archive))
-            members = [_of_zip(opened, info) for info in opened.infolist() if not info.is_dir()]
-        yield members
+def _unpack_zip(archive: Path, file: IO[bytes], work: Path, progress: Progress | None) -> None:
+    with zipfile.ZipFile(file) as opened:
+        members = [_of_zip(opened, info) for info in opened.infolist() if not info.is_dir()]
+        _extract_all(archive, members, work, progress)
 
 
-@contextmanager
-def _unpacked_tar(archive: Path) -> Iterator[list[_Member]]:
-    with ExitStack() as stack:
-        with _reading(archive):
-            file = stack.enter_context(archive.open("rb"))
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            unpacked: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
-            stream = _Bounded(unpacked)
-            tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))  # type: ignore[call-overload]
-            members = [_of_tar(tar, info) for info in _listed(archive, tar) if not info.isdir()]
-            stream.seek(tar.offset)
-            if stream.read(512) != bytes(512):  # tarfile takes a damaged header for the end
-                raise EOFError(f"it breaks off after {len(members)} files")
-        yield members
-        with _reading(archive):
-            _read_to_the_end(archive, stream)
+def _unpack_tar(archive: Path, file: IO[bytes], work: Path, progress: Progress | None) -> None:
+    file.seek(0)
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    stream = _Bounded(gzip.GzipFile(fileobj=file) if packed else file)
+    with tarfile.open(fileobj=stream, mode="r:") as tar:  # type: ignore[call-overload]
+        members = [_of_tar(tar, info) for info in _listed(archive, tar) if not info.isdir()]
+        stream.seek(tar.offset)
+        if stream.read(512) != bytes(512):  # tarfile takes a damaged header for the end
+            raise EOFError(f"it breaks off after {len(members)} files")
+        _extract_all(archive, members, work, progress)
+    left = _limit(archive)
+    while chunk := stream.read(2**20):  # a compressed stream ends with the checksum of all before it
+        left -= len(chunk)
+        if left < 0:
+            raise InputError(f"{archive} holds more than it may ({MAX_RATIO} times its size)")
 
 
 class _Bounded:
@@ -139,15 +133,6 @@ class _Bounded:
         return self._stream.read(size)
 
 
-def _read_to_the_end(archive: Path, stream: _Bounded) -> None:
-    """Read what comes after the last member, where a compressed stream has the checksum of all before it."""
-    left = _limit(archive)
-    while chunk := stream.read(_CHUNK):
-        left -= len(chunk)
-        if left < 0:
-            raise InputError(f"{archive} holds more than it may ({MAX_RATIO} times its size)")
-
-
 def _listed(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the members; a header is read at a time, and a bomb is noticed before it has gone off."""
     limit = _limit(archive)
@@ -160,26 +145,24 @@ def _listed(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _of_zip(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
-    mode = info.external_attr >> 16
-    problem = None
-    if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    problem = "is encrypted" if info.flag_bits & 1 else None
+    if kind not in (0, stat.S_IFREG):
         problem = "is a link or a device"
-    elif info.flag_bits & 1:
-        problem = "is encrypted"
-    return _Member(info.filename, info.file_size, lambda: opened.open(info), problem)
+    return _Member(info.filename, info.file_size, partial(opened.extract, info), problem)
 
 
 def _of_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
     plain = info.isreg() and not info.issparse()
-    return _Member(
-        info.name, info.size, lambda: tar.extractfile(info), None if plain else "is a link or a device"
-    )
+    extract = partial(tar.extract, info, set_attrs=False, filter="data")
+    return _Member(info.name, info.size, extract, None if plain else "is a link or a device")
 
 
-def _write_all(archive: Path, members: list[_Member], work: Path, progress: Progress | None) -> None:
+def _extract_all(archive: Path, members: Iterable[_Member], work: Path, progress: Progress | None) -> None:
+    """Look at all members, then write them; what macOS leaves in archives is passed over."""
     wanted = [member for member in members if not _of_macos(member.name)]
-    if len(members) > MAX_MEMBERS:
-        raise InputError(f"{archive} holds {len(members)} files, at most {MAX_MEMBERS} are unpacked")
+    if len(wanted) > MAX_MEMBERS:
+        raise InputError(f"{archive} holds {len(wanted)} files, at most {MAX_MEMBERS} are unpacked")
     total, limit = sum(member.size for member in wanted), _limit(archive)
     if total > limit:
         raise InputError(
@@ -188,9 +171,8 @@ def _write_all(archive: Path, members: list[_Member], work: Path, progress: Prog
     if total > shutil.disk_usage(work).free:
         raise InputError(f"{archive} needs {total / 2**20:.0f} MiB, which are not free: make room")
     seen: dict[str, str] = {}
-    for member in wanted:  # all of them, before anything is written
-        path = _safe(archive, member)
-        key = unicodedata.normalize("NFC", path).casefold()
+    for member in wanted:
+        key = unicodedata.normalize("NFC", _safe(archive, member)).casefold()
         if key in seen:
             raise InputError(
                 f"{archive}: '{member.name}' comes twice (as '{seen[key]}'; some disks do not tell capitals apart)"
@@ -203,37 +185,9 @@ def _write_all(archive: Path, members: list[_Member], work: Path, progress: Prog
                     f"{archive}: '{seen[str(folder)]}' is a file and a folder: it is not unpacked"
                 )
     for number, member in enumerate(wanted, start=1):
-        _write(archive, member, work / _safe(archive, member))
+        member.extract(work)
         if progress is not None:
             progress(number, len(wanted))
-
-
-def _write(archive: Path, member: _Member, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
-        for chunk in _chunks(archive, member):
-            file.write(chunk)
-    path.chmod(0o644)
-
-
-def _chunks(archive: Path, member: _Member) -> Iterator[bytes]:
-    """Yield the content of a member, which is as long as it says."""
-    read = 0
-    with ExitStack() as stack:
-        with _reading(archive):
-            source = member.open()
-            if source is None:
-                raise EOFError(f"'{member.name}' is no file")
-            stack.enter_context(source)
-        while True:
-            with _reading(archive):
-                chunk = source.read(_CHUNK)
-                read += len(chunk)
-                if read > member.size or (not chunk and read < member.size):
-                    raise EOFError(f"'{member.name}' has not the {member.size} bytes that it says")
-            if not chunk:
-                return
-            yield chunk
 
 
 def _safe(archive: Path, member: _Member) -> str:

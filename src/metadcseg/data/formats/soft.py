@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter, minimum_filter
 
 from metadcseg.constants import IGNORE
 
@@ -39,6 +38,8 @@ def has_soft_edges(array: NDArray[np.integer], levels: Sequence[int], *, lossy: 
     between = [level for level in levels if 0 < level < IGNORE]
     if not between or (len(between) <= _FEW_LEVELS and not lossy):
         return False
+    from scipy.ndimage import maximum_filter, minimum_filter  # few masks need it, and it takes a while
+
     gray = (array >= _BLACK) & (array <= _WHITE)
     edge = maximum_filter(array < _BLACK, _EDGE) & maximum_filter(array > _WHITE, _EDGE)
     return not minimum_filter(gray & ~edge, _SOLID).any()

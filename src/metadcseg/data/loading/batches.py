@@ -4,13 +4,17 @@ Where an interrupted epoch starts again changes no bit of any batch. Where sever
 holds does not depend on how many they are.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import signal
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 
 import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from metadcseg.data.loading import input_grid
 from metadcseg.data.loading.dataset import View
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
@@ -37,6 +41,92 @@ class Shard:
             raise InputError(f"a shard must have a rank from 0 to {self.world_size - 1}, got {self.rank}")
 
 
+class BatchLoader:
+    """Makes the batches of a view, epoch after epoch, in processes of its own or in a thread of this one.
+
+    A batch follows from the view, the epoch and its place alone, so who makes it changes no bit.
+
+    Args:
+        view: the role to train on.
+        batch: images per batch, over all devices that share it.
+        steps: None for one pass, whose last batch may be smaller; else go round, reshuffled each time, until
+            there are this many full batches, those left out included; one may then hold an image twice.
+        shard: which part of every batch to make; all of it by default. In a pass, the image of row i is always
+            made by device i modulo ``share.devices``.
+        workers: processes that make batches ahead, two each; with 0 a thread makes one.
+        pin: put batches where a GPU takes them from without waiting.
+
+    Raises:
+        InputError: where a count is out of range, or there are more devices than cases.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        *,
+        batch: int,
+        steps: int | None = None,
+        shard: Shard | None = None,
+        workers: int = 0,
+        pin: bool = False,
+    ) -> None:
+        shard = shard or Shard()
+        if batch < 1 or (steps is not None and steps < 0) or workers < 0:
+            raise InputError(
+                f"batch must be at least 1, steps and workers at least 0, got {batch}, {steps}, {workers}"
+            )
+        if batch % shard.world_size or (
+            steps is None and shard.world_size > len(view)
+        ):  # who goes round has enough
+            raise InputError(
+                f"a batch of {batch} from {len(view)} {view.role} cases cannot be shared by {shard.world_size} "
+                "devices: their number must divide the batch and not exceed the cases"
+            )
+        self._view, self._batch, self._steps = view, batch, steps
+        self._plan: list[Iterator[_Chosen]] = []
+        self._workers = workers
+        self._loader = DataLoader(
+            _Collated(view, shard),
+            sampler=_Handed(self._plan),
+            batch_size=None,
+            num_workers=workers,
+            pin_memory=pin,
+            persistent_workers=workers > 0,
+            worker_init_fn=_begin_worker,
+            multiprocessing_context="spawn" if workers else None,  # who has threads must not fork
+            generator=torch.Generator(),  # it draws one number, of nobody else's
+        )
+
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
+        """Return the batches of one epoch, each bit-identical whatever ``start`` is.
+
+        Args:
+            epoch: the epoch, from 0.
+            start: how many batches to leave out at the beginning: where an interrupted epoch goes on.
+
+        Returns:
+            Batches, with edges where the set has them; the next is made while this one is used. A part of
+            a batch knows in ``shard_of`` how many images the whole has, and its own valid pixels, which whoever knows
+            the other parts has to average with theirs. A device that has no image of the last, smaller batch makes one
+            of its own whose labels are all ``IGNORE``, so that it can take part in the step and counts nowhere.
+
+        Raises:
+            InputError: naming case and file where stored bytes are damaged, or where ``start`` is below 0.
+        """
+        if start < 0:
+            raise InputError(f"start must be at least 0, got {start}")
+        return self._made(epoch, start)
+
+    def _made(self, epoch: int, start: int) -> Generator[Batch, None, None]:
+        chosen = _plan(self._view, epoch, self._batch, start, self._steps)
+        self._plan[:] = [((epoch, rows) for rows in chosen)]
+        made: Iterator[Batch | InputError] = iter(self._loader)
+        for batch in made if self._workers else _ahead(made):
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+
+
 def epoch_batches(
     view: View,
     *,
@@ -46,41 +136,64 @@ def epoch_batches(
     steps: int | None = None,
     shard: Shard | None = None,
 ) -> Iterator[Batch]:
-    """Yield the batches of one epoch, each bit-identical whatever ``start`` is.
+    """Return the batches of one epoch alone, see :class:`BatchLoader`."""
+    return BatchLoader(view, batch=batch, steps=steps, shard=shard).epoch(epoch, start)
 
-    Args:
-        view: the role to train on.
-        epoch: the epoch, from 0.
-        batch: images per batch, over all devices that share it.
-        start: how many batches to leave out at the beginning: where an interrupted epoch goes on.
-        steps: None for one pass, whose last batch may be smaller; else go round, reshuffled each time, until
-            there are this many full batches, those left out included; one may then hold an image twice.
-        shard: which part of every batch to make; all of it by default. In a pass, the image of row i is always
-            made by device i modulo ``share.devices``.
 
-    Yields:
-        Batches, with edges where the set has them; the next is made by a thread while this one is used. A part of
-        a batch knows in ``shard_of`` how many images the whole has, and its own valid pixels, which whoever knows the
-        other parts has to average with theirs. A device that has no image of the last, smaller batch makes one of
-        its own whose labels are all ``IGNORE``, so that it can take part in the step and counts nowhere.
+@contextmanager
+def loaders_lost() -> Iterator[None]:
+    """Say in a sentence that a process which makes batches was killed; torch notices that anywhere.
 
     Raises:
-        InputError: where a count is out of range, there are more devices than cases, or naming case and file
-            where stored bytes are damaged.
+        InputError: then.
     """
-    shard = shard or Shard()
-    if batch < 1 or start < 0 or (steps is not None and steps < 0):
+    try:
+        yield
+    except (
+        RuntimeError,
+        EOFError,
+        ConnectionError,
+    ) as error:  # the last two: of what it was about to hand over
+        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+            raise
         raise InputError(
-            f"batch must be at least 1, start and steps at least 0, got {batch}, {start}, {steps}"
-        )
-    if batch % shard.world_size or (
-        steps is None and shard.world_size > len(view)
-    ):  # who goes round has enough
-        raise InputError(
-            f"a batch of {batch} from {len(view)} {view.role} cases cannot be shared by {shard.world_size} devices: "
-            "their number must divide the batch and not exceed the cases"
-        )
-    return _made_ahead(view, epoch, _plan(view, epoch, batch, start, steps), shard)
+            "a process that makes batches was killed (out of memory?): give fewer --training.workers; the same "
+            "command with --resume goes on from the last checkpoint"
+        ) from error
+
+
+_Chosen = tuple[int, list[tuple[int, int]]]
+"""An epoch, and (row, repeat) of every image of a batch."""
+
+
+class _Handed(Sampler[_Chosen]):
+    """Hands the batches of the epoch that is on to the loader, which outlives epochs."""
+
+    def __init__(self, plan: list[Iterator[_Chosen]]) -> None:
+        self._plan = plan
+
+    def __iter__(self) -> Iterator[_Chosen]:
+        return self._plan[0]
+
+
+class _Collated(Dataset[Batch | InputError]):
+    """What runs in a worker: errors go home as values, since torch would put a traceback into their sentence."""
+
+    def __init__(self, view: View, shard: Shard) -> None:
+        self._view, self._shard = view, shard
+
+    def __getitem__(self, chosen: _Chosen) -> Batch | InputError:
+        try:
+            return _collate(self._view, *chosen, self._shard)
+        except InputError as error:
+            return error
+
+
+def _begin_worker(number: int) -> None:
+    """Leave Ctrl-C to the training, which needs batches to finish its step; divide the memory for finished grids."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if (told := get_worker_info()) is not None:
+        input_grid.INPUT_CACHE_BYTES //= told.num_workers
 
 
 def _plan(
@@ -94,18 +207,13 @@ def _plan(
         yield chosen
 
 
-def _made_ahead(
-    view: View, epoch: int, plan: Iterator[list[tuple[int, int]]], shard: Shard
-) -> Iterator[Batch]:
-    """Make each batch while the one before it is used; an error in the thread is raised here."""
+def _ahead(made: Iterator[Batch | InputError]) -> Iterator[Batch | InputError]:
+    """Make each batch in a thread while the one before it is used."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as worker:
-        coming: Future[Batch] | None = None
-        for chosen in plan:
-            ready, coming = coming, worker.submit(_collate, view, epoch, chosen, shard)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
+        coming = worker.submit(next, made, None)
+        while (ready := coming.result()) is not None:
+            coming = worker.submit(next, made, None)
+            yield ready
 
 
 def _collate(view: View, epoch: int, chosen: list[tuple[int, int]], shard: Shard) -> Batch:
@@ -124,6 +232,7 @@ def _collate(view: View, epoch: int, chosen: list[tuple[int, int]], shard: Shard
     label_confidence = [
         sample.label_confidence for sample in samples if sample.label_confidence is not None
     ]  # likewise
+    annotators = [sample.annotators for sample in samples if sample.annotators is not None]
     return Batch(
         images=torch.stack([sample.image for sample in samples]),
         labels=labels,
@@ -132,6 +241,7 @@ def _collate(view: View, epoch: int, chosen: list[tuple[int, int]], shard: Shard
         edges=torch.stack(edges) if edges else None,
         label_confidence=torch.stack(label_confidence) if label_confidence else None,
         given=torch.stack(given) if given else None,
+        annotators=torch.stack(annotators) if annotators else None,
         shard_of=None
         if shard.world_size == 1
         else GlobalBatchSize(valid, len(chosen) / shard.world_size, shard.world_size),

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Literal, Protocol
 
 import numpy as np
@@ -28,6 +27,7 @@ from metadcseg.data.loading.input_grid import (
     labels_to_input,
     stack_to_input,
 )
+from metadcseg.data.loading.order import lane_order
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.warp import Mode, Warp
@@ -50,6 +50,8 @@ class Sample:
         warp: (2, 3) float32, from the augmented grid to the image's own grid.
         given: (S, S) int64, the mask that a verified label replaced, ``IGNORE`` everywhere where the case has none; or
             None where no case of the role has one or the view was not asked for it.
+        annotators: (J,) bool, who of the set's annotators drew the label, or of a verified one ``given``; all False of
+            a fused one; or None where the view shows fused labels only.
     """
 
     image: Tensor
@@ -59,6 +61,7 @@ class Sample:
     warp: Tensor
     label_confidence: Tensor | None = None
     given: Tensor | None = None
+    annotators: Tensor | None = None
 
 
 def generator_for(*key: str | int) -> torch.Generator:
@@ -187,9 +190,7 @@ class SegmentationDataset:
         Raises:
             InputError: naming case and file where the stored bytes are damaged.
         """
-        image, label, edges, label_confidence, given = self._memory.get(
-            row_in_role, lambda: self._made(row_in_role), input_bytes
-        )
+        (image, label, edges, label_confidence, given), annotators = self._shown(row_in_role, epoch, repeat)
         generator = generator_for("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
         warp = self._augmentation(generator)
         if len(self.grid) == 3:
@@ -207,7 +208,12 @@ class SegmentationDataset:
             given=None if given is None else seen(given, IGNORE).long(),
             index=row_in_role,
             warp=warp.matrix[0],
+            annotators=annotators,
         )
+
+    def _shown(self, row: int, epoch: int, repeat: int) -> tuple[Grid, Tensor | None]:
+        """Return all maps of a case as it is shown in one epoch, not augmented, and who drew what is shown."""
+        return self._memory.get(row, lambda: self._made(row), input_bytes), None
 
     def order(self, epoch: int, repeat: int = 0, lanes: int = 1) -> list[int]:
         """Return the rows of this role in the random order of one pass, see :func:`lane_order`."""
@@ -320,28 +326,6 @@ def check_labels(prepared: PreparedSet, role: str, labels: Labels) -> None:
             f"labels='truth' needs a reference mask for every {role} case of {prepared.path}, "
             f"{len(missing)} have none, such as {missing[0]!r}; use labels='given'"
         )
-
-
-def lane_order(count: int, lanes: int, generator: torch.Generator) -> list[int]:
-    """Return rows in the random order of one pass.
-
-    The rows are dealt into lanes, row modulo ``lanes``, and every lane is shuffled by itself; the first of
-    every lane come first, then the second of every lane, and so on. Where batches have ``lanes`` images,
-    each holds one of every lane (the last may lack some), so that a device which takes a fixed set of
-    lanes always draws the same images, and their weights need to live nowhere else. The price is small:
-    two images of one lane never meet in a batch. One lane is a plain shuffle.
-
-    Args:
-        count: of rows.
-        lanes: at least 1.
-        generator: the only source of randomness.
-
-    Returns:
-        Every row from 0 to ``count - 1`` once.
-    """
-    dealt = [list(range(lane, count, lanes)) for lane in range(min(lanes, count))]
-    shuffled = [[rows[i] for i in torch.randperm(len(rows), generator=generator).tolist()] for rows in dealt]
-    return [row for rank in zip_longest(*shuffled) for row in rank if row is not None]
 
 
 def input_bytes(grid: Grid) -> int:

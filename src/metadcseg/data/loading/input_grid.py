@@ -44,18 +44,18 @@ def normalize(image: Array) -> Array:
     return np.moveaxis(np.where(constant, 0.0, planes), 0, 2).astype(np.float32)
 
 
-def resize_to_input(image: Array, size: int, *, normalized: bool = False) -> Tensor:
-    """Normalize an image and stretch it to the square input grid (bilinear, antialiased when shrinking).
+def resize_to_input(image: Array, size: int | Size, *, normalized: bool = False) -> Tensor:
+    """Normalize an image and stretch it to the input grid (bilinear, antialiased when shrinking).
 
     The aspect ratio of an image that is not square is not kept; its prediction has to be stretched back.
 
     Args:
         image: (H, W, C) uint8, uint16, float16 or float32.
-        size: S, the grid's side in pixels.
+        size: S, the side in pixels of a square grid, or its (H, W).
         normalized: whether it is normalized already, as slices of volumes are: its values are then kept.
 
     Returns:
-        (C, S, S) float32.
+        (C, S, S) or (C, H, W) float32.
 
     Raises:
         InputError: where the image has other axes.
@@ -65,7 +65,8 @@ def resize_to_input(image: Array, size: int, *, normalized: bool = False) -> Ten
     planes = torch.from_numpy(image.astype(np.float32) if normalized else normalize(image)).permute(2, 0, 1)[
         None
     ]
-    grid = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    sides = (size, size) if isinstance(size, int) else size
+    grid = F.interpolate(planes, size=sides, mode="bilinear", antialias=True, align_corners=False)
     return grid[0].contiguous()
 
 
@@ -119,14 +120,12 @@ def stack_to_input(stack: Sequence[Array] | Array, grid: Size, *, normalized: bo
         >>> stack_to_input(np.ones((3, 4, 4, 1), np.float16), (2, 2, 2)).flatten().unique().tolist()
         [1.0]
     """
-    size = grid[-1]
-    planes = [resize_to_input(plane, size, normalized=normalized) for plane in stack]
+    planes = [resize_to_input(plane, grid[-2:], normalized=normalized) for plane in stack]
     if len(grid) == 2:
         return planes[0]
     columns = torch.stack(planes, dim=1).flatten(2).unsqueeze(0)  # one image, whose rows are slices
-    whole = F.interpolate(
-        columns, (grid[0], size * size), mode="bilinear", antialias=True, align_corners=False
-    )
+    sides = (grid[0], grid[1] * grid[2])
+    whole = F.interpolate(columns, sides, mode="bilinear", antialias=True, align_corners=False)
     return whole.view(-1, *grid)
 
 
@@ -172,14 +171,14 @@ def input_to_stack(maps: Tensor, slices: int) -> Tensor:
         slices: how many the case has; an image has one.
 
     Returns:
-        (slices, L, S, S).
+        (slices, L, H, W), the sides those of the grid.
     """
     if maps.ndim == 3:
         return maps[None]
-    classes, _, size, _ = maps.shape
-    columns = maps.flatten(2).unsqueeze(0)  # (1, L, Z, S * S)
-    stack = F.interpolate(columns, (slices, size * size), mode="bilinear", align_corners=False)
-    return stack.view(classes, slices, size, size).transpose(0, 1)
+    classes, _, *sides = maps.shape
+    columns = maps.flatten(2).unsqueeze(0)  # (1, L, Z, H * W)
+    stack = F.interpolate(columns, (slices, sides[0] * sides[1]), mode="bilinear", align_corners=False)
+    return stack.view(classes, slices, *sides).transpose(0, 1)
 
 
 class InputCache(Generic[Grid]):

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.store.reader import PreparedSet
@@ -201,9 +200,15 @@ def _parts(plane: NDArray[Any], *, whole: bool) -> Iterator[tuple[int, NDArray[n
         plane = places.reshape(plane.shape)
     counts = np.bincount(plane.ravel(), minlength=len(values))
     shown = [number for number in np.flatnonzero(counts).tolist() if values[number] > 0]
-    boxes = [] if whole or not shown else ndimage.find_objects(plane + (plane.dtype != np.uint8))
+    if whole or not shown:
+        for number in shown:
+            yield int(values[number]), counts[number : number + 1]
+        return
+    from scipy import ndimage  # takes a while
+
+    boxes = ndimage.find_objects(plane + (plane.dtype != np.uint8))
     first = 0 if plane.dtype != np.uint8 else 1  # the number that the first box belongs to
-    apart = bool(boxes) and sum(plane[boxes[n - first]].size for n in shown) <= _MOST_WORK * plane.size
+    apart = sum(plane[boxes[n - first]].size for n in shown) <= _MOST_WORK * plane.size
     for number in shown:
         if apart:
             parts, _ = ndimage.label(plane[boxes[number - first]] == number, _TOUCHING)

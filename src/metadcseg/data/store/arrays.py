@@ -12,10 +12,7 @@ from uuid import uuid4
 
 import google_crc32c
 import numpy as np
-import zarr
 from numcodecs.zstd import Zstd
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import LocalStore
 
 from metadcseg.data.store.layout import ARRAYS, Array, array_digest, chunk_name, dtype_name
 from metadcseg.reading import open_regular
@@ -121,6 +118,10 @@ class Shelf:
         """Write the metadata by which zarr reads what was taken."""
         if self._like is None:
             return
+        import zarr  # takes as long as all else that a look at a folder needs
+        from zarr.codecs import Crc32cCodec, ZstdCodec
+        from zarr.storage import LocalStore
+
         zarr.create_array(
             store=LocalStore(self.path),
             shape=(self._count, *self._like.shape),

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.storage import LocalStore
 
 from metadcseg.data.store.arrays import check_chunk
 from metadcseg.data.store.disk import refuse_occupied
@@ -337,6 +335,9 @@ class PreparedSet:
         if name not in self._opened:
             folder = self.path / ARRAYS / name
             check_packing(folder / "zarr.json", self._sums.get(f"{ARRAYS}/{name}/zarr.json"))
+            import zarr  # takes as long as all else that a look at a folder needs
+            from zarr.storage import LocalStore
+
             self._opened[name] = zarr.open_array(store=LocalStore(folder, read_only=True), mode="r")
         array = self._opened[name]
         if array.shape[1:] != shape or array.chunks != (1, *shape) or array.dtype.name != dtype:

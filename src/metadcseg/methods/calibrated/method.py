@@ -32,6 +32,7 @@ from metadcseg.errors import InputError, Note
 from metadcseg.forward_mode.call import gradient_at, trainable
 from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
+from metadcseg.methods.annotator_pairs import AnnotatorPairTable
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
 from metadcseg.methods.calibrated.evidence import GROUPS, LEAST_GROUPS, GoldEvidence
 from metadcseg.methods.calibrated.options import CalibratedOptions
@@ -96,7 +97,7 @@ class Calibrated(CalibratedOptions):
             self.regions, self.boundary_ratio, temperature=self.temperature, detach=True
         )
         parts = {
-            "pairs": PairTable(updater.gold_images, updater.mean),
+            "pairs": AnnotatorPairTable(updater.gold_images, updater.mean),
             "shares": MatchedShares(updater.mean),
             "errors": PairTable(1, updater.mean),
             "evidence": GoldEvidence(_groups(updater), updater.mean),
@@ -224,7 +225,7 @@ class Calibrated(CalibratedOptions):
         if not self.heard or self._waits(state):
             return full_trust(labels)
         bins = distance_bins(labels, classes)
-        trust = self._by_pairs(state, labels, bins, witness, learn)
+        trust = self._by_pairs(state, noisy, labels, bins, witness, learn)
         if witness is None or not self.meta:
             return trust
         evidence: GoldEvidence = state.parts["evidence"]
@@ -239,14 +240,23 @@ class Calibrated(CalibratedOptions):
         return evidence.weigh(trust, cells, prior=not self.tells)
 
     def _by_pairs(
-        self, state: MethodState, labels: Tensor, bins: Tensor, witness: Tensor | None, learn: bool
+        self,
+        state: MethodState,
+        noisy: Batch,
+        labels: Tensor,
+        bins: Tensor,
+        witness: Tensor | None,
+        learn: bool,
     ) -> Trust:
-        pairs: PairTable = state.parts["pairs"]
-        table, found = pairs.pooled(), pairs.shares()
-        if table is None or found is None:
+        pairs: AnnotatorPairTable = state.parts["pairs"]
+        if self.pairs and noisy.annotators is not None:
+            told = pairs.of(noisy.annotators)
+        else:
+            told = pairs.both()
+            told = told and without_own_errors(*told, pairs, state.parts["errors"])
+        if told is None:
             return full_trust(labels)
-        table, found = without_own_errors(table, found, pairs, state.parts["errors"])
-        table = with_floor(table, found)
+        table = with_floor(*told)
         if witness is None or not self.match_shares:
             return trust_of(class_posterior(table, labels, bins, witness), labels)
         shares: MatchedShares = state.parts["shares"]

@@ -79,12 +79,12 @@ class MatchedShares(LateBuffers):
         """Take in what table and network say of a batch.
 
         Args:
-            table: T, (L, L, B).
+            table: T, (L, L, B), or (N, L, L, B), one for each image.
             labels: c, (N, H, W) int64, class or ``IGNORE``.
             bins: b, (N, L, H, W) int64.
             probabilities: q, (N, L, H, W) float.
         """
-        classes = len(table)
+        classes = table.shape[-2]
         if not len(self.log_odds):
             self.log_odds = torch.zeros((classes, classes), device=labels.device)
         valid = (labels != IGNORE).flatten()

@@ -22,21 +22,18 @@ def check_shared(process_group: ProcessGroup, folder: RunFolder) -> None:
     """Make sure that all devices see the same run folder.
 
     Raises:
-        InputError: naming the machines that do not.
+        InputError: on rank 0, naming the machines that do not.
     """
     if process_group.world_size == 1:
         return
     # what ends so may be left by a kill: a new run takes the folder anyway
-    token = folder.path / ".shared.tmp"
-    text = process_group.broadcast(secrets.token_hex(16))
+    token = folder.path / process_group.broadcast(f".shared-{secrets.token_hex(8)}.tmp")
     if process_group.is_rank_zero:
-        token.write_text(text)
-    deadline = time.monotonic() + _SECONDS
+        token.touch(exist_ok=False)
     process_group.any(False)  # from here on it is there
-    seen = token.is_file() and token.read_text() == text
-    while not seen and time.monotonic() < deadline:
+    deadline = time.monotonic() + _SECONDS
+    while not (seen := token.is_file()) and time.monotonic() < deadline:
         time.sleep(0.1)
-        seen = token.is_file() and token.read_text() == text
     blind = process_group.gather("" if seen else socket.gethostname())
     if blind is None:
         return
@@ -53,15 +50,17 @@ def check_all_equal(process_group: ProcessGroup, info: Mapping[str, Any], state:
     """Make sure that all devices begin with the same settings, versions, set, weights and trainer_state.
 
     Raises:
-        InputError: where they do not, which would train as many networks as there are devices.
+        InputError: on rank 0, where they do not, which would train as many networks as there are devices.
     """
     if process_group.world_size == 1:
         return
     told = {name: value for name, value in info.items() if name != "machine"}
     told["set"] = {name: value for name, value in info["set"].items() if name != "path"}
     trainer_state = {name: state["position"][name] for name in ("epoch", "step")}
-    text = json.dumps([told, trainer_state], sort_keys=True) + _digest([state["network"], state["updater"]])
-    if not process_group.all_equal(text):
+    every = process_group.gather(
+        json.dumps([told, trainer_state], sort_keys=True) + _digest([state["network"], state["updater"]])
+    )
+    if every is not None and len(set(every)) > 1:
         raise InputError(
             f"the {process_group.world_size} devices do not begin alike: run the same command with the same versions "
             "of metadcseg, torch and Python, and the same prepared set, on every node"

@@ -1,230 +1,189 @@
-"""Which device a process has, and how the processes for the others come to be: by us, by torchrun, by SLURM."""
+"""Which place this process has among those that torchrun or srun started, and torchrun's engine for one machine."""
 
-import json
+import logging
 import os
-import socket
-import subprocess
+import signal
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from itertools import count
+from typing import Literal
+from uuid import uuid4
 
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import distributed
-from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
+from metadcseg.constants import INTERRUPTED
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.training.distributed.process_group import ProcessGroup, lost
+from metadcseg.training.options import TrainingOptions
 
 _CONNECT = timedelta(minutes=5)
-_HOST = "127.0.0.1"
-_PAGE = "docs/how-to/many-devices.md"
+_SAVING_SECONDS = 600
+"""How long processes that were asked to stop have for their last step and checkpoint."""
+_trainings = count()
 
 
-class RankEnvironment(ClusterEnvironment):
-    """The place of this process among those that train together, in the form in which Fabric asks for it.
+@dataclass(frozen=True)
+class Place:
+    """The place of this process among those that were started together.
 
     Args:
-        rank: the device's number over all nodes, from 0.
-        size: the number of devices over all nodes.
+        launcher: who started them.
+        rank: the process's number over all nodes, from 0.
+        size: how many there are over all nodes.
         local_rank: its number on its own node.
-        node: the node's number.
+        nodes: how many nodes there are.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0, node: int = 0) -> None:
-        super().__init__()
-        self.rank, self.size = rank, size
-        self._local_rank, self._node = local_rank, node
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        """All processes exist before Fabric does."""
-        return True
-
-    @property
-    def main_address(self) -> str:
-        """Never asked for: the processes are connected already."""
-        return _HOST
-
-    @property
-    def main_port(self) -> int:
-        """Never asked for: the processes are connected already."""
-        return 0
-
-    @staticmethod
-    def detect() -> bool:
-        """Never found by itself."""
-        return False
-
-    def world_size(self) -> int:
-        """The number of devices."""
-        return self.size
-
-    def set_world_size(self, size: int) -> None:
-        """Do nothing: an environment is what it is."""
-
-    def global_rank(self) -> int:
-        """The device's number over all nodes."""
-        return self.rank
-
-    def set_global_rank(self, rank: int) -> None:
-        """Do nothing: an environment is what it is."""
-
-    def local_rank(self) -> int:
-        """The device's number on its own node."""
-        return self._local_rank
-
-    def node_rank(self) -> int:
-        """The node's number."""
-        return self._node
+    launcher: Literal["torchrun", "srun"]
+    rank: int
+    size: int
+    local_rank: int
+    nodes: int
 
 
-class Workers:
-    """Processes that this one started for the other devices; they end when it ends.
-
-    Args:
-        processes: of device 1, 2, and so on.
-    """
-
-    def __init__(self, processes: Sequence["subprocess.Popen[bytes]"]) -> None:
-        self._processes = processes
-
-    def __bool__(self) -> bool:
-        return bool(self._processes)
-
-    def dead(self) -> int | None:
-        """Return the number of a device whose process ended badly, None where there is none."""
-        for number, process in enumerate(self._processes, start=1):
-            if process.poll():
-                return number
+def find_place() -> Place | None:
+    """Return the place that torchrun's or srun's variables give this process; None where it was started alone."""
+    env = os.environ
+    if distributed.is_available() and distributed.is_torchelastic_launched():
+        size = int(env["WORLD_SIZE"])
+        nodes = size // int(env["LOCAL_WORLD_SIZE"])
+        return Place("torchrun", int(env["RANK"]), size, int(env["LOCAL_RANK"]), nodes)
+    tasks = int(env.get("SLURM_STEP_NUM_TASKS", "1"))  # of the step; a batch script without srun is none
+    if tasks == 1:
         return None
-
-    def end(self, seconds: float) -> None:
-        """Give them so long to end by themselves, then ask them to, then end them."""
-        deadline = time.monotonic() + seconds
-        try:
-            for process in self._processes:
-                for end in (process.terminate, process.kill):
-                    try:
-                        process.wait(max(0.1, deadline - time.monotonic()))
-                    except subprocess.TimeoutExpired:
-                        end()
-                process.wait()
-        finally:
-            for process in self._processes:
-                process.kill()  # nothing where it has ended
-                process.wait()
-                if process.stdin is not None:
-                    process.stdin.close()
+    return Place(
+        "srun", int(env["SLURM_PROCID"]), tasks, int(env["SLURM_LOCALID"]), int(env["SLURM_STEP_NUM_NODES"])
+    )
 
 
-def environment_from_torchrun(size: int) -> tuple[RankEnvironment, Store]:
-    """Return the environment that torchrun gave this process.
+def as_started(options: TrainingOptions) -> TrainingOptions:
+    """Return the options with the devices and nodes that torchrun started, where they ask for one device.
+
+    Tasks of srun may be trainings of one device each, so they have to be said: ``devices`` for each of ``nodes``.
 
     Raises:
-        InputError: where torchrun started another number of processes than there shall be devices.
+        InputError: where other devices are asked for than processes were started, or they cannot share a batch.
     """
-    started = int(os.environ["WORLD_SIZE"])
-    if started != size:
-        raise InputError(
-            f"torchrun started {started} processes, but training.devices x training.nodes is {size}: give --devices "
-            "the processes per node and --nodes the nodes"
-        )
-    store, rank, _ = next(rendezvous("env://", timeout=_CONNECT))
-    local, node = int(os.environ["LOCAL_RANK"]), int(os.environ.get("GROUP_RANK", "0"))
-    return RankEnvironment(rank, size, local, node), store
+    place, size = find_place(), options.devices * options.nodes
+    if place is None or size == place.size or (size == 1 and place.launcher == "srun"):
+        return options
+    each = place.size // place.nodes
+    if size == 1:
+        return replace(options, devices=each, nodes=place.nodes)
+    raise InputError(
+        f"{place.launcher} started {place.size} processes, but training.devices x training.nodes is {size}: give "
+        f"--devices {each} --nodes {place.nodes}"
+    )
 
 
-def environment_from_slurm(size: int) -> tuple[RankEnvironment, Store]:
-    """Return the environment that srun gave this process.
-
-    Raises:
-        InputError: where srun started another number of tasks than there shall be devices.
-    """
-    tasks = slurm_tasks()
-    if tasks != size:
-        raise InputError(
-            f"srun started {tasks} tasks, but training.devices x training.nodes is {size}: give --devices the tasks "
-            "per node and --nodes the nodes"
-        )
-    try:
-        slurm = SLURMEnvironment()
-    except RuntimeError as error:
-        raise InputError(f"SLURM: {str(error).splitlines()[0]} ({_PAGE} has a script)") from error
-    environment = RankEnvironment(slurm.global_rank(), size, slurm.local_rank(), slurm.node_rank())
-    address = f"tcp://{slurm.main_address}:{slurm.main_port}?rank={environment.rank}&world_size={size}"
-    store, _, _ = next(rendezvous(address, timeout=_CONNECT))
-    return environment, store
-
-
-def slurm_tasks() -> int:
-    """Return how many processes srun started together with this one; 1 outside srun, as in a batch script."""
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
-
-
-def torchrun_processes() -> int:
-    """Return how many processes torchrun started together with this one; 1 outside torchrun."""
-    launched = distributed.is_available() and distributed.is_torchelastic_launched()
-    return int(os.environ["WORLD_SIZE"]) if launched else 1
-
-
-def start_workers(size: int, job: Mapping[str, Any]) -> tuple[RankEnvironment, Store, Workers]:
-    """Start one process for every other device of this machine; this one takes the first.
-
-    Workers do not run the caller's script again: they are told what to do, on their standard input, whose end
-    tells them that this process has ended. Ctrl-C on a terminal does not reach them; the loop passes it on.
+def open_process_group(options: TrainingOptions) -> ProcessGroup:
+    """Return the process group of all devices that train together, not yet joined; of this one where it is alone.
 
     Args:
-        size: the number of devices.
-        job: plain values, see :mod:`metadcseg.training.worker`.
+        options: as :func:`as_started` returns them.
+
+    Raises:
+        InputError: where several devices are asked for and nobody started their processes, or rank 0 is out of reach.
     """
-    listening = socket.create_server((_HOST, 0))  # this machine's own processes alone can reach it
-    port = listening.getsockname()[1]
-    store = TCPStore(
-        _HOST,
-        port,
-        is_master=True,
-        wait_for_workers=False,
-        timeout=_CONNECT,
-        master_listen_fd=listening.detach(),
-    )
-    found = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    processes = []
-    for rank in range(1, size):
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "metadcseg.training.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": found},
-            start_new_session=True,
+    place, size = find_place(), options.devices * options.nodes
+    if size == 1:
+        return ProcessGroup()
+    if place is None:
+        raise InputError(
+            f"training.devices {options.devices} and training.nodes {options.nodes} need a process for every device: "
+            "metadcseg train starts them on one machine, torchrun or srun anywhere (docs/how-to/many-devices.md)"
         )
-        processes.append(process)
-        if process.stdin is not None:
-            process.stdin.write(
-                json.dumps({**job, "rank": rank, "size": size, "port": port}).encode() + b"\n"
-            )
-            process.stdin.flush()
-    return RankEnvironment(0, size), store, Workers(processes)
-
-
-def worker_environment(rank: int, size: int, port: int) -> tuple[RankEnvironment, Store]:
-    """Return the environment of a process that :func:`start_workers` started."""
-    store = TCPStore(_HOST, port, is_master=False, wait_for_workers=False, timeout=_CONNECT)
-    return RankEnvironment(rank, size, rank), store
-
-
-@contextmanager
-def on_loopback(local: bool) -> Iterator[None]:
-    """Let gloo talk within this machine alone, whatever its own name resolves to, or whether it does at all."""
-    names = {name for _, name in socket.if_nameindex()} & {"lo", "lo0"} if local else set()
-    before = os.environ.get("GLOO_SOCKET_IFNAME")
-    if names and before is None:
-        os.environ["GLOO_SOCKET_IFNAME"] = names.pop()
+    address = "env://" if place.launcher == "torchrun" else _srun_address(place)
     try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop("GLOO_SOCKET_IFNAME", None)
+        store, _, _ = next(rendezvous(address, timeout=_CONNECT))
+    except RuntimeError as error:
+        raise InputError(
+            f"rank {place.rank} of {size} does not reach rank 0 ({' '.join(str(error).split())}): start the same "
+            "command on every node, and set MASTER_ADDR to a name of the first that all others can reach"
+        ) from error
+    return ProcessGroup(
+        place.rank, size, place.local_rank, PrefixStore(f"training {next(_trainings)}", store)
+    )
+
+
+def _srun_address(place: Place) -> str:
+    """Return where rank 0 listens: on the first node of the step, unless the usual variables say otherwise."""
+    env = os.environ
+    host = env.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(env["SLURM_STEP_NODELIST"])
+    job = int(env.get("SLURM_JOB_ID", "0")) + int(env.get("SLURM_STEP_ID", "0"))
+    port = env.get("MASTER_PORT") or 15000 + job % 10000
+    return f"tcp://{host}:{port}?rank={place.rank}&world_size={place.size}"
+
+
+def check_devices(prepared: PreparedSet, options: TrainingOptions) -> None:
+    """Make sure that every device exists here and has a training case.
+
+    Raises:
+        InputError: where this machine has fewer GPUs, or the set fewer cases.
+    """
+    size, cases = options.devices * options.nodes, len(prepared.select("train"))
+    if size > max(cases, 1):
+        raise InputError(
+            f"training.devices x training.nodes is {size}, but {prepared.path} has only {cases} train cases: give "
+            "fewer devices"
+        )
+    if size == 1 or options.accelerator == "cpu":
+        return
+    gpus = torch.cuda.device_count()
+    if options.devices > gpus and (gpus or options.accelerator != "auto"):
+        raise InputError(
+            f"training.devices: {options.devices} of accelerator {options.accelerator} are not to be had here, which "
+            f"has {gpus} CUDA devices; give fewer, or --accelerator cpu"
+        )
+
+
+def run_on_devices(devices: int, words: Sequence[str]) -> int:
+    """Run a command once for each device of this machine, by torchrun's engine; return the exit status.
+
+    Ctrl-C and SIGTERM are passed on.
+
+    Args:
+        devices: how many.
+        words: after ``metadcseg``.
+
+    Raises:
+        InputError: where a process was killed; what else goes wrong is said by the process where it does.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    told = logging.getLogger("torch.distributed.elastic")  # of every failure a page, beside our sentence
+    told.propagate = False
+    told.addHandler(logging.NullHandler())
+    here = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        signals_to_handle="SIGTERM,SIGINT,SIGHUP",
+        shutdown_timeout=_SAVING_SECONDS,
+    )
+    try:
+        elastic_launch(here, sys.executable)("-P", "-m", "metadcseg", *words)
+    except SignalException:
+        return INTERRUPTED
+    except ChildFailedError as error:
+        statuses = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        for rank, status in statuses.items():  # the others are ended by SIGTERM
+            if status < 0 and -status not in (signal.SIGTERM, signal.SIGINT):
+                raise InputError(lost(f"device {rank + 1} of {devices}")) from error
+        return min((status for status in statuses.values() if status > 0), default=INTERRUPTED)
+    return 0

@@ -2,46 +2,53 @@
 
 Every device runs one process with a whole copy of network, optimizer and data; what is shared are batches. All
 that has to be common goes through here: averages of gradients, small numbers, and the states that a checkpoint
-gathers. A failure on one device ends all of them, and only the first device speaks of it.
+gathers. A failure on one device ends all of them, and only the device where it began speaks of it.
 """
 
-import io
-import json
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import reduce
-from hashlib import sha256
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed import Store  # type: ignore[attr-defined]
 
 from metadcseg.data.loading.batches import Shard
-from metadcseg.errors import InputError, ReportedByRankZero
-from metadcseg.training.distributed.launch import RankEnvironment, Workers, on_loopback
+from metadcseg.errors import InputError, ReportedByAnotherRank
 
 _PATIENCE = timedelta(minutes=30)
 """How long one device waits for another that is alive: for a checkpoint to be written, say, on a slow disk."""
 
-_ARRIVAL_SECONDS = 300.0
-_FAREWELL_SECONDS = 5.0
+_ARRIVAL = timedelta(minutes=5)
+_SPEAKING_SECONDS = 2.0
+"""How long the others stay, so that no launcher ends the one that speaks."""
+
+
+def lost(who: str) -> str:
+    """Return the sentence about a process that is gone."""
+    return (
+        f"{who} ended without a word (killed, or out of memory?): the same command with --resume goes on from the "
+        "last checkpoint"
+    )
 
 
 class ProcessGroup:
     """The devices that share every batch; by default one, alone, for which everything is as it is.
 
-    Used as a context: leaving it with an error ends the other devices too. Whoever is not the first then raises
-    :class:`~metadcseg.errors.ReportedByRankZero`, so that one sentence is printed and not one per device.
+    Used as a context: leaving it with an error ends the other devices too, by closing the connections. The first
+    that fails leaves word of it; whoever fails then raises :class:`~metadcseg.errors.ReportedByAnotherRank`, so
+    that one sentence is printed and not one per device.
 
     Args:
-        environment: which device this process has.
+        rank: the number of this process's device over all nodes, from 0.
+        world_size: how many devices there are over all nodes.
+        local_rank: the device's number on its own node.
         store: what every process of the group can reach; None for one device.
-        workers: processes that this one started for the other devices.
 
     Example:
         >>> with ProcessGroup() as alone:
@@ -50,29 +57,15 @@ class ProcessGroup:
     """
 
     def __init__(
-        self,
-        environment: RankEnvironment | None = None,
-        store: Store | None = None,
-        workers: Workers | None = None,
+        self, rank: int = 0, world_size: int = 1, local_rank: int = 0, store: Store | None = None
     ) -> None:
-        self.environment = environment or RankEnvironment()
+        self.rank, self.world_size, self.local_rank = rank, world_size, local_rank
         self._store = store
-        self._workers = workers or Workers(())
         self._joined = False
 
     @property
-    def world_size(self) -> int:
-        """The number of devices."""
-        return self.environment.size
-
-    @property
-    def rank(self) -> int:
-        """The number of this process's device over all nodes, from 0."""
-        return self.environment.rank
-
-    @property
     def is_rank_zero(self) -> bool:
-        """Whether this is the device that writes and speaks."""
+        """Whether this is the device that writes and tells how far the training is."""
         return self.rank == 0
 
     @property
@@ -91,18 +84,19 @@ class ProcessGroup:
         """
         if self._store is None:
             return
-        with self._talking():
+        with self._talking(self._store):
             self._store.set(f"here/{self.rank}", "")
-            self._wait_for_all(self._store)
-            with on_loopback(bool(self._workers)):
-                distributed.init_process_group(
-                    # small numbers go by gloo also between GPUs, so that they wait for no kernel
-                    "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-                    store=PrefixStore("group", self._store),
-                    rank=self.rank,
-                    world_size=self.world_size,
-                    timeout=_PATIENCE,
-                )
+            self._store.wait([f"here/{rank}" for rank in range(self.world_size)], _ARRIVAL)
+            if self._store.check(["failure"]):
+                raise RuntimeError("a device failed before it came")
+            distributed.init_process_group(
+                # small numbers go by gloo also between GPUs, so that they wait for no kernel
+                "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+                store=self._store,
+                rank=self.rank,
+                world_size=self.world_size,
+                timeout=_PATIENCE,
+            )
         self._joined = True
 
     def mean(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -113,12 +107,12 @@ class ProcessGroup:
         Args:
             tensors: floats of the same shapes under the same names on every device, all on its own device.
         """
-        if self.world_size == 1 or not tensors:
+        if self._store is None or not tensors:
             return dict(tensors)
         kinds = [tensor.dtype for tensor in tensors.values()]
         kind = reduce(torch.promote_types, kinds, torch.float32)  # never sum in half precision
         flat = torch.cat([tensor.detach().reshape(-1).to(kind) for tensor in tensors.values()])
-        with self._talking():
+        with self._talking(self._store):
             distributed.all_reduce(flat)
         parts = torch.split(flat / self.world_size, [tensor.numel() for tensor in tensors.values()])
         return {
@@ -128,11 +122,12 @@ class ProcessGroup:
 
     def all_gather(self, *numbers: float) -> list[list[float]]:
         """Return the numbers that every device gave, the first device's first; as many on each, at least one."""
-        if self.world_size == 1:
+        if self._store is None:
             return [list(numbers)]
         own = torch.tensor(numbers, dtype=torch.float64)
         every = [torch.empty_like(own) for _ in range(self.world_size)]
-        with self._talking():
+        with self._talking(self._store):
+            self._store.check(["failure"])  # fails where the launcher is gone: nobody trains on without it
             distributed.all_gather(every, own)
         return [values.tolist() for values in every]
 
@@ -140,45 +135,26 @@ class ProcessGroup:
         """Return whether the flag is set on any device: the same answer on all of them."""
         return any(values[0] for values in self.all_gather(flag))
 
-    def all_equal(self, text: str) -> bool:
-        """Return whether every device gave the same text."""
-        number = float(int.from_bytes(sha256(text.encode()).digest()[:6], "big"))  # exact in 53 bits
-        return len({values[0] for values in self.all_gather(number)}) == 1
-
-    def broadcast(self, text: str) -> str:
-        """Return the first device's text on all of them."""
-        if self.world_size == 1:
-            return text
-        content = torch.tensor(list(text.encode()), dtype=torch.uint8)
-        length = int(self.all_gather(len(content))[0][0])
-        if not self.is_rank_zero:
-            content = torch.empty(length, dtype=torch.uint8)
-        with self._talking():
-            distributed.broadcast(content, src=0)
-        return bytes(content.tolist()).decode()
+    def broadcast(self, value: Any) -> Any:
+        """Return the first device's plain value on all of them."""
+        if self._store is None:
+            return value
+        values = [value]
+        with self._talking(self._store):
+            distributed.broadcast_object_list(values, src=0)
+        return values[0]
 
     def gather(self, state: Any) -> list[Any] | None:
         """Return what every device gave, in their order, to the first device; None to the others.
 
         Args:
-            state: nested dicts, lists and tuples of tensors and plain values; read without running code.
+            state: nested dicts, lists and tuples of tensors and plain values.
         """
-        if self.world_size == 1:
+        if self._store is None:
             return [state]
-        content = io.BytesIO()
-        if not self.is_rank_zero:
-            torch.save(state, content)
-        lengths = self.all_gather(content.tell())
-        if not self.is_rank_zero:
-            with self._talking():
-                distributed.send(torch.frombuffer(content.getbuffer(), dtype=torch.uint8), dst=0)
-            return None
-        states = [state]
-        for rank in range(1, self.world_size):
-            received = torch.empty(int(lengths[rank][0]), dtype=torch.uint8)
-            with self._talking():
-                distributed.recv(received, src=rank)
-            states.append(torch.load(io.BytesIO(received.numpy().data), weights_only=True))
+        states = [None] * self.world_size if self.is_rank_zero else None
+        with self._talking(self._store):
+            distributed.gather_object(state, states, dst=0)
         return states
 
     def __enter__(self) -> "ProcessGroup":
@@ -189,113 +165,56 @@ class ProcessGroup:
     ) -> None:
         if self._store is None:
             return
+        # the launcher may end us while we write down what another has said
+        silent = isinstance(error, ReportedByAnotherRank) or (
+            error is not None and isinstance(error.__context__, ReportedByAnotherRank)
+        )
         try:
             if error is None and self._joined:
                 self.any(False)  # nobody leaves while another still has something to ask
-            elif error is not None and not isinstance(error, ReportedByRankZero):
-                self._publish(self._store, error)
+            elif error is not None and not silent:
+                silent = not self._is_first_to_fail(self._store, error)
         finally:
-            self._part(self._store)
-        if error is not None and not self.is_rank_zero and not isinstance(error, ReportedByRankZero):
-            raise ReportedByRankZero(str(error)) from error
+            if self._joined:
+                self._joined = False
+                distributed.destroy_process_group()
+        if silent:
+            with suppress(KeyboardInterrupt):
+                time.sleep(_SPEAKING_SECONDS)
+            raise ReportedByAnotherRank(str(error)) from error
 
-    def _publish(self, store: Store, error: BaseException) -> None:
-        """Leave word of what went wrong here, before the others notice that we are gone."""
-        kind = "input" if isinstance(error, InputError) else "ours"
-        kind = "stopped" if isinstance(error, KeyboardInterrupt) else kind
-        failure = {"kind": kind, "sentence": str(error), "trace": "".join(traceback.format_exception(error))}
-        if kind == "ours":
-            failure["sentence"] = f"{type(error).__name__}: {error}"
+    def _is_first_to_fail(self, store: Store, error: BaseException) -> bool:
+        """Leave word of what went wrong here, before the others notice that we are gone, unless one has."""
+        sentence = "".join(traceback.format_exception_only(error)).strip()
+        if isinstance(error, InputError):
+            sentence = str(error)
+        own = f"device {self.rank + 1} of {self.world_size}: {sentence}"
         try:
-            store.compare_set("failure", "", json.dumps({"rank": self.rank, **failure}))
-        except RuntimeError:  # the store lives with the first device, which is gone: nobody is left to tell
-            return
-
-    def _part(self, store: Store) -> None:
-        """Close the connections, and stay as long as others may want to read the store, which lives here."""
-        patience = _FAREWELL_SECONDS if self._joined else 0.0  # who has not come yet needs no farewell
-        if self._joined:
-            distributed.destroy_process_group()
-            self._joined = False
-        if self._workers:
-            self._workers.end(patience)
-            return
-        try:
-            store.set(f"gone/{self.rank}", "")
-            if self.is_rank_zero:
-                _until(lambda: self._all_say(store, "gone"), _FAREWELL_SECONDS)
-        except RuntimeError:
-            return
+            store.set(f"here/{self.rank}", "")  # nobody waits for us
+            return bool(store.compare_set("failure", "", own).decode() == own)
+        except RuntimeError:  # the store is gone, and with it the launcher, or rank 0 of srun
+            return False
 
     @contextmanager
-    def _talking(self) -> Iterator[None]:
+    def _talking(self, store: Store) -> Iterator[None]:
         """Turn a lost connection, which is how the end of another device is noticed, into what happened there."""
         try:
             yield
         except RuntimeError as error:
-            raise self._what_happened() from error
+            raise self._what_happened(store) from error
 
-    def _what_happened(self) -> BaseException:
-        failure: dict[str, Any] | None = None
-
-        def known() -> bool:
-            nonlocal failure
-            failure = self._failure()
-            return failure is not None or self._workers.dead() is not None
-
+    def _what_happened(self, store: Store) -> InputError:
         try:
-            _until(known, 2.0)
+            if store.check(["failure"]):
+                return ReportedByAnotherRank(store.get("failure").decode())
+            missing = [n + 1 for n in range(self.world_size) if not store.check([f"here/{n}"])]
         except RuntimeError:
-            return ReportedByRankZero("the first device is gone")
-        if failure is None:
-            dead = self._workers.dead()
-            who = "another device" if dead is None else f"device {dead + 1} of {self.world_size}"
-            sentence = (
-                f"{who} ended without a word (killed, or out of memory?): the same command with --resume goes on "
-                "from the last checkpoint"
-            )
-            return InputError(sentence) if self.is_rank_zero else ReportedByRankZero(sentence)
-        if not self.is_rank_zero:
-            return ReportedByRankZero(failure["sentence"])
-        if failure["kind"] == "stopped":
-            return KeyboardInterrupt()
-        if failure["kind"] == "input":
-            return InputError(failure["sentence"])
-        ours = RuntimeError(f"on device {failure['rank'] + 1} of {self.world_size}: {failure['sentence']}")
-        ours.add_note(failure["trace"])
-        return ours
-
-    def _failure(self) -> dict[str, Any] | None:
-        if self._store is None or not self._store.check(["failure"]):
-            return None
-        found: dict[str, Any] = json.loads(self._store.get("failure"))
-        return found
-
-    def _wait_for_all(self, store: Store) -> None:
-        def settled() -> bool:
-            lost = self._failure() is not None or self._workers.dead() is not None
-            return lost or self._all_say(store, "here")
-
-        came = _until(settled, _ARRIVAL_SECONDS)
-        if self._all_say(store, "here"):
-            return
-        if not came:
-            raise InputError(
-                f"not all of the {self.world_size} devices came within {_ARRIVAL_SECONDS:.0f} seconds; see that the "
-                "same command was started on every node, with as many processes as --devices says"
-            )
-        raise RuntimeError("a device was lost before it came")
-
-    def _all_say(self, store: Store, word: str) -> bool:
-        said: bool = store.check([f"{word}/{rank}" for rank in range(self.world_size)])
-        return said
-
-
-def _until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Wait until something holds; return whether it did in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+            return ReportedByAnotherRank("the launcher, or rank 0 of srun, is gone")
+        if not missing:
+            sentence = lost("another device")
+            launched = distributed.is_torchelastic_launched()  # then who started it knows which, and says so
+            return ReportedByAnotherRank(sentence) if launched else InputError(sentence)
+        return InputError(
+            f"devices {', '.join(map(str, missing))} of {self.world_size} did not come within "
+            f"{_ARRIVAL.total_seconds():.0f} seconds: start the same command on every node"
+        )

@@ -18,7 +18,7 @@ from metadcseg.results.schema import ExternalRun, OwnRun
 from metadcseg.results.upgrade import upgraded
 from metadcseg.schemas import fitting, read_record
 from metadcseg.training.options import TrainingOptions, training_options
-from metadcseg.training.prediction import predict_whole, prediction_state
+from metadcseg.training.prediction import OVERLAP, predict_whole, prediction_state
 from metadcseg.training.run.model_file import Weights, load_weights
 from metadcseg.training.run.settings import settings_digest
 
@@ -110,11 +110,28 @@ class TrainedRun:
         square = (self.size, self.size)
         return square if self.depth is None else (self.depth, *square)
 
-    def predict(self, images: Tensor) -> Tensor:
-        """Return (N, L, size, size) probabilities for (N, C, size, size) normalized images; of volumes likewise."""
+    def predict(
+        self,
+        images: Tensor,
+        *,
+        windows: bool = False,
+        overlap: float = OVERLAP,
+        batch: int = 1,
+        flips: bool = False,
+    ) -> Tensor:
+        """Return (N, L, size, size) probabilities for (N, C, size, size) normalized images; of volumes likewise.
+
+        Args:
+            images: of the input grid; with ``windows`` of any size that is no smaller along any axis.
+            windows: let the grid slide over larger images; a network of patches slides them anyway.
+            overlap: of neighboring windows, as a share of their side.
+            batch: windows that are predicted together.
+            flips: average over all mirror images.
+        """
         patch = self.info["training"].get("patch")
+        window = tuple(patch) if patch is not None else self.grid if windows else None
         state = prediction_state(self.network)
-        return predict_whole(self.method, state, images, None if patch is None else tuple(patch))
+        return predict_whole(self.method, state, images, window, overlap=overlap, batch=batch, flips=flips)
 
 
 def read_run(path: Path | str) -> dict[str, Any]:

@@ -5,7 +5,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_MAY_CHANGE = ("epochs", "checkpoint_minutes", "figure_every", "threads", "devices", "nodes", "accelerator")
+_MAY_CHANGE = (
+    *("epochs", "checkpoint_minutes", "figure_every"),
+    *("threads", "workers", "devices", "nodes", "accelerator"),
+)
 """Training options that decide where and how long a run goes, not what each of its steps does."""
 
 

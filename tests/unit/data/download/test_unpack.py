@@ -1,5 +1,6 @@
 """Archives that mean no good are refused with one sentence, and nothing of them is left behind."""
 
+import errno
 import io
 import stat
 import tarfile
@@ -136,8 +137,18 @@ def test_too_many_files_and_too_little_room(tmp_path, monkeypatch):
         unpack(archive, tmp_path / "out")
     monkeypatch.undo()
     monkeypatch.setattr(unpacking.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10}))
+    archive = make_zip(tmp_path / "c.zip", ("a", bytes(100)))
     with pytest.raises(InputError, match="which are not free"):
-        unpack(make_zip(tmp_path / "c.zip", ("a", bytes(100))), tmp_path / "out")
+        unpack(archive, tmp_path / "out")
+    monkeypatch.undo()
+
+    def full(source, target, *size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(unpacking.shutil, "copyfileobj", full)  # another program may take the room meanwhile
+    with pytest.raises(InputError, match="the disk is full"):
+        unpack(archive, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["cut", "bits", "text"])

@@ -1,12 +1,17 @@
 """Batches: every bit follows from seed, epoch and id, and no view shows a reference mask unasked."""
 
+import gc
+import multiprocessing
+import shutil
+from collections import deque
+
 import numpy as np
 import pytest
 import torch
 
 from metadcseg.data import PreparedSet, SetWriter
 from metadcseg.data.loading.augmentation import AugmentOptions
-from metadcseg.data.loading.batches import Shard, epoch_batches
+from metadcseg.data.loading.batches import BatchLoader, Shard, epoch_batches, loaders_lost
 from metadcseg.data.loading.dataset import SegmentationDataset, generator_for
 from metadcseg.data.loading.input_grid import (
     normalize,
@@ -14,6 +19,7 @@ from metadcseg.data.loading.input_grid import (
     resize_label_to_input,
     resize_to_input,
 )
+from metadcseg.data.store.layout import chunk_file
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE, Batch
 
@@ -254,7 +260,7 @@ def test_wrong_arguments_are_said_in_a_sentence(prepared):
     with pytest.raises(InputError, match="size must be at least 2"):
         SegmentationDataset(prepared, "train", 0)
     for options in ({"batch": 0}, {"batch": 1, "start": -1}, {"batch": 1, "steps": -1}):
-        with pytest.raises(InputError, match="batch must be at least 1"):
+        with pytest.raises(InputError, match=r"at least \d, .*got"):
             epoch_batches(_view(prepared), epoch=0, **options)
 
 
@@ -382,3 +388,39 @@ def test_shares_that_cannot_be_are_refused(prepared):
         epoch_batches(_view(prepared), epoch=0, batch=8, shard=Shard(0, 8))
     with pytest.raises(InputError, match="a rank from 0 to 1, got 2"):
         Shard(2, 2)
+
+
+def test_workers_change_no_bit_and_name_the_file_that_is_broken(prepared, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(prepared.path, folder)
+    damaged = PreparedSet.open(folder)
+    place = damaged._places[damaged.select("train")[3].row]["image"]
+    file = chunk_file(folder, place.array, place.index)
+    file.write_bytes(file.read_bytes()[:-1] + b"\x00\x00")
+    loader = BatchLoader(_view(damaged), batch=1, workers=1)
+
+    def told(batches):
+        """Return the batches up to the error, and its sentence."""
+        made = []
+        with pytest.raises(InputError) as caught:
+            deque(map(made.append, batches))
+        return made, str(caught.value)
+
+    for epoch, start in ((0, 0), (3, 0), (0, 1)):
+        alone, sentence = told(epoch_batches(_view(damaged), epoch=epoch, batch=1, start=start))
+        found, said = told(loader.epoch(epoch, start))
+        assert "case/3" in said
+        assert said == sentence
+        assert len(found) == len(alone)
+        assert all(_same(one, other) for one, other in zip(found, alone, strict=True))
+    assert len(multiprocessing.active_children()) == 1  # the same for all epochs
+    del loader
+    gc.collect()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("torch_says", ["DataLoader worker (pid 7) is killed by signal: Killed.", "another"])
+def test_the_loss_of_a_worker_is_said_in_a_sentence(torch_says):
+    with pytest.raises(RuntimeError if torch_says == "another" else InputError) as caught, loaders_lost():
+        raise RuntimeError(torch_says)
+    assert ("give fewer --training.workers" in str(caught.value)) == (torch_says != "another")

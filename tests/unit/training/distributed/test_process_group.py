@@ -1,44 +1,40 @@
-"""Averages, small talk and gathering between two devices: two processes that this one starts."""
+"""Averages, small talk and gathering between two devices: two processes that this one starts, as srun would."""
 
 import multiprocessing
+import os
 import socket
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.unit.training.helpers import Fake, TinyNetwork, options, run
-from torch.distributed import PrefixStore, TCPStore
+from tests.unit.training.helpers import TinyNetwork, options, run
 
 from metadcseg.algorithm.center_distance import DynamicCenterDistance
 from metadcseg.algorithm.meta_weights import normalize_weights
-from metadcseg.errors import InputError, ReportedByRankZero
+from metadcseg.errors import InputError, ReportedByAnotherRank
 from metadcseg.tensors import WeightMaps
 from metadcseg.training.distributed.consistency import check_all_equal, check_shared
-from metadcseg.training.distributed.launch import (
-    RankEnvironment,
-    Workers,
-    environment_from_slurm,
-    environment_from_torchrun,
-)
-from metadcseg.training.distributed.process_group import ProcessGroup
+from metadcseg.training.distributed.launch import as_started, find_place, open_process_group
 from metadcseg.training.logging.figures import SampleFigure
 from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.folder import RunFolder
-from metadcseg.training.setup import open_process_group
 from metadcseg.training.updater import SgdUpdater
+
+SRUN = {
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_STEP_NUM_NODES": "1",
+    "SLURM_STEP_NODELIST": "localhost",
+    "SLURM_JOB_ID": "7",
+}
 
 
 def connected(rank, port, results):
     """What each of two processes does; what it finds goes into the queue."""
-    torch.set_num_threads(1)
-    store = TCPStore(
-        "127.0.0.1", port, is_master=rank == 0, wait_for_workers=False, timeout=timedelta(seconds=60)
-    )
-    found = {}
+    as_task(rank, port)
+    found, errors = {}, []
     try:
-        with ProcessGroup(RankEnvironment(rank, 2, rank), store) as process_group:
+        with open_process_group(options(devices=2)) as process_group:
             process_group.join(torch.device("cpu"))
             found["mean"] = process_group.mean(
                 {"a": torch.full((2, 2), float(rank)), "b": torch.tensor(4.0 * rank, dtype=torch.float64)}
@@ -48,8 +44,7 @@ def connected(rank, port, results):
             }
             found["each"] = process_group.all_gather(rank, 7)
             found["any"] = [process_group.any(False), process_group.any(rank == 1), process_group.any(True)]
-            found["alike"] = [process_group.all_equal("same"), process_group.all_equal(f"rank {rank}")]
-            found["tell"] = process_group.broadcast("µ first" if rank == 0 else "")
+            found["tell"] = process_group.broadcast({"first": "µ"} if rank == 0 else None)
             gathered = process_group.gather({"own": torch.arange(3) + rank, "plain": [rank, None]})
             found["gather"] = gathered and [(g["own"].tolist(), g["plain"]) for g in gathered]
             found["weights"] = trained(process_group)
@@ -57,8 +52,20 @@ def connected(rank, port, results):
                 raise InputError("file x is damaged")
             process_group.any(False)
     except InputError as error:
-        found["error"] = (type(error).__name__, str(error))
-    results.put((rank, found))
+        errors.append((type(error).__name__, str(error)))
+    try:  # another training in the same processes
+        with open_process_group(options(devices=2)) as process_group:
+            if rank == 1:
+                raise ZeroDivisionError("a bug of ours")  # before it has come
+            process_group.join(torch.device("cpu"))
+    except (InputError, ZeroDivisionError) as error:
+        errors.append((type(error).__name__, str(error)))
+    results.put((rank, found | {"errors": errors}))
+
+
+def as_task(rank, port):
+    torch.set_num_threads(1)
+    os.environ |= {**SRUN, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "MASTER_PORT": str(port)}
 
 
 def trained(process_group):
@@ -101,8 +108,7 @@ def test_what_two_devices_tell_each_other(two):
         assert found["mean"] == {"a": ([[0.5, 0.5]] * 2, "torch.float32"), "b": (2.0, "torch.float64")}
         assert found["each"] == [[0, 7], [1, 7]]
         assert found["any"] == [False, True, True]
-        assert found["alike"] == [True, False]
-        assert found["tell"] == "µ first"
+        assert found["tell"] == {"first": "µ"}
     assert two[0]["gather"] == [([0, 1, 2], [0, None]), ([1, 2, 3], [1, None])]
     assert two[1]["gather"] is None
 
@@ -111,10 +117,16 @@ def test_networks_that_began_equal_stay_equal_bit_for_bit(two):
     assert two[0]["weights"] == two[1]["weights"]
 
 
-def test_the_first_device_says_what_went_wrong_on_the_second(two):
-    assert two[0]["error"] == ("InputError", "file x is damaged")
-    assert two[1]["error"] == ("ReportedByRankZero", "file x is damaged")
-    assert issubclass(ReportedByRankZero, InputError)
+def test_the_device_where_it_began_says_what_went_wrong(two):
+    assert two[1]["errors"] == [
+        ("InputError", "file x is damaged"),
+        ("ZeroDivisionError", "a bug of ours"),
+    ]
+    assert two[0]["errors"] == [
+        ("ReportedByAnotherRank", "device 2 of 2: file x is damaged"),
+        ("ReportedByAnotherRank", "device 2 of 2: ZeroDivisionError: a bug of ours"),
+    ]
+    assert issubclass(ReportedByAnotherRank, InputError)
 
 
 def test_pictures_of_all_devices_come_together():
@@ -164,50 +176,52 @@ def test_processors_are_divided_among_processes(monkeypatch):
         torch.set_num_threads(before)
 
 
-def test_launchers_that_started_something_else_are_refused(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(InputError, match=r"torchrun started 3 processes, but .* is 2: give --devices"):
-        environment_from_torchrun(2)
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
-    with pytest.raises(InputError, match=r"srun started 3 tasks, but .* is 2: give --devices"):
-        environment_from_slurm(2)
-    monkeypatch.setenv("SLURM_NTASKS", "2")
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
-    with pytest.raises(InputError, match="--ntasks-per-node"):
-        environment_from_slurm(2)
-
-
-def test_a_torchrun_that_starts_several_for_one_device_is_refused(monkeypatch, disks):
+def test_what_launchers_started_is_taken_or_refused(monkeypatch):
+    for name, value in {
+        **SRUN,
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "1",
+        "SLURM_STEP_NUM_TASKS": "4",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_STEP_NUM_NODES", "2")
+    place = find_place()
+    assert (place.launcher, place.rank, place.size, place.local_rank, place.nodes) == ("srun", 3, 4, 1, 2)
+    assert as_started(both := options(devices=2, nodes=2, batch=4, gold_batch=4)) is both
+    assert as_started(options()) == options()  # four trainings of one device each are fine
+    with open_process_group(options()) as alone:
+        assert (alone.world_size, alone.is_rank_zero, alone.shard.world_size) == (1, True, 1)
+    with pytest.raises(
+        InputError, match=r"srun started 4 processes, but .* is 2: give --devices 2 --nodes 2"
+    ):
+        as_started(options(devices=2))
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="torchrun started 2 processes"):
-        open_process_group(disks, options(), dict)
+    assert as_started(options()) == options(devices=2)
+    with pytest.raises(
+        InputError, match=r"torchrun started 2 processes, but .* is 4: give --devices 2 --nodes 1"
+    ):
+        as_started(options(devices=4, batch=4, gold_batch=4))
+    with pytest.raises(InputError, match=r"training\.batch must be a multiple of 2"):
+        as_started(options(batch=3))
 
 
-def test_a_notebook_and_a_method_that_cannot_be_imported_are_refused_before_anything_starts(
-    monkeypatch, disks, tmp_path
-):
-    class Local(Fake):
-        pass
-
-    with pytest.raises(InputError, match=r"method 'fake' is defined in .*Local, .* top of a module"):
-        run(disks, tmp_path / "run", Local(), changed={"devices": 2})
-    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
-    with pytest.raises(InputError, match=r"training\.devices 2 cannot be started from a notebook"):
+def test_python_is_told_who_starts_processes(disks, tmp_path):
+    with pytest.raises(
+        InputError, match=r"training\.devices 2 .* need a process for every device: .* torchrun"
+    ):
         run(disks, tmp_path / "run", changed={"devices": 2})
     assert not (tmp_path / "run").exists()
 
 
 def other_folder(rank, port, path, results):
     """One of two devices of which the second sees another folder, or begins with another seed."""
-    store = TCPStore("127.0.0.1", port, is_master=rank == 0, wait_for_workers=False)
+    as_task(rank, port)
     said = []
     for check in (shared, all_equal):
         try:
-            with ProcessGroup(
-                RankEnvironment(rank, 2, rank), PrefixStore(check.__name__, store)
-            ) as process_group:
+            with open_process_group(options(devices=2)) as process_group:
                 process_group.join(torch.device("cpu"))
                 check(process_group, Path(path) / str(rank))
         except InputError as error:
@@ -230,16 +244,5 @@ def test_another_folder_and_another_start_are_said_by_the_first(tmp_path, monkey
     assert [kind for kind, _ in found[0]] == ["InputError"] * 2
     assert "is another folder on" in found[0][0][1]
     assert "the 2 devices do not begin alike" in found[0][1][1]
-    assert [kind for kind, _ in found[1]] == ["ReportedByRankZero"] * 2
+    assert [kind for kind, _ in found[1]] == ["ReportedByAnotherRank"] * 2
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-
-
-def test_one_device_needs_nobody(monkeypatch, disks):
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # four trainings of one device each are fine
-    with open_process_group(disks, options(), dict) as process_group:
-        assert (process_group.world_size, process_group.is_rank_zero, process_group.shard.world_size) == (
-            1,
-            True,
-            1,
-        )
-    assert Workers(()).dead() is None

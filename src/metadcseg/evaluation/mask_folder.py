@@ -1,0 +1,162 @@
+"""A folder of predicted masks: each is whole or not there, and what was written together reaches the disk together."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from metadcseg.data.formats.geometry import Grid
+from metadcseg.data.formats.volumes import read_label_volume, write_label_volume
+from metadcseg.errors import InputError
+from metadcseg.evaluation.overlays import Labels
+from metadcseg.files import cannot_write, sync_folder
+
+_PREFIX = ".metadcseg-predict-"
+_SECONDS = 5.0  # between two times that the disk is waited for
+
+
+class MaskFolder:
+    """Takes the files of one prediction, and puts them in place when the disk has them.
+
+    A file is written into a hidden folder first. Every few seconds, and in the end, the disk is waited for once, and
+    what is ready gets its name: a mask is never half there, also where the power fails. A file that is there already
+    stays as it is. What a killed prediction left hidden is removed, unless another one is at work in the folder.
+
+    Args:
+        out: the folder; made, where missing, with the first file.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self._ready: list[tuple[Path, Path]] = []
+        self._synced = time.monotonic()
+        self._count = 0
+        self._hidden: Path | None = None
+        self._held: int | None = None
+
+    def __enter__(self) -> "MaskFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.flush()
+        finally:
+            if self._hidden is not None:
+                shutil.rmtree(self._hidden, ignore_errors=True)
+            if self._held is not None:
+                os.close(self._held)
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file and return where it will be.
+
+        Args:
+            name: below the folder.
+            content: of the file.
+
+        Raises:
+            InputError: where another file of that name is there, or the disk refuses.
+        """
+        target = self.out / name
+
+        def same() -> bool:
+            return target.is_file() and target.read_bytes() == content
+
+        return self._write(target, same, lambda hidden: hidden.write_bytes(content))
+
+    def write_labels(self, name: str, labels: Labels, grid: Grid, like: Path | None) -> Path:
+        """Write a label volume and return where it will be; see :func:`write_label_volume`.
+
+        Raises:
+            InputError: where another volume of that name is there, or the disk refuses.
+        """
+        target = self.out / name
+
+        def same() -> bool:
+            with suppress(InputError):
+                found = read_label_volume(target)
+                return found.grid.same(grid) and np.array_equal(found.array, labels)
+            return False
+
+        return self._write(target, same, lambda hidden: write_label_volume(hidden, labels, grid, like=like))
+
+    def _write(self, target: Path, same: Callable[[], bool], write: Callable[[Path], object]) -> Path:
+        place = self._place()  # first: whether a name is too long is said by a folder that is there
+        if target.exists():
+            if not same():
+                raise InputError(f"{target} exists and holds something else: move it away")
+            return target
+        self._count += 1
+        hidden = place / f"{self._count}{''.join(target.suffixes[-2:])[-10:]}"
+        target.parent.mkdir(exist_ok=True)
+        write(hidden)
+        self._ready.append((hidden, target))
+        if time.monotonic() - self._synced > _SECONDS:
+            self.flush()
+        return target
+
+    def _place(self) -> Path:
+        """Return the hidden folder, which is made when it is first needed."""
+        if self._hidden is None:
+            try:
+                self.out.mkdir(parents=True, exist_ok=True)
+                self._held = _hold(self.out)
+                self._hidden = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.out))
+            except OSError as error:
+                raise cannot_write(self.out, error) from error
+        return self._hidden
+
+    def flush(self) -> None:
+        """Wait for the disk, and give every file its name.
+
+        Raises:
+            InputError: where the disk refuses.
+        """
+        ready, self._ready = self._ready, []
+        if not ready:
+            return
+        try:
+            _sync([hidden for hidden, _ in ready])
+            for hidden, target in ready:
+                os.replace(hidden, target)
+            for folder in {target.parent for _, target in ready}:
+                sync_folder(folder)
+        except OSError as error:
+            raise cannot_write(self.out, error) from error
+        self._synced = time.monotonic()
+
+
+def _sync(files: list[Path]) -> None:
+    """Bring files to the disk: all at once where the system can, which for many takes a fraction of one by one."""
+    if len(files) > 1 and hasattr(os, "sync"):
+        os.sync()
+        return
+    for file in files:
+        with file.open("rb+") as opened:
+            os.fsync(opened.fileno())
+
+
+def _hold(out: Path) -> int | None:
+    """Hold a folder as one of several may, and remove what none of them can have left; None: no locks here."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another prediction is at work, or the file system has no locks
+        return folder
+    for left in out.glob(f"{_PREFIX}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+    fcntl.flock(folder, fcntl.LOCK_SH)
+    return folder

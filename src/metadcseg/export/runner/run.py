@@ -1,0 +1,94 @@
+"""Predict with model.onnx as model.json says: images (PNG, JPEG, TIFF) by Pillow, volumes (NIfTI) by nibabel.
+
+python run.py IMAGES OUT [--probabilities]     IMAGES is a file or a folder; masks go to the folder OUT
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+HERE = Path(__file__).resolve().parent
+MODEL = json.loads((HERE / "model.json").read_text())
+SESSION = onnxruntime.InferenceSession(HERE / MODEL["file"], providers=["CPUExecutionProvider"])
+
+
+def resize(array, sizes, first, smooth=False):
+    """Resample axes from ``first`` on, linearly, and over all pixels that a new one covers where it shrinks."""
+    for axis, new in enumerate(sizes, first):
+        old = array.shape[axis]
+        width = max(1, old / new) if smooth else 1
+        centers = (np.arange(new) + 0.5) * old / new - 0.5
+        centers = centers if smooth else centers.clip(0, old - 1)
+        weights = np.maximum(0, 1 - abs(np.arange(old) - centers[:, None]) / width)
+        weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        if old != new:
+            array = np.moveaxis(np.tensordot(weights, array.astype(np.float32), (1, axis)), 0, axis)
+    return array.astype(np.float32)
+
+
+def network(maps):
+    """(C, *size) -> (L, *size) probabilities; the edge is repeated up to a size that the network takes."""
+    multiple, sizes = MODEL["input"]["multiple"], maps.shape[1:]
+    more = [
+        max(-(-a // multiple) * multiple, b) - a
+        for a, b in zip(sizes, MODEL["input"]["smallest"], strict=True)
+    ]
+    padded = np.pad(maps, [(0, 0), *((0, number) for number in more)], "edge")
+    found = SESSION.run(None, {MODEL["input"]["name"]: np.ascontiguousarray(padded[None])})[0][0]
+    return found[(slice(None), *map(slice, sizes))]
+
+
+def probabilities(stack):
+    """Normalized slices (D, H, W, C), one of an image -> (D, L, H, W)."""
+    *depth, high, wide = MODEL["grid"]
+    planes = resize(np.moveaxis(stack, 3, 0), (high, wide), 2, smooth=True)  # (C, D, S, S)
+    if depth:
+        from volumes import predict_in_windows
+
+        whole = predict_in_windows(resize(planes, depth, 1, smooth=True), network, MODEL["window"])
+        found = resize(whole, stack.shape[:1], 1)
+    else:
+        found = np.stack([network(planes[:, number]) for number in range(len(stack))], axis=1)
+    return resize(np.moveaxis(found, 1, 0), stack.shape[1:3], 2)
+
+
+def predict_image(path, out):
+    """Write a mask; return (1, L, H, W)."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(Image.open(path))
+    plain = image.mode in ("L", "RGB", "F") or image.mode.startswith("I")
+    array = np.atleast_3d(image if plain else image.convert("L" if image.mode in ("1", "LA") else "RGB"))
+    if array.shape[2] == 3 and MODEL["channels"] == 1:
+        array = (array.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))[:, :, None]
+    array = np.repeat(array, MODEL["channels"] // array.shape[2], axis=2).astype(np.float64)
+    spread = np.where(np.ptp(array, axis=(0, 1)) == 0, np.inf, array.std(axis=(0, 1)))
+    maps = probabilities(((array - array.mean(axis=(0, 1))) / spread).astype(np.float32)[None])
+    values = np.array(list(MODEL["values"].values()), np.uint8)
+    Image.fromarray(values[maps[0].argmax(axis=0)]).save(out / f"{path.stem}.png")
+    return maps
+
+
+def predict_volume(path, out):
+    """Write labels on the volume's grid; return (D, L, H, W) of its slices."""
+    from volumes import read_volume, write_labels
+
+    stack, view, mask, image = read_volume(path, MODEL["preprocessing"], resize)
+    maps = probabilities(stack)
+    view[:] = [resize(planes, view.shape[1:], 1).argmax(axis=0) for planes in maps]
+    write_labels(out / path.name, mask, image)
+    return maps
+
+
+if __name__ == "__main__":
+    source, out = Path(sys.argv[1]), Path(sys.argv[2])
+    out.mkdir(parents=True, exist_ok=True)
+    predict = predict_volume if MODEL["takes"] == "volumes" else predict_image
+    for path in [source] if source.is_file() else sorted(source.iterdir()):
+        if path.name.lower().endswith(tuple(MODEL["suffixes"])):
+            maps = predict(path, out)
+            if "--probabilities" in sys.argv:
+                np.save(out / f"{path.name}.npy", maps)

@@ -1,0 +1,150 @@
+"""Exported networks predict as the command does, in a process that knows neither torch nor this package."""
+
+import json
+import runpy
+import subprocess
+import sys
+from importlib import resources
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from tests.unit.export.networks import random_run
+
+from metadcseg.data.formats.images import read_image
+from metadcseg.data.formats.volumes import read_volume
+from metadcseg.data.slicing.cut import SliceOptions, cut
+from metadcseg.data.slicing.intensities import background_of, normalize_volume
+from metadcseg.errors import InputError
+from metadcseg.evaluation.predict import (
+    fit_channels,
+    load_predictor,
+    probabilities_at_native,
+    probabilities_of_stack,
+)
+from metadcseg.evaluation.predict_files import predict_images
+from metadcseg.export.onnx import TOLERANCE, export_onnx
+
+BARE = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "metadcseg", "monai", "scipy", "onnx"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+import runpy
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run_bare(out, source, masks):
+    """Run the runner where torch and this package cannot be imported."""
+    words = [sys.executable, "-W", "error", "-c", BARE, out / "run.py", source, masks, "--probabilities"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def images(tmp_path, noise):
+    """Gray and color, of 8 and 16 bits, lossy and not, larger and smaller than the network's grid."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, shape, kind in (
+        ("gray.png", (30, 50), np.uint8),
+        ("color.png", (64, 40, 3), np.uint8),
+        ("photo.jpeg", (90, 71, 3), np.uint8),
+        ("deep.png", (33, 41), np.uint16),
+        ("real.tif", (17, 25), np.float32),
+    ):
+        coarse = noise.integers(0, 200, shape).astype(kind)
+        Image.fromarray(coarse if kind != np.uint16 else coarse * 300).save(folder / name)
+    Image.new("L", (20, 20), 7).save(folder / "flat.png")
+    return folder
+
+
+def test_images(tmp_path, images):
+    """Of a method of three networks, which predict by the mean of their logits."""
+    channels = 1
+    run = random_run(tmp_path / "run", channels=channels, classes=3, method="trinet")
+    out = tmp_path / "out"
+    told = export_onnx(run, out)
+    assert sorted(path.name for path in out.iterdir()) == ["model.json", "model.onnx", "run.py"]
+    assert told["input"]["shape"] == ["N", channels, "H", "W"]
+    assert told["difference"] < TOLERANCE
+    assert json.loads((out / "model.json").read_text())["opset"] == told["opset"]
+    run_bare(out, images, tmp_path / "theirs")
+    trained, predict = load_predictor(run, "cpu")
+    for ours in predict_images(run, images, tmp_path / "ours", device="cpu"):
+        theirs = tmp_path / "theirs" / ours.name
+        assert np.array_equal(np.array(Image.open(ours)), np.array(Image.open(theirs))), ours.name
+    for image in images.iterdir():
+        array = fit_channels(image, read_image(image).array, channels)
+        wanted = probabilities_at_native(predict, array, trained.size).numpy()
+        found = np.load(tmp_path / "theirs" / f"{image.name}.npy")[0]
+        assert np.abs(found - wanted).max() < TOLERANCE, image.name
+
+
+TURNED = np.array([[0, -0.7, 0, 5], [0, 0, 3.1, -4], [0.9, 0, 0, 2], [0, 0, 0, 1.0]])
+
+VOLUMES = {
+    "slices": (2, SliceOptions(pixel=1.1, crop="content"), {}),
+    "windows": (3, SliceOptions(axis="y", order="file"), {"depth": 12, "patch": (8, 16, 16)}),
+}
+
+
+@pytest.mark.parametrize("case", VOLUMES)
+def test_volumes(tmp_path, noise, case):
+    axes, how, training = VOLUMES[case]
+    run = random_run(tmp_path / "run", channels=2, classes=3, axes=axes, how=how.to_dict(), **training)
+    array = np.zeros((29, 23, 11, 2), np.int16)
+    array[4:25, 3:, 2:9] = noise.integers(1, 900, (21, 20, 7, 2))
+    image = nibabel.Nifti1Image(array, TURNED)
+    image.header.set_xyzt_units("mm")
+    folder = tmp_path / "volumes"
+    folder.mkdir()
+    nibabel.save(image, folder / "a.nii.gz")
+    export_onnx(run, tmp_path / "out")
+    run_bare(tmp_path / "out", folder, tmp_path / "theirs")
+    (mask,) = predict_images(run, folder, tmp_path / "ours", device="cpu")
+    ours, theirs = nibabel.load(mask), nibabel.load(tmp_path / "theirs" / "a.nii.gz")
+    assert np.array_equal(ours.dataobj, theirs.dataobj)
+    assert len(np.unique(ours.dataobj)) > 1
+    assert np.array_equal(ours.affine, theirs.affine)
+    assert theirs.get_data_dtype() == np.uint8
+    trained, predict = load_predictor(run, "cpu")
+    stack, _ = cut(read_volume(folder / "a.nii.gz"), how)
+    wanted = np.stack([maps.numpy() for maps in probabilities_of_stack(predict, stack, trained.grid)])
+    found = np.load(tmp_path / "theirs" / "a.nii.gz.npy")
+    assert np.abs(found - wanted).max() < TOLERANCE
+
+
+def test_what_cannot_be_exported_is_one_sentence(tmp_path):
+    run = random_run(tmp_path / "run", network="Sorting")
+    with pytest.raises(InputError, match=r"Sorting cannot be exported to ONNX \(.*\): docs"):
+        export_onnx(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    with pytest.raises(InputError, match="already holds 'mine'"):
+        export_onnx(run, tmp_path / "full")
+
+
+@pytest.mark.parametrize("how", ["zscore", "nonzero", "percentile", "window:20,300", "none"])
+def test_the_script_normalizes_volumes_as_the_package_does(noise, how):
+    place = resources.files("metadcseg") / "export" / "runner" / "volumes.py"
+    script = runpy.run_path(str(place))
+    busy, flat = noise.integers(-50, 900, (6, 5, 4)).astype(np.int16), np.full((6, 5, 4), 3, np.int16)
+    busy[0], busy[:, -1] = 7, 7
+    for channel in (busy, flat, busy.astype(np.float32) / 7):
+        outside = script["background"](channel)
+        assert outside == background_of(channel)
+        assert np.array_equal(script["scale"](channel, outside, how), normalize_volume(channel, how))
