@@ -1,14 +1,32 @@
 """What a finished audit says of itself in ``audit.json``, and the set that it is of; read as hostile."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from metadcseg.data.annotations.values import read_json, shown
+from msgspec import Meta, Struct
+
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.schemas import read_plain
 
 FORMAT = "metadcseg-audit/1"
 RECORD = "audit.json"
+
+
+class AuditedSet(Struct):
+    """``set`` of ``audit.json``."""
+
+    path: str
+    fingerprint: str
+
+
+class About(Struct):
+    """What is read again of ``audit.json``."""
+
+    format: Literal["metadcseg-audit/1"]
+    identity: str
+    classes: Annotated[list[str], Meta(min_length=2, max_length=255)]
+    set: AuditedSet
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -26,13 +44,7 @@ def read_about(folder: Path) -> dict[str, Any]:
             f"{folder} is no audit (it has no {RECORD}): it is not the folder of a finished audit, so give the "
             "--out of one; decisions.json belongs into it"
         )
-    held = read_json(path)
-    fits = isinstance(held, dict) and held.get("format") == FORMAT and isinstance(held.get("set"), dict)
-    wanted = {"identity": held, "path": held["set"], "fingerprint": held["set"]} if fits else {}
-    texts = all(isinstance(place.get(name), str) for name, place in wanted.items())
-    if not fits or not texts or not isinstance(held.get("classes"), list):
-        raise InputError(f"{path} is not what an audit writes ({shown(held)}): run the audit again")
-    return dict(held)
+    return read_plain(path, About, "run the audit again")
 
 
 def audited_set(audit: Path, data: Path | None = None) -> PreparedSet:

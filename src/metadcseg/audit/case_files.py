@@ -1,6 +1,7 @@
 """What an audit keeps of each case, to be shown, accepted and chosen from later: ``cases/NAME.npz``."""
 
 import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.audit.records import LEVELS, Arrays, AuditedCase, Level, Region
+from metadcseg.audit.records import LEVELS, Arrays, AuditedCase, Level
 from metadcseg.errors import InputError, first_of
 from metadcseg.files import atomic_file, output_folder
+from metadcseg.reading import check_regular
+from metadcseg.schemas import fitting
 
 CASES = "cases"
 """The folder in that of an audit."""
@@ -145,23 +148,12 @@ def read_masks(out: Path, case: AuditedCase) -> CaseMasks:
 
 
 def _case(path: Path) -> AuditedCase:
+    text = str(_arrays(path, ("case",))["case"])
     try:
-        held: dict[str, Any] = json.loads(str(_arrays(path, ("case",))["case"]))
-        regions = tuple(
-            Region(**{**row, "box": tuple((int(low), int(high)) for low, high in row["box"])})
-            for row in held["regions"]
-        )
-        case = AuditedCase(
-            **{
-                **held,
-                "shape": tuple(int(side) for side in held["shape"]),
-                "spacing": None if held["spacing"] is None else tuple(held["spacing"]),
-                "dsc_interval": tuple(held["dsc_interval"]),
-                "regions": regions,
-            }
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        held = json.loads(text)  # a DSC that is not known is NaN
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} does not describe a case ({error}): {_AGAIN}") from error
+    case: AuditedCase = fitting(held, AuditedCase, str(path), _AGAIN)
     if case.name != path.name.removesuffix(".npz"):
         raise InputError(f"{path} says that it is of '{case.name}': {_AGAIN}")
     return case
@@ -169,7 +161,27 @@ def _case(path: Path) -> AuditedCase:
 
 def _arrays(path: Path, names: Sequence[str], *, needed: bool = True) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names if needed or name in file}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        check_regular(path)
+        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as file:
+            held = {name: f"{name}.npy" for name in names if needed or name in file}
+            for entry in held.values():
+                _check_size(archive, entry)
+            return {name: file[name] for name in held}
+    except InputError:
+        raise
+    except Exception as error:  # NumPy and zlib raise anything on damaged headers
         raise InputError(f"{path} is missing or damaged ({error}): {_AGAIN}") from error
+
+
+def _check_size(archive: zipfile.ZipFile, name: str) -> None:
+    """Raise unless an array has as many bytes as its header says, before room is made for it."""
+    info = archive.getinfo(name)
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        claimed = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or claimed != info.file_size - file.tell():
+            raise ValueError(f"{name} claims {claimed} bytes of {dtype} in {info.file_size}")

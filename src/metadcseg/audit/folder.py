@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from msgspec import Meta, Struct
 
 from metadcseg.audit.about import FORMAT, RECORD
 from metadcseg.audit.annotator_tables import AnnotatorTables
@@ -16,10 +17,42 @@ from metadcseg.audit.calibration import Calibration, read_calibration
 from metadcseg.audit.probability import Witnesses
 from metadcseg.errors import InputError
 from metadcseg.files import LOCK, lock_folder, write_bytes
+from metadcseg.schemas import read_plain, read_record
 
 STATE = "state.json"
 _STATE_FORMAT = "metadcseg-audit-state/2"
 _EARLIER = ("metadcseg-audit-state/1",)
+
+
+class FormatSaid(Struct):
+    """What every version of ``state.json`` says."""
+
+    format: Literal["metadcseg-audit-state/1", "metadcseg-audit-state/2"]
+
+
+class WitnessesSaid(Struct):
+    """``witnesses`` of ``state.json``: (L, L, B) and (L, L) numbers, and the weight of the network."""
+
+    weight: Annotated[float, Meta(ge=0, le=1)]
+    table: list[list[list[float]]] | None = None
+    log_odds: list[list[float]] | None = None
+
+
+class CalibrationSaid(Struct):
+    """``calibration`` of ``state.json``."""
+
+    sums: Calibration
+
+
+class StateSaid(Struct):
+    """``state.json``: whose folder it is, and what was learned."""
+
+    format: Literal["metadcseg-audit-state/2"]
+    identity: str
+    told: dict[str, Any] = {}
+    witnesses: WitnessesSaid | None = None
+    calibration: CalibrationSaid | None = None
+    annotators: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,13 +87,16 @@ class AuditFolder:
         if state is None or "witnesses" not in state:
             return None
         held = state["witnesses"]
-        table, odds = (
-            None if held[name] is None else torch.tensor(held[name]) for name in ("table", "log_odds")
-        )
-        witnesses = Witnesses(table, odds, held["weight"])
-        told = state.get("annotators")
-        annotators = None if told is None else AnnotatorTables.from_dict(told)
-        return witnesses, read_calibration(state["calibration"]), annotators
+        try:
+            table, odds = (
+                None if held.get(name) is None else torch.tensor(held[name]) for name in ("table", "log_odds")
+            )
+            told = state.get("annotators")
+            annotators = None if told is None else AnnotatorTables.from_dict(told)
+            calibration = read_calibration(state["calibration"])
+            return Witnesses(table, odds, held["weight"]), calibration, annotators
+        except (KeyError, ValueError, TypeError) as error:  # rows of several lengths
+            raise InputError(f"{self.path / STATE} is damaged ({error}): {self._way_out}") from error
 
     def begin(self) -> None:
         """Write whose folder it is, where that is not written yet."""
@@ -90,20 +126,16 @@ class AuditFolder:
         file = self.path / STATE
         if not file.is_file():
             return None
-        try:
-            state: dict[str, Any] = json.loads(file.read_bytes())
-            if state["format"] in _EARLIER:
-                raise InputError(
-                    f"--out {self.path} holds an audit of an earlier version, which judged otherwise: it can be "
-                    "reviewed and accepted, but give another --out to audit anew"
-                )
-            if state["format"] != _STATE_FORMAT:
-                raise ValueError(f"format {state['format']!r}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        if read_record(file, FormatSaid, self._way_out).format in _EARLIER:
             raise InputError(
-                f"{file} is damaged ({error}): give another --out, or remove {self.path}"
-            ) from error
-        return state
+                f"--out {self.path} holds an audit of an earlier version, which judged otherwise: it can be "
+                "reviewed and accepted, but give another --out to audit anew"
+            )
+        return read_plain(file, StateSaid, self._way_out)
+
+    @property
+    def _way_out(self) -> str:
+        return f"give another --out, or remove {self.path}"
 
     def _refuse_foreign(self) -> None:
         state = self._state()

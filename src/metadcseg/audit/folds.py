@@ -14,10 +14,8 @@ from metadcseg.data.splits.folds import blocks_of, deal, unit_id, units_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.files import output_folder
-from metadcseg.methods import create_method
-from metadcseg.networks import network_of
 from metadcseg.training import train
-from metadcseg.training.options import training_options
+from metadcseg.training.run.folder import options_of_run
 
 _LEAST_GOLD = 2
 """So many gold cases at least stay in every fold's training, where gold is dealt out as well."""
@@ -81,9 +79,7 @@ def out_of_fold(
         InputError: where there are too few groups, or a training refuses.
         KeyboardInterrupt: where a training was stopped.
     """
-    method = create_method(info["method"], **info["options"])
-    network = network_of(info["network"], "run.json of the run", trust_code)
-    options = training_options(info["training"])
+    method, network, options = options_of_run(info, trust_code)
     place: dict[str, Any] = {"accelerator": (device or "auto").partition(":")[0]}
     options = replace(options, devices=1, nodes=1, **place)
     roles = {unit_id(case): case.role for case in prepared.cases}

@@ -1,11 +1,13 @@
 """What an audit says of a case: facts that are written down, and the arrays that pictures and files are made of."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
+from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 
 Kind = Literal["too large", "too small", "missing", "invented", "shifted", "other"]
@@ -13,6 +15,9 @@ Kind = Literal["too large", "too small", "missing", "invented", "shifted", "othe
 
 Level = Literal["sure", "balanced", "network"]
 """How far a corrected mask goes: regions of high probability, those more probable than not, all the network's own."""
+
+Class = Annotated[int, Meta(ge=0, le=IGNORE)]
+Side = Annotated[int, Meta(ge=1, le=65_536)]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -34,13 +39,13 @@ class Region:
         box: first and one past the last index along (Z, H, W); an image has Z = 1.
     """
 
-    number: int
+    number: Annotated[int, Meta(ge=1)]
     kind: Kind
-    given: int
-    proposed: int
-    pixels: int
+    given: Class
+    proposed: Class
+    pixels: Annotated[int, Meta(ge=1)]
     size: float | None
-    probability: float
+    probability: Annotated[float, Meta(ge=0, le=1)]
     expected_wrong: float
     box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
@@ -67,7 +72,7 @@ class AuditedCase:
     id: str
     name: str
     split: str
-    shape: tuple[int, int, int]
+    shape: tuple[Side, Side, Side]
     spacing: tuple[float, float, float] | None
     dsc: float
     dsc_interval: tuple[float, float]

@@ -8,11 +8,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.results.grid import HONEST, MOST_FOLDS, Grid, Noise, folder_name, is_honest, merged
+from metadcseg.yaml_file import read_yaml
 
 _KEYS = {
     "name": str,
@@ -31,7 +30,6 @@ _KEYS = {
 }
 _SHARED = ("network", "training")
 _LONGEST = 80
-_MOST_VALUES = 100_000
 
 
 def read_grid(file: Path) -> Grid:
@@ -40,32 +38,14 @@ def read_grid(file: Path) -> Grid:
     Raises:
         InputError: naming the file and the key, where something is missing, unknown or not allowed.
     """
-    try:
-        held = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{file} cannot be read as YAML ({' '.join(str(error).split())})") from error
+    held = read_yaml(file, str(file))
     if not isinstance(held, dict):
         raise InputError(f"{file} must hold the keys {', '.join(_KEYS)}")
-    if _values_in(held, {}) > _MOST_VALUES:
-        raise InputError(
-            f"{file} stands for more than {_MOST_VALUES} values: write fewer, or fewer aliases (*name)"
-        )
     try:
         json.dumps(held, default=str)
     except TypeError as error:
         raise InputError(f"{file}: {error}: put names into quotes") from error
     return grid_of(held, str(file))
-
-
-def _values_in(tree: object, known: dict[int, float]) -> float:
-    """Return how many values a tree stands for, aliases counted where they are used; infinite in a circle."""
-    children = (
-        [*tree, *tree.values()] if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else []
-    )
-    if id(tree) not in known:
-        known[id(tree)] = float("inf")
-        known[id(tree)] = 1 + sum(_values_in(child, known) for child in children)
-    return known[id(tree)]
 
 
 def grid_of(held: Mapping[str, Any], where: str) -> Grid:

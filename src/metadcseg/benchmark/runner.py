@@ -25,6 +25,7 @@ from metadcseg.errors import InputError
 from metadcseg.files import open_append, output_folder, try_lock, write_bytes
 from metadcseg.results.grid import Grid, Task, folder_name
 from metadcseg.results.records import read_json
+from metadcseg.yaml_file import read_yaml
 
 
 @dataclass
@@ -256,8 +257,8 @@ def write_rows(grid: Grid, out: Path) -> None:
 
 def _read_yaml(file: Path) -> Any:
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return read_yaml(file, str(file))
+    except InputError:
         return None  # damaged: what was meant is not known, so it is another
 
 

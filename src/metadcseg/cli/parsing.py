@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.yaml_file import read_yaml
 
 AUTO = "auto"
 """The ``--config`` that is no file: what is not said is chosen from the images and the machine."""
@@ -59,7 +59,11 @@ def parse(
     configs, rest = _split(words) if has_files else ([], list(words))
     names = _names(parser)
     files = [path for name in configs if (path := config_path(name)) is not None]
-    front = [word for path in files for word in _options(f"--config {path}", "", _read(path), names)]
+    front = [
+        word
+        for path in files
+        for word in _options(f"--config {path}", "", read_yaml(path, f"--config {path}"), names)
+    ]
     below = list(_options(source, "", base, names)) if base else []
     try:
         parsed: Namespace = parser.parse_args([*below, *front, *rest])
@@ -80,7 +84,7 @@ def read_preset(name: str) -> dict[str, Any]:
         >>> read_preset("small")["training"]["size"]
         96
     """
-    tree: dict[str, Any] = _read(_presets() / f"{name}.yaml")
+    tree: dict[str, Any] = read_yaml(_presets() / f"{name}.yaml", name)
     return tree
 
 
@@ -141,17 +145,6 @@ def _names(parser: ArgumentParser) -> list[str]:
     return [option.removeprefix("--") for option, valued in known.items() if valued and option != "--config"]
 
 
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path} cannot be read ({error}): give a YAML file in UTF-8") from error
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1
-        what = getattr(error, "problem", None) or "unreadable"
-        raise InputError(f"--config {path}, line {line}: {what}: write it as YAML") from error
-
-
 def _options(source: str, group: str, tree: Any, names: Collection[str]) -> Iterator[str]:
     """Yield what a file says as words of a command line."""
     if not isinstance(tree, Mapping) or not tree:
@@ -162,6 +155,12 @@ def _options(source: str, group: str, tree: Any, names: Collection[str]) -> Iter
         if any(other.startswith(f"{name}.") for other in names):
             yield from _options(source, name, value, names)
         elif name in names:
+            if (
+                isinstance(value, str) and "&" in value and "*" in value
+            ):  # the parser takes text for YAML again
+                raise InputError(
+                    f"{source}: {name} holds aliases within a text: write it as YAML, without quotes"
+                )
             yield f"--{name}={value if isinstance(value, str) else json.dumps(value, default=str)}"
         else:
             near = get_close_matches(name, names, n=1, cutoff=0.5)

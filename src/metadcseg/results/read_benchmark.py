@@ -1,17 +1,15 @@
 """Read a benchmark's folder; what is missing or damaged becomes a sentence, what leads out of it is not followed."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError
 from metadcseg.results.external import read_external
-from metadcseg.results.grid import MOST_FOLDS
 from metadcseg.results.records import mapping, number, read_object, read_runs
+from metadcseg.results.schema import Benchmark, NoiseSaid, Task
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord
+from metadcseg.schemas import fitting, read_record
 
 BROKEN = "the benchmark contract is broken"
 """How the sentence of a run begins that broke it (see ``benchmark``)."""
@@ -25,32 +23,27 @@ def read_benchmark(folder: Path) -> BenchmarkRecord:
     """
     file = folder / "benchmark.json"
     advice = "name the folder that metadcseg benchmark wrote (its --out)"
-    try:
-        held = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{folder} holds no benchmark.json: {advice}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read ({type(error).__name__}): {advice}") from error
-    if not isinstance(held, dict) or not isinstance(held.get("tasks"), list):
-        raise InputError(f"{file} does not hold the tasks of a benchmark: {advice}")
+    if not file.exists():
+        raise InputError(f"{folder} holds no benchmark.json: {advice}")
+    held: Benchmark = read_record(file, Benchmark, advice)
     record = BenchmarkRecord(
         folder,
-        name=str(held.get("name") or folder.resolve().name),
-        grid=mapping(held, "grid"),
-        machine=mapping(held, "machine"),
-        seconds=number(held.get("seconds")),
+        name=held.name or folder.resolve().name,
+        grid=held.grid or {},
+        machine=held.machine or {},
+        seconds=held.seconds,
     )
-    if held.get("format") != 1:
+    if held.format != 1:
         record.missing.append(
-            f"{file} has format {held.get('format')!r}, of which 1 is known: much may be missing."
+            f"{file} has format {held.format!r:.40}, of which 1 is known: much may be missing."
         )
-    for entry in held["tasks"]:
-        task = _task(entry, folder) if isinstance(entry, Mapping) else None
-        if task is None:
-            record.missing.append(
-                f"{file}: a task without id, set, row and folder, or with an odd number of folds, was left out."
-            )
+    for number_of, entry in enumerate(held.tasks, start=1):
+        try:
+            said = fitting(entry, Task, f"{file}: task {number_of}", "it was left out")
+        except InputError as error:
+            record.missing.append(f"{error}.")
             continue
+        task = _task(said, folder)
         if task.status == "done":
             task = _read(task, record.missing)
         record.tasks.append(task)
@@ -66,42 +59,36 @@ def read_benchmark(folder: Path) -> BenchmarkRecord:
     return record
 
 
-def _task(entry: Mapping[str, Any], home: Path) -> TaskRecord | None:
-    if not all(isinstance(entry.get(key), str) and entry[key] for key in ("id", "set", "row", "folder")):
-        return None
-    noise, gold, seed = mapping(entry, "noise"), number(entry.get("gold")), number(entry.get("seed"))
-    folds = number(entry.get("folds"))
-    if folds and not 1 <= folds <= MOST_FOLDS:
-        return None
-    rate = number(noise.get("rate")) or 0.0
-    whole = gold is not None and gold >= 1
+def _task(said: Task, home: Path) -> TaskRecord:
+    noise = said.noise or NoiseSaid()
+    rate, gold = noise.rate or 0.0, number(said.gold)
     condition = Condition(
-        entry["set"],
-        str(noise.get("model") or "paper") if rate else "paper",
+        said.set,
+        noise.model or "paper" if rate else "paper",
         rate,
-        int(gold) if whole and gold is not None else GoldSlices.read(entry.get("gold")) or gold,
-        int(folds) if folds else None,
+        int(gold) if gold is not None and gold >= 1 else GoldSlices.read(said.gold) or gold,
+        said.folds,
     )
-    status, error = str(entry.get("status")), entry.get("error")
-    if status == "failed" and BROKEN in str(error):
+    status = said.status or "unknown"
+    if status == "failed" and BROKEN in str(said.error):
         status = "refused"
-    place, _, last = entry["id"].rpartition("/")
-    folder = _inside(home, entry["folder"])
+    place, _, last = said.id.rpartition("/")
+    folder = _inside(home, said.folder)
     stored = _inside(home, f"sets/{place.rpartition('/')[0]}/{last}")
-    if folds and folder is not None:
+    if said.folds and folder is not None:
         stored = folder / "fold-1" / "set"
     return TaskRecord(
-        id=entry["id"],
+        id=said.id,
         condition=condition,
-        row=entry["row"],
-        seed=int(seed or 0),
+        row=said.row,
+        seed=said.seed or 0,
         status=status,
-        error=str(error) if error else None,
-        seconds=number(entry.get("seconds")) or 0.0,
-        peak=number(entry.get("peak_bytes")),
+        error=said.error or None,
+        seconds=said.seconds or 0.0,
+        peak=said.peak_bytes,
         folder=folder,
         prepared=stored,
-        folds=int(folds) if folds else None,
+        folds=said.folds,
     )
 
 

@@ -1,6 +1,7 @@
 """Read what runs left behind; whatever is missing becomes a sentence, never a crash."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.csv_files import from_csv_text
+from metadcseg.errors import InputError
+from metadcseg.reading import read_regular
+from metadcseg.results.schema import EvaluationSaid, RunSaid
 from metadcseg.results.upgrade import upgraded
+from metadcseg.schemas import read_plain
 
 WHERE = ("threads", "workers", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
 """Training options that change no result, or hardly."""
@@ -123,36 +128,42 @@ def read_runs(folders: Sequence[Path], split: str = "test") -> list[RunRecord]:
 
 def _read_run(folder: Path, split: str) -> RunRecord:
     run = RunRecord(folder)
-    run.info = upgraded(read_object(folder / "run.json", run.missing))
+    run.info = upgraded(read_object(folder / "run.json", run.missing, RunSaid))
     if not run.info.get("external"):  # another tool's learning curve is not read
         run.epochs = _read_epochs(folder / "metrics.jsonl", run.missing)
-    run.evaluation = read_object(folder / "evaluation" / f"{split}.json", run.missing)
+    run.evaluation = read_object(folder / "evaluation" / f"{split}.json", run.missing, EvaluationSaid)
     if run.evaluation:
         predictions = mapping(run.evaluation, "predictions")
         run.cases = _read_cases(folder / "evaluation" / f"{split}.csv", predictions, run.missing)
     return run
 
 
-def read_object(file: Path, missing: list[str], optional: bool = False) -> dict[str, Any]:
-    """Return the object in a JSON file; empty, with a sentence, where there is none (unless it may be absent)."""
-    try:
-        value = json.loads(file.read_bytes())
-    except FileNotFoundError:
+def read_object(
+    file: Path, missing: list[str], kind: Any = dict[str, Any], *, optional: bool = False
+) -> dict[str, Any]:
+    """Return the object in a JSON file; empty, with a sentence, where there is none (unless it may be absent).
+
+    Args:
+        file: the file.
+        missing: gets the sentence.
+        kind: the schema that it must fit.
+        optional: whether it may be absent.
+    """
+    if not file.exists():
         missing += [] if optional else [f"{file} does not exist."]
-    except (OSError, ValueError, RecursionError) as error:
-        missing.append(f"{file} cannot be read ({type(error).__name__}).")
-    else:
-        if isinstance(value, dict):
-            return value
-        missing.append(f"{file} does not hold a JSON object.")
-    return {}
+        return {}
+    try:
+        return read_plain(file, kind, "it was left out")
+    except InputError as error:
+        missing.append(f"{error}.")
+        return {}
 
 
 def _read_epochs(file: Path, missing: list[str]) -> list[dict[str, Any]]:
     """Read the epoch lines; a resumed run may have written an epoch twice, the later line counts."""
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = read_regular(file).decode("utf-8", "replace").splitlines()
+    except (OSError, InputError):
         missing.append(f"{file} cannot be read, so this run has no learning curve.")
         return []
     epochs: dict[int, dict[str, Any]] = {}
@@ -172,9 +183,9 @@ def _read_epochs(file: Path, missing: list[str]) -> list[dict[str, Any]]:
 def _read_cases(file: Path, predictions: Mapping[str, Any], missing: list[str]) -> dict[str, CaseRecord]:
     """Read the table of cases; paths of masks are relative to the table's folder and must stay in it."""
     try:
-        with file.open(encoding="utf-8", errors="replace", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, csv.Error):
+        text = read_regular(file).decode("utf-8", "replace")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, InputError, csv.Error):
         missing.append(f"{file} cannot be read, so this run has no scores case by case.")
         return {}
     cases: dict[str, CaseRecord] = {}

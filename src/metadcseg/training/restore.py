@@ -12,8 +12,9 @@ from metadcseg.networks import NetworkOptions
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
-from metadcseg.training.run.checkpoints import load_checkpoint
+from metadcseg.training.run.checkpoints import fits_run, load_checkpoint
 from metadcseg.training.run.folder import RunFolder, read_run
+from metadcseg.training.run.state import TrainerState
 from metadcseg.training.setup import build, load_learned, open_datasets, open_fabric
 
 
@@ -49,6 +50,7 @@ def restore_state(
         _, updater, state = build(
             datasets, method, network, options, fabric, told["seed"], kept, process_group
         )
-        load_learned(saved, state, updater, kept)
-        updater.begin_epoch(saved["position"]["epoch"])
+        with fits_run(folder.checkpoints):
+            load_learned(saved, state, updater, kept)
+            updater.begin_epoch(TrainerState.read(saved["position"]).epoch)
         yield state

@@ -26,7 +26,7 @@ from metadcseg.training.logging.progress import Reporter
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.randomness import processor_threads
-from metadcseg.training.run.checkpoints import has_checkpoint, load_checkpoint
+from metadcseg.training.run.checkpoints import fits_run, has_checkpoint, load_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
 from metadcseg.training.run.identity import claimed, describe, digest_of, earlier_versions, machine
 from metadcseg.training.run.opening import opening, too_little
@@ -189,10 +189,12 @@ class _Session:
         trainer = self._trainer
         saved = None if there is None else load_checkpoint(self._folder.checkpoints)
         if there is not None and saved is not None:
-            trainer.trainer_state = TrainerState(**saved["position"])
+            with fits_run(self._folder.checkpoints):
+                trainer.trainer_state = TrainerState.read(saved["position"])
             if there["status"] == "finished" and trainer.trainer_state.epoch >= self._options.epochs:
                 return self._leave_as_it_is()
-            trainer.load_state_dict(saved)
+            with fits_run(self._folder.checkpoints):
+                trainer.load_state_dict(saved)
         check_all_equal(self._process_group, self._info, trainer.state_dict())
         if self._process_group.is_rank_zero:
             self._begin(config)

@@ -124,7 +124,7 @@ def test_an_audit_that_is_none(audit, capsys, tmp_path):
     (tmp_path / "audit/audit.json").write_text(
         json.dumps({"format": "metadcseg-audit/1", "set": {"path": 3}})
     )
-    refused(capsys, tmp_path, "is not what an audit writes")
+    refused(capsys, tmp_path, "audit.json: 'set.path' must be text")
 
 
 def test_what_fits_is_read(audit):

@@ -156,7 +156,7 @@ def test_aliases_that_stand_for_billions_of_values(tmp_path):
     for content in ("\n".join(bomb), "\n".join(pairs), "sets: &a {b: *a}"):
         file = tmp_path / "g.yaml"
         file.write_text(content)
-        with pytest.raises(InputError, match="fewer aliases"):
+        with pytest.raises(InputError, match=r"fewer aliases|alias .* within"):
             read_grid(file)
 
 

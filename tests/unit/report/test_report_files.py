@@ -196,10 +196,10 @@ def test_what_an_earlier_report_wrote_goes_and_nothing_else(tmp_path):
     ("content", "said"),
     [
         (None, "holds no benchmark.json"),
-        ("{", "cannot be read"),
-        ("[]", "does not hold the tasks"),
-        ('{"tasks": {}}', "does not hold the tasks"),
-        ("[" * 100_000, "cannot be read"),
+        ("{", "its end is missing"),
+        ("[]", "must be an object, got a list"),
+        ('{"tasks": {}}', "'tasks' must be a list, got an object"),
+        ("[" * 100_000, "must be an object, got a list"),
     ],
 )
 def test_no_benchmark_is_one_sentence(tmp_path, content, said):
@@ -277,8 +277,12 @@ def test_odd_records_of_a_run_never_break_it(tmp_path, info):
     (home / "run.json").write_text(json.dumps(held | info))
     with (home / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "epoch", "epoch": Infinity}\n')
-    write_report(folder.write(), tmp_path / "out")
-    assert "noisy + gold" in Page(tmp_path / "out" / "index.html").text
+    folder.add(task(), scores=made_scores(0.6))
+    _, report = write_report(folder.write(), tmp_path / "out")
+    assert "metadcseg" in Page(tmp_path / "out" / "index.html").text
+    said = [sentence for sentence in report.missing if str(home / "run.json") in sentence]
+    assert len(said) == 1
+    assert next(iter(info)) in said[0]
 
 
 @pytest.mark.parametrize(
@@ -313,7 +317,8 @@ def test_odd_entries_of_the_list_are_told(tmp_path):
     folder.add(task(), scores=made_scores(0.6))
     folder.tasks += [None, 3, [], {}]
     _, report = write_report(folder.write(format=7), tmp_path / "out")
-    assert any("a task without id, set, row and folder" in sentence for sentence in report.missing)
+    assert sum("it was left out" in sentence for sentence in report.missing) == 4
+    assert any("task 5: it lacks 'id'" in sentence for sentence in report.missing)
     assert any("has format 7" in sentence for sentence in report.missing)
 
 

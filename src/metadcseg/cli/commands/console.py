@@ -21,6 +21,7 @@ from rich.table import Table
 from metadcseg.cli.streams import SafeConsole, write_out
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
+from metadcseg.reading import read_text
 
 if TYPE_CHECKING:
     from metadcseg.data.splits.gold_slices import GoldSlices
@@ -193,7 +194,7 @@ def parse_gold(text: str) -> "float | int | GoldSlices | list[str]":
     if isinstance(gold, int) or 0 <= gold < 1:
         return gold
     try:
-        lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(Path(text)).splitlines()
     except (OSError, UnicodeDecodeError):
         raise InputError(
             "--gold must be a number of cases, a share from 0 to below 1, a share of slices such as slices:0.02, or a "

@@ -25,6 +25,8 @@ from metadcseg.data.splits.resplit import resplit_set
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.files import output_folder, refuse_link, write_bytes
+from metadcseg.results.schema import Evaluation, Folds
+from metadcseg.schemas import read_plain
 
 if TYPE_CHECKING:  # torch comes with it, for which help need not wait
     from metadcseg.cli.config import RunConfig
@@ -134,7 +136,12 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
     }
     file = out / "folds.json"
     if file.exists():
-        plan: dict[str, Any] = json.loads(file.read_bytes())
+        plan = read_plain(file, Folds, f"restore it, or give another --out than {out}")
+        if len(plan["roles"]) != plan["folds"]:
+            raise InputError(
+                f"{file}: 'roles' must be of {plan['folds']} folds, got {len(plan['roles'])}; restore it, or give "
+                f"another --out than {out}"
+            )
         if other := [key for key, value in asked.items() if plan.get(key) != value]:
             raise InputError(
                 f"--out {out} holds a cross-validation with another {', '.join(other)}: give the same, or another --out"
@@ -217,9 +224,9 @@ def _fold_run(
         return None
     file = out / "evaluation" / "test.json"
     if file.exists() and file.with_suffix(".csv").exists():
-        record: dict[str, Any] = json.loads(file.read_bytes())
+        record = read_plain(file, Evaluation, "remove it: it is then made again")
         if (
-            record["set"]["fingerprint"] == prepared.fingerprint
+            record["set"].get("fingerprint") == prepared.fingerprint
             and record["epochs_done"] == result.epochs_done
         ):
             return record

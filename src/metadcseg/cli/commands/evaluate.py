@@ -99,15 +99,12 @@ def _judge_weights(
     folder: Path, prepared: PreparedSet, info: Mapping[str, Any], trust_code: bool, console: Console
 ) -> None:
     from metadcseg.evaluation.noise_detection import NothingToJudge, judge_weights
-    from metadcseg.methods import create_method
-    from metadcseg.networks import network_of
-    from metadcseg.training.options import training_options
+    from metadcseg.training.run.folder import options_of_run
 
-    method = create_method(info["method"], **info["options"])
-    network = network_of(info["network"], str(folder / "run.json"), trust_code)
+    method, network, options = options_of_run(info, trust_code, str(folder / "run.json"))
     output_folder(folder, "evaluation")
     try:
-        record = judge_weights(folder, prepared, method, network, training_options(info["training"]))
+        record = judge_weights(folder, prepared, method, network, options)
     except NothingToJudge as nothing:
         console.print(f"note: {nothing}", markup=False, highlight=False, soft_wrap=True)
     else:

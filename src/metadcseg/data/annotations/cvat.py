@@ -11,6 +11,7 @@ from metadcseg.data.annotations.values import class_name
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume
 from metadcseg.data.formats.images import read_image
 from metadcseg.errors import InputError
+from metadcseg.reading import read_text
 
 LABEL_MAP = "labelmap.txt"
 CLASSES = "SegmentationClass"
@@ -40,7 +41,7 @@ def read_label_map(path: Path) -> dict[Color, str]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise InputError(f"{path} is larger than {_MOST_BYTES >> 20} MiB: export it again")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no text in UTF-8: export it again") from error
     names: dict[Color, str] = {}

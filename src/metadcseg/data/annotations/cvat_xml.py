@@ -23,6 +23,7 @@ from metadcseg.data.annotations.values import class_name, image_size, number, sh
 from metadcseg.data.findings import plural
 from metadcseg.data.formats.images import MAX_PIXELS
 from metadcseg.errors import InputError
+from metadcseg.reading import read_regular
 
 _MOST_BYTES = 2**30
 _AREAS = ("polygon", "box", "ellipse", "mask")
@@ -36,9 +37,7 @@ def read_xml(path: Path) -> ElementTree.Element:
         InputError: where it is too large, no XML, or has a document type.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path} is larger than {_MOST_BYTES >> 30} GiB: export it in parts")
-        content = path.read_bytes()
+        content = read_regular(path, _MOST_BYTES)
     except OSError as error:
         raise InputError(f"{path} is unreadable ({error.strerror}): export it again") from error
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:

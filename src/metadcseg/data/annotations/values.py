@@ -10,6 +10,7 @@ from unicodedata import normalize
 
 from metadcseg.data.formats.images import MAX_PIXELS
 from metadcseg.errors import InputError
+from metadcseg.reading import read_regular
 
 MOST_BYTES = 2**30
 """No larger file is read."""
@@ -25,9 +26,7 @@ def read_json(path: Path) -> Any:
         InputError: where it is larger than 1 GiB, no JSON in UTF-8, nested without end, or names one key twice.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path} is larger than {MOST_BYTES >> 30} GiB: export it in several files")
-        return json.loads(path.read_bytes(), object_pairs_hook=_once)
+        return json.loads(read_regular(path, MOST_BYTES), object_pairs_hook=_once)
     except InputError:
         raise
     except json.JSONDecodeError as error:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.extras import Extra
+from metadcseg.reading import MOST_PACKED
 
 h5py: Any = Extra("h5py", "volumes", "HDF5 files")
 
@@ -74,6 +75,10 @@ def _dataset(path: Path, file: Any, key: str) -> Any:
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise InputError(
             f"{path}: '{key}' must be an array inside this file, not a group or a link: export it again"
+        )
+    if dataset.nbytes > dataset.id.get_storage_size() * MOST_PACKED:
+        raise InputError(
+            f"{path}: '{key}' claims {dataset.nbytes} bytes and holds next to none: export it again"
         )
     return dataset
 

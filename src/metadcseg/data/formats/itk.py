@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import Grid, as_affine
+from metadcseg.data.formats.itk_header import HEADER_BYTES, check_header
 from metadcseg.errors import InputError
 from metadcseg.extras import Extra
+from metadcseg.reading import check_claim
 
 sitk: Any = Extra("SimpleITK", "volumes", "MetaImage and NRRD files")
 
 SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-_HEADER_BYTES = 65_536
 _DATA_FILE = re.compile(r"^\s*(?:ElementDataFile\s*[=:]|data ?file:=?)\s*(.+?)\s*$", re.I | re.M)
 _SPACE_UNITS = re.compile(r"^\s*(?:space units|units|DistanceUnits)\s*[:=]\s*(.+?)\s*$", re.I | re.M)
 _SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer):=(.*)$", re.M)
@@ -78,6 +79,8 @@ def head(path: Path) -> tuple[Grid, int]:
 def voxels(path: Path) -> NDArray[Any]:
     """Return (X, Y, Z, C) as stored."""
     reader = _header(path)
+    wanted = int(np.prod(reader.GetSize(), dtype=object)) * reader.GetNumberOfComponents()
+    check_claim(_beside(path) or path, wanted * _bytes()[reader.GetPixelIDValue()], packed=check_header(path))
     _check_data(path, reader)
     array = sitk.GetArrayFromImage(reader.Execute())  # (Z, Y, X), (Z, Y, X, C) or (T, Z, Y, X)
     if reader.GetDimension() == 4:
@@ -163,7 +166,7 @@ def _scale(path: Path) -> float:
 def _text(path: Path) -> str:
     """Return the header: up to the empty line of NRRD, or to the line that names the voxels of MetaImage."""
     with path.open("rb") as file:
-        held = file.read(_HEADER_BYTES)
+        held = file.read(HEADER_BYTES)
     ends = [at for mark in (b"\n\n", b"\r\n\r\n") if (at := held.find(mark)) >= 0]
     if (data := re.search(rb"ElementDataFile", held)) is not None:
         ends.append(data.start())
@@ -172,6 +175,7 @@ def _text(path: Path) -> str:
 
 def _header(path: Path) -> Any:
     _beside(path)
+    check_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -195,7 +199,7 @@ def _bytes() -> dict[int, int]:
 def _beside(path: Path) -> Path | None:
     """Return the file that a header names for its voxels, None where they follow the header itself."""
     with path.open("rb") as file:
-        text = file.read(_HEADER_BYTES).decode("latin-1")
+        text = file.read(HEADER_BYTES).decode("latin-1")
     named = _DATA_FILE.findall(text)
     if path.suffix.lower() in _DETACHED and len(named) != 1:
         raise InputError(
@@ -204,9 +208,15 @@ def _beside(path: Path) -> Path | None:
     if not named or named[0].upper() == "LOCAL":
         return None
     name = named[0]
-    if Path(name).name != name or name.upper().startswith("LIST") or "%" in name:
+    if (
+        Path(name).name != name
+        or not name.isprintable()
+        or len(name) > 255
+        or name.upper().startswith("LIST")
+        or "%" in name
+    ):
         raise InputError(
-            f"{path} names '{name}' for its voxels, which must be one file beside it: export it again"
+            f"{path} names {name[:60]!r} for its voxels, which must be one file beside it: export it again"
         )
     data = path.with_name(name)
     if not data.is_file():

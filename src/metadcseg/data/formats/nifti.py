@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from metadcseg.data.formats.geometry import Grid, as_affine
 from metadcseg.errors import InputError
 from metadcseg.extras import Extra
+from metadcseg.reading import check_claim
 
 nibabel: Any = Extra("nibabel", "volumes", "NIfTI files")
 
@@ -54,6 +55,9 @@ def voxels(path: Path) -> NDArray[Any]:
     """Return (X, Y, Z, C) as stored, slope and intercept applied."""
     image = _opened(path)
     shape, channels = _shape(path, image)
+    if path.name.lower().endswith(".gz"):
+        claimed = int(np.prod(image.shape, dtype=object)) * image.get_data_dtype().itemsize
+        check_claim(path, claimed, packed=True)
     return np.asarray(image.dataobj).reshape(*shape, channels)
 
 

@@ -23,6 +23,7 @@ from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.data.sources.case import Outlines
 from metadcseg.data.sources.pairing import Mask, MasksIn, mask_without_image, one_form, owner, place_of
 from metadcseg.errors import InputError
+from metadcseg.reading import read_text
 
 TABLE = "annotators.csv"
 
@@ -197,7 +198,7 @@ def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
         InputError: where the table cannot be read, lacks a column, or names a case twice or one that does not exist.
     """
     try:
-        lines = one_form(path.read_text(encoding="utf-8-sig")).splitlines()
+        lines = one_form(read_text(path)).splitlines()
         rows = list(csv.DictReader(lines, strict=True, delimiter=";" if lines and ";" in lines[0] else ","))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8") from error

@@ -1,6 +1,5 @@
 """``dataset.json``, as the Medical Segmentation Decathlon and nnU-Net have it, read as a hostile file."""
 
-import json
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError
+from metadcseg.schemas import read_record
 
 NAME = "dataset.json"
 
@@ -45,14 +45,7 @@ def read_dataset_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: where it is too large or not a JSON object.
     """
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path} is larger than {_MOST_BYTES >> 20} MiB: give the file of the data set")
-        said = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}): download it again") from error
-    if not isinstance(said, dict):
-        raise InputError(f"{path} must hold a JSON object, got {type(said).__name__}: download it again")
+    said: dict[str, Any] = read_record(path, dict[str, Any], "download it again", _MOST_BYTES)
     return said
 
 

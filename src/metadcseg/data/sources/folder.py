@@ -44,6 +44,7 @@ from metadcseg.data.sources.parts import masks_of
 from metadcseg.data.sources.volume_folder import holds_label, holds_volumes, volumes_by_stem
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
+from metadcseg.reading import read_text
 
 
 def scan_folder(
@@ -178,11 +179,7 @@ def gold_of(
     names: list[str] = []
     if listing.exists():
         try:
-            names = [
-                one_form(line.strip())
-                for line in listing.read_text(encoding="utf-8-sig").splitlines()
-                if line.strip()
-            ]
+            names = [one_form(line.strip()) for line in read_text(listing).splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             sentence = f"{listing} cannot be read ({error}): save it as text in UTF-8"
             findings.append(Finding("error", "gold-unknown", str(listing), sentence))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.pairing import one_form
 from metadcseg.errors import InputError
+from metadcseg.reading import read_text
 
 
 def label_confidence_of(
@@ -91,7 +92,7 @@ def _table(path: Path) -> tuple[dict[str, float], list[Finding]]:
     if not path.exists():
         return {}, []
     try:
-        rows = list(csv.DictReader(one_form(path.read_text(encoding="utf-8-sig")).splitlines(), strict=True))
+        rows = list(csv.DictReader(one_form(read_text(path)).splitlines(), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         return {}, [_error(path, f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8")]
     table: dict[str, float] = {}

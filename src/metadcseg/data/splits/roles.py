@@ -13,6 +13,7 @@ from metadcseg.csv_files import from_csv_text
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.store.reader import ROLES
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.reading import read_text
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
         unknown role or id, an id given twice, a group across roles, a case that is not listed.
     """
     try:
-        lines = normalize("NFC", path.read_text(encoding="utf-8-sig")).splitlines()  # as ids are compared
+        lines = normalize("NFC", read_text(path)).splitlines()  # as ids are compared
         delimiter = ";" if lines and ";" in lines[0] else ","
         table = [
             [from_csv_text(cell.strip()) for cell in row]

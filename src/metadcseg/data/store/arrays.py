@@ -15,11 +15,15 @@ import numpy as np
 from numcodecs.zstd import Zstd
 
 from metadcseg.data.store.layout import ARRAYS, Array, array_digest, chunk_name, dtype_name
+from metadcseg.reading import open_regular
 
 _LEVEL = 1
 _ZSTD = Zstd(level=_LEVEL)
 _CHECKSUM = 4
 """Bytes of the checksum behind the compressed values."""
+
+_MAGIC = b"\x28\xb5\x2f\xfd"
+_FRAME_HEAD = 18  # bytes at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,32 @@ def write_chunk(folder: Path, array: Array) -> Chunk:
     file = folder / uuid4().hex
     file.write_bytes(data + google_crc32c.value(data).to_bytes(_CHECKSUM, "little"))
     return Chunk(str(file), values.shape, dtype_name(values.dtype), array_digest(values))
+
+
+def check_chunk(file: Path, nbytes: int) -> None:
+    """Raise unless a chunk says of itself that it unpacks to so many bytes, which is all that is then unpacked.
+
+    Args:
+        file: where it lies.
+        nbytes: of its values.
+
+    Raises:
+        ValueError: for any other size, or what is no frame of zstd (RFC 8878, 3.1.1.1).
+        OSError: where the file cannot be read.
+    """
+    with open_regular(file) as opened:
+        head = opened.read(_FRAME_HEAD)
+    if head[:4] != _MAGIC or len(head) < 6:
+        raise ValueError("it is not packed by zstd")
+    flags = head[4]
+    single = flags >> 5 & 1
+    begin = 5 + (1 - single) + (0, 1, 2, 4)[flags & 3]
+    length = (single, 2, 4, 8)[flags >> 6]
+    said = int.from_bytes(head[begin : begin + length], "little") + (256 if length == 2 else 0)
+    if not length or said != nbytes:
+        raise ValueError(
+            f"it unpacks to {said if length else 'an unknown number of'} bytes in place of {nbytes}"
+        )
 
 
 class Shelf:

@@ -14,7 +14,6 @@ costs five times as much as writing into one, and thousands of folders are slow 
 """
 
 import hashlib
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,14 +36,12 @@ NOISE = "noise.json"
 CHECKSUMS = "SHA256SUMS"
 ARRAYS = "arrays"
 
-KINDS = ("image", "label", "truth", "given", "edges", "trust", "outlines")
 REFERENCE = "reference"
 """The kind of array that a volume has, beside those of its slices: (X, Y, Z)."""
 
 _OF_THREE_AXES = ("image", "outlines", REFERENCE)
 
 IMAGE_DTYPES = ("uint8", "uint16", "float16", "float32")
-ARRAY_NAME = re.compile(rf"({'|'.join((*KINDS, REFERENCE))})-[0-9]{{5,9}}")
 
 MAX_SIDE = 65_536
 MAX_VALUES = 2**29

@@ -8,16 +8,39 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
 
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
+from metadcseg.reading import read_regular
+from metadcseg.schemas import read_record
 
 ORIGIN = "origin.json"
 """The file beside the tables of a set."""
 
 FORMAT = "metadcseg-origin/1"
+_AGAIN = "prepare the set again, or remove this file"
+
+
+class OriginRow(Struct):
+    """A case of ``origin.json``."""
+
+    images: list[str]
+    values: dict[Annotated[int, Meta(ge=-(2**31), lt=2**32)], Annotated[int, Meta(ge=0, le=IGNORE)]]
+    mask: str | None = None
+    mask_key: str | None = None
+    image_key: str | None = None
+
+
+class OriginFile(Struct):
+    """``origin.json``."""
+
+    format: Literal["metadcseg-origin/1"]
+    folder: str
+    cases: dict[str, OriginRow]
 
 
 @dataclass(frozen=True)
@@ -120,38 +143,21 @@ def read_origin(folder: Path) -> Origin | None:
     path = folder / ORIGIN
     if not path.is_file():
         return None
-    try:
-        held = json.loads(path.read_bytes())
-        if held["format"] != FORMAT:
-            raise ValueError(f"format {held['format']!r}")
-        root = Path(held["folder"])
-        cases = {id: _read(root, row) for id, row in held["cases"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}): prepare the set again, or remove this file"
-        ) from error
+    said: OriginFile = read_record(path, OriginFile, _AGAIN)
+    root = Path(said.folder)
+    cases = {id: _files(path, root, row) for id, row in said.cases.items()}
     return Origin(root, cases)
 
 
-def _read(root: Path, row: Mapping[str, Any]) -> CaseOrigin:
+def _files(path: Path, root: Path, row: OriginRow) -> CaseOrigin:
     """Return the files of one case, which must lie in the folder of all."""
-    images, mask = [_inside(root, name) for name in row["images"]], row.get("mask")
-    values = {int(value): int(label) for value, label in row["values"].items()}
-    if not all(0 <= label <= IGNORE for label in values.values()):
-        raise ValueError("a class number outside 0 to 255")
+    for name in (*row.images, row.mask or ""):
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+            raise InputError(f"{path}: {name[:60]!r} lies outside of the folder; {_AGAIN}")
+    mask = None if row.mask is None else root / row.mask
     return CaseOrigin(
-        tuple(images),
-        None if mask is None else _inside(root, mask),
-        values,
-        row.get("mask_key"),
-        row.get("image_key"),
+        tuple(root / name for name in row.images), mask, row.values, row.mask_key, row.image_key
     )
-
-
-def _inside(root: Path, name: str) -> Path:
-    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"{name!r} lies outside of the folder")
-    return root / name
 
 
 def carry_origin(source: Path, out: Path, ids: Iterable[str]) -> None:
@@ -164,6 +170,6 @@ def carry_origin(source: Path, out: Path, ids: Iterable[str]) -> None:
     """
     path, kept = source / ORIGIN, set(ids)
     if path.is_file() and read_origin(source) is not None:
-        held = json.loads(path.read_bytes())
+        held = json.loads(read_regular(path))
         held["cases"] = {id: row for id, row in held["cases"].items() if id in kept}
         write_bytes(out / ORIGIN, json.dumps(held, indent=1).encode())

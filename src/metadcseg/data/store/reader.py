@@ -1,6 +1,7 @@
 """Read a prepared set: checksummed arrays and one table of cases (the layout is in ``store_layout``)."""
 
 import json
+import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from metadcseg.data.store.arrays import check_chunk
 from metadcseg.data.store.disk import refuse_occupied
 from metadcseg.data.store.layout import (
     ARRAYS,
@@ -23,15 +25,16 @@ from metadcseg.data.store.layout import (
     chunk_file,
     digest,
 )
+from metadcseg.data.store.schema import Manifest, Place
 from metadcseg.data.store.tables import (
     AGAIN,
     Case,
-    Place,
     StoredVolume,
+    check_packing,
     checked,
     read_case,
-    read_json,
     read_manifest,
+    read_noise,
     read_stored_volume,
     read_sums,
     refuse_strays,
@@ -78,18 +81,18 @@ class PreparedSet:
     def __init__(
         self,
         path: Path,
-        manifest: dict[str, Any],
+        manifest: Manifest,
         noise: dict[str, Any] | None,
         table: list[tuple[Case, dict[str, Place], str]],
         sums: dict[str, str],
         volumes: list[tuple[StoredVolume, Place]],
     ) -> None:
         self.path = path
-        self.name: str = manifest["name"]
-        self.classes: tuple[str, ...] = tuple(manifest["classes"])
-        self.channels: int = manifest["channels"]
-        self.source: dict[str, Any] = manifest["source"]
-        self.edge_detector: dict[str, Any] | None = manifest.get("edges")
+        self.name: str = manifest.name
+        self.classes: tuple[str, ...] = tuple(manifest.classes)
+        self.channels: int = manifest.channels
+        self.source: dict[str, Any] = manifest.source
+        self.edge_detector: dict[str, Any] | None = manifest.edges
         self.noise = noise
         self.fingerprint = sums[MANIFEST]
         self.cases = tuple(case for case, _, _ in table)
@@ -97,9 +100,9 @@ class PreparedSet:
         self._dtypes = [dtype for _, _, dtype in table]
         self._sums = sums
         self.volumes = tuple(volume for volume, _ in volumes)
-        self.preprocessing: dict[str, Any] | None = manifest.get("preprocessing")
-        self.regions: dict[str, list[int]] | None = manifest.get("regions")
-        self.annotators: tuple[str, ...] = tuple(manifest.get("annotators", ()))
+        self.preprocessing: dict[str, Any] | None = manifest.preprocessing
+        self.regions: dict[str, list[int]] | None = manifest.regions
+        self.annotators: tuple[str, ...] = tuple(manifest.annotators)
         self._references = [place for _, place in volumes]
         self._stacks: dict[str, list[Case]] = {volume.id: [] for volume in self.volumes}
         for case in self.cases:
@@ -122,15 +125,15 @@ class PreparedSet:
         sums = read_sums(folder / CHECKSUMS)
         manifest_file = folder / MANIFEST
         manifest = read_manifest(manifest_file, checked(manifest_file, sums.get(MANIFEST)))
-        named = manifest["sha256"]
+        named = manifest.sha256
         if any(sums.get(name) != value for name, value in named.items()):
             raise InputError(
                 f"{folder / CHECKSUMS} contradicts {MANIFEST}; it was damaged or edited, {AGAIN}"
             )
         lines = checked(folder / TABLE, named.get(TABLE)).splitlines()
         table = [read_case(folder / TABLE, number, line, manifest) for number, line in enumerate(lines)]
-        if len(table) != manifest["cases"]:
-            raise InputError(f"{folder / TABLE} holds {len(table)} of {manifest['cases']} cases; {AGAIN}")
+        if len(table) != manifest.cases:
+            raise InputError(f"{folder / TABLE} holds {len(table)} of {manifest.cases} cases; {AGAIN}")
         volumes: list[tuple[StoredVolume, Place]] = []
         if VOLUMES in named:
             lines = checked(folder / VOLUMES, named[VOLUMES]).splitlines()
@@ -140,7 +143,7 @@ class PreparedSet:
         refuse_strays(folder, [case for case, _, _ in table], [volume for volume, _ in volumes], manifest)
         noise = None
         if NOISE in named:
-            noise = read_json(folder / NOISE, checked(folder / NOISE, named[NOISE]))
+            noise = read_noise(folder, named[NOISE])
         return cls(folder, manifest, noise, table, sums, volumes)
 
     def __repr__(self) -> str:
@@ -315,7 +318,9 @@ class PreparedSet:
     def _load(self, place: Place, what: str, shape: tuple[int, ...], dtype: str) -> Array:
         file = chunk_file(self.path, place.array, place.index)
         try:
-            values: Array = np.asarray(self._array(place.array, shape, dtype)[place.index])
+            array = self._array(place.array, shape, dtype)
+            check_chunk(file, math.prod(shape) * np.dtype(dtype).itemsize)
+            values: Array = np.asarray(array[place.index])
         except InputError as error:
             raise InputError(f"{what.partition(' of ')[2]}: {error}") from error
         except Exception as error:  # whatever a codec raises when its bytes are not what it wrote
@@ -329,7 +334,7 @@ class PreparedSet:
         """Open a zarr array once; its size is compared with the table before any value is read."""
         if name not in self._opened:
             folder = self.path / ARRAYS / name
-            checked(folder / "zarr.json", self._sums.get(f"{ARRAYS}/{name}/zarr.json"))
+            check_packing(folder / "zarr.json", self._sums.get(f"{ARRAYS}/{name}/zarr.json"))
             import zarr  # takes as long as all else that a look at a folder needs
             from zarr.storage import LocalStore
 

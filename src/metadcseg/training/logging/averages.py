@@ -63,6 +63,11 @@ class MetricAverages:
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Restore what :meth:`state_dict` returned."""
+        if (
+            any(total.dim() for total in state["sums"].values())
+            or state["sums"].keys() != state["counts"].keys()
+        ):
+            raise ValueError("sums of averages must be numbers, each with its count")
         self._sums = {name: total.to(device) for name, total in state["sums"].items()}
         self._counts = {name: int(count) for name, count in state["counts"].items()}
 

@@ -97,6 +97,9 @@ class SampleFigure:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+        for fields in state.values():
+            if not all(part is None or isinstance(part, Tensor) for part in fields.values()):
+                raise TypeError("a sample figure must be of tensors")
         self._caught = {int(index): Picture(**fields) for index, fields in state.items()}
 
 

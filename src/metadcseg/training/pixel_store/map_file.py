@@ -263,7 +263,10 @@ def _facts(header: bytes) -> dict[str, Any] | None:
         return None
     if _CHECKSUM.unpack_from(header, len(_MAGIC))[0] != zlib.crc32(text):
         return None
-    facts = json.loads(text)
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
     return facts if isinstance(facts, dict) else None
 
 

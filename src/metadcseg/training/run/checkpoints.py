@@ -5,8 +5,10 @@ read without pickle's power to run code. They are zip files whose entries carry 
 verified on reading, because a run that goes on from a flipped byte would be wrong in silence.
 """
 
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from metadcseg.errors import InputError
 from metadcseg.files import atomic_file, output_folder
+from metadcseg.reading import check_regular, check_stored
 from metadcseg.results.upgrade import upgraded_checkpoint
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
@@ -56,7 +59,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     Raises:
         InputError: where the file is damaged, saying how to go on.
     """
-    path = folder / LAST if (folder / LAST).exists() else folder / PREVIOUS
+    path = _newest(folder)
     if not path.exists():
         return None
     try:
@@ -65,7 +68,8 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: the checkpoint is damaged ({why}); {_way_out(path)}") from error
     if (found := state.get("format")) == _UPGRADED:
-        return upgraded_checkpoint(state)
+        with fits_run(folder):
+            return upgraded_checkpoint(state)
     if found != _FORMAT:
         raise InputError(
             f"{path} was written by another version of metadcseg (checkpoint format {found}, this version "
@@ -74,12 +78,44 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     return state
 
 
+@contextmanager
+def fits_run(folder: Path) -> Iterator[None]:
+    """Turn what a state of other types or shapes than the run's raises, on its way into it, into one sentence.
+
+    Args:
+        folder: where the checkpoints lie.
+
+    Raises:
+        InputError: naming the checkpoint, and saying how to go on.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        path = _newest(folder)
+        if isinstance(error, InputError) and str(path.parent.parent) in str(error):
+            raise  # of a file beside it, which it names
+        if re.search("out of memory|allocate memory", str(error)):
+            raise
+        why = f"lacks {error}" if isinstance(error, KeyError) else (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{path}: the checkpoint is not one of this run ({why or type(error).__name__}); {_way_out(path)}"
+        ) from error
+
+
+def _newest(folder: Path) -> Path:
+    return folder / LAST if (folder / LAST).exists() else folder / PREVIOUS
+
+
 def _read(path: Path) -> dict[str, Any]:
+    check_regular(path)
     with zipfile.ZipFile(path) as archive:
+        check_stored(archive)
         broken = archive.testzip()
     if broken is not None:
         raise ValueError(f"the checksum of {broken} does not fit")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError(f"it holds a {type(state).__name__}")
     return state
 
 

@@ -13,8 +13,11 @@ from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
 from metadcseg.methods.base import Method
-from metadcseg.networks import create_networks, network_of
+from metadcseg.networks import Consent, NetworkOptions, create_networks, network_of
+from metadcseg.results.schema import ExternalRun, OwnRun
 from metadcseg.results.upgrade import upgraded
+from metadcseg.schemas import fitting, read_record
+from metadcseg.training.options import TrainingOptions, training_options
 from metadcseg.training.prediction import OVERLAP, predict_whole, prediction_state
 from metadcseg.training.run.model_file import Weights, load_weights
 from metadcseg.training.run.settings import settings_digest
@@ -23,7 +26,7 @@ EXTERNAL = "external"
 """The method of a folder that holds predictions of another tool, and no network."""
 
 _FORMAT = 1
-_REQUIRED = ("method", "options", "label", "seed", "set", "network", "training", "status", "epochs_done")
+_AGAIN = "restore the file, or train again with another --out"
 
 
 @dataclass(frozen=True)
@@ -144,18 +147,34 @@ def read_run(path: Path | str) -> dict[str, Any]:
         raise InputError(
             f"{path} is not the folder of a run (it has no {file.name}); give the --out of a training"
         )
-    try:
-        info = json.loads(file.read_bytes())
-        missing = [key for key in _REQUIRED if key not in info]
-    except (ValueError, TypeError) as error:
-        raise _damaged(file, "it is not valid JSON") from error
-    if not isinstance(info, dict) or missing or info.get("format") != _FORMAT:
-        raise _damaged(file, f"it lacks {', '.join(missing)}" if missing else "it has another format")
-    try:
-        digest = info.get("settings_digest") or settings_digest(info)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _damaged(file, f"{type(error).__name__}: {error}") from error
+    info = read_record(file, dict[str, Any], _AGAIN)
+    kind = ExternalRun if info.get("method") == EXTERNAL else OwnRun
+    fitting(upgraded(info), kind, f"{file} is damaged", _AGAIN)
+    digest = info.get("settings_digest") or settings_digest(info)
     return {**upgraded(info), "settings_digest": digest}
+
+
+def options_of_run(
+    info: Mapping[str, Any], trust_code: bool = False, source: str = "the run's run.json"
+) -> tuple[Method, NetworkOptions, TrainingOptions]:
+    """Return method, network and training of a run, as it says them.
+
+    Args:
+        info: what :func:`read_run` returned.
+        trust_code: whether a class of a network that it names may be imported; its code runs then.
+        source: the file, for the sentence.
+
+    Raises:
+        InputError: where an option is not known, has a value that it cannot have, or a class is named without consent.
+    """
+    Consent(source, trust_code).check(info["network"].get("class_path"))
+    try:
+        method = create_method(info["method"], **info["options"])
+        network = network_of(info["network"], source, trust_code)
+        return method, network, training_options(info["training"])
+    except (KeyError, TypeError, ValueError) as error:
+        why = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"the run's run.json names options that no run has ({why}); {_AGAIN}") from error
 
 
 def set_of_run(info: Mapping[str, Any], given: str | None = None) -> Path:
@@ -202,18 +221,13 @@ def load_run(path: Path | str, device: torch.device | str = "cpu", *, trust_code
         raise InputError(
             f"{path} holds predictions of another tool and no network: give a folder that train wrote"
         )
-    try:
-        classes = tuple(info["set"]["classes"])
-        channels, size = int(info["set"]["channels"]), int(info["training"]["size"])
-        options = network_of(info["network"], str(folder.info), trust_code)
-        method = create_method(info["method"], **info["options"])
-    except (KeyError, TypeError) as error:
-        raise _damaged(folder.info, f"{type(error).__name__}: {error}") from error
+    classes, channels, size = tuple(info["set"]["classes"]), info["set"]["channels"], info["training"]["size"]
+    method, options, _ = options_of_run(info, trust_code, str(folder.info))
     own = replace(options, pretrained=None)  # the run has its own weights
     network = create_networks(own, channels, len(classes), method.info.networks)
     weights, _ = load_weights(folder.model)
     _fill(network, weights, folder.model)
-    depth = int(info["training"]["depth"]) if options.spatial_dims == 3 else None
+    depth = info["training"]["depth"] if options.spatial_dims == 3 else None
     return TrainedRun(folder, info, method, network.to(device).eval(), classes, channels, size, depth)
 
 
@@ -224,7 +238,3 @@ def _fill(network: nn.Module, weights: Weights, path: Path) -> None:
         raise InputError(
             f"{path}: the weights are not those of the network that run.json names; train again"
         ) from error
-
-
-def _damaged(file: Path, why: str) -> InputError:
-    return InputError(f"{file} is damaged ({why}); restore the file, or train again with another --out")

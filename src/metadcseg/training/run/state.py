@@ -1,11 +1,15 @@
 """How far a run is, and which weights it keeps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from torch import nn
+from msgspec import Meta, Struct
+from torch import Tensor, nn
 
+from metadcseg.results.schema import Best, Count, Seconds
+from metadcseg.schemas import fitting
 from metadcseg.training.run.model_file import Weights, save_weights, weights_of
 
 Record = dict[str, Any]
@@ -25,6 +29,25 @@ class Scores:
     dsc: float
     iou: float
     cases: int
+
+
+class RecordSaid(Struct):
+    """What every line of the logger must say."""
+
+    epoch: Count
+    seconds: Seconds
+
+
+class PositionSaid(Struct, kw_only=True):
+    """``position`` of a checkpoint."""
+
+    epoch: Annotated[int, Meta(ge=0)]
+    step: Annotated[int, Meta(ge=0)]
+    seconds: Seconds
+    records: list[RecordSaid]
+    best: Best | None = None
+    best_weights: dict[str, Tensor] | None = None
+    gpu_peak_bytes: Count | None = None
 
 
 @dataclass
@@ -48,6 +71,16 @@ class TrainerState:
     best: Record | None = None
     best_weights: Weights | None = None
     gpu_peak_bytes: int | None = None
+
+    @classmethod
+    def read(cls, position: Mapping[str, Any]) -> "TrainerState":
+        """Return what a checkpoint says, where it says what it must.
+
+        Raises:
+            InputError: naming the part that does not fit.
+        """
+        fitting(position, PositionSaid, "its 'position'", "the checkpoint is damaged")
+        return cls(**position)
 
     @property
     def total_seconds(self) -> float:

@@ -264,7 +264,7 @@ def test_a_file_above_a_gibibyte_is_not_read(tmp_path):
     (folder / "masks").mkdir()
     with (folder / "masks" / "i.json").open("wb") as file:
         file.truncate(2**30 + 1)
-    assert "i.json is larger than 1 GiB" in said(folder, "error")
+    assert "i.json is larger than 1024 MiB" in said(folder, "error")
 
 
 @pytest.mark.parametrize("name", ["../../a.png", "/etc/a.png", "C:\\data\\a.png", "a", "A\u0308.png"])

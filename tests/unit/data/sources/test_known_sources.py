@@ -160,10 +160,10 @@ def test_other_files_than_dataset_json(tmp_path):
     refused("does not exist", scan_decathlon, tmp_path / "none")
     (tmp_path / "dataset.original.json").write_text("{}")
     refused("holds no dataset.json, but dataset.original.json: --source is", scan_decathlon, tmp_path)
-    (tmp_path / "dataset.json").write_text("[1")
-    refused("cannot be read as JSON", scan_decathlon, tmp_path)
+    (tmp_path / "dataset.json").write_text('{"a": 1')
+    refused("its end is missing", scan_decathlon, tmp_path)
     (tmp_path / "dataset.json").write_text("[1]")
-    refused("must hold a JSON object, got list", scan_decathlon, tmp_path)
+    refused("must be an object, got a list", scan_decathlon, tmp_path)
     (tmp_path / "dataset.json").unlink()
     for name in ("Task01_a", "Task02_b"):
         decathlon(tmp_path / name, cases=1)

@@ -106,9 +106,7 @@ def test_a_resealed_table_with_other_names_is_refused(tmp_path, names):
         rows["three"]["annotators"] = names
 
     reseal(tmp_path / "set", edit)
-    with pytest.raises(
-        InputError, match=r"line 1 (holds values that no set can have|does not describe a case)"
-    ):
+    with pytest.raises(InputError, match=r"line 1(: .*annotators| holds values that no set can have)"):
         PreparedSet.open(tmp_path / "set")
 
 
@@ -133,7 +131,7 @@ def test_a_manifest_with_names_that_are_none_is_refused(tmp_path, names):
     manifest = json.loads((tmp_path / "set/set.json").read_text())
     (tmp_path / "set/set.json").write_text(json.dumps(manifest | {"annotators": names}))
     reseal(tmp_path / "set", lambda rows: None)
-    with pytest.raises(InputError, match="'annotators' must be a list of names"):
+    with pytest.raises(InputError, match="'annotators"):
         PreparedSet.open(tmp_path / "set")
 
 

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
+from numcodecs.zstd import Zstd
 
 from metadcseg.data import ROLES, PreparedSet, SetWriter
 from metadcseg.errors import InputError
@@ -329,23 +331,24 @@ def _reseal(folder, edit_manifest=None, edit_row=None):
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        (lambda row: row.update(height=10**9), "values that no set can have"),
+        (lambda row: row.update(height=10**9), "'height' must be a whole number <= 65536"),
         (lambda row: row.update(height=60_000, width=60_000), "values that no set can have"),
-        (lambda row: row.update(height=-1), "values that no set can have"),
-        (lambda row: row.update(role="king"), "values that no set can have"),
-        (lambda row: row.update(dtype="object"), "values that no set can have"),
+        (lambda row: row.update(height=-1), "'height' must be a whole number >= 1"),
+        (lambda row: row.update(role="king"), "is 'king', which is none of the names"),
+        (lambda row: row.update(dtype="object"), "is 'object', which is none of the names"),
+        (lambda row: row.update(spacing=[0, 1]), "'spacing...' must be a number > 0"),
         (lambda row: row.update(row=5), "values that no set can have"),
-        (lambda row: row["arrays"]["image"].update(array="../../etc"), "values that no set can have"),
-        (lambda row: row["arrays"]["image"].update(index=-1), "values that no set can have"),
+        (lambda row: row["arrays"]["image"].update(array="../../etc"), "must be text matching"),
+        (lambda row: row["arrays"]["image"].update(index=-1), "must be a whole number >= 0"),
         (lambda row: row["arrays"].pop("label"), "values that no set can have"),
-        (lambda row: row.pop("group"), "does not describe a case"),
-        (lambda row: row.update(arrays=3), "does not describe a case"),
-        (lambda row: row.update(spacing=[1]), "does not describe a case"),
+        (lambda row: row.pop("group"), "it lacks 'group'"),
+        (lambda row: row.update(arrays=3), "must be an object, got a whole number"),
+        (lambda row: row.update(spacing=[1]), "'spacing' must be a list of length 2"),
     ],
 )
 def test_a_resealed_table_with_hostile_values_is_refused(folder, edit, sentence):
     _reseal(folder, edit_row=edit)
-    with pytest.raises(InputError, match=f"cases.jsonl: line 1 .*{sentence[-20:]}"):
+    with pytest.raises(InputError, match=f"cases.jsonl: line 1.*{sentence}"):
         PreparedSet.open(folder)
 
 
@@ -356,6 +359,50 @@ def test_sizes_in_the_table_must_be_those_of_the_array(folder, edit):
     _reseal(folder, edit_row=edit)
     prepared = PreparedSet.open(folder)
     with pytest.raises(InputError, match=r"case 'case 0': .*where the table says"):
+        prepared.image(prepared.cases[0])
+
+
+def _sealed_again(folder, name):
+    """Make the checksums fit a changed ``zarr.json``."""
+    file = folder / "arrays" / name / "zarr.json"
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    lines = [line for line in lines if not line.endswith(f"{name}/zarr.json")]
+    lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  arrays/{name}/zarr.json")
+    (folder / "SHA256SUMS").write_text("\n".join(lines) + "\n")
+
+
+def test_a_chunk_that_claims_to_be_large_is_not_unpacked(folder):
+    """192 KiB of zstd stand for 6 GiB of zeros; the frame says so, or keeps silent about its size."""
+    zeros = Zstd(level=1).encode(np.zeros(2**22, np.uint8))
+    silent = bytearray(zeros)
+    silent[4] &= 0b00111111  # no size of the content ...
+    silent[4] &= 0b11011111  # ... and a window in its place
+    chunk = folder / "arrays" / "image-00000" / "c.0.0.0.0"
+    prepared = PreparedSet.open(folder)
+    for data, says in (
+        (zeros, "unpacks to 4194304 bytes in place of 70"),
+        (bytes(silent), "an unknown number of bytes"),
+        (b"", "not packed by zstd"),
+        (b"\x50\x2a\x4d\x18" + b"\xff" * 20, "not packed by zstd"),
+    ):
+        chunk.write_bytes(data + google_crc32c.value(data).to_bytes(4, "little"))
+        with pytest.raises(InputError, match=rf"c\.0\.0\.0\.0: the image of case 'case 0' .*{says}"):
+            prepared.image(prepared.cases[0])
+    chunk.unlink()
+    os.mkfifo(chunk)
+    with pytest.raises(InputError, match="must be a regular file, it is a pipe"):
+        prepared.image(prepared.cases[0])
+
+
+@pytest.mark.parametrize("codecs", [["bytes"], ["bytes", "gzip", "crc32c"], ["sharding_indexed"], "zstd"])
+def test_chunks_that_are_packed_otherwise_are_not_read(folder, codecs):
+    file = folder / "arrays" / "image-00000" / "zarr.json"
+    told = json.loads(file.read_text())
+    told["codecs"] = [{"name": name} for name in codecs] if isinstance(codecs, list) else codecs
+    file.write_text(json.dumps(told))
+    _sealed_again(folder, "image-00000")
+    prepared = PreparedSet.open(folder)
+    with pytest.raises(InputError, match=r"zarr.json: (chunks must be packed by|'codecs' must be a list)"):
         prepared.image(prepared.cases[0])
 
 
@@ -372,11 +419,13 @@ def test_an_index_beyond_the_array_is_named(folder):
         (lambda manifest: manifest.update(version=3), "format must be metadcseg-set 1 or 2, got"),
         (lambda manifest: manifest.update(version=2), "contradict each other"),
         (lambda manifest: manifest.update(format="x"), "format must be"),
-        (lambda manifest: manifest.update(channels="3"), "'channels' must be a int"),
-        (lambda manifest: manifest.update(channels=0), "channels or classes"),
-        (lambda manifest: manifest.update(classes=[1, 2]), "channels or classes"),
+        (lambda manifest: manifest.update(channels="3"), "'channels' must be a whole number, got text"),
+        (lambda manifest: manifest.update(channels=0), "'channels' must be a whole number >= 1"),
+        (lambda manifest: manifest.update(classes=["background"]), "'classes' must be a list of length >= 2"),
+        (lambda manifest: manifest.update(sha256={"cases.jsonl": None}), "must be text, got null"),
+        (lambda manifest: manifest.update(classes=[1, 2]), "must be text, got a whole number"),
         (lambda manifest: manifest.update(cases=4), "holds 3 of 4 cases"),
-        (lambda manifest: manifest.pop("sha256"), "'sha256' must be a dict"),
+        (lambda manifest: manifest.pop("sha256"), "it lacks 'sha256'"),
     ],
 )
 def test_a_resealed_manifest_with_wrong_values_is_refused(folder, edit, sentence):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 
 from metadcseg import files
 from metadcseg.errors import InputError
-from metadcseg.training.run.checkpoints import load_checkpoint, save_checkpoint
+from metadcseg.training.run.checkpoints import fits_run, load_checkpoint, save_checkpoint
 from metadcseg.training.run.model_file import load_weights, save_weights
+from metadcseg.training.run.state import TrainerState
 
 
 def state(value):
@@ -157,3 +159,53 @@ def test_weights_carry_facts_and_a_checksum(tmp_path):
     path.unlink()
     with pytest.raises(InputError, match="no such file yet"):
         load_weights(path)
+
+
+def test_a_compressed_entry_is_not_unpacked(tmp_path):
+    save_checkpoint(tmp_path, {"values": torch.zeros(10)})
+    with (
+        zipfile.ZipFile(tmp_path / "last.pt") as old,
+        zipfile.ZipFile(tmp_path / "new", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for entry in old.namelist():
+            new.writestr(entry, old.read(entry))
+    (tmp_path / "new").replace(tmp_path / "last.pt")
+    with pytest.raises(InputError, match=r"last.pt: the checkpoint is damaged \(its entry .* is compressed"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("steps"), TypeError("x"), RuntimeError("size mismatch"), IndexError("x")]
+)
+def test_what_does_not_fit_the_run_is_one_sentence_with_the_way_out(tmp_path, error):
+    save_checkpoint(tmp_path, {"values": 1})
+    with (
+        pytest.raises(InputError, match=r"last.pt: the checkpoint is not one of this run \(.*start again"),
+        fits_run(tmp_path),
+    ):
+        raise error
+
+
+POSITION = {
+    "epoch": 1,
+    "step": 0,
+    "seconds": 1.0,
+    "records": [{"epoch": 0, "seconds": 1.0, "loss": 2.0}],
+    "best": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"epoch": "1"}, "'epoch' must be a whole number, got text"),
+        ({"step": -1}, "'step' must be a whole number >= 0"),
+        ({"records": [{"epoch": 0}]}, "'records.0.' lacks 'seconds'"),
+        ({"best": {"epoch": 0, "dsc": 2.0, "iou": 0.0}}, "'best.dsc' must be a number <= 1"),
+        ({"best_weights": {"a": [1.0]}}, "must be Tensor"),
+    ],
+)
+def test_a_position_of_wrong_types_names_the_field(change, says):
+    assert TrainerState.read(POSITION | {"best_weights": {"a": torch.zeros(2)}}).epoch == 1
+    with pytest.raises(InputError, match=f"its 'position': .*{says}"):
+        TrainerState.read(POSITION | change)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -22,8 +23,37 @@ def test_a_folder_that_is_no_run(tmp_path):
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "null", '{"method": "fake"}', '{"format": 9}'])
 def test_a_damaged_record_is_one_sentence(out, content):
     (out / "run.json").write_text(content)
-    with pytest.raises(InputError, match=r"run\.json is damaged"):
+    with pytest.raises(InputError, match=r"run\.json.*; restore the file, or train again"):
         load_run(out, trust_code=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"set": 3}, "'set' must be an object"),
+        (
+            {"set": {"path": "x", "fingerprint": "x", "classes": ["a"], "channels": 1}},
+            "'set.classes' must be a list",
+        ),
+        ({"network": {"width": "wide"}}, "'network.width' must be a whole number or null, got text"),
+        ({"network": {"spatial_dims": 4}}, "'network.spatial_dims' is 4, which is none of"),
+        ({"training": {"size": 10**12, "depth": 1}}, "'training.size' must be a whole number <= 16384"),
+        (
+            {"training": {"size": 32, "depth": 1, "patch": [1, 2]}},
+            "'training.patch' must be a list of length 3",
+        ),
+        ({"training": {"size": 32, "depth": 1}}, "names options that no run has"),
+        ({"options": {"no": 7}}, "names options that no run has"),
+        ({"epochs_done": -1}, "'epochs_done' must be a whole number >= 0"),
+        ({"seed": 1e300}, "'seed' must be a whole number"),
+    ],
+)
+def test_a_record_of_wrong_types_names_the_field(out, change, says):
+    held = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(held | change))
+    with pytest.raises(InputError) as found:
+        load_run(out, trust_code=True)
+    assert says in str(found.value)
 
 
 def test_weights_of_another_network(out):

@@ -1,0 +1,53 @@
+"""Files that nobody has vouched for: no pipe, device or folder is waited for, none is read beyond its bound."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from metadcseg.errors import InputError
+from metadcseg.reading import check_regular, open_regular, read_regular, read_text
+
+
+def a_pipe(folder):
+    os.mkfifo(folder / "x")
+    return folder / "x", "a pipe"
+
+
+def a_linked_pipe(folder):
+    os.mkfifo(folder / "pipe")
+    (folder / "x").symlink_to("pipe")
+    return folder / "x", "a pipe"
+
+
+def a_device(folder):
+    (folder / "x").symlink_to("/dev/zero")
+    return folder / "x", "a device"
+
+
+def a_folder(folder):
+    return folder, "a folder"
+
+
+@pytest.mark.parametrize("make", [a_pipe, a_linked_pipe, a_device, a_folder])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, make):
+    path, what = make(tmp_path)
+    for read in (open_regular, check_regular, read_regular):
+        with pytest.raises(InputError, match=f"must be a regular file, it is {what}"):
+            read(path)
+
+
+def test_a_link_that_leads_nowhere_is_a_missing_file(tmp_path):
+    (tmp_path / "x").symlink_to("gone")
+    check_regular(tmp_path / "x")
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "x")
+    with pytest.raises(InputError, match="no name of a file"):
+        read_regular(Path("a\0b"))
+
+
+def test_a_file_has_at_most_as_many_bytes_as_are_read(tmp_path):
+    (tmp_path / "x").write_bytes("\ufeffäb".encode())
+    assert read_text(tmp_path / "x", 6) == "äb"
+    with pytest.raises(InputError, match="larger than 0 MiB"):
+        read_text(tmp_path / "x", 5)
