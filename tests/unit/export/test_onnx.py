@@ -84,7 +84,7 @@ def test_images(tmp_path, images):
     assert json.loads((out / "model.json").read_text())["opset"] == told["opset"]
     run_bare(out, images, tmp_path / "theirs")
     trained, predict = load_predictor(run, "cpu", trust_code=True)
-    for ours in predict_images(run, images, tmp_path / "ours", device="cpu"):
+    for ours in predict_images(run, images, tmp_path / "ours", device="cpu", trust_code=True):
         theirs = tmp_path / "theirs" / ours.name
         assert np.array_equal(np.array(Image.open(ours)), np.array(Image.open(theirs))), ours.name
     for image in images.iterdir():
@@ -115,7 +115,7 @@ def test_volumes(tmp_path, noise, case):
     nibabel.save(image, folder / "a.nii.gz")
     export_onnx(run, tmp_path / "out", trust_code=True)
     run_bare(tmp_path / "out", folder, tmp_path / "theirs")
-    (mask,) = predict_images(run, folder, tmp_path / "ours", device="cpu")
+    (mask,) = predict_images(run, folder, tmp_path / "ours", device="cpu", trust_code=True)
     ours, theirs = nibabel.load(mask), nibabel.load(tmp_path / "theirs" / "a.nii.gz")
     assert np.array_equal(ours.dataobj, theirs.dataobj)
     assert len(np.unique(ours.dataobj)) > 1
