@@ -14,7 +14,7 @@ from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
 from metadcseg.methods.base import Method
 from metadcseg.networks import Consent, NetworkOptions, create_networks, network_of
-from metadcseg.results.schema import ExternalRun, OwnRun
+from metadcseg.results.schema import ExternalRun, OwnRun, RunSaid
 from metadcseg.results.upgrade import upgraded
 from metadcseg.schemas import fitting, read_record
 from metadcseg.training.options import TrainingOptions, training_options
@@ -148,6 +148,7 @@ def read_run(path: Path | str) -> dict[str, Any]:
             f"{path} is not the folder of a run (it has no {file.name}); give the --out of a training"
         )
     info = read_record(file, dict[str, Any], _AGAIN)
+    fitting(info, RunSaid, f"{file} is damaged", _AGAIN)  # whoever wrote it
     kind = ExternalRun if info.get("method") == EXTERNAL else OwnRun
     fitting(upgraded(info), kind, f"{file} is damaged", _AGAIN)
     digest = info.get("settings_digest") or settings_digest(info)

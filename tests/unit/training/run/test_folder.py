@@ -31,6 +31,7 @@ def test_a_damaged_record_is_one_sentence(out, content):
     ("change", "says"),
     [
         ({"set": 3}, "'set' must be an object"),
+        ({"method": ["a"]}, "'method' must be text or null, got a list"),
         (
             {"set": {"path": "x", "fingerprint": "x", "classes": ["a"], "channels": 1}},
             "'set.classes' must be a list",
