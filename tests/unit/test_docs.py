@@ -33,6 +33,7 @@ NOT_OURS = {
         "--images",
         "--pixels",
         "--rounds",
+        "--small",
         "--seeds",
         "--widths",
         "--work",

@@ -23,6 +23,7 @@ class AugmentOptions:
         rotation: largest angle in degrees, 0 to 180; drawn evenly from -rotation to rotation.
         zoom: least and largest change of the grid's side in pixels; drawn evenly, in or out by a fair coin.
             Less than half of the side is used whatever is asked for.
+        intensity: also change noise, blur, brightness, contrast and gamma (:func:`.change_intensity`).
 
     Raises:
         InputError: naming the option that is out of its range.
@@ -31,6 +32,7 @@ class AugmentOptions:
     flip: bool = True
     rotation: float = 10.0
     zoom: tuple[int, int] = (4, 30)
+    intensity: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.rotation <= 180:

@@ -27,6 +27,7 @@ from metadcseg.data.loading.input_grid import (
     labels_to_input,
     stack_to_input,
 )
+from metadcseg.data.loading.intensity import change_intensity
 from metadcseg.data.loading.order import lane_order
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError, unknown_name
@@ -200,8 +201,11 @@ class SegmentationDataset:
             return warp.apply(maps[None, None].float(), "nearest", fill, self.patch)[0, 0]
 
         mode: Mode = "nearest" if self.augment is None else "bilinear"  # whole pixels are copied as they are
+        shown = warp.apply(image[None], mode, 0.0, self.patch)[0]
+        if self.augment is not None and self.augment.intensity:
+            shown = change_intensity(shown, generator)
         return Sample(
-            image=warp.apply(image[None], mode, 0.0, self.patch)[0],
+            image=shown,
             label=seen(label, IGNORE).long(),
             edges=None if edges is None else seen(edges, 0.0) / 255,
             label_confidence=None if label_confidence is None else seen(label_confidence, 255) / 255,
