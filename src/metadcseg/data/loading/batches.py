@@ -4,6 +4,7 @@ Where an interrupted epoch starts again changes no bit of any batch. Where sever
 holds does not depend on how many they are.
 """
 
+import os
 import signal
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +58,8 @@ class BatchLoader:
         pin: put batches where a GPU takes them from without waiting.
 
     Raises:
-        InputError: where a count is out of range, or there are more devices than cases.
+        InputError: where a count is out of range, there are more devices than cases, or more workers than processors
+            (two are always allowed).
     """
 
     def __init__(
@@ -75,6 +77,9 @@ class BatchLoader:
             raise InputError(
                 f"batch must be at least 1, steps and workers at least 0, got {batch}, {steps}, {workers}"
             )
+        most = max(2, os.cpu_count() or 1)
+        if workers > most:  # hundreds take all the memory before the first batch
+            raise InputError(f"training.workers must be at most {most} on this machine, got {workers}")
         if batch % shard.world_size or (
             steps is None and shard.world_size > len(view)
         ):  # who goes round has enough

@@ -390,6 +390,11 @@ def test_shares_that_cannot_be_are_refused(prepared):
         Shard(2, 2)
 
 
+def test_far_too_many_workers_are_refused_before_one_is_started(prepared):
+    with pytest.raises(InputError, match=r"training\.workers must be at most \d+ on this machine, got 100000"):
+        BatchLoader(_view(prepared), batch=1, workers=100_000)
+
+
 def test_workers_change_no_bit_and_name_the_file_that_is_broken(prepared, tmp_path):
     folder = tmp_path / "set"
     shutil.copytree(prepared.path, folder)
