@@ -18,18 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.audit.pool import LARGEST, LEAST
+from metadcseg.audit.pool import LEAST, RATE, ROUNDS, logit
 from metadcseg.constants import IGNORE
+from metadcseg.methods.calibrated.shares import LARGEST
 
 Labels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
 
 DEPENDENCE = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 """Values of rho of which one is chosen."""
-
-_RATE = 0.5  # of what is missing, in a round of matching
-_ROUNDS = 40  # after which no share moves by a thousandth
-_TINY = 1e-6
 
 
 def fuse(
@@ -168,16 +165,10 @@ def matched_odds(priors: Maps, given: Labels, network: Maps, weight: float) -> N
         prior, said, own = priors[:, chosen], network[:, chosen], given[chosen]
         wanted = prior.mean(axis=1, dtype=np.float64)
         asked = (wanted > 0) & (np.arange(classes) != c)
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             got = with_network(prior, own, said, weight, odds).mean(axis=1, dtype=np.float64)
-            step = _RATE * (_logit(wanted) - _logit(got))
+            step = RATE * (logit(wanted) - logit(got))
             odds[c, asked] = np.clip(odds[c] + step, -LARGEST, LARGEST)[asked]
-            if np.abs(step[asked]).max(initial=0) < _RATE * 1e-2:
+            if np.abs(step[asked]).max(initial=0) < RATE * 1e-2:
                 break
-    return odds
-
-
-def _logit(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    held = np.clip(share, _TINY, 1 - _TINY)
-    odds: NDArray[np.float64] = np.log(held / (1 - held))
     return odds

@@ -189,8 +189,7 @@ def load_predictor(
 
     Raises:
         InputError: where the folder is no run, a file of it is missing or damaged, it names a class without
-            ``trust_code``, there is no such device, or the
-            options do not fit the network.
+            ``trust_code``, there is no such device, or the options do not fit the network.
     """
     place = device_of(device)
     trained = load_run(run, place, trust_code=trust_code)
