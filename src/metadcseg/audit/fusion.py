@@ -4,9 +4,9 @@ Each annotator's table gives P_j(true = r | given, distance). Together
 
     F(r) ~ prod_j P_j(r) ^ w_j,    w_j = (p_j / sum p) n / (1 + (n - 1) rho),    n = (sum p)^2 / sum p^2,
 
-over the annotators who decided a pixel. p_j is the inverse of the log loss of P_j alone: where all try to draw one
-outline and miss it by a normal error of spread s_j, odds are as steep as 1 / s_j, and the best mean weighs them by
-1 / s_j once more. n is how many annotators count. With rho = 0 their odds multiply; with rho = 1 F is a geometric mean:
+over the annotators who decided a pixel. p_j is the inverse of the log loss of P_j alone. Where all try to draw one
+outline and miss it by a normal error of spread s_j, odds are as steep as 1 / s_j; the best mean weighs them by 1 / s_j
+once more. n is how many annotators count. With rho = 0 their odds multiply; with rho = 1 F is a geometric mean:
 seven who err together are no surer than one. It is the logarithmic opinion pool (Genest and Zidek, Statistical Science
 1(1), 1986); n / (1 + (n - 1) rho) is the effective number of annotators (the design effect: Kish, Survey Sampling,
 1965). p and rho come from verified images that the tables have not seen.

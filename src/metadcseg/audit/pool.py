@@ -1,10 +1,10 @@
 """Table and network as one opinion: a logarithmic pool, in which the network has a weight.
 
-P(true = r | given c, distances, image) is proportional to  T(c, r, b_r)^(1 - w/2) q_r^w exp(o(c, r)),  with T(c, c) the
-rest that the table leaves to the given class (:func:`.pair_table.class_posterior`) and o(c, c) = 0. At w = 0 the pairs
-speak alone. Both know how probable a class is before anything is seen; the plain product, T q, counts that twice and is
-too sure, so the table has less to say the more the network has (Genest and Zidek, Combining probability distributions,
-1986). The log odds o keep the mean doubt at what the pairs say (:func:`match`).
+P(true = r | given c, distances, image) is proportional to  T(c, r, b_r)^(1 - w/2) q_r^w exp(o(c, r)).  T(c, c) is the
+rest that the table leaves to the given class (:func:`.pair_table.class_posterior`), o(c, c) = 0. At w = 0 the pairs
+speak alone. Both know how probable a class is before anything is seen. The plain product, T q, counts that twice and is
+too sure, so the table has less to say the more the network has (Genest and Zidek, Statistical Science 1(1), 1986). The
+log odds o keep the mean doubt at what the pairs say (:func:`match`).
 """
 
 import numpy as np

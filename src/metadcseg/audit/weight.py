@@ -1,7 +1,7 @@
 """What a network's say is worth beside the pairs' table, told by pairs that the table has not seen.
 
 For each of some weights every verified mask is told by the table of all other volumes or patients and the network with
-that weight (:func:`.pool.pooled`); the loss of an image is the mean of -log P(verified class). The least weight is
+that weight (:func:`.pool.pooled`). The loss of an image is the mean of -log P(verified class). The least weight is
 taken whose loss is within one standard error of the best: a network that says nothing, or less than the pairs, ends at
 weight 0, pairs alone.
 

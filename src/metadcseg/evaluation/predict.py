@@ -38,9 +38,8 @@ def probabilities_at_native(
 ) -> Tensor:
     """Return class probabilities for every pixel of an image.
 
-    The image is normalized and brought to the input grid; the probabilities come back by bilinear
-    resampling (as in validation), so that they still sum to one and outlines are finer than those of a
-    resampled mask.
+    The image is normalized and brought to the input grid. The probabilities come back by bilinear resampling, as in
+    validation: they still sum to one, and outlines are finer than those of a resampled mask.
 
     Args:
         predict: the trained network.
