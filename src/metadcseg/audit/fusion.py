@@ -103,11 +103,25 @@ def chosen_dependence(losses: Sequence[Sequence[float]]) -> float:
     """
     if len(losses) < 2:
         return 1.0
-    held = np.array(losses)
-    best = int(held.mean(axis=0).argmin())
-    excess = held - held[:, [best]]
-    error = excess.std(axis=0, ddof=1) / np.sqrt(len(held))
-    return max(rho for rho, ok in zip(DEPENDENCE, excess.mean(axis=0) <= error, strict=True) if ok)
+    return max(rho for rho, near in zip(DEPENDENCE, near_best(np.array(losses)), strict=True) if near)
+
+
+def near_best(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which choices are as good as the best, (W,): those whose mean excess is within one standard error.
+
+    Args:
+        losses: (K, W) of each of K cases by each choice; of one case the error is 0.
+
+    Example:
+        >>> near_best(np.array([[0.1, 0.2, 0.3], [0.2, 0.1, 0.4], [0.1, 0.1, 0.2]])).tolist()
+        [True, True, False]
+    """
+    best = int(losses.mean(axis=0).argmin())
+    excess = losses - losses[:, [best]]
+    count = len(losses)
+    error = excess.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(losses.shape[1])
+    near: NDArray[np.bool_] = excess.mean(axis=0) <= error + 1e-9
+    return near
 
 
 def with_network(
