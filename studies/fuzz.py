@@ -157,6 +157,10 @@ def _readers() -> dict[str, tuple[str, str, Callable[[Path], object]]]:
     }
 
 
+FOLDS = [
+    *("cross-validate", "{home}/set", "--out", "{at}", "--folds", "2", "--gold", "1"),
+    *("--method", "supervised", *inputs.TINY),
+]
 COMMANDS: dict[str, tuple[str, str, list[str]]] = {
     "check folder": ("folder", "*", ["check", "{at}", "--json"]),
     "prepare": ("folder", "*", ["prepare", "{at}", "--out", "{out}", "--edges", "none"]),
@@ -185,40 +189,8 @@ COMMANDS: dict[str, tuple[str, str, list[str]]] = {
     "accept": ("audit", "*", ["accept", "{at}/decisions.json", "--out", "{out}"]),
     "export": ("audit", "*", ["export-annotations", "{at}", "--to", "coco", "--out", "{out}"]),
     "audit again": ("audit", "*", ["audit", "{home}/run", "--out", "{at}"]),
-    "folds": (
-        "folds",
-        "folds.json",
-        [
-            "cross-validate",
-            "{home}/set",
-            "--out",
-            "{at}",
-            "--folds",
-            "2",
-            "--gold",
-            "1",
-            "--method",
-            "supervised",
-            *inputs.TINY,
-        ],
-    ),
-    "folds' scores": (
-        "folds",
-        "fold-*/run/evaluation/test.json",
-        [
-            "cross-validate",
-            "{home}/set",
-            "--out",
-            "{at}",
-            "--folds",
-            "2",
-            "--gold",
-            "1",
-            "--method",
-            "supervised",
-            *inputs.TINY,
-        ],
-    ),
+    "folds": ("folds", "folds.json", FOLDS),
+    "folds' scores": ("folds", "fold-*/run/evaluation/test.json", FOLDS),
 }
 SHARE_OF_COMMANDS = 0.15
 

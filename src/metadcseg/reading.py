@@ -11,10 +11,10 @@ from metadcseg.errors import InputError
 MOST_BYTES = 2**30
 """No larger file is read whole."""
 
-_KINDS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
 MOST_PACKED = 1032
 """Deflate, which packs best of what volumes are packed by, makes at most so many bytes of one."""
 
+_KINDS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
 _SLACK = 2**16
 _SHOWN = 60
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ def test_the_page_names_the_files_of_the_step():
     page = (ROOT.parents[1] / "docs/explanation/design.md").read_text()
     table = page[page.index("## To know one step") : page.index("## The meta step")]
     assert re.findall(r"^\| \d \| `([\w/.]+)`", table, re.MULTILINE) == STEP
+
+
+def test_the_page_names_every_room_in_its_order():
+    """A block of the page may give a layer several lines, but none stands above a room that it may import."""
+    root = ROOT.parents[1]
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [set(layer.split(" | ")) for layer in contracts[0]["layers"]]
+    block = (root / "docs/explanation/design.md").read_text().split("```")[1]
+    rooms = [room for line in block.splitlines() for room in line[:32].split()]
+    place = {room: number for number, layer in enumerate(layers) for room in layer}
+    assert sorted(rooms) == sorted(place)
+    assert [place[room] for room in rooms] == sorted(place.values())
 
 
 def test_every_folder_with_code_is_a_package():

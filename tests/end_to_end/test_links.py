@@ -8,6 +8,7 @@ import pytest
 from tests.end_to_end.tools import cli, contents, done, gradient, refused, save, train
 from tests.unit.evaluation.fakes import write_fake_run, write_fake_set
 from tests.unit.report.folders import Folder, made_scores, task
+from tests.unit.training.helpers import make_set
 
 
 @pytest.fixture
@@ -57,9 +58,10 @@ def test_evaluate_replaces_a_linked_file(name, run, mine):
     assert json.loads((run / "evaluation" / "test.json").read_text())["split"] == "test"
 
 
-def test_train_writes_nothing_behind_a_link(sets, mine, tmp_path):
+def test_train_writes_nothing_behind_a_link(mine, tmp_path):
     out, before = tmp_path / "out", contents(mine)
-    done(*train(sets.noisy, out, "--method", "metadcseg"))
+    data = make_set(tmp_path / "disks", train=4, gold=2, val=1).path
+    done(*train(data, out, "--method", "metadcseg"))
     for link in ("figures", "checkpoints", "weights", "tensorboard"):
         kept = tmp_path / "kept"
         kept.mkdir()

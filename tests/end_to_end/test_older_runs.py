@@ -3,11 +3,13 @@
 import json
 
 from tests.end_to_end.tools import done, refused, train
+from tests.unit.training.helpers import make_set
 
 
-def test_a_run_of_an_earlier_version_is_resumed(sets, tmp_path):
+def test_a_run_of_an_earlier_version_is_resumed(tmp_path):
     out = tmp_path / "run"
-    done(*train(sets.noisy, out, "--method", "supervised"))
+    data = make_set(tmp_path / "disks", train=4, gold=2, val=1).path
+    done(*train(data, out, "--method", "supervised"))
     info = json.loads((out / "run.json").read_text())
     for group, name in (("options", "dice"), ("network", "spatial_dims"), ("training", "ema_decay")):
         del info[group][name]

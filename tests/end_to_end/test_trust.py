@@ -10,7 +10,6 @@ from tests.end_to_end.tools import cli, done, refused, train
 from tests.unit.evaluation.fakes import write_fake_run, write_fake_set
 from tests.unit.networks.test_consent import SOURCE
 
-CLASSES = ("trap_of_a_run.Called", "trap_of_a_run.Network", "subprocess.Popen")
 SAYS = ("names a network by its class, ", "--trust-code")
 
 
@@ -22,18 +21,24 @@ def trap(tmp_path, monkeypatch):
     sys.modules.pop("trap_of_a_run", None)
 
 
-@pytest.fixture(params=CLASSES)
-def run(request, tmp_path):
+def naming(class_path, tmp_path):
     """A finished run whose run.json names a class."""
     folder = write_fake_run(tmp_path / "run", write_fake_set(tmp_path / "set"))
     info = json.loads((folder / "run.json").read_text())
-    info["network"] |= {"class_path": request.param, "init_args": {"args": ["touch", str(tmp_path / "ran")]}}
+    info["network"] |= {"class_path": class_path, "init_args": {"args": ["touch", str(tmp_path / "ran")]}}
     (folder / "run.json").write_text(json.dumps(info))
     return folder
 
 
-def test_no_command_imports_what_a_run_names(run, trap, tmp_path):
-    other = tmp_path / "other"
+@pytest.mark.parametrize("class_path", ["trap_of_a_run.Network", "subprocess.Popen"])
+def test_a_class_of_any_kind_is_not_imported(class_path, trap, tmp_path):
+    refused("evaluate", naming(class_path, tmp_path), says=SAYS, alone=False)
+    assert not trap.exists()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_no_command_imports_what_a_run_names(trap, tmp_path):
+    run, other = naming("trap_of_a_run.Called", tmp_path), tmp_path / "other"
     for words in (
         ("predict", run, tmp_path / "set", "--out", other),
         ("evaluate", run),
@@ -41,6 +46,7 @@ def test_no_command_imports_what_a_run_names(run, trap, tmp_path):
         ("evaluate", run, "--weights"),
         ("audit", run, "--out", other),
         ("audit", run, "--out", other, "--folds", 2),
+        ("export", run, "--onnx", other),
         ("compare", run, write_fake_run(tmp_path / "second", write_fake_set(tmp_path / "b")), "--evaluate"),
         ("train", "--resume", run),
         ("train", "--data", tmp_path / "set", "--out", run, "--resume"),

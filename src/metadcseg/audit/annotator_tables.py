@@ -31,24 +31,20 @@ from metadcseg.audit.fusion import (
     fuse,
     log_loss,
 )
-from metadcseg.audit.probability import LEAST_PAIRS, PairCounts, native_bins
+from metadcseg.audit.probability import LEAST_PAIRS, PairCounts, native_bins, some_pixels, tables_of
 from metadcseg.constants import IGNORE
 from metadcseg.data.prepare.fusing import vote
 from metadcseg.data.store.reader import Case, PreparedSet
-from metadcseg.methods.calibrated.shares import with_floor
-from metadcseg.methods.pair_table import class_posterior, error_shares
+from metadcseg.methods.annotator_pairs import OTHERS
+from metadcseg.methods.pair_table import class_posterior
 
 BOUNDS = (0.4, 0.75, 1.1, 1.5, 2.0, 2.5, 3.0, 3.5, 4.5, 5.5, 6.5, 8.5, 10.5, 12.5)
 """Where the bins of the distance end, in pixels of a grid of 64 pixels; larger grids in proportion."""
-
-OTHERS = 1.0
-"""So many mean pairs of all annotators count beside an annotator's own."""
 
 Outlines = Mapping[str, Labels]
 
 _PIXELS = 20_000  # of a verified image, by which precisions and rho are told
 _TINY = 1e-4  # of a log loss
-
 
 MAJORITY = ""
 """The name of what most of three or more gave, which is heard beside them; nobody else is called so."""
@@ -189,8 +185,7 @@ class AnnotatorPairs:
                 part[own].sum(dim=0) + OTHERS * part[person].mean(dim=0)
                 for part in (self.counts.truly, self.counts.pixels)
             )
-            shares = error_shares(truly.sum(dim=2, keepdim=True), pixels.sum(dim=2, keepdim=True)).squeeze(2)
-            return with_floor(error_shares(truly, pixels), shares, floor).clamp(0, 1)
+            return tables_of(truly[None], pixels[None], floor)[0]
 
         count = {name: self.owners.count(name) for name in sorted(set(self.owners))}
         tables = {name: table(name) for name in count}
@@ -267,9 +262,7 @@ class _Told(NamedTuple):
 
 def _told(tables: AnnotatorTables, one: Drawn, number: int) -> _Told:
     """Return what tables say of at most ``_PIXELS`` pixels of an image; its number decides which."""
-    chosen = np.arange(one.verified.size)
-    if len(chosen) > _PIXELS:
-        chosen = np.random.default_rng(number).choice(chosen, _PIXELS, replace=False)
+    chosen = some_pixels(np.ones(one.verified.shape, np.bool_), _PIXELS, number)
     outlines = with_majority(one.outlines)
     posteriors, decided = tables.posteriors(outlines)
     flat = posteriors.reshape(*posteriors.shape[:2], -1, 1)[:, :, chosen]

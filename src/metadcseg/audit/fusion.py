@@ -4,9 +4,9 @@ Each annotator's table gives P_j(true = r | given, distance). Together
 
     F(r) ~ prod_j P_j(r) ^ w_j,    w_j = (p_j / sum p) n / (1 + (n - 1) rho),    n = (sum p)^2 / sum p^2,
 
-over the annotators who decided a pixel. p_j is the inverse of the log loss of P_j alone: where all try to draw one
-outline and miss it by a normal error of spread s_j, odds are as steep as 1 / s_j, and the best mean weighs them by
-1 / s_j once more. n is how many annotators count. With rho = 0 their odds multiply; with rho = 1 F is a geometric mean:
+over the annotators who decided a pixel. p_j is the inverse of the log loss of P_j alone. Where all try to draw one
+outline and miss it by a normal error of spread s_j, odds are as steep as 1 / s_j; the best mean weighs them by 1 / s_j
+once more. n is how many annotators count. With rho = 0 their odds multiply; with rho = 1 F is a geometric mean:
 seven who err together are no surer than one. It is the logarithmic opinion pool (Genest and Zidek, Statistical Science
 1(1), 1986); n / (1 + (n - 1) rho) is the effective number of annotators (the design effect: Kish, Survey Sampling,
 1965). p and rho come from verified images that the tables have not seen.
@@ -18,18 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.audit.pool import LARGEST, LEAST
+from metadcseg.audit.pool import LEAST, RATE, ROUNDS, logit
 from metadcseg.constants import IGNORE
+from metadcseg.methods.calibrated.shares import LARGEST
 
 Labels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
 
 DEPENDENCE = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 """Values of rho of which one is chosen."""
-
-_RATE = 0.5  # of what is missing, in a round of matching
-_ROUNDS = 40  # after which no share moves by a thousandth
-_TINY = 1e-6
 
 
 def fuse(
@@ -106,11 +103,25 @@ def chosen_dependence(losses: Sequence[Sequence[float]]) -> float:
     """
     if len(losses) < 2:
         return 1.0
-    held = np.array(losses)
-    best = int(held.mean(axis=0).argmin())
-    excess = held - held[:, [best]]
-    error = excess.std(axis=0, ddof=1) / np.sqrt(len(held))
-    return max(rho for rho, ok in zip(DEPENDENCE, excess.mean(axis=0) <= error, strict=True) if ok)
+    return max(rho for rho, near in zip(DEPENDENCE, near_best(np.array(losses)), strict=True) if near)
+
+
+def near_best(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which choices are as good as the best, (W,): those whose mean excess is within one standard error.
+
+    Args:
+        losses: (K, W) of each of K cases by each choice; of one case the error is 0.
+
+    Example:
+        >>> near_best(np.array([[0.1, 0.2, 0.3], [0.2, 0.1, 0.4], [0.1, 0.1, 0.2]])).tolist()
+        [True, True, False]
+    """
+    best = int(losses.mean(axis=0).argmin())
+    excess = losses - losses[:, [best]]
+    count = len(losses)
+    error = excess.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(losses.shape[1])
+    near: NDArray[np.bool_] = excess.mean(axis=0) <= error + 1e-9
+    return near
 
 
 def with_network(
@@ -168,16 +179,10 @@ def matched_odds(priors: Maps, given: Labels, network: Maps, weight: float) -> N
         prior, said, own = priors[:, chosen], network[:, chosen], given[chosen]
         wanted = prior.mean(axis=1, dtype=np.float64)
         asked = (wanted > 0) & (np.arange(classes) != c)
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             got = with_network(prior, own, said, weight, odds).mean(axis=1, dtype=np.float64)
-            step = _RATE * (_logit(wanted) - _logit(got))
+            step = RATE * (logit(wanted) - logit(got))
             odds[c, asked] = np.clip(odds[c] + step, -LARGEST, LARGEST)[asked]
-            if np.abs(step[asked]).max(initial=0) < _RATE * 1e-2:
+            if np.abs(step[asked]).max(initial=0) < RATE * 1e-2:
                 break
-    return odds
-
-
-def _logit(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    held = np.clip(share, _TINY, 1 - _TINY)
-    odds: NDArray[np.float64] = np.log(held / (1 - held))
     return odds

@@ -125,9 +125,9 @@ def nearest_mask(
 ) -> tuple[Labels, float]:
     """Return the mask of the highest expected DSC that is found, and that DSC; ignored labels stay.
 
-    Where D is the highest expected DSC, the best mask holds the pixels that are foreground with a probability above D /
-    2 (Nordstroem et al., 2022), which of two classes are those whose odds are above D / (2 - D). D is taken from the
-    most probable classes.
+    Where D is the highest expected DSC, the best mask holds the pixels that are foreground with a probability above
+    D / 2 (Nordstroem et al., 2022). Of two classes these are the pixels whose odds are above D / (2 - D). D is taken
+    from the most probable classes.
 
     Args:
         given: (H, W).

@@ -1,14 +1,16 @@
 """Table and network as one opinion: a logarithmic pool, in which the network has a weight.
 
-P(true = r | given c, distances, image) is proportional to  T(c, r, b_r)^(1 - w/2) q_r^w exp(o(c, r)),  with T(c, c) the
-rest that the table leaves to the given class (:func:`.pair_table.class_posterior`) and o(c, c) = 0. At w = 0 the pairs
-speak alone. Both know how probable a class is before anything is seen; the plain product, T q, counts that twice and is
-too sure, so the table has less to say the more the network has (Genest and Zidek, Combining probability distributions,
-1986). The log odds o keep the mean doubt at what the pairs say (:func:`match`).
+P(true = r | given c, distances, image) is proportional to  T(c, r, b_r)^(1 - w/2) q_r^w exp(o(c, r)).  T(c, c) is the
+rest that the table leaves to the given class (:func:`.pair_table.class_posterior`), o(c, c) = 0. At w = 0 the pairs
+speak alone. Both know how probable a class is before anything is seen. The plain product, T q, counts that twice and is
+too sure, so the table has less to say the more the network has (Genest and Zidek, Statistical Science 1(1), 1986). The
+log odds o keep the mean doubt at what the pairs say (:func:`match`).
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+from metadcseg.methods.calibrated.shares import LARGEST
 
 Maps = NDArray[np.float32]
 Numbers = NDArray[np.integer]
@@ -16,12 +18,13 @@ Numbers = NDArray[np.integer]
 LEAST = np.float32(1e-3)
 """The least probability that a network's prediction counts for."""
 
-LARGEST = 6.0
-"""The largest log odds by which a network is corrected."""
+RATE = 0.5
+"""How much of what is missing a round of matching makes up for."""
+
+ROUNDS = 40
+"""After so many no share moves by a thousandth."""
 
 _OWN = np.float32(0.1)  # of the share that is left to the given class if all others doubt independently
-_RATE = 0.5  # of what is missing, in a round
-_ROUNDS = 40  # after which no share moves by a thousandth
 _EPSILON = 1e-6
 
 
@@ -122,15 +125,21 @@ def match(table: Maps, given: Numbers, bins: Numbers, network: Maps, weight: flo
 
     wanted = means(None)
     free = (wanted > 0) & ~np.eye(classes, dtype=bool)
-    for _ in range(_ROUNDS):
-        missing = _logit(wanted) - _logit(means(network))
-        odds = np.where(free, odds + _RATE * missing, 0).clip(-LARGEST, LARGEST).astype(np.float32)
-        if np.abs(missing[free]).max(initial=0) < _RATE * 1e-2:
+    for _ in range(ROUNDS):
+        missing = logit(wanted) - logit(means(network))
+        odds = np.where(free, odds + RATE * missing, 0).clip(-LARGEST, LARGEST).astype(np.float32)
+        if np.abs(missing[free]).max(initial=0) < RATE * 1e-2:
             break
     return odds
 
 
-def _logit(share: NDArray[np.float64]) -> NDArray[np.float64]:
+def logit(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log(s / (1 - s)) of shares s, which count as within 1e-6 of 0 and 1.
+
+    Example:
+        >>> logit(np.array([0.5, 0.75])).round(4).tolist()
+        [0.0, 1.0986]
+    """
     held = share.clip(_EPSILON, 1 - _EPSILON)
     found: NDArray[np.float64] = np.log(held / (1 - held))
     return found

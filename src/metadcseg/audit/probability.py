@@ -21,6 +21,7 @@ from torch import Tensor
 
 from metadcseg.audit.fusion import with_network
 from metadcseg.audit.pool import match, pooled
+from metadcseg.audit.regions import box_of
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.methods.calibrated.shares import FLOOR, with_floor
@@ -101,7 +102,7 @@ class PairCounts:
         """
         if len(self) < LEAST_PAIRS:
             return None
-        found = _tables(self.truly.sum(dim=0)[None], self.pixels.sum(dim=0)[None], self.floor())
+        found = tables_of(self.truly.sum(dim=0)[None], self.pixels.sum(dim=0)[None], self.floor())
         return found[0].clamp(max=1 - (len(self) + 2) ** -2)
 
     def floor(self) -> float:
@@ -123,7 +124,7 @@ class PairCounts:
         other = ~torch.eye(self.truly.shape[1], dtype=torch.bool).view(1, *self.truly.shape[1:3], 1)
 
         def loss(floor: float) -> float:
-            told = _tables(truly, pixels, floor).clamp(_LEAST, 1 - _LEAST)
+            told = tables_of(truly, pixels, floor).clamp(_LEAST, 1 - _LEAST)
             right = self.truly * told.log() + (self.pixels - self.truly) * (1 - told).log()
             return -float((right * other).sum())
 
@@ -230,13 +231,11 @@ def _bin_of_squared(bounds: tuple[float, ...]) -> NDArray[np.uint8]:
 
 def _grown(mask: NDArray[np.bool_], by: int) -> tuple[slice, slice]:
     """Return the box of what a mask shows, grown by some pixels; an empty one where it shows nothing."""
-    sides = []
-    for axis in (0, 1):
-        found = np.flatnonzero(mask.any(axis=1 - axis))
-        if not len(found):
-            return slice(0, 0), slice(0, 0)
-        sides.append(slice(max(0, int(found[0]) - by), min(mask.shape[axis], int(found[-1]) + 1 + by)))
-    return sides[0], sides[1]
+    rows, columns = (
+        slice(max(0, side.start - by), min(length, side.stop + by)) if side.stop else side
+        for side, length in zip(box_of(mask), mask.shape, strict=True)
+    )
+    return rows, columns
 
 
 def _area(box: tuple[slice, slice]) -> int:
@@ -284,7 +283,13 @@ def some_pixels(known: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.in
     return chosen if len(chosen) <= most else np.random.default_rng(seed).choice(chosen, most, replace=False)
 
 
-def _tables(truly: Tensor, pixels: Tensor, floor: float) -> Tensor:
-    """Return T of each of (N, L, L, B) counts, at least ``floor`` times its mean over the distances."""
+def tables_of(truly: Tensor, pixels: Tensor, floor: float) -> Tensor:
+    """Return T of counts, (N, L, L, B), at least ``floor`` times its mean over the distances.
+
+    Args:
+        truly: (N, L, L, B), see :class:`PairCounts`.
+        pixels: likewise.
+        floor: at least 0.
+    """
     shares = error_shares(truly.sum(dim=3, keepdim=True), pixels.sum(dim=3, keepdim=True)).squeeze(3)
     return with_floor(error_shares(truly, pixels), shares, floor).clamp(0, 1)

@@ -1,7 +1,7 @@
 """What a network's say is worth beside the pairs' table, told by pairs that the table has not seen.
 
 For each of some weights every verified mask is told by the table of all other volumes or patients and the network with
-that weight (:func:`.pool.pooled`); the loss of an image is the mean of -log P(verified class). The least weight is
+that weight (:func:`.pool.pooled`). The loss of an image is the mean of -log P(verified class). The least weight is
 taken whose loss is within one standard error of the best: a network that says nothing, or less than the pairs, ends at
 weight 0, pairs alone.
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metadcseg.audit.fusion import near_best
 from metadcseg.audit.pool import pooled
 from metadcseg.audit.probability import (
     UNFITTED,
@@ -76,13 +77,7 @@ class WeightFit:
         losses, named = self.losses[kept], groups[kept]
         if len(several := np.unique(named)) > 1:  # images of one volume are no independent evidence
             losses = np.stack([losses[named == name].mean(axis=0) for name in several])
-        best = losses.mean(axis=0).argmin()
-        worse = losses - losses[:, [best]]
-        error = (
-            worse.std(axis=0, ddof=1) / np.sqrt(len(worse)) if len(worse) > 1 else np.zeros(len(self.odds))
-        )
-        near = worse.mean(axis=0) <= error + 1e-9
-        return tuple(self.odds)[int(np.flatnonzero(near)[0])]
+        return tuple(self.odds)[int(np.flatnonzero(near_best(losses))[0])]
 
     def witnesses(self, table: Tensor, without: int | None = None) -> Witnesses:
         """Return who speaks: a table, and the network at its weight, fitted as :meth:`weight` says."""

@@ -1,12 +1,9 @@
 """A folder of predicted masks: each is whole or not there, and what was written together reaches the disk together."""
 
 import os
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -16,9 +13,8 @@ from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.formats.volumes import read_label_volume, write_label_volume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
-from metadcseg.files import cannot_write, output_folder, sync_folder
+from metadcseg.files import cannot_write, output_folder, scratch_folder, sync_folder
 
-_PREFIX = ".metadcseg-predict-"
 _SECONDS = 5.0  # between two times that the disk is waited for
 
 
@@ -27,7 +23,7 @@ class MaskFolder:
 
     A file is written into a hidden folder first. Every few seconds, and in the end, the disk is waited for once, and
     what is ready gets its name: a mask is never half there, also where the power fails. A file that is there already
-    stays as it is. What a killed prediction left hidden is removed, unless another one is at work in the folder.
+    stays as it is. What a killed prediction left hidden is removed, that of one at work stays.
 
     Args:
         out: the folder; made, where missing, with the first file.
@@ -39,7 +35,7 @@ class MaskFolder:
         self._synced = time.monotonic()
         self._count = 0
         self._hidden: Path | None = None
-        self._held: int | None = None
+        self._held = ExitStack()
 
     def __enter__(self) -> "MaskFolder":
         return self
@@ -50,10 +46,7 @@ class MaskFolder:
         try:
             self.flush()
         finally:
-            if self._hidden is not None:
-                shutil.rmtree(self._hidden, ignore_errors=True)
-            if self._held is not None:
-                os.close(self._held)
+            self._held.close()
 
     def write(self, name: str, content: bytes) -> Path:
         """Write a file and return where it will be.
@@ -110,8 +103,7 @@ class MaskFolder:
         if self._hidden is None:
             try:
                 self.out.mkdir(parents=True, exist_ok=True)
-                self._held = _hold(self.out)
-                self._hidden = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.out))
+                self._hidden = self._held.enter_context(scratch_folder(self.out))
             except OSError as error:
                 raise cannot_write(self.out, error) from error
         return self._hidden
@@ -144,21 +136,3 @@ def _sync(files: list[Path]) -> None:
     for file in files:
         with file.open("rb+") as opened:
             os.fsync(opened.fileno())
-
-
-def _hold(out: Path) -> int | None:
-    """Hold a folder as one of several may, and remove what none of them can have left; None: no locks here."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another prediction is at work, or the file system has no locks
-        return folder
-    for left in out.glob(f"{_PREFIX}*"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
-    fcntl.flock(folder, fcntl.LOCK_SH)
-    return folder

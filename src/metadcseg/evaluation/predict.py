@@ -38,9 +38,8 @@ def probabilities_at_native(
 ) -> Tensor:
     """Return class probabilities for every pixel of an image.
 
-    The image is normalized and brought to the input grid; the probabilities come back by bilinear
-    resampling (as in validation), so that they still sum to one and outlines are finer than those of a
-    resampled mask.
+    The image is normalized and brought to the input grid. The probabilities come back by bilinear resampling, as in
+    validation: they still sum to one, and outlines are finer than those of a resampled mask.
 
     Args:
         predict: the trained network.
@@ -189,8 +188,7 @@ def load_predictor(
 
     Raises:
         InputError: where the folder is no run, a file of it is missing or damaged, it names a class without
-            ``trust_code``, there is no such device, or the
-            options do not fit the network.
+            ``trust_code``, there is no such device, or the options do not fit the network.
     """
     place = device_of(device)
     trained = load_run(run, place, trust_code=trust_code)

@@ -89,8 +89,8 @@ def predict_images(
 
     A network that was trained on volumes takes volumes and writes label volumes on their grid, in the same format where
     that is one file. They are cut as those that it was trained on, HDF5 files read under the same key. A file is one
-    case. Only where the network was trained on several channels and a file of a folder has fewer, the files that share
-    its name but for the last four digits are its other channels, counted from 0 (``CASE_0000.nii.gz``,
+    case. Only where the network was trained on several channels, and a file of a folder has fewer, others are its
+    channels: those that share its name but for the last four digits, counted from 0 (``CASE_0000.nii.gz``,
     ``CASE_0001.nii.gz``, ...).
 
     What is there already is left alone. That is fine where it holds the same mask, else an error.

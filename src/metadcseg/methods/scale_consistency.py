@@ -74,6 +74,9 @@ def scale_consistency(logits: Sequence[Tensor], batch: Batch) -> Tensor:
         0.0
         >>> scale_consistency([sure, unsure], one).item()  # their mean gives no class 0.8
         0.0
+        >>> apart = [torch.tensor([p, 1 - p]).log().view(1, 2, 1, 1) for p in (0.99, 0.71)]  # 0.85 in the mean
+        >>> round(scale_consistency(apart, one).item(), 4)  # half of KL(0.99 || 0.85) + KL(0.71 || 0.85)
+        0.0936
     """
     if not logits or any(one.shape != logits[0].shape for one in logits):
         shapes = ", ".join(str(tuple(one.shape)) for one in logits) or "none"

@@ -190,7 +190,7 @@ def test_a_volume_twice_is_fine_and_another_is_never_overwritten(tmp_path, noise
 
 
 def test_what_a_killed_prediction_left_is_cleared_unless_one_is_at_work(tmp_path):
-    left, linked = tmp_path / ".metadcseg-predict-abc", tmp_path / ".metadcseg-predict-link"
+    left, linked = (tmp_path / f".metadcseg-{digit * 16}.tmp" for digit in "0a")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "keep").touch()
     left.mkdir()

@@ -53,7 +53,7 @@ class BatchLoader:
         steps: None for one pass, whose last batch may be smaller; else go round, reshuffled each time, until
             there are this many full batches, those left out included; one may then hold an image twice.
         shard: which part of every batch to make; all of it by default. In a pass, the image of row i is always
-            made by device i modulo ``share.devices``.
+            made by rank i modulo ``shard.world_size``.
         workers: processes that make batches ahead, two each; with 0 a thread makes one.
         pin: put batches where a GPU takes them from without waiting.
 

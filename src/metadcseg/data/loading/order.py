@@ -10,9 +10,9 @@ def lane_order(count: int, lanes: int, generator: torch.Generator) -> list[int]:
 
     The rows are dealt into lanes, row modulo ``lanes``, and every lane is shuffled by itself; the first of
     every lane come first, then the second of every lane, and so on. Where batches have ``lanes`` images,
-    each holds one of every lane (the last may lack some), so that a device which takes a fixed set of
-    lanes always draws the same images, and their weights need to live nowhere else. The price is small:
-    two images of one lane never meet in a batch. One lane is a plain shuffle.
+    each holds one of every lane; the last may lack some. A device which takes a fixed set of lanes so
+    always draws the same images, and their weights need to live nowhere else. The price is small: two
+    images of one lane never meet in a batch. One lane is a plain shuffle.
 
     Args:
         count: of rows.

@@ -23,8 +23,9 @@ class OutlinesDataset(SegmentationDataset):
 
     Args:
         prepared: the set; its annotators are known.
-        role: likewise, as the arguments of :class:`.SegmentationDataset` by name.
-        **others: likewise.
+        role: whose cases are shown.
+        *args: the further arguments of :class:`.SegmentationDataset`.
+        **others: likewise, by name.
 
     Raises:
         InputError: where the set knows no annotators, or its labels are trusted as far as these agree.
