@@ -34,6 +34,7 @@ NOT_OURS = {
         "--pixels",
         "--rounds",
         "--seeds",
+        "--small",
         "--widths",
         "--work",
     ),  # of scripts that measure
