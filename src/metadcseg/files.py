@@ -82,17 +82,24 @@ def scratch_folder(place: Path) -> Iterator[Path]:
         (True, 31)
     """
     sweep(place)
-    scratch = place / _temporary_name()
-    scratch.mkdir(mode=0o700)
+    with ExitStack() as held:
+        while True:
+            scratch = place / _temporary_name()
+            scratch.mkdir(mode=0o700)
+            if os.name != "posix" or _is_held(scratch, held):
+                break  # else another process took it for left over, in the moment before it was held
+        held.callback(remove_folder, scratch)
+        yield scratch
+
+
+def _is_held(folder: Path, held: ExitStack) -> bool:
+    """Take the lock of a folder that was just made; False where it went to another process."""
     try:
-        with ExitStack() as held:
-            if os.name == "posix":
-                descriptor = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                held.callback(os.close, descriptor)
-                try_lock(descriptor)
-            yield scratch
-    finally:
-        remove_folder(scratch)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    held.callback(os.close, descriptor)
+    return try_lock(descriptor) and folder.exists()
 
 
 def remove_folder(folder: Path) -> None:

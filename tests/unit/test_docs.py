@@ -35,6 +35,7 @@ NOT_OURS = {
         "--rounds",
         "--small",
         "--seeds",
+        "--small",
         "--widths",
         "--work",
     ),  # of scripts that measure

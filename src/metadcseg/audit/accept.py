@@ -36,7 +36,7 @@ class Accepted:
     Args:
         folder: the corrected one.
         cases: how many were audited.
-        reviewed: how many are decided as a whole, and so gold now.
+        reviewed: how many are decided as a whole by somebody who looked at them, and so gold now.
         corrected: in how many of these the mask was changed.
         in_part: how many others were changed, which are not verified.
         painted: how many slices the reviewer painted.

@@ -4,7 +4,7 @@
 
     {"format": "metadcseg-decisions/1", "identity": ..., "set": ...,
      "decisions": [{"case": id, "verdict": "accept" | "reject" | "expert" | null, "level": "balanced",
-                    "regions": {"3": "reject"}, "painted": {"0": [class, run, class, run, ...]}}]}
+                    "regions": {"3": "reject"}, "painted": {"0": [class, run, class, run, ...]}, "verified": true}]}
 """
 
 import re
@@ -32,7 +32,7 @@ MOST_BYTES = 2**28
 """No larger file is read: 256 MiB hold the brush of tens of thousands of slices."""
 
 _KEYS = {"format", "identity", "set", "decisions"}
-_CASE_KEYS = {"case", "verdict", "level", "regions", "painted"}
+_CASE_KEYS = {"case", "verdict", "level", "regions", "painted", "verified"}
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -46,6 +46,7 @@ class Decision:
         level: the corrected mask that it is about.
         regions: number of a region -> verdict.
         painted: index of a slice -> the reviewer's own mask of it, (H, W) uint8 class numbers, 255 is ignored.
+        verified: False where a script decided: the mask is changed likewise, and is no gold.
     """
 
     case: str
@@ -53,6 +54,7 @@ class Decision:
     level: Level = "balanced"
     regions: Mapping[int, Verdict] = field(default_factory=dict)
     painted: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
+    verified: bool = True
 
     @property
     def empty(self) -> bool:
@@ -125,6 +127,9 @@ def _decision(row: dict[str, Any], case: AuditedCase, classes: int) -> Decision:
     level = row.get("level", "balanced")
     if level not in LEVELS:
         raise InputError(f"'level' must be one of {', '.join(LEVELS)}, got {shown(level)}")
+    verified = row.get("verified", True)
+    if not isinstance(verified, bool):
+        raise InputError(f"'verified' must be true or false, got {shown(verified)}")
     numbers = {region.number for region in case.regions}
     regions: dict[int, Verdict] = {}
     for key, said in _table(row, "regions").items():
@@ -139,7 +144,12 @@ def _decision(row: dict[str, Any], case: AuditedCase, classes: int) -> Decision:
             raise InputError(f"there is no slice {shown(key)} to be painted, it has {case.shape[0]}")
         painted[index] = _mask(runs, index, case.shape[1:], classes)
     return Decision(
-        case.id, None if verdict is None else _verdict(verdict, "'verdict'"), level, regions, painted
+        case.id,
+        None if verdict is None else _verdict(verdict, "'verdict'"),
+        level,
+        regions,
+        painted,
+        verified,
     )
 
 

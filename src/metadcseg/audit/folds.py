@@ -1,7 +1,8 @@
 """Networks out of fold: each mask is judged by a network that has never been shown it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ class OutOfFold:
         return f"out of fold, {len(self.networks)}"
 
     @property
+    def load(self) -> Callable[[], "OutOfFold"]:
+        """What loads them in another process."""
+        return partial(
+            _again,
+            [network.load for network in self.networks],
+            self.fold_of,
+            gold_is_dealt=self.gold_is_dealt,
+        )
+
+    @property
     def pairs_seen_in_training(self) -> bool:
         """Whether the networks were trained on the verified masks of the pairs."""
         return not self.gold_is_dealt
@@ -49,6 +60,12 @@ class OutOfFold:
     def of(self, unit: Unit) -> Iterator[Maps]:
         """Yield the class probabilities of every slice of a case, (L, H, W) float32, at its own size."""
         return self.networks[self.fold_of.get(unit.id, 0)].of(unit)
+
+
+def _again(
+    loads: Sequence[Callable[[], OwnNetwork]], fold_of: Mapping[str, int], *, gold_is_dealt: bool
+) -> OutOfFold:
+    return OutOfFold([load() for load in loads], fold_of, gold_is_dealt)
 
 
 def out_of_fold(

@@ -1,18 +1,20 @@
 """The audit of arrays, for anybody's network: labels, probabilities and, where there are some, verified pairs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from metadcseg.audit.judged import SURE, judge
 from metadcseg.audit.probability import UNFITTED, Labels, Maps, PairCounts, ShareSample, Witnesses
 from metadcseg.audit.ranking import dsc_interval, expected_dsc
 from metadcseg.audit.records import Level, Region
 from metadcseg.audit.regions import find_regions
+from metadcseg.audit.weight import fit_weight, weights_for
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 
@@ -45,7 +47,7 @@ class LabelIssues:
 def find_label_issues(
     labels: Iterable[ArrayLike],
     probabilities: Iterable[ArrayLike],
-    pairs: Iterable[tuple[ArrayLike, ArrayLike]] | None = None,
+    pairs: Iterable[tuple[ArrayLike, ...]] | None = None,
     *,
     sure: float = SURE,
 ) -> Iterator[LabelIssues]:
@@ -57,7 +59,10 @@ def find_label_issues(
     Args:
         labels: masks as they were given, (H, W) or (Z, H, W) each: class numbers from 0 to L-1, 255 is ignored.
         probabilities: of the classes for each mask, (L, H, W) or (L, Z, H, W), from 0 to 1, best out of fold.
-        pairs: (given, verified) masks, (H, W) or (Z, H, W), two slices or more; None: the network judges alone.
+        pairs: (given, verified) masks, (H, W) or (Z, H, W), two slices or more; None: the network judges alone. Or
+            (given, verified, probabilities) of all, from a network that was not trained on them: how much the network
+            counts beside the pairs is fitted then (:func:`.weight.fit_weight`), else it is 0.6. A volume is one case
+            there, so give slices of one volume together.
         sure: P(wrong) from which the level ``sure`` changes a pixel.
 
     Raises:
@@ -76,7 +81,6 @@ def find_label_issues(
     """
     if not 0 < sure <= 1:
         raise InputError(f"sure must be above 0 and at most 1, got {sure}")
-    counts: PairCounts | None = None
     first, probabilities = _peeked(probabilities)
     if first is None:
         if (label := next(iter(labels), None)) is not None:
@@ -85,23 +89,43 @@ def find_label_issues(
             )
         return
     classes = len(np.asarray(first))
-    if pairs is not None:
-        counts = PairCounts.count(_slices_of(pairs, classes), classes)
-        if counts.table() is None:
-            raise InputError(f"pairs must be of two slices or more, got {len(counts)}: leave pairs out")
-    witnesses, both = Witnesses(), _zipped(labels, probabilities, classes)
-    if counts is not None and (table := counts.table()) is not None:
-        odds = None
+    verified = [] if pairs is None else _verified(pairs, classes)
+    counts = PairCounts.count(((given, true) for given, true, _, _ in _slices_of(verified)), classes)
+    table, both = counts.table(), _zipped(labels, probabilities, classes)
+    if pairs is not None and table is None:
+        raise InputError(f"pairs must be of two slices or more, got {len(counts)}: leave pairs out")
+    witnesses = Witnesses()
+    if table is not None:
+        fitted = len(verified[0]) == 3
+        weights = weights_for(seen=False) if fitted else (UNFITTED,)
+        odds: Mapping[float, Tensor | None] = dict.fromkeys(weights)
         if table.any():
             some, both = _some(labels, probabilities, classes)
             sample = ShareSample(classes, sum(len(label) for label, _ in some))
             for label, maps in some:
                 for plane, said in zip(label, maps.swapaxes(0, 1), strict=True):
                     sample.add(plane, said)
-            odds = sample.match(table, (UNFITTED,))[UNFITTED]
-        witnesses = Witnesses(table, odds)
+            odds = sample.match(table, weights)
+        witnesses = _fitted(verified, counts, odds, table) if fitted else Witnesses(table, odds[UNFITTED])
     for label, maps in both:
         yield _issues(witnesses, label, maps, sure)
+
+
+def _fitted(
+    verified: Sequence[tuple[ArrayLike, ...]],
+    counts: PairCounts,
+    odds: Mapping[float, Tensor | None],
+    table: Tensor,
+) -> Witnesses:
+    """Return who speaks, the network with the weight that tells verified masks best by the table of all others."""
+    groups = [str(number) for *_, number in _slices_of(verified)]
+
+    def seen() -> Iterator[tuple[Labels, Labels, Maps]]:
+        for given, true, said, _ in _slices_of(verified):
+            if said is not None:
+                yield given, true, said
+
+    return fit_weight(seen(), counts, groups, odds).witnesses(table)
 
 
 def _issues(witnesses: Witnesses, label: Labels, maps: Maps, sure: float) -> LabelIssues:
@@ -185,11 +209,34 @@ def _mask(name: str, label: ArrayLike, classes: int) -> Labels:
     return given.astype(np.uint8).reshape((-1, *given.shape[-2:]))
 
 
-def _slices_of(pairs: Iterable[tuple[ArrayLike, ArrayLike]], classes: int) -> Iterator[tuple[Labels, Labels]]:
-    for given, verified in pairs:
-        both = (_mask("pairs", given, classes), _mask("pairs", verified, classes))
+def _verified(pairs: Iterable[tuple[ArrayLike, ...]], classes: int) -> list[tuple[ArrayLike, ...]]:
+    """Return all pairs, each with its probabilities or none with any, after all of them were checked."""
+    held = list(pairs)
+    for item in held:
+        if len(item) not in (2, 3) or len(item) != len(held[0]):
+            raise InputError(
+                "pairs must be (given, verified), or (given, verified, probabilities) all of them, got "
+                f"{len(held[0])} and {len(item)} arrays"
+            )
+        given, true, *said = item
+        both = (_mask("pairs", given, classes), _mask("pairs", true, classes))
         if both[0].shape != both[1].shape:
             raise InputError(
-                f"masks of a pair must have one shape, got {np.shape(given)} and {np.shape(verified)}"
+                f"masks of a pair must have one shape, got {np.shape(given)} and {np.shape(true)}"
             )
-        yield from zip(*both, strict=True)
+        for maps in said:
+            _checked(given, maps, classes)
+    return held
+
+
+def _slices_of(
+    verified: Sequence[tuple[ArrayLike, ...]],
+) -> Iterator[tuple[Labels, Labels, Maps | None, int]]:
+    """Yield every slice of the pairs with its probabilities, (L, H, W), where they have some, and the pair's number."""
+    for number, (given, true, *said) in enumerate(verified):
+        masks = [np.asarray(each) for each in (given, true)]
+        stacks = [each.astype(np.uint8).reshape((-1, *each.shape[-2:])) for each in masks]
+        maps = [np.asarray(each, np.float32) for each in said]
+        planes = [each[:, None] if each.ndim == 3 else each for each in maps]
+        for place, pair in enumerate(zip(*stacks, strict=True)):
+            yield (*pair, planes[0][:, place] if planes else None, number)

@@ -1,7 +1,8 @@
 """What is asked about a case: a network, as a function of its images."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,11 @@ class CasePredictor(Protocol):
         """Whether it was trained on the verified masks of the pairs."""
         ...
 
+    @property
+    def load(self) -> Callable[[], "CasePredictor"]:
+        """What loads it in another process."""
+        ...
+
     def of(self, unit: Unit) -> Iterator[Maps]:
         """Yield the class probabilities of every slice of a case, (L, H, W) float32."""
         ...
@@ -44,11 +50,13 @@ class OwnNetwork:
         trained: the run.
         predict: its network.
         prepared: the set.
+        load: loads it again, also in another process.
     """
 
     trained: TrainedRun
     predict: Predict
     prepared: PreparedSet
+    load: Callable[[], "OwnNetwork"]
     seen_in_training: bool = True
     pairs_seen_in_training: bool = True
 
@@ -76,4 +84,5 @@ def own_network(
     """
     trained, predict = load_predictor(run, device, trust_code=trust_code)
     check_fit(trained, prepared)
-    return OwnNetwork(trained, predict, prepared)
+    load = partial(own_network, run, prepared, device, trust_code=trust_code)
+    return OwnNetwork(trained, predict, prepared, load)

@@ -37,7 +37,8 @@ def review(case: AuditedCase, masks: CaseMasks, decision: Decision) -> tuple[NDA
     - A painted slice is what was painted, whatever else was said about it. Ignored pixels stay ignored unless painted.
 
     A case is verified by *accept* or *reject*, or where each of its regions was accepted, rejected or painted over, or
-    where all of its slices were painted. No region that an expert shall decide may be left, unless painted over.
+    where all of its slices were painted. No region that an expert shall decide may be left, unless painted over. No
+    case is whose decision says that nobody looked at it.
 
     Args:
         case: what was found.
@@ -87,7 +88,9 @@ def review(case: AuditedCase, masks: CaseMasks, decision: Decision) -> tuple[NDA
     experts = len(asked) if decision.verdict is None or decision.verdict == "accept" else 0
     experts += decision.verdict == "expert" and not whole
     changed = int(np.count_nonzero(mask != given))
-    return mask, Outcome(verified, changed, len(decision.painted), 0 if whole else experts)
+    return mask, Outcome(
+        verified and decision.verified, changed, len(decision.painted), 0 if whole else experts
+    )
 
 
 def _painted_over(masks: CaseMasks, decision: Decision) -> set[int]:

@@ -13,34 +13,28 @@ from torch import Tensor
 
 from metadcseg.audit.annotator_tables import AnnotatorTables
 from metadcseg.audit.calibration import Calibration, calibrate
-from metadcseg.audit.case_files import CASES, read_case, write_case
-from metadcseg.audit.case_scores import CaseScores
-from metadcseg.audit.correction import MaskWriter, write_wrong
+from metadcseg.audit.case_files import CASES, read_case
+from metadcseg.audit.case_judge import CaseJudge
 from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.folds import out_of_fold
 from metadcseg.audit.fused_case import (
-    FusedCase,
     fit_weight_beside,
     learned_annotators,
     matched_to_outlines,
 )
-from metadcseg.audit.judged import SURE, judge
-from metadcseg.audit.page import ReviewPage
+from metadcseg.audit.judged import SURE
 from metadcseg.audit.predictors import CasePredictor, own_network
 from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, Witnesses
-from metadcseg.audit.ranking import dsc_interval, expected_dsc
-from metadcseg.audit.records import Arrays, AuditedCase
-from metadcseg.audit.regions import find_regions
-from metadcseg.audit.scoring import true_dsc
-from metadcseg.audit.summary import begun, page_summary, said_of, summarize
+from metadcseg.audit.records import AuditedCase
+from metadcseg.audit.summary import page_summary, said_of, summarize
 from metadcseg.audit.tables import CASE_COLUMNS, REGION_COLUMNS, SortedLines, case_cells, region_cells
 from metadcseg.audit.units import Unit, judged_units, paired_units
 from metadcseg.audit.weight import fit_weight, weights_for
 from metadcseg.audit.who_errs import WhoErrs
+from metadcseg.audit.workers import check_workers, judged
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.evaluation.predict import Progress
-from metadcseg.files import output_folder
 from metadcseg.training.run.folder import RunFolder, read_run, set_of_run
 
 THRESHOLD = 0.7
@@ -63,6 +57,7 @@ def audit_run(
     folds: int = 0,
     device: str | None = None,
     trust_code: bool = False,
+    workers: int = 0,
     progress: Progress | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -86,6 +81,8 @@ def audit_run(
             about; of the split ``train`` only.
         device: where the network computes; None takes a GPU where there is one.
         trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
+        workers: processes that judge, each on one thread with one case in memory; 0: this one. No bit depends on it. A
+            script that asks for some needs the usual ``if __name__ == "__main__":``.
         progress: called after every case.
         console: where trainings of folds show their progress; None shows nothing.
 
@@ -106,6 +103,7 @@ def audit_run(
     for name, value in (("threshold", threshold), ("sure", sure)):
         if not 0 < value <= 1:
             raise InputError(f"--{name} must be above 0 and at most 1, got {value:g}")
+    check_workers(workers)
     info = read_run(run)
     if prepared is None:
         prepared = PreparedSet.open(set_of_run(info))
@@ -130,7 +128,7 @@ def audit_run(
             predictor = out_of_fold(
                 info, prepared, folds, out / "folds", device, console, trust_code=trust_code
             )
-        return Audit(prepared, split, predictor, folder, threshold, sure).carry_out(run, progress)
+        return Audit(prepared, split, predictor, folder, threshold, sure).carry_out(run, progress, workers)
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class Audit:
     threshold: float
     sure: float
 
-    def carry_out(self, run: Path, progress: Progress | None) -> dict[str, Any]:
+    def carry_out(self, run: Path, progress: Progress | None, workers: int) -> dict[str, Any]:
         """Do what is not done yet, and return the record."""
         units, out = judged_units(self.prepared, self.split), self.folder.path
         learned = self.folder.read_state()
@@ -162,20 +160,17 @@ class Audit:
             learned = self._learn(units)
             self.folder.write_state(*learned)
         witnesses, calibration, annotators = learned
-        page = ReviewPage(
-            out,
-            f"Audit of {self.prepared.name}",
-            self.prepared.classes,
-            begun(self.threshold, self.predictor.name),
-            identity=self.folder.identity,
-            fingerprint=self.prepared.fingerprint,
+        make = partial(
+            CaseJudge, self.prepared, self.split, self.folder, threshold=self.threshold, sure=self.sure
         )
-        masks = MaskWriter(self.prepared, out / "corrected")
-        for done, unit in enumerate(units, start=1):
-            if not (out / CASES / f"{unit.name}.npz").is_file():
-                self._audit(unit, witnesses, calibration, annotators, page, masks)
+        judge = make(self.predictor)
+        left = [unit for unit in units if not (out / CASES / f"{unit.name}.npz").is_file()]
+        done = len(units) - len(left)
+        if done and progress is not None:
+            progress(done, len(units))
+        for number, _ in enumerate(judged(judge, make, self.predictor.load, left, workers), start=done + 1):
             if progress is not None:
-                progress(done, len(units))
+                progress(number, len(units))
         record = {
             "run": str(run.resolve()),
             "set": {
@@ -195,8 +190,8 @@ class Audit:
         }
         asked = (self.predictor.seen_in_training, self.predictor.pairs_seen_in_training)
         record["sentences"] = said_of(record, self.prepared, calibration, *asked)
-        page.summary = page_summary(record, out)
-        page.close()
+        judge.page.summary = page_summary(record, out)
+        judge.page.close()
         self.folder.write_record(record)
         return record
 
@@ -245,56 +240,6 @@ class Audit:
             for given, maps in zip(unit.given(self.prepared), self.predictor.of(unit), strict=True):
                 sample.add(given, maps)
         return sample.match(table, weights)
-
-    def _audit(
-        self,
-        unit: Unit,
-        witnesses: Witnesses,
-        calibration: Calibration,
-        annotators: AnnotatorTables | None,
-        page: ReviewPage,
-        masks: MaskWriter,
-    ) -> None:
-        """Judge one case and write all of it; its record comes last."""
-        given, out, classes = unit.given(self.prepared), self.folder.path, len(self.prepared.classes)
-        truth = unit.truth(self.prepared) if unit.has_truth else None
-        fused = None if annotators is None else FusedCase(annotators, unit, self.prepared)
-        told = (None, None) if fused is None else (fused.prior, fused.watch)
-        scores = None if truth is None else CaseScores(truth, given, witnesses, told[0])
-        maps = self.predictor.of(unit)
-        watched = maps if scores is None else scores.watched(maps)
-        judged = judge(witnesses, given, watched, calibration.margin, *told)
-        numbers, regions = find_regions(given, judged.proposed, judged.wrong, unit.spacing)
-        corrected = judged.corrected(numbers, self.sure)
-        dsc = (
-            {}
-            if truth is None
-            else {level: true_dsc(mask, truth, classes) for level, mask in corrected.items()}
-        )
-        case = AuditedCase(
-            unit.id,
-            unit.name,
-            self.split,
-            unit.shape,
-            unit.spacing,
-            expected_dsc(judged.counts, judged.highest),
-            dsc_interval(judged.counts, regions, calibration.spread, judged.highest),
-            regions,
-            unit.annotator,
-            unit.group,
-            None if truth is None else true_dsc(given, truth, classes),
-            {str(level): value for level, value in dsc.items()},
-        )
-        output_folder(out, "wrong")
-        write_wrong(out / "wrong", unit, judged.wrong)
-        files = {str(level): mask for level, mask in corrected.items()}
-        files |= {} if fused is None else fused.written(out)
-        written = masks.write(unit, given, files)
-        arrays = Arrays(unit.image(self.prepared), given, judged.wrong, numbers, corrected)
-        page.add(case, arrays)
-        more = {} if scores is None else scores.found(judged, self.threshold)
-        more |= {} if fused is None else fused.found()
-        write_case(out, case, arrays, unit.slices, {**written, **more})
 
     def _tables(self, units: Sequence[Unit], annotators: AnnotatorTables | None) -> dict[str, Any]:
         """Write all tables from the records of all cases, and return what they come to."""

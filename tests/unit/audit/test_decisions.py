@@ -51,6 +51,7 @@ WRONG = {
     "verdict of a kind": (case(verdict=["accept"]), "'verdict' must be one of"),
     "level": (case(level="best"), "'level' must be one of sure, balanced, network"),
     "level of a kind": (case(level=[]), "'level' must be one of"),
+    "verified of a kind": (case(verified="no"), "'verified' must be true or false, got 'no'"),
     "key of a case": (case(out="../x"), "unknown key 'out'"),
     "region": (case(regions={"3": "accept"}), "there is no region '3', it has 2"),
     "region as path": (case(regions={"../1": "accept"}), "there is no region"),
@@ -184,3 +185,9 @@ def test_rules_of_a_review(rule):
     expected[slices] = BRUSH
     assert np.array_equal(mask, expected)
     assert (found.verified, found.experts, found.painted) == (verified, experts, len(slices))
+
+
+def test_what_nobody_looked_at_is_changed_and_not_verified():
+    mask, found = review(*a_case(), Decision("a", "accept", verified=False))
+    assert np.array_equal(mask, review(*a_case(), Decision("a", "accept"))[0])
+    assert (found.verified, found.changed) == (False, 4 - 1)

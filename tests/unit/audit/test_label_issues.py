@@ -62,6 +62,36 @@ def test_volumes_and_ignored_pixels():
     assert (found.corrected["network"][:, :2] == 255).all()
 
 
+def test_with_probabilities_of_the_pairs_a_network_that_says_nothing_is_not_heard():
+    given, said, truth = data()
+    blind = np.random.default_rng(1).dirichlet((1, 1), (len(given), 24, 24)).transpose(0, 3, 1, 2)
+    for maps, heard in ((blind, False), (said, True)):
+        triples = list(zip(given[:8], truth[:8], maps[:8], strict=True))
+        (found,) = find_label_issues(given[8:9], maps[8:9], iter(triples))
+        (other,) = find_label_issues(given[8:9], np.roll(maps[8:9], 5, axis=2), triples)
+        assert (np.abs(found.wrong - other.wrong).max() > 0.05) == heard
+    (one,) = find_label_issues(
+        given[8:9], said[8:9], [(given[:4], truth[:4], said[:4].swapaxes(0, 1)), triples[4], triples[5]]
+    )
+    assert (one.corrected["balanced"] == truth[8]).mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda g, t, s: [(g, t, s), (g, t)], "all of them, got 3 and 2 arrays"),
+        (lambda g, t, s: [(g, t, s, s)] * 2, "got 4 and 4 arrays"),
+        (lambda g, t, s: [(g,)], "got 1 and 1 arrays"),
+        (lambda g, t, s: [(g, t[:9], s)] * 2, "must have one shape"),
+        (lambda g, t, s: [(g, t, s[:, :9])] * 2, "probabilities must be"),
+    ],
+)
+def test_pairs_that_do_not_fit(change, told):
+    given, said, truth = data(count=3)
+    with pytest.raises(InputError, match=told):
+        list(find_label_issues(given, said, change(given[0], truth[0], said[0])))
+
+
 @pytest.mark.parametrize(
     ("labels", "probabilities", "told"),
     [

@@ -87,7 +87,7 @@ def _summary_lines(accepted: "Accepted") -> list[str]:
         f"{accepted.untouched} untouched"
     ]
     if accepted.in_part:
-        lines.append(f"{plural(accepted.in_part, 'case')} corrected in part and not verified (masks/)")
+        lines.append(f"{plural(accepted.in_part, 'case')} corrected and not verified (masks/)")
     if accepted.experts:
         shown = ", ".join(accepted.experts[:5]) + (", ..." if accepted.experts[5:] else "")
         lines.append(f"{plural(len(accepted.experts), 'case')} left to an expert: {shown}")

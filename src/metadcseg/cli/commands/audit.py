@@ -45,6 +45,8 @@ def add_options(parser: ArgumentParser) -> None:
         help="train so many networks with the run's options, each judging masks that it was not shown (default: ask "
         "the run's own network)",
     )
+    told = "processes that judge cases, each on one thread with one case in memory (default 0: this one)"
+    parser.add_argument("--workers", type=int, default=0, help=told)
     add_device_option(parser)
     add_trust_option(parser)
     parser.add_argument(
@@ -74,6 +76,7 @@ def run(options: Namespace, console: Console) -> int:
             folds=options.folds,
             device=options.accelerator,
             trust_code=options.trust_code,
+            workers=options.workers,
             progress=advance,
             console=console,
         )
@@ -89,7 +92,7 @@ def run(options: Namespace, console: Console) -> int:
 def _next(options: Namespace) -> int:
     from metadcseg.audit.verify_next import verify_next
 
-    if others := [name for name in ("out", "data", "folds") if options[name]]:
+    if others := [name for name in ("out", "data", "folds", "workers") if options[name]]:
         raise InputError(f"--next only reads an audit that is there: leave out --{others[0]}")
     choices = verify_next(Path(options.run), options.next)
     rows = [

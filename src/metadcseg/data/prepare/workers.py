@@ -81,6 +81,7 @@ class Workers:
 
     Args:
         count: how many.
+        begin: called first in each process, which is then never this one; can be sent to another process.
 
     Raises:
         InputError: where it is below 1.
@@ -91,9 +92,9 @@ class Workers:
         [3, 4]
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, begin: Callable[[], object] | None = None) -> None:
         check_workers(count)
-        self.count = count
+        self.count, self._begin = count, begin
         self._pool: ProcessPoolExecutor | None = None
         self._others = set(multiprocessing.active_children())
 
@@ -121,11 +122,13 @@ class Workers:
         Raises:
             InputError: where a process was ended from outside.
         """
-        if self.count == 1 or len(items) < 2:
+        if self._begin is None and (self.count == 1 or len(items) < 2):
             yield from map(job, items)
             return
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.count, mp_context=_context(), initializer=_begin)
+            self._pool = ProcessPoolExecutor(
+                self.count, mp_context=_context(), initializer=_begin, initargs=(self._begin,)
+            )
         waiting: deque[Future[list[_Result]]] = deque()
         size = min(_BATCH, max(1, len(items) // (_DEALS * self.count)))
         try:
@@ -155,8 +158,8 @@ def _context() -> BaseContext:
     return context
 
 
-def _begin() -> None:
-    """Leave Ctrl-C to the process that deals, and end with it, however it ends."""
+def _begin(begin: Callable[[], object] | None) -> None:
+    """Leave Ctrl-C to the process that deals, and end with it, however it ends; then do what else comes first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     dealer = multiprocessing.parent_process()
 
@@ -166,3 +169,5 @@ def _begin() -> None:
             os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+    if begin is not None:
+        begin()

@@ -236,13 +236,15 @@ def test_decisions_are_loaded_from_a_file(tab, page, tmp_path):
         {**good, "case": "case 06", "verdict": "yes"},
         {**good, "case": "case 07", "level": "all"},
     ]
+    unseen = {**good, "case": "case 01", "verified": False}
     file = tmp_path / "in.json"
     whole = {"format": "metadcseg-decisions/1", "identity": "ab12", "set": "f00d"}
-    file.write_text(json.dumps({**whole, "decisions": [good, *bad, {**good, "case": "nobody"}, 3]}))
+    file.write_text(json.dumps({**whole, "decisions": [good, *bad, {**good, "case": "nobody"}, 3, unseen]}))
     tab.choose_file("#load", file)
     tab.wait("!document.getElementById('loaded').hidden")
     assert "Decisions of 1 case loaded" in text(tab, "loaded")
     assert "Left out: 2 of cases that this audit does not have" in text(tab, "loaded")
+    assert "Left out: 1 that a script decided" in text(tab, "loaded")
     assert "Left out: 7 that are not written" in text(tab, "loaded")
     assert saved(tab, tmp_path / "a")["decisions"] == [good]
     for content, says in (

@@ -14,7 +14,7 @@ export function toText(store) {
   return `${JSON.stringify({ format: FORMAT, identity: facts.identity, set: facts.set, decisions })}\n`;
 }
 
-// Returns the decisions by case and how many were left out; throws a sentence where the file is not for this audit.
+// Returns the decisions by case and how many were left out, those of a script among them, which nobody looked at; throws a sentence where the file is not for this audit.
 export function fromText(text) {
   let file;
   try {
@@ -31,16 +31,18 @@ export function fromText(text) {
   const changes = new Map();
   let unknown = 0;
   let broken = 0;
+  let unseen = 0;
   for (const said of file.decisions) {
     const entry = byId.get(said?.case);
     if (!entry) unknown += 1;
     else if (!isSound(said, entry)) broken += 1;
+    else if (said.verified === false) unseen += 1;
     else {
       const { verdict, level, regions, painted } = { ...EMPTY, ...said };
       changes.set(entry.id, { verdict, level, regions, painted });
     }
   }
-  return { changes, unknown, broken };
+  return { changes, unknown, broken, unseen };
 }
 
 const isMap = (value) => typeof value === "object" && value !== null && !Array.isArray(value);

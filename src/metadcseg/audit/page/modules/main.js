@@ -93,10 +93,11 @@ async function load(input) {
   if (!file) return;
   let says;
   try {
-    const { changes, unknown, broken } = fromText(await file.text());
+    const { changes, unknown, broken, unseen } = fromText(await file.text());
     if (changes.size) store.change(changes, "decisions loaded");
     says = `Decisions of ${changes.size} ${changes.size === 1 ? "case" : "cases"} loaded; z undoes it.`;
     if (unknown) says += ` Left out: ${unknown} of cases that this audit does not have.`;
+    if (unseen) says += ` Left out: ${unseen} that a script decided.`;
     if (broken) says += ` Left out: ${broken} that are not written as this page writes them.`;
   } catch (error) {
     says = error.message;

@@ -1,0 +1,75 @@
+"""The processes among which the cases of an audit are dealt, each with networks of its own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+
+from metadcseg.audit.case_judge import CaseJudge
+from metadcseg.audit.predictors import CasePredictor
+from metadcseg.audit.units import Unit
+from metadcseg.data.prepare.workers import Workers
+from metadcseg.errors import InputError
+
+Load = Callable[[], CasePredictor]
+"""Loads the networks that are asked; can be sent to another process."""
+
+MakeJudge = Callable[[CasePredictor], CaseJudge]
+"""Likewise: returns who judges by them."""
+
+_made: list[CaseJudge | Callable[[], CaseJudge]] = []
+"""In a process of an audit: who judges there, made when the first case comes."""
+
+
+def check_workers(workers: int) -> int:
+    """Return a number of processes that can be one; 0 is this process itself.
+
+    Raises:
+        InputError: where it is below 0.
+
+    Example:
+        >>> check_workers(2)
+        2
+    """
+    if workers < 0:
+        raise InputError(f"--workers must be a number of processes from 0, got {workers}")
+    return workers
+
+
+def judged(
+    judge: CaseJudge, make: MakeJudge, load: Load, units: Sequence[Unit], workers: int
+) -> Iterator[None]:
+    """Judge all cases, and yield after each, in their order.
+
+    A case is judged and written by itself, so who does it changes no bit. Each process computes on one thread, and has
+    one case in memory.
+
+    Args:
+        judge: who does it in this process.
+        make: makes another one.
+        load: the networks that it asks.
+        units: the cases.
+        workers: how many processes; 0 is this one.
+
+    Raises:
+        InputError: naming the case that cannot be judged, or where a process was ended from outside.
+    """
+    if workers == 0:
+        yield from map(judge, units)
+        return
+    with Workers(workers, begin=partial(_begin, make, load)) as crew:
+        yield from crew.each(_judge, units)
+
+
+def _begin(make: MakeJudge, load: Load) -> None:
+    """Keep what makes the judge: what it raises is told with the first case."""
+    torch.set_num_threads(1)
+    _made[:] = [lambda: make(load())]
+
+
+def _judge(unit: Unit) -> None:
+    (held,) = _made
+    if not isinstance(held, CaseJudge):
+        held = held()
+        _made[:] = [held]
+    held(unit)
