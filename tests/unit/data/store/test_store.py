@@ -529,8 +529,14 @@ with SetWriter({str(tmp_path / "set")!r}, name="x", classes=("background", "a"),
 def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path):
     _write(tmp_path / "set")
     before = PreparedSet.open(tmp_path / "set").fingerprint
+    left = (
+        tmp_path / ".metadcseg-0123456789abcdef.tmp"
+    )  # of a process that was killed when its set was in its place
+    left.mkdir()
+    sweep.cache_clear()
     with pytest.raises(InputError, match="already holds a prepared set; choose another --out or remove it"):
         _writer(tmp_path / "set")
+    assert not left.exists()
     assert PreparedSet.open(tmp_path / "set").fingerprint == before
     (tmp_path / "other").mkdir()
     (tmp_path / "other/notes.txt").write_text("mine")
