@@ -9,7 +9,7 @@ from pathlib import Path
 from metadcseg.audit.plan import Plan, Write
 from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied
 from metadcseg.errors import InputError
-from metadcseg.files import hidden_name, refuse_link, remove_folder, scratch_folder
+from metadcseg.files import hidden_name, refuse_link, remove_folder, scratch_folder, sweep
 
 _READY = "ready"
 """In the draft of a folder that is changed: from here on, files are only moved."""
@@ -69,7 +69,8 @@ def new_folder(
 def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | None = None) -> Place:
     """Change a folder: new files beside it, then a backup of those that they replace, then each takes its place.
 
-    Stopped before the last step, nothing has changed; stopped in it, the same call brings it to its end.
+    Stopped before the last step, nothing has changed; stopped in it or in the backup, the same call brings it to its
+    end.
 
     Args:
         plan: what becomes of the folder; what would be taken over stays.
@@ -86,6 +87,7 @@ def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | 
     new, ready = draft / "new", draft / _READY
     with DiskErrors(root):
         refuse_link(draft)
+        sweep(draft.parent)
         if not ready.exists():
             try:
                 refuse_occupied(backup)
@@ -97,21 +99,23 @@ def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | 
                 kept.mkdir(exist_ok=True)
                 for place in old:
                     _copy(root / place, kept / place)
-                if backup.exists():
-                    backup.rmdir()
-                backup.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(kept, backup)
+                _write(ready, lambda out: out.write_bytes(b""))
             except InputError:
                 remove_folder(draft)
                 raise
-            _write(ready, lambda out: out.write_bytes(b""))
+        if backup.is_dir() and not any(backup.iterdir()):
+            backup.rmdir()
+        _copy(draft / "backup", backup)
         for place in plan.writes:
             if (new / place).exists():
                 (root / place).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(new / place, root / place)
         for place in plan.removes:
             (root / place).unlink(missing_ok=True)
-        remove_folder(draft)
+        with scratch_folder(
+            draft.parent
+        ) as scratch:  # gone as a whole: a part of it would look like a begun one
+            os.replace(draft, scratch / "done")
     return Place(root, backup)
 
 
@@ -132,6 +136,7 @@ def _report(progress: Progress | None, done: int, total: int) -> None:
 def _copy(source: Path, target: Path, *, link: bool = False) -> None:
     """Take over a file or folder that is not there yet."""
     if target.exists():
+        sweep(target.parent)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if link:
@@ -149,6 +154,7 @@ def _copy(source: Path, target: Path, *, link: bool = False) -> None:
 def _write(target: Path, write: Write) -> None:
     """Write a file that is not there yet."""
     if target.exists():
+        sweep(target.parent)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(target.parent) as scratch:

@@ -3,6 +3,9 @@
 import os
 import shlex
 import shutil
+import signal
+import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from metadcseg.data.splits.roles import SplitRow
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
+from metadcseg.files import sweep
 
 
 def prepared_from(folder, out, **options):
@@ -162,12 +166,12 @@ def test_a_mask_of_another_format_takes_the_place_of_the_given_one(tmp_path, mon
     id = next(iter(simulate(tmp_path / "audit", prepared)))
     decisions = decide(tmp_path / "audit", prepared, {"case": id, "regions": {"1": "accept"}})
 
-    def stop(folder):
+    def stop(file, missing_ok):
         raise KeyboardInterrupt
 
     accept(decisions, tmp_path / "better")
     with monkeypatch.context() as patch:
-        patch.setattr(place, "remove_folder", stop)
+        patch.setattr(place.Path, "unlink", stop)
         with pytest.raises(KeyboardInterrupt):
             accept(decisions)
     accepted, _ = accept(decisions)
@@ -193,6 +197,65 @@ def test_stopped_and_begun_again(tmp_path, monkeypatch):
     accept(decisions, tmp_path / "better")
     assert copied == []  # all of them were there
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
+
+
+def killed(last, work):
+    """Carry out work in a process that is killed right before a change of files; return whether it came that far."""
+    process = os.fork()
+    if process == 0:
+        counted = []
+
+        def heard(event, told):
+            made = event == "open" and isinstance(told[2], int) and told[2] & os.O_CREAT
+            if event in CHANGES or made:
+                counted.append(event)
+                if len(counted) > last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(heard)
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.parametrize(("in_place", "last", "step"), [(True, 8, 1), (False, 2, 8)], ids=["in place", "out"])
+def test_killed_before_any_change_of_files_the_same_call_ends_it(tmp_path, in_place, last, step):
+    prepared, arrays = audited(tmp_path)
+    ids = list(arrays)
+    told = ({"case": ids[0], "verdict": "accept"}, {"case": ids[1], "regions": {"2": "accept"}})
+    decisions = decide(tmp_path / "audit", prepared, *told)
+    shutil.copytree(tmp_path / "mine", tmp_path / "original")
+    out, place = (None, tmp_path / "mine") if in_place else (tmp_path / "better", tmp_path / "better")
+    backup = tmp_path / "old" if in_place else None
+
+    def work():
+        accept(decisions, out, backup=backup)
+
+    def found():
+        places = [path for path in (place, backup) if path is not None]
+        return [files(path) for path in places], sorted(path.name for path in tmp_path.iterdir())
+
+    work()
+    whole = found()
+    while True:
+        for path in (tmp_path / "mine", tmp_path / "better", tmp_path / "old"):
+            shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(tmp_path / "original", tmp_path / "mine")
+        if not killed(last, work):
+            break
+        sweep.cache_clear()  # a process looks once for what others left
+        was_done = found()[0] == whole[0] and not list(tmp_path.glob(".*.accept-*"))
+        with pytest.raises(InputError, match="already holds") if was_done else nullcontext():
+            work()
+        assert (last, found()) == (last, whole)
+        last += step
+    assert last > 20
 
 
 def test_files_that_changed_since_are_refused(tmp_path):

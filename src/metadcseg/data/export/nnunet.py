@@ -23,7 +23,7 @@ from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.extras import Extra
-from metadcseg.files import cannot_write, scratch_folder
+from metadcseg.files import cannot_write, scratch_folder, sweep
 
 Progress = Callable[[int, int], object]
 """Called with how many cases are written, of how many."""
@@ -82,6 +82,7 @@ def export_nnunet(
     base = f"Dataset{number:03d}_{_plain(prepared.name)}"
     taken = sorted(out.glob(f"Dataset{number:03d}_*")) if out.is_dir() else []
     if taken:
+        sweep(out)
         raise InputError(f"{taken[0]} has the number {number} already: choose another --id or --out")
     units: Sequence[Case | StoredVolume] = prepared.volumes or prepared.cases
     names = file_names([unit.id for unit in units])  # of all of them: predictions are told by these

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
-from metadcseg.files import scratch_folder, sync_folder
+from metadcseg.files import scratch_folder, sweep, sync_folder
 
 
 class DiskErrors:
@@ -49,9 +49,14 @@ def scratch_beside(out: Path) -> Iterator[Path]:
 def refuse_occupied(out: Path) -> None:
     """Refuse a place for a set that holds something: before the work, and after it, when another was faster.
 
+    What a killed process left beside it, or above where it lay in no folder yet, is removed, also where that one had
+    finished its work.
+
     Raises:
         InputError: where ``out`` is neither missing nor an empty folder.
     """
+    for place in out.parents:
+        sweep(place)
     if out.is_symlink() or out.is_file():
         what = "link" if out.is_symlink() else "file"
         raise InputError(f"{out} is a {what}; choose another --out or remove it")

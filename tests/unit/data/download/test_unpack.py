@@ -12,6 +12,7 @@ import pytest
 from metadcseg.data.download import unpack as unpacking
 from metadcseg.data.download.unpack import unpack
 from metadcseg.errors import InputError
+from metadcseg.files import sweep
 
 
 def make_zip(path, *members):
@@ -56,8 +57,12 @@ def test_files_come_out_as_they_went_in(make, name, tmp_path):
     assert contents(tmp_path / "out") == {"data/a.txt": b"one", "data/inner/b.bin": bytes(3000)}
     assert seen == [(1, 2), (2, 2)]
     assert stat.S_IMODE((tmp_path / "out/data/a.txt").stat().st_mode) == 0o644
+    left = tmp_path / "out/.metadcseg-0123456789abcdef.tmp"  # of a process that was killed while it unpacked
+    left.mkdir()
+    sweep.cache_clear()
     with pytest.raises(InputError, match="is in the way of"):
         unpack(tmp_path / name, tmp_path / "out")
+    assert not left.exists()
 
 
 NAMES = [

@@ -17,6 +17,7 @@ from metadcseg.data.sources.roles import Draw
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
+from metadcseg.files import sweep
 
 ROLES = ("train", "train", "gold", "val", "test")
 
@@ -75,8 +76,14 @@ def test_volumes_lie_where_the_set_has_them(options, tmp_path):
     bare = export_nnunet(clean, tmp_path / "bare").joinpath("README.txt").read_text()
     assert "did not come along" not in bare
     assert [path.name for path in (tmp_path / "raw").iterdir()] == [folder.name]
+    left = (
+        tmp_path / "raw/.metadcseg-0123456789abcdef.tmp"
+    )  # of a process that was killed when its folder was there
+    left.mkdir()
+    sweep.cache_clear()
     with pytest.raises(InputError, match="has the number 7 already"):
         export_nnunet(noisy, tmp_path / "raw", number=7)
+    assert not left.exists()
 
 
 def test_what_is_exported_can_be_imported(tmp_path):

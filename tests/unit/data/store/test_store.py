@@ -529,8 +529,15 @@ with SetWriter({str(tmp_path / "set")!r}, name="x", classes=("background", "a"),
 def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path):
     _write(tmp_path / "set")
     before = PreparedSet.open(tmp_path / "set").fingerprint
+    # of processes that were killed when their sets were in their places
+    left = [place / ".metadcseg-0123456789abcdef.tmp" for place in (tmp_path, tmp_path / "new")]
+    for place in left:
+        place.mkdir(parents=True)
+    sweep.cache_clear()
+    _writer(tmp_path / "new/folder/set")
     with pytest.raises(InputError, match="already holds a prepared set; choose another --out or remove it"):
         _writer(tmp_path / "set")
+    assert not any(place.exists() for place in left)
     assert PreparedSet.open(tmp_path / "set").fingerprint == before
     (tmp_path / "other").mkdir()
     (tmp_path / "other/notes.txt").write_text("mine")
