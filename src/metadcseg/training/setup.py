@@ -15,7 +15,7 @@ from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
 from metadcseg.data.loading.outlines import OutlinesDataset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.methods.base import Method, MethodInfo, MethodState, Storage
+from metadcseg.methods.base import Method, MethodInfo, MethodState
 from metadcseg.networks import Committee, NetworkOptions, TappedNetwork, create_networks
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
@@ -160,13 +160,13 @@ def build(
     options: TrainingOptions,
     fabric: Fabric,
     seed: int,
-    storage: Storage,
+    storage: RunStorage,
     process_group: ProcessGroup,
 ) -> tuple[TappedNetwork | Committee, SgdUpdater, MethodState]:
     """Return network (or committee), updater and method state before the first step; all follow from the seed.
 
     Raises:
-        InputError: where the method cannot train that network.
+        InputError: where the method cannot train that network, or mixes annotators in what it keeps of pixels.
     """
     check_network(method, network)
     initial = torch.Generator().manual_seed(derive_seed(seed, "network"))
@@ -183,7 +183,14 @@ def build(
     if options.compile:  # after the updater has made its copy, which predicts a few times and stays plain
         made.compile_passes()
     generator = torch.Generator().manual_seed(derive_seed(seed, "method"))
-    return made, updater, method.start(made, updater, generator, storage)
+    state = method.start(made, updater, generator, storage)
+    if storage.names and isinstance(datasets.train, OutlinesDataset):
+        raise InputError(
+            f"method '{method.name}' keeps its {' and '.join(storage.names)} for every pixel, and training.outlines "
+            "'each' shows another annotator's outline in each epoch, which mixes them: take 'fused', or --method "
+            "calibrated"
+        )
+    return made, updater, state
 
 
 def load_learned(

@@ -60,3 +60,10 @@ def test_a_set_without_outlines_is_refused(tmp_path):
     prepared = write(tmp_path / "set", annotated=False)
     with pytest.raises(InputError, match="take 'fused'"):
         run(prepared, tmp_path / "run", create_method("supervised"), changed={"outlines": "each"})
+
+
+@pytest.mark.parametrize(("name", "kept"), [("metadcseg", "alpha and beta"), ("adele", "labels")])
+def test_a_method_that_keeps_something_of_every_pixel_is_refused_and_leaves_no_run(tmp_path, name, kept):
+    with pytest.raises(InputError, match=f"'{name}' keeps its {kept} for every pixel"):
+        run(write(tmp_path / "set"), tmp_path / "run", create_method(name), changed={"outlines": "each"})
+    assert not (tmp_path / "run").exists()

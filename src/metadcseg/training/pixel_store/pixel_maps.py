@@ -209,6 +209,11 @@ class RunStorage:
         self._rank, self._world = rank, world
         self._maps: dict[str, FilePixelMaps] = {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the maps that were opened: empty for a method that keeps nothing of single pixels."""
+        return tuple(self._maps)
+
     def open(self, name: str) -> FilePixelMaps:
         """Return the maps of this name, always the same object; nothing is written before the first map."""
         if name not in self._maps:
