@@ -391,7 +391,9 @@ def test_shares_that_cannot_be_are_refused(prepared):
 
 
 def test_far_too_many_workers_are_refused_before_one_is_started(prepared):
-    with pytest.raises(InputError, match=r"training\.workers must be at most \d+ on this machine, got 100000"):
+    with pytest.raises(
+        InputError, match=r"training\.workers must be at most \d+ on this machine, got 100000"
+    ):
         BatchLoader(_view(prepared), batch=1, workers=100_000)
 
 
