@@ -31,6 +31,7 @@ NOT_OURS = {
         "--before",
         "--cleanlab",
         "--images",
+        "--noise",
         "--pixels",
         "--rounds",
         "--small",

@@ -530,3 +530,17 @@ def test_the_cost_of_audits():
         ],
     ]
     assert f"{held['iterator']['growth_per_image_bytes']:.0f} bytes per image" in page
+
+
+def test_the_table_of_the_loop():
+    (run,) = json.loads((ROOT / "results/audit-loop.json").read_text(encoding="utf-8"))["runs"]
+    page = (ROOT / "docs/results/audit.md").read_text(encoding="utf-8")
+    _, _, masks, *rows = table(page, "left atrium, over 40 %, seed 0 | before")
+    assert masks[1:] == [f"{run['training_masks'][level]:.3f}" for level in ("given", "sure")]
+    curves = [run["before"]["audited"], run["after"]["calibrated"]]
+    assert len(rows) == 2
+    for name, *cells in rows:
+        epoch = int(name.rsplit(" ", 1)[1])
+        assert cells == [f"{curve['val_dsc_by_epoch'][epoch - 1]:.3f}" for curve in curves]
+    assert f"({run['before']['audited']['dsc']:.3f} before)" in page
+    assert f"All {run['sets']['changed']} training slices changed" in page

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.review import Outcome, review
 from metadcseg.audit.same_layout import folder_of, same_layout
 from metadcseg.audit.stacked_layout import stacked_layout
-from metadcseg.data.findings import listed
+from metadcseg.data.findings import listed, plural
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.store.disk import refuse_occupied
 from metadcseg.data.store.reader import Case, PreparedSet
@@ -131,7 +131,20 @@ def accept(
         )
     else:
         written = within(plan, root, backup or root.with_name(f"{root.name}-before-{key}"), key, progress)
-    return _counted(written, len(cases), plan, {id: each.outcome for id, each in reviews.items()}), prepared
+    outcomes = {id: each.outcome for id, each in reviews.items()}
+    plan.left += _stale_pairs(prepared, outcomes)
+    return _counted(written, len(cases), plan, outcomes), prepared
+
+
+def _stale_pairs(prepared: PreparedSet, reviews: Mapping[str, Outcome]) -> list[str]:
+    """Say where earlier pairs show errors that masks no longer have."""
+    changed = sum(not one.verified and one.changed > 0 for one in reviews.values())
+    if not changed or not any(case.has_given for case in prepared.select("gold")):
+        return []
+    return [
+        f"{plural(changed, 'mask')} changed and {'is' if changed == 1 else 'are'} not verified. Pairs still show the "
+        "earlier errors, so training by pairs would correct twice: take --method supervised --supervised.gold mixed"
+    ]
 
 
 def _reviewed(audit: Path, case: AuditedCase, decision: Decision, originals: Originals) -> Reviewed:

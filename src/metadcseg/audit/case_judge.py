@@ -72,7 +72,7 @@ class CaseJudge:
         try:
             self._judge(unit)
         except InputError as error:
-            if unit.id in str(error):
+            if f"'{unit.id}'" in str(error):
                 raise
             raise InputError(f"case '{unit.id}': {error}") from error
 

@@ -81,8 +81,8 @@ def audit_run(
             about; of the split ``train`` only.
         device: where the network computes; None takes a GPU where there is one.
         trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
-        workers: processes that judge, each on one thread with one case in memory; 0: this one. No bit depends on it. A
-            script that asks for some needs the usual ``if __name__ == "__main__":``.
+        workers: processes that judge, each on one thread with one case in memory; 0: this one, likewise. No bit depends
+            on it. A script that asks for some needs the usual ``if __name__ == "__main__":``.
         progress: called after every case.
         console: where trainings of folds show their progress; None shows nothing.
 

@@ -1,6 +1,7 @@
 """The processes among which the cases of an audit are dealt, each with networks of its own."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -41,8 +42,8 @@ def judged(
 ) -> Iterator[None]:
     """Judge all cases, and yield after each, in their order.
 
-    A case is judged and written by itself, so who does it changes no bit. Each process computes on one thread, and has
-    one case in memory.
+    A case is judged and written by itself, so who does it changes no bit. Each process has one case in memory and
+    computes on one thread, this one too: sums of more threads differ in the last bit.
 
     Args:
         judge: who does it in this process.
@@ -55,10 +56,21 @@ def judged(
         InputError: naming the case that cannot be judged, or where a process was ended from outside.
     """
     if workers == 0:
-        yield from map(judge, units)
+        with _one_thread():
+            yield from map(judge, units)
         return
     with Workers(workers, begin=partial(_begin, make, load)) as crew:
         yield from crew.each(_judge, units)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _begin(make: MakeJudge, load: Load) -> None:

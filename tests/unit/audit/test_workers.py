@@ -4,6 +4,7 @@ import multiprocessing
 import shutil
 
 import pytest
+import torch
 from tests.unit.audit.test_run import IDS, write_set
 from tests.unit.evaluation.fakes import write_fake_run
 
@@ -28,7 +29,15 @@ def content(folder):
 
 
 def test_any_number_of_processes_writes_the_same_bits_also_after_a_stop(tmp_path, run, prepared):
-    audit_run(run, tmp_path / "none", prepared, trust_code=True)
+    threads, used = torch.get_num_threads(), []
+    torch.set_num_threads(2)  # whose sums differ in the last bit
+
+    def count(*_):
+        used.append(torch.get_num_threads())
+
+    audit_run(run, tmp_path / "none", prepared, trust_code=True, progress=count)
+    assert (used, torch.get_num_threads()) == ([1, 1, 1], 2)
+    torch.set_num_threads(threads)
     out, seen = tmp_path / "stopped", []
     shutil.copytree(tmp_path / "none", out)
     for path in (*(out / "cases").iterdir(), *(out / "wrong").iterdir(), out / "audit.json"):
