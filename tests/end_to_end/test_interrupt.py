@@ -109,7 +109,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_end(sets, whole, tmp_pat
 
 def test_a_set_that_is_being_written_vanishes(tmp_path):
     process = start("prepare", "phantom", "--count", 2000, "--size", 32, "--out", tmp_path / "set")
-    wait_until(lambda: len(list(tmp_path.glob(".set.partial-*/arrays/*/c.1.*"))) >= 1, process)
+    wait_until(lambda: len(list(tmp_path.glob(".metadcseg-*.tmp/set/arrays/*/c.1.*"))) >= 1, process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -131,7 +131,7 @@ def test_an_evaluation_that_is_stopped_leaves_the_last_one_as_it_was(trained):
     before = contents(trained / "run")
     assert [name for name in before if name.startswith("evaluation/")]
     process = start("evaluate", trained / "run", "--split", "train", "--overlays", stdout=subprocess.PIPE)
-    wait_until(lambda: list((trained / "run").glob("evaluation/.train-*/train/*.png")), process)
+    wait_until(lambda: list((trained / "run").glob("evaluation/.metadcseg-*.tmp/train/*.png")), process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "metadcseg: stopped\n")
