@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from metadcseg.data.findings import plural
 from metadcseg.data.prepare.tiny import tiny_in_set
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
@@ -287,7 +288,9 @@ class _Session:
             if best is None
             else f"epoch {best['epoch'] + 1}, validation DSC {best['dsc']:.4f}"
         )
-        return f"trained {self._options.epochs} epochs in {self._info['seconds']:.0f} s; kept: {kept}"
+        return (
+            f"trained {plural(self._options.epochs, 'epoch')} in {self._info['seconds']:.0f} s; kept: {kept}"
+        )
 
     def _default_config(self) -> dict[str, Any]:
         info = self._info
