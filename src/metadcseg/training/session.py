@@ -271,7 +271,7 @@ class _Session:
         place, where = self._trainer.trainer_state, ""
         if there is not None:
             grown = self._grown(there["training"]["epochs"])
-            where = f"; going on after epoch {place.epoch} and {place.step} steps{grown}"
+            where = f"; going on after epoch {place.epoch} and {plural(place.step, 'step')}{grown}"
         return opening(self._info, self._process_group.world_size, where)
 
     def _grown(self, before: int) -> str:
@@ -279,7 +279,9 @@ class _Session:
         if before >= min(self._options.warmup, self._options.epochs):
             return ""
         planned = self._options.epochs
-        return f"; its warm-up had been cut to {before} epochs, unlike in a run planned for {planned}"
+        return (
+            f"; its warm-up had been cut to {plural(before, 'epoch')}, unlike in a run planned for {planned}"
+        )
 
     def _closing(self) -> str:
         best = self._trainer.trainer_state.best
