@@ -238,14 +238,17 @@ def sentence(found: Calibration, threshold: float, *, seen_in_training: bool) ->
     if 0 < found.groups < found.images:
         images += f" (volumes or patients: {found.groups})"
     known = " The network was trained on these images." if seen_in_training else ""
-    if found.weight == 0:
-        known += " Its network tells them no better than the pairs' table alone, so it is not heard."
-    if found.margin > 0:
-        known += f" Slices that correction is expected to bring no more than {found.margin:.2f} in DSC stay as given."
     if found.network and fmean(found.network) < _BLIND * fmean(found.given):
         known += (
             f" There its own masks have a DSC of {fmean(found.network):.2f}, given ones {fmean(found.given):.2f}: "
             "train it longer before you believe it."
+        )
+    if found.weight == 0:
+        known += " The network tells them no better than the pairs' table alone, so it is not heard."
+    if found.margin > 0:
+        known += (
+            f" An image or slice of which correction is expected to raise the DSC by no more than {found.margin:.2f} "
+            "stays as given."
         )
     if found.interval is None:
         return f"No region above {threshold:g} on {images}.{known}"

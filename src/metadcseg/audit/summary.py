@@ -15,6 +15,7 @@ from metadcseg.audit.calibration import Calibration, sentence
 from metadcseg.audit.page import CalibrationPoint, PageSummary, SummaryTable
 from metadcseg.audit.records import LEVELS, AuditedCase
 from metadcseg.audit.scoring import correlation, detection
+from metadcseg.data.store.origin import read_origin
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.pairs.advice import advise
 from metadcseg.pairs.of_set import pairs_of_set
@@ -106,8 +107,8 @@ def said_of(
         said += who_errs.said(record)
     if other := cases - record["like_given"]:
         said.append(
-            f"The corrected masks of {other} of {cases} cases are PNG or NIfTI with our own values, since the files "
-            "that were given are not known or cannot be written: audit a set that 'metadcseg prepare' made of files."
+            f"The corrected masks of {other} of {cases} cases are PNG or NIfTI, not like the file that was given: "
+            f"{_why_unlike(prepared)}."
         )
     if seen and record["split"] == "train":
         said.append("The network that was asked has been trained on these masks; --folds 5 asks others.")
@@ -122,6 +123,13 @@ def said_of(
             f"{record['corrected']['dsc']['mean']:.3f}."
         )
     return said
+
+
+def _why_unlike(prepared: PreparedSet) -> str:
+    """Return why some masks are not like a file that was given."""
+    if read_origin(prepared.path) is None:
+        return "the set does not say which it is, as one that 'metadcseg prepare' made of files does"
+    return "it is gone, the label was made of several files or outlines, or its format is not written (JPEG, DICOM)"
 
 
 def begun(threshold: float, network: str) -> PageSummary:

@@ -71,6 +71,10 @@ EXAMPLES = {
     ),
     "cross-validate": ("metadcseg cross-validate my_set --out my_folds --folds 5",),
     "evaluate": ("metadcseg evaluate my_run",),
+    "audit": (
+        "metadcseg audit my_run --out my_audit",
+        "metadcseg audit my_audit --next 10",
+    ),
     "predict": ("metadcseg predict my_run new_images --out new_masks",),
     "export": ("metadcseg export my_run --onnx my_model",),
     "accept": ("metadcseg accept my_audit/decisions.json --out my_better_folder",),

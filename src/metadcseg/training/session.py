@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from metadcseg.data.findings import plural
 from metadcseg.data.prepare.tiny import tiny_in_set
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
@@ -270,7 +271,7 @@ class _Session:
         place, where = self._trainer.trainer_state, ""
         if there is not None:
             grown = self._grown(there["training"]["epochs"])
-            where = f"; going on after epoch {place.epoch} and {place.step} steps{grown}"
+            where = f"; going on after epoch {place.epoch} and {plural(place.step, 'step')}{grown}"
         return opening(self._info, self._process_group.world_size, where)
 
     def _grown(self, before: int) -> str:
@@ -278,7 +279,9 @@ class _Session:
         if before >= min(self._options.warmup, self._options.epochs):
             return ""
         planned = self._options.epochs
-        return f"; its warm-up had been cut to {before} epochs, unlike in a run planned for {planned}"
+        return (
+            f"; its warm-up had been cut to {plural(before, 'epoch')}, unlike in a run planned for {planned}"
+        )
 
     def _closing(self) -> str:
         best = self._trainer.trainer_state.best
@@ -287,7 +290,9 @@ class _Session:
             if best is None
             else f"epoch {best['epoch'] + 1}, validation DSC {best['dsc']:.4f}"
         )
-        return f"trained {self._options.epochs} epochs in {self._info['seconds']:.0f} s; kept: {kept}"
+        return (
+            f"trained {plural(self._options.epochs, 'epoch')} in {self._info['seconds']:.0f} s; kept: {kept}"
+        )
 
     def _default_config(self) -> dict[str, Any]:
         info = self._info

@@ -163,6 +163,7 @@ def test_an_audit_says_who_errs_how(audited):
     assert told["cleo"]["left_out"] > 0.1 > 0.02 > told["cleo"]["too_much"]
     assert (told["=anna"]["too_large"], told["=anna"]["pairs"]) == (4, 4)
     assert any("cleo is expected to be nearest" in each for each in record["sentences"])
+    assert any("the set does not say which it is" in each for each in record["sentences"])
     page = (out / "index.html").read_text()
     assert "By annotator" in page
     assert "drawn too much" in page

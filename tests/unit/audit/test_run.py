@@ -175,7 +175,7 @@ def test_masks_of_a_folder_keep_format_values_and_palette(tmp_path):
     (folder / "masks" / f"{case}.png").unlink()
     again = audit_run(run, tmp_path / "audit 2", prepared, trust_code=True)
     assert again["like_given"] == record["cases"] - 1
-    assert any("of 1 of" in sentence for sentence in again["sentences"])
+    assert any("of 1 of" in sentence and "it is gone" in sentence for sentence in again["sentences"])
 
 
 def test_volumes_are_one_case_each_also_where_slices_were_dropped(tmp_path):

@@ -87,6 +87,7 @@ def test_the_short_help_tells_the_truth():
 
 
 def test_every_example_can_be_parsed():
+    assert COMMANDS.keys() <= EXAMPLES.keys()
     for name, lines in EXAMPLES.items():
         for line in lines:
             if name not in COMMANDS or "$" in line:

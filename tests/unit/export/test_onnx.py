@@ -49,6 +49,26 @@ def run_bare(out, source, masks):
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [((), "IMAGES OUT"), (("empty", "masks"), "none of .png"), (("full", "full"), "among the images")],
+)
+def test_the_runner_refuses_in_a_sentence(tmp_path, monkeypatch, words, said):
+    """With a description alone; of the network only the session is taken from a stand-in."""
+    script = tmp_path / "run.py"
+    script.write_bytes((resources.files("metadcseg") / "export" / "runner" / "run.py").read_bytes())
+    told = {"file": "model.onnx", "suffixes": [".png"], "takes": "images"}
+    (tmp_path / "model.json").write_text(json.dumps(told))
+    for name in ("empty", "full"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full" / "a.png").write_bytes(b"kept")
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: None)
+    monkeypatch.setattr(sys, "argv", [str(script), *(str(tmp_path / word) for word in words)])
+    with pytest.raises(SystemExit, match=said):
+        runpy.run_path(str(script), run_name="__main__")
+    assert (tmp_path / "full" / "a.png").read_bytes() == b"kept"
+
+
 @pytest.fixture
 def noise():
     return np.random.default_rng(0)
@@ -69,6 +89,7 @@ def images(tmp_path, noise):
         coarse = noise.integers(0, 200, shape).astype(kind)
         Image.fromarray(coarse if kind != np.uint16 else coarse * 300).save(folder / name)
     Image.new("L", (20, 20), 7).save(folder / "flat.png")
+    Image.new("L", (20, 24), 7).save(folder / "flat.tif")  # of the same stem
     return folder
 
 

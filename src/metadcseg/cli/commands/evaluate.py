@@ -17,6 +17,7 @@ from metadcseg.cli.commands.console import (
     progress_bar,
     score_table,
 )
+from metadcseg.data.findings import plural
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.errors import unknown_name
 from metadcseg.files import output_folder, write_bytes
@@ -83,7 +84,7 @@ def run(options: Namespace, console: Console) -> int:
         print_json(record)
         return 0
     table = score_table(
-        [(str(record["label"]), record)], f"{options.split}: {record['summary']['dsc']['n']} cases"
+        [(str(record["label"]), record)], f"{options.split}: {plural(record['summary']['dsc']['n'], 'case')}"
     )
     print_table(table)
     if len(record["per_class"]) > 1:

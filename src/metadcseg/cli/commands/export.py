@@ -1,5 +1,6 @@
 """``metadcseg export``: a trained network for programs that have neither torch nor this package."""
 
+import shlex
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -33,6 +34,6 @@ def run(options: Namespace, console: Console) -> int:
         found = export_onnx(Path(options.run), out, trust_code=options.trust_code)
     plain_output().print(
         f"{out}: model.onnx (opset {found['opset']}, probabilities differ by at most {found['difference']:.1g}), "
-        f"model.json; predict with python {out / 'run.py'} {found['takes'].upper()} MASKS"
+        f"model.json; predict with python {shlex.quote(str(out / 'run.py'))} {found['takes'].upper()} MASKS"
     )
     return 0

@@ -12,6 +12,7 @@ from metadcseg.cli.commands.console import (
     progress_bar,
     score_table,
 )
+from metadcseg.data.findings import plural
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.results.external import external_folder
@@ -73,7 +74,9 @@ def run(options: Namespace, console: Console) -> int:
     if options.json:
         print_json(record)
         return 0
-    print_table(score_table([(label, record)], f"{options.split}: {record['summary']['dsc']['n']} cases"))
+    print_table(
+        score_table([(label, record)], f"{options.split}: {plural(record['summary']['dsc']['n'], 'case')}")
+    )
     for note in record["notes"]:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     return 0

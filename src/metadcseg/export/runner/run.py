@@ -5,6 +5,7 @@ python run.py IMAGES OUT [--probabilities]     IMAGES is a file or a folder; mas
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def probabilities(stack):
     return resize(np.moveaxis(found, 1, 0), stack.shape[1:3], 2)
 
 
-def predict_image(path, out):
+def predict_image(path, file):
     """Write a mask; return (1, L, H, W)."""
     from PIL import Image, ImageOps
 
@@ -68,27 +69,38 @@ def predict_image(path, out):
     spread = np.where(np.ptp(array, axis=(0, 1)) == 0, np.inf, array.std(axis=(0, 1)))
     maps = probabilities(((array - array.mean(axis=(0, 1))) / spread).astype(np.float32)[None])
     values = np.array(list(MODEL["values"].values()), np.uint8)
-    Image.fromarray(values[maps[0].argmax(axis=0)]).save(out / f"{path.stem}.png")
+    Image.fromarray(values[maps[0].argmax(axis=0)]).save(file)
     return maps
 
 
-def predict_volume(path, out):
+def predict_volume(path, file):
     """Write labels on the volume's grid; return (D, L, H, W) of its slices."""
     from volumes import read_volume, write_labels
 
     stack, view, mask, image = read_volume(path, MODEL["preprocessing"], resize)
     maps = probabilities(stack)
     view[:] = [resize(planes, view.shape[1:], 1).argmax(axis=0) for planes in maps]
-    write_labels(out / path.name, mask, image)
+    write_labels(file, mask, image)
     return maps
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
+    among = sorted(source.iterdir()) if source.is_dir() else [source]
+    files = [path for path in among if path.name.lower().endswith(tuple(MODEL["suffixes"]))]
+    if not files:
+        sys.exit(f"{source}: none of {', '.join(MODEL['suffixes'])} is there")
+    if out.resolve() == files[0].resolve().parent:
+        sys.exit(f"{out}: masks would lie among the images, so name another folder")
     out.mkdir(parents=True, exist_ok=True)
-    predict = predict_volume if MODEL["takes"] == "volumes" else predict_image
-    for path in [source] if source.is_file() else sorted(source.iterdir()):
-        if path.name.lower().endswith(tuple(MODEL["suffixes"])):
-            maps = predict(path, out)
-            if "--probabilities" in sys.argv:
-                np.save(out / f"{path.name}.npy", maps)
+    stems = Counter(path.stem.casefold() for path in files)
+    for path in files:
+        if MODEL["takes"] == "volumes":
+            maps = predict_volume(path, out / path.name)
+        else:
+            alone = stems[path.stem.casefold()] == 1
+            maps = predict_image(path, out / f"{path.stem if alone else path.name}.png")
+        if "--probabilities" in sys.argv:
+            np.save(out / f"{path.name}.npy", maps)
