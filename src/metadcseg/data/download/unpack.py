@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from metadcseg.errors import InputError
-from metadcseg.files import cannot_write, disk_is_full
+from metadcseg.files import cannot_write, disk_is_full, scratch_folder
 
 Progress = Callable[[int, int], object]
 """Called with how many members are unpacked, of how many."""
@@ -56,6 +55,7 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
             something is in the way, or the disk is full.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     with zipfile.ZipFile(f"{place}/a.zip", "w") as file:
         ...         file.writestr("inner/a.txt", "text")
@@ -64,13 +64,12 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as temporary:
-            work = Path(temporary)
+        with scratch_folder(folder) as work:
             with _reading(archive), archive.open("rb") as file:
                 (_unpack_zip if file.read(2) == b"PK" else _unpack_tar)(archive, file, work, progress)
             outermost = sorted(work.iterdir())
             for path in outermost:
-                if (folder / path.name).exists():
+                if os.path.lexists(folder / path.name):
                     raise InputError(f"{folder / path.name} is in the way of {archive.name}: move it away")
             for path in outermost:
                 path.rename(folder / path.name)
