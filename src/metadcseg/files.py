@@ -164,7 +164,7 @@ def _create(folder: Path) -> tuple[Path, BinaryIO]:
 
 
 def open_append(path: Path) -> BinaryIO:
-    """Open a file of ours to add to it, made where it is missing.
+    """Open a file of ours to add to it, made where it is missing; a pipe or device, which may never end, is refused.
 
     Raises:
         InputError: where it is a link, which would lead what is written elsewhere.
@@ -180,7 +180,10 @@ def open_append(path: Path) -> BinaryIO:
         metadcseg.errors.InputError: .../log is a link, and what is written there would land elsewhere: remove the link
     """
     refuse_link(path)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _PLAIN, 0o666), "ab")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0) | _PLAIN
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no regular file, and nothing is written to others: remove it")
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
 def output_folder(root: Path, *inner: str) -> Path:

@@ -174,3 +174,12 @@ def test_a_file_that_is_being_written_survives_a_look_for_leftovers(tmp_path):
         sweep(tmp_path)
         file.write(b"whole")
     assert Path(tmp_path / "a").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_added_to_nor_waited_for(make, tmp_path):
+    make(tmp_path / "lock")
+    with pytest.raises(InputError, match="is no regular file"):
+        open_append(tmp_path / "lock")
+    with pytest.raises(InputError, match="is no regular file"), lock_folder(tmp_path, "busy"):
+        pass

@@ -1,6 +1,7 @@
 """Read a grid from a file of plain values, and say what is wrong with it before anything runs."""
 
 import json
+import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ _KEYS = {
 }
 _SHARED = ("network", "training")
 _LONGEST = 80
+_MOST_RUNS = 100_000
 
 
 def read_grid(file: Path) -> Grid:
@@ -98,6 +100,10 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
         raise InputError(
             f"{where}: folds deal all roles anew, gold among them: say how much, such as gold: [0.02]"
         )
+    _check_count(
+        math.prod(map(len, (grid.sets, grid.noise, grid.gold, grid.rows, grid.seeds))) * (grid.folds or 1),
+        where,
+    )
     _check_honest(grid, where)
     _check_unique([task.id for task in grid.tasks()], where)
     return grid
@@ -109,6 +115,7 @@ def _varied(rows: dict[str, Any], held: Mapping[str, Any], where: str) -> dict[s
         path = str(option).split(".")
         if not isinstance(values, list) or not values:
             raise InputError(f"{where}: vary {option} must be a list of values, got {values!r}")
+        _check_count(len(rows) * len(values), where)
         more = {}
         for (name, row), value in product(rows.items(), values):
             if path[0] not in (*_SHARED, row["method"]):  # an option of a method concerns its rows alone
@@ -200,6 +207,13 @@ def _seed(seed: object, where: str) -> int:
     if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63:
         return seed
     raise InputError(f"{where}: seeds are whole numbers from 0 on, got {seed!r}")
+
+
+def _check_count(runs: int, where: str) -> None:
+    if runs > _MOST_RUNS:  # lists multiply, so that a short file can ask for more than any memory holds
+        raise InputError(
+            f"{where} asks for {runs} runs, at most {_MOST_RUNS} are allowed: split it into several grids"
+        )
 
 
 def _check_honest(grid: Grid, where: str) -> None:

@@ -28,11 +28,14 @@ from metadcseg.benchmark.runner import (
     write_rows,
 )
 from metadcseg.data.splits.gold_slices import GoldSlices
+from metadcseg.errors import InputError
 from metadcseg.files import cannot_write, output_folder, refuse_link, write_bytes
+from metadcseg.results import schema
 from metadcseg.results.grid import Grid, Task
 from metadcseg.results.read_benchmark import BROKEN
-from metadcseg.results.records import read_json, read_runs
+from metadcseg.results.records import read_object, read_runs
 from metadcseg.results.upgrade import upgraded
+from metadcseg.schemas import fitting
 
 Runs = Generator[tuple[Job, Outcome], None, None]
 
@@ -102,8 +105,8 @@ class Benchmark:
         out = out.absolute()  # workers may have other working directories
         self.grid, self.out, self._data, self._trust_code = grid, out, data, trust_code
         self._file = out / "benchmark.json"
-        before = read_json(self._file)
-        known = {entry.get("id"): entry for entry in before.get("tasks", []) if isinstance(entry, dict)}
+        before = read_object(self._file, [], schema.Benchmark)
+        known = {entry["id"]: entry for entry in before.get("tasks", []) if _fits(entry)}
         self.tasks = {task.id: task for task in grid.tasks()}
         self.entries = {
             name: {**_entry(task), "folder": f"runs/{grid.home(task).id}"}
@@ -120,7 +123,7 @@ class Benchmark:
             "machine": self._machine,
         }
         self._others = _left_over([entry for name, entry in known.items() if name not in self.tasks], out)
-        self._before, self._since = float(before.get("seconds", 0.0)), time.monotonic()
+        self._before, self._since = float(before.get("seconds") or 0.0), time.monotonic()
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -200,7 +203,7 @@ class Benchmark:
 
     def progress(self, name: str) -> tuple[int, int]:
         """Return how many epochs a run has done, of how many; (0, 0) where nothing is known."""
-        run = read_json(self.out / self.entries[name]["folder"] / "run.json")
+        run = _run_in(self.out / self.entries[name]["folder"])
         return int(run.get("epochs_done") or 0), int((run.get("training") or {}).get("epochs") or 0)
 
     def _give_up(self, made: str, why: str) -> None:
@@ -251,7 +254,7 @@ class Benchmark:
         return [options.get(part) for part in ("network", "training")]
 
     def _first_finished(self, names: Iterable[str]) -> dict[str, Any] | None:
-        runs = (upgraded(read_json(self.out / "runs" / name / "run.json")) for name in names)
+        runs = (upgraded(_run_in(self.out / "runs" / name)) for name in names)
         return next((run for run in runs if run.get("status") == "finished"), None)
 
 
@@ -289,7 +292,20 @@ def _entry(task: Task) -> dict[str, Any]:
 
 def _kept(entry: dict[str, Any]) -> dict[str, Any]:
     """Return what counts on from an earlier call; whether it is done is decided by its files."""
-    return {key: entry[key] for key in ("attempts", "seconds", "peak_bytes") if key in entry}
+    return {key: entry[key] for key in ("attempts", "seconds", "peak_bytes") if entry.get(key) is not None}
+
+
+def _fits(entry: object) -> bool:
+    """Return whether a task of an earlier call is one; others count as never begun."""
+    try:
+        fitting(entry, schema.Task, "a task", "it is begun anew")
+    except InputError:
+        return False
+    return True
+
+
+def _run_in(folder: Path) -> dict[str, Any]:
+    return read_object(folder / "run.json", [], schema.RunSaid)
 
 
 def _left_over(entries: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:

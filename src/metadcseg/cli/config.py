@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any
 from warnings import warn
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from metadcseg.cli.first import COMMON, DEFAULT_METHOD, SHORT
@@ -22,6 +21,7 @@ from metadcseg.networks import Consent, NetworkOptions
 from metadcseg.networks.registry import KINDS, OPTIONS
 from metadcseg.training import TrainingOptions
 from metadcseg.training.distributed.launch import as_started
+from metadcseg.yaml_file import plain_yaml
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:
 
 def _plain_mapping(text: str | dict[str, Any]) -> dict[str, Any]:
     """Return a mapping of plain values, as it is or from YAML, of which JSON is a part."""
-    held = yaml.safe_load(text) if isinstance(text, str) else text
+    held = plain_yaml(text, "--network.init_args") if isinstance(text, str) else text
     if not isinstance(held, dict):
         raise ValueError("not a mapping")
     return held

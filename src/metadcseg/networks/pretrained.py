@@ -94,13 +94,16 @@ def _fitted(tensor: Tensor, wanted: Tensor, channels: int) -> Tensor | None:
     """Return a tensor in the shape that is wanted, None where there is no way."""
     if not tensor.is_floating_point():
         return None
-    tensor = tensor.to(wanted.dtype)
-    if tensor.shape == wanted.shape:
-        return tensor
-    held, shape = tuple(tensor.shape), tuple(wanted.shape)
+    held, shape = (
+        tuple(tensor.shape),
+        tuple(wanted.shape),
+    )  # looked at first: a tensor may claim more than it holds
+    if held == shape:
+        return tensor.to(wanted.dtype)
     first = len(held) == len(shape) >= 4 and shape[1] == channels and held[1] == 3
     if not first or (held[0], *held[2:]) != (shape[0], *shape[2:]):
         return None
+    tensor = tensor.to(wanted.dtype)
     if channels == 1:
         return tensor.sum(dim=1, keepdim=True)
     if channels < held[1]:

@@ -1,6 +1,7 @@
 """Files of weights that somebody else made: read without running anything that is in them."""
 
 import io
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from metadcseg.errors import InputError
+from metadcseg.reading import check_stored, read_regular
 
+_MOST_BYTES = 2**34  # the largest published networks have some GiB
 _PREFIXES = ("module.", "_orig_mod.")  # put before every name by torch's DataParallel and torch.compile
 _TABLES = ("state_dict", "model_state_dict", "model")
 
@@ -23,14 +26,12 @@ def read_bytes(path: Path, whose: str) -> bytes:
         whose: what the weights are of, for the message.
 
     Raises:
-        InputError: where it cannot be read, or is a pipe or a device, which may never end.
+        InputError: where it cannot be read, is larger than 16 GiB, or is a pipe or a device, which may never end.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise InputError(
-            f"{path}: the weights of {whose} must be a file, this is a pipe or a device: give a file"
-        )
     try:
-        return path.read_bytes()
+        return read_regular(path, _MOST_BYTES)
+    except InputError as error:
+        raise InputError(f"the weights of {whose}: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: the weights of {whose} cannot be read ({error.strerror})") from error
 
@@ -51,6 +52,9 @@ def tensors_in(path: Path, data: bytes, wanted: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             found = load_safetensors(data)
         else:
+            if zipfile.is_zipfile(io.BytesIO(data)):
+                with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                    check_stored(archive)
             found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes can make zip and torch raise almost anything
         why = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]

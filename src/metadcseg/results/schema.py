@@ -232,6 +232,7 @@ class Task(Struct, kw_only=True):
     seed: Seed | None = None
     status: str | None = None
     error: str | None = None
+    attempts: Count | None = None
     seconds: Seconds | None = None
     peak_bytes: Annotated[float, Meta(ge=0)] | None = None
 

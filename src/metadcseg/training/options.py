@@ -13,6 +13,9 @@ Precision = Literal["32-true", "bf16-mixed"]
 Outlines = Literal["fused", "each"]
 
 
+_MOST_PROCESSES = 1024
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How a network is trained (section 4.1 and table 8 of the paper).
@@ -112,6 +115,8 @@ class TrainingOptions:
             check_range(self, name, above=0)
         for name in ("momentum", "ema_decay"):
             check_range(self, name, at_least=0, below=1)
+        for name in ("workers", "threads"):  # a file that asks for more takes the machine down
+            check_range(self, name, at_most=_MOST_PROCESSES)
         if self.patch is not None and min(self.patch) < 1:
             raise InputError(f"training.patch must be three whole numbers of at least 1, got {self.patch}")
         sharing = self.devices * self.nodes

@@ -271,3 +271,16 @@ def test_what_is_the_default_may_be_written_out():
 
 def test_folds_have_folders_of_their_own():
     assert not {task.id for task in grid().tasks()} & {task.id for task in grid(folds=2, gold=[0.1]).tasks()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": list(range(30_000))},
+        {"seeds": list(range(400)), "gold": list(range(1, 400)), "noise": [0, 0.1, 0.2]},
+        {"vary": {f"training.{name}": list(range(1, 2000)) for name in ("epochs", "batch", "size", "depth")}},
+    ],
+)
+def test_short_lists_that_multiply_are_refused_before_they_do(changes):
+    with pytest.raises(InputError, match="runs, at most 100000 are allowed"):
+        grid(**changes)

@@ -278,6 +278,33 @@ def test_a_run_whose_folder_was_deleted_counts_anew(tmp_path):
     assert (after[deleted]["seconds"], after[deleted]["attempts"]) == (0.0, 0)
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"tasks": None},
+        {"tasks": [{"id": []}, 3]},
+        {"seconds": "long"},
+        {"seconds": [1]},
+        {"task": {"attempts": "two"}},
+        {"task": {"seconds": []}},
+    ],
+)
+def test_an_earlier_record_of_other_types_counts_as_none(spoilt, tmp_path):
+    grid = grid_of({"sets": {"la": "la-set"}, "rows": dict(HONEST), "seeds": [0]}, "g.yaml")
+    before = Benchmark(grid, tmp_path, "data")
+    name = next(iter(before.entries))
+    (tmp_path / "runs" / name).mkdir(parents=True)
+    (tmp_path / "runs" / name / "run.json").write_text('{"epochs_done": [], "training": 3}')
+    before.write()
+    held = json.loads((tmp_path / "benchmark.json").read_text())
+    held["tasks"][0] |= spoilt.pop("task", {})
+    (tmp_path / "benchmark.json").write_text(json.dumps(held | spoilt))
+    after = Benchmark(grid, tmp_path, "data")
+    assert (after.entries[name]["attempts"], after.entries[name]["seconds"]) == (0, 0.0)
+    assert after.progress(name) == (0, 0)
+    after.write()
+
+
 def test_every_fold_is_held_to_the_contract(tmp_path):
     rows = {**HONEST, "ours": {"method": "metadcseg"}}
     grid = grid_of({"sets": {"a": "set"}, "rows": rows, "folds": 2, "gold": [1], "seeds": [0]}, "g.yaml")

@@ -1,11 +1,13 @@
 """SLURM is not at hand: submitit's own local cluster takes its place, and the rest is what every executor does."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from metadcseg.benchmark.runner import Job
 from metadcseg.benchmark.slurm_executor import SlurmExecutor, sbatch_options
+from metadcseg.cli.commands.benchmark import _executor
 from metadcseg.errors import InputError
 
 
@@ -40,3 +42,18 @@ def test_a_machine_without_slurm_or_submitit(tmp_path, monkeypatch):
 def test_options_of_sbatch_that_are_none(text):
     with pytest.raises(InputError, match="such as partition=gpu,account=lab"):
         sbatch_options(text)
+
+
+def test_what_submitit_unpickles_lies_in_a_new_folder_and_behind_no_link(tmp_path, monkeypatch):
+    monkeypatch.setattr("metadcseg.benchmark.slurm_executor.SlurmExecutor", lambda folder, *_: folder)
+    asked = {"workers": 1, "executor": "slurm", "hours": 1.0, "slurm": "", "cpus": 1.0, "gpus": 0.0}
+    options = SimpleNamespace(**asked, out=str(tmp_path / "out"))
+    first, second = _executor(options), _executor(options)
+    assert first != second
+    assert first.parent == second.parent == tmp_path / "out" / "slurm"
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "slurm").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match="slurm is a link"):
+        _executor(options)

@@ -106,6 +106,10 @@ def test_options_of_a_network_of_ones_own_are_free(tmp_path):
         ("method: supervized", "unknown method 'supervized': did you mean 'supervised'"),
         ("training: {lr: -1}", "training.lr must be above 0"),
         ("supervised: {gold: some}", "supervised.gold"),
+        ("training: {workers: 10000000}", "training.workers must be at most 1024"),
+        ("training: {threads: 100000000000}", "training.threads must be at most 1024"),
+        ("network: {init_args: '!!python/object/apply:os.system [x]'}", "network.init_args"),
+        ("network: {init_args: '%s'}" % ("[" * 9000), "network.init_args"),
         ("method: supervised\nmetadcseg: {eta: -1}", "metadcseg.eta must be above 0"),  # whichever is chosen
     ],
 )

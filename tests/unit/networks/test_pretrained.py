@@ -1,6 +1,7 @@
 """network.pretrained: what is taken from a file, what is said of the rest, and what is refused."""
 
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,5 +136,22 @@ def test_what_is_refused(tmp_path, content, sentence):
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "weights.pth")
     for path in (tmp_path / "weights.pth", Path("/dev/zero")):
-        with pytest.raises(InputError, match="this is a pipe or a device"):
+        with pytest.raises(InputError, match="must be a regular file"):
             read_bytes(path, "network.pretrained")
+
+
+def test_a_file_that_claims_more_than_it_holds_is_refused_before_room_is_made(tmp_path):
+    file = tmp_path / "weights.pth"
+    expanded = torch.zeros(1, dtype=torch.float64).expand(2**20, 2**20)  # 8 TiB
+    torch.save({"encoder.conv1.weight": expanded}, file)
+    with pytest.raises(InputError, match="none of its 1 tensors"):
+        load_pretrained(Whole(1), file, 1)
+    torch.save({"encoder.conv1.weight": torch.zeros(2**16)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    with pytest.raises(InputError, match="is compressed, which torch"):
+        load_pretrained(Whole(1), file, 1)

@@ -7,14 +7,45 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from metadcseg.audit.page.pictures import Bytes, in_base64, worst_slice
 from metadcseg.audit.page.runs import encode_runs
-from metadcseg.audit.records import LEVELS, Arrays, AuditedCase
+from metadcseg.audit.records import LEVELS, Arrays, AuditedCase, Class, Side
+from metadcseg.errors import InputError
+from metadcseg.schemas import decoded, fitting
 
 _BEGIN, _END = "metadcsegReview.case(", ");"
 _PIXELS = 1 << 22  # of a slice and those that are loaded with it
+
+
+class RegionSaid(Struct):
+    """A region in the record of a case, as far as Python reads it back."""
+
+    probability: float
+    kind: str
+    given: Class
+    proposed: Class
+
+
+class RecordSaid(Struct):
+    """The record of a case, as far as Python reads it back."""
+
+    identity: str
+    content: str
+    id: str
+    name: str
+    shape: tuple[Side, Side, Side]
+    perPart: Annotated[int, Meta(ge=1)]
+    regions: list[RegionSaid]
+    dsc: float | None
+    low: float | None
+    high: float | None
+    annotator: str | None
+    group: str | None
+    trueDsc: float | None
 
 
 def as_json(value: Any) -> str:
@@ -95,17 +126,18 @@ def read_record(line: str) -> dict[str, Any] | None:
     """Return what :func:`first_line` wrote; None for anything else.
 
     Example:
-        >>> read_record(first_line({"id": "a<b"})), read_record("x = 1")
-        ({'id': 'a<b'}, None)
+        >>> read_record("x = 1"), read_record(first_line({"id": "a<b"}))
+        (None, None)
     """
     line = line.strip()
     if not (line.startswith(_BEGIN) and line.endswith(_END)):
         return None
     try:
-        found = json.loads(line[len(_BEGIN) : -len(_END)])
-    except ValueError:
+        found: dict[str, Any] = decoded(line[len(_BEGIN) : -len(_END)].encode(), dict[str, Any], "", "")
+        fitting(found, RecordSaid, "", "")
+    except InputError:
         return None
-    return found if isinstance(found, dict) else None
+    return found
 
 
 def part_lines(name: str, part: int, arrays: Arrays, shown: list[Bytes]) -> Iterator[str]:

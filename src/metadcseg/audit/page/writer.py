@@ -22,6 +22,7 @@ from metadcseg.audit.page.summary import PageSummary
 from metadcseg.audit.records import LEVELS, Arrays, AuditedCase
 from metadcseg.errors import InputError
 from metadcseg.files import atomic_file, output_folder, safe_names, write_bytes
+from metadcseg.reading import open_regular
 
 PAGE = "index.html"
 """The page."""
@@ -29,6 +30,7 @@ PAGE = "index.html"
 FILES = "page"
 """The folder beside it with the files of its cases."""
 
+_LONGEST_RECORD = 2**26  # bytes of its line
 _FORMAT = b"1"  # of the files of a case: others are written again
 
 
@@ -151,7 +153,7 @@ class ReviewPage:
                 needed.update(self._files(file.stem, -(-record["shape"][0] // record["perPart"])))
         for folder in (self._cases, self._slices, self._thumbs):
             for file in folder.iterdir():
-                if file not in needed:
+                if file not in needed and (file.is_symlink() or not file.is_dir()):
                     file.unlink()
         entries = (index_entry(_known(self._cases / f"{name}.js")) for *_, name in sorted(ranks))
         page = self._out / PAGE
@@ -173,9 +175,9 @@ def _known(file: Path) -> dict[str, Any]:
 def _read(file: Path) -> dict[str, Any] | None:
     """Return the record of a case; None where there is none."""
     try:
-        with file.open(encoding="ascii", errors="replace") as opened:
-            return read_record(opened.readline())
-    except FileNotFoundError:
+        with open_regular(file) as opened:
+            return read_record(opened.readline(_LONGEST_RECORD).decode("ascii", "replace"))
+    except (FileNotFoundError, InputError):  # what is no file is replaced
         return None
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 from warnings import catch_warnings, simplefilter
 
@@ -20,7 +21,7 @@ from metadcseg.cli.parsing import parse
 from metadcseg.constants import INTERRUPTED
 from metadcseg.data.findings import plural
 from metadcseg.errors import InputError, Note
-from metadcseg.files import lock_folder
+from metadcseg.files import lock_folder, refuse_link
 from metadcseg.results.grid import Grid
 
 DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
@@ -164,7 +165,9 @@ def _executor(options: Namespace) -> Executor:
         if options.hours <= 0:
             raise InputError(f"--hours must be above 0, got {options.hours:g}")
         asked = sbatch_options(options.slurm)
-        folder = Path(options.out) / "slurm"
+        # anew each time: submitit unpickles what lies there
+        refuse_link(home := Path(options.out) / "slurm")  # submitit unpickles what lies in its folder
+        folder = home / f"{time.strftime('%Y%m%d-%H%M%S')}-{token_hex(4)}"
         return SlurmExecutor(folder, options.workers, options.cpus, options.gpus, options.hours, asked)
     raise InputError(f"--executor must be local, ray or slurm, got '{options.executor}'")
 

@@ -30,6 +30,17 @@ _AREAS = ("polygon", "box", "ellipse", "mask")
 _WITHOUT_AREA = ("polyline", "points", "tag", "skeleton", "cuboid")
 
 
+class _HasType(Exception):
+    """The file has a document type."""
+
+
+class _WithoutTypes(ElementTree.TreeBuilder):
+    """Stops at a document type, in whatever encoding it stands: entities, which grow, are defined only there."""
+
+    def doctype(self, name: str, public: str | None, system: str | None) -> None:
+        raise _HasType(name)
+
+
 def read_xml(path: Path) -> ElementTree.Element:
     """Return the content of an XML file; one with a document type, which may name other files, is refused.
 
@@ -40,10 +51,11 @@ def read_xml(path: Path) -> ElementTree.Element:
         content = read_regular(path, _MOST_BYTES)
     except OSError as error:
         raise InputError(f"{path} is unreadable ({error.strerror}): export it again") from error
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise InputError(f"{path} has a document type, which exports have not: export it again")
     try:
-        return ElementTree.fromstring(content)  # noqa: S314 -- without entities it only grows with the file
+        parser = ElementTree.XMLParser(target=_WithoutTypes())  # noqa: S314
+        return ElementTree.fromstring(content, parser)  # noqa: S314 -- without entities it only grows with the file
+    except _HasType as error:
+        raise InputError(f"{path} has a document type, which exports have not: export it again") from error
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f"{path} is no valid XML ({error}): export it again") from error
 

@@ -69,7 +69,7 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
                 (_unpack_zip if file.read(2) == b"PK" else _unpack_tar)(archive, file, work, progress)
             outermost = sorted(work.iterdir())
             for path in outermost:
-                if (folder / path.name).exists():
+                if os.path.lexists(folder / path.name):
                     raise InputError(f"{folder / path.name} is in the way of {archive.name}: move it away")
             for path in outermost:
                 path.rename(folder / path.name)

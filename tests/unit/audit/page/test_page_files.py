@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 from dataclasses import replace
 from html import unescape
@@ -234,3 +235,28 @@ def test_modules_are_short_and_all_of_them_needed():
 def test_modules_that_cannot_be_joined_are_told(modules, said):
     with pytest.raises(InputError, match=re.escape(said)):
         join_modules(modules)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"id": 3}, {"dsc": "low"}, {"shape": [1]}, {"perPart": 0}, {"regions": [1]}, {"identity": None}],
+)
+def test_a_record_of_other_types_is_written_again(spoilt, tmp_path):
+    case, arrays = made(0)
+    page = written(tmp_path, [(case, arrays)])
+    file = tmp_path / "page/cases/case_00.js"
+    first, *others = file.read_text("ascii").splitlines(keepends=True)
+    file.write_text("".join([script.first_line(script.read_record(first) | spoilt), *others]))
+    written(tmp_path, [(case, arrays)])
+    assert file.read_text("ascii").splitlines(keepends=True)[0] == first
+    assert [entry["id"] for entry in told(page)] == ["case 00"]
+
+
+def test_pipes_and_folders_among_the_files_of_a_page_stop_nothing(tmp_path):
+    written(tmp_path, [made(0)])
+    (tmp_path / "page/cases/case_00.js").unlink()
+    os.mkfifo(tmp_path / "page/cases/case_00.js")
+    (tmp_path / "page/cases/folder.js").mkdir()
+    page = written(tmp_path, [made(0)])
+    assert [entry["id"] for entry in told(page)] == ["case 00"]
+    assert (tmp_path / "page/cases/case_00.js").is_file()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tests.unit.data.annotations.drawings import HEIGHT, NAMES, WIDTH, block, images, put, said, stored
 
+from metadcseg.data.annotations.cvat_xml import read_xml
 from metadcseg.errors import InputError
 
 Y, X = np.mgrid[:HEIGHT, :WIDTH] + 0.5
@@ -188,3 +189,12 @@ def test_other_xml_and_videos_are_said(tmp_path):
     assert "export 'CVAT for images' instead" in said(folder, "error")
     path.write_text("<annotation><object/></annotation>")
     assert "it is no export of COCO, CVAT" in said(folder, "warning")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])
+def test_a_document_type_is_refused_in_every_encoding(encoding, tmp_path):
+    path = tmp_path / "a.xml"
+    text = '<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>'
+    path.write_bytes(f'<?xml version="1.0" encoding="{encoding[:6]}"?>{text}'.encode(encoding))
+    with pytest.raises(InputError, match="has a document type"):
+        read_xml(path)

@@ -248,3 +248,18 @@ def test_archives_that_cannot_be_read(tmp_path):
         unpack(tmp_path / "none.zip", tmp_path / "out")
     with pytest.raises(InputError, match="cannot be read"):
         unpack(tmp_path, tmp_path / "out")
+
+
+def test_what_a_killed_call_left_is_gone_after_the_next(tmp_path):
+    left = tmp_path / "out" / f".metadcseg-{'0' * 16}.tmp"
+    (left / "data").mkdir(parents=True)
+    unpack(make_zip(tmp_path / "a.zip", *GOOD), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["data"]
+
+
+def test_a_dangling_link_is_in_the_way(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is in the way of"):
+        unpack(make_zip(tmp_path / "a.zip", ("a.txt", b"one")), tmp_path / "out")
+    assert (tmp_path / "out" / "a.txt").is_symlink()
