@@ -19,6 +19,7 @@ from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.review import Outcome, review
 from metadcseg.audit.same_layout import folder_of, same_layout
 from metadcseg.audit.stacked_layout import stacked_layout
+from metadcseg.audit.units import check_sizes
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.store.disk import refuse_occupied
@@ -95,6 +96,7 @@ def accept(
     prepared = audited_set(decisions.parent, data)
     about = read_about(decisions.parent)
     cases = read_cases(decisions.parent)
+    check_sizes(cases, prepared)
     found = read_decisions(
         decisions,
         identity=about["identity"],

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.audit.records import AuditedCase
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
@@ -146,3 +147,23 @@ def _trusted(prepared: PreparedSet, case: Case) -> Labels:
         return label
     kept: Labels = np.where(prepared.label_confidence(case) == 0, IGNORE, label).astype(np.uint8)
     return kept
+
+
+def check_sizes(cases: Sequence[AuditedCase], prepared: PreparedSet) -> None:
+    """Refuse audited cases that are not in the set, or of another size, before any mask of theirs is decoded.
+
+    Raises:
+        InputError: naming the first.
+    """
+    sizes = {case.id: (1, case.height, case.width) for case in prepared.cases if case.volume is None}
+    for volume in prepared.volumes:
+        held = prepared.slices_of(volume)
+        if held:
+            sizes[volume.id] = (len(held), held[0].height, held[0].width)
+    for case in cases:
+        if case.shape != sizes.get(case.id):
+            told = "is not in it" if case.id not in sizes else f"has {sizes[case.id]} there"
+            raise InputError(
+                f"the audit holds case {case.id!r} of {case.shape}, which {told}: {prepared.path} is another set, "
+                "or the audit was changed"
+            )

@@ -16,6 +16,7 @@ from metadcseg.audit.exchange.slicer import SlicerWriter
 from metadcseg.audit.native import Labels, on_file
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.records import LEVELS, AuditedCase
+from metadcseg.audit.units import check_sizes
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied, scratch_beside
 from metadcseg.data.store.reader import Case
@@ -80,7 +81,8 @@ def export_annotations(
         what = "volumes" if prepared.volumes else "images"
         raise InputError(f"--to {to} does not hold {what}: choose one of {', '.join(kinds)}")
     originals = Originals(prepared, folder)
-    cases = sorted(read_cases(audit), key=lambda case: (case.dsc, case.id))[:worst]
+    check_sizes(held := read_cases(audit), prepared)
+    cases = sorted(held, key=lambda case: (case.dsc, case.id))[:worst]
     ignored = sum(bool((read_masks(audit, case).given == IGNORE).any()) for case in cases)
     palette = Palette(prepared.classes, ignored > 0)
     with DiskErrors(out), scratch_beside(out) as draft:
