@@ -529,7 +529,7 @@ with SetWriter({str(tmp_path / "set")!r}, name="x", classes=("background", "a"),
 def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path):
     _write(tmp_path / "set")
     before = PreparedSet.open(tmp_path / "set").fingerprint
-    with pytest.raises(InputError, match="already holds a prepared set; choose another --out or remove it"):
+    with pytest.raises(InputError, match="already holds a prepared set; name another folder or remove it"):
         _writer(tmp_path / "set")
     assert PreparedSet.open(tmp_path / "set").fingerprint == before
     (tmp_path / "other").mkdir()
