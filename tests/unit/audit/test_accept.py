@@ -311,13 +311,13 @@ def test_verified_cases_are_no_matter_of_a_review(tmp_path):
 
 def test_a_case_that_claims_another_size_is_named_before_a_pixel_of_it_is_made(tmp_path, capsys):
     prepared, _ = audited(tmp_path)
-    decisions = decide(tmp_path / "audit", prepared, {"case": "case02", "verdict": "accept"})
-    path = tmp_path / "audit/cases/case02.npz"
+    decisions = decide(tmp_path / "audit", prepared, {"case": "case03", "verdict": "accept"})
+    path = tmp_path / "audit/cases/case03.npz"
     with np.load(path, allow_pickle=False) as stored:
         held = dict(stored)
     told = json.loads(str(held["case"])) | {"shape": [1, 65536, 65536]}
     np.savez_compressed(path, **{**held, "case": np.array(json.dumps(told))})
-    with pytest.raises(InputError, match=r"case 'case02' of \(1, 65536, 65536\), which has .* there"):
+    with pytest.raises(InputError, match=r"case 'case03' of \(1, 65536, 65536\), which has .* there"):
         accept(decisions, tmp_path / "better")
     words = ["export-annotations", str(tmp_path / "audit"), "--to", "tiff", "--out", str(tmp_path / "out")]
     assert main(words) == 2

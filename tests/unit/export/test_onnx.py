@@ -93,6 +93,12 @@ def images(tmp_path, noise):
     return folder
 
 
+def test_a_folder_that_holds_something_is_refused_by_an_advice_without_options_of_others(tmp_path):
+    (tmp_path / "note.txt").touch()
+    with pytest.raises(InputError, match=r"holds 'note.txt'; name another folder"):
+        export_onnx(tmp_path / "run", tmp_path)
+
+
 def test_images(tmp_path, images):
     """Of a method of three networks, which predict by the mean of their logits."""
     channels = 1

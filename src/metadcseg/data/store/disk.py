@@ -59,10 +59,10 @@ def refuse_occupied(out: Path) -> None:
         sweep(place)
     if out.is_symlink() or out.is_file():
         what = "link" if out.is_symlink() else "file"
-        raise InputError(f"{out} is a {what}; choose another --out or remove it")
+        raise InputError(f"{out} is a {what}; name another folder or remove it")
     if out.is_dir() and (held := sorted(entry.name for entry in out.iterdir())):
         what = "a prepared set" if MANIFEST in held else repr(held[0]) + (" and more" if held[1:] else "")
-        raise InputError(f"{out} already holds {what}; choose another --out or remove it")
+        raise InputError(f"{out} already holds {what}; name another folder or remove it")
 
 
 def publish_folder(draft: Path, out: Path) -> None:

@@ -535,7 +535,7 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path):
         place.mkdir(parents=True)
     sweep.cache_clear()
     _writer(tmp_path / "new/folder/set")
-    with pytest.raises(InputError, match="already holds a prepared set; choose another --out or remove it"):
+    with pytest.raises(InputError, match="already holds a prepared set; name another folder or remove it"):
         _writer(tmp_path / "set")
     assert not any(place.exists() for place in left)
     assert PreparedSet.open(tmp_path / "set").fingerprint == before
