@@ -35,8 +35,10 @@ NOT_OURS = {
         "--pixels",
         "--rounds",
         "--small",
+        "--repeats",
         "--seeds",
         "--small",
+        "--repeats",
         "--widths",
         "--work",
     ),  # of scripts that measure
