@@ -37,8 +37,6 @@ NOT_OURS = {
         "--small",
         "--repeats",
         "--seeds",
-        "--small",
-        "--repeats",
         "--widths",
         "--work",
     ),  # of scripts that measure
