@@ -394,7 +394,7 @@ def test_a_run_with_a_file_cut_in_half(copies, tmp_path, name):
     (run / name).write_bytes(whole[: len(whole) // 2])
     save(tmp_path / "new.png", gradient(20, 20))
     cut = contents(run)
-    says = [run / name, "damaged"]
+    says = [run / name, "its end is missing" if name == "run.json" else "damaged"]
     if name != "model.safetensors":
         begin = train(prepared, run, "--training.figure_every", 2, epochs=3)
         refused(*begin, "--resume", says=says)

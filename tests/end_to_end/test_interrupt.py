@@ -143,7 +143,7 @@ def test_a_prediction_that_is_stopped_keeps_whole_masks_and_goes_on(trained, tmp
         save(tmp_path / "new" / f"{image}.png", gradient(256, 256 + image % 7))
     words = ("predict", trained / "run", tmp_path / "new", "--out", tmp_path / "masks", "--overlays")
     process = start(*words, stdout=subprocess.PIPE)
-    wait_until(lambda: len(list(tmp_path.glob("masks/*.png"))) >= 3, process)
+    wait_until(lambda: len(list(tmp_path.glob("masks/.metadcseg-*/*.png"))) >= 10, process)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "metadcseg: stopped\n")

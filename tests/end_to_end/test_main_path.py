@@ -186,7 +186,12 @@ def test_nested_options_reach_the_record_of_the_run(sets, tmp_path):
     done(*train(sets.noisy, tmp_path / "run", *words, "--training.augment.flip=false"))
     info = read_run(tmp_path / "run")
     assert (info["training"]["lr"], info["network"]["width"], info["options"]["temperature"]) == (0.02, 3, 7)
-    assert info["training"]["augment"] == {"flip": False, "rotation": 10.0, "zoom": [1, 3]}
+    assert info["training"]["augment"] == {
+        "flip": False,
+        "rotation": 10.0,
+        "zoom": [1, 3],
+        "intensity": False,
+    }
     assert info["seed"] == 5
 
 
