@@ -1,7 +1,6 @@
 """Files that are either whole or not there: written beside, synced to the disk, and renamed into place."""
 
 import errno
-import hashlib
 import os
 import re
 import secrets
@@ -222,20 +221,6 @@ def refuse_link(path: Path) -> None:
     """
     if path.is_symlink():
         raise InputError(f"{path} is a link, and what is written there would land elsewhere: remove the link")
-
-
-def hidden_name(path: Path) -> str:
-    """Return a name for a draft that lies beside its place: that of the place with a dot, cut where it is long.
-
-    Example:
-        >>> hidden_name(Path("masks/a.png")), len(hidden_name(Path("a" * 250 + ".png")))
-        ('.a.png', 110)
-    """
-    name = path.name
-    if len(os.fsencode(name)) > _NAME_BYTES:
-        kept = os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
-        name = f"{kept}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
-    return f".{name}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

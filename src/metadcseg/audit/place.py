@@ -1,5 +1,6 @@
 """Carry out a plan: all of it or nothing, beside the target until everything is there."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 from metadcseg.audit.plan import Plan, Write
 from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied
 from metadcseg.errors import InputError
-from metadcseg.files import hidden_name, refuse_link, remove_folder, scratch_folder, sweep
+from metadcseg.files import refuse_link, remove_folder, scratch_folder, sweep
 
 _READY = "ready"
 """In the draft of a folder that is changed: from here on, files are only moved."""
@@ -161,3 +162,17 @@ def _write(target: Path, write: Write) -> None:
         written = scratch / target.name  # the suffix says the format
         write(written)
         os.replace(written, target)
+
+
+def hidden_name(path: Path) -> str:
+    """Return a name for a draft that lies beside its place: that of the place with a dot, cut where it is long.
+
+    Example:
+        >>> hidden_name(Path("masks/a.png")), len(hidden_name(Path("a" * 250 + ".png")))
+        ('.a.png', 110)
+    """
+    name = path.name
+    if len(os.fsencode(name)) > 100:
+        kept = os.fsencode(name)[:100].decode(errors="ignore")
+        name = f"{kept}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return f".{name}"

@@ -41,7 +41,7 @@ RUN = {
     "network": {"width": 8},
     "training": {"epochs": 3},
     "options": {"gold": "none"},
-    "best": {"epoch": 1, "dsc": 0.5},
+    "best": {"epoch": 1, "dsc": 0.5, "iou": 0.4},
 }
 RECORD = {"set": {"fingerprint": "abc"}, "summary": {"dsc": {"mean": 0.5, "n": 3}}}
 CASES = {name: CaseRecord(0.5, None) for name in "xyz"}

@@ -462,7 +462,7 @@ def test_memory_of_a_gpu_and_of_processes_never_share_a_table(tmp_path):
     for row, held in (
         ("noisy only", {}),
         ("noisy + gold", {"gpu_peak_bytes": None}),
-        ("metadcseg", {"gpu_peak_bytes": 3e9}),
+        ("metadcseg", {"gpu_peak_bytes": 3_000_000_000}),
     ):
         folder.add(task(row=row), scores=made_scores(0.5), peak=1e9, info=held)
     (table,) = cost_tables(read(folder))
