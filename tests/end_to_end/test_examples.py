@@ -8,10 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.contract.tools import HEADS
 from tests.end_to_end.notebooks import execute
-
-from metadcseg.methods import METHODS, create_method
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -21,10 +18,6 @@ EPOCHS = {"calibrated": 8, "binned": 8, "metadcseg": 8, "glc": 8}
 
 BARS = {"calibrated": 0.85, "pairs": 0.85, "binned": 0.85, "l2b": 0.85, "metadcseg": 0.85, "glc": 0.8}
 """DSC that a network trained on the given masks alone does not reach; 0.5 for others, from below 0.3."""
-
-
-ALONE = [name for name in METHODS if create_method(name).info.networks == 1 and name not in HEADS]
-"""Those that train one model without heads of its own, as the script has it."""
 
 
 def run(monkeypatch, name, *words):
@@ -38,7 +31,7 @@ def scores(said):
     return [float(score) for score in re.findall(r"DSC (\d\.\d\d)", said)]
 
 
-@pytest.mark.parametrize("method", ALONE)
+@pytest.mark.parametrize("method", [*BARS, "supervised"])  # all: tests/unit/test_own_loop.py
 def test_every_method_learns_in_a_plain_loop(method, monkeypatch, capsys):
     run(monkeypatch, "own_loop.py", "--method", method, "--epochs", EPOCHS.get(method, 2))
     before, *_, after = scores(capsys.readouterr().out)
