@@ -169,7 +169,7 @@ def test_the_engine_carries_the_derivative_that_torch_finds(name: str) -> None:
 @pytest.mark.skipif(find_spec("onnx") is None, reason="the package onnx is not installed")
 @pytest.mark.skipif(find_spec("onnxscript") is None, reason="the package onnxscript is not installed")
 @pytest.mark.filterwarnings("ignore")  # of the exporter's own
-@every_network
+@pytest.mark.parametrize("name", ["unetplusplus", "condseg"])  # all: studies/export_networks.py, a minute
 def test_a_network_can_be_exported(name: str, tmp_path) -> None:
     network = made(name).eval()
     torch.onnx.export(
