@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from metadcseg.audit.annotator_tables import BOUNDS, AnnotatorTables
 from metadcseg.audit.page import SummaryTable
-from metadcseg.csv_files import csv_rows
+from metadcseg.csv_files import csv_bytes
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.files import write_bytes
 from metadcseg.pairs.of_set import pairs_of_set
@@ -149,4 +149,4 @@ def _share(value: float | None) -> str:
 
 def _write(path: Path, rows: Sequence[Sequence[object]]) -> None:
     rounded = ([round(cell, 6) if isinstance(cell, float) else cell for cell in row] for row in rows)
-    write_bytes(path, csv_rows(rounded).encode("utf-8", "backslashreplace"))
+    write_bytes(path, csv_bytes(rounded))
