@@ -21,7 +21,7 @@ from torch import Tensor
 
 from metadcseg.audit.fusion import with_network
 from metadcseg.audit.pool import match, pooled
-from metadcseg.audit.regions import box_of
+from metadcseg.bounding_box import Box, box_of
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.methods.calibrated.shares import FLOOR, with_floor
@@ -209,7 +209,7 @@ def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES
         if other.all():
             bins[number] = len(bounds)
             continue
-        near, away = _grown(~other, int(ends[-1]) + 1), _grown(other, 1)
+        near, away = box_of(~other, int(ends[-1]) + 1), box_of(other, 1)
         if _area(near) < _area(away):  # all outside is farther than any bound
             bins[number] = len(bounds)
             inner = near
@@ -229,16 +229,7 @@ def _bin_of_squared(bounds: tuple[float, ...]) -> NDArray[np.uint8]:
     return np.searchsorted(bounds, np.sqrt(np.arange(int(bounds[-1] ** 2) + 2))).astype(np.uint8)
 
 
-def _grown(mask: NDArray[np.bool_], by: int) -> tuple[slice, slice]:
-    """Return the box of what a mask shows, grown by some pixels; an empty one where it shows nothing."""
-    rows, columns = (
-        slice(max(0, side.start - by), min(length, side.stop + by)) if side.stop else side
-        for side, length in zip(box_of(mask), mask.shape, strict=True)
-    )
-    return rows, columns
-
-
-def _area(box: tuple[slice, slice]) -> int:
+def _area(box: Box) -> int:
     return int((box[0].stop - box[0].start) * (box[1].stop - box[1].start))
 
 
