@@ -36,10 +36,12 @@ LEAST_PAIRS = 2
 FLOORS = (FLOOR, 0.3, 0.6)
 """Of these one is chosen (:meth:`PairCounts.floor`); training has the first."""
 
+LEAST_TOLD = 1e-4
+"""The least probability that pairs count with where it is chosen by them."""
+
 UNFITTED = 0.8
 """The weight of a network of which pairs have not told what its say is worth."""
 
-_LEAST = 1e-4  # probability that a log loss counts with
 _PIXELS = 100_000  # on which shares are matched
 
 
@@ -124,7 +126,7 @@ class PairCounts:
         other = ~torch.eye(self.truly.shape[1], dtype=torch.bool).view(1, *self.truly.shape[1:3], 1)
 
         def loss(floor: float) -> float:
-            told = tables_of(truly, pixels, floor).clamp(_LEAST, 1 - _LEAST)
+            told = tables_of(truly, pixels, floor).clamp(LEAST_TOLD, 1 - LEAST_TOLD)
             right = self.truly * told.log() + (self.pixels - self.truly) * (1 - told).log()
             return -float((right * other).sum())
 
