@@ -18,7 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from metadcseg.cli.streams import SafeConsole, write_out
+from metadcseg.cli.output import write_out
+from metadcseg.cli.streams import SafeConsole
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.reading import read_text
