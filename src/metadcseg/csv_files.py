@@ -49,3 +49,13 @@ def csv_rows(rows: Iterable[Iterable[object]]) -> str:
         writer.writerow([csv_text(cell) if isinstance(cell, str) else cell for cell in row])
         lines.append(text.getvalue()[:-2] + "\n")
     return "".join(lines)
+
+
+def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:
+    r"""Return :func:`csv_rows` as UTF-8; names of files may hold what is no text, and it is then shown escaped.
+
+    Example:
+        >>> csv_bytes([["case"], ["\u00e4"], ["\udcff"]])
+        b'case\n\xc3\xa4\n\\udcff\n'
+    """
+    return csv_rows(rows).encode("utf-8", "backslashreplace")

@@ -30,6 +30,7 @@ from math import hypot
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.bounding_box import box_of
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 
@@ -151,7 +152,7 @@ def surface_distances(
         >>> [side.tolist() for side in surface_distances(*row, spacing=(1.0, 0.5))]
         [[1.5], [1.5]]
     """
-    box = _bounding_box(prediction | reference)  # a common shift changes no bit
+    box = box_of(prediction | reference)  # a common shift changes no bit
     steps = np.asarray(spacing or (1.0,) * prediction.ndim, np.float64)
     axes = np.diag(steps) if steps.ndim == 1 else steps
     points = [np.argwhere(boundary(mask[box])) @ axes for mask in (prediction, reference)]
@@ -340,11 +341,3 @@ def _nearest(points: Distances, others: Distances) -> Distances:
 
     distances: Distances = cKDTree(others).query(points)[0]
     return distances
-
-
-def _bounding_box(mask: Mask) -> tuple[slice, ...]:
-    edges = []
-    for axis in range(mask.ndim):
-        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        edges.append(slice(held[0], held[-1] + 1))
-    return tuple(edges)

@@ -65,7 +65,10 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = b"" if size > most else file.read(most + 1)
+        # room is made for all that is asked for, so that is no more than there is
+        data = b"" if size > most else file.read(size + 1)
+        while data and len(data) <= most and (more := file.read(min(len(data), most + 1 - len(data)))):
+            data += more  # the file grew meanwhile, or its system does not tell its size
     if max(size, len(data)) > most:
         raise InputError(f"{path} is larger than {most >> 20} MiB, which no such file is: give another one")
     return data

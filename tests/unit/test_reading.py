@@ -1,6 +1,7 @@
 """Files that nobody has vouched for: no pipe, device or folder is waited for, none is read beyond its bound."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,22 @@ def test_a_file_has_at_most_as_many_bytes_as_are_read(tmp_path):
     assert read_text(tmp_path / "x", 6) == "äb"
     with pytest.raises(InputError, match="larger than 0 MiB"):
         read_text(tmp_path / "x", 5)
+
+
+def test_the_memory_follows_the_file_and_not_what_it_may_have(tmp_path):
+    (tmp_path / "x").write_bytes(b"a" * 1000)
+    tracemalloc.start()
+    try:
+        assert read_regular(tmp_path / "x", 2**34) == b"a" * 1000
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end_within_the_bound(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(b"ab" * 500)
+    told = os.stat_result((0o100644, 0, 0, 1, 0, 0, 3, 0, 0, 0))  # three bytes, as they were a moment ago
+    monkeypatch.setattr("metadcseg.reading.os.fstat", lambda descriptor: told)
+    assert read_regular(tmp_path / "x", 1000) == b"ab" * 500
+    with pytest.raises(InputError, match="larger than 0 MiB"):
+        read_regular(tmp_path / "x", 999)

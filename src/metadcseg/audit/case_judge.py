@@ -106,8 +106,7 @@ class CaseJudge:
             None if truth is None else true_dsc(given, truth, classes),
             {str(level): value for level, value in dsc.items()},
         )
-        output_folder(out, "wrong")
-        write_wrong(out / "wrong", unit, judged.wrong)
+        write_wrong(output_folder(out, "wrong"), unit, judged.wrong)
         files = {str(level): mask for level, mask in corrected.items()}
         files |= {} if fused is None else fused.written(out)
         written = self._masks.write(unit, given, files)

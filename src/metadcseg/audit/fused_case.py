@@ -20,6 +20,7 @@ from metadcseg.audit.units import Unit, paired_units
 from metadcseg.audit.weight import WeightFit
 from metadcseg.constants import IGNORE
 from metadcseg.data.store.reader import PreparedSet
+from metadcseg.files import output_folder
 
 _PIXELS = 400_000  # on which shares are matched
 
@@ -91,8 +92,8 @@ class FusedCase:
         if not any(len(each) > 1 for each in self._outlines):
             return {}
         order = range(len(self._outlines))
-        (out / "certainty").mkdir(exist_ok=True)
-        write_wrong(out / "certainty", self._unit, np.stack([self._certain[number] for number in order]))
+        folder = output_folder(out, "certainty")
+        write_wrong(folder, self._unit, np.stack([self._certain[number] for number in order]))
         return {"fused": np.stack([self._labels[number] for number in order])}
 
     def found(self) -> dict[str, NDArray[Any]]:

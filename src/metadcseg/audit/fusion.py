@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.audit.pool import LEAST, RATE, ROUNDS, logit
+from metadcseg.audit.pool import RATE, ROUNDS, logit
 from metadcseg.constants import IGNORE
 from metadcseg.methods.calibrated.shares import LARGEST
+from metadcseg.methods.pair_table import LEAST
 
 Labels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
@@ -74,12 +75,13 @@ def effective(count: Any, dependence: float) -> Any:
     return count / (1 + np.maximum(count - 1, 0) * dependence)
 
 
-def log_loss(found: Maps, verified: Labels) -> float:
+def log_loss(found: Maps, verified: Labels, least: float = LEAST) -> float:
     """Return the mean of -log F(true class) over the pixels that are verified.
 
     Args:
-        found: F, (L, H, W), at least ``LEAST`` is counted.
-        verified: (H, W) class numbers, or ``IGNORE``; at least one pixel is known.
+        found: F, (L, ...).
+        verified: (...) class numbers, or ``IGNORE``; at least one pixel is known.
+        least: the least probability that is counted.
 
     Example:
         >>> round(log_loss(np.full((2, 1, 2), 0.5, np.float32), np.array([[1, IGNORE]], np.uint8)), 4)
@@ -87,7 +89,7 @@ def log_loss(found: Maps, verified: Labels) -> float:
     """
     known = verified != IGNORE
     told = np.take_along_axis(found[:, known], verified[known][None].astype(np.int64), axis=0)
-    return float(-np.log(np.maximum(told, LEAST)).mean(dtype=np.float64))
+    return float(-np.log(np.maximum(told, least)).mean(dtype=np.float64))
 
 
 def chosen_dependence(losses: Sequence[Sequence[float]]) -> float:

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.methods.calibrated.shares import LARGEST
+from metadcseg.methods.pair_table import LEAST, OWN
 
 Maps = NDArray[np.float32]
 Numbers = NDArray[np.integer]
-
-LEAST = np.float32(1e-3)
-"""The least probability that a network's prediction counts for."""
 
 RATE = 0.5
 """How much of what is missing a round of matching makes up for."""
@@ -24,7 +22,6 @@ RATE = 0.5
 ROUNDS = 40
 """After so many no share moves by a thousandth."""
 
-_OWN = np.float32(0.1)  # of the share that is left to the given class if all others doubt independently
 _EPSILON = 1e-6
 
 
@@ -70,7 +67,7 @@ def pooled(
         doubt += share
         kept *= 1 - share
         raised.take(index, out=found[r])
-    rest = np.maximum(1 - doubt, _OWN * kept)
+    rest = np.maximum(1 - doubt, OWN * kept)
     said = np.maximum(network, LEAST) if network is not None and heard else None
     for base, exponent in ((rest, power), (said, weight)):
         if base is not None and exponent != 1:  # several times as fast as **

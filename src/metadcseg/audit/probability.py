@@ -21,7 +21,7 @@ from torch import Tensor
 
 from metadcseg.audit.fusion import with_network
 from metadcseg.audit.pool import match, pooled
-from metadcseg.audit.regions import box_of
+from metadcseg.bounding_box import Box, box_of
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.methods.calibrated.shares import FLOOR, with_floor
@@ -36,10 +36,12 @@ LEAST_PAIRS = 2
 FLOORS = (FLOOR, 0.3, 0.6)
 """Of these one is chosen (:meth:`PairCounts.floor`); training has the first."""
 
+LEAST_TOLD = 1e-4
+"""The least probability that pairs count with where it is chosen by them."""
+
 UNFITTED = 0.8
 """The weight of a network of which pairs have not told what its say is worth."""
 
-_LEAST = 1e-4  # probability that a log loss counts with
 _PIXELS = 100_000  # on which shares are matched
 
 
@@ -124,7 +126,7 @@ class PairCounts:
         other = ~torch.eye(self.truly.shape[1], dtype=torch.bool).view(1, *self.truly.shape[1:3], 1)
 
         def loss(floor: float) -> float:
-            told = tables_of(truly, pixels, floor).clamp(_LEAST, 1 - _LEAST)
+            told = tables_of(truly, pixels, floor).clamp(LEAST_TOLD, 1 - LEAST_TOLD)
             right = self.truly * told.log() + (self.pixels - self.truly) * (1 - told).log()
             return -float((right * other).sum())
 
@@ -209,7 +211,7 @@ def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES
         if other.all():
             bins[number] = len(bounds)
             continue
-        near, away = _grown(~other, int(ends[-1]) + 1), _grown(other, 1)
+        near, away = box_of(~other, int(ends[-1]) + 1), box_of(other, 1)
         if _area(near) < _area(away):  # all outside is farther than any bound
             bins[number] = len(bounds)
             inner = near
@@ -229,16 +231,7 @@ def _bin_of_squared(bounds: tuple[float, ...]) -> NDArray[np.uint8]:
     return np.searchsorted(bounds, np.sqrt(np.arange(int(bounds[-1] ** 2) + 2))).astype(np.uint8)
 
 
-def _grown(mask: NDArray[np.bool_], by: int) -> tuple[slice, slice]:
-    """Return the box of what a mask shows, grown by some pixels; an empty one where it shows nothing."""
-    rows, columns = (
-        slice(max(0, side.start - by), min(length, side.stop + by)) if side.stop else side
-        for side, length in zip(box_of(mask), mask.shape, strict=True)
-    )
-    return rows, columns
-
-
-def _area(box: tuple[slice, slice]) -> int:
+def _area(box: Box) -> int:
     return int((box[0].stop - box[0].start) * (box[1].stop - box[1].start))
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
+from metadcseg.data.store.layout import Side
 from metadcseg.errors import InputError
 
 Kind = Literal["too large", "too small", "missing", "invented", "shifted", "other"]
@@ -17,7 +18,6 @@ Level = Literal["sure", "balanced", "network"]
 """How far a corrected mask goes: regions of high probability, those more probable than not, all the network's own."""
 
 Class = Annotated[int, Meta(ge=0, le=IGNORE)]
-Side = Annotated[int, Meta(ge=1, le=65_536)]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 KINDS: tuple[Kind, ...] = get_args(Kind)

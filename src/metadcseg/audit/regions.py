@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from metadcseg.audit.records import Kind, Region
+from metadcseg.bounding_box import Box, box_of
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 
 Labels = NDArray[np.uint8]
 Numbers = NDArray[np.int32]
-Box = tuple[slice, ...]
 
 LEAST = 3.0
 """Regions of which fewer pixels are expected to be wrong are left out: single pixels are noise of the network."""
@@ -109,17 +109,6 @@ def find_regions(
         numbers[_slices(region)][parts[box] == region.number] = number
         regions.append(replace(region, number=number))
     return numbers, _with_kinds(given, numbers, regions)
-
-
-def box_of(mask: NDArray[np.bool_]) -> Box:
-    """Return the slices of the box of what a mask shows; empty ones where it shows nothing."""
-    sides = []
-    for axis in range(mask.ndim):
-        found = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        if not len(found):
-            return (slice(0, 0),) * mask.ndim
-        sides.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(sides)
 
 
 def _with_kinds(given: Labels, numbers: Numbers, regions: Sequence[Region]) -> tuple[Region, ...]:

@@ -35,6 +35,8 @@ from metadcseg.audit.workers import check_workers, judged
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.evaluation.predict import Progress
+from metadcseg.pairs.of_set import pairs_of_set
+from metadcseg.pairs.statistics import Diagnosis
 from metadcseg.training.run.folder import RunFolder, read_run, set_of_run
 
 THRESHOLD = 0.7
@@ -171,6 +173,7 @@ class Audit:
         for number, _ in enumerate(judged(judge, make, self.predictor.load, left, workers), start=done + 1):
             if progress is not None:
                 progress(number, len(units))
+        diagnosis = None if witnesses.table is None else pairs_of_set(self.prepared.path)[0].diagnose()
         record = {
             "run": str(run.resolve()),
             "set": {
@@ -183,13 +186,13 @@ class Audit:
             "threshold": self.threshold,
             "sure": self.sure,
             "network": self.predictor.name,
-            "witnesses": "pairs and network" if witnesses.table is not None else "network alone",
+            "witnesses": "network alone" if diagnosis is None else "pairs and network",
             **({"trusted_code": code} if (code := read_run(run)["network"].get("class_path")) else {}),
-            **self._tables(units, annotators),
+            **self._tables(units, annotators, diagnosis),
             "calibration": calibration.to_dict(),
         }
         asked = (self.predictor.seen_in_training, self.predictor.pairs_seen_in_training)
-        record["sentences"] = said_of(record, self.prepared, calibration, *asked)
+        record["sentences"] = said_of(record, self.prepared, diagnosis, calibration, *asked)
         judge.page.summary = page_summary(record, out)
         judge.page.close()
         self.folder.write_record(record)
@@ -241,7 +244,9 @@ class Audit:
                 sample.add(given, maps)
         return sample.match(table, weights)
 
-    def _tables(self, units: Sequence[Unit], annotators: AnnotatorTables | None) -> dict[str, Any]:
+    def _tables(
+        self, units: Sequence[Unit], annotators: AnnotatorTables | None, diagnosis: Diagnosis | None
+    ) -> dict[str, Any]:
         """Write all tables from the records of all cases, and return what they come to."""
         out, classes = self.folder.path, self.prepared.classes
         who = None if annotators is None else WhoErrs(annotators)
@@ -261,4 +266,4 @@ class Audit:
             found = summarize(read(), self.threshold)
             cases.write(out / "cases.csv", CASE_COLUMNS)
             regions.write(out / "regions.csv", REGION_COLUMNS)
-        return found if who is None else found | who.written(out, self.prepared)
+        return found if who is None or diagnosis is None else found | who.written(out, classes, diagnosis)

@@ -18,7 +18,7 @@ from metadcseg.audit.scoring import correlation, detection
 from metadcseg.data.store.origin import read_origin
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.pairs.advice import advise
-from metadcseg.pairs.of_set import pairs_of_set
+from metadcseg.pairs.statistics import Diagnosis
 
 
 def summarize(
@@ -80,14 +80,20 @@ def summarize(
 
 
 def said_of(
-    record: Mapping[str, Any], prepared: PreparedSet, calibration: Calibration, seen: bool, pairs_seen: bool
+    record: Mapping[str, Any],
+    prepared: PreparedSet,
+    diagnosis: Diagnosis | None,
+    calibration: Calibration,
+    seen: bool,
+    pairs_seen: bool,
 ) -> list[str]:
     """Return what an audit says, in sentences: what was found, how the masks are wrong, how far to believe it.
 
     Args:
         record: of the audit.
         prepared: the set.
-        calibration: on its pairs.
+        diagnosis: of its pairs; None where there are too few, and the network judged alone.
+        calibration: on them.
         seen: whether the network that was asked had been trained on the masks.
         pairs_seen: likewise on the verified masks of the pairs.
     """
@@ -96,13 +102,13 @@ def said_of(
         f"{flagged} of {cases} masks {'has' if flagged == 1 else 'have'} a region that is probably wrong (threshold "
         f"{record['threshold']:g}); expected DSC with the truth {record['expected']['dsc']['mean']:.2f}."
     ]
-    if record["witnesses"] == "network alone":
+    if diagnosis is None:
         said.append(
             "There are fewer than two verified masks with the mask that they replaced, so the network judged alone "
             "and may call wrong what it cannot do: keep the old masks of verified cases."
         )
     else:
-        said.append(advise(pairs_of_set(prepared.path)[0].diagnose()).sentence)
+        said.append(advise(diagnosis).sentence)
         said.append(sentence(calibration, record["threshold"], seen_in_training=pairs_seen))
         said += who_errs.said(record)
     if other := cases - record["like_given"]:

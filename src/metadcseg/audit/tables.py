@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 
 from metadcseg.audit.records import AuditedCase
-from metadcseg.csv_files import csv_rows
+from metadcseg.csv_files import csv_bytes
 from metadcseg.files import atomic_file
 
 CASE_COLUMNS = (
@@ -66,7 +66,7 @@ class SortedLines:
         """Take a line; lines of one key stay in the order in which they came."""
         self._keys.append(key)
         self._starts.append(self._file.tell())
-        self._file.write(_line(cells))
+        self._file.write(csv_bytes([cells]))
 
     def write(self, path: Path, columns: Sequence[str]) -> None:
         """Write the table, whole or not at all, each line with its rank.
@@ -76,7 +76,7 @@ class SortedLines:
         """
         ends = [*self._starts[1:], self._file.tell()] if self._starts else []
         with atomic_file(path) as opened:
-            opened.write(_line(["rank", *columns]))
+            opened.write(csv_bytes([["rank", *columns]]))
             for rank, place in enumerate(np.argsort(np.array(self._keys), kind="stable").tolist(), start=1):
                 self._file.seek(self._starts[place])
                 opened.write(f"{rank},".encode() + self._file.read(ends[place] - self._starts[place]))
@@ -110,7 +110,3 @@ def region_cells(case: AuditedCase, classes: Sequence[str], unit: str) -> list[t
 
 def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
-
-
-def _line(cells: Sequence[object]) -> bytes:
-    return csv_rows([cells]).encode("utf-8", "backslashreplace")

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metadcseg.audit.fusion import near_best
+from metadcseg.audit.fusion import log_loss, near_best
 from metadcseg.audit.pool import pooled
 from metadcseg.audit.probability import (
+    LEAST_TOLD,
     UNFITTED,
     Labels,
     Maps,
@@ -35,7 +36,6 @@ SEEN = 0.8
 """The largest weight of a network that was trained on the verified masks."""
 
 _PIXELS = 400_000  # of all pairs, on which the weight is fitted
-_LEAST = 1e-4  # probability that a log loss counts with
 
 
 def weights_for(*, seen: bool) -> tuple[float, ...]:
@@ -114,8 +114,7 @@ def fit_weight(
         said = network.reshape(classes, -1)[:, chosen]
         for place, (weight, held) in enumerate(odds.items()):
             found = pooled(table.numpy(), labels, bins, said, weight, None if held is None else held.numpy())
-            told = np.take_along_axis(found, truly[None].astype(np.intp), axis=0)
-            losses[number, place] = -np.log(np.maximum(told, _LEAST)).mean(dtype=np.float64)
+            losses[number, place] = log_loss(found, truly, LEAST_TOLD)
     return WeightFit(odds, losses, tuple(groups))
 
 

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from metadcseg.audit.annotator_tables import BOUNDS, AnnotatorTables
 from metadcseg.audit.page import SummaryTable
-from metadcseg.csv_files import csv_rows
-from metadcseg.data.store.reader import PreparedSet
+from metadcseg.csv_files import csv_bytes
 from metadcseg.files import write_bytes
-from metadcseg.pairs.of_set import pairs_of_set
+from metadcseg.pairs.statistics import Diagnosis
 
 SUMMARY, TABLES = "annotators.csv", "annotator_tables.csv"
 
@@ -43,8 +42,13 @@ class WhoErrs:
             counts = np.array(kept["counts"])
             self._counts[name] = self._counts.get(name, np.zeros_like(counts)) + counts
 
-    def written(self, out: Path, prepared: PreparedSet) -> dict[str, Any]:
+    def written(self, out: Path, classes: Sequence[str], diagnosis: Diagnosis) -> dict[str, Any]:
         """Write both tables, each whole or not at all, and return what ``audit.json`` says.
+
+        Args:
+            out: the folder of the audit.
+            classes: of the set.
+            diagnosis: of its pairs.
 
         Returns:
             ``dependence``, ``effective`` (how many independent annotators they are worth) and ``annotators``, by name.
@@ -55,7 +59,7 @@ class WhoErrs:
         Raises:
             InputError: where the disk refuses.
         """
-        diagnosed = pairs_of_set(prepared.path)[0].diagnose().annotators
+        diagnosed = diagnosis.annotators
         rows: dict[str, dict[str, Any]] = {}
         for name in sorted({*self._dsc, *self._tables.pairs}):
             rows[name] = {
@@ -66,7 +70,7 @@ class WhoErrs:
             }
         _write(out / SUMMARY, [_COLUMNS, *(_line(name, row) for name, row in rows.items())])
         header = ("annotator", "given", "true", "from_px", "to_px", "probability")
-        _write(out / TABLES, [header, *self._lines(prepared.classes)])
+        _write(out / TABLES, [header, *self._lines(classes)])
         found: dict[str, Any] = {"dependence": self._tables.dependence, "annotators": rows}
         return found | ({"effective": self._tables.effective(sorted(self._dsc))} if self._dsc else {})
 
@@ -149,4 +153,4 @@ def _share(value: float | None) -> str:
 
 def _write(path: Path, rows: Sequence[Sequence[object]]) -> None:
     rounded = ([round(cell, 6) if isinstance(cell, float) else cell for cell in row] for row in rows)
-    write_bytes(path, csv_rows(rounded).encode("utf-8", "backslashreplace"))
+    write_bytes(path, csv_bytes(rounded))

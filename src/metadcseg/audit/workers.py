@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 
 import torch
 
@@ -18,8 +18,8 @@ Load = Callable[[], CasePredictor]
 MakeJudge = Callable[[CasePredictor], CaseJudge]
 """Likewise: returns who judges by them."""
 
-_made: list[CaseJudge | Callable[[], CaseJudge]] = []
-"""In a process of an audit: who judges there, made when the first case comes."""
+_judges: list[Callable[[], CaseJudge]] = []
+"""In a process of an audit: returns who judges there, made with the first case."""
 
 
 def check_workers(workers: int) -> int:
@@ -74,14 +74,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def _begin(make: MakeJudge, load: Load) -> None:
-    """Keep what makes the judge: what it raises is told with the first case."""
+    """Get ready; the judge is made with the first case, which tells what that raises."""
     torch.set_num_threads(1)
-    _made[:] = [lambda: make(load())]
+    _judges[:] = [cache(lambda: make(load()))]
 
 
 def _judge(unit: Unit) -> None:
-    (held,) = _made
-    if not isinstance(held, CaseJudge):
-        held = held()
-        _made[:] = [held]
-    held(unit)
+    (judge,) = _judges
+    judge()(unit)

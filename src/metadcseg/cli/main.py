@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import metadcseg
 from metadcseg.cli.commands import COMMANDS
+from metadcseg.cli.output import READER_GONE, OutputClosed, write_out
 from metadcseg.constants import INTERRUPTED
 from metadcseg.errors import InputError, ReportedByAnotherRank, one_line, unknown_name
 from metadcseg.imports import without_collector
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _said(f"metadcseg {metadcseg.__version__}\n")
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
-    from metadcseg.cli.streams import READER_GONE, OutputClosed, SafeConsole
+    from metadcseg.cli.streams import SafeConsole
 
     console = SafeConsole(stderr=True)
     try:
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, words: list[str], console: "Console") -> int:
     from metadcseg.cli.loading import loading
     from metadcseg.cli.parsing import make_parser, parse
-    from metadcseg.cli.streams import spoken, write_out
+    from metadcseg.cli.streams import spoken
 
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
@@ -183,15 +184,11 @@ def _forget_unawaited() -> None:
 def _said(text: str) -> int:
     """Write a fixed text, which waits for no library."""
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        from metadcseg.cli.streams import READER_GONE, OutputClosed, unwritable
-
-        found = unwritable(error)
-        if isinstance(found, OutputClosed):
-            return READER_GONE
-        sys.stderr.write(f"metadcseg: {found}\n")
+        write_out(text)
+    except OutputClosed:
+        return READER_GONE
+    except InputError as error:
+        sys.stderr.write(f"metadcseg: {error}\n")
         return 2
     return 0
 

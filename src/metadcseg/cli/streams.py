@@ -1,24 +1,16 @@
 """What reaches a terminal or a pipe: foreign text that changes no terminal, and streams that others close or fill."""
 
 import logging
-import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from metadcseg.errors import InputError, Note, one_line
-
-READER_GONE = 141
-"""Exit status where nobody reads standard output any more, as in ``| head -1``: that of SIGPIPE in a shell."""
-
-
-class OutputClosed(Exception):
-    """Nobody reads standard output any more, so there is nobody to tell."""
+from metadcseg.cli.output import unwritable
+from metadcseg.errors import Note, one_line
 
 
 class SafeConsole(Console):
@@ -65,40 +57,6 @@ def clean(text: str) -> str:
         'a\\x1b[31m\\u202eb\nc'
     """
     return text if text.isprintable() else "\n".join(one_line(line) for line in text.split("\n"))
-
-
-def write_out(text: str) -> None:
-    """Write text to standard output at once.
-
-    Raises:
-        OutputClosed: where nobody reads it any more.
-        InputError: where it cannot be written.
-    """
-    if sys.stdout is None:  # closed before this process began
-        return
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        raise unwritable(error) from error
-
-
-def unwritable(error: OSError) -> OutputClosed | InputError:
-    """Return what to raise where standard output cannot be written; what it still holds goes nowhere.
-
-    Args:
-        error: of the system.
-    """
-    with suppress(OSError, ValueError, AttributeError):  # else Python complains of it once more at its end
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-    if isinstance(error, BrokenPipeError):
-        return OutputClosed()
-    return InputError(
-        f"standard output cannot be written ({error.strerror or error}): free some space, or send it elsewhere; files "
-        "that the command was to write are there"
-    )
 
 
 @contextmanager

@@ -108,20 +108,6 @@ def _answers(predict: Predict, inputs: Sequence[Tensor]) -> Iterator[Tensor]:
         yield from maps
 
 
-def labels_at_native(
-    predict: Predict,
-    image: Image,
-    size: int,
-    *,
-    normalized: bool = False,
-    options: InferenceOptions = DEFAULT,
-) -> Labels:
-    """Return the most probable class of every pixel, (H, W) uint8; see :func:`probabilities_at_native`."""
-    return most_probable(
-        probabilities_at_native(predict, image, size, normalized=normalized, options=options)
-    )
-
-
 def most_probable(probabilities: Tensor) -> Labels:
     """Return the most probable class of every pixel, (H, W) uint8, from (L, H, W); the first of equals."""
     labels: Labels = probabilities.max(dim=0).indices.to(torch.uint8).numpy()

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
-from metadcseg.csv_files import csv_rows
+from metadcseg.csv_files import csv_bytes
 from metadcseg.errors import InputError
 from metadcseg.files import output_folder, write_bytes
 from metadcseg.metrics import (
@@ -98,7 +98,7 @@ def write_record(
     Raises:
         InputError: where the disk refuses; an earlier file is then still whole.
     """
-    table = _table(scores, predictions).encode("utf-8", "backslashreplace")  # ids may hold anything
+    table = _table(scores, predictions)
     output_folder(folder.parent, folder.name)
     write_bytes(folder / f"{record['split']}.csv", table)
     text = json.dumps(record, indent=2, allow_nan=False) + "\n"
@@ -147,7 +147,7 @@ def _spread(values: Sequence[float]) -> dict[str, float | int | None]:
     }
 
 
-def _table(scores: Sequence[CaseScore], predictions: Mapping[str, str]) -> str:
+def _table(scores: Sequence[CaseScore], predictions: Mapping[str, str]) -> bytes:
     """Return one line per case: means over its foreground classes, then every class by itself."""
     names = list(scores[0].classes)
     metrics = METRICS + MM_METRICS
@@ -158,4 +158,4 @@ def _table(scores: Sequence[CaseScore], predictions: Mapping[str, str]) -> str:
         values: list[object] = [case.mean(metric) for metric in _OF_CASES]
         values += [getattr(case.classes[name], column) for name in names for column in metrics + _COUNTS]
         lines.append([case.row, case.id, case.group, case.reference, *values, predictions.get(case.id, "")])
-    return csv_rows(lines)
+    return csv_bytes(lines)

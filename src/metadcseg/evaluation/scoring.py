@@ -13,7 +13,7 @@ from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.inference import DEFAULT, InferenceOptions
 from metadcseg.evaluation.overlays import Labels
-from metadcseg.evaluation.predict import Predict, labels_at_native, labels_of_stack
+from metadcseg.evaluation.predict import Predict, labels_of_stack, most_probable, probabilities_at_native
 from metadcseg.metrics import CaseScore, Spacing, background_counts, score_labels
 
 
@@ -58,8 +58,8 @@ def predict_unit(
     if isinstance(unit, Case):
         image = prepared.image(unit)
         normalized = prepared.preprocessing is not None
-        labels = labels_at_native(predict, image, grid[-1], normalized=normalized, options=options)
-        return compare_unit(prepared, unit, labels, [image])
+        maps = probabilities_at_native(predict, image, grid[-1], normalized=normalized, options=options)
+        return compare_unit(prepared, unit, most_probable(maps), [image])
     stack = images_of(prepared, unit)
     labels = labels_of_stack(predict, stack, grid, unit.placement, options)
     return compare_unit(prepared, unit, labels, stack)

@@ -96,9 +96,10 @@ def export_onnx(run: Path, out: Path, *, trust_code: bool = False) -> dict[str, 
             draft = scratch / "export"
             draft.mkdir()
             name = trained.info["network"].get("class_path") or trained.info["network"]["name"]
-            shape = write_network(Deployed(trained.network), _example(description), draft / _MODEL, name)
+            images = _example(description)
+            shape = write_network(Deployed(trained.network), images, draft / _MODEL, name)
             description["input"] |= {"shape": shape}
-            description["difference"] = _difference(trained, description, draft / _MODEL)
+            description["difference"] = _difference(trained, images, draft / _MODEL)
             (draft / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
             for name in ("run.py", *(("volumes.py",) if description["takes"] == "volumes" else ())):
                 source = resources.files("metadcseg") / "export" / "runner" / name
@@ -171,15 +172,14 @@ def write_network(network: Deployed, images: Tensor, file: Path, name: str) -> l
     return [side if isinstance(side, int) else name for name, side in zip(letters, sides, strict=True)]
 
 
-def _difference(trained: TrainedRun, description: dict[str, Any], file: Path) -> float:
-    """Run the file and return by how much a probability differs at most.
+def _difference(trained: TrainedRun, images: Tensor, file: Path) -> float:
+    """Run the file on images and return by how much a probability differs at most.
 
     Raises:
         InputError: where that is more than :data:`TOLERANCE`, as where a method predicts otherwise.
     """
-    images = _example(description)
     session = _runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    found = session.run(None, {description["input"]["name"]: images.numpy()})[0]
+    found = session.run(None, {INPUT: images.numpy()})[0]
     with torch.inference_mode():
         wanted = trained.method.predict(prediction_state(trained.network), images).float().numpy()
     difference = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")

@@ -5,7 +5,7 @@ fast and then slows down; where it does, the predictions are better than the lab
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from metadcseg.losses import mean_over_pixels
-from metadcseg.methods.base import MethodInfo, MethodState, PixelMaps, StepReport, Storage, Updater
+from metadcseg.methods.base import (
+    GoldSupervision,
+    MethodInfo,
+    MethodState,
+    PixelMaps,
+    StepReport,
+    Storage,
+    Updater,
+)
 from metadcseg.methods.common import (
     check_kept_grid,
     class_numbers,
@@ -65,7 +73,7 @@ class ADELE:
     confidence: float = 0.7
     every: int = 10
     multiscale: bool = False
-    gold: Literal["none", "mixed"] = "none"
+    gold: GoldSupervision = "none"
     dice: float = 0.1
 
     def __post_init__(self) -> None:

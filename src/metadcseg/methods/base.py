@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from metadcseg.methods.old_states import upgrade_parts
 from metadcseg.tensors import Batch, WeightMaps
 
+GoldSupervision = Literal["none", "mixed"]
+"""Of methods that know no gold: whether a gold batch is added to every step, as to all others."""
+
 
 @dataclass(frozen=True)
 class MethodInfo:

@@ -1,12 +1,12 @@
 """MAXFormer's training (Liang et al., Knowledge-Based Systems 280:110987, 2023): cross-entropy and Dice of a batch."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Generator, Tensor, nn
 
 from metadcseg.losses import mean_cross_entropy
-from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
+from metadcseg.methods.base import GoldSupervision, MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_numbers, class_probabilities, descend, require_gold
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch
 from metadcseg.validation import check_types
@@ -36,7 +36,7 @@ class MAXFormer:
 
     name: ClassVar[str] = "maxformer"
 
-    gold: Literal["none", "mixed"] = "none"
+    gold: GoldSupervision = "none"
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -26,7 +26,8 @@ BINS = len(DISTANCES) + 1
 LEAST = 1e-3
 """The least probability that a network's prediction counts for."""
 
-_OWN = 0.1  # of the share that is left to the given class if all others doubt independently
+OWN = 0.1
+"""So much of the share that is left to the given class if all others doubt independently, it has at least."""
 
 
 class PairTable(LateBuffers):
@@ -164,7 +165,7 @@ def class_posterior(
     given = labels.masked_fill(unknown, 0)
     own = given.unsqueeze(1) == class_numbers(table.shape[-2], given)
     others = look_up(table, given, bins).masked_fill(unknown.unsqueeze(1), 0.0)
-    rest = torch.maximum(1 - others.sum(dim=1, keepdim=True), _OWN * (1 - others).prod(dim=1, keepdim=True))
+    rest = torch.maximum(1 - others.sum(dim=1, keepdim=True), OWN * (1 - others).prod(dim=1, keepdim=True))
     scores = torch.where(own, rest, others)
     if probabilities is not None:
         scores = scores * probabilities.clamp(min=LEAST)

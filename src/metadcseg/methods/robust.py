@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from metadcseg.losses import mean_over_pixels, mean_soft_dice, pixel_cross_entropy
-from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
+from metadcseg.methods.base import GoldSupervision, MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import (
     class_numbers,
     class_probabilities,
@@ -55,7 +55,7 @@ class Robust:
     name: ClassVar[str] = "robust"
 
     loss: Literal["gce", "sce", "nr-dice"] = "gce"
-    gold: Literal["none", "mixed"] = "none"
+    gold: GoldSupervision = "none"
     q: float = 0.7
     a: float = 0.1
     b: float = 1.0

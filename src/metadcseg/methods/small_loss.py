@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from metadcseg.errors import InputError
 from metadcseg.losses import pixel_cross_entropy, soft_dice_loss
-from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
+from metadcseg.methods.base import GoldSupervision, MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, require_gold
 from metadcseg.methods.confusion import Confusion
 from metadcseg.methods.peers import committee_of, descend_each
@@ -59,7 +59,7 @@ class CoTeaching:
     ramp: int = 10
     ranks: Literal["class", "batch"] = "class"
     pairs: bool = False
-    gold: Literal["none", "mixed"] = "none"
+    gold: GoldSupervision = "none"
     dice: float = 0.1
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor, nn
 
-from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
+from metadcseg.methods.base import GoldSupervision, MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, descend, output_loss, require_gold
 from metadcseg.tensors import Batch
 from metadcseg.validation import check_range, check_types
@@ -35,7 +35,7 @@ class Supervised:
 
     name: ClassVar[str] = "supervised"
 
-    gold: Literal["none", "mixed"] = "none"
+    gold: GoldSupervision = "none"
     labels: Literal["noisy", "clean"] = "noisy"
     dice: float = 0.1
 

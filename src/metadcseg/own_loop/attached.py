@@ -72,8 +72,8 @@ class AttachedMethod:
     @property
     def ema_model(self) -> nn.Module | None:
         """The moving average of your model (or the committee) in evaluation mode; None where ``ema_decay`` is 0."""
-        average = self._updater.ema_model
-        return None if average is None else _bare(average)
+        ema_model = self._updater.ema_model
+        return None if ema_model is None else _bare(ema_model)
 
     def step(
         self,

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from metadcseg.bounding_box import box_of
 from metadcseg.constants import IGNORE
-from metadcseg.pairs.outline import Mask, Spacing, box_of
+from metadcseg.pairs.outline import Mask, Spacing
 from metadcseg.pairs.statistics import Pair
 
 REACH = 10

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.bounding_box import box_of
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.metrics import dice
@@ -85,20 +86,6 @@ def compare_pair(
         for number in shown
         if number > 0
     }
-
-
-def box_of(mask: Mask, margin: int) -> tuple[slice, ...]:
-    """Return the bounding box of a mask that is not empty, wider by a margin on each side.
-
-    Example:
-        >>> box_of(np.eye(9, dtype=bool)[4:], 1)
-        (slice(0, 5, None), slice(3, 9, None))
-    """
-    edges = []
-    for axis, side in enumerate(mask.shape):
-        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        edges.append(slice(max(0, int(held[0]) - margin), min(side, int(held[-1]) + 1 + margin)))
-    return tuple(edges)
 
 
 def _compare(given: Mask, verified: Mask, counted: Mask, spacing: Spacing | None) -> ClassPair:

@@ -12,13 +12,13 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from metadcseg.bounding_box import box_of
 from metadcseg.colors import GIVEN, VERIFIED, Color, class_color
 from metadcseg.constants import IGNORE
 from metadcseg.pairs.advice import Advice
 from metadcseg.pairs.curves import REACH, DistanceCurve, distance_curves
 from metadcseg.pairs.found import FoundPairs, View, view
 from metadcseg.pairs.intervals import Interval
-from metadcseg.pairs.outline import box_of
 from metadcseg.pairs.sentences import sentences
 from metadcseg.pairs.statistics import Diagnosis, Measured, Summary
 from metadcseg.report.gallery import Picture
@@ -242,7 +242,7 @@ def _near(whole: View) -> View:
     )
     if not objects.any():
         return whole
-    held = box_of(objects, 0)
+    held = box_of(objects)
     box = box_of(objects, max(_LEAST_MARGIN, max(side.stop - side.start for side in held) // 2))
     return View(whole.image[box], whole.given[box], whole.verified[box])
 

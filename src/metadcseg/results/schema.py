@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from metadcseg.data.store.layout import Role, Side
 from metadcseg.results.grid import MOST_FOLDS
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
@@ -16,7 +17,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(ge=0)]
 Text = Annotated[str, Meta(min_length=1)]
 Fold = Annotated[int, Meta(ge=1, le=MOST_FOLDS)]
-Roles = dict[str, Literal["train", "gold", "val", "test"]]
+Roles = dict[str, Role]
 Classes = Annotated[list[str], Meta(min_length=2, max_length=255)]
 
 
@@ -27,7 +28,7 @@ class SetSaid(Struct, kw_only=True):
     name: str | None = None
     fingerprint: str | None = None
     classes: Classes | None = None
-    channels: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    channels: Side | None = None
     cases: dict[str, Count] = {}
     volumes: dict[str, Count] | None = None
     pairs: dict[str, Count | None] | None = None
@@ -41,7 +42,7 @@ class SetOfRun(SetSaid, kw_only=True):
     path: str
     fingerprint: str
     classes: Classes
-    channels: Annotated[int, Meta(ge=1, le=65_536)]
+    channels: Side
 
 
 class NetworkSaid(Struct, kw_only=True):

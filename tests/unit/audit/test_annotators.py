@@ -16,7 +16,9 @@ from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.prepare.fusing import staple, vote
 from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.errors import InputError
 from metadcseg.metrics import dice
+from metadcseg.pairs.found import FoundPairs
 
 SIDE = 48
 
@@ -187,12 +189,21 @@ def test_the_fused_label_is_written_and_nearer_to_the_truth(audited):
     assert certain.min() < 250
 
 
-def test_it_goes_on_where_it_was(audited, tmp_path):
+def test_it_goes_on_where_it_was(audited, tmp_path, monkeypatch):
     prepared, run, out, record = audited
     before = {name: (out / name).read_bytes() for name in ("annotators.csv", "cases.csv")}
     (out / "audit.json").unlink()
     next((out / "cases").glob("*.npz")).unlink()
+    (out / "certainty").rename(tmp_path / "certainty")
+    (out / "certainty").symlink_to(tmp_path / "certainty")  # what is written there would land elsewhere
+    with pytest.raises(InputError, match="certainty is a link"):
+        audit_run(run, out, prepared, trust_code=True)
+    (out / "certainty").unlink()
+    (tmp_path / "certainty").rename(out / "certainty")
+    diagnosed, usual = [], FoundPairs.diagnose
+    monkeypatch.setattr(FoundPairs, "diagnose", lambda found: diagnosed.append(found) or usual(found))
     assert audit_run(run, out, prepared, trust_code=True) == record
+    assert len(diagnosed) == 1
     assert {name: (out / name).read_bytes() for name in before} == before
 
 

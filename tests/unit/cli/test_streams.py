@@ -11,7 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from metadcseg.cli.streams import OutputClosed, SafeConsole, clean, spoken, write_out
+from metadcseg.cli.main import main
+from metadcseg.cli.output import OutputClosed, write_out
+from metadcseg.cli.streams import SafeConsole, clean, spoken
 from metadcseg.errors import InputError, Note
 
 HOSTILE = [
@@ -86,6 +88,7 @@ def test_standard_output_that_fails(error, told, monkeypatch):
         write_out("x")
     with pytest.raises(told):
         SafeConsole().print("x")
+    assert main(["--version"]) == (141 if told is OutputClosed else 2)
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left")])
@@ -100,3 +103,4 @@ def test_no_standard_output_at_all(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     write_out("x")
     SafeConsole().print("x")
+    assert [main(words) for words in ([], ["--version"], ["train", "--help"])] == [0, 0, 0]

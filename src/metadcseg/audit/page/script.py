@@ -13,7 +13,8 @@ from msgspec import Meta, Struct
 
 from metadcseg.audit.page.pictures import Bytes, in_base64, worst_slice
 from metadcseg.audit.page.runs import encode_runs
-from metadcseg.audit.records import LEVELS, Arrays, AuditedCase, Class, Side
+from metadcseg.audit.records import LEVELS, Arrays, AuditedCase, Class
+from metadcseg.data.store.layout import Side
 from metadcseg.errors import InputError
 from metadcseg.schemas import decoded, fitting
 

@@ -7,13 +7,15 @@ from rich.console import Console
 
 from metadcseg.cli.commands.console import (
     add_device_option,
+    add_split_option,
     add_trust_option,
+    check_split,
     plain_output,
     print_json,
     progress_bar,
 )
-from metadcseg.data.store.reader import ROLES, PreparedSet
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
 
 DESCRIPTION = """Say which masks of a set are wrong, where, and how sure that is, from its verified pairs and a trained
 network. Writes cases.csv and regions.csv (worst first), wrong/ (255 times the probability that a label is wrong),
@@ -31,7 +33,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=str, default=None, help="a prepared set (default: the one it was trained on)"
     )
-    parser.add_argument("--split", type=str, default="train", help=f"one of: {', '.join(ROLES)}")
+    add_split_option(parser, "train")
     parser.add_argument(
         "--threshold", type=float, default=0.7, help="mean probability from which a region is flagged"
     )
@@ -60,8 +62,7 @@ def run(options: Namespace, console: Console) -> int:
         return _next(options)
     if options.out is None:
         raise InputError("give --out FOLDER, which takes the audit")
-    if options.split not in ROLES:
-        raise unknown_name("split", options.split, ROLES)
+    check_split(options.split)
     folder, out = Path(options.run), Path(options.out)
     with progress_bar(console, "auditing") as advance:  # torch takes seconds to load: the bar is there before
         from metadcseg.audit.run import audit_run

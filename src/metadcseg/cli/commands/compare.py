@@ -9,9 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metadcseg.cli.commands.console import add_trust_option, print_json, print_table, progress_bar
-from metadcseg.data.store.reader import ROLES, PreparedSet
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.cli.commands.console import (
+    add_split_option,
+    add_trust_option,
+    check_split,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
 from metadcseg.report.run_comparison import Comparison, compare_runs, record_of
 from metadcseg.results.records import read_runs
 
@@ -33,7 +40,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "runs", type=str, nargs="+", metavar="RUN", help="folders that train wrote, at least two"
     )
-    parser.add_argument("--split", type=str, default="test", help=f"one of: {', '.join(ROLES)}")
+    add_split_option(parser)
     parser.add_argument(
         "--baseline",
         type=str,
@@ -50,8 +57,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Compare and print the table."""
-    if options.split not in ROLES:
-        raise unknown_name("split", options.split, ROLES)
+    check_split(options.split)
     folders = list(dict.fromkeys(Path(name) for name in options.runs))
     if len(folders) < 2:
         raise InputError(

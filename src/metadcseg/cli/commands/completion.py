@@ -4,7 +4,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands import COMMANDS
-from metadcseg.cli.streams import write_out
+from metadcseg.cli.output import write_out
 from metadcseg.errors import unknown_name
 
 DESCRIPTION = """Print a script by which your shell completes commands, options and their values. bash and zsh: put

@@ -18,9 +18,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from metadcseg.cli.streams import SafeConsole, write_out
+from metadcseg.cli.output import write_out
+from metadcseg.cli.streams import SafeConsole
 from metadcseg.constants import IGNORE
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, unknown_name
 from metadcseg.reading import read_text
 
 if TYPE_CHECKING:
@@ -99,6 +100,41 @@ def add_workers_option(parser: ArgumentParser) -> None:
     """Add the option that says among how many processes cases are dealt."""
     told = "processes that read, look for edges and write (by default the cores up to 8; one for small sets)"
     parser.add_argument("--workers", type=int, default=None, help=told)
+
+
+def add_split_option(parser: ArgumentParser, default: str = "test") -> None:
+    """Let a command name the cases that it is about; :func:`check_split` looks at the name."""
+    from metadcseg.data.store.layout import ROLES
+
+    parser.add_argument("--split", type=str, default=default, help=f"one of: {', '.join(ROLES)}")
+
+
+def check_split(split: str) -> str:
+    """Return the name of cases that a set can have.
+
+    Raises:
+        InputError: where it is none, with the nearest one.
+
+    Example:
+        >>> check_split("val")
+        'val'
+    """
+    from metadcseg.data.store.layout import ROLES
+
+    if split not in ROLES:
+        raise unknown_name("split", split, ROLES)
+    return split
+
+
+def add_gold_option(parser: ArgumentParser) -> None:
+    """Let a command draw the cases that count as verified; :func:`parse_gold` reads what is given."""
+    parser.add_argument(
+        "--gold",
+        type=str,
+        default="0.02",
+        help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, or a "
+        "share of the slices of volumes such as slices:0.02",
+    )
 
 
 def check_seed(seed: int) -> int:

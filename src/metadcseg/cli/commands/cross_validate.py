@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands.console import (
+    add_gold_option,
     add_trust_option,
     check_seed,
     parse_gold,
@@ -46,13 +47,7 @@ def add_own_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--val", type=float, default=0.1, help="share of the other cases that choose the epoch"
     )
-    parser.add_argument(
-        "--gold",
-        type=str,
-        default="0.02",
-        help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, or a "
-        "share of the slices of volumes such as slices:0.02",
-    )
+    add_gold_option(parser)
     parser.add_argument(
         "--rate", type=float, default=0.0, help="noise in the training masks, mean of 1 - DSC"
     )

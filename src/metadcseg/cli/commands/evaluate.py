@@ -11,15 +11,16 @@ from rich.console import Console
 from metadcseg.cli.commands.console import (
     add_device_option,
     add_inference_options,
+    add_split_option,
     add_trust_option,
+    check_split,
     print_json,
     print_table,
     progress_bar,
     score_table,
 )
 from metadcseg.data.findings import plural
-from metadcseg.data.store.reader import ROLES, PreparedSet
-from metadcseg.errors import unknown_name
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.files import output_folder, write_bytes
 
 DESCRIPTION = """Score a run on one split of a set: DSC, IoU, HD, HD95 and NSD per case and class, in pixels and,
@@ -34,7 +35,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=str, default=None, help="a prepared set (default: the one it was trained on)"
     )
-    parser.add_argument("--split", type=str, default="test", help=f"one of: {', '.join(ROLES)}")
+    add_split_option(parser)
     parser.add_argument("--overlays", action="store_true", help="also write pictures with the outlines")
     parser.add_argument(
         "--weights",
@@ -54,8 +55,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Evaluate and print the means."""
-    if options.split not in ROLES:
-        raise unknown_name("split", options.split, ROLES)
+    check_split(options.split)
     folder = Path(options.run)
     with progress_bar(
         console, "evaluating"

@@ -6,6 +6,8 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from metadcseg.cli.commands.console import (
+    add_split_option,
+    check_split,
     parse_remap,
     print_json,
     print_table,
@@ -13,8 +15,8 @@ from metadcseg.cli.commands.console import (
     score_table,
 )
 from metadcseg.data.findings import plural
-from metadcseg.data.store.reader import ROLES, PreparedSet
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.data.store.reader import PreparedSet
+from metadcseg.errors import InputError
 from metadcseg.results.external import external_folder
 
 DESCRIPTION = """Score masks that another tool predicted (nnU-Net, or any other) with the same metrics, and keep them as
@@ -32,7 +34,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--benchmark", type=str, default=None, help="in place of --out: the benchmark that gets the row"
     )
-    parser.add_argument("--split", type=str, default="test", help=f"one of: {', '.join(ROLES)}")
+    add_split_option(parser)
     parser.add_argument("--remap", type=str, default=None, help="mask value to class number: 255:1")
     parser.add_argument(
         "--gold", type=str, default="unknown", help="how it used gold masks: none, once or balanced"
@@ -48,8 +50,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Import, score and print the means."""
-    if options.split not in ROLES:
-        raise unknown_name("split", options.split, ROLES)
+    check_split(options.split)
     if (options.out is None) == (options.benchmark is None):
         raise InputError("give either --out FOLDER or --benchmark FOLDER")
     prepared = PreparedSet.open(Path(options.set))

@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import check_seed, parse_gold, plain_output, print_json
+from metadcseg.cli.commands.console import add_gold_option, check_seed, parse_gold, plain_output, print_json
 from metadcseg.data.findings import plural
 from metadcseg.data.splits.folds import gold_roles, hold_out_roles, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
@@ -25,13 +25,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed, another draw")
     parser.add_argument("--val", type=float, default=0.1, help="share for validation")
     parser.add_argument("--test", type=float, default=0.1, help="share for the test")
-    parser.add_argument(
-        "--gold",
-        type=str,
-        default="0.02",
-        help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, or a "
-        "share of the slices of volumes such as slices:0.02",
-    )
+    add_gold_option(parser)
     parser.add_argument(
         "--keep", action="store_true", help="validation and test stay as they are: only gold is drawn anew"
     )

@@ -31,6 +31,7 @@ _SPACE_UNITS = re.compile(r"^\s*(?:space units|units|DistanceUnits)\s*[:=]\s*(.+
 _SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer):=(.*)$", re.M)
 _MILLIMETERS = {"m": 1e3, "meter": 1e3, "meters": 1e3, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3}
 _MILLIMETERS |= {"micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3, "micrometers": 1e-3, "nm": 1e-6}
+_META = (".mha", ".mhd")
 _DETACHED = (".mhd", ".nhdr")
 _BYTES = {
     "Int8": 1,
@@ -62,74 +63,121 @@ class Segment:
     layer: int
 
 
-def head(path: Path) -> tuple[Grid, int]:
-    """Return grid and number of channels, no voxel decoded."""
-    reader = _header(path)
-    size, direction = reader.GetSize(), np.array(reader.GetDirection())
-    dimensions = len(size)
-    scale = _scale(path)
-    turned = direction.reshape(dimensions, dimensions)[:3, :3] * np.array(reader.GetSpacing()[:3]) * scale
-    affine = np.eye(4)
-    affine[:3, :3] = _LPS_TO_RAS @ turned
-    affine[:3, 3] = _LPS_TO_RAS @ np.array(reader.GetOrigin()[:3]) * scale
-    channels = reader.GetNumberOfComponents() * (size[3] if dimensions == 4 else 1)
-    return Grid((size[0], size[1], size[2]), as_affine(affine)), channels
+class Header:
+    """The header of a file, looked at once and read by SimpleITK; no voxel is decoded before :meth:`voxels`.
 
+    Args:
+        path: of the header.
 
-def voxels(path: Path) -> NDArray[Any]:
-    """Return (X, Y, Z, C) as stored."""
-    reader = _header(path)
-    wanted = int(np.prod(reader.GetSize(), dtype=object)) * reader.GetNumberOfComponents()
-    check_claim(_beside(path) or path, wanted * _bytes()[reader.GetPixelIDValue()], packed=check_header(path))
-    _check_data(path, reader)
-    array = sitk.GetArrayFromImage(reader.Execute())  # (Z, Y, X), (Z, Y, X, C) or (T, Z, Y, X)
-    if reader.GetDimension() == 4:
-        array = np.moveaxis(array, 0, -1)
-    ordered: NDArray[Any] = array.reshape(*array.shape[:3], -1).transpose(2, 1, 0, 3)
-    return ordered
+    Raises:
+        InputError: naming the field that cannot be, or the file of voxels that is not beside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._data = _beside(path)
+        self._packed = check_header(path)
+        self._reader = _reader(path)
+        self._text = _text(path)
+
+    def head(self) -> tuple[Grid, int]:
+        """Return grid and number of channels."""
+        size, scale = self._reader.GetSize(), self.scale
+        turned = self.direction * np.array(self._reader.GetSpacing()[:3]) * scale
+        affine = np.eye(4)
+        affine[:3, :3] = _LPS_TO_RAS @ turned
+        affine[:3, 3] = _LPS_TO_RAS @ np.array(self._reader.GetOrigin()[:3]) * scale
+        channels = self._reader.GetNumberOfComponents() * (size[3] if len(size) == 4 else 1)
+        return Grid((size[0], size[1], size[2]), as_affine(affine)), channels
+
+    def voxels(self) -> NDArray[Any]:
+        """Return (X, Y, Z, C) as stored."""
+        reader, shape = self._reader, self._reader.GetSize()
+        values = int(np.prod(shape, dtype=object)) * reader.GetNumberOfComponents()
+        wanted = values * _bytes()[reader.GetPixelIDValue()]
+        check_claim(self._data or self._path, wanted, packed=self._packed)
+        if self._data is not None and self._path.suffix.lower() in _META:
+            self._check_data(self._data, wanted)
+        array = sitk.GetArrayFromImage(reader.Execute())  # (Z, Y, X), (Z, Y, X, C) or (T, Z, Y, X)
+        if reader.GetDimension() == 4:
+            array = np.moveaxis(array, 0, -1)
+        ordered: NDArray[Any] = array.reshape(*array.shape[:3], -1).transpose(2, 1, 0, 3)
+        return ordered
+
+    def place(self, image: Any) -> None:
+        """Put an image of SimpleITK where this one lies, to the last bit."""
+        scale = self.scale
+        image.SetSpacing([side * scale for side in self._reader.GetSpacing()[:3]])
+        image.SetOrigin([side * scale for side in self._reader.GetOrigin()[:3]])
+        image.SetDirection(self.direction.flatten().tolist())
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what it says that is easily overlooked."""
+        scale = self.scale
+        said = (
+            []
+            if scale == 1
+            else [f"{self._path}: its header counts in units of {scale:g} mm, turned into mm"]
+        )
+        return tuple(said)
+
+    def segments(self) -> list[Segment]:
+        """Return the segments that 3D Slicer names in the header of a NRRD file, in their order; none of others."""
+        if self._path.suffix.lower() in _META:
+            return []
+        found: dict[int, dict[str, str]] = {}
+        for number, field, value in _SEGMENT.findall(self._text):
+            found.setdefault(int(number), {})[field] = value.strip()
+        return [
+            Segment(
+                fields.get("Name", f"segment {number}"),
+                int(fields["LabelValue"]),
+                int(fields.get("Layer", 0)),
+            )
+            for number, fields in sorted(found.items())
+            if fields.get("LabelValue", "").isdigit()
+        ]
+
+    @property
+    def direction(self) -> NDArray[np.float64]:
+        """The directions of the axes, (3, 3), LPS."""
+        dimensions = self._reader.GetDimension()
+        turned: NDArray[np.float64] = np.array(self._reader.GetDirection()).reshape(dimensions, dimensions)
+        return turned[:3, :3]
+
+    @property
+    def scale(self) -> float:
+        """How many mm a unit of it is."""
+        named = [name for line in _SPACE_UNITS.findall(self._text) for name in re.findall(r"[^\s\"]+", line)]
+        units = {_MILLIMETERS.get(name.lower(), 1.0) for name in named if name != "???"}
+        if len(units) > 1:
+            raise InputError(
+                f"{self._path} counts its axes in different units ({', '.join(named)}): export it in mm"
+            )
+        return units.pop() if units else 1.0
+
+    def _check_data(self, data: Path, wanted: int) -> None:
+        """Compare the bytes of a data file of MetaImage with what the header says; ITK's readers do not always."""
+        got = _inflated(data, wanted) if self._packed else data.stat().st_size
+        if got < wanted or (self._packed and got != wanted):
+            raise InputError(
+                f"{data} must hold {wanted} bytes of voxels for {self._path.name}, got {got}: copy it again"
+            )
 
 
 def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) -> None:
     """Write labels on a grid, taken to the last bit from ``like`` where that is such a file."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
     if like is not None and like.suffix.lower() in SUFFIXES:
-        reader = _header(like)
-        dimensions = reader.GetDimension()
-        direction = np.array(reader.GetDirection()).reshape(dimensions, dimensions)[:3, :3]
-        scale = _scale(like)
-        image.SetSpacing([side * scale for side in reader.GetSpacing()[:3]])
-        image.SetOrigin([side * scale for side in reader.GetOrigin()[:3]])
+        Header(like).place(image)
     else:
         affine = np.array(grid.affine)
         spacing = grid.spacing()
         direction = _LPS_TO_RAS @ affine[:3, :3] / np.array(spacing)
         image.SetSpacing(spacing)
         image.SetOrigin((_LPS_TO_RAS @ affine[:3, 3]).tolist())
-    image.SetDirection(direction.flatten().tolist())
+        image.SetDirection(direction.flatten().tolist())
     sitk.WriteImage(image, str(path), useCompression=True)
-
-
-def notes(path: Path) -> tuple[str, ...]:
-    """Return what the header of a file says that is easily overlooked."""
-    scale = _scale(path)
-    said = [] if scale == 1 else [f"{path}: its header counts in units of {scale:g} mm, turned into mm"]
-    return tuple(said)
-
-
-def segments(path: Path) -> list[Segment]:
-    """Return the segments that 3D Slicer names in the header of a NRRD file, in their order; none of other files."""
-    if not path.name.lower().endswith((".nrrd", ".nhdr")):
-        return []
-    found: dict[int, dict[str, str]] = {}
-    for number, field, value in _SEGMENT.findall(_text(path)):
-        found.setdefault(int(number), {})[field] = value.strip()
-    return [
-        Segment(
-            fields.get("Name", f"segment {number}"), int(fields["LabelValue"]), int(fields.get("Layer", 0))
-        )
-        for number, fields in sorted(found.items())
-        if fields.get("LabelValue", "").isdigit()
-    ]
 
 
 def merged(path: Path, segments: Sequence[Segment], layers: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
@@ -153,16 +201,6 @@ def merged(path: Path, segments: Sequence[Segment], layers: NDArray[Any]) -> tup
     return labels, f"{path}: {twice} voxels lie in two of its segments ({order}), the later one counts there"
 
 
-def _scale(path: Path) -> float:
-    """Return how many mm a unit of the header is."""
-    text = _text(path)
-    named = [name for line in _SPACE_UNITS.findall(text) for name in re.findall(r"[^\s\"]+", line)]
-    units = {_MILLIMETERS.get(name.lower(), 1.0) for name in named if name != "???"}
-    if len(units) > 1:
-        raise InputError(f"{path} counts its axes in different units ({', '.join(named)}): export it in mm")
-    return units.pop() if units else 1.0
-
-
 def _text(path: Path) -> str:
     """Return the header: up to the empty line of NRRD, or to the line that names the voxels of MetaImage."""
     with path.open("rb") as file:
@@ -173,9 +211,7 @@ def _text(path: Path) -> str:
     return held[: min(ends, default=len(held))].decode("utf-8", "replace")
 
 
-def _header(path: Path) -> Any:
-    _beside(path)
-    check_header(path)
+def _reader(path: Path) -> Any:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -222,22 +258,6 @@ def _beside(path: Path) -> Path | None:
     if not data.is_file():
         raise InputError(f"{path} needs {name} beside it, which holds its voxels: copy that file as well")
     return data
-
-
-def _check_data(path: Path, reader: Any) -> None:
-    """Compare the bytes of a data file of its own with what the header says; ITK's readers do not always."""
-    data = _beside(path)
-    if data is None or not re.search(r"^\s*ElementDataFile", path.read_text("latin-1"), re.M):
-        return
-    wanted = (
-        int(np.prod(reader.GetSize())) * reader.GetNumberOfComponents() * _bytes()[reader.GetPixelIDValue()]
-    )
-    compressed = re.search(r"^\s*CompressedData\s*[=:]\s*True", path.read_text("latin-1"), re.I | re.M)
-    got = _inflated(data, wanted) if compressed else data.stat().st_size
-    if got < wanted or (compressed and got != wanted):
-        raise InputError(
-            f"{data} must hold {wanted} bytes of voxels for {path.name}, got {got}: copy it again"
-        )
 
 
 def _inflated(data: Path, most: int) -> int:

@@ -31,6 +31,7 @@ MAX_VALUES = 2**31
 
 _WHOLE = 1e-3  # labels stored as fractions may be off a whole number by so much
 _Result = TypeVar("_Result")
+Opened = dicom.Series | itk.Header
 
 
 def is_volume_file(path: Path) -> bool:
@@ -92,11 +93,11 @@ def read_grid(path: Path, *, key: str | None = None) -> tuple[Grid, int]:
     Raises:
         InputError: naming the file, where it cannot be read, is no volume, or is too large.
     """
-    return _capped_head(path, key or "image", _series(path))
+    return _capped_head(path, key or "image", _opened(path))
 
 
-def _capped_head(path: Path, key: str, series: dicom.Series | None) -> tuple[Grid, int]:
-    grid, channels = said(path, lambda: _head(path, key, series))
+def _capped_head(path: Path, key: str, opened: Opened | None) -> tuple[Grid, int]:
+    grid, channels = said(path, lambda: _head(path, key, opened))
     return _capped(path, grid, channels), channels
 
 
@@ -147,11 +148,11 @@ def read_volume(paths: Path | Sequence[Path], *, key: str | None = None) -> Volu
     grids: list[Grid] = []
     notes: tuple[str, ...] = ()
     for file in files:
-        series = _series(file)
-        grids.append(_capped_head(file, key or "image", series)[0])
+        opened = _opened(file)
+        grids.append(_capped_head(file, key or "image", opened)[0])
         check_same_grid(grids[-1], grids[0], file, files[0])
-        parts.append(_finite(file, _plain(_voxels(file, key or "image", series))))
-        notes += _notes(file, grids[0], series)
+        parts.append(_finite(file, _plain(_voxels(file, key or "image", opened))))
+        notes += _notes(file, grids[0], opened)
     return Volume(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3), grids[0], notes)
 
 
@@ -168,18 +169,18 @@ def read_label_volume(path: Path, *, key: str | None = None) -> Volume:
     Raises:
         InputError: naming the file that cannot be read or holds anything but one whole number per voxel.
     """
-    series = _series(path)
-    grid, channels = _capped_head(path, key or "label", series)
-    names = itk.segments(path)
+    opened = _opened(path)
+    grid, channels = _capped_head(path, key or "label", opened)
+    names = opened.segments() if isinstance(opened, itk.Header) else []
     if channels > 1 and len({segment.layer for segment in names}) == channels:
-        merged, note = itk.merged(path, names, _voxels(path, "label", None))
+        merged, note = itk.merged(path, names, _voxels(path, "label", opened))
         return Volume(merged, grid, (note,), names={n: one.name for n, one in enumerate(names, start=1)})
     if channels != 1:
         raise InputError(
             f"{path} holds {channels} channels, labels are one class number per voxel: merge them"
         )
-    whole = whole_labels(path, Volume(_finite(path, _voxels(path, key or "label", series))[..., 0], grid))
-    notes = (*_notes(path, grid, series), *whole.notes)
+    whole = whole_labels(path, Volume(_finite(path, _voxels(path, key or "label", opened))[..., 0], grid))
+    notes = (*_notes(path, grid, opened), *whole.notes)
     return replace(whole, notes=notes, names={segment.value: segment.name for segment in names})
 
 
@@ -262,21 +263,23 @@ def _capped(path: Path, grid: Grid, channels: int) -> Grid:
     return grid
 
 
-def _series(path: Path) -> dicom.Series | None:
-    """Return a DICOM series, its headers read once; None of any other file."""
-    return said(path, lambda: dicom.Series(path)) if _is_series(path) else None
+def _opened(path: Path) -> Opened | None:
+    """Return what has headers that are read once: a DICOM series, MetaImage and NRRD; None of any other file."""
+    if _is_series(path):
+        return said(path, lambda: dicom.Series(path))
+    if path.name.lower().endswith(itk.SUFFIXES) and path.is_file():
+        return said(path, lambda: itk.Header(path))
+    return None
 
 
-def _head(path: Path, key: str, series: dicom.Series | None) -> tuple[Grid, int]:
+def _head(path: Path, key: str, opened: Opened | None) -> tuple[Grid, int]:
     name = path.name.lower()
-    if series is not None:
-        return series.head()
+    if opened is not None:
+        return opened.head()
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     if name.endswith(nifti.SUFFIXES):
         return nifti.head(path)
-    if name.endswith(itk.SUFFIXES):
-        return itk.head(path)
     if name.endswith(hdf5.SUFFIXES):
         return hdf5.head(path, key)
     raise InputError(
@@ -284,27 +287,21 @@ def _head(path: Path, key: str, series: dicom.Series | None) -> tuple[Grid, int]
     )
 
 
-def _voxels(path: Path, key: str, series: dicom.Series | None) -> NDArray[Any]:
-    name = path.name.lower()
-    if series is not None:
-        return said(path, series.voxels)
-    if name.endswith(nifti.SUFFIXES):
+def _voxels(path: Path, key: str, opened: Opened | None) -> NDArray[Any]:
+    if opened is not None:
+        return said(path, opened.voxels)
+    if path.name.lower().endswith(nifti.SUFFIXES):
         return said(path, lambda: nifti.voxels(path))
-    if name.endswith(itk.SUFFIXES):
-        return said(path, lambda: itk.voxels(path))
     return said(path, lambda: hdf5.voxels(path, key))
 
 
-def _notes(path: Path, grid: Grid, series: dicom.Series | None) -> tuple[str, ...]:
+def _notes(path: Path, grid: Grid, opened: Opened | None) -> tuple[str, ...]:
     """Return what is easily overlooked in a file."""
-    name = path.name.lower()
     told: tuple[str, ...] = ()
-    if series is not None:
-        told = said(path, series.notes)
-    elif name.endswith(nifti.SUFFIXES):
+    if opened is not None:
+        told = said(path, opened.notes)
+    elif path.name.lower().endswith(nifti.SUFFIXES):
         told = said(path, lambda: nifti.notes(path))
-    elif name.endswith(itk.SUFFIXES):
-        told = said(path, lambda: itk.notes(path))
     if grid.sheared:
         tilt = f"{path}: its axes miss right angles by {grid.sheared:.2g} degrees (a tilted gantry)"
         told = (*told, f"{tilt}, slices are cut along them and nothing is resampled")

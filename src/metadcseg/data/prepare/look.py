@@ -99,7 +99,7 @@ class LookAt:
                     findings += [
                         Finding("note", "mask-converted", held[what].where, note) for note in placed.notes
                     ]
-        trust = None if grid is None else _label_confidence(case, grid, findings)
+        label_confidence = None if grid is None else _label_confidence(case, grid, findings)
         facts = replace(facts, findings=tuple(findings), masks=held, beside=_beside(masks, held))
         if case.outlines is not None:
             facts = replace(facts, overlaps=overlaps_of(masks, held, self.remap or {}))
@@ -112,9 +112,12 @@ class LookAt:
             for what, mask in masks.items()
             if len(held[what].levels) <= MOST_LEVELS  # more are an error
         }
-        planes = () if trust is None or self.pairs_only else slices_of(trust, decoded.placement)
-        trusts = tuple(write_chunk(self.keep, plane) for plane in planes)
-        return facts, replace(decoded, masks=kept, label_confidence=trusts)
+        if label_confidence is not None and not self.pairs_only:
+            planes = slices_of(label_confidence, decoded.placement)
+            decoded = replace(
+                decoded, label_confidence=tuple(write_chunk(self.keep, plane) for plane in planes)
+            )
+        return facts, replace(decoded, masks=kept)
 
     def _image(self, case: RawCase, findings: list[Finding]) -> tuple[Grid | None, CaseFacts, Decoded]:
         """Look at the image, and let go of it: the masks come into the room that it took."""

@@ -122,8 +122,8 @@ class WriteCase:
                 meant["truth"] = "truth" if "truth" in held else "label"
             (plane,) = decoded.planes
             chunks = self._masks_of_image(case.id, plane, held, tables, meant)
-            trust = decoded.label_confidence[0] if decoded.label_confidence else None
-            return Written(((0, self._slice(plane, chunks, trust)),), None, None, verified)
+            label_confidence = decoded.label_confidence[0] if decoded.label_confidence else None
+            return Written(((0, self._slice(plane, chunks, label_confidence)),), None, None, verified)
         masks = {what: _solid(np.take(tables[what], chunk.read())) for what, chunk in held.items()}
         outlines, annotator, doubt = self._fused(case, masks)
         best = masks.get("truth", masks["label"])
@@ -146,10 +146,10 @@ class WriteCase:
                 for what in _KINDS
                 if what in stacks
             }
-            trust = decoded.label_confidence[number] if decoded.label_confidence else None
-            if trust is None and "trust" in stacks:
-                trust = write_chunk(self.keep, stacks["trust"][number])
-            chunks = self._slice(plane, chunks, trust)
+            label_confidence = decoded.label_confidence[number] if decoded.label_confidence else None
+            if label_confidence is None and "trust" in stacks:
+                label_confidence = write_chunk(self.keep, stacks["trust"][number])
+            chunks = self._slice(plane, chunks, label_confidence)
             if drawn:
                 each = {name: stack[number] for name, stack in drawn.items()}
                 checked = checked_outlines(case.id, each, plane.shape, self.classes)
@@ -195,7 +195,9 @@ class WriteCase:
     def _mask(self, id: str, what: str, labels: NDArray[np.uint8], plane: Chunk) -> Chunk:
         return write_chunk(self.keep, checked_mask(id, what, labels, plane.shape, self.classes))
 
-    def _slice(self, plane: Chunk, masks: Mapping[str, Chunk], trust: Chunk | None) -> dict[str, Chunk]:
+    def _slice(
+        self, plane: Chunk, masks: Mapping[str, Chunk], label_confidence: Chunk | None
+    ) -> dict[str, Chunk]:
         """Return the arrays of one slice by kind, in the order in which a set has them."""
         detector = _detector(self.edges, self.threads)
         image: Array | None = None
@@ -210,8 +212,8 @@ class WriteCase:
         if detector is not None and image is not None:
             shown = image.astype(np.float32) if image.dtype == np.float16 else image
             chunks["edges"] = write_chunk(self.keep, detector.find(shown))
-        if trust is not None:
-            chunks["trust"] = trust
+        if label_confidence is not None:
+            chunks["trust"] = label_confidence
         return chunks
 
 

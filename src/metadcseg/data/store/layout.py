@@ -16,13 +16,16 @@ costs five times as much as writing into one, and thousands of folders are slow 
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-ROLES = ("train", "gold", "val", "test")
+Role = Literal["train", "gold", "val", "test"]
 """What a case is for: imperfect labels, verified labels, model choice, final evaluation."""
+
+ROLES: tuple[str, ...] = get_args(Role)
 
 FORMAT = "metadcseg-set"
 VERSION = 1
@@ -36,14 +39,21 @@ NOISE = "noise.json"
 CHECKSUMS = "SHA256SUMS"
 ARRAYS = "arrays"
 
+Kind = Literal["image", "label", "truth", "given", "edges", "trust", "outlines"]
+"""The kinds of array that a case has."""
+
 REFERENCE = "reference"
 """The kind of array that a volume has, beside those of its slices: (X, Y, Z)."""
 
 _OF_THREE_AXES = ("image", "outlines", REFERENCE)
 
-IMAGE_DTYPES = ("uint8", "uint16", "float16", "float32")
+ImageDtype = Literal["uint8", "uint16", "float16", "float32"]
+IMAGE_DTYPES: tuple[str, ...] = get_args(ImageDtype)
 
 MAX_SIDE = 65_536
+Side = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
+"""Of an array: of an image, or how many channels it has."""
+
 MAX_VALUES = 2**29
 """Largest number of values of one array; a manifest that asks for more is damaged or hostile."""
 

@@ -5,21 +5,16 @@ The layout is in :mod:`metadcseg.data.store.layout`; how values must fit each ot
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args
 
 from msgspec import Meta, Struct
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.store.layout import MAX_SIDE
+from metadcseg.data.store.layout import REFERENCE, ImageDtype, Kind, Role, Side
 
-Role = Literal["train", "gold", "val", "test"]
-Kind = Literal["image", "label", "truth", "given", "edges", "trust", "outlines"]
-Side = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
 Count = Annotated[int, Meta(ge=0)]
 Distance = Annotated[float, Meta(gt=0)]
-ArrayName = Annotated[
-    str, Meta(pattern="^(image|label|truth|given|edges|trust|outlines|reference)-[0-9]{5,9}$")
-]
+ArrayName = Annotated[str, Meta(pattern=f"^({'|'.join((*get_args(Kind), REFERENCE))})-[0-9]{{5,9}}$")]
 CODECS = ("bytes", "zstd", "crc32c")
 """How a chunk is packed, from the values to the file."""
 
@@ -67,7 +62,7 @@ class CaseRow(Struct):
     height: Side
     width: Side
     spacing: tuple[Distance, Distance] | None
-    dtype: Literal["uint8", "uint16", "float16", "float32"]
+    dtype: ImageDtype
     arrays: dict[Kind, Place]
     volume: str | None = None
     slice: Count | None = None

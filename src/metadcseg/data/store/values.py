@@ -22,7 +22,7 @@ def checked_arrays(
     truth: Array | None = None,
     given: Array | None = None,
     edges: Array | None = None,
-    trust: Array | None = None,
+    label_confidence: Array | None = None,
     outlines: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
     """Refuse arrays of a case that no set can hold; return those that are there by kind, as they are stored.
@@ -35,7 +35,7 @@ def checked_arrays(
         truth: the reference.
         given: the mask that a verified one replaced.
         edges: 255 times their probability.
-        trust: how far the label is to be trusted.
+        label_confidence: how far the label is to be trusted.
         outlines: annotator -> what he drew.
 
     Raises:
@@ -52,8 +52,8 @@ def checked_arrays(
         arrays["given"] = checked_mask(id, "given", given, image.shape, classes)
     if edges is not None:
         arrays["edges"] = checked_size(id, "edges", edges, image.shape)
-    if trust is not None:
-        arrays["trust"] = checked_size(id, "trust", trust, image.shape)
+    if label_confidence is not None:
+        arrays["trust"] = checked_size(id, "label_confidence", label_confidence, image.shape)
     if outlines:
         arrays["outlines"] = checked_outlines(id, outlines, image.shape, classes)
     return arrays

@@ -184,7 +184,7 @@ class SetWriter:
             truth=truth,
             given=given,
             edges=edges,
-            trust=label_confidence,
+            label_confidence=label_confidence,
             outlines=outlines,
         )
         with DiskErrors(self.out):

@@ -119,8 +119,8 @@ class Binned(BinnedOptions):
         """Return what the table says of a batch's pixels; None where nothing is learned of them."""
         if not self.meta:
             return None
-        average = state.updater.ema_model if self.pseudo_labels == "ema" else None
-        prediction = self._teacher_prediction(average or state.network, noisy)
+        ema_model = state.updater.ema_model if self.pseudo_labels == "ema" else None
+        prediction = self._teacher_prediction(ema_model or state.network, noisy)
         kept: WeightMaps = state.parts["weights"].read(noisy, prediction)
         return kept
 
@@ -136,10 +136,10 @@ class Binned(BinnedOptions):
         return self._learns_weights(state) and state.updater.steps % self.meta_every == 0
 
     def _prediction(self, state: MethodState, output: Output, noisy: Batch) -> Prediction:
-        average = state.updater.ema_model
-        if self.pseudo_labels == "current" or average is None or not self._learns_weights(state):
+        ema_model = state.updater.ema_model
+        if self.pseudo_labels == "current" or ema_model is None or not self._learns_weights(state):
             return prediction_of(output.logits).against(noisy.labels)
-        return self._teacher_prediction(average, noisy)
+        return self._teacher_prediction(ema_model, noisy)
 
     def _teacher_prediction(self, network: nn.Module, noisy: Batch) -> Prediction:
         with evaluating(network) as still:

@@ -6,14 +6,14 @@ The right reading of its paper, where its published code departs from it: docs/e
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_cross_entropy, mean_over_pixels
-from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
+from metadcseg.methods.base import GoldSupervision, MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, descend, require_gold, supervised_loss
 from metadcseg.methods.condseg.views import colour_view
 from metadcseg.networks.contract import Output
@@ -51,7 +51,7 @@ class ConDSeg:
 
     name: ClassVar[str] = "condseg"
 
-    gold: Literal["none", "mixed"] = "none"
+    gold: GoldSupervision = "none"
     warmup: int = 33
     dice: float = 1.0
 

@@ -5,7 +5,7 @@ since MADGNet's own training was not released: docs/explanation/condseg-madgnet.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy
-from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
+from metadcseg.methods.base import GoldSupervision, MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import class_probabilities, descend, require_gold
 from metadcseg.methods.madgnet.targets import Targets, targets_of
 from metadcseg.networks.contract import Output
@@ -43,7 +43,7 @@ class MADGNet:
 
     name: ClassVar[str] = "madgnet"
 
-    gold: Literal["none", "mixed"] = "none"
+    gold: GoldSupervision = "none"
 
     def __post_init__(self) -> None:
         check_types(self)

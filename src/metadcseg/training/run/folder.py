@@ -150,9 +150,9 @@ def read_run(path: Path | str) -> dict[str, Any]:
     info = read_record(file, dict[str, Any], _AGAIN)
     fitting(info, RunSaid, f"{file} is damaged", _AGAIN)  # whoever wrote it
     kind = ExternalRun if info.get("method") == EXTERNAL else OwnRun
-    fitting(upgraded(info), kind, f"{file} is damaged", _AGAIN)
-    digest = info.get("settings_digest") or settings_digest(info)
-    return {**upgraded(info), "settings_digest": digest}
+    today = upgraded(info)
+    fitting(today, kind, f"{file} is damaged", _AGAIN)
+    return {**today, "settings_digest": info.get("settings_digest") or settings_digest(info)}
 
 
 def options_of_run(

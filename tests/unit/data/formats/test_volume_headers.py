@@ -11,7 +11,9 @@ import SimpleITK as sitk
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from metadcseg.data.formats import itk
 from metadcseg.data.formats.geometry import Grid, as_affine
+from metadcseg.data.formats.itk_header import check_header
 from metadcseg.data.formats.volumes import (
     is_volume_file,
     read_grid,
@@ -304,3 +306,12 @@ def test_compressed_slices(tmp_path, compressor):
     assert header.file_meta.TransferSyntaxUID.is_compressed
     assert np.array_equal(read_volume(tmp_path / "packed").array, plain)
     assert locale.setlocale(locale.LC_ALL) == held
+
+
+def test_a_header_is_looked_at_once_in_a_load(tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(itk, "check_header", lambda path: looked.append(path.name) or check_header(path))
+    sitk.WriteImage(sitk.GetImageFromArray(ARRAY.transpose(2, 1, 0)), str(tmp_path / "a.mhd"))
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.mhd").array[..., 0], ARRAY)
+    np.testing.assert_array_equal(read_label_volume(tmp_path / "a.mhd").array, ARRAY)
+    assert looked == ["a.mhd", "a.mhd"]
