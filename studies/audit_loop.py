@@ -6,7 +6,8 @@
 Takes the finished run GRID/runs/left-atrium/NOISE/calibrated/seed-N. All steps are the program's own commands: audit;
 `decisions.json`, in which every case is accepted at the level `sure` and none is said to be verified; accept; prepare,
 with the words that accept prints; train with the configuration of the first run, by `calibrated` and by `supervised`
-with gold; evaluate. `--method supervised --given` trains the latter on the masks as given, too. What lies in --out is
+with gold; evaluate. Pairs follow the training masks, so `calibrated` corrects what the audit left. `--method supervised
+--given` trains the latter on the masks as given, too. What lies in --out is
 taken from there, stopped trainings go on; `--method` alone trains nothing and notes where they stopped. The images and
 references of the test split are compared with those of the first set. Writes results/audit-loop.json.
 """
@@ -26,6 +27,7 @@ import yaml
 
 from metadcseg.audit.case_files import read_cases
 from metadcseg.audit.decisions import FORMAT
+from metadcseg.audit.twins import TWINS
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.training.run.folder import read_run, set_of_run
 
@@ -59,8 +61,8 @@ def sure_ones(audit: Path) -> Path:
     return audit / "decisions.json"
 
 
-def corrected(run: Path, out: Path) -> tuple[Path, dict[str, Any]]:
-    """Audit a run, accept what is sure, prepare; return the new set, and what the audit says of the masks."""
+def corrected(run: Path, out: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Audit a run, accept what is sure, prepare; return the new set, and the DSC of training masks and of twins."""
     if not (out / "audit" / "audit.json").is_file():
         metadcseg("audit", run, "--out", out / "audit")
     record = json.loads((out / "audit" / "audit.json").read_text())
@@ -70,16 +72,19 @@ def corrected(run: Path, out: Path) -> tuple[Path, dict[str, Any]]:
         print(told["next"], flush=True)
         metadcseg(*shlex.split(told["next"])[1:])
     levels = record["corrected"]["dsc"]["levels"]
-    return prepared, {"given": record["given"]["dsc"]["mean"], **levels}
+    pairs = [case for case in read_cases(out / "audit" / TWINS) if case.true_dsc is not None]
+    twins = {"given": float(np.mean([case.true_dsc for case in pairs]))}
+    twins |= {level: float(np.mean([case.corrected_dsc[level] for case in pairs])) for level in levels}
+    return prepared, {"given": record["given"]["dsc"]["mean"], **levels}, twins
 
 
 def compare(before: PreparedSet, after: PreparedSet) -> dict[str, Any]:
-    """Refuse where the loop changed anything but training masks; return what it did to these.
+    """Refuse where the loop changed anything but training masks and those that gold replaced; return what it did.
 
     Raises:
         ValueError: where images, test masks or verified ones differ.
     """
-    found = {"slices": 0, "changed": 0}
+    found = {"slices": 0, "changed": 0, "pairs": 0, "pairs_changed": 0}
     for role in ("gold", "test", "train"):
         order = [sorted((v.id, v) for v in each.volumes if v.role == role) for each in (before, after)]
         if [id for id, _ in order[0]] != [id for id, _ in order[1]]:
@@ -93,8 +98,11 @@ def compare(before: PreparedSet, after: PreparedSet) -> dict[str, Any]:
                 if role == "train":
                     found["slices"] += 1
                     found["changed"] += not same
-                elif not same or (one.has_given and not np.array_equal(before.given(one), after.given(two))):
+                elif not same or one.has_given != two.has_given:
                     raise ValueError(f"other masks in {id}, which is {role}")
+                elif one.has_given:
+                    found["pairs"] += 1
+                    found["pairs_changed"] += not np.array_equal(before.given(one), after.given(two))
     return found
 
 
@@ -156,7 +164,7 @@ def main() -> None:
     run = asked.grid / "runs" / asked.set / asked.noise / "calibrated" / f"seed-{asked.seed}"
     out, info = asked.out.resolve() / asked.noise / f"seed-{asked.seed}", read_run(run)
     given = set_of_run(info)
-    prepared, masks = corrected(run, out)
+    prepared, masks, twins = corrected(run, out)
     told = {"set": asked.set, "noise": asked.noise, "seed": asked.seed}
     held = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": []}
     row = next((each for each in held["runs"] if told.items() <= each.items()), None)
@@ -164,7 +172,7 @@ def main() -> None:
         held["runs"].append(row := dict(told))
     row["command"] = shlex.join(["studies/audit_loop.py", *sys.argv[1:]])
     row["machine"] = {"system": platform.platform(), "processors": os.cpu_count(), "threads": 1}
-    row["training_masks"] = masks
+    row["training_masks"], row["twins"] = masks, twins
     row["sets"] = compare(PreparedSet.open(given), PreparedSet.open(prepared))
     row.setdefault("before", {})["audited"] = scores(run) | {"val_dsc_by_epoch": curve(run)}
     places = (("before", given), ("after", prepared)) if asked.given else (("after", prepared),)

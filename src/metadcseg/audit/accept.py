@@ -10,14 +10,16 @@ from typing import Any
 from metadcseg.audit.about import audited_set, read_about
 from metadcseg.audit.case_files import read_cases, read_masks
 from metadcseg.audit.decisions import Decision, read_decisions
+from metadcseg.audit.following import followed
 from metadcseg.audit.native import Labels
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.place import Place, is_begun, new_folder, within
 from metadcseg.audit.plain_layout import plain_layout
-from metadcseg.audit.plan import Plan, Reviewed
+from metadcseg.audit.plan import Mask, Plan, Reviewed
+from metadcseg.audit.provenance import note_corrections
 from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.review import Outcome, review
-from metadcseg.audit.same_layout import folder_of, same_layout
+from metadcseg.audit.same_layout import folder_of, given_file, same_layout
 from metadcseg.audit.stacked_layout import stacked_layout
 from metadcseg.audit.units import check_sizes
 from metadcseg.data.findings import listed, plural
@@ -43,6 +45,7 @@ class Accepted:
         painted: how many slices the reviewer painted.
         experts: ids of the cases with something that an expert shall decide.
         untouched: how many cases nothing was decided about.
+        twins: in how many pairs the mask beside the verified one was corrected, as masks that train were.
         backup: where files that were replaced lie; None of a new folder.
         notes: what is worth knowing.
     """
@@ -55,6 +58,7 @@ class Accepted:
     painted: int
     experts: tuple[str, ...]
     untouched: int
+    twins: int
     backup: Path | None = None
     notes: tuple[str, ...] = ()
 
@@ -114,12 +118,19 @@ def accept(
         for case in cases
         if case.id in found
     }
+
+    def can_hold(id: str) -> bool:
+        return root is None or given_file(originals, id) is not None
+
+    twins, behind = followed(decisions.parent, cases, found, reviews, originals, can_hold)
+    beside = {id: twin.mask for id, twin in twins.items()}
     if root is not None:
-        plan = same_layout(originals, root, reviews)
+        plan = same_layout(originals, root, reviews, beside)
     elif prepared.volumes and originals.origin is None:
-        plan = stacked_layout(prepared, reviews)
+        plan = stacked_layout(prepared, reviews, beside)
     else:
-        plan = plain_layout(originals, reviews)
+        plan = plain_layout(originals, reviews, beside)
+    note_corrections(plan, root, found, reviews, twins, about["identity"])
     if not any(row.role == "train" for row in plan.rows.values()):
         raise InputError(
             f"{decisions}: all training cases would be verified, and preparing needs one that is not: take one of the "
@@ -134,18 +145,22 @@ def accept(
     else:
         written = within(plan, root, backup or root.with_name(f"{root.name}-before-{key}"), key, progress)
     outcomes = {id: each.outcome for id, each in reviews.items()}
-    plan.left += _stale_pairs(prepared, outcomes)
-    return _counted(written, len(cases), plan, outcomes), prepared
+    plan.left += _of_pairs(prepared, outcomes, len(twins), behind)
+    return _counted(written, len(cases), plan, outcomes, len(twins)), prepared
 
 
-def _stale_pairs(prepared: PreparedSet, reviews: Mapping[str, Outcome]) -> list[str]:
-    """Say where earlier pairs show errors that masks no longer have."""
+def _of_pairs(prepared: PreparedSet, reviews: Mapping[str, Outcome], twins: int, behind: int) -> list[str]:
+    """Say where masks changed and pairs did not."""
     changed = sum(not one.verified and one.changed > 0 for one in reviews.values())
-    if not changed or not any(case.has_given for case in prepared.select("gold")):
+    if twins or not changed or not any(case.has_given for case in prepared.select("gold")):
         return []
+    said = f"{plural(changed, 'mask')} changed and {'is' if changed == 1 else 'are'} not verified. "
+    if not behind:
+        return [said + "Pairs stay as they are, since masks most like theirs did not change."]
     return [
-        f"{plural(changed, 'mask')} changed and {'is' if changed == 1 else 'are'} not verified. Pairs still show the "
-        "earlier errors, so training by pairs would correct twice: take --method supervised --supervised.gold mixed"
+        said
+        + f"The audit has no correction of {plural(behind, 'pair')}, so pairs show the earlier errors, and "
+        "training by them would correct twice: take --method supervised --supervised.gold mixed"
     ]
 
 
@@ -160,7 +175,7 @@ def _reviewed(audit: Path, case: AuditedCase, decision: Decision, originals: Ori
     def read() -> Labels:
         return review(case, read_masks(audit, case), decision)[0]
 
-    return Reviewed(review(case, read_masks(audit, case), decision)[1], read, write)
+    return Reviewed(review(case, read_masks(audit, case), decision)[1], Mask(read, write))
 
 
 def _refuse(
@@ -190,7 +205,7 @@ def _is_verified(prepared: PreparedSet, originals: Originals, id: str) -> bool:
     return unit.role == "gold" or any(case.has_given for case in held)
 
 
-def _counted(written: Place, cases: int, plan: Plan, reviews: dict[str, Outcome]) -> Accepted:
+def _counted(written: Place, cases: int, plan: Plan, reviews: dict[str, Outcome], twins: int) -> Accepted:
     each = reviews.values()
     return Accepted(
         written.folder,
@@ -201,6 +216,7 @@ def _counted(written: Place, cases: int, plan: Plan, reviews: dict[str, Outcome]
         sum(one.painted for one in each),
         tuple(id for id, one in reviews.items() if one.experts),
         cases - len(reviews),
+        twins,
         written.backup,
         tuple(plan.left),
     )

@@ -170,7 +170,7 @@ def calibrate(
     found.clusters = [held.tolist() for held in bins.values()]
     found.margin = fit_margin(found.expected_gains, found.true_gains)
     for number, (regions_above, really) in enumerate(above):
-        if found.expected_gains[number] > _margin_of_others(found, groups, number):
+        if found.expected_gains[number] > margin_of_others(found, groups, number):
             found.regions += regions_above
             found.really += really
     return found
@@ -189,8 +189,14 @@ def _by_bin(wrong: Maps, error: NDArray[np.bool_]) -> NDArray[np.float64]:
     )
 
 
-def _margin_of_others(found: Calibration, groups: Sequence[str], number: int) -> float:
-    """Return the margin as all pairs but one, and those of its group where others are left, have it."""
+def margin_of_others(found: Calibration, groups: Sequence[str], number: int) -> float:
+    """Return the margin as all pairs but one, and those of its group where others are left, have it.
+
+    Args:
+        found: what was counted of the pairs.
+        groups: of every pair.
+        number: of the one that is left out.
+    """
     kept = [place for place, group in enumerate(groups) if group != groups[number]]
     kept = kept or [place for place in range(len(groups)) if place != number]
     return fit_margin(

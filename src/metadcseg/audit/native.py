@@ -183,10 +183,13 @@ def _unchanged(case: CaseOrigin, stored: NDArray[Any], change: Change) -> NDArra
     for value, label in case.values.items():
         known[stored == value] = label
     if ((known != change.given) & (change.given != IGNORE)).any():
-        raise InputError(
-            f"{case.mask} was changed since the set was prepared: prepare, train and audit again"
-        )
+        raise changed_since(case.mask)
     return stored
+
+
+def changed_since(what: object) -> InputError:
+    """Return the error for a mask that is no longer what it was."""
+    return InputError(f"{what} was changed since the set was prepared: prepare, train and audit again")
 
 
 def _values(

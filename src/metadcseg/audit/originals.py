@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from metadcseg.audit.native import (
     Change,
     Labels,
+    changed_since,
     stack_to_file,
     suffix_of,
     write_image_mask,
     write_volume_mask,
 )
 from metadcseg.constants import IGNORE
-from metadcseg.data.formats.volumes import stem_of
+from metadcseg.data.formats.volumes import read_label_volume, stem_of
 from metadcseg.data.store.origin import CaseOrigin, Origin, read_origin
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
@@ -104,7 +105,7 @@ class Originals:
         if isinstance(unit, Case):
             write_image_mask(out, change, self.values, self.files(id))
             return
-        files = None if self._is_other(unit) else self.files(id)
+        files = None if self._is_other(unit) and self._replaced(unit) is None else self.files(id)
         write_volume_mask(out, change, unit.placement.grid, self.values, files)
 
     def change(self, id: str, given: Labels, wanted: Labels, slices: NDArray[np.int32]) -> Change:
@@ -120,7 +121,12 @@ class Originals:
         if isinstance(unit, Case):
             return Change(given[0], wanted[0])
         reference = self.prepared.reference(unit)
-        if self._is_other(unit):
+        if self._is_other(unit) and (replaced := self._replaced(unit)) is not None:
+            reference = replaced
+            inner = unit.placement.stack(reference)[slices]
+            if inner.shape == given.shape and ((inner != given) & (given != IGNORE)).any():
+                raise changed_since(self.values.cases[id].mask)
+        elif self._is_other(unit):
             everywhere = Change(given + np.uint8(1), given)  # no pixel is as it was
             reference = stack_to_file(unit.placement, reference, slices, everywhere).wanted
         return stack_to_file(unit.placement, reference, slices, Change(given, wanted))
@@ -131,6 +137,19 @@ class Originals:
         if files is None:
             return None
         return stem_of(files.images[0]) if id in self.volumes else files.images[0].stem
+
+    def _replaced(self, unit: StoredVolume) -> Labels | None:
+        """Return the mask that a verified one replaced, (X, Y, Z), where its file lies on the grid of the image."""
+        files = self.files(unit.id)
+        if files is None or files.mask is None or not files.mask.exists():
+            return None
+        volume = read_label_volume(files.mask, key=files.mask_key)
+        if not volume.grid.same(unit.placement.grid):
+            return None
+        labels = np.full(volume.array.shape, IGNORE, np.uint8)
+        for value, label in files.values.items():
+            labels[volume.array == value] = label
+        return labels
 
     def _is_other(self, unit: StoredVolume) -> bool:
         """Return whether the reference of a volume is another mask than the given one."""

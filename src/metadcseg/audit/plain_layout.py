@@ -12,7 +12,7 @@ from PIL import Image
 
 from metadcseg.audit.native import Change, Labels, write_image_mask, write_volume_mask
 from metadcseg.audit.originals import Originals
-from metadcseg.audit.plan import GOLD, IMAGES, MASKS, SPLITS, Plan, Reviews, Write, splits_text
+from metadcseg.audit.plan import GOLD, IMAGES, MASKS, SPLITS, Plan, Reviews, Twins, Write, splits_text
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import VOLUME_SUFFIXES
 from metadcseg.data.prepare.labels import class_names
@@ -24,12 +24,13 @@ from metadcseg.files import safe_names
 _DETACHED = (".mhd", ".nhdr")  # their voxels lie in a second file
 
 
-def plain_layout(originals: Originals, reviews: Reviews) -> Plan:
+def plain_layout(originals: Originals, reviews: Reviews, twins: Twins) -> Plan:
     """Return what a corrected folder holds: every case of the set, its image as it was, or as the set has it.
 
     Args:
         originals: the files of the set; of images none are needed.
         reviews: what became of the cases.
+        twins: masks of pairs that are corrected, too.
 
     Raises:
         InputError: where the image of a case is several files, or holds its label as well.
@@ -43,11 +44,13 @@ def plain_layout(originals: Originals, reviews: Reviews) -> Plan:
         given: Write | Path | None
         gold, given = _masks(originals, unit)
         if found is not None and found.outcome.verified:
-            gold = found.write
+            gold = found.mask.write
         elif found is not None and found.outcome.changed:
-            given = found.write
+            given = found.mask.write
         elif given is not None:
             given = _file(originals, unit) or given
+        if unit.id in twins:
+            given = twins[unit.id].write
         suffix = originals.suffix(unit.id)
         if gold is not None:
             plan.writes[Path(GOLD) / f"{name}{suffix}"] = gold

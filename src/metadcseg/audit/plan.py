@@ -13,6 +13,8 @@ from metadcseg.data.splits.roles import SplitRow
 from metadcseg.errors import InputError
 
 IMAGES, MASKS, GOLD, SPLITS = "images", "masks", "gold", "splits.csv"
+CORRECTIONS = "corrections.csv"
+"""Which masks of a corrected folder changed in which audit."""
 
 Write = Callable[[Path], object]
 """Writes one file, whose suffix says its format."""
@@ -45,22 +47,36 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Reviewed:
-    """What became of a case, without its pixels.
+class Mask:
+    """A mask without its pixels.
 
     Args:
-        outcome: of the review.
-        read: returns its mask, (Z, H, W), made anew each time: memory holds the pixels of one case.
+        read: returns it, (Z, H, W), made anew each time: memory holds the pixels of one case.
         write: writes it in the likeness of the given one.
     """
 
-    outcome: Outcome
     read: Callable[[], NDArray[np.uint8]]
     write: Write
 
 
+@dataclass(frozen=True)
+class Reviewed:
+    """What became of a case.
+
+    Args:
+        outcome: of the review.
+        mask: that follows from it.
+    """
+
+    outcome: Outcome
+    mask: Mask
+
+
 Reviews = Mapping[str, Reviewed]
 """Id -> what became of it, of the cases that were decided on."""
+
+Twins = Mapping[str, Mask]
+"""Id -> the mask beside the verified one, of the pairs in which it is another one now."""
 
 
 def splits_text(rows: Mapping[str, SplitRow]) -> bytes:

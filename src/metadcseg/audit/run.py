@@ -1,7 +1,7 @@
 """Audit the masks of a split: which are wrong, where, how sure that is, and what they should be."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, W
 from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.summary import page_summary, said_of, summarize
 from metadcseg.audit.tables import CASE_COLUMNS, REGION_COLUMNS, SortedLines, case_cells, region_cells
+from metadcseg.audit.twins import write_twins
 from metadcseg.audit.units import Unit, judged_units, paired_units
 from metadcseg.audit.weight import fit_weight, weights_for
 from metadcseg.audit.who_errs import WhoErrs
@@ -73,7 +74,8 @@ def audit_run(
     Args:
         run: the folder of a run, of any method.
         out: where everything goes: ``audit.json``, ``cases.csv``, ``regions.csv``, ``wrong/``, ``corrected/LEVEL/``,
-            ``cases/NAME.npz`` and the review page, ``index.html``.
+            ``cases/NAME.npz``, ``pairs/`` (what each verified mask replaced, corrected likewise) and the review page,
+            ``index.html``.
         prepared: the set; None: the one that the run was trained on.
         split: a role of that set.
         threshold: mean P(wrong) of a region from which it is flagged, above 0 and at most 1.
@@ -223,14 +225,20 @@ class Audit:
 
         asked = units[:: -(-len(units) // _ASKED)]
         weights = weights_for(seen=self.predictor.pairs_seen_in_training)
+        tables: AnnotatorTables | None = None
+        priors: Callable[[], Iterable[Maps | None] | None] = _nobody
         if (several := learned_annotators(self.prepared)) is None:
             fit = fit_weight(seen(), counts, groups, self._matched(asked, table, weights))
-            return fit.witnesses(table), calibrate(seen(), counts, fit, self.threshold), None
-        pairs, tables = several
-        held = matched_to_outlines(asked, self.prepared, self.predictor, table, tables, weights)
-        priors = partial(pairs.unseen_priors, cases, self.prepared, tables)
-        fit = fit_weight_beside(seen(), priors(), groups, held)
-        return fit.witnesses(table), calibrate(seen(), counts, fit, self.threshold, priors()), tables
+        else:
+            pairs, tables = several
+            held = matched_to_outlines(asked, self.prepared, self.predictor, table, tables, weights)
+            priors = partial(pairs.unseen_priors, cases, self.prepared, tables)
+            fit = fit_weight_beside(seen(), pairs.unseen_priors(cases, self.prepared, tables), groups, held)
+        calibration = calibrate(seen(), counts, fit, self.threshold, priors())
+        write_twins(
+            self.folder.path, self.prepared, self.predictor, counts, fit, calibration, self.sure, priors()
+        )
+        return fit.witnesses(table), calibration, tables
 
     def _matched(
         self, asked: Sequence[Unit], table: Tensor, weights: Sequence[float]

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from metadcseg.audit.originals import Originals
-from metadcseg.audit.plan import GOLD, IMAGES, SPLITS, Plan, Reviews, splits_text
+from metadcseg.audit.plan import CORRECTIONS, GOLD, IMAGES, SPLITS, Plan, Reviews, Twins, Write, splits_text
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources import scan_folder
@@ -31,16 +31,18 @@ def folder_of(originals: Originals) -> Path | None:
     return held.parent
 
 
-def same_layout(originals: Originals, folder: Path, reviews: Reviews) -> Plan:
+def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twins) -> Plan:
     """Return what a corrected folder holds: all that preparing reads, and the masks that were reviewed.
 
     A verified mask goes to ``gold/``, and the one that it replaces stays in ``masks/``. A mask that is corrected in
-    part and not verified takes the place of the given one. ``splits.csv`` keeps the roles of the set.
+    part and not verified takes the place of the given one, and so does a corrected one of a pair. ``splits.csv`` keeps
+    the roles of the set.
 
     Args:
         originals: the files of the set.
         folder: that it was prepared from.
         reviews: what became of the cases.
+        twins: masks of pairs that are corrected, too.
 
     Raises:
         InputError: where the folder is gone or another one now.
@@ -70,14 +72,9 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews) -> Plan:
                 f"{originals.prepared.path} does not say which files '{id}' was made from: prepare it again"
             )
         if reviewed.outcome.verified:
-            plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", reviewed.write)
-        elif reviewed.outcome.changed and files.mask is not None and files.mask not in files.images:
-            given = files.mask.relative_to(folder)
-            place = given.parent / f"{stem_of(given) if id in originals.volumes else given.stem}{suffix}"
-            if place != given:
-                plan.removes.add(given)
-                plan.copies.pop(given, None)
-            plan.put(place, reviewed.write)
+            plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", reviewed.mask.write)
+        elif reviewed.outcome.changed and (given := given_file(originals, id)) is not None:
+            _replace(plan, originals, id, given.relative_to(folder), reviewed.mask.write)
         else:
             kept += reviewed.outcome.changed > 0
     if kept:
@@ -85,7 +82,26 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews) -> Plan:
             f"{plural(kept, 'case')} decided in part: what was accepted is not written, as no file of its own holds "
             "the mask: decide on the other regions, too"
         )
+    for id, twin in twins.items():
+        if (given := given_file(originals, id)) is not None:
+            _replace(plan, originals, id, given.relative_to(folder), twin.write)
     return plan
+
+
+def given_file(originals: Originals, id: str) -> Path | None:
+    """Return the file of a mask as given; None where no file of its own holds it, so that none can replace it."""
+    files = originals.files(id)
+    return None if files is None or files.mask in files.images else files.mask
+
+
+def _replace(plan: Plan, originals: Originals, id: str, given: Path, write: Write) -> None:
+    """Write a mask in the place of the given one."""
+    name = stem_of(given) if id in originals.volumes else given.stem
+    place = given.parent / f"{name}{originals.suffix(id)}"
+    if place != given:
+        plan.removes.add(given)
+        plan.copies.pop(given, None)
+    plan.put(place, write)
 
 
 def _take(plan: Plan, folder: Path) -> None:
@@ -99,7 +115,7 @@ def _take(plan: Plan, folder: Path) -> None:
         elif name in _TAKEN or (name.startswith(_OF_ANNOTATORS) and (folder / name).is_dir()):
             files = [folder / name] if (folder / name).is_file() else _files(folder / name)
             plan.copies |= {path.relative_to(folder): path for path in files}
-        elif not name.startswith(".") and name != SPLITS:
+        elif not name.startswith(".") and name not in (SPLITS, CORRECTIONS):
             others.append(name)
     if others:
         plan.left.append(f"not taken over from {folder}, as preparing does not read it: {listed(others, 3)}")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.audit.native import Labels
-from metadcseg.audit.plan import GOLD, IMAGES, MASKS, SPLITS, Plan, Reviews, splits_text
+from metadcseg.audit.plan import GOLD, IMAGES, MASKS, SPLITS, Plan, Reviews, Twins, splits_text
 from metadcseg.data.export.nnunet import stored_affine
 from metadcseg.data.findings import plural
 from metadcseg.data.formats.geometry import Grid, as_affine
@@ -24,12 +24,13 @@ from metadcseg.files import safe_names
 _END = ".nii.gz"
 
 
-def stacked_layout(prepared: PreparedSet, reviews: Reviews) -> Plan:
+def stacked_layout(prepared: PreparedSet, reviews: Reviews, twins: Twins) -> Plan:
     """Return what a corrected folder holds: an image and a mask of every volume of a set, in NIfTI.
 
     Args:
         prepared: of volumes.
         reviews: what became of them.
+        twins: masks of pairs that are corrected, too.
     """
     plan = Plan()
     for name, unit in zip(
@@ -42,9 +43,11 @@ def stacked_layout(prepared: PreparedSet, reviews: Reviews) -> Plan:
         reviewed = reviews.get(unit.id)
         gold, given = _masks(prepared, unit, cases)
         if reviewed is not None and reviewed.outcome.verified:
-            gold = reviewed.read
+            gold = reviewed.mask.read
         elif reviewed is not None and reviewed.outcome.changed:
-            given = reviewed.read
+            given = reviewed.mask.read
+        if unit.id in twins:
+            given = twins[unit.id].read
         for place, read in ((GOLD, gold), (MASKS, given)):
             if read is not None:
                 plan.writes[Path(place) / f"{name}{_END}"] = partial(_mask, unit, read)

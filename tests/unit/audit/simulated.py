@@ -33,10 +33,28 @@ def proposal(given, label):
 
 def simulate(folder, prepared: PreparedSet, role="train", label=1):
     """Write the folder of an audit; return case id -> Arrays."""
+    made = judge(folder, prepared, role, label)
+    about = {
+        "format": "metadcseg-audit/1",
+        "identity": IDENTITY,
+        "set": {"path": str(prepared.path), "name": prepared.name, "fingerprint": prepared.fingerprint},
+        "classes": list(prepared.classes),
+        "cases": len(made),
+    }
+    (folder / "audit.json").write_text(json.dumps(about))
+    return made
+
+
+def judge(folder, prepared, role="train", label=1, dsc=lambda number: 0.7):
+    """Write the cases of a role, of verified ones the mask that was replaced; return case id -> Arrays.
+
+    Args:
+        dsc: from the number of a case to its expected DSC.
+    """
     folder.mkdir(parents=True)
     made, held = {}, units(prepared, role)
-    for name, (id, (cases, slices)) in zip(safe_names(held), held.items(), strict=True):
-        given = np.stack([prepared.label(case) for case in cases])
+    for place, (name, (id, (cases, slices))) in enumerate(zip(safe_names(held), held.items(), strict=True)):
+        given = np.stack([(prepared.given if case.has_given else prepared.label)(case) for case in cases])
         balanced, regions = proposal(given, label)
         wrong = np.where(regions > 0, np.float32(0.8), np.float32(0.1))
         network = np.where(given == 255, given, np.roll(given, 2, axis=2))
@@ -47,17 +65,9 @@ def simulate(folder, prepared: PreparedSet, role="train", label=1):
             Region(number, "missing", 0, label, 9, None, 0.8, 7.2, ((0, len(cases)), (0, 3), (0, 3)))
             for number in (1, 2)
         )
-        case = AuditedCase(id, name, role, given.shape, None, 0.7, (0.5, 0.9), found)
+        case = AuditedCase(id, name, role, given.shape, None, dsc(place), (0.5, 0.9), found)
         write_case(folder, case, arrays, slices)
         made[id] = arrays
-    about = {
-        "format": "metadcseg-audit/1",
-        "identity": IDENTITY,
-        "set": {"path": str(prepared.path), "name": prepared.name, "fingerprint": prepared.fingerprint},
-        "classes": list(prepared.classes),
-        "cases": len(made),
-    }
-    (folder / "audit.json").write_text(json.dumps(about))
     return made
 
 

@@ -88,6 +88,11 @@ def _summary_lines(accepted: "Accepted") -> list[str]:
     ]
     if accepted.in_part:
         lines.append(f"{plural(accepted.in_part, 'case')} corrected and not verified (masks/)")
+    if accepted.twins:
+        lines.append(
+            f"{plural(accepted.twins, 'pair')} likewise: the mask beside the verified one shows what is still wrong "
+            "(masks/)"
+        )
     if accepted.experts:
         shown = ", ".join(accepted.experts[:5]) + (", ..." if accepted.experts[5:] else "")
         lines.append(f"{plural(len(accepted.experts), 'case')} left to an expert: {shown}")

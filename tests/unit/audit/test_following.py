@@ -1,0 +1,152 @@
+"""Pairs follow masks that were corrected without a look: what they show is what is still wrong."""
+
+import csv
+from functools import partial
+
+import numpy as np
+import pytest
+from tests.unit.audit.simulated import decide, judge, simulate
+from tests.unit.audit.test_run import larger
+from tests.unit.data.folders import disc, make_folder, save
+from tests.unit.evaluation.fakes import scene, write_fake_run
+
+from metadcseg.audit.accept import accept
+from metadcseg.audit.case_files import read_cases, read_masks
+from metadcseg.audit.run import audit_run
+from metadcseg.audit.twins import TWINS
+from metadcseg.data.prepare.pipeline import prepare_folder
+from metadcseg.data.store.reader import PreparedSet, SetWriter
+
+BY_SCRIPT = {"verdict": "accept", "level": "balanced", "verified": False}
+
+
+def prepared_from(folder, out):
+    prepare_folder(folder, out, edges="none")
+    return PreparedSet.open(out)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A folder with two pairs, an audit of it, and the masks of both."""
+    folder = make_folder(tmp_path / "mine", gold=2)
+    for number in range(2):
+        save(folder / f"masks/case{number:02d}.png", np.roll(disc(), 2, axis=0))
+    prepared = prepared_from(folder, tmp_path / "set")
+    arrays = simulate(tmp_path / "audit", prepared)
+    twins = judge(tmp_path / "audit" / TWINS, prepared, "gold", dsc=lambda number: (0.7, 0.9)[number])
+    return prepared, arrays, twins
+
+
+def givens(prepared):
+    return {case.id: prepared.given(case) for case in prepared.select("gold") if case.has_given}
+
+
+def lines(folder):
+    with (folder / "corrections.csv").open(newline="") as opened:
+        return [(row["case"], row["mask"], row["level"]) for row in csv.DictReader(opened)]
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["in place", "out"])
+def test_where_all_masks_are_corrected_pairs_are_too(tmp_path, mine, in_place):
+    prepared, arrays, twins = mine
+    first, *others = arrays
+    verified = {"case": first, "verdict": "accept", "level": "network"}
+    decisions = decide(tmp_path / "audit", prepared, verified, *({"case": id, **BY_SCRIPT} for id in others))
+    place = {"backup": tmp_path / "old"} if in_place else {"out": tmp_path / "better", "link": True}
+    accepted, _ = accept(decisions, **place)
+    assert (accepted.twins, accepted.reviewed, accepted.notes) == (3, 1, ())
+    again = prepared_from(accepted.folder, tmp_path / "set-2")
+    now = givens(again)
+    assert now.keys() == {first, *twins}
+    assert np.array_equal(now[first], arrays[first].corrected["balanced"][0])  # gold is another level
+    assert np.array_equal(again.label(again.select("gold")[-1]), arrays[first].corrected["network"][0])
+    for id, held in twins.items():
+        assert np.array_equal(now[id], held.corrected["balanced"][0])
+    if in_place:
+        assert {path.stem for path in (tmp_path / "old/masks").iterdir()} == {*arrays, *twins}
+    told = lines(accepted.folder)
+    assert (first, "gold", "network") in told
+    assert sorted(id for id, place, level in told if (place, level) == ("masks", "balanced")) == sorted(
+        [*arrays, *twins]
+    )
+
+
+def test_where_some_are_pairs_are_treated_as_the_case_most_like_theirs(tmp_path, mine):
+    prepared, arrays, twins = mine
+    (tmp_path / "audit/cases").rename(tmp_path / "audit/before")
+    judge(tmp_path / "again", prepared, dsc=lambda number: 0.6 if number % 2 else 0.95)
+    (tmp_path / "again/cases").rename(tmp_path / "audit/cases")
+    bad, good = list(arrays)[1::2], next(iter(arrays))
+    decisions = [{"case": id, **BY_SCRIPT} for id in bad] + [{"case": good, "verdict": "reject"}]
+    accepted, _ = accept(decide(tmp_path / "audit", prepared, *decisions), tmp_path / "better")
+    now = givens(prepared_from(tmp_path / "better", tmp_path / "set-2"))
+    worse, better = twins
+    assert accepted.twins == 1
+    assert np.array_equal(now[worse], twins[worse].corrected["balanced"][0])
+    assert np.array_equal(now[better], twins[better].given[0])
+    assert np.array_equal(now[good], arrays[good].given[0])
+
+
+def test_a_second_round_goes_on_from_the_first(tmp_path, mine):
+    prepared, arrays, _ = mine
+    folder = tmp_path / "mine"
+    for number in (1, 2):
+        if number == 2:
+            prepared = prepared_from(folder, tmp_path / "set-2")
+            arrays = simulate(tmp_path / "audit-2", prepared)
+            twins = judge(tmp_path / "audit-2" / TWINS, prepared, "gold")
+        audit = tmp_path / ("audit" if number == 1 else "audit-2")
+        level = ("balanced", "network")[number - 1]
+        rows = [{"case": id, **BY_SCRIPT, "level": level} for id in arrays]
+        accept(decide(audit, prepared, *rows), backup=tmp_path / f"old-{number}")
+    now = givens(prepared_from(folder, tmp_path / "set-3"))
+    assert all(np.array_equal(now[id], held.corrected["network"][0]) for id, held in twins.items())
+    told = [level for *_, level in lines(folder)]
+    assert told == ["balanced"] * (len(told) // 2) + ["network"] * (len(told) // 2)
+    assert (tmp_path / "old-2/corrections.csv").is_file()
+
+
+def test_of_an_audit_without_them_pairs_stay_and_that_is_said(tmp_path, mine):
+    prepared, arrays, twins = mine
+    (tmp_path / "audit" / TWINS / "cases" / "case00.npz").unlink()
+    decisions = decide(tmp_path / "audit", prepared, *({"case": id, **BY_SCRIPT} for id in arrays))
+    accepted, _ = accept(decisions, tmp_path / "better")
+    assert accepted.twins == 0
+    assert any("no correction of 1 pair" in note and "supervised" in note for note in accepted.notes)
+    now = givens(prepared_from(tmp_path / "better", tmp_path / "set-2"))
+    assert all(np.array_equal(now[id], held.given[0]) for id, held in twins.items())
+
+
+def blind_set(out, verified):
+    """Squares in images that show nothing, drawn too large; what is verified of the first is given."""
+    with SetWriter(out, name="squares", classes=("background", "organ"), channels=1) as writer:
+        for number in range(6):
+            image, mask = scene(32, 32, 8 + number, 10, 10)
+            role = "gold" if number < 4 else "train"
+            held = {"given": larger(mask)} if role == "gold" else {}
+            label = larger(mask) if role == "train" else mask if number else verified(mask)
+            blank = np.full_like(image, 128)
+            writer.add(id=f"{number}", role=role, group=f"g{number}", image=blank, label=label, **held)
+    return PreparedSet.open(out)
+
+
+def test_an_audit_corrects_a_pair_as_if_it_were_none(tmp_path):
+    """Its verified mask may be any: the twin is corrected in the same way, as nothing has seen the pair."""
+    found = []
+    for name, verified in (("one", np.copy), ("other", partial(np.roll, shift=1, axis=1))):
+        prepared = blind_set(tmp_path / name, verified)
+        run = write_fake_run(tmp_path / f"run {name}", prepared)
+        record = audit_run(run, tmp_path / f"audit {name}", prepared, trust_code=True)
+        assert (
+            record["calibration"]["network_weight"] == 0
+        )  # so no log odds, which all pairs correct together
+        folder = tmp_path / f"audit {name}" / TWINS
+        cases = read_cases(folder)
+        assert [case.id for case in cases] == ["0", "1", "2", "3"]
+        found.append((read_masks(folder, cases[0]), read_masks(folder, cases[1])))
+        assert cases[1].true_dsc < 0.9 < cases[1].corrected_dsc["balanced"]
+    (one, neighbor), (other, neighbor_of_other) = found
+    assert np.array_equal(one.wrong, other.wrong)
+    assert not np.array_equal(neighbor.wrong, neighbor_of_other.wrong)  # which the first has taught
+    assert all(np.array_equal(mask, other.corrected[level]) for level, mask in one.corrected.items())
+    assert (one.corrected["balanced"] != one.given).any()
