@@ -335,7 +335,10 @@ def _reseal(folder, edit_manifest=None, edit_row=None):
         (lambda row: row.update(height=60_000, width=60_000), "values that no set can have"),
         (lambda row: row.update(height=-1), "'height' must be a whole number >= 1"),
         (lambda row: row.update(role="king"), "must be one of train, gold, val, test, got 'king'"),
-        (lambda row: row.update(dtype="object"), "must be one of uint8, uint16, float16, float32, got 'object'"),
+        (
+            lambda row: row.update(dtype="object"),
+            "must be one of uint8, uint16, float16, float32, got 'object'",
+        ),
         (lambda row: row.update(spacing=[0, 1]), "'spacing...' must be a number > 0"),
         (lambda row: row.update(row=5), "values that no set can have"),
         (lambda row: row["arrays"]["image"].update(array="../../etc"), "must be text matching"),
