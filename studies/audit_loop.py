@@ -26,7 +26,6 @@ import numpy as np
 import yaml
 
 from metadcseg.audit.case_files import read_cases
-from metadcseg.audit.decisions import FORMAT
 from metadcseg.audit.twins import TWINS
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.training.run.folder import read_run, set_of_run
@@ -52,7 +51,7 @@ def sure_ones(audit: Path) -> Path:
         for case in read_cases(audit)
     ]
     told = {
-        "format": FORMAT,
+        "format": "metadcseg-decisions/1",
         "identity": about["identity"],
         "set": about["set"]["fingerprint"],
         "decisions": rows,

@@ -43,6 +43,37 @@ def first_of(sentences: Sequence[str], most: int = 5) -> str:
     return "; ".join(sentences[:most]) + (f"; and {left} more" if left > 0 else "")
 
 
+def shown(held: object, most: int = 60) -> str:
+    """Return the beginning of a value for a sentence: it comes from outside, and may be as long as a book.
+
+    Args:
+        held: any value.
+        most: letters that are shown of it.
+
+    Example:
+        >>> len(shown("x" * 100)), shown([1, {}]), shown(10**400)
+        (60, 'a list of 2', 'a number of many digits')
+    """
+    if isinstance(held, list | dict):
+        kind = "a list" if isinstance(held, list) else "an object"
+        return f"{kind} of {len(held)}"
+    if held is None:
+        return "nothing"
+    if isinstance(held, int) and abs(held) > 10**20:
+        return "a number of many digits"
+    return shortened(repr(held[: 2 * most]) if isinstance(held, str) else repr(held), most)
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Return text of at most so many letters, the end of a longer one left out.
+
+    Example:
+        >>> shortened("a name", 60), shortened("x" * 100, 8)
+        ('a name', 'xxxxx...')
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def one_line(text: str) -> str:
     r"""Return text as one line that changes no terminal: names of files may hold line breaks and escape sequences.
 
@@ -71,6 +102,6 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> InputError:
         unknown method 'metadcsg': did you mean 'metadcseg'? (known: metadcseg, supervised)
     """
     names = sorted(known)
-    near = get_close_matches(got, names, n=1, cutoff=0.5)
+    near = get_close_matches(got[:200], names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return InputError(f"unknown {kind} '{got}': {hint}(known: {', '.join(names)})")
+    return InputError(f"unknown {kind} '{shortened(got)}': {hint}(known: {', '.join(names)})")

@@ -7,13 +7,16 @@ what does not fit becomes one sentence with file and field. What a schema does n
 import json
 import math
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 import msgspec
 
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown, unknown_name
 from metadcseg.reading import MOST_BYTES, read_regular, unreadable
 
 _NAMES = {
@@ -28,6 +31,7 @@ _NAMES = {
 }
 _SHOWN = 60
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.?([^.\[\]]+)")
 
 Kind = TypeVar("Kind")
 
@@ -84,9 +88,17 @@ def decoded(data: bytes, kind: Any, where: str, way_out: str) -> Any:
             return msgspec.convert(json.loads(data, parse_constant=_finite, parse_float=_finite), kind)
         return _decoder(kind).decode(data)
     except msgspec.ValidationError as error:
-        raise InputError(f"{where}: {_fault(str(error))}; {way_out}") from error
+        raise InputError(f"{where}: {_fault(str(error), _loaded(data), kind)}; {way_out}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{where}: it is {_no_json(data, error)}; {way_out}") from error
+
+
+def _loaded(data: bytes) -> Any:
+    """Return the values of JSON, to be shown in a sentence; nothing where Python cannot read it."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError, MemoryError):
+        return None
 
 
 def read_plain(path: Path, kind: Any, way_out: str, most: int = MOST_BYTES) -> dict[str, Any]:
@@ -106,16 +118,46 @@ def fitting(value: Any, kind: Any, where: str, way_out: str) -> Any:
     Raises:
         InputError: see :func:`read_record`.
     """
+    try:
+        return part(value, kind)
+    except InputError as error:
+        raise InputError(f"{where}: {error}; {way_out}") from error
+
+
+def part(value: Any, kind: Any, named: str = "it", wanted: str = "", *, as_text: bool = False) -> Any:
+    """Return a part of a record in the shape of a schema.
+
+    Args:
+        value: plain values.
+        kind: the schema.
+        named: what the sentence calls the value.
+        wanted: what it must be, where that is shorter in words than by the schema.
+        as_text: whether numbers may stand as text, as they do in XML.
+
+    Raises:
+        InputError: naming the value, what is allowed, and what was got.
+
+    Example:
+        >>> part("7.5", float, "'x'", as_text=True)
+        7.5
+        >>> part("maybe", Literal["yes", "no"], "the answer")
+        Traceback (most recent call last):
+        ...
+        metadcseg.errors.InputError: the answer must be one of yes, no, got 'maybe'
+    """
     cause: Exception
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, strict=not as_text)
     except msgspec.ValidationError as error:
-        fault, cause = _fault(str(error)), error
+        cause = error
+        fault = f"{named} must be {wanted}, got {shown(value)}"
+        if not wanted:
+            fault = _fault(str(error), value, kind, named)
     except RecursionError as error:
-        fault, cause = "it is nested too deeply", error
+        fault, cause = f"{named} is nested too deeply", error
     except UnicodeError as error:
-        fault, cause = "it holds a key that is no text", error
-    raise InputError(f"{where}: {fault}; {way_out}") from cause
+        fault, cause = f"{named} holds a key that is no text", error
+    raise InputError(fault) from cause
 
 
 def _finite(number: str) -> float:
@@ -130,8 +172,14 @@ def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
     return msgspec.json.Decoder(kind)
 
 
-def _fault(message: str) -> str:
+def _fault(message: str, value: Any = None, kind: Any = None, named: str = "it") -> str:
     """Return in our words which field does not fit, from the words of msgspec.
+
+    Args:
+        message: of msgspec.
+        value: what did not fit, as a whole.
+        kind: its schema.
+        named: what the sentence calls the whole.
 
     Example:
         >>> _fault("Expected `int` >= 1 - at `$.cases[3].size`")
@@ -141,18 +189,76 @@ def _fault(message: str) -> str:
     """
     found = re.fullmatch(r"(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?", message, re.S)
     what, place = (found[1], found[2] or "") if found else (message, "")
-    named = f"'{place}'" if place and not place.startswith("[...") else "a value in it" if place else "it"
+    whole = named
+    named = f"'{place}'" if place and not place.startswith("[...") else "a value in it" if place else whole
     if missing := re.fullmatch(r"Object missing required field `(.+)`", what):
         return f"{named} lacks '{missing[1]}'"
+    got, names, fields = _at(value, kind, place)
     if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", what, re.S):
-        return f"{named} holds the unknown key {unknown[1]:.{_SHOWN}}"
-    if value := re.match(r"Invalid enum value (.+)", what):
-        return f"{named} is {value[1]:.{_SHOWN}}, which is none of the names that it can be"
+        return f"{named} holds an {unknown_name('key', unknown[1], fields)}"
+    if names and not (what.startswith("Expected") and "key in $" in message):
+        return f"{named} must be one of {', '.join(names)}, got {got or _got(what)}"
     if re.search("out of range", what):
         return f"{named} must be a number that a computer holds, got one of too many digits"
-    if wanted := re.match(r"Expected (.*)", what, re.S):
-        return f"{named} must be {re.sub('`([^`]+)`', lambda hit: _in_words(hit[1]), wanted[1])}"
+    if wanted := re.match(r"Expected (.*?)(?:, got (.*))?$", what, re.S):
+        words = re.sub("`([^`]+)`", lambda hit: _in_words(hit[1]), wanted[1])
+        return f"{named} must be {words}" + (f", got {got or _got(what)}" if wanted[2] else "")
     return f"{named} does not fit ({what})"
+
+
+def _got(what: str) -> str:
+    """Return the kind of what did not fit, in words."""
+    kind = re.search(r"got `?([^`]+)`?$", what)
+    value = re.match(r"Invalid enum value (.+)", what, re.S)
+    return _in_words(kind[1]) if kind else f"{value[1]:.{_SHOWN}}" if value else "another"
+
+
+def _at(value: Any, kind: Any, place: str) -> tuple[str, list[str], list[str]]:
+    """Return what lies at a place of a value (empty where it is no text or number), and what its schema allows.
+
+    Returns:
+        What was got; the names that are allowed, if it is one of some names; the fields, if it is an object.
+    """
+    kinds = [kind]
+    for index, key in _STEP.findall(place):
+        step: Any = key or (int(index) if index.isdigit() else None)
+        try:
+            value = value[step]
+        except (TypeError, KeyError, IndexError):
+            value = None
+        kinds = [inner for each in _each(kinds) for inner in _inner(each, step)]
+    held = list(_each(kinds))
+    names = [str(name) for each in held if get_origin(each) is Literal for name in get_args(each)]
+    fields = [name for each in held for name in _fields(each)]
+    return shown(value) if type(value) in (str, int, float) else "", names, fields
+
+
+def _each(kinds: Iterable[Any]) -> Iterator[Any]:
+    """Yield types without what is annotated, of a union those that it is made of."""
+    for kind in kinds:
+        if get_origin(kind) is Annotated:
+            yield from _each(get_args(kind)[:1])
+        elif get_origin(kind) in (Union, UnionType):
+            yield from _each(get_args(kind))
+        else:
+            yield kind
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """Return the types of the fields of a class."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    return get_type_hints(kind, include_extras=True) if is_dataclass(kind) else {}
+
+
+def _inner(kind: Any, step: str | int | None) -> list[Any]:
+    """Return the type of what a value of a type holds at a key or index."""
+    inner = get_args(kind)
+    if get_origin(kind) is dict:
+        return [inner[1]]
+    if get_origin(kind) is tuple and isinstance(step, int) and ... not in inner:
+        return list(inner[step : step + 1])
+    return [inner[0]] if inner else [held for name, held in _fields(kind).items() if name == step]
 
 
 def _in_words(kinds: str) -> str:

@@ -7,33 +7,56 @@
                     "regions": {"3": "reject"}, "painted": {"0": [class, run, class, run, ...]}, "verified": true}]}
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from metadcseg.audit.records import LEVELS, AuditedCase, Level
+from metadcseg.audit.records import AuditedCase, Level
 from metadcseg.constants import IGNORE
-from metadcseg.data.annotations.values import read_json, shown
-from metadcseg.errors import InputError, unknown_name
-
-FORMAT = "metadcseg-decisions/1"
+from metadcseg.data.annotations.values import read_json
+from metadcseg.errors import InputError, shown
+from metadcseg.schemas import part
 
 Verdict = Literal["accept", "reject", "expert"]
 """The proposal is right, the given mask is right, or somebody else has to decide."""
 
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-
 MOST_BYTES = 2**28
 """No larger file is read: 256 MiB hold the brush of tens of thousands of slices."""
 
-_KEYS = {"format", "identity", "set", "decisions"}
-_CASE_KEYS = {"case", "verdict", "level", "regions", "painted", "verified"}
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+_FORMAT = Literal["metadcseg-decisions/1"]
+_AGAIN = "save it from the review page"
+_RUNS = "whole numbers class, run, class, run, ..."
+
+
+class DecisionsSaid(Struct, forbid_unknown_fields=True):
+    """``decisions.json``; its rows are read one by one."""
+
+    format: _FORMAT
+    identity: str
+    set: str
+    decisions: list[Any]
+
+
+class RowNamed(Struct):
+    """What every row says, read before all else."""
+
+    case: str
+
+
+class RowSaid(Struct, forbid_unknown_fields=True):
+    """What was decided about one case; verdicts on regions and painted slices, by number, are read one by one."""
+
+    case: str
+    verdict: Verdict | None = None
+    level: Level = "balanced"
+    regions: dict[str, Any] | None = None
+    painted: dict[str, Any] | None = None
+    verified: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,94 +110,60 @@ def read_decisions(
     if not path.is_file() or size > MOST_BYTES:
         raise InputError(f"{path} must be a file of at most {MOST_BYTES >> 20} MiB: save the decisions again")
     held = read_json(path)
-    if not isinstance(held, dict) or held.get("format") != FORMAT:
-        said = held.get("format") if isinstance(held, dict) else held
-        raise InputError(
-            f"{path}: the format must be '{FORMAT}', got {shown(said)}: save it from the review page"
-        )
-    if strange := sorted(set(held) - _KEYS):
-        raise unknown_name(f"key of {path}", strange[0], _KEYS)
-    for key, wanted, what in (("identity", identity, "audit"), ("set", fingerprint, "prepared set")):
-        if held.get(key) != wanted:
+    try:
+        part(held.get("format") if isinstance(held, dict) else held, _FORMAT, "the format")
+        file = part(held, DecisionsSaid)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {_AGAIN}") from error
+    for key, said, wanted, what in (
+        ("identity", file.identity, identity, "audit"),
+        ("set", file.set, fingerprint, "prepared set"),
+    ):
+        if said != wanted:
             raise InputError(
-                f"{path} is about another {what} ('{key}' is {shown(held.get(key))}, not {shown(wanted)}): give the "
-                "folder of the audit that was reviewed"
+                f"{path} is about another {what} ('{key}' is {shown(said)}, not {shown(wanted)}): give the folder of "
+                "the audit that was reviewed"
             )
-    rows = held.get("decisions")
-    if not isinstance(rows, list):
-        raise InputError(f"{path}: 'decisions' must be a list, got {shown(rows)}")
     known = {case.id: case for case in cases}
     found: dict[str, Decision] = {}
-    for place, row in enumerate(rows, start=1):
-        if not isinstance(row, dict) or not isinstance(row.get("case"), str):
-            raise InputError(f"{path}: decision {place} must name its 'case', got {shown(row)}")
-        id = row["case"]
+    for place, row in enumerate(file.decisions, start=1):
+        try:
+            id = part(row, RowNamed).case
+        except InputError as error:
+            raise InputError(f"{path}: decision {place} must name its 'case', got {shown(row)}") from error
         if id not in known:
             raise InputError(f"{path}: decision {place} is about {shown(id)}, a case that was not audited")
         if id in found:
             raise InputError(f"{path}: two decisions are about {shown(id)}: remove one of them")
         try:
-            found[id] = _decision(row, known[id], classes)
+            found[id] = _decision(part(row, RowSaid), known[id], classes)
         except InputError as error:
             raise InputError(f"{path}: case {shown(id)}: {error}") from error
     return {id: decision for id, decision in found.items() if not decision.empty}
 
 
-def _decision(row: dict[str, Any], case: AuditedCase, classes: int) -> Decision:
-    if strange := sorted(set(row) - _CASE_KEYS):
-        raise unknown_name("key", strange[0], _CASE_KEYS)
-    verdict = row.get("verdict")
-    level = row.get("level", "balanced")
-    if level not in LEVELS:
-        raise InputError(f"'level' must be one of {', '.join(LEVELS)}, got {shown(level)}")
-    verified = row.get("verified", True)
-    if not isinstance(verified, bool):
-        raise InputError(f"'verified' must be true or false, got {shown(verified)}")
-    numbers = {region.number for region in case.regions}
+def _decision(row: RowSaid, case: AuditedCase, classes: int) -> Decision:
+    numbers = {str(region.number): region.number for region in case.regions}
     regions: dict[int, Verdict] = {}
-    for key, said in _table(row, "regions").items():
-        number = int(key) if _NUMBER.fullmatch(key) else -1
-        if number not in numbers:
+    for key, said in (row.regions or {}).items():
+        if key not in numbers:
             raise InputError(f"there is no region {shown(key)}, it has {len(numbers)}")
-        regions[number] = _verdict(said, f"the verdict on region {number}")
+        regions[numbers[key]] = part(said, Verdict, f"the verdict on region {key}")
+    slices = {str(index): index for index in range(case.shape[0])}
     painted: dict[int, NDArray[np.uint8]] = {}
-    for key, runs in _table(row, "painted").items():
-        index = int(key) if _NUMBER.fullmatch(key) else -1
-        if not 0 <= index < case.shape[0]:
-            raise InputError(f"there is no slice {shown(key)} to be painted, it has {case.shape[0]}")
-        painted[index] = _mask(runs, index, case.shape[1:], classes)
-    return Decision(
-        case.id,
-        None if verdict is None else _verdict(verdict, "'verdict'"),
-        level,
-        regions,
-        painted,
-        verified,
-    )
+    for key, runs in (row.painted or {}).items():
+        if key not in slices:
+            raise InputError(f"there is no slice {shown(key)} to be painted, it has {len(slices)}")
+        painted[slices[key]] = _mask(runs, f"painted slice {key}", case.shape[1:], classes)
+    return Decision(case.id, row.verdict, row.level, regions, painted, row.verified)
 
 
-def _table(row: dict[str, Any], key: str) -> dict[str, Any]:
-    held = row.get(key)
-    if held is None:
-        return {}
-    if not isinstance(held, dict):
-        raise InputError(f"'{key}' must be an object, got {shown(held)}")
-    return held
-
-
-def _verdict(said: object, what: str) -> Verdict:
-    for verdict in VERDICTS:
-        if said == verdict:
-            return verdict
-    raise InputError(f"{what} must be one of {', '.join(VERDICTS)}, got {shown(said)}")
-
-
-def _mask(runs: object, index: int, shape: tuple[int, int], classes: int) -> NDArray[np.uint8]:
+def _mask(held: object, what: str, shape: tuple[int, int], classes: int) -> NDArray[np.uint8]:
     """Return a painted slice, (H, W)."""
-    what = f"painted slice {index}"
-    if not isinstance(runs, list) or len(runs) % 2 or not all(type(each) is int for each in runs):
-        raise InputError(f"{what} must be whole numbers class, run, class, run, ..., got {shown(runs)}")
+    runs = part(held, list[int], what, _RUNS)
     labels, lengths = runs[::2], runs[1::2]
+    if len(labels) != len(lengths):
+        raise InputError(f"{what} must be {_RUNS}, got {shown(runs)}")
     if wrong := [label for label in labels if not (0 <= label < classes or label == IGNORE)]:
         raise InputError(
             f"{what} holds the class {shown(wrong[0])}, allowed are 0 to {classes - 1} and {IGNORE}"

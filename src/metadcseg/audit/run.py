@@ -275,3 +275,7 @@ class Audit:
             cases.write(out / "cases.csv", CASE_COLUMNS)
             regions.write(out / "regions.csv", REGION_COLUMNS)
         return found if who is None or diagnosis is None else found | who.written(out, classes, diagnosis)
+
+
+def _nobody() -> None:
+    """Say that no annotator is known."""

@@ -1,12 +1,12 @@
 """Who errs how: a line of each annotator on the page, in ``audit.json`` and ``annotators.csv``, and their tables."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from metadcseg.audit.annotator_tables import BOUNDS, AnnotatorTables
@@ -14,6 +14,7 @@ from metadcseg.audit.page import SummaryTable
 from metadcseg.csv_files import csv_bytes
 from metadcseg.files import write_bytes
 from metadcseg.pairs.statistics import Diagnosis
+from metadcseg.schemas import decoded
 
 SUMMARY, TABLES = "annotators.csv", "annotator_tables.csv"
 
@@ -21,6 +22,13 @@ _COLUMNS = (
     *("annotator", "masks", "expected_dsc", "too_much", "left_out", "pairs", "pairs_dsc", "offset_px"),
     *("too_large", "too_small", "missing", "invented"),
 )
+
+
+class KeptSaid(Struct):
+    """What is kept of one annotator in a case: the expected DSC, and (L, L) pixels by given and true class."""
+
+    dsc: float
+    counts: list[list[float]]
 
 
 class WhoErrs:
@@ -37,9 +45,11 @@ class WhoErrs:
 
     def add(self, told: NDArray[Any] | None) -> None:
         """Take in what was kept of a case (:meth:`.FusedCase.found`)."""
-        for name, kept in json.loads(str(told) if told is not None else "{}").items():
-            self._dsc.setdefault(name, []).append(kept["dsc"])
-            counts = np.array(kept["counts"])
+        text = "{}" if told is None else str(told)
+        said = decoded(text.encode(), dict[str, KeptSaid], "what is kept of a case", "run the audit again")
+        for name, kept in said.items():
+            self._dsc.setdefault(name, []).append(kept.dsc)
+            counts = np.array(kept.counts)
             self._counts[name] = self._counts.get(name, np.zeros_like(counts)) + counts
 
     def written(self, out: Path, classes: Sequence[str], diagnosis: Diagnosis) -> dict[str, Any]:

@@ -10,7 +10,7 @@ SHORT = {
     "epochs": (int, "N", "passes over the training cases"),
     "devices": (int, "N", "GPUs, or processes on a CPU, of each node"),
     "nodes": (int, "N", "machines that train together"),
-    "precision": (str, "P", "32-true or bf16-mixed"),
+    "precision": (str, "P", "32-true, bf16-mixed or auto"),
     "accelerator": (str, "A", "auto, cpu, cuda or mps"),
 }
 """Training options so common that they go by their last name: type, placeholder, meaning."""

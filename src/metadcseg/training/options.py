@@ -9,7 +9,7 @@ from metadcseg.errors import InputError
 from metadcseg.validation import check_range, check_types
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
 Outlines = Literal["fused", "each"]
 
 
@@ -50,7 +50,8 @@ class TrainingOptions:
             devices of all nodes, so that their number must divide both.
         nodes: machines that train together, started by torchrun or SLURM.
         accelerator: auto, cpu, cuda or mps.
-        precision: 32-true, or bf16-mixed for training passes in half precision.
+        precision: 32-true, bf16-mixed for training passes in half precision, or auto: half precision with channels
+            last where the device computes bfloat16.
         channels_last: keep the network's maps with their channels together in memory, which is faster on most
             processors; a network of your own that calls ``.view`` on its maps cannot.
         compile: have torch.compile translate the network in its first steps, which takes minutes and pays in long

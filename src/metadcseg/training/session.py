@@ -26,6 +26,7 @@ from metadcseg.training.logging.logger import Logger, has_tensorboard
 from metadcseg.training.logging.progress import Reporter
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
+from metadcseg.training.precision import settled
 from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.checkpoints import fits_run, has_checkpoint, load_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
@@ -111,7 +112,7 @@ def train(
         >>> train(prepared, method, NetworkOptions(width=2), options, Path("my_run")).epochs_done  # doctest: +SKIP
         1
     """
-    options, out = as_started(options), Path(out)
+    (options, settling), out = settled(as_started(options), network), Path(out)
     folder = RunFolder(out)
     with ExitStack() as stack:
         process_group = stack.enter_context(open_process_group(options))
@@ -140,6 +141,8 @@ def train(
         there = process_group.broadcast(there)
         info |= earlier_versions(there, info)
         info["pretrained"] = made.pretrained or (there or {}).get("pretrained")
+        if settling is not None and there is None and console is not None and process_group.is_rank_zero:
+            console.print(settling, highlight=False, markup=False, soft_wrap=True)
         validator = open_validator(prepared, network, options, fabric.device, process_group)
         if chosen is not None and there is None and console is not None and process_group.is_rank_zero:
             cases, looked = len(datasets.train), len(validator)

@@ -139,9 +139,13 @@ def open_fabric(options: TrainingOptions, process_group: ProcessGroup) -> Fabric
     if process_group.world_size > 1 and accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     one = devices if process_group.world_size > 1 and accelerator == "cuda" else 1
+    half = options.precision == "bf16-mixed"
     try:
         fabric = Fabric(
-            accelerator=accelerator, devices=one, precision=options.precision, plugins=LightningEnvironment()
+            accelerator=accelerator,
+            devices=one,
+            precision="bf16-mixed" if half else "32-true",
+            plugins=LightningEnvironment(),
         )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise InputError(

@@ -22,7 +22,7 @@ EVALUATION |= {"summary": dict.fromkeys(METRICS, SCORE), "notes": ["as it was"]}
 TASK = {"id": "a", "set": "a", "row": "a", "folder": "a"}
 WRONG = [
     (Folds, FOLDS, {"roles": [{"a": "train"}]}, "'roles' must be a list of length >= 2"),
-    (Folds, FOLDS, {"roles": [{"a": "tran"}, {}]}, "is 'tran', which is none of the names"),
+    (Folds, FOLDS, {"roles": [{"a": "tran"}, {}]}, "must be one of train, gold, val, test, got 'tran'"),
     (Folds, FOLDS, {"folds": 1}, "'folds' must be a whole number >= 2"),
     (Folds, FOLDS, {"rate": 1.0}, "'rate' must be a number < 1.0"),
     (Evaluation, EVALUATION, {"summary": {"dsc": SCORE}}, "'summary' lacks 'iou'"),
@@ -30,7 +30,7 @@ WRONG = [
         Evaluation,
         EVALUATION,
         {"summary": dict.fromkeys((*METRICS, "x"), SCORE)},
-        "'summary' holds the unknown key x",
+        "'summary' holds an unknown key 'x'",
     ),
     (
         Evaluation,

@@ -47,7 +47,8 @@ def test_a_bad_value_is_named(name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"), [("accelerator", "gpus", "mps"), ("precision", "16", "32-true, bf16-mixed")]
+    ("name", "value", "says"),
+    [("accelerator", "gpus", "mps"), ("precision", "16", "32-true, auto, bf16-mixed")],
 )
 def test_a_bad_choice_is_named_with_those_there_are(name, value, says):
     with pytest.raises(InputError, match=rf"unknown value of training\.{name} '{value}'.*{says}"):

@@ -6,29 +6,77 @@ Crowds (``iscrowd``) are regions of their class like others.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from metadcseg.data.annotations.shapes import NOTHING, Drawn, Entry, Export, Patch, Shape, Size
 from metadcseg.data.annotations.values import (
+    Key,
     class_name,
     image_size,
     number,
-    objects,
     person,
-    shown,
     stem_candidates,
 )
 from metadcseg.data.findings import listed, plural
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.extras import Extra
+from metadcseg.schemas import fitting, part
 
 masks: Any = Extra("pycocotools.mask", "annotations", "COCO files", "pycocotools")
 
 _WHO = ("annotator", "annotator_id", "created_by")
+
+
+class ImageSaid(Struct):
+    """One of ``images``; what is wrong with name or size is the fault of this image alone."""
+
+    id: Key
+    file_name: Any = None
+    height: Any = None
+    width: Any = None
+
+
+class CategorySaid(Struct):
+    """One of ``categories``."""
+
+    id: Key
+    name: Any = None
+
+
+class RunsSaid(Struct):
+    """``segmentation`` by runs, as they are or packed in letters."""
+
+    size: Any = None
+    counts: Any = None
+
+
+class AnnotationSaid(Struct):
+    """One of ``annotations``; what is wrong beside ``image_id`` is the fault of its image alone."""
+
+    image_id: Key
+    id: Any = None
+    category_id: Any = None
+    segmentation: Any = None
+    bbox: Any = None
+    attributes: Any = None
+    annotator: Any = None
+    annotator_id: Any = None
+    created_by: Any = None
+
+
+class FileSaid(Struct):
+    """The file."""
+
+    images: list[ImageSaid]
+    annotations: list[AnnotationSaid] = []
+    categories: list[CategorySaid] = []
+
 
 _LONGEST = 4_000_000  # pixels along an outline: pycocotools takes 80 bytes for each
 
@@ -48,37 +96,37 @@ def read(path: Path, content: dict[str, Any]) -> Export:
     Raises:
         InputError: where the file as a whole makes no sense.
     """
-    categories = _categories(path, content)
-    images: dict[Any, dict[str, Any]] = {}
-    for image in objects(content["images"], f"{path}: 'images'"):
-        if (key := _key(path, image, "id")) in images:
-            raise InputError(f"{path}: two images have the id {shown(key)}: export it again")
-        images[key] = image
-    drawn: dict[Any, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    file: FileSaid = fitting(content, FileSaid, str(path), "export it again")
+    categories = _categories(path, file.categories)
+    images: dict[Key, ImageSaid] = {}
+    for image in file.images:
+        if image.id in images:
+            raise InputError(f"{path}: two images have the id {shown(image.id)}: export it again")
+        images[image.id] = image
+    drawn: dict[Key, list[tuple[int, AnnotationSaid]]] = defaultdict(list)
     strays = 0
-    for place, held in enumerate(objects(content.get("annotations", []), f"{path}: 'annotations'")):
-        key = _key(path, held, "image_id")
-        strays += key not in images
-        drawn[key].append((place, held))
+    for place, held in enumerate(file.annotations):
+        strays += held.image_id not in images
+        drawn[held.image_id].append((place, held))
     entries = [_entry(path, image, drawn[key], categories) for key, image in images.items()]
     many = plural(strays, "annotation")
     notes = (f"{many} of images that the file does not list, passed over",) if strays else ()
     return Export(tuple(entries), tuple(dict.fromkeys(categories.values())), notes)
 
 
-def paint(held: dict[str, Any], size: Size) -> Patch:
+def paint(held: AnnotationSaid, size: Size) -> Patch:
     """Return the pixels of an annotation.
 
     Raises:
         InputError: where its segmentation is missing, of another size than its image, or makes no sense.
     """
-    segmentation = held.get("segmentation")
+    segmentation = held.segmentation
     if isinstance(segmentation, dict):
-        return Patch(0, 0, _runs(segmentation, size))
+        return Patch(0, 0, _runs(part(segmentation, RunsSaid), size))
     if not isinstance(segmentation, list):
         raise InputError(f"has no 'segmentation' but {shown(segmentation)}, boxes alone are no masks")
     if not segmentation:
-        box = " (a box alone is no mask)" if held.get("bbox") else ""
+        box = " (a box alone is no mask)" if held.bbox else ""
         raise InputError(f"has an empty 'segmentation'{box}")
     rings = [_ring(each, size) for each in segmentation]
     cut = any((ring < -1).any() or (ring > np.array(size[::-1]) + 1).any() for ring in rings)
@@ -89,12 +137,12 @@ def paint(held: dict[str, Any], size: Size) -> Patch:
     return Patch(0, 0, np.logical_or.reduce([_pixels(each, size) for each in runs]), cut)
 
 
-def _categories(path: Path, content: dict[str, Any]) -> dict[Any, str]:
-    names: dict[Any, str] = {}
-    for category in objects(content.get("categories", []), f"{path}: 'categories'"):
-        key = _key(path, category, "id")
+def _categories(path: Path, categories: Sequence[CategorySaid]) -> dict[Key, str]:
+    names: dict[Key, str] = {}
+    for category in categories:
+        key = category.id
         try:
-            name = class_name(category.get("name"))
+            name = class_name(category.name)
         except InputError as error:
             raise InputError(f"{path}: category {shown(key)} {error}") from error
         if names.setdefault(key, name) != name:
@@ -105,23 +153,22 @@ def _categories(path: Path, content: dict[str, Any]) -> dict[Any, str]:
 
 
 def _entry(
-    path: Path, image: dict[str, Any], drawn: list[tuple[int, dict[str, Any]]], categories: dict[Any, str]
+    path: Path, image: ImageSaid, drawn: list[tuple[int, AnnotationSaid]], categories: dict[Key, str]
 ) -> Entry:
-    name = image.get("file_name")
     try:
-        stems = stem_candidates(name)
+        stems = stem_candidates(image.file_name)
     except InputError as error:
-        raise InputError(f"{path}: image {shown(image.get('id'))} {error}: export it again") from error
+        raise InputError(f"{path}: image {shown(image.id)} {error}: export it again") from error
     shapes, fault, size = [], "", None
     try:
-        size = image_size(image.get("height"), image.get("width"))
+        size = image_size(image.height, image.width)
         for place, held in drawn:
-            category = held.get("category_id")
+            category = held.category_id
             if not isinstance(category, int | str) or category not in categories:
                 raise InputError(
                     f"has an annotation of the category {shown(category)}, which the file does not list"
                 )
-            said = f"annotation {shown(held.get('id', place))} ('{categories[category]}')"
+            said = f"annotation {shown(place if held.id is None else held.id)} ('{categories[category]}')"
             shapes.append(Shape(categories[category], said, held))
     except InputError as error:
         fault = f"{error}: correct it"
@@ -132,18 +179,11 @@ def _entry(
     return Entry(path, tuple(stems), mask, many, people[0] if len(people) == 1 else None)
 
 
-def _annotator(held: dict[str, Any]) -> str | None:
+def _annotator(held: AnnotationSaid) -> str | None:
     """Return who drew an annotation, where one of the keys that tools use for it says so."""
-    more = held.get("attributes")
-    places = [held, more] if isinstance(more, dict) else [held]
-    return next((name for place in places for key in _WHO if (name := person(place.get(key)))), None)
-
-
-def _key(path: Path, held: dict[str, Any], key: str) -> int | str:
-    found = held.get(key)
-    if isinstance(found, bool) or not isinstance(found, int | str):
-        raise InputError(f"{path}: '{key}' must be a number or text, got {shown(found)}: export it again")
-    return found
+    more = held.attributes if isinstance(held.attributes, dict) else {}
+    told = [*(getattr(held, key) for key in _WHO), *(more.get(key) for key in _WHO)]
+    return next((name for each in told if (name := person(each))), None)
 
 
 def _ring(held: object, size: Size) -> Any:
@@ -158,13 +198,12 @@ def _ring(held: object, size: Size) -> Any:
     return ring
 
 
-def _runs(held: dict[str, Any], size: Size) -> NDArray[np.bool_]:
+def _runs(held: RunsSaid, size: Size) -> NDArray[np.bool_]:
     """Return the pixels of runs."""
-    if held.get("size") != list(size):
-        sides = held.get("size")
+    sides, counts = held.size, held.counts
+    if sides != list(size):
         got = f"{sides[0]} x {sides[1]}" if isinstance(sides, list) and len(sides) == 2 else shown(sides)
         raise InputError(f"has runs of {got[:40]} pixels, its image {size[0]} x {size[1]}")
-    counts = held.get("counts")
     if isinstance(counts, str):
         return _pixels(_lengths(counts), size)
     if isinstance(counts, list) and all(type(each) is int for each in counts):

@@ -19,10 +19,10 @@ from metadcseg.data.annotations.shapes import (
     pasted,
     polygon,
 )
-from metadcseg.data.annotations.values import class_name, image_size, number, shown, stem_candidates
+from metadcseg.data.annotations.values import class_name, image_size, number, stem_candidates
 from metadcseg.data.findings import plural
 from metadcseg.data.formats.images import MAX_PIXELS
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.reading import read_regular
 
 _MOST_BYTES = 2**30

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
 from metadcseg.data.annotations.shapes import Drawn, Entry, Export, Patch, Shape, Size, box, ellipse, polygon
@@ -20,16 +21,14 @@ from metadcseg.data.annotations.values import (
     image_size,
     number,
     numbers,
-    objects,
     person,
     points,
-    shown,
     stem_candidates,
-    table,
 )
 from metadcseg.data.findings import plural
 from metadcseg.data.formats.images import read_mask
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
+from metadcseg.schemas import fitting, part
 
 PNG_NAME = re.compile(r"task-(\d+)-annotation-(\d+)-by-(.*?)-tag-(.+)-(\d+)\.png", re.IGNORECASE)
 """Task, annotation, annotator, class and number of a file of its PNG export."""
@@ -39,6 +38,33 @@ _LABELS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "
 _SHAPES = ("rle", "points", "height", "radiusX")
 _CHANNELS = 4
 _HALF = 127
+
+
+class ResultSaid(Struct):
+    """A shape, choice or text of an annotation; what is wrong with it is the fault of its image alone."""
+
+    id: Any = None
+    value: Any = None
+    image_rotation: Any = None
+    original_height: Any = None
+    original_width: Any = None
+
+
+class AnnotationSaid(Struct):
+    """What one person has drawn on an image; its results are read where nobody else has."""
+
+    result: Any = None
+    was_cancelled: Any = False
+    completed_by: Any = None
+
+
+class TaskSaid(Struct):
+    """A task: an image, and its annotations, which were once called completions."""
+
+    data: dict[str, Any] | UnsetType = UNSET
+    id: Any = None
+    annotations: list[AnnotationSaid] | UnsetType = UNSET
+    completions: list[AnnotationSaid] | UnsetType = UNSET
 
 
 def is_label_studio(content: object) -> bool:
@@ -57,15 +83,18 @@ def read(path: Path, content: list[Any]) -> Export:
     """
     entries = []
     waiting = 0
-    for task in objects(content, f"{path}: its tasks"):
-        if "data" not in task:
+    tasks: list[TaskSaid] = fitting(content, list[TaskSaid], str(path), "export it again")
+    for task in tasks:
+        if task.data is UNSET:
             raise InputError(f"{path} is the short form of Label Studio (JSON-MIN): export JSON instead")
-        held = task.get("annotations", task.get("completions"))
-        said = f"{path}: task {shown(task.get('id'))}"
-        done = [each for each in objects(held, f"{said}: 'annotations'") if not each.get("was_cancelled")]
+        said = f"{path}: task {shown(task.id)}"
+        held = task.completions if task.annotations is UNSET else task.annotations
+        if held is UNSET:
+            raise InputError(f"{said} lacks 'annotations': export it again")
+        done = [each for each in held if not each.was_cancelled]
         waiting += not done
         if done:
-            entries.append(_entry(path, task, done, said))
+            entries.append(_entry(path, task, task.data, done, said))
     notes = (f"{plural(waiting, 'task')} without annotation, passed over",) if waiting else ()
     return Export(tuple(entries), (), notes)
 
@@ -177,33 +206,30 @@ def decode_runs(held: object, length: int) -> NDArray[np.uint8]:
     return out
 
 
-def _entry(path: Path, task: dict[str, Any], done: list[dict[str, Any]], said: str) -> Entry:
-    data = table(task["data"], f"{said}: 'data'")
-    results = objects(done[0].get("result"), f"{said}: 'result'")
+def _entry(path: Path, task: TaskSaid, data: dict[str, Any], done: list[AnnotationSaid], said: str) -> Entry:
+    results: list[ResultSaid] = part(done[0].result, list[ResultSaid], f"{said}: 'result'")
     source = _image_of(data)
     try:
         stems = _stems(source)
     except InputError as error:
         raise InputError(f"{said} {error}: export it again") from error
     shapes, sizes, fault, other = [], set(), "", 0
-    named = {
-        each.get("id") for each in results if isinstance(each.get("id"), str) and _labels(each) is not None
-    }
+    named = {each.id for each in results if isinstance(each.id, str) and _labels(each) is not None}
     for place, each in enumerate(results, start=1):
-        value = each.get("value")
+        value = each.value
         labels = _labels(each)
         if not isinstance(value, dict) or not any(key in value for key in _SHAPES):
             other += 1  # choices, texts, key points, relations
             continue
-        if labels is None and isinstance(each.get("id"), str) and each["id"] in named:
+        if labels is None and isinstance(each.id, str) and each.id in named:
             continue  # the same region once more, with its label
         try:
-            if each.get("image_rotation"):
+            if each.image_rotation:
                 raise InputError("is drawn on a rotated image: turn the image itself")
             if isinstance(labels, list) and len(labels) > 1:
                 raise InputError(f"has {len(labels)} classes at once, keep one")
             name = class_name(labels[0] if labels else None)
-            sizes.add(image_size(each.get("original_height"), each.get("original_width")))
+            sizes.add(image_size(each.original_height, each.original_width))
             shapes.append(Shape(name, f"result {place} ('{name}')", value))
         except InputError as error:
             fault = fault or f"holds result {place}, which {error}: correct it"
@@ -213,15 +239,13 @@ def _entry(path: Path, task: dict[str, Any], done: list[dict[str, Any]], said: s
     notes = (f"{plural(other, 'result')} without area (choices, key points), passed over",) if other else ()
     called = Path(f"{path} ({stems[-1]})")
     mask = Drawn(called, (path,), next(iter(sizes), None), tuple(shapes), paint, notes, fault)
-    people = ", ".join((person(each.get("completed_by")) or "nobody named")[:40] for each in done[:5])
-    many = f"{len(done)} annotations of task {shown(task.get('id'))} (by {people})" if len(done) > 1 else ""
-    return Entry(
-        path, tuple(stems), mask, many, person(done[0].get("completed_by")) if len(done) == 1 else None
-    )
+    people = ", ".join((person(each.completed_by) or "nobody named")[:40] for each in done[:5])
+    many = f"{len(done)} annotations of task {shown(task.id)} (by {people})" if len(done) > 1 else ""
+    return Entry(path, tuple(stems), mask, many, person(done[0].completed_by) if len(done) == 1 else None)
 
 
-def _labels(result: dict[str, Any]) -> list[Any] | None:
-    value = result.get("value")
+def _labels(result: ResultSaid) -> list[Any] | None:
+    value = result.value
     held = [value[key] for key in _LABELS if key in value] if isinstance(value, dict) else []
     return held[0] if held and isinstance(held[0], list) else None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from PIL import Image
 
 from metadcseg.data.annotations.shapes import (
@@ -25,13 +26,28 @@ from metadcseg.data.annotations.shapes import (
     pasted,
     polygon,
 )
-from metadcseg.data.annotations.values import class_name, image_size, objects, points, shown, stem_candidates
+from metadcseg.data.annotations.values import class_name, image_size, points, stem_candidates
 from metadcseg.data.findings import plural
 from metadcseg.data.formats.images import MAX_PIXELS
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
+from metadcseg.schemas import part
 
 _POLYGONS = ("polygon", "rotation")
 _WITHOUT_AREA = ("line", "linestrip", "point", "points")
+
+
+class ShapeSaid(Struct):
+    """One of ``shapes``; what is wrong with it is said where it is painted. Files before 3.0 name no kind."""
+
+    label: Any = None
+    shape_type: Any = None
+    points: Any = None
+    mask: Any = None
+
+    @property
+    def kind(self) -> Any:
+        """What it is."""
+        return self.shape_type or "polygon"
 
 
 def is_labelme(content: object) -> bool:
@@ -52,12 +68,13 @@ def read(path: Path, content: dict[str, Any]) -> Export:
     shapes, fault, size, flat = [], "", None, 0
     try:
         size = image_size(content.get("imageHeight"), content.get("imageWidth"))
-        for place, held in enumerate(objects(content["shapes"], "states that 'shapes'"), start=1):
-            if _kind(held) in _WITHOUT_AREA:
+        held_shapes: list[ShapeSaid] = part(content["shapes"], list[ShapeSaid], "states that 'shapes'")
+        for place, held in enumerate(held_shapes, start=1):
+            if held.kind in _WITHOUT_AREA:
                 flat += 1
                 continue
             try:
-                name = class_name(held.get("label"))
+                name = class_name(held.label)
             except InputError as error:
                 raise InputError(f"holds shape {place}, which {error}") from error
             shapes.append(Shape(name, f"shape {place} ('{name}')", held))
@@ -73,13 +90,13 @@ def read(path: Path, content: dict[str, Any]) -> Export:
     return Export((Entry(path, tuple(dict.fromkeys(stems)), drawn),))
 
 
-def paint(held: dict[str, Any], size: Size) -> Patch:
+def paint(held: ShapeSaid, size: Size) -> Patch:
     """Return the pixels of a shape.
 
     Raises:
         InputError: where its kind is not known, or its points make no sense.
     """
-    kind, places = _kind(held), points(held.get("points"))
+    kind, places = held.kind, points(held.points)
     if kind in _POLYGONS or (kind == "rectangle" and len(places) == 4):
         return polygon([places], size)
     if kind not in ("rectangle", "circle", "mask"):
@@ -93,12 +110,8 @@ def paint(held: dict[str, Any], size: Size) -> Patch:
         radius = math.hypot(x1 - x0, y1 - y0)
         return ellipse((x0, y0), (radius, radius), size)
     rows, columns = round(abs(y1 - y0)) + 1, round(abs(x1 - x0)) + 1
-    bitmap = _bitmap(held.get("mask"), (rows, columns))
+    bitmap = _bitmap(held.mask, (rows, columns))
     return pasted(round(min(y0, y1)), round(min(x0, x1)), bitmap, size) if bitmap.any() else NOTHING
-
-
-def _kind(held: dict[str, Any]) -> object:
-    return held.get("shape_type") or "polygon"  # files of before 3.0 do not say
 
 
 def _bitmap(held: object, wanted: Size) -> Any:

@@ -1,21 +1,28 @@
 """JSON of drawing tools, read as hostile: sizes, numbers, names and points are looked at before they are used."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from unicodedata import normalize
 
+from msgspec import Meta
+
 from metadcseg.data.formats.images import MAX_PIXELS
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.reading import read_regular
+from metadcseg.schemas import part
 
 MOST_BYTES = 2**30
 """No larger file is read."""
 
-_LARGEST = 1e9  # no image has a coordinate beyond
+Key = int | str
+"""By which objects of a file name each other."""
+
+Coordinate = Annotated[float, Meta(ge=-1e9, le=1e9)]
+"""In pixels or percent; no image has one beyond."""
+
 _LONGEST_NAME = 200
 
 
@@ -46,30 +53,8 @@ def read_json(path: Path) -> Any:
     raise InputError(f"{path} is {reason}: export it again")
 
 
-def objects(held: object, what: str) -> list[dict[str, Any]]:
-    """Return a list of JSON objects.
-
-    Raises:
-        InputError: where it is anything else; the sentence begins with what it is.
-    """
-    if not isinstance(held, list) or not all(isinstance(each, dict) for each in held):
-        raise InputError(f"{what} must be a list of objects, got {shown(held)}")
-    return held
-
-
-def table(held: object, what: str) -> dict[str, Any]:
-    """Return a JSON object.
-
-    Raises:
-        InputError: where it is anything else.
-    """
-    if not isinstance(held, dict):
-        raise InputError(f"{what} must be an object, got {shown(held)}")
-    return held
-
-
 def number(held: object, what: str) -> float:
-    """Return a finite number that can be a place in an image.
+    """Return a finite number that can be a place in an image, also of text.
 
     Raises:
         InputError: where it is anything else.
@@ -82,12 +67,9 @@ def number(held: object, what: str) -> float:
         ...
         metadcseg.errors.InputError: x must be a finite number, got nan
     """
-    try:
-        value = math.nan if isinstance(held, bool) else float(held)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if not math.isfinite(value) or abs(value) > _LARGEST:
-        raise InputError(f"{what} must be a finite number, got {shown(held)}")
+    value: float = part(
+        held.strip() if isinstance(held, str) else held, Coordinate, what, "a finite number", as_text=True
+    )
     return value
 
 
@@ -106,9 +88,8 @@ def points(held: object) -> list[tuple[float, float]]:
     Raises:
         InputError: where it is anything else.
     """
-    if not isinstance(held, list) or not all(isinstance(each, list) and len(each) == 2 for each in held):
-        raise InputError(f"its points must be a list of [x, y], got {shown(held)}")
-    return [(number(x, "a coordinate"), number(y, "a coordinate")) for x, y in held]
+    places = part(held, list[tuple[Any, Any]], "its points", "a list of [x, y]")
+    return [(number(x, "a coordinate"), number(y, "a coordinate")) for x, y in places]
 
 
 def class_name(held: object) -> str:
@@ -178,24 +159,6 @@ def stem_candidates(name: object) -> list[str]:
         raise InputError(f"names an image {shown(name)}, which is no name of a file")
     stem, dot, _ = base.rpartition(".")
     return list(dict.fromkeys([stem if dot and stem else base, base]))
-
-
-def shown(held: object) -> str:
-    """Return the beginning of a value for a sentence.
-
-    Example:
-        >>> shown("x" * 100)[:8], shown([1, {}])
-        ("'xxxxxxx", 'a list of 2')
-    """
-    if isinstance(held, list | dict):
-        kind = "a list" if isinstance(held, list) else "an object"
-        return f"{kind} of {len(held)}"
-    if held is None:
-        return "nothing"
-    if isinstance(held, int) and abs(held) > 10**20:
-        return "a number of many digits"
-    text = repr(held)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 class _Twice(Exception):

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from metadcseg.data.annotations.shapes import Drawn, Entry, Export, Patch, Shape, Size, box, ellipse, polygon
 from metadcseg.data.annotations.values import (
     class_name,
     number,
     numbers,
-    objects,
-    shown,
     stem_candidates,
-    table,
 )
 from metadcseg.data.findings import plural
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
+from metadcseg.schemas import fitting, part
 
 UNNAMED = "foreground"
 """Class of regions of which none has an attribute."""
@@ -26,6 +26,30 @@ _PROJECT = "_via_img_metadata"
 _WITHOUT_AREA = ("point", "polyline", "line")
 LIKELY = ("class", "class_name", "classname", "label", "category", "name", "type")
 """Names of attributes that are the class, where regions have several."""
+
+
+class RegionSaid(Struct):
+    """One of ``regions``; what is wrong with it is the fault of its image alone."""
+
+    shape_attributes: Any = None
+    region_attributes: Any = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is said of it."""
+        return self.region_attributes if isinstance(self.region_attributes, dict) else {}
+
+
+class ImageSaid(Struct):
+    """An image; version 1 numbers its regions."""
+
+    regions: list[RegionSaid] | dict[str, RegionSaid]
+    filename: Any = None
+
+    @property
+    def listed(self) -> list[RegionSaid]:
+        """Its regions."""
+        return list(self.regions.values()) if isinstance(self.regions, dict) else self.regions
 
 
 def is_via(content: object) -> bool:
@@ -45,10 +69,12 @@ def read(path: Path, content: dict[str, Any]) -> Export:
     Raises:
         InputError: where images or regions are not understood, or it is open which attribute is the class.
     """
-    files = list(table(content.get(_PROJECT, content), f"{path}: '{_PROJECT}'").values())
-    held = [(each, _regions(path, each)) for each in objects(files, f"{path}: its files")]
-    attribute = _attribute(path, [region for _, regions in held for region in regions])
-    return Export(tuple(_entry(path, each, regions, attribute) for each, regions in held))
+    kind = dict[str, ImageSaid]
+    files: dict[str, ImageSaid] = fitting(
+        content.get(_PROJECT, content), kind, f"{path}: its images", "export it again"
+    )
+    attribute = _attribute(path, [region for each in files.values() for region in each.listed])
+    return Export(tuple(_entry(path, each, attribute) for each in files.values()))
 
 
 def paint(held: dict[str, Any], size: Size) -> Patch:
@@ -77,18 +103,9 @@ def paint(held: dict[str, Any], size: Size) -> Patch:
     raise InputError(f"is of the kind {shown(kind)}, which is not read")
 
 
-def _regions(path: Path, image: dict[str, Any]) -> list[dict[str, Any]]:
-    held = image.get("regions")
-    listed = list(held.values()) if isinstance(held, dict) else held  # version 1 numbers them
-    return objects(listed, f"{path}: the regions of {shown(image.get('filename'))}")
-
-
-def _attribute(path: Path, regions: Sequence[dict[str, Any]]) -> str | None:
+def _attribute(path: Path, regions: Sequence[RegionSaid]) -> str | None:
     """Return which attribute of the regions is the class; None where they have none."""
-    used: Counter[str] = Counter()
-    for region in regions:
-        held = region.get("region_attributes")
-        used.update(list(held) if isinstance(held, dict) else ())
+    used = Counter(key for region in regions for key in region.attributes)
     likely = [key for key in used if key.strip().casefold() in LIKELY]
     if len(used) > 1 and len(likely) != 1:
         listed = ", ".join(sorted(used)[:8])
@@ -99,20 +116,21 @@ def _attribute(path: Path, regions: Sequence[dict[str, Any]]) -> str | None:
     return likely[0] if likely else next(iter(used), None)
 
 
-def _entry(path: Path, image: dict[str, Any], regions: list[dict[str, Any]], attribute: str | None) -> Entry:
+def _entry(path: Path, image: ImageSaid, attribute: str | None) -> Entry:
     try:
-        stems = stem_candidates(image.get("filename"))
+        stems = stem_candidates(image.filename)
     except InputError as error:
         raise InputError(f"{path} {error}: export it again") from error
     shapes, fault, flat = [], "", 0
-    for place, region in enumerate(regions, start=1):
-        shape = region.get("shape_attributes")
+    for place, region in enumerate(image.listed, start=1):
+        shape = region.shape_attributes
         if isinstance(shape, dict) and shape.get("name") in _WITHOUT_AREA:
             flat += 1
             continue
         try:
             name = UNNAMED if attribute is None else class_name(_value(region, attribute))
-            shapes.append(Shape(name, f"region {place} ('{name}')", table(shape, "has no shape: it")))
+            shape = part(shape, dict[str, Any], "has no shape: it", "an object")
+            shapes.append(Shape(name, f"region {place} ('{name}')", shape))
         except InputError as error:
             fault = fault or f"holds region {place}, which {error}: correct it"
     notes = (f"{plural(flat, 'region')} without area (lines, points), passed over",) if flat else ()
@@ -120,9 +138,8 @@ def _entry(path: Path, image: dict[str, Any], regions: list[dict[str, Any]], att
     return Entry(path, tuple(stems), drawn)
 
 
-def _value(region: dict[str, Any], attribute: str) -> object:
-    held = region.get("region_attributes")
-    value = held.get(attribute) if isinstance(held, dict) else None
+def _value(region: RegionSaid, attribute: str) -> object:
+    value = region.attributes.get(attribute)
     if isinstance(value, dict):  # boxes that are ticked
         ticked = [name for name, on in value.items() if on]
         if len(ticked) > 1:

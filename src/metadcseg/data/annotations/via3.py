@@ -4,16 +4,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from metadcseg.data.annotations.shapes import Drawn, Entry, Export, Patch, Shape, Size, box, ellipse, polygon
-from metadcseg.data.annotations.values import class_name, number, shown, stem_candidates, table
+from metadcseg.data.annotations.values import class_name, number, stem_candidates
 from metadcseg.data.annotations.via import LIKELY, UNNAMED
 from metadcseg.data.findings import listed, plural
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
+from metadcseg.schemas import fitting
 
 _RECTANGLE, _CIRCLE, _ELLIPSE, _POLYGON = 2, 3, 4, 7
 _WITHOUT_AREA = (1, 5, 6)  # point, line, polyline
 _PARTS = ("file", "view", "metadata", "attribute")
 _CHOICES = (2, 3, 4)  # kinds of attributes of which a region names options
+
+
+class FileSaid(Struct):
+    """One of ``file``: an image."""
+
+    fname: Any = None
+
+
+class ViewSaid(Struct):
+    """One of ``view``: what is shown at once."""
+
+    fid_list: Any = None
+
+
+class RegionSaid(Struct):
+    """One of ``metadata``: a region, or without ``xy`` what is said of a whole image."""
+
+    vid: Any = None
+    xy: Any = None
+    av: dict[str, Any] | None = None
+
+
+class AttributeSaid(Struct):
+    """One of ``attribute``."""
+
+    aname: Any = ""
+    type: Any = None
+    options: dict[str, Any] | None = None
+
+
+class ProjectSaid(Struct):
+    """The file."""
+
+    file: dict[str, FileSaid]
+    view: dict[str, ViewSaid]
+    metadata: dict[str, RegionSaid]
+    attribute: dict[str, AttributeSaid]
 
 
 def is_via3(content: object) -> bool:
@@ -29,28 +69,26 @@ def read(path: Path, content: dict[str, Any]) -> Export:
     Raises:
         InputError: where images or regions are not understood, or it is open which attribute is the class.
     """
-    files, views, held, attributes = (table(content[part], f"{path}: '{part}'") for part in _PARTS)
-    regions: dict[str, list[tuple[str, dict[str, Any]]]] = {view: [] for view in views}
+    held: ProjectSaid = fitting(content, ProjectSaid, str(path), "export it again")
+    regions: dict[str, list[tuple[str, RegionSaid]]] = {view: [] for view in held.view}
     strays = 0
-    for key, region in held.items():
-        region = table(region, f"{path}: region {shown(key)}")
-        if not region.get("xy"):
-            continue  # what is said of a whole image
-        view = str(region.get("vid"))
+    for key, region in held.metadata.items():
+        if not region.xy:
+            continue
+        view = str(region.vid)
         if view in regions:
             regions[view].append((key, region))
         else:
             strays += 1
-    class_of = _attribute(path, attributes, [region for drawn in regions.values() for _, region in drawn])
+    class_of = _attribute(path, held.attribute, [region for drawn in regions.values() for _, region in drawn])
     entries = []
     for view, drawn in regions.items():
-        fids = table(views[view], f"{path}: view {shown(view)}").get("fid_list")
-        if not isinstance(fids, list) or len(fids) != 1 or str(fids[0]) not in files:
+        fids = held.view[view].fid_list
+        if not isinstance(fids, list) or len(fids) != 1 or str(fids[0]) not in held.file:
             raise InputError(
                 f"{path}: view {shown(view)} is not of one of its files, but {shown(fids)}: export it again"
             )
-        file = table(files[str(fids[0])], f"{path}: file {shown(fids[0])}")
-        entries.append(_entry(path, file, drawn, class_of))
+        entries.append(_entry(path, held.file[str(fids[0])], drawn, class_of))
     notes = (
         (f"{plural(strays, 'region')} of images that the file does not list, passed over",) if strays else ()
     )
@@ -76,13 +114,11 @@ def paint(held: list[Any], size: Size) -> Patch:
 
 
 def _attribute(
-    path: Path, attributes: Mapping[str, Any], regions: list[dict[str, Any]]
-) -> tuple[str, Any] | None:
+    path: Path, attributes: Mapping[str, AttributeSaid], regions: list[RegionSaid]
+) -> tuple[str, AttributeSaid] | None:
     """Return the attribute that is the class, its id and what is said of it; None where regions have none."""
-    used = {key for region in regions for key in table(region.get("av") or {}, f"{path}: 'av'")}
-    names = {
-        key: str(table(attributes.get(key, {}), f"{path}: attribute {key}").get("aname", "")) for key in used
-    }
+    used = {key for region in regions for key in region.av or {}}
+    names = {key: str(attributes[key].aname if key in attributes else "") for key in used}
     likely = [key for key, name in names.items() if name.strip().casefold() in LIKELY]
     if len(used) > 1 and len(likely) != 1:
         told = listed(sorted(names.values()), 8)
@@ -91,22 +127,22 @@ def _attribute(
             "'class' and export again"
         )
     chosen = likely[0] if likely else next(iter(used), None)
-    return None if chosen is None else (chosen, attributes.get(chosen))
+    return None if chosen is None else (chosen, attributes.get(chosen, AttributeSaid()))
 
 
 def _entry(
     path: Path,
-    file: dict[str, Any],
-    drawn: list[tuple[str, dict[str, Any]]],
-    class_of: tuple[str, Any] | None,
+    file: FileSaid,
+    drawn: list[tuple[str, RegionSaid]],
+    class_of: tuple[str, AttributeSaid] | None,
 ) -> Entry:
     try:
-        stems = stem_candidates(file.get("fname"))
+        stems = stem_candidates(file.fname)
     except InputError as error:
         raise InputError(f"{path} {error}: export it again") from error
     shapes, fault, flat = [], "", 0
     for key, region in drawn:
-        places = region["xy"]
+        places = region.xy
         if isinstance(places, list) and places[0] in _WITHOUT_AREA:
             flat += 1
             continue
@@ -122,14 +158,12 @@ def _entry(
     return Entry(path, tuple(stems), mask)
 
 
-def _value(region: dict[str, Any], key: str, attribute: Any) -> object:
+def _value(region: RegionSaid, key: str, attribute: AttributeSaid) -> object:
     """Return what an attribute of a region says: text as it is, of options their names."""
-    held = (region.get("av") or {}).get(key)
-    attribute = table(attribute, f"attribute {shown(key)}")
-    if attribute.get("type") not in _CHOICES:
+    held = (region.av or {}).get(key)
+    if attribute.type not in _CHOICES:
         return held
     ticked = [each for each in str(held or "").split(",") if each]
     if len(ticked) > 1:
         raise InputError(f"has {len(ticked)} classes at once ({', '.join(ticked)[:80]}), keep one")
-    options = table(attribute.get("options"), f"its options of {shown(attribute.get('aname'))}")
-    return options.get(ticked[0]) if ticked else None
+    return (attribute.options or {}).get(ticked[0]) if ticked else None

@@ -198,7 +198,7 @@ POSITION = {
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"epoch": "1"}, "'epoch' must be a whole number, got text"),
+        ({"epoch": "1"}, "'epoch' must be a whole number, got '1'"),
         ({"step": -1}, "'step' must be a whole number >= 0"),
         ({"records": [{"epoch": 0}]}, "'records.0.' lacks 'seconds'"),
         ({"best": {"epoch": 0, "dsc": 2.0, "iou": 0.0}}, "'best.dsc' must be a number <= 1"),

@@ -36,8 +36,8 @@ def test_a_damaged_record_is_one_sentence(out, content):
             {"set": {"path": "x", "fingerprint": "x", "classes": ["a"], "channels": 1}},
             "'set.classes' must be a list",
         ),
-        ({"network": {"width": "wide"}}, "'network.width' must be a whole number or null, got text"),
-        ({"network": {"spatial_dims": 4}}, "'network.spatial_dims' is 4, which is none of"),
+        ({"network": {"width": "wide"}}, "'network.width' must be a whole number or null, got 'wide'"),
+        ({"network": {"spatial_dims": 4}}, "'network.spatial_dims' must be one of 2, 3, got 4"),
         ({"training": {"size": 10**12, "depth": 1}}, "'training.size' must be a whole number <= 16384"),
         (
             {"training": {"size": 32, "depth": 1, "patch": [1, 2]}},

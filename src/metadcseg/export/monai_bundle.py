@@ -1,0 +1,328 @@
+"""A trained network of images as a MONAI bundle: TorchScript, and configurations that MONAI's own reader carries out.
+
+The network is TorchScript although torch deprecates it: MONAI's engine and tools put a network into evaluation mode,
+which a program of ``torch.export`` refuses.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import metadcseg
+from metadcseg.data.store.disk import publish_folder, refuse_occupied
+from metadcseg.errors import InputError
+from metadcseg.evaluation.overlays import mask_values
+from metadcseg.evaluation.predict import load_predictor, probabilities_at_native
+from metadcseg.export.description import describe
+from metadcseg.export.onnx import TOLERANCE, Deployed
+from metadcseg.files import cannot_write, scratch_folder
+from metadcseg.training.run.folder import TrainedRun
+
+_SIDES = ((2, 37, 53), (1, 29, 24))  # (N, H, W), of images that the file is tried with
+
+_LUMINANCE = [0.299, 0.587, 0.114]
+
+_PLAIN = (
+    "$lambda image: (lambda it: it if it.mode in ('L', 'RGB', 'F') or it.mode.startswith('I') else "
+    "it.convert('L' if it.mode in ('1', 'LA') else 'RGB'))(ImageOps.exif_transpose(image))"
+)
+
+_README = """# {name}
+
+Segmentation of images into {classes}, trained by metadcseg {metadcseg} (method {method}).
+
+    pip install "monai[ignite,fire]" pillow
+    python -m monai.bundle run --config_file configs/inference.json --bundle_root . \\
+        --dataset_dir IMAGES --output_dir MASKS
+
+- `models/model.ts` takes normalized images of any size, (N, {channels}, H, W) float32, and returns probabilities,
+  (N, {count}, H, W). It resamples to {size} x {size} pixels, and back, itself. It needs torch alone.
+- `configs/inference.json` reads images ({ends}), applies the orientation tag, and normalizes each channel.
+- Values in a mask: {values}.
+- Probabilities are those of `metadcseg predict` within {tolerance:g}.
+"""
+
+
+class AtNativeSize(nn.Module):
+    """A network of a square grid, between the resampling of images to it and of probabilities back.
+
+    Args:
+        network: returns (N, L, S, S) probabilities of (N, C, S, S) images whose sides fit.
+        size: S, the side of the grid.
+        padded: the side that the network takes: the edge is repeated up to it.
+
+    Example:
+        >>> AtNativeSize(nn.Softmax(dim=1), 8, 16)(torch.ones(1, 2, 5, 7)).shape
+        torch.Size([1, 2, 5, 7])
+    """
+
+    def __init__(self, network: nn.Module, size: int, padded: int) -> None:
+        super().__init__()
+        self.network, self.size, self.more = network, size, padded - size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (N, L, H, W) probabilities of (N, C, H, W) normalized images."""
+        grid = F.interpolate(
+            images, size=[self.size, self.size], mode="bilinear", antialias=True, align_corners=False
+        )
+        grid = F.pad(grid, [0, self.more, 0, self.more], mode="replicate")
+        maps = self.network(grid)[:, :, : self.size, : self.size]
+        native = [images.shape[2], images.shape[3]]
+        return F.interpolate(maps, size=native, mode="bilinear", align_corners=False)
+
+
+def export_bundle(run: Path, out: Path, *, trust_code: bool = False) -> dict[str, Any]:
+    """Write a MONAI bundle: ``models/model.ts``, ``configs/metadata.json``, ``configs/inference.json``, a README.
+
+    The file is read again, run on two batches, and compared with the network.
+
+    Args:
+        run: the folder of a run on images.
+        out: the folder to write: missing or empty.
+        trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
+
+    Returns:
+        What ``metadata.json`` says; there ``difference`` is the largest of a probability.
+
+    Raises:
+        InputError: where the folder is no run, or one on volumes, ``out`` holds something, or the network cannot be
+            written as TorchScript.
+
+    Example:
+        >>> export_bundle(Path("my_run"), Path("my_bundle"))["task"]  # doctest: +SKIP
+        'segmentation'
+    """
+    refuse_occupied(out)
+    trained, predict = load_predictor(run, "cpu", trust_code=trust_code)
+    said = describe(trained)
+    if said["takes"] == "volumes":
+        raise InputError(
+            f"{run} was trained on volumes, which no transform of MONAI cuts, crops and resamples as training did: "
+            "export it with --onnx"
+        )
+    multiple, smallest = said["input"]["multiple"], said["input"]["smallest"][0]
+    padded = max(-(-trained.size // multiple) * multiple, smallest)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(out.parent) as scratch:
+            draft = scratch / "export"
+            for name in ("configs", "models", "docs"):
+                (draft / name).mkdir(parents=True)
+            file = draft / "models" / "model.ts"
+            _write_network(trained, AtNativeSize(_traced(trained, padded), trained.size, padded), file)
+            difference = _difference(trained, predict, file)
+            told = _metadata(trained, said, difference)
+            for name, content in (("metadata", told), ("inference", _inference(said))):
+                (draft / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n")
+            (draft / "docs" / "README.md").write_text(_readme(trained, said))
+            publish_folder(draft, out)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    return told
+
+
+@contextmanager
+def _no_word_of_scripts() -> Iterator[None]:
+    """Keep back that TorchScript is deprecated, and what tracing says of sizes: the file is tried with several."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*torch\.jit.*", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        yield
+
+
+def _traced(trained: TrainedRun, side: int) -> nn.Module:
+    images = torch.randn(2, trained.channels, side, side, generator=torch.Generator().manual_seed(0))
+    try:
+        with _no_word_of_scripts(), torch.inference_mode():
+            traced: nn.Module = torch.jit.trace(Deployed(trained.network), images)  # type: ignore[no-untyped-call]
+    except Exception as error:  # tracing raises anything on what it cannot follow
+        raise _cannot(trained, error) from error
+    return traced
+
+
+def _write_network(trained: TrainedRun, network: AtNativeSize, file: Path) -> None:
+    try:
+        with _no_word_of_scripts():
+            torch.jit.script(network.eval()).save(str(file))  # type: ignore[no-untyped-call]
+    except OSError:
+        raise
+    except Exception as error:
+        raise _cannot(trained, error) from error
+
+
+def _cannot(trained: TrainedRun, error: Exception) -> InputError:
+    name = trained.info["network"].get("class_path") or trained.info["network"]["name"]
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+    return InputError(
+        f"the network {name} cannot be written as TorchScript ({reason}): export it with --onnx"
+    )
+
+
+def _difference(trained: TrainedRun, predict: Any, file: Path) -> float:
+    """Run the file and return by how much a probability differs at most.
+
+    Raises:
+        InputError: where that is more than :data:`~metadcseg.export.onnx.TOLERANCE`.
+    """
+    generator = torch.Generator().manual_seed(1)
+    worst = 0.0
+    with _no_word_of_scripts():
+        network = torch.jit.load(str(file))  # type: ignore[no-untyped-call]
+    for count, *sides in _SIDES:
+        images = torch.randn(count, trained.channels, *sides, generator=generator)
+        with torch.inference_mode():
+            found = network(images)
+        for image, maps in zip(images, found, strict=True):
+            plane = image.permute(1, 2, 0).numpy()
+            wanted = probabilities_at_native(predict, plane, trained.size, normalized=True)
+            worst = max(worst, float((maps - wanted).abs().max()))
+    if not worst <= TOLERANCE:
+        raise InputError(
+            f"{trained.folder.path}: the exported network must predict as the method {trained.info['method']} does, to "
+            f"{TOLERANCE:g}, and differs by {worst:.2g}: predict with metadcseg predict instead"
+        )
+    return worst
+
+
+def _metadata(trained: TrainedRun, said: dict[str, Any], difference: float) -> dict[str, Any]:
+    """Return ``metadata.json``, by MONAI's specification of bundles."""
+    common = {"spatial_shape": ["*", "*"], "dtype": "float32", "is_patch_data": False}
+    return {
+        "version": "1.0.0",
+        "changelog": {"1.0.0": f"exported by metadcseg {metadcseg.__version__}"},
+        "monai_version": version("monai"),
+        "pytorch_version": torch.__version__.partition("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {"pillow": version("pillow")},
+        "name": trained.info["label"],
+        "task": "segmentation",
+        "description": f"{', '.join(said['classes'])}; trained by metadcseg, method {trained.info['method']}",
+        "authors": "",
+        "copyright": "",
+        "intended_use": "research; it is no medical device",
+        "run": said["run"],
+        "difference": difference,
+        "network_data_format": {
+            "inputs": {
+                "image": common
+                | {
+                    "type": "image",
+                    "format": "normalized",
+                    "modality": "n/a",
+                    "num_channels": said["channels"],
+                    "value_range": [],
+                    "channel_def": {str(number): f"channel {number}" for number in range(said["channels"])},
+                }
+            },
+            "outputs": {
+                "pred": common
+                | {
+                    "type": "probabilities",
+                    "format": "segmentation",
+                    "num_channels": len(said["classes"]),
+                    "value_range": [0, 1],
+                    "channel_def": {str(number): name for number, name in enumerate(said["classes"])},
+                }
+            },
+        },
+    }
+
+
+def _inference(said: dict[str, Any]) -> dict[str, Any]:
+    """Return ``inference.json``: transforms, network, and engine, which MONAI makes of it."""
+    values = list(said["values"].values())
+    ends = tuple(said["suffixes"])
+    before: list[dict[str, Any]] = [
+        {
+            "_target_": "LoadImaged",
+            "keys": "image",
+            "reader": {"_target_": "PILReader", "converter": _PLAIN, "reverse_indexing": False},
+            "ensure_channel_first": True,
+        },
+        _fitted_channels(said["channels"]),
+        {"_target_": "NormalizeIntensityd", "keys": "image", "channel_wise": True},
+    ]
+    after: list[dict[str, Any]] = [
+        {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+        {
+            "_target_": "MapLabelValued",
+            "keys": "pred",
+            "orig_labels": list(range(len(values))),
+            "target_labels": values,
+        },
+        {"_target_": "Transposed", "keys": "pred", "indices": [0, 2, 1]},  # MONAI writes (W, H)
+        {
+            "_target_": "SaveImaged",
+            "keys": "pred",
+            "output_dir": "@output_dir",
+            "output_postfix": "",
+            "output_ext": ".png",
+            "output_dtype": "$np.uint8",
+            "resample": False,
+            "separate_folder": False,
+        },
+    ]
+    return {
+        "imports": ["$import os", "$import numpy as np", "$import torch", "$import PIL.ImageOps as ImageOps"],
+        "bundle_root": ".",
+        "dataset_dir": "images",
+        "output_dir": "masks",
+        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        "datalist": f"$[os.path.join(@dataset_dir, n) for n in sorted(os.listdir(@dataset_dir)) if n.lower().endswith("
+        f"{ends!r})]",
+        "network_def": {
+            "_target_": "torch.jit.load",
+            "f": "$@bundle_root + '/models/model.ts'",
+            "map_location": "@device",
+        },
+        "preprocessing": {"_target_": "Compose", "transforms": before},
+        "dataset": {
+            "_target_": "Dataset",
+            "data": "$[{'image': path} for path in @datalist]",
+            "transform": "@preprocessing",
+        },
+        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
+        "inferer": {"_target_": "SimpleInferer"},
+        "postprocessing": {"_target_": "Compose", "transforms": after},
+        "evaluator": {
+            "_target_": "SupervisedEvaluator",
+            "device": "@device",
+            "val_data_loader": "@dataloader",
+            "network": "@network_def",
+            "inferer": "@inferer",
+            "postprocessing": "@postprocessing",
+        },
+        "run": ["$@evaluator.run()"],
+    }
+
+
+def _fitted_channels(channels: int) -> dict[str, Any]:
+    """Return the transform that repeats gray, or takes the luminance of color."""
+    fit = f"x.repeat({channels}, 1, 1) if x.shape[0] == 1 else x"
+    if channels == 1:
+        fit = f"sum(w * x[n : n + 1] for n, w in enumerate({_LUMINANCE})) if x.shape[0] == 3 else x"
+    return {"_target_": "Lambdad", "keys": "image", "func": f"$lambda x: {fit}"}
+
+
+def _readme(trained: TrainedRun, said: dict[str, Any]) -> str:
+    values = mask_values(trained.classes)
+    return _README.format(
+        name=trained.info["label"],
+        classes=", ".join(said["classes"]),
+        metadcseg=metadcseg.__version__,
+        method=trained.info["method"],
+        channels=said["channels"],
+        count=len(said["classes"]),
+        size=trained.size,
+        values=", ".join(f"{value} {name}" for name, value in values.items()),
+        tolerance=TOLERANCE,
+        ends=", ".join(said["suffixes"]),
+    )

@@ -1,0 +1,100 @@
+"""Bundles are read and carried out by MONAI's own reader, and predict as the command does."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.data import decollate_batch
+from PIL import Image
+from tests.unit.export.networks import random_run
+
+from metadcseg.data.formats.images import read_image
+from metadcseg.data.slicing.cut import SliceOptions
+from metadcseg.errors import InputError
+from metadcseg.evaluation.predict import fit_channels, load_predictor, probabilities_at_native
+from metadcseg.evaluation.predict_files import predict_images
+from metadcseg.export.monai_bundle import export_bundle
+from metadcseg.export.onnx import TOLERANCE
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:monai.*"),
+]
+
+
+def pictures(folder):
+    """Gray, color, of 16 bits, turned by a tag, and of one value."""
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    Image.fromarray(noise.integers(0, 200, (30, 50), np.uint8)).save(folder / "gray.png")
+    Image.fromarray(noise.integers(0, 200, (41, 33), np.uint16) * 300).save(folder / "deep.png")
+    turned = Image.Exif()
+    turned[274] = 6
+    color = Image.fromarray(noise.integers(0, 200, (64, 40, 3), np.uint8))
+    color.save(folder / "turned.png", exif=turned)
+    Image.new("L", (20, 24), 7).save(folder / "flat.png")
+    return folder
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 32), (3, 27)])
+def test_a_bundle_predicts_as_the_command_does(tmp_path, monkeypatch, channels, size):
+    run = random_run(tmp_path / "run", channels=channels, classes=3, method="trinet", size=size)
+    images = pictures(tmp_path / "images")
+    out = tmp_path / "bundle"
+    export_bundle(run, out, trust_code=True)
+    monkeypatch.delattr("PIL.ImageOps")  # the bundle imports what it needs itself
+    monkeypatch.delitem(sys.modules, "PIL.ImageOps")
+    parser = ConfigParser()
+    parser.read_config(out / "configs/inference.json")
+    parser.read_meta(out / "configs/metadata.json")
+    parser.update(
+        {"bundle_root": str(out), "dataset_dir": str(images), "output_dir": str(tmp_path / "theirs")}
+    )
+    said = parser["_meta_"]["network_data_format"]
+    assert said["inputs"]["image"]["num_channels"] == channels
+    assert list(said["outputs"]["pred"]["channel_def"].values()) == ["background", "organ", "core"]
+    network, infer, after = (
+        parser.get_parsed_content(name) for name in ("network_def", "inferer", "postprocessing")
+    )
+    trained, predict = load_predictor(run, "cpu", trust_code=True)
+    for batch in parser.get_parsed_content("dataloader"):
+        with torch.inference_mode():
+            batch["pred"] = infer(batch["image"], network.eval())
+        (one,) = decollate_batch(batch)
+        file = images / one["image"].meta["filename_or_obj"].rpartition("/")[2]
+        array = fit_channels(file, read_image(file).array, channels)
+        wanted = probabilities_at_native(predict, array, trained.size)
+        assert float((one["pred"].as_tensor() - wanted).abs().max()) < TOLERANCE, file.name
+        after(one)
+    for ours in predict_images(run, images, tmp_path / "ours", device="cpu", trust_code=True):
+        theirs = tmp_path / "theirs" / ours.name
+        assert np.array_equal(np.array(Image.open(ours)), np.array(Image.open(theirs))), ours.name
+
+
+def test_a_bundle_has_the_layout_that_monai_asks_for(tmp_path):
+    run = random_run(tmp_path / "run")
+    told = export_bundle(run, tmp_path / "bundle", trust_code=True)
+    files = sorted(str(path.relative_to(tmp_path / "bundle")) for path in (tmp_path / "bundle").rglob("*.*"))
+    assert files == ["configs/inference.json", "configs/metadata.json", "docs/README.md", "models/model.ts"]
+    assert json.loads((tmp_path / "bundle/configs/metadata.json").read_text()) == told
+    assert told["difference"] < TOLERANCE
+    from monai.bundle.properties import InferProperties, MetaProperties
+
+    parser = ConfigParser()
+    parser.read_config(tmp_path / "bundle/configs/inference.json")
+    parser.read_meta(tmp_path / "bundle/configs/metadata.json")
+    asked = [each for each in (InferProperties | MetaProperties).values() if each["required"]]
+    assert not [each["id"] for each in asked if each["id"] not in parser]
+
+
+def test_what_cannot_be_exact_is_refused(tmp_path):
+    run = random_run(tmp_path / "run", how=SliceOptions().to_dict())
+    with pytest.raises(InputError, match=r"was trained on volumes, .* export it with --onnx"):
+        export_bundle(run, tmp_path / "bundle", trust_code=True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine").touch()
+    with pytest.raises(InputError, match="already holds 'mine'"):
+        export_bundle(run, tmp_path / "full", trust_code=True)
