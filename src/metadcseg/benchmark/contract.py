@@ -53,7 +53,14 @@ def _breach(
     for what in ("options", "network", "training"):
         if run[what] != of_row[what]:
             own = "its method has other options" if what == "options" else f"its {what} is another"
-            return f"{own} than in the first run of its row (have defaults changed since?)"
+            named = sorted(
+                name
+                for name in run[what] | of_row[what]
+                if run[what].get(name, ...) != of_row[what].get(name, ...)
+            )
+            return (
+                f"{own} than in the first run of its row: {', '.join(named)} (have defaults changed since?)"
+            )
     if of_source is not None and _source(run) != _source(of_source):
         return f"its set was made of another clean set than that of '{of_source['label']}'"
     if not run["set"]["cases"].get("val") or not run.get("best"):

@@ -18,8 +18,11 @@ _OPTIONS = {
 _VALUES = {("pseudo_labels", "average"): "ema", ("virtual_step", "linearised"): "linearized"}
 _TRAINING = {"average": "ema_decay"}
 
-_TRAINED = {"outlines": "fused"}
+_TRAINED = {"outlines": "fused", "workers": 0}
 """Options of training that earlier runs do not name, with what all of them had."""
+
+_AUGMENTED = {"intensity": False}
+"""Of the augmentation."""
 
 _FIXED = {"tangents": "all", "min_region_pixels": 10, "dcd_maximum": 100.0}
 """Options that are gone from both methods, with the values that both have now."""
@@ -60,6 +63,7 @@ _ADDED: dict[Any, dict[str, Any]] = {
     "hamil": {"warmup": 25},
     "coteaching": {"pairs": False},
     "trinet": {"pairs": False},
+    "adele": {"multiscale": False},
 }
 """Method -> options that its earlier runs do not name, with what all of them had."""
 
@@ -87,6 +91,8 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("training"), Mapping):
         known = {_TRAINING.get(name, name): value for name, value in found["training"].items()}
         found["training"] = {**_TRAINED, **known}
+        if isinstance(known.get("augment"), Mapping):
+            found["training"]["augment"] = {**_AUGMENTED, **known["augment"]}
     if isinstance(found.get("network"), Mapping):
         known = {name: value for name, value in found["network"].items() if name != "encoder"}
         found["network"] = {**_LAYERS, **known}

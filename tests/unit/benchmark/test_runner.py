@@ -93,7 +93,7 @@ def test_what_differs_is_named(path, value, sentence):
 @pytest.mark.parametrize(("path", "value"), [(("network", "width"), 16), (("training", "epochs"), 4)])
 def test_seeds_of_a_row_share_network_and_training(path, value):
     said = breach(written(RUN), RUN, changed(RUN, *path, value=value))
-    assert f"its {path[0]} is another than in the first run of its row" in said
+    assert f"its {path[0]} is another than in the first run of its row: {path[1]} (" in said
 
 
 def test_seeds_share_the_clean_set_unless_each_draws_its_gold():

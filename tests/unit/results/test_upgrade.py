@@ -1,11 +1,20 @@
 """What runs of version 0.1 are called today."""
 
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from metadcseg.methods import create_method
+from metadcseg.methods import METHODS, create_method
+from metadcseg.networks import NetworkOptions
 from metadcseg.results.upgrade import upgraded, upgraded_checkpoint
+from metadcseg.training.options import TrainingOptions
+
+RESULTS = Path(__file__).parents[3] / "results"
 
 DEFAULT: dict[str, Any] = {
     "eta": 0.01,
@@ -64,7 +73,7 @@ def test_the_default_of_before_is_binned():
     assert (found["method"], found["label"]) == ("binned", "binned")
     layers = {"upsampling": "learned", "activation": "leaky_relu"}
     assert found["network"] == {"width": 8, **layers, "size": None, "pretrained": None}
-    assert found["training"] == {"ema_decay": 0.9, "lr": 0.1, "outlines": "fused"}
+    assert found["training"] == {"ema_decay": 0.9, "lr": 0.1, "outlines": "fused", "workers": 0}
     assert "unresumable" not in found
     assert found["options"] == {
         "min_runner_up_probability": 0.1,
@@ -116,7 +125,7 @@ def test_a_name_that_a_run_was_given_stays():
         {
             "method": "metadcseg",
             "options": {"eta": 0.1, "forward_mode": "engine"},
-            "training": {"ema_decay": 0.9, "outlines": "fused"},
+            "training": {"ema_decay": 0.9, "outlines": "fused", "workers": 0},
         },
         {"method": "supervised", "options": {"memory": "shared"}},
     ],
@@ -186,3 +195,37 @@ def test_the_average_of_the_network_has_another_name_in_a_checkpoint():
         "format": 3,
         "updater": {"steps": 1, "ema_model": {}},
     }
+
+
+def names_of(options: Mapping[str, Any], above: str = "") -> set[str]:
+    """Return the names of options at every depth."""
+    below = [
+        names_of(value, f"{above}{name}.") for name, value in options.items() if isinstance(value, Mapping)
+    ]
+    return {f"{above}{name}" for name in options}.union(*below)
+
+
+def test_the_runs_that_are_kept_name_every_option_of_today():
+    """Else another seed of their rows is taken for another training: the contract of a benchmark compares them."""
+    lacking, runs = set(), 0
+    for file in sorted(RESULTS.glob("*/records.tar.xz")):
+        with tarfile.open(file) as records:
+            for member in records:
+                if not member.name.endswith("/run.json"):
+                    continue
+                run = upgraded(json.load(records.extractfile(member)))
+                if run.get("external"):
+                    continue
+                today = {
+                    "options": METHODS[run["method"]](),
+                    "network": NetworkOptions(),
+                    "training": TrainingOptions(),
+                }
+                for group, options in today.items():
+                    lacking |= {
+                        (file.parent.name, run["method"], name)
+                        for name in names_of(asdict(options)) - names_of(run[group])
+                    }
+                runs += 1
+    assert runs > 300
+    assert not lacking
