@@ -101,7 +101,7 @@ def pixel_weights(out, state):
     """Return alpha and beta of all training images as their files have them for one checkpoint."""
     info = read_run(out)
     frame, images = (info["training"]["size"],) * 2, info["set"]["cases"]["train"]
-    storage = RunStorage(out / "weights", images, frame, info["settings_digest"])
+    storage = RunStorage(out / "weights", images, frame)
     storage.load_state_dict(state)
     return {name: storage.open(name).read(range(images)) for name in state}
 

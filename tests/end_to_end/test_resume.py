@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.unit.training.helpers import make_set
@@ -17,7 +18,7 @@ from metadcseg.errors import InputError
 from metadcseg.methods import METHODS, create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import TrainingOptions, load_run, read_run, train
-from metadcseg.training.pixel_store.map_file import MapLayout
+from metadcseg.training.pixel_store.npy_file import NpyFile
 from metadcseg.training.run.checkpoints import load_checkpoint
 
 STEPS, EPOCHS = 3, 4
@@ -186,22 +187,21 @@ def damage_a_weight(path):
     slot = int(load_checkpoint(path.parents[1] / "checkpoints")["storage"]["alpha"]["slots"][0])
     assert slot
     content = bytearray(path.read_bytes())
-    header = json.loads(content[12:4096])
-    place = MapLayout("alpha", header["run"], header["images"], tuple(header["frame"])).place(0, slot)
-    content[place] ^= 1
+    _, images, *grid = np.load(path, mmap_mode="r")["map"].shape
+    content[NpyFile(path, images, tuple(grid), new=False).place(0, slot)] ^= 1
     path.write_bytes(content)
     return "the map of training image 0 is damaged"
 
 
 def cut_short(path):
     os.truncate(path, 5000)
-    return "is damaged: it has 5000 bytes"
+    return "is damaged, or not of 6 training images of 32 x 32"
 
 
 def test_damaged_weights_are_found_and_the_way_out_leads_to_the_same_end(whole, prepared, tmp_path):
     out = tmp_path / "run"
     begin("metadcseg", prepared, out, 10.0, resume=False, epochs=3)
-    alpha, last = out / "weights/alpha.map", out / "checkpoints/last.pt"
+    alpha, last = out / "weights/alpha.npy", out / "checkpoints/last.pt"
     kept, checkpoint = alpha.read_bytes(), last.read_bytes()
     for damage in (cut_short, Path.unlink, damage_a_weight):
         says = damage(alpha) or "is missing"
@@ -220,8 +220,10 @@ def test_weights_of_a_run_with_another_seed_are_refused(prepared, tmp_path):
     runs = [tmp_path / "a", tmp_path / "b"]
     begin("metadcseg", prepared, runs[0], 10.0, resume=False, epochs=2)
     begin("metadcseg", prepared, runs[1], 10.0, resume=False, epochs=2, seed=8)
-    shutil.copy(runs[1] / "weights/beta.map", runs[0] / "weights/beta.map")
-    with pytest.raises(InputError, match=r"beta\.map belongs to another run \(run: \w{12} there"):
+    shutil.copy(runs[1] / "weights/beta.npy", runs[0] / "weights/beta.npy")
+    with pytest.raises(
+        InputError, match=r"beta\.npy: the map of training image \d is damaged, or another than"
+    ):
         begin("metadcseg", prepared, runs[0], 10.0, resume=True)
 
 
@@ -229,5 +231,5 @@ def test_a_finished_run_does_not_need_its_weights(whole, prepared, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(whole("metadcseg"), out, ignore=shutil.ignore_patterns("weights"))
     assert begin("metadcseg", prepared, out, 10.0, resume=True).epochs_done == EPOCHS
-    with pytest.raises(InputError, match=r"alpha\.map is missing"):
+    with pytest.raises(InputError, match=r"alpha\.npy is missing"):
         begin("metadcseg", prepared, out, 10.0, resume=True, epochs=EPOCHS + 1)

@@ -27,7 +27,7 @@ FINITE = st.floats(-65504, 65504, width=16)
 
 
 def opened(folder: Path) -> RunStorage:
-    return RunStorage(folder, 3, (1, 1), "run")
+    return RunStorage(folder, 3, (1, 1))
 
 
 def held(storage: RunStorage) -> list[float]:
@@ -72,7 +72,7 @@ class Crashes(RuleBasedStateMachine):
         maps = self.storage.open("alpha")
         slot = maps._free_slot(image)
         file = maps._opened()
-        file._write_at(file.layout.place(image, slot), b"\x3c")  # one byte of it had reached the file
+        file._write_at(file.place(image, slot), b"\x3c")  # one byte of it had reached the file
         self._go_on()
 
     @rule()

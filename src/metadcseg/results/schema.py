@@ -119,7 +119,6 @@ class RunSaid(Struct, kw_only=True):
     gpu_peak_bytes: Count | None = None
     external: dict[str, Any] | None = None
     pretrained: dict[str, Any] | None = None
-    settings_digest: str | None = None
 
 
 class ExternalRun(RunSaid, kw_only=True):

@@ -46,7 +46,7 @@ def restore_state(
     datasets = open_datasets(prepared, method, network, options, told["seed"])
     fabric = open_fabric(options, process_group)
     with kept_random_state([fabric.device]):
-        kept = RunStorage(folder.weights, len(datasets.train), datasets.train.grid, told["settings_digest"])
+        kept = RunStorage(folder.weights, len(datasets.train), datasets.train.grid)
         _, updater, state = build(
             datasets, method, network, options, fabric, told["seed"], kept, process_group
         )

@@ -30,7 +30,7 @@ from metadcseg.training.precision import settled
 from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.checkpoints import fits_run, has_checkpoint, load_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
-from metadcseg.training.run.identity import claimed, describe, digest_of, earlier_versions, machine
+from metadcseg.training.run.identity import claimed, describe, earlier_versions, machine
 from metadcseg.training.run.opening import opening, too_little
 from metadcseg.training.run.state import TrainerState
 from metadcseg.training.setup import build, open_datasets, open_fabric, open_validator
@@ -119,7 +119,6 @@ def train(
         check_devices(prepared, options)
         datasets = open_datasets(prepared, method, network, options, seed)
         info = describe(prepared, method, network, options, seed=seed, label=label or method.name)
-        info["settings_digest"] = digest_of(folder, info)
         stack.enter_context(processor_threads(options.threads, options.devices))
         fabric = open_fabric(options, process_group)
         stack.enter_context(kept_random_state([fabric.device]))
@@ -127,7 +126,6 @@ def train(
             folder.weights,
             len(datasets.train),
             datasets.train.grid,
-            info["settings_digest"],
             rank=process_group.rank,
             world=process_group.world_size,
         )

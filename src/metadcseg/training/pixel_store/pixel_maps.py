@@ -16,9 +16,11 @@ from torch import Tensor
 
 from metadcseg.errors import InputError
 from metadcseg.tensors import check_shape
-from metadcseg.training.pixel_store.map_file import SLOTS, MapFile, MapLayout
+from metadcseg.training.pixel_store.npy_file import SLOTS, NpyFile
 
 State = dict[str, Tensor]
+
+_LARGEST = torch.finfo(torch.float16).max
 
 
 class FilePixelMaps:
@@ -32,7 +34,8 @@ class FilePixelMaps:
 
     Args:
         path: the file; made with the first map that is written, opened by :meth:`load_state_dict`.
-        layout: what it holds.
+        images: the number of images.
+        grid: (H, W) of every map.
         rank: the number of this process among those that share the file.
         world: the number of those processes; image i belongs to process i % world, which alone reads and
             writes it.
@@ -40,7 +43,7 @@ class FilePixelMaps:
     Example:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
-        >>> maps = FilePixelMaps(Path(folder.name, "a.map"), MapLayout("a", "run", 3, grid=(1, 2)))
+        >>> maps = FilePixelMaps(Path(folder.name, "a.npy"), images=3, grid=(1, 2))
         >>> maps.write([2], torch.tensor([[[0.25, -1.0]]]))
         >>> maps.read([0, 2]).tolist()
         [[[0.0, 0.0]], [[0.25, -1.0]]]
@@ -52,19 +55,15 @@ class FilePixelMaps:
         >>> folder.cleanup()
     """
 
-    def __init__(self, path: Path, layout: MapLayout, rank: int = 0, world: int = 1) -> None:
-        self._path, self._layout = path, layout
+    def __init__(self, path: Path, images: int, grid: tuple[int, ...], rank: int = 0, world: int = 1) -> None:
+        self.grid = grid
+        self._path, self._images = path, images
         self._rank, self._world = rank, world
-        self._file: MapFile | None = None
+        self._file: NpyFile | None = None
         self._unsynced = False
-        self._slots = np.zeros(layout.images, np.uint8)  # where each image's map lies; 0: nowhere yet
-        self._checksums = np.zeros(layout.images, np.uint32)
+        self._slots = np.zeros(images, np.uint8)  # where each image's map lies; 0: nowhere yet
+        self._checksums = np.zeros(images, np.uint32)
         self._last = self._before = self._pending = self._slots.copy()  # what checkpoints refer to
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """(H, W) of every map."""
-        return self._layout.grid
 
     def read(self, images: Sequence[int]) -> Tensor:
         """Return (K, H, W) float32 on the CPU; 0 for an image that was never written.
@@ -72,15 +71,15 @@ class FilePixelMaps:
         Raises:
             InputError: for an image that is none of the run's, or a file that was cut short.
         """
-        values = torch.zeros(len(images), *self.grid)
-        for number, image in enumerate(images):
+        values = np.zeros((len(images), *self.grid), np.float16)
+        for value, image in zip(values, images, strict=True):
             self._check_own(image)
             if self._slots[image]:
-                values[number] = torch.from_numpy(self._opened().read(image, int(self._slots[image])))
-        return values
+                value[:] = self._opened().read(image, int(self._slots[image]))
+        return torch.from_numpy(values).float()
 
     def write(self, images: Sequence[int], values: Tensor) -> None:
-        """Keep maps, in half precision.
+        """Keep maps, rounded to half precision and cut at +-65504, its largest number.
 
         Args:
             images: K numbers of images.
@@ -90,7 +89,8 @@ class FilePixelMaps:
             InputError: for an image that is none of the run's, or where the disk is full.
         """
         check_shape("the maps to keep", values, (len(images), *self.grid))
-        for image, value in zip(images, values.detach().float().cpu().numpy(), strict=True):
+        kept = values.detach().float().cpu().clamp(-_LARGEST, _LARGEST).half()
+        for image, value in zip(images, kept.numpy(), strict=True):
             self._check_own(image)
             slot = self._free_slot(image)
             self._unsynced = True
@@ -130,11 +130,13 @@ class FilePixelMaps:
             InputError: where the file is missing or is not the one that the state belongs to.
         """
         for name in ("slots", "checksums", "before"):
-            check_shape(f"{name} of {self._path}", state[name], (self._layout.images,))
+            check_shape(f"{name} of {self._path}", state[name], (self._images,))
         slots, checksums, before = (state[name].numpy() for name in ("slots", "checksums", "before"))
         file = self._file
         if slots.any():
-            file = file or MapFile(self._path, self._layout, new=False)
+            earlier = self._path.with_suffix(".map")  # what versions before called it
+            path = earlier if earlier.exists() and not self._path.exists() else self._path
+            file = file or NpyFile(path, self._images, self.grid, new=False)
             for image in np.flatnonzero(slots).tolist():
                 if image % self._world == self._rank:
                     file.verify(image, int(slots[image]), int(checksums[image]))
@@ -143,9 +145,9 @@ class FilePixelMaps:
         self._last = self._pending = slots.copy()
         self._before = before.copy()
 
-    def _opened(self) -> MapFile:
+    def _opened(self) -> NpyFile:
         if self._file is None:
-            self._file = MapFile(self._path, self._layout, new=True)
+            self._file = NpyFile(self._path, self._images, self.grid, new=True)
         return self._file
 
     def _free_slot(self, image: int) -> int:
@@ -156,9 +158,9 @@ class FilePixelMaps:
         return next(slot for slot in range(1, SLOTS + 1) if slot not in taken)
 
     def _check_own(self, image: int) -> None:
-        if not 0 <= image < self._layout.images:
+        if not 0 <= image < self._images:
             raise InputError(
-                f"{self._path} keeps maps of the images 0 to {self._layout.images - 1}, got image {image}: "
+                f"{self._path} keeps maps of the images 0 to {self._images - 1}, got image {image}: "
                 "open a storage with as many images as there are training cases"
             )
         if image % self._world != self._rank:
@@ -178,7 +180,6 @@ class RunStorage:
         folder: of the maps; made with the first map that is written.
         images: the number of training images.
         grid: (H, W) of the input grid.
-        run: identifies the run: files that belong to another one are refused.
         rank: the number of this process among those that train together.
         world: the number of those processes.
 
@@ -200,12 +201,11 @@ class RunStorage:
         folder: Path,
         images: int,
         grid: tuple[int, ...],
-        run: str = "",
         *,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self._folder, self._images, self._grid, self._run = folder, images, grid, run
+        self._folder, self._images, self._grid = folder, images, grid
         self._rank, self._world = rank, world
         self._maps: dict[str, FilePixelMaps] = {}
 
@@ -217,10 +217,8 @@ class RunStorage:
     def open(self, name: str) -> FilePixelMaps:
         """Return the maps of this name, always the same object; nothing is written before the first map."""
         if name not in self._maps:
-            layout = MapLayout(name, self._run, self._images, self._grid)
-            self._maps[name] = FilePixelMaps(
-                self._folder / f"{name}.map", layout, rank=self._rank, world=self._world
-            )
+            path = self._folder / f"{name}.npy"
+            self._maps[name] = FilePixelMaps(path, self._images, self._grid, self._rank, self._world)
         return self._maps[name]
 
     def state_dict(self) -> dict[str, State]:

@@ -20,7 +20,6 @@ from metadcseg.schemas import fitting, read_record
 from metadcseg.training.options import TrainingOptions, training_options
 from metadcseg.training.prediction import OVERLAP, predict_whole, prediction_state
 from metadcseg.training.run.model_file import Weights, load_weights
-from metadcseg.training.run.settings import settings_digest
 
 EXTERNAL = "external"
 """The method of a folder that holds predictions of another tool, and no network."""
@@ -137,8 +136,6 @@ class TrainedRun:
 def read_run(path: Path | str) -> dict[str, Any]:
     """Return what ``run.json`` of a run's folder says, in the words of today whoever wrote it.
 
-    ``settings_digest`` is among it: what the run's maps of weights carry.
-
     Raises:
         InputError: where the folder is no run or the file is damaged.
     """
@@ -152,7 +149,7 @@ def read_run(path: Path | str) -> dict[str, Any]:
     kind = ExternalRun if info.get("method") == EXTERNAL else OwnRun
     today = upgraded(info)
     fitting(today, kind, f"{file} is damaged", _AGAIN)
-    return {**today, "settings_digest": info.get("settings_digest") or settings_digest(info)}
+    return today
 
 
 def options_of_run(

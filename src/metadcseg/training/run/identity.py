@@ -24,7 +24,7 @@ from metadcseg.results.upgrade import UNRESUMABLE
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.run.checkpoints import has_checkpoint
 from metadcseg.training.run.folder import RunFolder, read_run
-from metadcseg.training.run.settings import differences, settings_digest
+from metadcseg.training.run.settings import differences
 
 
 def describe(
@@ -125,26 +125,6 @@ def earlier_versions(there: Mapping[str, Any] | None, info: Mapping[str, Any]) -
     if there.get("versions") not in (None, info["versions"]):
         kept.append(there["versions"])
     return {"earlier_versions": kept} if kept else {}
-
-
-def digest_of(folder: RunFolder, info: Mapping[str, Any]) -> str:
-    """Return the digest of a run's settings as its files carry it.
-
-    Where the folder holds an earlier part of this run, that is the digest which it was begun with: settings may have
-    other names today.
-
-    Args:
-        folder: the run's folder, which may be missing.
-        info: what :func:`describe` returned.
-
-    Raises:
-        InputError: where ``run.json`` is damaged.
-    """
-    if folder.info.exists():
-        there = read_run(folder.path)
-        if not differences(there, info):
-            return str(there["settings_digest"])
-    return settings_digest(info)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The settings of a run that its later parts must share, and whether they do."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,15 +14,6 @@ _MAY_CHANGE = (
     *("threads", "workers", "devices", "nodes", "accelerator"),
 )
 """Training options that decide where and how long a run goes, not what each of its steps does."""
-
-
-def settings_digest(info: Mapping[str, Any]) -> str:
-    """Return the sha256 of all settings that a resumed run must not change, as 64 hexadecimal digits.
-
-    Args:
-        info: what :func:`describe` returned.
-    """
-    return hashlib.sha256(json.dumps(_settings(info), sort_keys=True).encode()).hexdigest()
 
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

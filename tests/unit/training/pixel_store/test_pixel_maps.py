@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from metadcseg.errors import InputError
+from metadcseg.training.pixel_store.npy_file import SLOTS
 from metadcseg.training.pixel_store.pixel_maps import RunStorage, merge_states
 from metadcseg.training.run.checkpoints import load_checkpoint, save_checkpoint
 
@@ -20,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[4]
 IMAGES, FRAME = 6, (2, 3)
 
 
-def storage(folder, run="run", images=IMAGES, grid=FRAME, **processes):
-    return RunStorage(folder / "weights", images, grid, run, **processes)
+def storage(folder, images=IMAGES, grid=FRAME, **processes):
+    return RunStorage(folder / "weights", images, grid, **processes)
 
 
 def filled(value, count=1):
@@ -211,7 +212,7 @@ def test_other_files_than_the_checkpoint_knows_are_refused(tmp_path):
     kept = storage(tmp_path)
     kept.open("alpha").write([2], filled(1))
     save(tmp_path, kept)
-    file = tmp_path / "weights/alpha.map"
+    file = tmp_path / "weights/alpha.npy"
     content = file.read_bytes()
     state = load_checkpoint(tmp_path / "checkpoints")["storage"]
 
@@ -226,17 +227,42 @@ def test_other_files_than_the_checkpoint_knows_are_refused(tmp_path):
     kept.open("alpha").write([2], filled(3))
     save(tmp_path, kept)
     kept.open("alpha").write([2], filled(4))  # by now in the place that the first checkpoint knew
-    refused("image 2 is another than the one that the checkpoint goes with; .*delete checkpoints/last")
+    refused(
+        "image 2 is damaged, or another than the one that the checkpoint goes with; .*delete checkpoints/last"
+    )
     file.write_bytes(content)
     storage(tmp_path).load_state_dict(state)
-    refused("run: run there, other in this run", run="other")
-    refused(r"frame: \[2, 3\] there, \[3, 2\] in this run", grid=(3, 2))
+    refused("is damaged, or not of 6 training images of 3 x 2; put the file back", grid=(3, 2))
     refused(r"must have the shape \(7\), got \(6,\)", images=7)
     file.write_bytes(content[:-1])
-    refused("is damaged: it has")
+    refused("is damaged, or not of 6 training images of 2 x 3; put the file back")
     file.unlink()
     refused("is missing, and the checkpoint refers to it")
     assert not file.exists()
+
+
+def test_a_run_of_an_earlier_version_goes_on_in_its_own_file(tmp_path):
+    """There a map was followed by 12 bytes, and the header was another."""
+    kept = RunStorage(
+        tmp_path / "weights", IMAGES, (32, 64)
+    )  # a map fills a page: with 12 bytes more it needs two
+    values = torch.arange(2048.0).remainder(500).view(1, 32, 64)
+    kept.open("alpha").write([4], values)
+    state = kept.state_dict()
+    slot, new = int(state["alpha"]["slots"][4]), tmp_path / "weights/alpha.npy"
+    place = 4096 + 2 * 4096 * ((slot - 1) * IMAGES + 4)
+    content = bytearray(4096 + 2 * 4096 * SLOTS * IMAGES)
+    content[:8], content[place : place + 4096] = b"mdcsmap\n", values.half().numpy().tobytes()
+    new.with_suffix(".map").write_bytes(content)
+    new.unlink()
+    again = RunStorage(tmp_path / "weights", IMAGES, (32, 64))
+    again.load_state_dict(state)
+    assert torch.equal(again.open("alpha").read([4]), values)
+    again.open("alpha").write([4, 5], torch.cat([2 * values, 3 * values]))
+    once_more = RunStorage(tmp_path / "weights", IMAGES, (32, 64))
+    once_more.load_state_dict(again.state_dict())
+    assert torch.equal(once_more.open("alpha").read([4, 5]), torch.cat([2 * values, 3 * values]))
+    assert not new.exists()
 
 
 def test_a_refused_state_leaves_the_storage_as_it_was(tmp_path):
@@ -267,7 +293,7 @@ from tests.unit.training.pixel_store.test_pixel_maps import FRAME
 
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
 folder, rank, world = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-kept = RunStorage(folder / "weights", 300, FRAME, "run", rank=rank, world=world)
+kept = RunStorage(folder / "weights", 300, FRAME, rank=rank, world=world)
 (folder / f"ready{rank}").touch()
 while len(list(folder.glob("ready*"))) < world:  # all make the file at the same moment
     time.sleep(0.001)
@@ -293,7 +319,7 @@ def test_processes_that_share_the_file_need_no_lock(tmp_path):
     ]
     assert [child.wait(timeout=120) for child in children] == [0] * world
     states = [torch.load(tmp_path / f"state{rank}.pt", weights_only=True) for rank in range(world)]
-    alone = RunStorage(tmp_path / "weights", 300, FRAME, "run")  # going on with another number of processes
+    alone = RunStorage(tmp_path / "weights", 300, FRAME)  # going on with another number of processes
     alone.load_state_dict(merge_states(states))
     averages = alone.open("alpha").read(range(300)).mean(dim=(1, 2))
     assert torch.equal(averages, torch.arange(2, 302).float())
@@ -331,3 +357,12 @@ def test_maps_are_rounded_to_half_precision_and_no_further(tmp_path):
     assert torch.equal(maps.read([0]), values.half().float())
     maps.write([0], maps.read([0]))
     assert torch.equal(maps.read([0]), values.half().float())
+
+
+def test_numbers_beyond_half_precision_are_cut_and_small_ones_kept(tmp_path):
+    maps = storage(tmp_path).open("alpha")
+    maps.write([0], torch.tensor([[[1e9, -float("inf"), 1e-6], [65504, -1, 0]]]))
+    got = maps.read([0])[0]
+    assert got[0, :2].tolist() == [65504, -65504]
+    assert got[0, 2].item() == pytest.approx(1e-6, rel=0.05)
+    assert got[1].tolist() == [65504, -1, 0]

@@ -78,7 +78,7 @@ def test_weights_of_a_first_try_that_came_to_nothing_are_not_kept(disks, tmp_pat
     with pytest.raises(InputError, match="epoch 1, step 1"):
         run(disks, out, Fake(poison=0))
     (out / "weights").mkdir()
-    (out / "weights/alpha.map").write_bytes(b"of the first try")
+    (out / "weights/alpha.npy").write_bytes(b"of the first try")
     run(disks, out)
     assert not (out / "weights").exists()
 
