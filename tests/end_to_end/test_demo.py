@@ -1,4 +1,4 @@
-"""The demo, whole, with everything made tiny: same code, same processes, smaller numbers."""
+"""The demo, whole, with everything made tiny: same code, smaller numbers, and no new process for each training."""
 
 from importlib import resources
 from pathlib import Path
@@ -27,8 +27,9 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_demo_ends_with_diagnosis_table_and_page_and_runs_again(
-    out: Path, capsys: pytest.CaptureFixture[str]
+    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run_in_this_process(monkeypatch)
     assert main(["demo", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     page = (out / "report" / "index.html").read_text("utf-8")

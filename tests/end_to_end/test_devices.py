@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.end_to_end.tools import COMMAND, TINY, cli, refused
+from tests.end_to_end.zygote import zygote
 from tests.unit.training.helpers import make_set
 
 from metadcseg.data.store.layout import chunk_file
@@ -27,11 +27,8 @@ METHODS = {
     "calibrated": ("--calibrated.warmup", "0", "--calibrated.meta", "true"),
     "binned": ("--method", "binned", "--binned.meta_every", "1"),
 }
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
-LAUNCHERS = {
-    "pairs": ((*TORCHRUN, "2", "-m", "metadcseg"), ()),
-    "calibrated": ((COMMAND,), ("--devices", "4")),
-}
+EPOCHS = 6  # enough for a signal to arrive before the end
+DEVICES = {"pairs": 2, "calibrated": 4}
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +37,17 @@ def disks(tmp_path_factory):
     return make_set(tmp_path_factory.mktemp("sets") / "disks", train=5, gold=3, val=3, pairs=3)
 
 
+@pytest.fixture(scope="module")
+def by_torchrun():
+    """Processes in places of torchrun, which spare the seconds that torch takes to load in each."""
+    with zygote() as ready:
+        yield ready
+
+
 @contextmanager
-def started(words, launcher=(COMMAND,)):
+def started(words):
     """Yield a command in a process of its own, after which none of those that it starts may be left."""
-    process = subprocess.Popen([*launcher, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([COMMAND, *map(str, words)], stderr=subprocess.PIPE, text=True)
     try:
         yield process
         process.wait(120)
@@ -133,15 +137,12 @@ def assert_same_log(one, two, bound):
         assert first["train"] == pytest.approx(second["train"], rel=bound, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", LAUNCHERS)
-def test_several_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, name):
-    launcher, words = LAUNCHERS[name]
-    figures = ("--training.figure_every", 2)
-    assert cli(*command(disks, tmp_path / "one", *METHODS[name], *figures)).status == 0
-    with started(command(disks, tmp_path / "all", *METHODS[name], *figures, *words), launcher) as process:
-        told = process.communicate()[1]
-    assert process.returncode == 0, told
-    devices = 4 if name == "calibrated" else 2
+@pytest.mark.parametrize("name", DEVICES)
+def test_several_devices_do_what_one_does_with_the_joint_batch(disks, by_torchrun, tmp_path, name):
+    words, devices = (*METHODS[name], "--training.figure_every", 2), DEVICES[name]
+    assert cli(*command(disks, tmp_path / "one", *words)).status == 0
+    ended, told = by_torchrun(command(disks, tmp_path / "all", *words), devices, tmp_path)
+    assert ended == [0] * devices, told
     assert read_run(tmp_path / "all")["training"]["devices"] == devices
     for line in (f"{devices} x cpu", "epoch 2/2", "done: metadcseg evaluate"):
         assert told.count(line) == 1, told
@@ -161,9 +162,9 @@ def test_several_devices_do_what_one_does_with_the_joint_batch(disks, tmp_path, 
     assert not list((tmp_path / "all").rglob("*.tmp"))
 
 
-def test_devices_that_were_stopped_go_on_to_the_same_bits(disks, tmp_path):
+def test_devices_that_were_stopped_go_on_to_the_same_bits(disks, by_torchrun, tmp_path):
     out, whole, words = tmp_path / "parts", tmp_path / "whole", (*METHODS["binned"], "--devices", 2)
-    with started(command(disks, out, *words, epochs=8)) as process:
+    with started(command(disks, out, *words, epochs=EPOCHS)) as process:
         wait_for_epoch(process, out, 1)
         process.send_signal(signal.SIGTERM)
         told = process.communicate()[1]
@@ -172,9 +173,8 @@ def test_devices_that_were_stopped_go_on_to_the_same_bits(disks, tmp_path):
     assert "Traceback" not in told
     assert read_run(out)["status"] == "interrupted"
     for folder in (out, whole):
-        with started(command(disks, folder, *words, "--resume", epochs=8)) as process:
-            told = process.communicate()[1]
-        assert process.returncode == 0, told
+        ended, told = by_torchrun(command(disks, folder, *words, "--resume", epochs=EPOCHS), 2, tmp_path)
+        assert ended == [0, 0], told
     (one, log), (two, other) = ending(out), ending(whole)
     assert log == other
     assert one.keys() == two.keys()
@@ -186,7 +186,7 @@ def test_devices_that_were_stopped_go_on_to_the_same_bits(disks, tmp_path):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_device_that_is_killed_ends_all_with_a_sentence_and_one_device_goes_on(disks, tmp_path, rank):
     out, whole = tmp_path / "run", tmp_path / "whole"
-    with started(command(disks, out, *SUPERVISED, "--devices", 2, epochs=8)) as process:
+    with started(command(disks, out, *SUPERVISED, "--devices", 2, epochs=EPOCHS)) as process:
         wait_for_epoch(process, out, 1)
         os.kill(ranks(out)[rank], signal.SIGKILL)
         before = time.monotonic()
@@ -200,21 +200,20 @@ def test_a_device_that_is_killed_ends_all_with_a_sentence_and_one_device_goes_on
     assert "Traceback" not in told
     if rank:
         for folder in (out, whole):
-            again = command(disks, folder, *SUPERVISED, "--devices", 1, "--resume", epochs=8)
+            again = command(disks, folder, *SUPERVISED, "--devices", 1, "--resume", epochs=EPOCHS)
             assert cli(*again).status == 0
         (one, log), (two, other) = ending(out), ending(whole)
         assert_close(one, two, "/network", 1e-4)
         assert_same_log(log, other, 1e-3)
 
 
-def test_what_the_second_device_cannot_read_is_said_once(tmp_path):
+def test_what_the_second_device_cannot_read_is_said_once(by_torchrun, tmp_path):
     broken, out = make_set(tmp_path / "set", train=4), tmp_path / "run"
     case = broken.select("train")[1]
     place = broken._places[case.row]["image"]
     chunk_file(broken.path, place.array, place.index).write_bytes(b"broken")
-    with started(command(broken, out, *SUPERVISED, "--devices", 2)) as process:
-        told = process.communicate()[1]
-    assert process.returncode == 2, told
+    ended, told = by_torchrun(command(broken, out, *SUPERVISED, "--devices", 2), 2, tmp_path)
+    assert ended == [2, 2], told
     said = [line for line in told.splitlines() if line.startswith("metadcseg: ")]
     assert len(said) == 1, told
     assert "train1" in said[0]

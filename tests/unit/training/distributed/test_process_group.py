@@ -2,20 +2,21 @@
 
 import multiprocessing
 import os
+import signal
 import socket
-from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from tests.unit.training.helpers import TinyNetwork, options, run
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from metadcseg.algorithm.center_distance import DynamicCenterDistance
 from metadcseg.algorithm.meta_weights import normalize_weights
 from metadcseg.errors import InputError, ReportedByAnotherRank
 from metadcseg.tensors import WeightMaps
 from metadcseg.training.distributed.consistency import check_all_equal, check_shared
-from metadcseg.training.distributed.launch import as_started, find_place, open_process_group
+from metadcseg.training.distributed.launch import as_started, find_place, open_process_group, run_on_devices
 from metadcseg.training.logging.figures import SampleFigure
 from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.folder import RunFolder
@@ -29,7 +30,7 @@ SRUN = {
 }
 
 
-def connected(rank, port, results):
+def connected(rank, port, path, results):
     """What each of two processes does; what it finds goes into the queue."""
     as_task(rank, port)
     found, errors = {}, []
@@ -60,7 +61,7 @@ def connected(rank, port, results):
             process_group.join(torch.device("cpu"))
     except (InputError, ZeroDivisionError) as error:
         errors.append((type(error).__name__, str(error)))
-    results.put((rank, found | {"errors": errors}))
+    results.put((rank, found | {"errors": errors, "apart": apart(path / str(rank))}))
 
 
 def as_task(rank, port):
@@ -82,24 +83,21 @@ def trained(process_group):
     return torch.cat([value.flatten().float() for value in network.state_dict().values()]).tolist()
 
 
-def side_by_side(what, *arguments):
-    """Run it in two processes and return what each put into the queue, by its number."""
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """What each of two processes put into the queue, by its number, and where they wrote."""
+    path = tmp_path_factory.mktemp("two")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    processes = [context.Process(target=what, args=(n, port, *arguments, results)) for n in range(2)]
+    processes = [context.Process(target=connected, args=(n, port, path, results)) for n in range(2)]
     for process in processes:
         process.start()
     found = dict(results.get(timeout=120) for _ in processes)
     for process in processes:
         process.join(30)
-    return found
-
-
-@pytest.fixture(scope="module")
-def two():
-    return side_by_side(connected)
+    return found | {"path": path}
 
 
 def test_what_two_devices_tell_each_other(two):
@@ -207,6 +205,29 @@ def test_what_launchers_started_is_taken_or_refused(monkeypatch):
         as_started(options(batch=3))
 
 
+@pytest.mark.parametrize(
+    ("ended", "status"), [({0: 1, 1: 2}, 1), ({0: -signal.SIGTERM, 1: 2}, 2), ({1: -signal.SIGTERM}, 130)]
+)
+def test_a_command_ends_as_its_devices_do(monkeypatch, ended, status):
+    starting(monkeypatch, ended)
+    assert run_on_devices(2, ["train"]) == status
+
+
+def test_a_device_that_was_killed_is_named(monkeypatch):
+    starting(monkeypatch, {0: -signal.SIGTERM, 1: -signal.SIGKILL})
+    with pytest.raises(InputError, match="device 2 of 2 ended without a word"):
+        run_on_devices(2, ["train"])
+
+
+def starting(monkeypatch, ended):
+    """Let torchrun's engine start nothing, and tell how its processes have ended."""
+
+    def start(*words):
+        raise ChildFailedError("train", {n: ProcessFailure(n, 1, status, "") for n, status in ended.items()})
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda *how: start)
+
+
 def test_python_is_told_who_starts_processes(disks, tmp_path):
     with pytest.raises(
         InputError, match=r"training\.devices 2 .* need a process for every device: .* torchrun"
@@ -215,18 +236,17 @@ def test_python_is_told_who_starts_processes(disks, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def other_folder(rank, port, path, results):
-    """One of two devices of which the second sees another folder, or begins with another seed."""
-    as_task(rank, port)
+def apart(path):
+    """Return what one of two devices is told of which the second sees another folder, or begins with another seed."""
     said = []
     for check in (shared, all_equal):
         try:
             with open_process_group(options(devices=2)) as process_group:
                 process_group.join(torch.device("cpu"))
-                check(process_group, Path(path) / str(rank))
+                check(process_group, path)
         except InputError as error:
             said.append((type(error).__name__, str(error)))
-    results.put((rank, said))
+    return said
 
 
 def shared(process_group, path):
@@ -239,10 +259,10 @@ def all_equal(process_group, path):
     check_all_equal(process_group, info, {"position": {"epoch": 0, "step": 0}, "network": {}, "updater": {}})
 
 
-def test_another_folder_and_another_start_are_said_by_the_first(tmp_path, monkeypatch):
-    found = side_by_side(other_folder, str(tmp_path))
-    assert [kind for kind, _ in found[0]] == ["InputError"] * 2
-    assert "is another folder on" in found[0][0][1]
-    assert "the 2 devices do not begin alike" in found[0][1][1]
-    assert [kind for kind, _ in found[1]] == ["ReportedByAnotherRank"] * 2
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+def test_another_folder_and_another_start_are_said_by_the_first(two):
+    first, second = two[0]["apart"], two[1]["apart"]
+    assert [kind for kind, _ in first] == ["InputError"] * 2
+    assert "is another folder on" in first[0][1]
+    assert "the 2 devices do not begin alike" in first[1][1]
+    assert [kind for kind, _ in second] == ["ReportedByAnotherRank"] * 2
+    assert [path for path in two["path"].rglob("*") if path.is_file()] == []
