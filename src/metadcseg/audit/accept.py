@@ -156,7 +156,7 @@ def _of_pairs(prepared: PreparedSet, reviews: Mapping[str, Outcome], twins: int,
         return []
     said = f"{plural(changed, 'mask')} changed and {'is' if changed == 1 else 'are'} not verified. "
     if not behind:
-        return [said + "Pairs stay as they are, since masks most like theirs did not change."]
+        return [said + "Pairs stay as they are, since training masks most like theirs did not change."]
     return [
         said
         + f"The audit has no correction of {plural(behind, 'pair')}, so pairs show the earlier errors, and "

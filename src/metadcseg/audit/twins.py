@@ -25,6 +25,7 @@ from metadcseg.audit.scoring import true_dsc
 from metadcseg.audit.units import Unit, paired_units
 from metadcseg.audit.weight import WeightFit, tables_of_others
 from metadcseg.data.store.reader import Case, PreparedSet
+from metadcseg.files import output_folder
 
 TWINS = "pairs"
 """The folder in that of an audit; it holds ``cases/NAME.npz`` of every image or volume with a pair."""
@@ -57,18 +58,15 @@ def write_twins(
     """
     if not calibration.images:
         return
-    told = repeat(None) if priors is None else iter(priors)
-    judges = _judges(counts, fit, calibration, told)
+    judges = _judges(counts, fit, calibration, repeat(None) if priors is None else priors)
     for unit in paired_units(prepared):
-        paired = [case for case in unit.cases if case.has_given]
-        whole = unit if len(paired) == len(unit.cases) else None
         found = [
             _judged(prepared, case, maps, *next(judges))
             for case, maps in zip(unit.cases, predictor.of(unit), strict=True)
             if case.has_given
         ]
-        if whole is not None:  # half a volume would be no mask
-            _write(out, prepared, whole, stacked(found), calibration, sure)
+        if len(found) == len(unit.cases):  # half a volume would be no mask
+            _write(out, prepared, unit, stacked(found), calibration, sure)
 
 
 def _judges(
@@ -127,4 +125,4 @@ def _write(
         {str(level): true_dsc(mask, truth, classes) for level, mask in corrected.items()},
     )
     arrays = Arrays(unit.image(prepared), judged.given, judged.wrong, numbers, corrected)
-    write_case(out / TWINS, case, arrays, unit.slices)
+    write_case(output_folder(out, TWINS), case, arrays, unit.slices)

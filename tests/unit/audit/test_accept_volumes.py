@@ -4,10 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.unit.audit.simulated import decide, runs, simulate
+from tests.unit.audit.simulated import decide, judge, runs, simulate
 
 from metadcseg.audit.accept import accept
 from metadcseg.audit.again import prepare_again
+from metadcseg.audit.twins import TWINS
 from metadcseg.cli.main import main
 from metadcseg.data.formats.volumes import read_label_volume
 from metadcseg.data.prepare.pipeline import prepare_folder
@@ -134,8 +135,10 @@ def test_volumes_with_noise_become_stacks(tmp_path, slices, rate):
     corrupt_set(PreparedSet.open(tmp_path / "clean"), tmp_path / "set", rate, 0, model="over")
     prepared = PreparedSet.open(tmp_path / "set")
     arrays = simulate(tmp_path / "audit", prepared)
+    twins = judge(tmp_path / "audit" / TWINS, prepared, "gold")
     first, second = list(arrays)[:2]
-    accepted = [{"case": first, "verdict": "accept"}, {"case": second, "regions": {"1": "accept"}}]
+    unseen = {"case": second, "verdict": "accept", "level": "network", "verified": False}
+    accepted = [{"case": first, "verdict": "accept"}, unseen]
     accept(decide(tmp_path / "audit", prepared, *accepted), tmp_path / "better")
     words = prepare_again(prepared, tmp_path / "better")
     assert main(words[1:]) == 0
@@ -150,7 +153,9 @@ def test_volumes_with_noise_become_stacks(tmp_path, slices, rate):
         labels = np.stack([again.label(new) for new, _ in pairs])
         if volume.id == first:
             assert np.array_equal(labels, arrays[first].corrected["balanced"])
-            assert np.array_equal(np.stack([again.given(new) for new, _ in pairs]), arrays[first].given)
-        elif volume.id != second:
+        if volume.role == "gold":  # pairs are at the level of the second
+            held = (arrays | twins)[volume.id].corrected["network"]
+            assert np.array_equal(np.stack([again.given(new) for new, _ in pairs]), held)
+        if volume.id not in (first, second):
             assert np.array_equal(labels, np.stack([prepared.label(was) for _, was in pairs]))
     assert again.slices_of(again.volumes[-1])[0].spacing == pytest.approx(prepared.cases[-1].spacing)

@@ -3,6 +3,7 @@
 import csv
 from functools import partial
 
+import nibabel
 import numpy as np
 import pytest
 from tests.unit.audit.simulated import decide, judge, simulate
@@ -14,8 +15,12 @@ from metadcseg.audit.accept import accept
 from metadcseg.audit.case_files import read_cases, read_masks
 from metadcseg.audit.run import audit_run
 from metadcseg.audit.twins import TWINS
-from metadcseg.data.prepare.pipeline import prepare_folder
+from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder
+from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.data.synthetic.corruption import corrupt_set
+from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
+from metadcseg.errors import InputError
 
 BY_SCRIPT = {"verdict": "accept", "level": "balanced", "verified": False}
 
@@ -115,6 +120,57 @@ def test_of_an_audit_without_them_pairs_stay_and_that_is_said(tmp_path, mine):
     assert any("no correction of 1 pair" in note and "supervised" in note for note in accepted.notes)
     now = givens(prepared_from(tmp_path / "better", tmp_path / "set-2"))
     assert all(np.array_equal(now[id], held.given[0]) for id, held in twins.items())
+
+
+def test_pairs_of_a_set_with_noise_follow(tmp_path):
+    cases = phantom_cases(PhantomOptions(count=12, size=32), gold=2)
+    prepare_cases(cases, tmp_path / "clean", name="phantom", edges="none")
+    corrupt_set(PreparedSet.open(tmp_path / "clean"), tmp_path / "set", 0.29, 0, model="over")
+    prepared = PreparedSet.open(tmp_path / "set")
+    arrays = simulate(tmp_path / "audit", prepared)
+    twins = judge(tmp_path / "audit" / TWINS, prepared, "gold")
+    decisions = decide(tmp_path / "audit", prepared, *({"case": id, **BY_SCRIPT} for id in arrays))
+    accepted, _ = accept(decisions, tmp_path / "better")
+    now = givens(prepared_from(accepted.folder, tmp_path / "set-2"))
+    assert accepted.twins == len(now) == 2
+    assert all(np.array_equal(now[id], held.corrected["balanced"][0]) for id, held in twins.items())
+
+
+def test_the_replaced_mask_of_a_volume_keeps_its_header_and_its_other_slices(tmp_path):
+    """The set holds slices with something in them only; the volume's own mask has all."""
+    label = np.zeros((12, 12, 5), np.uint8)
+    label[3:8, 3:8, 1:4] = 1
+    for number, place in [(number, "masks") for number in range(5)] + [(0, "gold")]:
+        mask = label.copy()
+        mask[3:8, 3:8, 4] = place == "masks"
+        image = nibabel.Nifti1Image(np.random.default_rng(number).normal(size=label.shape), np.eye(4))
+        drawn = nibabel.Nifti1Image(mask * np.uint8(7), np.eye(4))
+        drawn.header["descrip"] = b"drawn by anna"
+        for part, held in (("images", image), (place, drawn)):
+            (tmp_path / "mine" / part).mkdir(parents=True, exist_ok=True)
+            nibabel.save(held, tmp_path / "mine" / part / f"v{number}.nii.gz")
+    prepare_folder(
+        tmp_path / "mine", tmp_path / "set", edges="none", slices=SliceOptions(empty="drop"), remap={7: 1}
+    )
+    prepared = PreparedSet.open(tmp_path / "set")
+    arrays = simulate(tmp_path / "audit", prepared)
+    (twin,) = judge(tmp_path / "audit" / TWINS, prepared, "gold").values()
+    decisions = decide(tmp_path / "audit", prepared, *({"case": id, **BY_SCRIPT} for id in arrays))
+    accept(decisions, tmp_path / "better")
+    written = nibabel.load(tmp_path / "better/masks/v0.nii.gz")
+    assert written.header["descrip"].tobytes().rstrip(b"\0") == b"drawn by anna"
+    before = np.asarray(nibabel.load(tmp_path / "mine/masks/v0.nii.gz").dataobj)
+    after = np.asarray(written.dataobj)
+    assert (before != after).any()
+    (volume,) = (volume for volume in prepared.volumes if volume.role == "gold")
+    shown = [case.slice for case in prepared.slices_of(volume)]
+    assert len(shown) < 5
+    stacked = volume.placement.stack(after)
+    assert np.array_equal(stacked[shown], 7 * twin.corrected["balanced"])
+    assert np.array_equal(np.delete(stacked, shown, 0), np.delete(volume.placement.stack(before), shown, 0))
+    nibabel.save(nibabel.Nifti1Image(before[::-1], np.eye(4)), tmp_path / "mine/masks/v0.nii.gz")
+    with pytest.raises(InputError, match="changed since the set was prepared"):
+        accept(decisions, tmp_path / "once more")
 
 
 def blind_set(out, verified):
