@@ -61,7 +61,9 @@ class MaskFolder:
         target = self.out / name
 
         def same() -> bool:
-            return target.is_file() and target.stat().st_size == len(content) and target.read_bytes() == content
+            return (
+                target.is_file() and target.stat().st_size == len(content) and target.read_bytes() == content
+            )
 
         return self._write(target, same, lambda hidden: hidden.write_bytes(content))
 
