@@ -1,5 +1,6 @@
 """How metadcseg says that something it was given is wrong, and what it has decided by itself."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -8,14 +9,20 @@ class InputError(ValueError):
     """Something given by the user is wrong; the message is one sentence that says what to do.
 
     The sentence says who complains or which file or parameter is meant, what is allowed, what was got and
-    what to do. The command line prints it without a traceback and exits with status 2.
+    what to do. The command line prints it without a traceback and exits with status 2. What it repeats of the input may
+    be as long as a book, so that it goes through :func:`brief`.
 
     Example:
         >>> raise InputError("training.lr must be above 0, got -1")
         Traceback (most recent call last):
         ...
         metadcseg.errors.InputError: training.lr must be above 0, got -1
+        >>> len(str(InputError("got " + "9" * 10_000)))
+        507
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(brief(sentence))
 
 
 class Note(UserWarning):
@@ -72,6 +79,21 @@ def shortened(text: str, most: int = 60) -> str:
         ('a name', 'xxxxx...')
     """
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def brief(sentence: str) -> str:
+    """Return a sentence without the middle of words above 500 letters, and of more than 3000 letters in all.
+
+    Example:
+        >>> brief("a name"), len(brief("x" * 10_000)), len(brief("x " * 10_000))
+        ('a name', 503, 3003)
+    """
+    sentence = re.sub(r"\S{501,}", lambda found: _without_middle(found[0], 500), sentence)
+    return _without_middle(sentence, 3000)
+
+
+def _without_middle(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-(most // 2) :]}"
 
 
 def one_line(text: str) -> str:

@@ -45,7 +45,7 @@ def atomic_file(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
     """
     temporary: Path | None = None
     try:
-        temporary, file = _create(path.parent)
+        temporary, file = create_hidden(path.parent)
         with file:
             yield file
             file.flush()
@@ -145,12 +145,22 @@ def sweep(folder: Path) -> None:
                 os.close(descriptor)
 
 
+def names_hidden(text: str) -> bool:
+    """Return whether a sentence names a hidden file or folder of ours, which means nothing to its reader.
+
+    Example:
+        >>> names_hidden("cannot write here/.metadcseg-0123456789abcdef.tmp/a.json")
+        True
+    """
+    return _TEMPORARY.search(text) is not None
+
+
 def _temporary_name() -> str:
     return f".metadcseg-{secrets.token_hex(8)}.tmp"
 
 
-def _create(folder: Path) -> tuple[Path, BinaryIO]:
-    """Create a file of a random name, with the rights that the umask leaves, and hold it."""
+def create_hidden(folder: Path) -> tuple[Path, BinaryIO]:
+    """Create a file of a random name, with the rights that the umask leaves, and hold it: no sweep removes it then."""
     sweep(folder)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAIN
     while True:

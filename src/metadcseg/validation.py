@@ -1,11 +1,12 @@
 """Checks of options, a method's or those of training, that name the option and say what is allowed."""
 
+import os
 import sys
 from dataclasses import fields
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import InputError, shortened, unknown_name
 
 _ALLOWED: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
@@ -37,7 +38,8 @@ def check_types(method: Any) -> None:
             continue
         kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         if not any(_fits(value, kind) for kind in kinds):
-            raise InputError(f"{name} must be {' or '.join(_words(kind) for kind in kinds)}, got {value!r}")
+            wanted = " or ".join(_words(kind) for kind in kinds)
+            raise InputError(f"{name} must be {wanted}, got {shortened(repr(value))}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -59,6 +61,32 @@ def _words(kind: Any) -> str:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     _, words = _ALLOWED.get(kind, ((), f"of class {getattr(kind, '__name__', kind)}"))
     return words
+
+
+def check_workers(count: int, *, least: int = 0, what: str = "processes", most: int | None = None) -> int:
+    """Return a number of ``--workers`` that can be one: hundreds on a small machine take all its memory.
+
+    Args:
+        count: the number.
+        least: of them.
+        what: they are.
+        most: of them; None: four for each processor of this machine, and 8 on a small one.
+
+    Raises:
+        InputError: where there are fewer or more.
+
+    Example:
+        >>> check_workers(2)
+        2
+        >>> check_workers(-1, what="threads", most=8)
+        Traceback (most recent call last):
+        ...
+        metadcseg.errors.InputError: --workers must be a number of threads from 0 to 8, got -1
+    """
+    most = max(8, 4 * (os.cpu_count() or 1)) if most is None else most
+    if not least <= count <= most:
+        raise InputError(f"--workers must be a number of {what} from {least} to {most}, got {count}")
+    return count
 
 
 def check_range(

@@ -134,3 +134,27 @@ def test_a_prepared_set_has_the_rights_that_the_umask_leaves(tmp_path):
     assert found == {0o640}
     assert (tmp_path / "set").stat().st_mode & 0o777 == 0o750
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "set"]
+
+
+@pytest.mark.parametrize("words", [("corrupt", "SET", "--rate", 0.2), ("prepare", "FOLDER")])
+def test_an_output_that_is_a_link_is_refused(words, mine, tmp_path):
+    named = {"SET": tmp_path / "set", "FOLDER": tmp_path / "folder"}
+    write_fake_set(named["SET"])
+    for name in "abcdefgh":
+        save(named["FOLDER"] / "images" / f"{name}.png", gradient(16, 16, scale=1 + ord(name) / 99))
+        save(named["FOLDER"] / "masks" / f"{name}.png", gradient(16, 16) // 128)
+    link, before = tmp_path / "link", contents(mine)
+    link.symlink_to(mine)
+    refused(*(named.get(word, word) for word in words), "--out", link, says=[link, "is a link"])
+    assert contents(mine) == before
+
+
+@pytest.mark.parametrize("inner", ["sets", "rows"])
+def test_demo_writes_nothing_behind_a_link(inner, mine, tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / inner).symlink_to(mine)
+    before = contents(mine)
+    result = cli("demo", "--out", tmp_path / "demo")
+    assert result.status == 2
+    assert f"{tmp_path / 'demo' / inner} is a link" in result.complaint
+    assert contents(mine) == before

@@ -32,13 +32,14 @@ from metadcseg.audit.twins import write_twins
 from metadcseg.audit.units import Unit, judged_units, paired_units
 from metadcseg.audit.weight import fit_weight, weights_for
 from metadcseg.audit.who_errs import WhoErrs
-from metadcseg.audit.workers import check_workers, judged
+from metadcseg.audit.workers import judged
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.evaluation.predict import Progress
 from metadcseg.pairs.of_set import pairs_of_set
 from metadcseg.pairs.statistics import Diagnosis
 from metadcseg.training.run.folder import RunFolder, read_run, set_of_run
+from metadcseg.validation import check_workers
 
 THRESHOLD = 0.7
 """Regions that are wrong with this mean probability are flagged."""

@@ -10,7 +10,6 @@ from metadcseg.audit.case_judge import CaseJudge
 from metadcseg.audit.predictors import CasePredictor
 from metadcseg.audit.units import Unit
 from metadcseg.data.prepare.workers import Workers
-from metadcseg.errors import InputError
 
 Load = Callable[[], CasePredictor]
 """Loads the networks that are asked; can be sent to another process."""
@@ -20,21 +19,6 @@ MakeJudge = Callable[[CasePredictor], CaseJudge]
 
 _judges: list[Callable[[], CaseJudge]] = []
 """In a process of an audit: returns who judges there, made with the first case."""
-
-
-def check_workers(workers: int) -> int:
-    """Return a number of processes that can be one; 0 is this process itself.
-
-    Raises:
-        InputError: where it is below 0.
-
-    Example:
-        >>> check_workers(2)
-        2
-    """
-    if workers < 0:
-        raise InputError(f"--workers must be a number of processes from 0, got {workers}")
-    return workers
 
 
 def judged(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import InputError, shortened, unknown_name
 from metadcseg.results.grid import HONEST, MOST_FOLDS, Grid, Noise, folder_name, is_honest, merged
 from metadcseg.yaml_file import read_yaml
 
@@ -70,12 +70,12 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
         if key not in _KEYS:
             raise unknown_name(f"key in {where}", str(key), _KEYS)
         if not isinstance(value, _KEYS[key]):
-            raise InputError(f"{where}: {key} must be a {_words(_KEYS[key])}, got {value!r}")
+            raise InputError(f"{where}: {key} must be a {_words(_KEYS[key])}, got {shortened(repr(value))}")
     for part, value in (held.get("options") or {}).items():
         if not isinstance(value, dict):
-            raise InputError(f"{where}: options: {part} must hold options, got {value!r}")
+            raise InputError(f"{where}: options: {part} must hold options, got {shortened(repr(value))}")
     if not all(isinstance(line, str) for line in held.get("next") or []):
-        raise InputError(f"{where}: next must be a list of texts, got {held['next']!r}")
+        raise InputError(f"{where}: next must be a list of texts, got {shortened(repr(held['next']))}")
     for key in ("sets", "rows"):
         if not held.get(key):
             raise InputError(f"{where}: {key} is missing: a grid needs sets and rows at least")
@@ -114,7 +114,9 @@ def _varied(rows: dict[str, Any], held: Mapping[str, Any], where: str) -> dict[s
     for option, values in (held.get("vary") or {}).items():
         path = str(option).split(".")
         if not isinstance(values, list) or not values:
-            raise InputError(f"{where}: vary {option} must be a list of values, got {values!r}")
+            raise InputError(
+                f"{where}: vary {option} must be a list of values, got {shortened(repr(values))}"
+            )
         _check_count(len(rows) * len(values), where)
         more = {}
         for (name, row), value in product(rows.items(), values):
@@ -138,9 +140,13 @@ def _row(name: object, value: object, where: str) -> dict[str, Any]:
     if len(str(name)) > _LONGEST:
         raise InputError(f"{where}: a row's name has at most {_LONGEST} characters, got '{name}'")
     if not isinstance(value.get(method, {}), dict):
-        raise InputError(f"{where}: row '{name}': {method} must hold options, got {value[method]!r}")
+        raise InputError(
+            f"{where}: row '{name}': {method} must hold options, got {shortened(repr(value[method]))}"
+        )
     if not isinstance(value.get("network", {}), dict):
-        raise InputError(f"{where}: row '{name}': network must hold options, got {value['network']!r}")
+        raise InputError(
+            f"{where}: row '{name}': network must hold options, got {shortened(repr(value['network']))}"
+        )
     for key in value:
         if key == "training":
             raise InputError(
@@ -159,7 +165,9 @@ def _set(name: object, value: object, where: str) -> str:
         try:
             shlex.split(value["prepare"])
         except ValueError as error:
-            raise InputError(f"{where}: set '{name}': {error} in {value['prepare']!r}") from error
+            raise InputError(
+                f"{where}: set '{name}': {error} in {shortened(repr(value['prepare']))}"
+            ) from error
         return f"prepare {value['prepare']}"
     if isinstance(value, str):
         return value
@@ -179,14 +187,16 @@ def _noise(entry: object, where: str) -> Noise:
     if isinstance(entry, (int, float)):
         entry = {"rate": entry}
     if not isinstance(entry, dict) or set(entry) - {"model", "rate"} or "rate" not in entry:
-        raise InputError(f"{where}: noise is a list of rates, or of model and rate, got {entry!r}")
+        raise InputError(
+            f"{where}: noise is a list of rates, or of model and rate, got {shortened(repr(entry))}"
+        )
     rate = entry["rate"]
     if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 <= rate < 1:
-        raise InputError(f"{where}: a noise rate is at least 0 and below 1, got {rate!r}")
+        raise InputError(f"{where}: a noise rate is at least 0 and below 1, got {shortened(repr(rate))}")
     model = str(entry.get("model", "paper"))
     if not model.replace("-", "").isalpha():
         raise InputError(
-            f"{where}: a noise model is one of those of metadcseg corrupt --model, got {model!r}"
+            f"{where}: a noise model is one of those of metadcseg corrupt --model, got {shortened(repr(model))}"
         )
     return Noise(model, float(rate))
 
@@ -199,14 +209,14 @@ def _gold(entry: object, where: str) -> float | int | GoldSlices | None:
         return slices
     raise InputError(
         f"{where}: gold is a list of shares below 1, numbers of cases or shares of slices such as slices:0.02, got "
-        f"{entry!r}"
+        f"{shortened(repr(entry))}"
     )
 
 
 def _seed(seed: object, where: str) -> int:
     if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63:
         return seed
-    raise InputError(f"{where}: seeds are whole numbers from 0 on, got {seed!r}")
+    raise InputError(f"{where}: seeds are whole numbers from 0 on, got {shortened(repr(seed))}")
 
 
 def _check_count(runs: int, where: str) -> None:

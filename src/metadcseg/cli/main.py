@@ -24,7 +24,7 @@ import metadcseg
 from metadcseg.cli.commands import COMMANDS
 from metadcseg.cli.output import READER_GONE, OutputClosed, write_out
 from metadcseg.constants import INTERRUPTED
-from metadcseg.errors import InputError, ReportedByAnotherRank, one_line, unknown_name
+from metadcseg.errors import InputError, ReportedByAnotherRank, brief, one_line, unknown_name
 from metadcseg.imports import without_collector
 
 if TYPE_CHECKING:  # what the first page of help can do without is imported by who needs it
@@ -195,7 +195,7 @@ def _said(text: str) -> int:
 
 def _complain(console: "Console", sentence: str, status: int, words: Sequence[str]) -> int:
     """Say what is wrong on one line, show where with ``--debug``, and return the status."""
-    line = one_line(" ".join(sentence.splitlines()))
+    line = one_line(" ".join(brief(sentence).splitlines()))
     console.print(f"metadcseg: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
     if "--debug" in words:
         from metadcseg.cli.streams import clean

@@ -15,7 +15,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import InputError, shortened, unknown_name
 from metadcseg.yaml_file import read_yaml
 
 AUTO = "auto"
@@ -165,7 +165,7 @@ def _options(source: str, group: str, tree: Any, names: Collection[str]) -> Iter
         else:
             near = get_close_matches(name, names, n=1, cutoff=0.5)
             hint = f"did you mean '{near[0]}'?" if near else "see metadcseg train --help-all for all of them"
-            raise InputError(f"{source}: unknown option '{name}': {hint}")
+            raise InputError(f"{source}: unknown option '{shortened(name)}': {hint}")
 
 
 def _sentence(message: str, parser: ArgumentParser) -> str:
@@ -183,7 +183,9 @@ def _sentence(message: str, parser: ArgumentParser) -> str:
         names = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
         return f"{' and '.join(names)} must be given"
     if found := re.search(r'^Parser key "([\w.]+)": (.*?) (?:Got|Given) value: (.*)$', line):
-        return f"--{found[1]} must be {_allowed(found[2])}, got {found[3]}"
+        return f"--{found[1]} must be {_allowed(found[2])}, got {shortened(found[3])}"
+    if found := re.search(r"argument (--[\w.]+): invalid _plain_mapping value: (.*)", line):
+        return f"{found[1]} must be {_KINDS['dict']}, got {shortened(found[2])}"
     return line
 
 
@@ -209,7 +211,7 @@ def _allowed(expected: str) -> str:
 def _unknown_option(name: str, parser: ArgumentParser) -> str:
     options = [option.removeprefix("--") for option in _long_options(parser)]
     near = get_close_matches(name, options, n=1, cutoff=0.5)
-    return f"unknown option --{name}" + (f": did you mean --{near[0]}?" if near else "")
+    return f"unknown option --{shortened(name)}" + (f": did you mean --{near[0]}?" if near else "")
 
 
 def _long_options(parser: ArgumentParser) -> dict[str, bool]:

@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 
 from metadcseg.data.formats.geometry import Grid
-from metadcseg.data.formats.volumes import read_label_volume, write_label_volume
+from metadcseg.data.formats.volumes import read_grid, read_label_volume, write_label_volume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
 from metadcseg.files import cannot_write, output_folder, scratch_folder, sync_folder
@@ -61,7 +61,9 @@ class MaskFolder:
         target = self.out / name
 
         def same() -> bool:
-            return target.is_file() and target.read_bytes() == content
+            return (
+                target.is_file() and target.stat().st_size == len(content) and target.read_bytes() == content
+            )
 
         return self._write(target, same, lambda hidden: hidden.write_bytes(content))
 
@@ -75,8 +77,8 @@ class MaskFolder:
 
         def same() -> bool:
             with suppress(InputError):
-                found = read_label_volume(target)
-                return found.grid.same(grid) and np.array_equal(found.array, labels)
+                there, _ = read_grid(target)  # of its header: voxels are read where it may be the same
+                return there.same(grid) and np.array_equal(read_label_volume(target).array, labels)
             return False
 
         return self._write(target, same, lambda hidden: write_label_volume(hidden, labels, grid, like=like))
@@ -92,7 +94,10 @@ class MaskFolder:
         self._count += 1
         hidden = place / f"{self._count}{''.join(target.suffixes[-2:])[-10:]}"
         output_folder(self.out, *target.parent.relative_to(self.out).parts)
-        write(hidden)
+        try:
+            write(hidden)
+        except InputError as error:
+            raise InputError(str(error).replace(str(hidden), str(target))) from error
         self._ready.append((hidden, target))
         if time.monotonic() - self._synced > _SECONDS:
             self.flush()

@@ -35,6 +35,7 @@ from metadcseg.evaluation.predict import (
 )
 from metadcseg.files import cannot_write
 from metadcseg.training.run.folder import TrainedRun
+from metadcseg.validation import check_workers
 
 RECORD = "inference.json"
 """In the folder of the masks: the test-time options that were not the default."""
@@ -119,8 +120,7 @@ def predict_images(
         >>> predict_images(Path("my_run"), Path("new_images"), Path("new_masks"))[0].name  # doctest: +SKIP
         'a.png'
     """
-    if workers < 0:
-        raise InputError(f"--workers must be a number of threads from 0, got {workers}")
+    check_workers(workers, what="threads")
     trained, predict = load_predictor(run, device, options, trust_code=trust_code)
     kind: _Kind
     if trained.info["set"].get("preprocessing") is not None:

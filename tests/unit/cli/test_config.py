@@ -111,13 +111,23 @@ def test_options_of_a_network_of_ones_own_are_free(tmp_path):
         ("network: {init_args: '!!python/object/apply:os.system [x]'}", "network.init_args"),
         ("network: {init_args: '%s'}" % ("[" * 9000), "network.init_args"),
         ("method: supervised\nmetadcseg: {eta: -1}", "metadcseg.eta must be above 0"),  # whichever is chosen
+        ("training: {lr: %s}" % ("x" * 100_000), r"--training.lr must be a number, got x{57}\.\.\."),
+        ("method: %s" % ("x" * 100_000), "unknown method 'xxx"),
+        ("training: {%s: 1}" % ("x" * 900), r"unknown option 'training\.xxx.*\.\.\.'"),
+        (
+            "network: {init_args: [%s]}" % ("1, " * 50_000),
+            r"--network.init_args must be a mapping .* got '\[1, 1",
+        ),
+        ("training: {augment: {zoom: [%s]}}" % ("1, " * 50_000), "training.augment.zoom"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_what_is_wrong_in_a_file(tmp_path, text, says):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=says) as found:
         read_config(str(file))
+    assert len(str(found.value)) < 900  # however long what it repeats is
 
 
 def test_what_a_preset_says_of_another_network_is_left_out_with_a_note(tmp_path):

@@ -23,6 +23,7 @@ from metadcseg.data.findings import plural
 from metadcseg.errors import InputError, Note
 from metadcseg.files import lock_folder, refuse_link
 from metadcseg.results.grid import Grid
+from metadcseg.validation import check_workers
 
 DESCRIPTION = """Carry out a grid: data sets x noise x methods x seeds. Every run has a folder of its own below --out;
 runs that are finished are not done again, interrupted ones go on where they were, and one that fails is reported while
@@ -30,6 +31,7 @@ the others go on. All rows of a table get the same masks, gold and budget; valid
 `metadcseg report OUT` then makes tables and figures."""
 
 _SHOWN = 12
+_MOST_JOBS = 1024  # at a time, on other machines
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -151,9 +153,11 @@ def _blaming(place: str, file: Path | None = None) -> Iterator[None]:
 
 
 def _executor(options: Namespace) -> Executor:
-    if options.workers < 1:
-        raise InputError(f"--workers must be at least 1, got {options.workers}")
-    if options.executor == "local":
+    here = options.executor == "local"
+    check_workers(
+        options.workers, least=1, what="runs" if here else "jobs", most=None if here else _MOST_JOBS
+    )
+    if here:
         return LocalExecutor(options.workers)
     if options.executor == "ray":
         from metadcseg.benchmark.ray_executor import RayExecutor

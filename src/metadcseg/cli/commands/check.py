@@ -28,7 +28,6 @@ from metadcseg.cli.commands.prepare_sources import (
 from metadcseg.data.findings import grouped
 from metadcseg.data.prepare.by_role import class_table
 from metadcseg.data.prepare.checks import CheckReport, check_path, check_scan
-from metadcseg.data.prepare.workers import check_workers
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import one_line
 from metadcseg.pairs.advice import advise
@@ -36,6 +35,7 @@ from metadcseg.pairs.found import FoundPairs
 from metadcseg.pairs.of_folder import pairs_of_look
 from metadcseg.pairs.read import read_pairs
 from metadcseg.pairs.sentences import sentences
+from metadcseg.validation import check_workers
 
 DESCRIPTION = """Find what is wrong with a folder of images and masks, with a data set in --source (named as for
 prepare), or with a prepared set, before training:
@@ -82,7 +82,7 @@ def run(options: Namespace, console: Console) -> int:
     """Check, print what was found, and return 2 where there are errors."""
     remap = remap_of(options)
     check_seed(options.seed)
-    workers = check_workers(options.workers)
+    workers = None if options.workers is None else check_workers(options.workers, least=1)
     pairs: list[FoundPairs] = []
     with progress_bar(console, "checking") as advance:
         if options.path in NAMES:

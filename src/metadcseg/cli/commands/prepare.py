@@ -38,12 +38,12 @@ from metadcseg.data.prepare.edges import DEFAULT
 from metadcseg.data.prepare.fusing import AGREEMENT, FUSIONS
 from metadcseg.data.prepare.pipeline import limited, prepare_scan
 from metadcseg.data.prepare.report import PrepareReport
-from metadcseg.data.prepare.workers import check_workers
 from metadcseg.data.sources import Scan, scan_folder
 from metadcseg.data.sources.volume_folder import holds_volumes
 from metadcseg.data.store.reader import refuse_occupied
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError, one_line
+from metadcseg.validation import check_workers
 
 __all__ = ["DESCRIPTION", "GROUPS", "add_options", "run"]
 
@@ -167,7 +167,7 @@ def run(options: Namespace, console: Console) -> int:
 
 def _prepare(options: Namespace, advance: Advance, console: Console) -> PrepareReport:
     check_seed(options.seed)
-    workers = check_workers(options.workers)
+    workers = None if options.workers is None else check_workers(options.workers, least=1)
     scan, name = _scan(options)
     slices = slices_of(options)
     source: dict[str, Any] = scan.source or {}

@@ -19,6 +19,7 @@ from PIL import Image
 
 from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError
+from metadcseg.validation import check_workers
 
 _AHEAD = 2  # so many cases wait for each process, and no more: what is ready and not yet taken needs room
 _MOST = 8  # disks do not serve more, and each has a case in memory
@@ -62,17 +63,6 @@ def _pixels(case: RawCase) -> int:
         return 0
 
 
-def check_workers(workers: int | None) -> int | None:
-    """Return a number of processes that can be one; None leaves it to the set.
-
-    Raises:
-        InputError: where it is below 1.
-    """
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers must be a number of processes of at least 1, got {workers}")
-    return workers
-
-
 class Workers:
     """Context manager: a number of processes, started when they are first needed; one is this process itself.
 
@@ -84,7 +74,7 @@ class Workers:
         begin: called first in each process, which is then never this one; can be sent to another process.
 
     Raises:
-        InputError: where it is below 1.
+        InputError: where it is below 1, or more than this machine bears.
 
     Example:
         >>> with Workers(1) as workers:
@@ -93,7 +83,7 @@ class Workers:
     """
 
     def __init__(self, count: int, *, begin: Callable[[], object] | None = None) -> None:
-        check_workers(count)
+        check_workers(count, least=1)
         self.count, self._begin = count, begin
         self._pool: ProcessPoolExecutor | None = None
         self._others = set(multiprocessing.active_children())

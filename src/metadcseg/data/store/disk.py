@@ -8,11 +8,22 @@ from types import TracebackType
 
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
-from metadcseg.files import scratch_folder, sweep, sync_folder
+from metadcseg.files import names_hidden, scratch_folder, sweep, sync_folder
 
 
 class DiskErrors:
-    """Turns what the operating system refuses (full disk, no permission) into one sentence."""
+    """Turns what the operating system refuses (full disk, no permission) into one sentence that names the output.
+
+    Also where a writer within has put it into words already, and these name a hidden folder.
+
+    Example:
+        >>> full = OSError(errno.ENOSPC, "No space left")
+        >>> with DiskErrors(Path("mine")):
+        ...     raise InputError("no room in .metadcseg-0123456789abcdef.tmp") from full
+        Traceback (most recent call last):
+        ...
+        metadcseg.errors.InputError: mine cannot be written (No space left); free some space or choose another --out
+    """
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -23,6 +34,12 @@ class DiskErrors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if (
+            isinstance(error, InputError)
+            and isinstance(error.__cause__, OSError)
+            and names_hidden(str(error))
+        ):
+            error = error.__cause__
         if isinstance(error, OSError):
             advice = "free some space" if error.errno == errno.ENOSPC else "check the folder's permissions"
             raise InputError(

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-import secrets
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor
 
 from metadcseg.errors import InputError
+from metadcseg.files import create_hidden
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.run.folder import RunFolder
 
@@ -26,18 +27,19 @@ def check_shared(process_group: ProcessGroup, folder: RunFolder) -> None:
     """
     if process_group.world_size == 1:
         return
-    # what ends so may be left by a kill: a new run takes the folder anyway
-    token = folder.path / process_group.broadcast(f".shared-{secrets.token_hex(8)}.tmp")
-    if process_group.is_rank_zero:
-        token.touch(exist_ok=False)
-    process_group.any(False)  # from here on it is there
-    deadline = time.monotonic() + _SECONDS
-    while not (seen := token.is_file()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    blind = process_group.gather("" if seen else socket.gethostname())
+    with ExitStack() as stack:
+        made = None
+        if process_group.is_rank_zero:  # what a kill leaves of it is swept by who writes there next
+            made, file = create_hidden(folder.path)
+            stack.enter_context(file)
+            stack.callback(made.unlink, missing_ok=True)
+        token = folder.path / process_group.broadcast(None if made is None else made.name)
+        deadline = time.monotonic() + _SECONDS
+        while not (seen := token.is_file()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        blind = process_group.gather("" if seen else socket.gethostname())
     if blind is None:
         return
-    token.unlink(missing_ok=True)
     if any(blind):
         where = ", ".join(sorted(set(filter(None, blind))))
         raise InputError(

@@ -115,4 +115,6 @@ def test_workers_write_the_same_set(tmp_path, capsys):
     assert sums[0] == sums[1]
     capsys.readouterr()
     assert main([*words, str(tmp_path / "none"), "--workers", "0"]) == 2
-    assert "--workers must be a number of processes of at least 1, got 0" in capsys.readouterr().err
+    assert "--workers must be a number of processes from 1 to" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "none"), "--workers", "100000"]) == 2
+    assert "got 100000" in capsys.readouterr().err

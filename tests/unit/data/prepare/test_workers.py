@@ -109,7 +109,7 @@ def test_images_that_cannot_be_read_do_not_count(folder):
 
 @pytest.mark.parametrize("count", [0, -2])
 def test_there_is_at_least_one(count):
-    with pytest.raises(InputError, match="at least 1"):
+    with pytest.raises(InputError, match="from 1 to"):
         Workers(count)
 
 
