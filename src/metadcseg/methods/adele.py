@@ -243,16 +243,16 @@ class CorrectedLabels(nn.Module):
             InputError: where the maps that are kept are no grid of the batch.
         """
         check_kept_grid(noisy, self._maps.grid)
-        kept = self._maps.read(noisy.indices.tolist()).unsqueeze(1)
+        kept = self._maps.read(noisy.indices.tolist()).unsqueeze(1).to(noisy.labels.device)
         kept = noisy.warp.apply(kept, "nearest", fill=0.0, size=noisy.labels.shape[1:])[:, 0]
-        return _relabelled(noisy, kept.round().long().to(noisy.labels.device) - 1)
+        return _relabelled(noisy, kept.round().long() - 1)
 
     def write(self, noisy: Batch, current: Batch, wanted: Tensor | None) -> Batch:
         """Keep new labels, ``IGNORE`` where they stay, and return the batch with those that count now."""
         if wanted is None:
             return current
-        marked = torch.where(wanted == IGNORE, 0, wanted + 1).float().cpu().unsqueeze(1)
-        own = noisy.warp.inverse().apply(marked, "nearest", fill=0.0, size=self._maps.grid)[:, 0]
+        marked = torch.where(wanted == IGNORE, 0, wanted + 1).float().unsqueeze(1)
+        own = noisy.warp.inverse().apply(marked, "nearest", fill=0.0, size=self._maps.grid)[:, 0].cpu()
         images = noisy.indices.tolist()
         self._maps.write(images, torch.where(own > 0, own, self._maps.read(images)))
         return _relabelled(current, wanted.masked_fill(wanted == IGNORE, -1))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -42,17 +43,23 @@ class Datasets:
         return ceil(len(self.train) / batch)
 
     def loaders(
-        self, options: TrainingOptions, shard: Shard, *, pin: bool
+        self, options: TrainingOptions, shard: Shard, device: torch.device
     ) -> tuple[BatchLoader, BatchLoader | None]:
-        """Return what makes the training batches and, where there is gold, as many of gold in every epoch."""
-        train = BatchLoader(self.train, batch=options.batch, shard=shard, workers=options.workers, pin=pin)
+        """Return what makes the training batches and, where there is gold, as many of gold in every epoch.
+
+        Args:
+            options: of the training.
+            shard: which part of every batch is made here.
+            device: where they are needed. A GPU that has whole batches also moves them.
+        """
+        gpu = device.type == "cuda"
+        move_on = device if gpu and shard.world_size == 1 else None
+        made = partial(BatchLoader, shard=shard, pin=gpu, move_on=move_on)
+        train = made(self.train, batch=options.batch, workers=options.workers)
         if self.gold is None:
             return train, None
         steps, few = self.steps(options.batch), min(options.workers, 1)
-        gold = BatchLoader(
-            self.gold, batch=options.gold_batch, steps=steps, shard=shard, workers=few, pin=pin
-        )
-        return train, gold
+        return train, made(self.gold, batch=options.gold_batch, steps=steps, workers=few)
 
 
 def open_datasets(

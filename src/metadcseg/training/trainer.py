@@ -79,7 +79,7 @@ class Trainer:
         self._datasets, self._validator, self._options = datasets, validator, options
         self._fabric, self._folder, self._info = fabric, folder, info
         self._process_group = process_group or ProcessGroup()
-        self._loaders = datasets.loaders(options, self._process_group.shard, pin=fabric.device.type == "cuda")
+        self._loaders = datasets.loaders(options, self._process_group.shard, fabric.device)
         self._averages = MetricAverages()
         self._sample_figure = SampleFigure(datasets.train.ids)
         self._saved = self._counted = time.monotonic()

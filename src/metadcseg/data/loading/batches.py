@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from metadcseg.data.loading import input_grid
 from metadcseg.data.loading.dataset import View
+from metadcseg.data.loading.drawn import Drawn
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE, Batch, GlobalBatchSize
 from metadcseg.warp import Warp
@@ -56,6 +57,7 @@ class BatchLoader:
             made by rank i modulo ``shard.world_size``.
         workers: processes that make batches ahead, two each; with 0 a thread makes one.
         pin: put batches where a GPU takes them from without waiting.
+        move_on: the device on which whole batches are moved; by default, whoever makes them moves case by case.
 
     Raises:
         InputError: where a count is out of range, there are more devices than cases, or more workers than processors
@@ -71,8 +73,13 @@ class BatchLoader:
         shard: Shard | None = None,
         workers: int = 0,
         pin: bool = False,
+        move_on: torch.device | None = None,
     ) -> None:
         shard = shard or Shard()
+        if move_on is not None and shard.world_size > 1:
+            raise InputError(
+                "devices that share a batch count its pixels before it is moved: leave move_on out"
+            )
         if batch < 1 or (steps is not None and steps < 0) or workers < 0:
             raise InputError(
                 f"batch must be at least 1, steps and workers at least 0, got {batch}, {steps}, {workers}"
@@ -89,9 +96,9 @@ class BatchLoader:
             )
         self._view, self._batch, self._steps = view, batch, steps
         self._plan: list[Iterator[_Chosen]] = []
-        self._workers = workers
+        self._workers, self._move_on = workers, move_on
         self._loader = DataLoader(
-            _Collated(view, shard),
+            _Collated(view, None if move_on else shard),
             sampler=_Handed(self._plan),
             batch_size=None,
             num_workers=workers,
@@ -125,11 +132,11 @@ class BatchLoader:
     def _made(self, epoch: int, start: int) -> Generator[Batch, None, None]:
         chosen = _plan(self._view, epoch, self._batch, start, self._steps)
         self._plan[:] = [((epoch, rows) for rows in chosen)]
-        made: Iterator[Batch | InputError] = iter(self._loader)
+        made: Iterator[_Made] = iter(self._loader)
         for batch in made if self._workers else _ahead(made):
             if isinstance(batch, InputError):
                 raise batch
-            yield batch
+            yield batch.to(self._move_on).moved() if isinstance(batch, Drawn) else batch
 
 
 def epoch_batches(
@@ -170,6 +177,8 @@ def loaders_lost() -> Iterator[None]:
 _Chosen = tuple[int, list[tuple[int, int]]]
 """An epoch, and (row, repeat) of every image of a batch."""
 
+_Made = Batch | Drawn | InputError
+
 
 class _Handed(Sampler[_Chosen]):
     """Hands the batches of the epoch that is on to the loader, which outlives epochs."""
@@ -181,14 +190,22 @@ class _Handed(Sampler[_Chosen]):
         return self._plan[0]
 
 
-class _Collated(Dataset[Batch | InputError]):
-    """What runs in a worker: errors go home as values, since torch would put a traceback into their sentence."""
+class _Collated(Dataset[_Made]):
+    """What runs in a worker: errors go home as values, since torch would put a traceback into their sentence.
 
-    def __init__(self, view: View, shard: Shard) -> None:
+    Args:
+        view: the role to train on.
+        shard: which part of every batch is made; None: all of it, and not moved.
+    """
+
+    def __init__(self, view: View, shard: Shard | None) -> None:
         self._view, self._shard = view, shard
 
-    def __getitem__(self, chosen: _Chosen) -> Batch | InputError:
+    def __getitem__(self, chosen: _Chosen) -> _Made:
         try:
+            if self._shard is None:
+                epoch, rows = chosen
+                return Drawn.joined([self._view.draw(row, epoch, repeat) for row, repeat in rows])
             return _collate(self._view, *chosen, self._shard)
         except InputError as error:
             return error
@@ -212,7 +229,7 @@ def _plan(
         yield chosen
 
 
-def _ahead(made: Iterator[Batch | InputError]) -> Iterator[Batch | InputError]:
+def _ahead(made: Iterator[_Made]) -> Iterator[_Made]:
     """Make each batch in a thread while the one before it is used."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as worker:
         coming = worker.submit(next, made, None)

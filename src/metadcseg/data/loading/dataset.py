@@ -11,7 +11,6 @@ samples are made nor where an interrupted epoch starts again changes a bit of an
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Generator, Tensor
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.loading.augmentation import AugmentOptions, draw_warp
+from metadcseg.data.loading.drawn import Drawn, Sample
 from metadcseg.data.loading.input_grid import (
     InputCache,
     Size,
@@ -27,42 +27,14 @@ from metadcseg.data.loading.input_grid import (
     labels_to_input,
     stack_to_input,
 )
-from metadcseg.data.loading.intensity import change_intensity
 from metadcseg.data.loading.order import lane_order
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.warp import Mode, Warp
+from metadcseg.warp import Warp
 
 Labels = Literal["given", "truth"]
 Grid = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 """Image, label, edges, trust and given mask of a case in the input grid, not augmented; all but the image uint8."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image in the input grid.
-
-    Args:
-        image: (C, S, S) float32, normalized; a volume's maps have slices before rows.
-        label: (S, S) int64, class number or ``IGNORE``.
-        edges: (S, S) float32, the probability of an edge from 0 to 1, or None where the set has no edges.
-        index: the image's number within its role.
-        label_confidence: (S, S) float32 from 0 to 1, or None where nothing is known of any case.
-        warp: (2, 3) float32, from the augmented grid to the image's own grid.
-        given: (S, S) int64, the mask that a verified label replaced, ``IGNORE`` everywhere where the case has none; or
-            None where no case of the role has one or the view was not asked for it.
-        annotators: (J,) bool, who of the set's annotators drew the label, or of a verified one ``given``; all False of
-            a fused one; or None where the view shows fused labels only.
-    """
-
-    image: Tensor
-    label: Tensor
-    edges: Tensor | None
-    index: int
-    warp: Tensor
-    label_confidence: Tensor | None = None
-    given: Tensor | None = None
-    annotators: Tensor | None = None
 
 
 def generator_for(*key: str | int) -> torch.Generator:
@@ -105,6 +77,10 @@ class View(Protocol):
 
     def sample(self, row_in_role: int, epoch: int, repeat: int = 0) -> Sample:
         """Return one case as it is shown in one epoch; the same arguments give the same bits."""
+        ...
+
+    def draw(self, row_in_role: int, epoch: int, repeat: int = 0) -> Drawn:
+        """Return the same case as it is before it is moved."""
         ...
 
     def order(self, epoch: int, repeat: int = 0, lanes: int = 1) -> list[int]:
@@ -191,28 +167,32 @@ class SegmentationDataset:
         Raises:
             InputError: naming case and file where the stored bytes are damaged.
         """
+        return self.draw(row_in_role, epoch, repeat).sample()
+
+    def draw(self, row_in_role: int, epoch: int, repeat: int = 0) -> Drawn:
+        """Return a sample before it is moved; see :meth:`sample`, for which this is the first half.
+
+        Raises:
+            InputError: likewise.
+        """
         (image, label, edges, label_confidence, given), annotators = self._shown(row_in_role, epoch, repeat)
         generator = generator_for("augment", self.seed, self.role, epoch, repeat, self.ids[row_in_role])
         warp = self._augmentation(generator)
         if len(self.grid) == 3:
             warp = warp.after(_placed(self._corner(generator, label, warp), self.patch, self.grid))
-
-        def seen(maps: Tensor, fill: float) -> Tensor:
-            return warp.apply(maps[None, None].float(), "nearest", fill, self.patch)[0, 0]
-
-        mode: Mode = "nearest" if self.augment is None else "bilinear"  # whole pixels are copied as they are
-        shown = warp.apply(image[None], mode, 0.0, self.patch)[0]
-        if self.augment is not None and self.augment.intensity:
-            shown = change_intensity(shown, generator)
-        return Sample(
-            image=shown,
-            label=seen(label, IGNORE).long(),
-            edges=None if edges is None else seen(edges, 0.0) / 255,
-            label_confidence=None if label_confidence is None else seen(label_confidence, 255) / 255,
-            given=None if given is None else seen(given, IGNORE).long(),
-            index=row_in_role,
-            warp=warp.matrix[0],
-            annotators=annotators,
+        changed = self.augment is not None and self.augment.intensity
+        return Drawn(
+            images=image[None],
+            labels=label[None],
+            edges=None if edges is None else edges[None],
+            label_confidence=None if label_confidence is None else label_confidence[None],
+            given=None if given is None else given[None],
+            indices=torch.tensor([row_in_role]),
+            warp=warp,
+            size=self.patch,
+            mode="nearest" if self.augment is None else "bilinear",  # whole pixels are copied as they are
+            seeds=(int(torch.randint(2**31 - 1, (), generator=generator)),) if changed else None,
+            annotators=None if annotators is None else annotators[None],
         )
 
     def _shown(self, row: int, epoch: int, repeat: int) -> tuple[Grid, Tensor | None]:

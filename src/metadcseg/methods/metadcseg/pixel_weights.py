@@ -41,8 +41,10 @@ class PixelWeights(nn.Module):
         """
         check_kept_grid(batch, self._alpha.grid)
         images, device = batch.indices.tolist(), batch.labels.device
-        moved = torch.stack([self._alpha.read(images), self._beta.read(images)], dim=1)  # from (1, 0)
-        moved = batch.warp.apply(moved, "nearest", fill=0.0, size=batch.labels.shape[1:]).to(device)
+        kept = torch.stack([self._alpha.read(images), self._beta.read(images)], dim=1).to(
+            device
+        )  # from (1, 0)
+        moved = batch.warp.apply(kept, "nearest", fill=0.0, size=batch.labels.shape[1:])
         return WeightMaps(1 + moved[:, 0], moved[:, 1])
 
     def update(self, batch: Batch, gradients: PixelGradients) -> WeightMaps:
@@ -55,8 +57,8 @@ class PixelWeights(nn.Module):
         before = self.read(batch)
         gradients = scale_gradients(gradients, self.scaling, valid)
         after = update_weights(before, gradients, eta=self.eta, valid=valid)
-        change = torch.stack([after.alpha - before.alpha, after.beta - before.beta], dim=1).detach().cpu()
-        own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0, size=self._alpha.grid)
+        change = torch.stack([after.alpha - before.alpha, after.beta - before.beta], dim=1).detach()
+        own_change = batch.warp.inverse().apply(change, "nearest", fill=0.0, size=self._alpha.grid).cpu()
         for image, step in zip(batch.indices.tolist(), own_change.unsqueeze(2), strict=True):
             for maps, moved, least in ((self._alpha, step[0], -1), (self._beta, step[1], 0)):
                 maps.write([image], (maps.read([image]) + moved).clamp_min(least))  # alpha, beta >= 0

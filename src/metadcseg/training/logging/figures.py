@@ -59,7 +59,7 @@ class SampleFigure:
         """Keep what is wanted of one step.
 
         Args:
-            batch: on the CPU, so that looking for the wanted samples does not wait for the device.
+            batch: of this step; its indices are on the CPU, so that looking for the wanted samples waits for nothing.
             report: of the step on this batch.
         """
         for place, index in enumerate(batch.indices.tolist()):
@@ -71,7 +71,7 @@ class SampleFigure:
                     )
                 # copies: a view would keep its whole batch, in memory and in every checkpoint
                 self._caught[index] = Picture(
-                    batch.images[place].clone(), batch.labels[place].clone(), alpha, beta
+                    batch.images[place].cpu().clone(), batch.labels[place].cpu().clone(), alpha, beta
                 )
 
     def pictures(self) -> list[Picture]:

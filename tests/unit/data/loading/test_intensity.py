@@ -40,7 +40,7 @@ def test_only_the_image_changes_and_the_same_arguments_give_the_same_bits(prepar
 def test_how_often_and_how_far():
     torch.manual_seed(0)
     image = torch.randn(2, 32, 32)
-    found = [change_intensity(image, torch.Generator().manual_seed(seed)) for seed in range(150)]
+    found = [change_intensity(image, seed) for seed in range(150)]
     share = np.mean([not torch.equal(one, image) for one in found])
     assert share == pytest.approx(1 - 0.9 * 0.8 * 0.85 * 0.85 * 0.7, abs=0.1)
     assert all(one.isfinite().all() and type(one) is torch.Tensor for one in found)
@@ -51,9 +51,9 @@ def test_how_often_and_how_far():
 
 def test_volumes_and_other_shapes():
     volume = torch.randn(1, 4, 8, 8)
-    found = [change_intensity(volume, torch.Generator().manual_seed(seed)) for seed in range(9)]
+    found = [change_intensity(volume, seed) for seed in range(9)]
     assert {tuple(one.shape) for one in found} == {(1, 4, 8, 8)}
     with pytest.raises(InputError, match="image"):
-        change_intensity(torch.zeros(8, 8), torch.Generator())
+        change_intensity(torch.zeros(8, 8), 0)
     with pytest.raises(InputError, match="image"):
-        change_intensity(torch.zeros(1, 8, 8, dtype=torch.int64), torch.Generator())
+        change_intensity(torch.zeros(1, 8, 8, dtype=torch.int64), 0)

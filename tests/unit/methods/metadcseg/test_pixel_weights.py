@@ -1,5 +1,6 @@
 """The pairs of all pixels: what is kept, in which grid, and what a checkpoint brings back."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ def _gradients(*values: Tensor) -> PixelGradients:
 
 
 RAMP = torch.arange(16.0).reshape(4, 4) / 16 + 0.1
+
+
+def test_maps_are_moved_on_the_device_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors of the device ``meta`` have no numbers and mix with no others."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no such device
+    weights = _lasting(0.1, "none").read(_batch((3, 8), FLIP).to(torch.device("meta")))
+    assert (weights.alpha.device.type, weights.beta.device.type) == ("meta", "meta")
 
 
 def test_unseen_images_start_from_eq_2() -> None:
