@@ -16,7 +16,7 @@ from metadcseg.audit.annotator_tables import AnnotatorTables
 from metadcseg.audit.calibration import Calibration, read_calibration
 from metadcseg.audit.probability import Witnesses
 from metadcseg.errors import InputError
-from metadcseg.files import LOCK, lock_folder, write_bytes
+from metadcseg.files import LOCK, lock_folder, sweep, write_bytes
 from metadcseg.schemas import read_plain, read_record
 
 STATE = "state.json"
@@ -140,6 +140,7 @@ class AuditFolder:
     def _refuse_foreign(self) -> None:
         state = self._state()
         if state is None:
+            sweep(self.path)  # of an audit that was killed in its first moment
             if self.path.exists() and (
                 not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())
             ):

@@ -12,6 +12,7 @@ from tests.unit.evaluation.fakes import scene, write_fake_run
 
 from metadcseg.audit.case_files import read_cases, read_masks
 from metadcseg.audit.correction import MaskWriter
+from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.run import audit_run
 from metadcseg.audit.units import units_of
 from metadcseg.data.formats.geometry import Grid
@@ -121,6 +122,13 @@ def test_a_foreign_folder_stays_as_it_is(tmp_path, run, prepared):
     with pytest.raises(InputError, match="is not empty and holds no audit"):
         audit_run(run, tmp_path / "mine", prepared, trust_code=True)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_an_audit_that_was_killed_in_its_first_moment_begins_again(tmp_path):
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit/.metadcseg-0123456789abcdef.tmp").write_text("{")
+    with AuditFolder(tmp_path / "audit", {}).hold():
+        assert [path.name for path in (tmp_path / "audit").iterdir()] == ["lock"]
 
 
 def test_where_pairs_have_no_doubt_nothing_is_flagged(tmp_path):
