@@ -8,7 +8,8 @@ from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.results.grid import Task
 from metadcseg.results.read_benchmark import BROKEN
-from metadcseg.results.records import RunRecord, mapping, number
+from metadcseg.results.records import RunRecord, mapping, number, read_object
+from metadcseg.results.schema import RunSaid
 
 _COMPARED: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...] = (
     ("set", lambda held: held["set"]["fingerprint"]),
@@ -97,6 +98,40 @@ def repeated_gold(tasks: Iterable[Task], sets: Path) -> dict[str, str]:
                 f"{BROKEN}: gold {task.gold} draws the same cases of '{task.set}' as gold {first.gold}: take one of "
                 "the two out of the grid, or count slices of volumes, as in slices:0.02"
             )
+    return found
+
+
+def changed_sets(tasks: Iterable[Task], out: Path) -> dict[str, str]:
+    """Return the runs that would train on other content than a finished run on their set, and why each ends.
+
+    Edges are computed in single precision: a set that is made again on another kind of processor may differ in them.
+
+    Args:
+        tasks: of a grid.
+        out: the benchmark's folder, in which the sets have been made.
+    """
+    trained: dict[str, dict[str, Any]] = {}
+    left = []
+    for task in (task for task in tasks if task.folds is None):
+        run = read_object(out / "runs" / task.id / "run.json", [], RunSaid)
+        if run.get("status") == "finished":
+            trained.setdefault(task.data, run)
+        else:
+            left.append(task)
+    found: dict[str, str] = {}
+    for data in {task.data for task in left} & set(trained):
+        try:
+            fingerprint = PreparedSet.open(out / "sets" / data).fingerprint
+        except InputError:
+            continue  # its job has said so
+        before = trained[data]["set"].get("fingerprint")
+        if fingerprint != before:
+            why = (
+                f"{BROKEN}: the set has content {fingerprint[:8]}, the finished runs on it had {str(before)[:8]}; "
+                "edges round otherwise on another kind of processor: copy the folder of sets from where these ran, "
+                "or give another --out"
+            )
+            found |= {task.id: why for task in left if task.data == data}
     return found
 
 

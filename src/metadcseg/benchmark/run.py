@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from metadcseg.benchmark.contract import breach, repeated_gold
+from metadcseg.benchmark.contract import breach, changed_sets, repeated_gold
 from metadcseg.benchmark.runner import (
     Children,
     Job,
@@ -153,10 +153,13 @@ class Benchmark:
                         changed()
         for dealt, why in repeated_gold(self.tasks.values(), self.out / "sets").items():
             self._give_up(dealt, why)
+        homes = [task for task in self.tasks.values() if self.grid.home(task) == task]
+        for name, why in changed_sets(homes, self.out).items():
+            self._set(name, status="failed", error=why)
         ready = [
             task_job(self.grid, task, self.out, self._data, self._trust_code)
-            for name, task in self.tasks.items()
-            if self.grid.home(task) == task and self.entries[name]["status"] != "failed"
+            for task in homes
+            if self.entries[task.id]["status"] != "failed"
         ]
         self._refuse_links(ready)
         self.write()

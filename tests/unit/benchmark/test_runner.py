@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from metadcseg.benchmark import runner
-from metadcseg.benchmark.contract import breach, repeated_gold
+from metadcseg.benchmark.contract import breach, changed_sets, repeated_gold
 from metadcseg.benchmark.ray_executor import RayExecutor
 from metadcseg.benchmark.read_grid import grid_of
 from metadcseg.benchmark.run import Benchmark
@@ -28,7 +28,7 @@ from metadcseg.benchmark.runner import (
     task_job,
     write_rows,
 )
-from metadcseg.data.store.reader import SetWriter
+from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
 from metadcseg.results.grid import HONEST
 from metadcseg.results.records import CaseRecord, RunRecord
@@ -359,3 +359,22 @@ def test_two_amounts_of_gold_that_draw_the_same_cases_are_not_compared(tmp_path)
     assert (
         "gold-0.01" in repeated_gold(grid_of(said, "g.yaml").tasks(), tmp_path / "sets")["a/gold-0.01/set-0"]
     )
+
+
+def test_a_set_that_was_made_again_with_other_content_is_refused_before_anything_trains(tmp_path):
+    said = {"sets": {"a": "prepare a"}, "rows": dict(HONEST), "seeds": [0, 1], "noise": [0.4]}
+    tasks = list(grid_of(said, "g.yaml").tasks())
+    for seed in (0, 1):
+        folder = tmp_path / f"sets/a/paper-0.4/seed-{seed}"
+        with SetWriter(folder, name="a", classes=("b", "c"), channels=1) as writer:
+            blank = np.zeros((4, 4), np.uint8)
+            writer.add(id="c", role="train", group="g", image=blank[..., None], label=blank)
+    done, *left = [task for task in tasks if task.seed == 0]
+    (tmp_path / "runs" / done.id).mkdir(parents=True)
+    record = tmp_path / "runs" / done.id / "run.json"
+    for fingerprint, refused in (("0" * 64, {task.id for task in left}), (None, set())):
+        fingerprint = fingerprint or PreparedSet.open(tmp_path / "sets" / done.data).fingerprint
+        record.write_text(json.dumps({"status": "finished", "set": {"fingerprint": fingerprint}}))
+        found = changed_sets(tasks, tmp_path)
+        assert set(found) == refused
+        assert all("the finished runs on it had 00000000" in why for why in found.values())
