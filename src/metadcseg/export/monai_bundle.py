@@ -35,9 +35,16 @@ _PLAIN = (
     "it.convert('L' if it.mode in ('1', 'LA') else 'RGB'))(ImageOps.exif_transpose(image))"
 )
 
+_NAMED = (  # MONAI drops the last suffix: of images that share a stem, that is the .png added here
+    "$lambda meta, _: (lambda path: {'subject': path + '.png' * "
+    "(@stems.count(os.path.splitext(os.path.basename(path))[0].casefold()) > 1), 'idx': None})(meta['filename_or_obj'])"
+)
+
 _README = """# {name}
 
 Segmentation of images into {classes}, trained by metadcseg {metadcseg} (method {method}).
+
+In this folder (the one that holds `configs/`), with your paths in the place of IMAGES and MASKS:
 
     pip install "monai[ignite,fire]" pillow
     python -m monai.bundle run --config_file configs/inference.json --bundle_root . \\
@@ -46,6 +53,8 @@ Segmentation of images into {classes}, trained by metadcseg {metadcseg} (method 
 - `models/model.ts` takes normalized images of any size, (N, {channels}, H, W) float32, and returns probabilities,
   (N, {count}, H, W). It resamples to {size} x {size} pixels, and back, itself. It needs torch alone.
 - `configs/inference.json` reads images ({ends}), applies the orientation tag, and normalizes each channel.
+- Masks are PNG in the size of their image: `x.png` of `x.jpg`; where `x.tif` is there as well, `x.jpg.png` and
+  `x.tif.png`. A mask of that name is overwritten.
 - Values in a mask: {values}.
 - Probabilities are those of `metadcseg predict` within {tolerance:g}.
 """
@@ -265,6 +274,7 @@ def _inference(said: dict[str, Any]) -> dict[str, Any]:
             "output_dir": "@output_dir",
             "output_postfix": "",
             "output_ext": ".png",
+            "output_name_formatter": _NAMED,
             "output_dtype": "$np.uint8",
             "resample": False,
             "separate_folder": False,
@@ -276,8 +286,9 @@ def _inference(said: dict[str, Any]) -> dict[str, Any]:
         "dataset_dir": "images",
         "output_dir": "masks",
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
-        "datalist": f"$[os.path.join(@dataset_dir, n) for n in sorted(os.listdir(@dataset_dir)) if n.lower().endswith("
-        f"{ends!r})]",
+        "datalist": "$[os.path.join(@dataset_dir, n) for n in sorted(os.listdir(@dataset_dir)) "
+        f"if n.lower().endswith({ends!r}) and n[0] != '.']",
+        "stems": "$[os.path.splitext(os.path.basename(path))[0].casefold() for path in @datalist]",
         "network_def": {
             "_target_": "torch.jit.load",
             "f": "$@bundle_root + '/models/model.ts'",
