@@ -35,11 +35,6 @@ _PLAIN = (
     "it.convert('L' if it.mode in ('1', 'LA') else 'RGB'))(ImageOps.exif_transpose(image))"
 )
 
-_NAMED = (  # MONAI drops the last suffix: of images that share a stem, that is the .png added here
-    "$lambda meta, _: (lambda path: {'subject': path + '.png' * "
-    "(@stems.count(os.path.splitext(os.path.basename(path))[0].casefold()) > 1), 'idx': None})(meta['filename_or_obj'])"
-)
-
 _README = """# {name}
 
 Segmentation of images into {classes}, trained by metadcseg {metadcseg} (method {method}).
@@ -53,8 +48,7 @@ In this folder (the one that holds `configs/`), with your paths in the place of 
 - `models/model.ts` takes normalized images of any size, (N, {channels}, H, W) float32, and returns probabilities,
   (N, {count}, H, W). It resamples to {size} x {size} pixels, and back, itself. It needs torch alone.
 - `configs/inference.json` reads images ({ends}), applies the orientation tag, and normalizes each channel.
-- Masks are PNG in the size of their image: `x.png` of `x.jpg`; where `x.tif` is there as well, `x.jpg.png` and
-  `x.tif.png`. A mask of that name is overwritten.
+- Masks are called `x.png`, or `x.jpg.png` where several images are called x. What is there is overwritten.
 - Values in a mask: {values}.
 - Probabilities are those of `metadcseg predict` within {tolerance:g}.
 """
@@ -274,7 +268,8 @@ def _inference(said: dict[str, Any]) -> dict[str, Any]:
             "output_dir": "@output_dir",
             "output_postfix": "",
             "output_ext": ".png",
-            "output_name_formatter": _NAMED,
+            "output_name_formatter": "$lambda meta, _: {'idx': None, 'subject': meta['filename_or_obj'] + '.png' * "
+            "(@stems.count(os.path.basename(meta['filename_or_obj']).rpartition('.')[0].casefold()) > 1)}",
             "output_dtype": "$np.uint8",
             "resample": False,
             "separate_folder": False,
@@ -288,7 +283,7 @@ def _inference(said: dict[str, Any]) -> dict[str, Any]:
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "datalist": "$[os.path.join(@dataset_dir, n) for n in sorted(os.listdir(@dataset_dir)) "
         f"if n.lower().endswith({ends!r}) and n[0] != '.']",
-        "stems": "$[os.path.splitext(os.path.basename(path))[0].casefold() for path in @datalist]",
+        "stems": "$[os.path.basename(path).rpartition('.')[0].casefold() for path in @datalist]",
         "network_def": {
             "_target_": "torch.jit.load",
             "f": "$@bundle_root + '/models/model.ts'",
@@ -324,7 +319,6 @@ def _fitted_channels(channels: int) -> dict[str, Any]:
 
 
 def _readme(trained: TrainedRun, said: dict[str, Any]) -> str:
-    values = mask_values(trained.classes)
     return _README.format(
         name=trained.info["label"],
         classes=", ".join(said["classes"]),
@@ -333,7 +327,7 @@ def _readme(trained: TrainedRun, said: dict[str, Any]) -> str:
         channels=said["channels"],
         count=len(said["classes"]),
         size=trained.size,
-        values=", ".join(f"{value} {name}" for name, value in values.items()),
+        values=", ".join(f"{value} {name}" for name, value in mask_values(trained.classes).items()),
         tolerance=TOLERANCE,
         ends=", ".join(said["suffixes"]),
     )
