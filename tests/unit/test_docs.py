@@ -27,6 +27,7 @@ NOT_OURS = {
     *("--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--signal", "--requeue"),  # SLURM's
     "--network",  # of examples/own_loop.py
     "--probabilities",  # of the script that export writes
+    *("--config_file", "--bundle_root", "--dataset_dir", "--output_dir"),  # MONAI's, of a bundle
     *(
         "--before",
         "--cleanlab",

@@ -201,9 +201,8 @@ def _notes(info: Mapping[str, Any], prepared: PreparedSet, split: str, reference
         notes.append("the weights were chosen by these cases: the scores are a little too good")
     if unverified := len(references) - references.count("truth"):
         notes.append(
-            f"{unverified} of {len(references)} cases have no verified reference and were compared with the labels as "
-            "given, so these scores are only as good as they are: put verified masks into gold/ and name their role in "
-            "splits.csv"
+            f"{unverified} of {len(references)} cases have no verified reference, so their scores are only as good as "
+            "the labels given: put verified masks into gold/ and name their role in splits.csv"
         )
     return notes
 

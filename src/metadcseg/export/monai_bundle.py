@@ -42,6 +42,8 @@ _README = """# {name}
 
 Segmentation of images into {classes}, trained by metadcseg {metadcseg} (method {method}).
 
+In this folder (the one that holds `configs/`), with your paths in the place of IMAGES and MASKS:
+
     pip install "monai[ignite,fire]" pillow
     python -m monai.bundle run --config_file configs/inference.json --bundle_root . \\
         --dataset_dir IMAGES --output_dir MASKS
@@ -49,6 +51,7 @@ Segmentation of images into {classes}, trained by metadcseg {metadcseg} (method 
 - `models/model.ts` takes normalized images of any size, (N, {channels}, H, W) float32, and returns probabilities,
   (N, {count}, H, W). It resamples to {size} x {size} pixels, and back, itself. It needs torch alone.
 - `configs/inference.json` reads images ({ends}), applies the orientation tag, and normalizes each channel.
+- Masks are called `x.png`, or `x.jpg.png` where several images are called x. What is there is overwritten.
 - Values in a mask: {values}.
 - Probabilities are those of `metadcseg predict` within {tolerance:g}.
 """
@@ -282,6 +285,8 @@ def _inference(said: dict[str, Any]) -> dict[str, Any]:
             "output_dir": "@output_dir",
             "output_postfix": "",
             "output_ext": ".png",
+            "output_name_formatter": "$lambda meta, _: {'idx': None, 'subject': meta['filename_or_obj'] + '.png' * "
+            "(@stems.count(os.path.basename(meta['filename_or_obj']).rpartition('.')[0].casefold()) > 1)}",
             "output_dtype": "$np.uint8",
             "resample": False,
             "separate_folder": False,
@@ -293,8 +298,9 @@ def _inference(said: dict[str, Any]) -> dict[str, Any]:
         "dataset_dir": "images",
         "output_dir": "masks",
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
-        "datalist": f"$[os.path.join(@dataset_dir, n) for n in sorted(os.listdir(@dataset_dir)) if n.lower().endswith("
-        f"{ends!r})]",
+        "datalist": "$[os.path.join(@dataset_dir, n) for n in sorted(os.listdir(@dataset_dir)) "
+        f"if n.lower().endswith({ends!r}) and n[0] != '.']",
+        "stems": "$[os.path.basename(path).rpartition('.')[0].casefold() for path in @datalist]",
         "network_def": {
             "_target_": "torch.jit.load",
             "f": "$@bundle_root + '/models/model.ts'",
@@ -330,7 +336,6 @@ def _fitted_channels(channels: int) -> dict[str, Any]:
 
 
 def _readme(trained: TrainedRun, said: dict[str, Any]) -> str:
-    values = mask_values(trained.classes)
     return _README.format(
         name=trained.info["label"],
         classes=", ".join(said["classes"]),
@@ -339,7 +344,7 @@ def _readme(trained: TrainedRun, said: dict[str, Any]) -> str:
         channels=said["channels"],
         count=len(said["classes"]),
         size=trained.size,
-        values=", ".join(f"{value} {name}" for name, value in values.items()),
+        values=", ".join(f"{value} {name}" for name, value in mask_values(trained.classes).items()),
         tolerance=TOLERANCE,
         ends=", ".join(said["suffixes"]),
     )

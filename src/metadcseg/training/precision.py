@@ -1,6 +1,8 @@
 """``training.precision auto``: half precision where the device computes it, and single precision elsewhere."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -8,23 +10,31 @@ from metadcseg.networks import NetworkOptions
 from metadcseg.training.options import TrainingOptions
 
 
-def settled(options: TrainingOptions, network: NetworkOptions) -> tuple[TrainingOptions, str | None]:
+def settled(
+    options: TrainingOptions, network: NetworkOptions, earlier: Mapping[str, Any] | None = None
+) -> tuple[TrainingOptions, str | None]:
     """Return options with a precision in the place of ``auto``, and a sentence that says which.
 
     Half precision is taken on processors with AMX or AVX512-BF16 and on GPUs that compute bfloat16, together with
     ``channels_last`` for the package's networks of images. It is of the training passes alone: the meta pass of a
     method, the moving average, validation and prediction stay in single precision. What is settled is recorded, so that
-    a run is gone on with as it was begun.
+    a run is gone on with as it was begun, on other devices too.
 
     Args:
         options: of the training.
         network: of the network.
+        earlier: what the run that is gone on with has recorded of its training; None of a new one.
 
     Returns:
         The options, and the sentence; None where ``auto`` was not asked for.
     """
     if options.precision != "auto":
         return options, None
+    if earlier is not None:
+        held = {
+            name: earlier.get(name, getattr(TrainingOptions, name)) for name in ("precision", "channels_last")
+        }
+        return replace(options, **held), f"precision: {held['precision']}, as this run was begun"
     device, has = _device(options)
     if has is None:
         return replace(options, precision="32-true"), f"precision: 32-true, since {device} lacks bfloat16"

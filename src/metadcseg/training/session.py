@@ -29,7 +29,7 @@ from metadcseg.training.pixel_store.pixel_maps import RunStorage
 from metadcseg.training.precision import settled
 from metadcseg.training.randomness import processor_threads
 from metadcseg.training.run.checkpoints import fits_run, has_checkpoint, load_checkpoint
-from metadcseg.training.run.folder import RunFolder, write_run
+from metadcseg.training.run.folder import RunFolder, read_run, write_run
 from metadcseg.training.run.identity import claimed, describe, earlier_versions, machine
 from metadcseg.training.run.opening import opening, too_little
 from metadcseg.training.run.state import TrainerState
@@ -112,8 +112,9 @@ def train(
         >>> train(prepared, method, NetworkOptions(width=2), options, Path("my_run")).epochs_done  # doctest: +SKIP
         1
     """
-    (options, settling), out = settled(as_started(options), network), Path(out)
-    folder = RunFolder(out)
+    folder = RunFolder(Path(out))
+    earlier = read_run(folder.path).get("training") if resume and folder.info.exists() else None
+    options, settling = settled(as_started(options), network, earlier)
     with ExitStack() as stack:
         process_group = stack.enter_context(open_process_group(options))
         check_devices(prepared, options)

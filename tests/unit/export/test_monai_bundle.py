@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def pictures(folder):
-    """Gray, color, of 16 bits, turned by a tag, and of one value."""
+    """Gray, color, of 16 bits, turned by a tag, of one value, two with one stem, and one that is hidden."""
     folder.mkdir()
     noise = np.random.default_rng(0)
     Image.fromarray(noise.integers(0, 200, (30, 50), np.uint8)).save(folder / "gray.png")
@@ -36,6 +36,8 @@ def pictures(folder):
     color = Image.fromarray(noise.integers(0, 200, (64, 40, 3), np.uint8))
     color.save(folder / "turned.png", exif=turned)
     Image.new("L", (20, 24), 7).save(folder / "flat.png")
+    Image.fromarray(noise.integers(0, 200, (22, 26), np.uint8)).save(folder / "Gray.tif")
+    (folder / "._gray.png").write_bytes(b"of a Mac")
     return folder
 
 

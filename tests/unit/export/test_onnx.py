@@ -62,6 +62,7 @@ def test_the_runner_refuses_in_a_sentence(tmp_path, monkeypatch, words, said):
     for name in ("empty", "full"):
         (tmp_path / name).mkdir()
     (tmp_path / "full" / "a.png").write_bytes(b"kept")
+    (tmp_path / "empty" / "._a.png").write_bytes(b"of a Mac")  # hidden, so none
     monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: None)
     monkeypatch.setattr(sys, "argv", [str(script), *(str(tmp_path / word) for word in words)])
     with pytest.raises(SystemExit, match=said):

@@ -433,7 +433,7 @@ def test_a_disk_that_fills_up_while_saving_costs_nothing_that_was_saved(disks, t
     run(disks, out, changed={"epochs": 2})
     checkpoints = out / "checkpoints"
     before = {path.name: path.read_bytes() for path in checkpoints.iterdir()}
-    create = files._create
+    create = files.create_hidden
 
     def on_a_full_disk(folder):
         path, file = create(folder)
@@ -443,7 +443,7 @@ def test_a_disk_that_fills_up_while_saving_costs_nothing_that_was_saved(disks, t
         return path, Path("/dev/full").open("wb")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_create", on_a_full_disk)
+        patch.setattr(files, "create_hidden", on_a_full_disk)
         with pytest.raises(InputError, match=r"last\.pt: the disk is full; .* go on with --resume"):
             run(disks, out, resume=True, changed={"epochs": 3})
     assert before == {path.name: path.read_bytes() for path in checkpoints.iterdir()}

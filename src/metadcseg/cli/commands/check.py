@@ -1,5 +1,6 @@
 """``metadcseg check``: what is wrong with a folder or a prepared set, found before hours are spent on it."""
 
+import shlex
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -117,18 +118,18 @@ def run(options: Namespace, console: Console) -> int:
     else:
         _print(report)
         if report.pairs and report.ok and options.source is None:
-            _print_diagnosis(pairs[0] if pairs else read_pairs(Path(options.path)))
+            _print_diagnosis(options.path, pairs[0] if pairs else read_pairs(Path(options.path)))
     return 2 if report.errors else 0
 
 
-def _print_diagnosis(found: FoundPairs) -> None:
+def _print_diagnosis(path: str, found: FoundPairs) -> None:
     """Print what ``diagnose`` says; what is odd about pairs stands among the findings already."""
     out, diagnosis = plain_output(), found.diagnose()
     for sentence in [*sentences(diagnosis), advise(diagnosis).sentence]:
         out.print(sentence)
     for note in found.notes:
         out.print(f"note: {note}")
-    out.print("metadcseg diagnose draws it and writes a page")
+    out.print(f"draw it, as a page: {shlex.join(['metadcseg', 'diagnose', path])}")
 
 
 def _print(report: CheckReport) -> None:

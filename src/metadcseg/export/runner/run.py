@@ -89,7 +89,8 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     source, out = Path(sys.argv[1]), Path(sys.argv[2])
     among = sorted(source.iterdir()) if source.is_dir() else [source]
-    files = [path for path in among if path.name.lower().endswith(tuple(MODEL["suffixes"]))]
+    shown = [path for path in among if path == source or not path.name.startswith(".")]
+    files = [path for path in shown if path.name.lower().endswith(tuple(MODEL["suffixes"]))]
     if not files:
         sys.exit(f"{source}: none of {', '.join(MODEL['suffixes'])} is there")
     if out.resolve() == files[0].resolve().parent:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 from torch import Tensor, nn
 
+from metadcseg.data.findings import plural
 from metadcseg.results.schema import Best, Count, Seconds
 from metadcseg.schemas import fitting
 from metadcseg.training.run.model_file import Weights, save_weights, weights_of
@@ -132,7 +133,7 @@ class TrainerState:
         """
         if epochs <= warmup and self.epoch < epochs:
             return (
-                f"{name} will not leave its warm-up: training has {epochs} epochs, and it takes the first "
+                f"{name} will not leave its warm-up: training has {plural(epochs, 'epoch')}, and it takes the first "
                 f"{warmup}: shorten {name}.warmup, or train longer"
             )
         if epochs <= warmup or self.epoch < epochs or self.best is None or self.best["epoch"] >= warmup:

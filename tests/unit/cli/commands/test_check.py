@@ -19,6 +19,7 @@ def test_a_clean_folder_is_ready(tmp_path, capsys):
         out.splitlines()[0]
         == f"{folder}: 12 cases (5 train, 5 gold, 1 val, 1 test), 6 pairs, 0 errors, 0 warnings, 0 notes: ready"
     )
+    assert out.splitlines()[-1] == f"draw it, as a page: metadcseg diagnose '{folder}'"
     assert err == ""
 
 

@@ -100,14 +100,14 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_as_they_were(tmp_path, monke
     save_checkpoint(tmp_path, state(1))
     save_checkpoint(tmp_path, state(2))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    create = files._create
+    create = files.create_hidden
 
     def on_a_full_disk(folder):
         path, file = create(folder)
         file.close()
         return path, Path("/dev/full").open("wb")
 
-    monkeypatch.setattr(files, "_create", on_a_full_disk)
+    monkeypatch.setattr(files, "create_hidden", on_a_full_disk)
     with pytest.raises(InputError, match="the disk is full; what was saved before is intact"):
         save_checkpoint(tmp_path, state(3))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

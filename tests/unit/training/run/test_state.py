@@ -10,6 +10,7 @@ from metadcseg.training.run.state import Scores, TrainerState
     ("epoch", "best", "epochs", "says"),
     [
         (0, None, 3, "will not leave its warm-up: training has 3 epochs, and it takes the first 3"),
+        (0, None, 1, "training has 1 epoch, and"),
         (3, 1, 3, None),  # said before
         (0, None, 8, None),
         (5, 1, 8, None),  # it may still get better
