@@ -122,8 +122,12 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> InputError:
     Example:
         >>> print(unknown_name("method", "metadcsg", ["metadcseg", "supervised"]))
         unknown method 'metadcsg': did you mean 'metadcseg'? (known: metadcseg, supervised)
+        >>> id = "cohort-" * 10 + "sub-01"  # whole: two ids may differ in their ends alone
+        >>> f"'{id}'" in str(unknown_name("gold case", id, ["a"]))
+        True
     """
     names = sorted(known)
     near = get_close_matches(got[:200], names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return InputError(f"unknown {kind} '{shortened(got)}': {hint}(known: {', '.join(names)})")
+    told = _without_middle(got, 200)
+    return InputError(f"unknown {kind} '{told}': {hint}(known: {', '.join(names)})")

@@ -124,7 +124,7 @@ def fitting(value: Any, kind: Any, where: str, way_out: str) -> Any:
         raise InputError(f"{where}: {error}; {way_out}") from error
 
 
-def part(value: Any, kind: Any, named: str = "it", wanted: str = "", *, as_text: bool = False) -> Any:
+def part(value: Any, kind: Any, named: str = "it", wanted: str = "") -> Any:
     """Return a part of a record in the shape of a schema.
 
     Args:
@@ -132,14 +132,13 @@ def part(value: Any, kind: Any, named: str = "it", wanted: str = "", *, as_text:
         kind: the schema.
         named: what the sentence calls the value.
         wanted: what it must be, where that is shorter in words than by the schema.
-        as_text: whether numbers may stand as text, as they do in XML.
 
     Raises:
         InputError: naming the value, what is allowed, and what was got.
 
     Example:
-        >>> part("7.5", float, "'x'", as_text=True)
-        7.5
+        >>> part(7, float, "'x'")
+        7.0
         >>> part("maybe", Literal["yes", "no"], "the answer")
         Traceback (most recent call last):
         ...
@@ -147,7 +146,7 @@ def part(value: Any, kind: Any, named: str = "it", wanted: str = "", *, as_text:
     """
     cause: Exception
     try:
-        return msgspec.convert(value, kind, strict=not as_text)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         cause = error
         fault = f"{named} must be {wanted}, got {shown(value)}"

@@ -130,7 +130,8 @@ def accept(
         plan = stacked_layout(prepared, reviews, beside)
     else:
         plan = plain_layout(originals, reviews, beside)
-    note_corrections(plan, root, found, reviews, twins, about["identity"])
+    held = {id: each for id, each in reviews.items() if each.outcome.verified or can_hold(id)}
+    note_corrections(plan, root, found, held, twins, about["identity"])
     if not any(row.role == "train" for row in plan.rows.values()):
         raise InputError(
             f"{decisions}: all training cases would be verified, and preparing needs one that is not: take one of the "
@@ -145,13 +146,13 @@ def accept(
     else:
         written = within(plan, root, backup or root.with_name(f"{root.name}-before-{key}"), key, progress)
     outcomes = {id: each.outcome for id, each in reviews.items()}
-    plan.left += _of_pairs(prepared, outcomes, len(twins), behind)
-    return _counted(written, len(cases), plan, outcomes, len(twins)), prepared
+    in_part = sum(not each.outcome.verified and each.outcome.changed > 0 for each in held.values())
+    plan.left += _of_pairs(prepared, in_part, len(twins), behind)
+    return _counted(written, len(cases), plan, outcomes, in_part, len(twins)), prepared
 
 
-def _of_pairs(prepared: PreparedSet, reviews: Mapping[str, Outcome], twins: int, behind: int) -> list[str]:
+def _of_pairs(prepared: PreparedSet, changed: int, twins: int, behind: int) -> list[str]:
     """Say where masks changed and pairs did not."""
-    changed = sum(not one.verified and one.changed > 0 for one in reviews.values())
     if twins or not changed or not any(case.has_given for case in prepared.select("gold")):
         return []
     said = f"{plural(changed, 'mask')} changed and {'is' if changed == 1 else 'are'} not verified. "
@@ -205,14 +206,16 @@ def _is_verified(prepared: PreparedSet, originals: Originals, id: str) -> bool:
     return unit.role == "gold" or any(case.has_given for case in held)
 
 
-def _counted(written: Place, cases: int, plan: Plan, reviews: dict[str, Outcome], twins: int) -> Accepted:
+def _counted(
+    written: Place, cases: int, plan: Plan, reviews: Mapping[str, Outcome], in_part: int, twins: int
+) -> Accepted:
     each = reviews.values()
     return Accepted(
         written.folder,
         cases,
         sum(one.verified for one in each),
         sum(one.verified and one.changed > 0 for one in each),
-        sum(not one.verified and one.changed > 0 for one in each),
+        in_part,
         sum(one.painted for one in each),
         tuple(id for id, one in reviews.items() if one.experts),
         cases - len(reviews),

@@ -1,12 +1,14 @@
 """``corrections.csv`` of a corrected folder: which masks are no longer as somebody drew them, and since which audit."""
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from pathlib import Path
 
 from metadcseg.audit.decisions import Decision
 from metadcseg.audit.following import Twin
 from metadcseg.audit.plan import CORRECTIONS, GOLD, MASKS, Plan, Reviews
-from metadcseg.csv_files import csv_rows
+from metadcseg.csv_files import csv_bytes
+from metadcseg.errors import InputError
 from metadcseg.reading import read_regular
 
 COLUMNS = ("case", "mask", "level", "pixels", "audit")
@@ -28,12 +30,12 @@ def note_corrections(
         plan: of the folder.
         earlier: the folder that it comes from; None: elsewhere.
         decisions: what was decided, by case.
-        reviews: what became of it.
+        reviews: what became of it, of the cases whose mask a file holds.
         twins: masks of pairs that were corrected, too.
         identity: of the audit.
 
     Raises:
-        InputError: where the lines of earlier rounds are no regular file.
+        InputError: where the lines of earlier rounds are no regular file, or a file of theirs has another use.
     """
     rows: list[tuple[object, ...]] = []
     for id, reviewed in reviews.items():
@@ -43,10 +45,14 @@ def note_corrections(
             rows.append((id, place, level, reviewed.outcome.changed, identity))
     rows += [(id, MASKS, twin.level, twin.changed, identity) for id, twin in twins.items()]
     before = None if earlier is None else earlier / CORRECTIONS
-    held = b"" if before is None or not before.exists() else read_regular(before)
+    held = b"" if before is None or not before.exists() else read_regular(before).rstrip()
     if not rows and not held:
         return
-    text = (held.rstrip() + b"\n" if held else csv_rows([COLUMNS]).encode()) + csv_rows(rows).encode(
-        "utf-8", "backslashreplace"
-    )
+    header = csv_bytes([COLUMNS])
+    if held and held.removeprefix(BOM_UTF8).splitlines()[0] != header.rstrip():
+        raise InputError(
+            f"{before} is another table than the one of corrections ({','.join(COLUMNS)}), which accept goes on with: "
+            "rename it"
+        )
+    text = (held + b"\n" if held else header) + csv_bytes(rows)
     plan.writes[Path(CORRECTIONS)] = lambda out: out.write_bytes(text)

@@ -110,24 +110,23 @@ def changed_sets(tasks: Iterable[Task], out: Path) -> dict[str, str]:
         tasks: of a grid.
         out: the benchmark's folder, in which the sets have been made.
     """
-    trained: dict[str, dict[str, Any]] = {}
+    trained: dict[str, str] = {}
     left = []
     for task in (task for task in tasks if task.folds is None):
         run = read_object(out / "runs" / task.id / "run.json", [], RunSaid)
-        if run.get("status") == "finished":
-            trained.setdefault(task.data, run)
-        else:
+        if run.get("status") != "finished":
             left.append(task)
+        elif before := mapping(run, "set").get("fingerprint"):
+            trained.setdefault(task.data, before)
     found: dict[str, str] = {}
     for data in {task.data for task in left} & set(trained):
         try:
             fingerprint = PreparedSet.open(out / "sets" / data).fingerprint
         except InputError:
             continue  # its job has said so
-        before = trained[data]["set"].get("fingerprint")
-        if fingerprint != before:
+        if fingerprint != trained[data]:
             why = (
-                f"{BROKEN}: the set has content {fingerprint[:8]}, the finished runs on it had {str(before)[:8]}; "
+                f"{BROKEN}: the set has content {fingerprint[:8]}, the finished runs on it had {trained[data][:8]}; "
                 "edges round otherwise on another kind of processor: copy the folder of sets from where these ran, "
                 "or give another --out"
             )

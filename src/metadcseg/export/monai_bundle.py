@@ -5,6 +5,7 @@ which a program of ``torch.export`` refuses.
 """
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 
 import metadcseg
 from metadcseg.data.store.disk import publish_folder, refuse_occupied
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.evaluation.overlays import mask_values
 from metadcseg.evaluation.predict import load_predictor, probabilities_at_native
 from metadcseg.export.description import describe
@@ -29,6 +30,8 @@ from metadcseg.training.run.folder import TrainedRun
 _SIDES = ((2, 37, 53), (1, 29, 24))  # (N, H, W), of images that the file is tried with
 
 _LUMINANCE = [0.299, 0.587, 0.114]
+
+_CODE = re.compile(r"^[$%@]|[%@](?:::|#)")
 
 _PLAIN = (
     "$lambda image: (lambda it: it if it.mode in ('L', 'RGB', 'F') or it.mode.startswith('I') else "
@@ -96,8 +99,8 @@ def export_bundle(run: Path, out: Path, *, trust_code: bool = False) -> dict[str
         What ``metadata.json`` says; there ``difference`` is the largest of a probability.
 
     Raises:
-        InputError: where the folder is no run, or one on volumes, ``out`` holds something, or the network cannot be
-            written as TorchScript.
+        InputError: where the folder is no run, or one on volumes, ``out`` holds something, the network cannot be
+            written as TorchScript, or a name would be code to MONAI.
 
     Example:
         >>> export_bundle(Path("my_run"), Path("my_bundle"))["task"]  # doctest: +SKIP
@@ -123,9 +126,11 @@ def export_bundle(run: Path, out: Path, *, trust_code: bool = False) -> dict[str
             _write_network(trained, AtNativeSize(_traced(trained, padded), trained.size, padded), file)
             difference = _difference(trained, predict, file)
             told = _metadata(trained, said, difference)
+            _refuse_code(trained, told)
             for name, content in (("metadata", told), ("inference", _inference(said))):
                 (draft / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n")
-            (draft / "docs" / "README.md").write_text(_readme(trained, said))
+            text = _readme(trained, said).encode("utf-8", "backslashreplace")
+            (draft / "docs" / "README.md").write_bytes(text)
             publish_folder(draft, out)
     except OSError as error:
         raise cannot_write(out, error) from error
@@ -237,6 +242,18 @@ def _metadata(trained: TrainedRun, said: dict[str, Any], difference: float) -> d
             },
         },
     }
+
+
+def _refuse_code(trained: TrainedRun, told: object) -> None:
+    """Refuse names, of classes or of the run, that would run as code, or read other files, where MONAI reads them."""
+    if isinstance(told, dict | list):
+        for each in told.values() if isinstance(told, dict) else told:
+            _refuse_code(trained, each)
+    elif isinstance(told, str) and _CODE.search(told):
+        raise InputError(
+            f"{trained.folder.path}: the name {shown(told)} is code or a reference to MONAI ($, %, @), which would "
+            "carry it out: export it with --onnx"
+        )
 
 
 def _inference(said: dict[str, Any]) -> dict[str, Any]:

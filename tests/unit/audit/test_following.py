@@ -1,6 +1,7 @@
 """Pairs follow masks that were corrected without a look: what they show is what is still wrong."""
 
 import csv
+import shutil
 from functools import partial
 
 import nibabel
@@ -109,6 +110,32 @@ def test_a_second_round_goes_on_from_the_first(tmp_path, mine):
     told = [level for *_, level in lines(folder)]
     assert told == ["balanced"] * (len(told) // 2) + ["network"] * (len(told) // 2)
     assert (tmp_path / "old-2/corrections.csv").is_file()
+
+
+def test_masks_that_no_file_of_its_own_holds_are_not_said_to_have_changed(tmp_path):
+    folder = make_folder(tmp_path / "mine", gold=2)
+    shutil.copytree(folder / "masks", folder / "masks_anna")
+    (folder / "masks").rename(folder / "masks_ben")
+    prepared = prepared_from(folder, tmp_path / "set")
+    arrays = simulate(tmp_path / "audit", prepared)
+    judge(tmp_path / "audit" / TWINS, prepared, "gold")
+    decisions = decide(tmp_path / "audit", prepared, *({"case": id, **BY_SCRIPT} for id in arrays))
+    accepted, _ = accept(decisions, tmp_path / "better")
+    (note,) = accepted.notes
+    assert (accepted.twins, accepted.in_part) == (0, 0)
+    assert "is not written, as no file of its own holds the mask" in note
+    assert not (tmp_path / "better/corrections.csv").exists()
+
+
+def test_a_table_of_theirs_with_the_name_of_ours_is_left_alone(tmp_path, mine):
+    prepared, arrays, _ = mine
+    table = tmp_path / "mine/corrections.csv"
+    table.write_text("who;when\nanna;monday\n")
+    decisions = decide(tmp_path / "audit", prepared, {"case": next(iter(arrays)), **BY_SCRIPT})
+    for place in ({"out": tmp_path / "better"}, {"backup": tmp_path / "old"}):
+        with pytest.raises(InputError, match="another table than the one of corrections"):
+            accept(decisions, **place)
+    assert table.read_text() == "who;when\nanna;monday\n"
 
 
 def test_of_an_audit_without_them_pairs_stay_and_that_is_said(tmp_path, mine):

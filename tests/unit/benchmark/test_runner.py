@@ -378,3 +378,6 @@ def test_a_set_that_was_made_again_with_other_content_is_refused_before_anything
         found = changed_sets(tasks, tmp_path)
         assert set(found) == refused
         assert all("the finished runs on it had 00000000" in why for why in found.values())
+    for damaged in ({"status": "finished"}, {"status": "finished", "set": None}):  # its own job says so
+        record.write_text(json.dumps(damaged))
+        assert changed_sets(tasks, tmp_path) == {}

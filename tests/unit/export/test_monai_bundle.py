@@ -100,3 +100,22 @@ def test_what_cannot_be_exact_is_refused(tmp_path):
     (tmp_path / "full/mine").touch()
     with pytest.raises(InputError, match="already holds 'mine'"):
         export_bundle(run, tmp_path / "full", trust_code=True)
+
+
+@pytest.mark.parametrize("name", ["$print('carried out') #", "%other.json::a", "@network_def", "a %::b"])
+def test_a_name_that_monai_would_carry_out_is_refused(tmp_path, name):
+    run = random_run(tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    record["set"]["classes"][1] = name
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="which would carry it out: export it with --onnx"):
+        export_bundle(run, tmp_path / "bundle", trust_code=True)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_name_that_is_no_text_is_shown_escaped(tmp_path):
+    run = random_run(tmp_path / "run")
+    record = json.loads((run / "run.json").read_text()) | {"label": "a \udcff"}
+    (run / "run.json").write_text(json.dumps(record))
+    export_bundle(run, tmp_path / "bundle", trust_code=True)
+    assert "# a \\udcff" in (tmp_path / "bundle/docs/README.md").read_text()

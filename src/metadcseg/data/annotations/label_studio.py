@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
 from metadcseg.data.annotations.shapes import Drawn, Entry, Export, Patch, Shape, Size, box, ellipse, polygon
@@ -59,12 +59,12 @@ class AnnotationSaid(Struct):
 
 
 class TaskSaid(Struct):
-    """A task: an image, and its annotations, which were once called completions."""
+    """A task: an image, and its annotations, which were once called completions; only what is used is looked at."""
 
-    data: dict[str, Any] | UnsetType = UNSET
+    data: Any = UNSET
     id: Any = None
-    annotations: list[AnnotationSaid] | UnsetType = UNSET
-    completions: list[AnnotationSaid] | UnsetType = UNSET
+    annotations: Any = UNSET
+    completions: Any = UNSET
 
 
 def is_label_studio(content: object) -> bool:
@@ -82,19 +82,21 @@ def read(path: Path, content: list[Any]) -> Export:
         InputError: where it is the short form, or its tasks are not understood.
     """
     entries = []
-    waiting = 0
-    tasks: list[TaskSaid] = fitting(content, list[TaskSaid], str(path), "export it again")
+    waiting, again = 0, "export it again"
+    tasks: list[TaskSaid] = fitting(content, list[TaskSaid], str(path), again)
     for task in tasks:
         if task.data is UNSET:
             raise InputError(f"{path} is the short form of Label Studio (JSON-MIN): export JSON instead")
         said = f"{path}: task {shown(task.id)}"
         held = task.completions if task.annotations is UNSET else task.annotations
         if held is UNSET:
-            raise InputError(f"{said} lacks 'annotations': export it again")
-        done = [each for each in held if not each.was_cancelled]
+            raise InputError(f"{said} lacks 'annotations': {again}")
+        drawn: list[AnnotationSaid] = fitting(held, list[AnnotationSaid], f"{said}: 'annotations'", again)
+        done = [each for each in drawn if not each.was_cancelled]
         waiting += not done
         if done:
-            entries.append(_entry(path, task, task.data, done, said))
+            data = fitting(task.data, dict[str, Any], f"{said}: 'data'", again)
+            entries.append(_entry(path, task, data, done, said))
     notes = (f"{plural(waiting, 'task')} without annotation, passed over",) if waiting else ()
     return Export(tuple(entries), (), notes)
 

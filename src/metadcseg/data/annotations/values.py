@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from unicodedata import normalize
@@ -67,9 +68,10 @@ def number(held: object, what: str) -> float:
         ...
         metadcseg.errors.InputError: x must be a finite number, got nan
     """
-    value: float = part(
-        held.strip() if isinstance(held, str) else held, Coordinate, what, "a finite number", as_text=True
-    )
+    if isinstance(held, str):
+        with suppress(ValueError):
+            held = float(held)  # as Python reads it: some programs write .5, 5. and 007
+    value: float = part(held, Coordinate, what, "a finite number")
     return value
 
 

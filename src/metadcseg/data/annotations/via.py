@@ -69,12 +69,15 @@ def read(path: Path, content: dict[str, Any]) -> Export:
     Raises:
         InputError: where images or regions are not understood, or it is open which attribute is the class.
     """
-    kind = dict[str, ImageSaid]
-    files: dict[str, ImageSaid] = fitting(
-        content.get(_PROJECT, content), kind, f"{path}: its images", "export it again"
+    again = "export it again"
+    held: dict[str, Any] = fitting(
+        content.get(_PROJECT, content), dict[str, Any], f"{path}: its images", again
     )
-    attribute = _attribute(path, [region for each in files.values() for region in each.listed])
-    return Export(tuple(_entry(path, each, attribute) for each in files.values()))
+    files: list[ImageSaid] = [
+        fitting(each, ImageSaid, f"{path}: image {shown(key)}", again) for key, each in held.items()
+    ]
+    attribute = _attribute(path, [region for each in files for region in each.listed])
+    return Export(tuple(_entry(path, each, attribute) for each in files))
 
 
 def paint(held: dict[str, Any], size: Size) -> Patch:

@@ -11,7 +11,7 @@ from metadcseg.data.annotations.values import class_name, number, stem_candidate
 from metadcseg.data.annotations.via import LIKELY, UNNAMED
 from metadcseg.data.findings import listed, plural
 from metadcseg.errors import InputError, shown
-from metadcseg.schemas import fitting
+from metadcseg.schemas import fitting, part
 
 _RECTANGLE, _CIRCLE, _ELLIPSE, _POLYGON = 2, 3, 4, 7
 _WITHOUT_AREA = (1, 5, 6)  # point, line, polyline
@@ -36,15 +36,21 @@ class RegionSaid(Struct):
 
     vid: Any = None
     xy: Any = None
-    av: dict[str, Any] | None = None
+    av: Any = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is said of it."""
+        held: dict[str, Any] = part(self.av or {}, dict[str, Any], "'av' of a region")
+        return held
 
 
 class AttributeSaid(Struct):
-    """One of ``attribute``."""
+    """One of ``attribute``; text may have options of any kind, which say nothing."""
 
     aname: Any = ""
     type: Any = None
-    options: dict[str, Any] | None = None
+    options: Any = None
 
 
 class ProjectSaid(Struct):
@@ -117,7 +123,10 @@ def _attribute(
     path: Path, attributes: Mapping[str, AttributeSaid], regions: list[RegionSaid]
 ) -> tuple[str, AttributeSaid] | None:
     """Return the attribute that is the class, its id and what is said of it; None where regions have none."""
-    used = {key for region in regions for key in region.av or {}}
+    try:
+        used = {key for region in regions for key in region.attributes}
+    except InputError as error:
+        raise InputError(f"{path}: {error}; export it again") from error
     names = {key: str(attributes[key].aname if key in attributes else "") for key in used}
     likely = [key for key, name in names.items() if name.strip().casefold() in LIKELY]
     if len(used) > 1 and len(likely) != 1:
@@ -160,10 +169,11 @@ def _entry(
 
 def _value(region: RegionSaid, key: str, attribute: AttributeSaid) -> object:
     """Return what an attribute of a region says: text as it is, of options their names."""
-    held = (region.av or {}).get(key)
+    held = region.attributes.get(key)
     if attribute.type not in _CHOICES:
         return held
     ticked = [each for each in str(held or "").split(",") if each]
     if len(ticked) > 1:
         raise InputError(f"has {len(ticked)} classes at once ({', '.join(ticked)[:80]}), keep one")
-    return (attribute.options or {}).get(ticked[0]) if ticked else None
+    options = part(attribute.options, dict[str, Any], f"its options of {shown(attribute.aname)}", "an object")
+    return options.get(ticked[0]) if ticked else None

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from metadcseg.errors import InputError
 from metadcseg.files import cannot_write, open_append, output_folder, refuse_link, sync_folder
+from metadcseg.reading import check_regular
 
 SLOTS = 4
 """Places for one image: see :class:`metadcseg.training.pixel_store.pixel_maps.FilePixelMaps` for why four."""
@@ -73,6 +74,7 @@ class NpyFile:
                 output_folder(path.parent.parent, path.parent.name)
                 open_append(path).close()
             refuse_link(path)
+            check_regular(path)
             self._file = io.FileIO(path, "r+b")
             self.close = weakref.finalize(self, self._file.close)
             if new:

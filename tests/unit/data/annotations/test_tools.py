@@ -237,7 +237,8 @@ def test_several_annotators_are_not_taken_silently(tmp_path):
 def test_tasks_that_nobody_did_are_images_without_a_mask(tmp_path):
     folder = images(tmp_path / "f")
     tasks = [task(n, f"{x}.png", [brush()]) for n, x in enumerate(NAMES)]
-    tasks[0]["annotations"] = []
+    tasks[0].update(annotations=[], data=None)
+    tasks[1].update(completions=None)  # that of an older version, which is not read beside annotations
     put(folder / "masks" / "p.json", tasks)
     assert "a.png has no mask" in said(folder, "error")
     assert "1 task without annotation, passed over" in said(folder, "note")

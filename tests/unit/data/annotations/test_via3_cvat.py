@@ -7,6 +7,8 @@ import pytest
 from tests.unit.data.annotations.drawings import HEIGHT, NAMES, WIDTH, block, images, put, said, stored
 
 from metadcseg.data.annotations.cvat_xml import read_xml
+from metadcseg.data.annotations.values import number
+from metadcseg.data.annotations.via3 import read
 from metadcseg.errors import InputError
 
 Y, X = np.mgrid[:HEIGHT, :WIDTH] + 0.5
@@ -52,6 +54,22 @@ def cvat(folder, *args, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(xml(*args, **options))
     return folder
+
+
+def test_what_says_nothing_of_a_class_is_not_looked_at(tmp_path):
+    attributes = {
+        "1": {"aname": "organ", "type": 1, "options": ""},
+        "2": {"aname": "sharp", "type": 4, "options": []},
+    }
+    content = via3([([7, *RING], {"1": "polyp"}), ([], [])], attributes)
+    put(tmp_path / "p.json", content)
+    shapes = read(tmp_path / "p.json", content).entries[0].mask.shapes
+    assert [shape.name for shape in shapes] == ["polyp"]
+
+
+@pytest.mark.parametrize("text", [".5", "5.", "+5", "007", " 7 ", "-.5", "1e2"])
+def test_numbers_in_xml_are_what_python_reads(text):
+    assert number(text, "x") == float(text)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,13 @@ def test_a_file_that_is_missing_is_refused(path):
     assert "is missing" in refusal(path)
 
 
+def test_a_pipe_in_its_place_is_refused(path):
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="must be a regular file, it is a pipe"):
+        NpyFile(path, 3, (2, 2), new=False)
+
+
 def test_a_file_of_other_images_or_of_another_shape_is_refused(made, path):
     assert "is damaged, or not of 6 training images of 3 x 7" in refusal(path, images=6)
     assert "is damaged, or not of 5 training images of 7 x 3" in refusal(path, grid=(7, 3))
