@@ -144,7 +144,12 @@ def accept(
             f"{prepared.path} was not prepared from a folder with images/ and masks/: write a new one with --out"
         )
     else:
-        written = within(plan, root, backup or root.with_name(f"{root.name}-before-{key}"), key, progress)
+        usual = root.with_name(f"{root.name}-before-{key}")
+        if backup is None and not begun and usual.exists():
+            raise InputError(
+                f"{decisions} was accepted in place already, and what it replaced lies in {usual}: prepare {root} next"
+            )
+        written = within(plan, root, backup or usual, key, progress)
     outcomes = {id: each.outcome for id, each in reviews.items()}
     in_part = sum(not each.outcome.verified and each.outcome.changed > 0 for each in held.values())
     plan.left += _of_pairs(prepared, in_part, len(twins), behind)

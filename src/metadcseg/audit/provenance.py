@@ -24,7 +24,7 @@ def note_corrections(
     twins: Mapping[str, Twin],
     identity: str,
 ) -> None:
-    """Let a plan write a line for every mask that changed, after those of earlier rounds.
+    """Let a plan write a line for every mask that changed, after those of earlier rounds; none is there twice.
 
     Args:
         plan: of the folder.
@@ -54,5 +54,7 @@ def note_corrections(
             f"{before} is another table than the one of corrections ({','.join(COLUMNS)}), which accept goes on with: "
             "rename it"
         )
-    text = (held + b"\n" if held else header) + csv_bytes(rows)
+    noted = b"\n" + held + b"\n"
+    new = [row for row in rows if b"\n" + csv_bytes([row]) not in noted]
+    text = (held + b"\n" if held else header) + csv_bytes(new)
     plan.writes[Path(CORRECTIONS)] = lambda out: out.write_bytes(text)

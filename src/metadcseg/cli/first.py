@@ -76,7 +76,10 @@ EXAMPLES = {
         "metadcseg audit my_audit --next 10",
     ),
     "predict": ("metadcseg predict my_run new_images --out new_masks",),
-    "export": ("metadcseg export my_run --onnx my_model",),
+    "export": (
+        "metadcseg export my_run --onnx my_model",
+        "metadcseg export my_run --monai-bundle my_bundle",
+    ),
     "accept": ("metadcseg accept my_audit/decisions.json --out my_better_folder",),
     "export-annotations": ("metadcseg export-annotations my_audit --to coco --out my_coco",),
     "import-predictions": (

@@ -159,6 +159,17 @@ def test_in_place_keeps_what_it_replaces_and_ends_what_was_stopped(tmp_path, mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit", "mine", "old", "set", "set-2"]
 
 
+def test_in_place_a_second_time_is_refused_and_notes_no_line_twice(tmp_path):
+    prepared, arrays = audited(tmp_path)
+    decisions = decide(tmp_path / "audit", prepared, {"case": next(iter(arrays)), "verdict": "accept"})
+    accept(decisions)
+    noted = (tmp_path / "mine/corrections.csv").read_bytes()
+    with pytest.raises(InputError, match=r"accepted in place already, .* lies in .*mine-before-"):
+        accept(decisions)
+    accept(decisions, backup=tmp_path / "old")
+    assert (tmp_path / "mine/corrections.csv").read_bytes() == noted
+
+
 def test_a_mask_of_another_format_takes_the_place_of_the_given_one(tmp_path, monkeypatch):
     mine = make_folder(tmp_path / "mine", gold=2)
     for number in range(2, 12):
