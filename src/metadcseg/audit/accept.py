@@ -97,6 +97,8 @@ def accept(
     """
     if out is not None:
         refuse_occupied(out)
+    if not decisions.is_file():
+        raise InputError(f"{decisions} is not there: name decisions.json in the folder of the audit")
     prepared = audited_set(decisions.parent, data)
     about = read_about(decisions.parent)
     cases = read_cases(decisions.parent)

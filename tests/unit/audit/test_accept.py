@@ -403,3 +403,8 @@ def test_formats_values_and_palettes_stay(tmp_path):
 
 def words(text):
     return text.split()
+
+
+def test_decisions_that_are_not_there_are_named(tmp_path, capsys):
+    assert main(["accept", str(tmp_path / "nowhere.json"), "--out", str(tmp_path / "out")]) == 2
+    assert "nowhere.json is not there: name decisions.json in the folder" in capsys.readouterr().err

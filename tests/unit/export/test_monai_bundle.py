@@ -11,6 +11,7 @@ from monai.data import decollate_batch
 from PIL import Image
 from tests.unit.export.networks import random_run
 
+from metadcseg.cli.main import main
 from metadcseg.data.formats.images import read_image
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.errors import InputError
@@ -119,3 +120,13 @@ def test_a_name_that_is_no_text_is_shown_escaped(tmp_path):
     (run / "run.json").write_text(json.dumps(record))
     export_bundle(run, tmp_path / "bundle", trust_code=True)
     assert "# a \\udcff" in (tmp_path / "bundle/docs/README.md").read_text()
+
+
+@pytest.mark.parametrize(("bundle", "said"), [("full", "already holds"), ("onnx", "both name")])
+def test_where_two_exports_cannot_both_be_written_none_is(tmp_path, bundle, said, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    words = ["export", "run", "--onnx", str(tmp_path / "onnx"), "--monai-bundle", str(tmp_path / bundle)]
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "onnx").exists()

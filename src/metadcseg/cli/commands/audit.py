@@ -64,23 +64,28 @@ def run(options: Namespace, console: Console) -> int:
         raise InputError("give --out FOLDER, which takes the audit")
     check_split(options.split)
     folder, out = Path(options.run), Path(options.out)
-    with progress_bar(console, "auditing") as advance:  # torch takes seconds to load: the bar is there before
-        from metadcseg.audit.run import audit_run
+    try:
+        with progress_bar(console, "auditing") as advance:
+            # torch takes seconds to load: the bar is there before
+            from metadcseg.audit.run import audit_run
 
-        record = audit_run(
-            folder,
-            out,
-            None if options.data is None else PreparedSet.open(options.data),
-            split=options.split,
-            threshold=options.threshold,
-            sure=options.sure,
-            folds=options.folds,
-            device=options.accelerator,
-            trust_code=options.trust_code,
-            workers=options.workers,
-            progress=advance,
-            console=console,
-        )
+            record = audit_run(
+                folder,
+                out,
+                None if options.data is None else PreparedSet.open(options.data),
+                split=options.split,
+                threshold=options.threshold,
+                sure=options.sure,
+                folds=options.folds,
+                device=options.accelerator,
+                trust_code=options.trust_code,
+                workers=options.workers,
+                progress=advance,
+                console=console,
+            )
+    except KeyboardInterrupt:
+        console.print("note: cases that are done are kept; the same command goes on", markup=False)
+        raise
     if options.json:
         print_json(record)
         return 0

@@ -33,6 +33,13 @@ def run(options: Namespace, console: Console) -> int:
         raise InputError(
             "export needs the folder to write: metadcseg export RUN --onnx OUT, or --monai-bundle OUT"
         )
+    from metadcseg.data.store.disk import refuse_occupied
+
+    targets = [Path(each) for each in (options.onnx, options.monai_bundle) if each is not None]
+    for out in targets:
+        refuse_occupied(out)  # before one of two is written
+    if len(set(map(Path.absolute, targets))) < len(targets):
+        raise InputError(f"--onnx and --monai-bundle both name {targets[0]}: give each a folder of its own")
     source, trusted = Path(options.run), options.trust_code
     if options.onnx is not None:
         out = Path(options.onnx)
