@@ -12,11 +12,8 @@ from metadcseg.training import load_run, read_run
 from metadcseg.training.run.checkpoints import load_checkpoint
 
 EPOCHS = 7  # seconds: enough for a signal to arrive before the end
-METHODS = {
-    "calibrated": ("--method", "calibrated", "--calibrated.warmup", "0", "--calibrated.meta", "true"),
-    "binned": ("--method", "binned"),
-    "supervised": ("--method", "supervised", "--supervised.gold", "mixed"),
-}
+METHOD = ("--method", "calibrated", "--calibrated.warmup", "0", "--calibrated.meta", "true")
+"""The others are killed in test_resume.py."""
 
 
 def start(*words, **options):
@@ -33,22 +30,16 @@ def wait_until(holds, process):
         time.sleep(0.005)
 
 
-def begin(method, sets, out):
-    return train(sets.noisy, out, *METHODS[method], "--seed", 4, epochs=EPOCHS)
+def begin(sets, out):
+    return train(sets.noisy, out, *METHOD, "--seed", 4, epochs=EPOCHS)
 
 
 @pytest.fixture(scope="module")
 def whole(sets, tmp_path_factory):
-    """Uninterrupted runs, by method."""
-    made = {}
-
-    def of(method):
-        if method not in made:
-            made[method] = tmp_path_factory.mktemp("whole") / "run"
-            done(*begin(method, sets, made[method]))
-        return made[method]
-
-    return of
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done(*begin(sets, out))
+    return out
 
 
 def epochs_written(out):
@@ -75,17 +66,11 @@ def assert_same_end(one, two):
 
 
 @pytest.mark.parametrize(
-    ("number", "method"),
-    [
-        (signal.SIGINT, "binned"),
-        (signal.SIGTERM, "supervised"),
-        (signal.SIGKILL, "calibrated"),
-    ],
-    ids=["Ctrl-C", "SIGTERM", "kill -9 calibrated"],
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["Ctrl-C", "SIGTERM", "kill -9"]
 )
-def test_a_training_that_is_stopped_goes_on_to_the_same_end(sets, whole, tmp_path, number, method):
+def test_a_training_that_is_stopped_goes_on_to_the_same_end(sets, whole, tmp_path, number):
     out = tmp_path / "run"
-    process = start(*begin(method, sets, out))
+    process = start(*begin(sets, out))
     wait_until(lambda: epochs_written(out) >= 1, process)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -102,9 +87,9 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_end(sets, whole, tmp_pat
         assert "--resume" in err.splitlines()[-1]
         assert not [name for name in contents(out) if name.endswith(".tmp")]
     assert "Traceback" not in err
-    done(*begin(method, sets, out), "--resume")
+    done(*begin(sets, out), "--resume")
     assert read_run(out)["status"] == "finished"
-    assert_same_end(whole(method), out)
+    assert_same_end(whole, out)
 
 
 def test_a_set_that_is_being_written_vanishes(tmp_path):
