@@ -23,7 +23,8 @@ from metadcseg.errors import InputError, shown
 from metadcseg.evaluation.overlays import mask_values
 from metadcseg.evaluation.predict import load_predictor, probabilities_at_native
 from metadcseg.export.description import describe
-from metadcseg.export.onnx import TOLERANCE, Deployed
+from metadcseg.export.onnx import Deployed
+from metadcseg.export.parity import TOLERANCE, check_difference, network_name, reason_of
 from metadcseg.files import cannot_write, scratch_folder
 from metadcseg.training.run.folder import TrainedRun
 
@@ -167,8 +168,7 @@ def _write_network(trained: TrainedRun, network: AtNativeSize, file: Path) -> No
 
 
 def _cannot(trained: TrainedRun, error: Exception) -> InputError:
-    name = trained.info["network"].get("class_path") or trained.info["network"]["name"]
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+    name, reason = network_name(trained), reason_of(error)
     return InputError(
         f"the network {name} cannot be written as TorchScript ({reason}): export it with --onnx"
     )
@@ -178,7 +178,7 @@ def _difference(trained: TrainedRun, predict: Any, file: Path) -> float:
     """Run the file and return by how much a probability differs at most.
 
     Raises:
-        InputError: where that is more than :data:`~metadcseg.export.onnx.TOLERANCE`.
+        InputError: see :func:`.check_difference`.
     """
     generator = torch.Generator().manual_seed(1)
     worst = 0.0
@@ -192,12 +192,7 @@ def _difference(trained: TrainedRun, predict: Any, file: Path) -> float:
             plane = image.permute(1, 2, 0).numpy()
             wanted = probabilities_at_native(predict, plane, trained.size, normalized=True)
             worst = max(worst, float((maps - wanted).abs().max()))
-    if not worst <= TOLERANCE:
-        raise InputError(
-            f"{trained.folder.path}: the exported network must predict as the method {trained.info['method']} does, to "
-            f"{TOLERANCE:g}, and differs by {worst:.2g}: predict with metadcseg predict instead"
-        )
-    return worst
+    return check_difference(trained, worst)
 
 
 def _metadata(trained: TrainedRun, said: dict[str, Any], difference: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from metadcseg.data.store.disk import publish_folder, refuse_occupied
 from metadcseg.errors import InputError, Note
 from metadcseg.export.description import INPUT, OUTPUT, axis_names, describe
+from metadcseg.export.parity import check_difference, network_name, reason_of
 from metadcseg.extras import Extra
 from metadcseg.files import cannot_write, scratch_folder
 from metadcseg.networks.committee import members_of
@@ -24,9 +25,6 @@ from metadcseg.training.run.folder import TrainedRun, load_run
 
 OPSET = 20
 """Of the operations in the file, which is written for IR version 10: onnxruntime reads it from 1.18 (May 2024) on."""
-
-TOLERANCE = 1e-4
-"""By how much a probability of the exported network may differ."""
 
 _runtime: Any = Extra("onnxruntime", "onnx", "exported networks")
 _script: Any = Extra("onnxscript", "onnx", "exported networks")
@@ -95,7 +93,7 @@ def export_onnx(run: Path, out: Path, *, trust_code: bool = False) -> dict[str, 
         with scratch_folder(out.parent) as scratch:
             draft = scratch / "export"
             draft.mkdir()
-            name = trained.info["network"].get("class_path") or trained.info["network"]["name"]
+            name = network_name(trained)
             images = _example(description)
             shape = write_network(Deployed(trained.network), images, draft / _MODEL, name)
             description["input"] |= {"shape": shape}
@@ -163,9 +161,9 @@ def write_network(network: Deployed, images: Tensor, file: Path, name: str) -> l
     except OSError:
         raise
     except Exception as error:  # the exporter raises anything on what it cannot translate
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
         raise InputError(
-            f"the network {name} cannot be exported to ONNX ({reason}): docs/how-to/export.md lists those that can"
+            f"the network {name} cannot be exported to ONNX ({reason_of(error)}): docs/how-to/export.md lists those "
+            "that can"
         ) from error
     letters = axis_names(images.dim() - 2)
     sides = program.model.graph.inputs[0].shape or ()
@@ -176,19 +174,14 @@ def _difference(trained: TrainedRun, images: Tensor, file: Path) -> float:
     """Run the file on images and return by how much a probability differs at most.
 
     Raises:
-        InputError: where that is more than :data:`TOLERANCE`, as where a method predicts otherwise.
+        InputError: see :func:`.check_difference`.
     """
     session = _runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
     found = session.run(None, {INPUT: images.numpy()})[0]
     with torch.inference_mode():
         wanted = trained.method.predict(prediction_state(trained.network), images).float().numpy()
     difference = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")
-    if not difference <= TOLERANCE:
-        raise InputError(
-            f"{trained.folder.path}: the exported network must predict as the method {trained.info['method']} does, to "
-            f"{TOLERANCE:g}, and differs by {difference:.2g}: predict with metadcseg predict instead"
-        )
-    return difference
+    return check_difference(trained, difference)
 
 
 @contextmanager

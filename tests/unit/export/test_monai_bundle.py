@@ -18,7 +18,7 @@ from metadcseg.errors import InputError
 from metadcseg.evaluation.predict import fit_channels, load_predictor, probabilities_at_native
 from metadcseg.evaluation.predict_files import predict_images
 from metadcseg.export.monai_bundle import export_bundle
-from metadcseg.export.onnx import TOLERANCE
+from metadcseg.export.parity import TOLERANCE
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),

@@ -25,7 +25,8 @@ from metadcseg.evaluation.predict import (
     probabilities_of_stack,
 )
 from metadcseg.evaluation.predict_files import predict_images
-from metadcseg.export.onnx import TOLERANCE, export_onnx
+from metadcseg.export.onnx import export_onnx
+from metadcseg.export.parity import TOLERANCE
 from metadcseg.networks.registry import KINDS
 
 BARE = """
