@@ -57,9 +57,10 @@ def compare(name: str, width: int, size: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def parsed(description: str | None) -> argparse.Namespace:
+    """Return the options of a study that compares steps, and take its number of threads."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--width", type=int, default=16)
@@ -68,6 +69,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    return options
+
+
+def main() -> None:
+    options = parsed(__doc__)
     found = {
         shown: compare(name, options.width, options.pixels, options.rounds)
         for shown, name in COMPARED.items()

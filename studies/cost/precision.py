@@ -8,7 +8,6 @@ direction of the meta step, the gradient of the gold loss, is computed both ways
 whether it is equal bit for bit.
 """
 
-import argparse
 import json
 import platform
 import statistics
@@ -16,7 +15,7 @@ import tempfile
 from typing import Any
 
 import torch
-from compile import seconds
+from compile import parsed, seconds
 from meta_step import METHODS, Step, batch, made
 
 from metadcseg.algorithm.lookahead import gold_gradient
@@ -70,16 +69,7 @@ def fidelity(width: int, size: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--pixels", type=int, default=96)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = parsed(__doc__)
     asked = TrainingOptions(precision="auto", accelerator="cpu")
     found = {
         shown: compare(name, options.width, options.pixels, options.rounds)
