@@ -1,9 +1,7 @@
 """Whatever is wrong is answered by one sentence and exit status 2, and earlier work stays as it was."""
 
-import resource
 import shutil
 import subprocess
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +19,7 @@ from tests.end_to_end.tools import (
     save,
     train,
 )
+from tests.full_disk import full_disk
 from tests.unit.data.folders import disc, make_folder, picture
 
 from metadcseg.data.store.reader import PreparedSet
@@ -421,17 +420,6 @@ def test_one_broken_image_does_not_keep_the_others_from_their_masks(run, tmp_pat
     save(new / "a.png", gradient(30, 10))
     refused("predict", run, new, "--out", out, says=["a.png exists and holds something else"])
     assert contents(out) == kept
-
-
-@contextmanager
-def full_disk(size):
-    """Let no file grow beyond so many bytes: the system refuses the write, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def same_weights(one, two):

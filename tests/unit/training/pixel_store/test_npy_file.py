@@ -1,13 +1,12 @@
 """A file of maps: what it holds, what it refuses, and what a full disk does to it."""
 
 import os
-import resource
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from tests.full_disk import full_disk
 
 from metadcseg.errors import InputError
 from metadcseg.training.pixel_store.npy_file import PAGE, SLOTS, NpyFile
@@ -159,18 +158,8 @@ def test_what_another_run_left_is_taken_over(made, path):
         NpyFile(path, images, grid, new=False)
 
 
-@contextmanager
-def no_file_beyond(size):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_is_a_sentence_when_the_file_is_made(path):
-    with no_file_beyond(PAGE), pytest.raises(InputError, match=r"alpha\.npy: the disk is full; what was"):
+    with full_disk(PAGE), pytest.raises(InputError, match=r"alpha\.npy: the disk is full; what was"):
         NpyFile(path, IMAGES, GRID, new=True)
     NpyFile(path, IMAGES, GRID, new=True).write(0, 1, ramp())
 
@@ -178,7 +167,7 @@ def test_a_full_disk_is_a_sentence_when_the_file_is_made(path):
 def test_a_full_disk_is_a_sentence_in_the_middle_of_a_map(made):
     kept = made.write(0, 1, ramp())
     with (
-        no_file_beyond(made.place(0, 2) + 10),
+        full_disk(made.place(0, 2) + 10),
         pytest.raises(InputError, match=r"alpha\.npy: the disk is full; what was saved before is intact"),
     ):
         made.write(0, 2, ramp(2))
