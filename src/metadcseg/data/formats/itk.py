@@ -114,12 +114,9 @@ class Header:
     def notes(self) -> tuple[str, ...]:
         """Return what it says that is easily overlooked."""
         scale = self.scale
-        said = (
-            []
-            if scale == 1
-            else [f"{self._path}: its header counts in units of {scale:g} mm, turned into mm"]
-        )
-        return tuple(said)
+        if scale == 1:
+            return ()
+        return (f"{self._path}: its header counts in units of {scale:g} mm, turned into mm",)
 
     def segments(self) -> list[Segment]:
         """Return the segments that 3D Slicer names in the header of a NRRD file, in their order; none of others."""
