@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from metadcseg.data.store.content import content_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.results.grid import Task
 from metadcseg.results.read_benchmark import BROKEN
-from metadcseg.results.records import RunRecord, mapping, number, read_object
+from metadcseg.results.records import RunRecord, mapping, number, read_object, same_content
 from metadcseg.results.schema import RunSaid
 
 _COMPARED: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...] = (
-    ("set", lambda held: held["set"]["fingerprint"]),
     ("noise", lambda held: (held.get("noise") or {}).get("hash")),
     ("gold", lambda held: held["set"]["cases"].get("gold")),
     ("network", lambda held: held["network"]),
@@ -48,6 +48,8 @@ def _breach(
     of_source: Mapping[str, Any] | None,
 ) -> str | None:
     run = mine.info
+    if not same_content(run["set"], on_set["set"]):
+        return f"its set is another than that of '{on_set['label']}'"
     for what, of in _COMPARED:
         if of(run) != of(on_set):
             return f"its {what} is another than that of '{on_set['label']}'"
@@ -62,11 +64,11 @@ def _breach(
             return (
                 f"{own} than in the first run of its row: {', '.join(named)} (have defaults changed since?)"
             )
-    if of_source is not None and _source(run) != _source(of_source):
+    if of_source is not None and not same_content(_source(run), _source(of_source)):
         return f"its set was made of another clean set than that of '{of_source['label']}'"
     if not run["set"]["cases"].get("val") or not run.get("best"):
         return "no validation case chose its epoch"
-    scored = mine.evaluation["set"]["fingerprint"] == run["set"]["fingerprint"]
+    scored = same_content(mine.evaluation["set"], run["set"])
     dsc = mapping(mapping(mine.evaluation, "summary"), "dsc")
     if not scored or not dsc:
         return "it was not scored on the test cases of its own set"
@@ -104,36 +106,42 @@ def repeated_gold(tasks: Iterable[Task], sets: Path) -> dict[str, str]:
 def changed_sets(tasks: Iterable[Task], out: Path) -> dict[str, str]:
     """Return the runs that would train on other content than a finished run on their set, and why each ends.
 
-    Edges are computed in single precision: a set that is made again on another kind of processor may differ in them.
+    Edges are computed in single precision: a set that is made again on another kind of processor may differ in them,
+    which is no other content.
 
     Args:
         tasks: of a grid.
         out: the benchmark's folder, in which the sets have been made.
     """
-    trained: dict[str, str] = {}
+    trained: dict[str, Mapping[str, Any]] = {}
     left = []
     for task in (task for task in tasks if task.folds is None):
         run = read_object(out / "runs" / task.id / "run.json", [], RunSaid)
         if run.get("status") != "finished":
             left.append(task)
-        elif before := mapping(run, "set").get("fingerprint"):
+        elif (before := mapping(run, "set")).get("fingerprint"):
             trained.setdefault(task.data, before)
     found: dict[str, str] = {}
     for data in {task.data for task in left} & set(trained):
+        before = trained[data]
         try:
-            fingerprint = PreparedSet.open(out / "sets" / data).fingerprint
+            prepared = PreparedSet.open(out / "sets" / data)
         except InputError:
             continue  # its job has said so
-        if fingerprint != trained[data]:
-            why = (
-                f"{BROKEN}: the set has content {fingerprint[:8]}, the finished runs on it had {trained[data][:8]}; "
-                "edges round otherwise on another kind of processor: copy the folder of sets from where these ran, "
-                "or give another --out"
-            )
-            found |= {task.id: why for task in left if task.data == data}
+        now = {"fingerprint": prepared.fingerprint, "content": content_of(prepared)}
+        if same_content(now, before):
+            continue
+        key = "content" if before.get("content") else "fingerprint"
+        why = f"{BROKEN}: the set has {key} {now[key][:8]}, the finished runs on it had {before[key][:8]}"
+        if key == "fingerprint":  # of an earlier version
+            why += ", edges included, which round otherwise on another kind of processor"
+        why += ": copy the folder of sets from where these ran, or give another --out"
+        found |= {task.id: why for task in left if task.data == data}
     return found
 
 
-def _source(run: Mapping[str, Any]) -> Any:
-    """Return which clean set a run's set was made of; its own fingerprint where that is one."""
-    return (run.get("noise") or {}).get("clean_set", run["set"]["fingerprint"])
+def _source(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which clean set a run's set was made of, as ``set`` says it; of a clean set that is itself."""
+    of = run["set"]
+    clean_set = (run.get("noise") or {}).get("clean_set", of["fingerprint"])
+    return {"fingerprint": clean_set, "content": of.get("clean_content")}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.data.formats.volumes import write_label_volume
+from metadcseg.data.store.content import content_of
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError, first_of
 from metadcseg.evaluation.overlays import (
@@ -21,6 +22,7 @@ from metadcseg.evaluation.records import summarize, write_record
 from metadcseg.evaluation.scoring import Compared, score_unit
 from metadcseg.files import cannot_write, disk_is_full, output_folder, refuse_link, safe_names, scratch_folder
 from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore
+from metadcseg.results.records import same_content
 
 
 def units_of(prepared: PreparedSet, split: str) -> Sequence[Case | StoredVolume]:
@@ -172,6 +174,7 @@ def _record(
             "path": str(prepared.path.resolve()),
             "name": prepared.name,
             "fingerprint": prepared.fingerprint,
+            "content": content_of(prepared),
         },
         "declaration": info.get("declaration"),
         "epochs_done": info["epochs_done"],
@@ -187,7 +190,7 @@ def _record(
 def _notes(info: Mapping[str, Any], prepared: PreparedSet, split: str, references: list[str]) -> list[str]:
     """Return what a reader of the scores has to know to read them right."""
     notes = []
-    if info["set"].get("fingerprint") != prepared.fingerprint:
+    if not same_content(info["set"], {"fingerprint": prepared.fingerprint, "content": content_of(prepared)}):
         trained_on = f"{info['set'].get('name')} at {info['set'].get('path')}"
         notes.append(
             f"evaluated on {prepared.name} at {prepared.path}, but trained on another set ({trained_on}): "

@@ -20,6 +20,7 @@ from metadcseg.results.paper_numbers import (
     paper_score,
     paper_title,
 )
+from metadcseg.results.records import mapping
 from metadcseg.results.summary import (
     BenchmarkRecord,
     Condition,
@@ -186,6 +187,10 @@ def _notes(
         )
     if any(condition.model == "paper-centred" for condition in conditions):
         notes.append("paper-centred is the paper's noise, every class rotated about its own center.")
+    if _made_again(record, conditions):
+        notes.append(
+            "Sets were made on several kinds of processor: images, masks and noise are equal, edges round otherwise."
+        )
     notes += notes_of_tests(record, tests)
     if paper is not None and any(c.papers and paper_score(paper, L2B, c.rate, "dsc") for c in conditions):
         table = {"msd-heart": 1, "kvasir-seg": 2, "msd-brain": 3, "promise12": 4}[paper]
@@ -193,3 +198,13 @@ def _notes(
             f"{PAPERS} They are of its table {table}, {paper_title(paper)}; it gives HD without a unit."
         )
     return notes
+
+
+def _made_again(record: BenchmarkRecord, conditions: Sequence[Condition]) -> bool:
+    """Tell whether runs that were held to one set had two that differ in their edges."""
+    made: dict[tuple[Condition, int], set[object]] = {}
+    for task in record.done():
+        if task.condition in conditions and not record.upper_bound(task.row):
+            fingerprint = mapping(task.info, "set").get("fingerprint")
+            made.setdefault((task.condition, task.seed), set()).add(fingerprint)
+    return any(len(fingerprints) > 1 for fingerprints in made.values())

@@ -7,7 +7,7 @@ from typing import Any
 
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.report.comparisons import Compared
-from metadcseg.results.records import RunRecord, budget_of, mapping, number, read_object
+from metadcseg.results.records import RunRecord, budget_of, mapping, number, read_object, same_content
 from metadcseg.results.significance import holm, paired_test
 from metadcseg.results.summary import (
     BenchmarkRecord,
@@ -175,7 +175,7 @@ def _check_same(first: RunRecord, run: RunRecord) -> None:
         ("trained on different sets", mapping(first.info, "set"), mapping(run.info, "set")),
         ("evaluated on different sets", mapping(first.evaluation, "set"), mapping(run.evaluation, "set")),
     ):
-        if one.get("fingerprint") != other.get("fingerprint"):
+        if not same_content(one, other):
             told = f"{first.folder}: {_set_name(one, first)}, {run.folder}: {_set_name(other, run)}"
             raise InputError(f"runs of one seed were {what} ({told}): compare runs of the same set and noise")
     if first.cases.keys() != run.cases.keys():

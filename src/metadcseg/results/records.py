@@ -220,6 +220,24 @@ def mapping(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two records speak of sets with equal content, edges excepted.
+
+    Args:
+        one: ``set`` of a ``run.json`` or of an evaluation.
+        other: the same of another run. Where either was written before sets had a ``content``, fingerprints decide.
+
+    Example:
+        >>> here, there = ({"fingerprint": name, "content": "c"} for name in "ab")
+        >>> same_content(here, there), same_content(here, {"fingerprint": "b"})
+        (True, False)
+    """
+    for key in ("content", "fingerprint"):
+        if one.get(key) and other.get(key):
+            return bool(one[key] == other[key])
+    return one.get("fingerprint") == other.get("fingerprint")
+
+
 def budget_of(info: Mapping[str, Any]) -> dict[str, Any]:
     """Return what runs must share to be compared: options of the network, and of the training but for ``WHERE``.
 

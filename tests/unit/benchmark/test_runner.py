@@ -28,6 +28,7 @@ from metadcseg.benchmark.runner import (
     task_job,
     write_rows,
 )
+from metadcseg.data.store.content import content_of
 from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
 from metadcseg.results.grid import HONEST
@@ -101,6 +102,18 @@ def test_seeds_share_the_clean_set_unless_each_draws_its_gold():
     assert breach(written(one), one, one, one) is None
     assert "made of another clean set than that of 'noisy only'" in breach(written(one), one, one, other)
     assert breach(written(one), one, one) is None
+
+
+def test_a_set_made_again_on_another_processor_is_the_same_set_and_another_content_is_not():
+    here = changed(RUN, "set", "content", value="c")
+    here = changed(here, "set", "clean_content", value="clean")
+    there = changed(changed(here, "set", "fingerprint", value="other"), "noise", "clean_set", value="other")
+    record = changed(RECORD, "set", "fingerprint", value="other")
+    record = changed(record, "set", "content", value="c")
+    assert breach(written(there, record), here, here, here) is None
+    assert "its set is another" in breach(written(there, record), RUN, RUN)  # of before sets had a content
+    for key, sentence in (("content", "its set is another"), ("clean_content", "made of another clean set")):
+        assert sentence in breach(written(changed(there, "set", key, value="d"), record), here, here, here)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
@@ -372,12 +385,20 @@ def test_a_set_that_was_made_again_with_other_content_is_refused_before_anything
     done, *left = [task for task in tasks if task.seed == 0]
     (tmp_path / "runs" / done.id).mkdir(parents=True)
     record = tmp_path / "runs" / done.id / "run.json"
-    for fingerprint, refused in (("0" * 64, {task.id for task in left}), (None, set())):
-        fingerprint = fingerprint or PreparedSet.open(tmp_path / "sets" / done.data).fingerprint
-        record.write_text(json.dumps({"status": "finished", "set": {"fingerprint": fingerprint}}))
+    prepared = PreparedSet.open(tmp_path / "sets" / done.data)
+    here = {"fingerprint": prepared.fingerprint, "content": content_of(prepared)}
+    other = "0" * 64
+    all_left = {task.id for task in left}
+    for changes, refused, why in (
+        ({"content": other}, all_left, "the set has content"),
+        ({"fingerprint": other}, set(), None),  # edges of another processor
+        ({"content": None}, set(), None),
+        ({"content": None, "fingerprint": other}, all_left, "edges included"),
+    ):
+        record.write_text(json.dumps({"status": "finished", "set": here | changes}))
         found = changed_sets(tasks, tmp_path)
         assert set(found) == refused
-        assert all("the finished runs on it had 00000000" in why for why in found.values())
+        assert all(why in said and "the finished runs on it had 00000000" in said for said in found.values())
     for damaged in ({"status": "finished"}, {"status": "finished", "set": None}):  # its own job says so
         record.write_text(json.dumps(damaged))
         assert changed_sets(tasks, tmp_path) == {}

@@ -617,6 +617,18 @@ def test_a_row_of_another_tool_is_shown_apart_and_never_tested(tmp_path):
     assert [said for said in record.missing if "no run of this benchmark" in said]
 
 
+def test_edges_of_another_processor_are_told(tmp_path):
+    folder = Folder(tmp_path)
+    told = []
+    for row, fingerprint in (("noisy + gold", "0"), ("metadcseg", "0"), ("noisy only", "1")):
+        home = folder.add(task(row=row), scores=made_scores(0.6))
+        info = json.loads((home / "run.json").read_text())
+        info["set"] |= {"fingerprint": fingerprint * 64, "content": "c"}
+        (home / "run.json").write_text(json.dumps(info))
+        told.append("edges round otherwise" in " ".join(main_table(read(folder))[0].notes))
+    assert told == [False, False, True]
+
+
 def write_external(folder, seed, scores):
     write_run(folder, task(row="nnU-Net", seed=seed), scores=scores, cost=False)
     info = json.loads((folder / "run.json").read_text())

@@ -184,7 +184,7 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
     findings += _volume_findings(prepared, seen)
     findings += shown.findings(prepared)
     plain = [case for case in prepared.cases if case.volume is None]
-    findings += duplicates((case.id, case.role, prepared.image_hash(case)) for case in plain)
+    findings += duplicates((case.id, case.role, prepared.checksums(case)["image"]) for case in plain)
     units: tuple[Case | StoredVolume, ...] = prepared.volumes or prepared.cases
     findings += set_findings([(unit.id, unit.role, unit.group) for unit in units])
     findings += unverified_tests((unit.role, _verified(unit)) for unit in units)
@@ -290,7 +290,7 @@ def _case_findings(
             volume = seen.setdefault(case.volume, _Seen())
             volume.foreground |= kind == "label" and not empty
             if kind == "image" and not constant:
-                volume.contents[prepared.image_hash(case)] = None
+                volume.contents[prepared.checksums(case)["image"]] = None
         elif constant:
             findings.append(constant_image(case.id))
         elif empty:

@@ -220,7 +220,7 @@ def _unit(prepared: PreparedSet, name: str, cases: Sequence[Case]) -> Unit:
         foreground += int(np.count_nonzero((label != IGNORE) & (label != 0)))
     # blank slices are equal in every volume and say nothing about whether two volumes are
     images = frozenset(
-        prepared.image_hash(case) for case in cases if len(cases) == 1 or _varies(prepared, case)
+        prepared.checksums(case)["image"] for case in cases if len(cases) == 1 or _varies(prepared, case)
     )
     slices = None if cases[0].volume is None else len(cases)
     return Unit(name, cases[0].group, images, foreground / max(known, 1), slices)

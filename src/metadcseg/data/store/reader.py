@@ -17,6 +17,7 @@ from metadcseg.data.store.layout import (
     CHECKSUMS,
     MANIFEST,
     NOISE,
+    REFERENCE,
     ROLES,
     TABLE,
     VOLUMES,
@@ -134,16 +135,10 @@ class PreparedSet:
         table = [read_case(folder / TABLE, number, line, manifest) for number, line in enumerate(lines)]
         if len(table) != manifest.cases:
             raise InputError(f"{folder / TABLE} holds {len(table)} of {manifest.cases} cases; {AGAIN}")
-        volumes: list[tuple[StoredVolume, Place]] = []
-        if VOLUMES in named:
-            lines = checked(folder / VOLUMES, named[VOLUMES]).splitlines()
-            volumes = [
-                read_stored_volume(folder / VOLUMES, number, line) for number, line in enumerate(lines)
-            ]
+        lines = checked(folder / VOLUMES, named[VOLUMES]).splitlines() if VOLUMES in named else []
+        volumes = [read_stored_volume(folder / VOLUMES, number, line) for number, line in enumerate(lines)]
         refuse_strays(folder, [case for case, _, _ in table], [volume for volume, _ in volumes], manifest)
-        noise = None
-        if NOISE in named:
-            noise = read_noise(folder, named[NOISE])
+        noise = read_noise(folder, named[NOISE]) if NOISE in named else None
         return cls(folder, manifest, noise, table, sums, volumes)
 
     def __repr__(self) -> str:
@@ -271,9 +266,16 @@ class PreparedSet:
             place, f"the reference of volume {volume.id!r}", volume.placement.grid.shape, "uint8"
         )
 
-    def image_hash(self, case: Case) -> str:
-        """Return the sha256 of the image as the table has it: equal for images of equal content."""
-        return self._place(case, "image").sha256
+    def checksums(self, of: Case | StoredVolume) -> dict[str, str]:
+        """Return kind of array -> sha256 as the table has it, of a case or of a volume: equal for equal arrays only.
+
+        Raises:
+            InputError: for a case or a volume of another set.
+        """
+        if isinstance(of, StoredVolume):
+            self._check_volume(of)
+            return {REFERENCE: self._references[of.row].sha256}
+        return {kind: place.sha256 for kind, place in self._places_of(of).items()}
 
     def verify(self) -> list[str]:
         """Read every array; return one sentence for each that is damaged, none when all is well."""
@@ -297,16 +299,15 @@ class PreparedSet:
                 f"volume {volume.id!r} is not of {self.path}; take volumes from this set's own .volumes"
             )
 
-    def _place(self, case: Case, kind: str) -> Place:
+    def _places_of(self, case: Case) -> dict[str, Place]:
         if not 0 <= case.row < len(self.cases) or self.cases[case.row] != case:
             raise InputError(f"case {case.id!r} is not of {self.path}; take cases from this set's own .cases")
-        places = self._places[case.row]
-        if kind not in places:
-            raise InputError(f"{self.path}: case {case.id!r} has no {_LACKING[kind]}")
-        return places[kind]
+        return self._places[case.row]
 
     def _read(self, case: Case, kind: str) -> Array:
-        place = self._place(case, kind)
+        place = self._places_of(case).get(kind)
+        if place is None:
+            raise InputError(f"{self.path}: case {case.id!r} has no {_LACKING[kind]}")
         size, dtype = (case.height, case.width), "uint8"
         shape: tuple[int, ...] = size
         if kind == "image":

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from metadcseg.data.store.content import clean_content_of, content_of
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.data.synthetic.corruption import without_draws
 from metadcseg.errors import InputError
@@ -66,6 +67,8 @@ def describe_set(prepared: PreparedSet) -> dict[str, Any]:
         "path": str(prepared.path.resolve()),
         "name": prepared.name,
         "fingerprint": prepared.fingerprint,
+        "content": content_of(prepared),
+        "clean_content": clean_content_of(prepared),
         "classes": list(prepared.classes),
         "channels": prepared.channels,
         "cases": {role: len(prepared.select(role)) for role in ROLES},

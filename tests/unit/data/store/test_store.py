@@ -146,7 +146,7 @@ def test_noise_source_and_repr(tmp_path):
         _writer(tmp_path / "other", noise={"a": {1, 2}})
 
 
-def test_image_hash_tells_duplicates(tmp_path):
+def test_the_checksum_of_an_image_tells_duplicates(tmp_path):
     rng = np.random.default_rng(2)
     image = _image(rng, 4, 6)
     images = [image, image.copy(), image.reshape(6, 4, 2), image.astype("uint16")]
@@ -155,7 +155,7 @@ def test_image_hash_tells_duplicates(tmp_path):
             size = same.shape[:2]
             writer.add(id=str(number), role="train", group="", image=same, label=_mask(rng, *size))
     prepared = PreparedSet.open(tmp_path / "set")
-    hashes = [prepared.image_hash(case) for case in prepared.cases]
+    hashes = [prepared.checksums(case)["image"] for case in prepared.cases]
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 3
 
