@@ -10,7 +10,8 @@ from pathlib import Path
 from metadcseg.audit.plan import Plan, Write
 from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied
 from metadcseg.errors import InputError
-from metadcseg.files import refuse_link, remove_folder, scratch_folder, sweep
+from metadcseg.files import refuse_link
+from metadcseg.scratch import remove_folder, scratch_folder, sweep
 
 _READY = "ready"
 """In the draft of a folder that is changed: from here on, files are only moved."""

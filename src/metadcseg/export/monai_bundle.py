@@ -25,7 +25,8 @@ from metadcseg.evaluation.predict import load_predictor, probabilities_at_native
 from metadcseg.export.description import describe
 from metadcseg.export.onnx import Deployed
 from metadcseg.export.parity import TOLERANCE, check_difference, network_name, reason_of
-from metadcseg.files import cannot_write, scratch_folder
+from metadcseg.files import cannot_write
+from metadcseg.scratch import scratch_folder
 from metadcseg.training.run.folder import TrainedRun
 
 _SIDES = ((2, 37, 53), (1, 29, 24))  # (N, H, W), of images that the file is tried with

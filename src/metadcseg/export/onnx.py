@@ -18,8 +18,9 @@ from metadcseg.errors import InputError, Note
 from metadcseg.export.description import INPUT, OUTPUT, axis_names, describe
 from metadcseg.export.parity import check_difference, network_name, reason_of
 from metadcseg.extras import Extra
-from metadcseg.files import cannot_write, scratch_folder
+from metadcseg.files import cannot_write
 from metadcseg.networks.committee import members_of
+from metadcseg.scratch import scratch_folder
 from metadcseg.training.prediction import prediction_state
 from metadcseg.training.run.folder import TrainedRun, load_run
 

@@ -25,7 +25,7 @@ from metadcseg.data.splits.roles import SplitRow
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
-from metadcseg.files import sweep
+from metadcseg.scratch import sweep
 
 
 def prepared_from(folder, out, **options):

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from metadcseg.errors import InputError
-from metadcseg.files import cannot_write, disk_is_full, scratch_folder
+from metadcseg.files import cannot_write, disk_is_full
+from metadcseg.scratch import scratch_folder
 
 Progress = Callable[[int, int], object]
 """Called with how many members are unpacked, of how many."""
