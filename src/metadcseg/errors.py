@@ -1,7 +1,9 @@
 """How metadcseg says that something it was given is wrong, and what it has decided by itself."""
 
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -37,6 +39,27 @@ class ReportedByAnotherRank(InputError):
 
     The command line prints nothing for it.
     """
+
+
+@contextmanager
+def quiet(logger: str, level: int = logging.WARNING) -> Iterator[None]:
+    """Keep back what a library logs below a level, where our own sentence says it; what its user set comes back.
+
+    Args:
+        logger: its name.
+        level: what is logged from there on is still heard.
+
+    Example:
+        >>> with quiet("a.library"):
+        ...     logging.getLogger("a.library").info("Using bfloat16")
+    """
+    held = logging.getLogger(logger)
+    before = held.level
+    held.setLevel(level)
+    try:
+        yield
+    finally:
+        held.setLevel(before)
 
 
 def first_of(sentences: Sequence[str], most: int = 5) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from metadcseg.data.store.disk import publish_folder, refuse_occupied
-from metadcseg.errors import InputError, Note
+from metadcseg.errors import InputError, Note, quiet
 from metadcseg.export.description import INPUT, OUTPUT, axis_names, describe
 from metadcseg.export.memory import refuse_too_large
 from metadcseg.export.parity import check_difference, network_name, reason_of
@@ -189,12 +189,6 @@ def _difference(trained: TrainedRun, images: Tensor, file: Path) -> float:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep back what torch's exporter says of itself: libraries that are not there, and its own old calls."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)
+    with quiet("torch.onnx._internal.exporter._registration", logging.ERROR), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+        yield
