@@ -60,7 +60,7 @@ def bytes_needed(network: nn.Module, shape: Sequence[int]) -> int:
         try:
             copy.deepcopy(network, empty)(images)
         except Exception:  # code of the user's own asks for numbers
-            return images.nbytes
+            return int(images.nbytes)
     return peak.most
 
 
@@ -82,12 +82,13 @@ def bytes_free() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-class _Peak(TorchDispatchMode):
+class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of tensors that are made while it is on, as long as somebody holds them."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.most = self._now = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.most: int = 0
+        self._now: int = 0
         self._seen: weakref.WeakKeyDictionary[Any, None] = weakref.WeakKeyDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
