@@ -55,12 +55,13 @@ def bytes_needed(network: nn.Module, shape: Sequence[int]) -> int:
     empty: dict[int, Any] = {id(each): torch.empty_like(each, device="meta") for each in held}
     for each in network.parameters():
         empty[id(each)] = nn.Parameter(empty[id(each)], requires_grad=False)
-    with torch.no_grad(), _Peak() as peak:
+    peak = _Peak()
+    with torch.no_grad(), peak:
         images = torch.empty(*shape, device="meta")
         try:
             copy.deepcopy(network, empty)(images)
         except Exception:  # code of the user's own asks for numbers
-            return int(images.nbytes)
+            return images.nbytes
     return peak.most
 
 
