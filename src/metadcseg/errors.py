@@ -81,12 +81,12 @@ def shown(held: object, most: int = 60) -> str:
         most: letters that are shown of it.
 
     Example:
-        >>> len(shown("x" * 100)), shown([1, {}]), shown(10**400)
-        (60, 'a list of 2', 'a number of many digits')
+        >>> len(shown("x" * 100)), shown([1, {}]), shown({}), shown(10**400)
+        (60, 'a list of 2', 'an empty object', 'a number of many digits')
     """
     if isinstance(held, list | dict):
-        kind = "a list" if isinstance(held, list) else "an object"
-        return f"{kind} of {len(held)}"
+        kind = "list" if isinstance(held, list) else "object"
+        return f"{'a' if kind == 'list' else 'an'} {kind} of {len(held)}" if held else f"an empty {kind}"
     if held is None:
         return "nothing"
     if isinstance(held, int) and abs(held) > 10**20:
