@@ -108,7 +108,7 @@ class Originals:
         if isinstance(unit, Case):
             write_image_mask(out, change, self.values, self.files(id))
             return
-        files = None if self._is_other(unit) and self._held(unit) is None else self.files(id)
+        files = self._there(id) if self._is_other(unit) else self.files(id)
         write_volume_mask(out, change, unit.placement.grid, self.values, files)
 
     def change(self, id: str, given: Labels, wanted: Labels, slices: NDArray[np.int32]) -> Change:
@@ -143,10 +143,15 @@ class Originals:
 
     def _held(self, unit: StoredVolume) -> Labels | None:
         """Return the mask in the file of a volume, (X, Y, Z) on the grid of its image; None where no file is there."""
-        files = self.files(unit.id)
-        if files is None or files.mask is None or not files.mask.exists():
+        files = self._there(unit.id)
+        if files is None or files.mask is None:
             return None
         return labels_on(read_label_volume(files.mask, key=files.mask_key), unit.placement.grid, files)
+
+    def _there(self, id: str) -> CaseOrigin | None:
+        """Return the files of an image or volume; None where its mask is not there."""
+        files = self.files(id)
+        return files if files is not None and files.mask is not None and files.mask.exists() else None
 
     def _is_other(self, unit: StoredVolume) -> bool:
         """Return whether the reference of a volume is another mask than the given one."""
