@@ -214,7 +214,8 @@ def labels_on(volume: Volume, grid: Grid, case: CaseOrigin) -> Labels:
         InputError: where it lies where no set can have been prepared from it, so that it was changed since.
     """
     try:
-        placed = on_grid(volume, grid, (str(case.mask), "its image"), resample=True, adopt=True, crop=True)
+        names = (str(case.mask), "its image")
+        placed = on_grid(volume, grid, names, resample=True, adopt=True, crop=True, remap=case.values)
     except OtherGrid as error:
         raise changed_since(case.mask) from error
     return _classes(placed.array, case)
