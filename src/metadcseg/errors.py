@@ -1,7 +1,9 @@
 """How metadcseg says that something it was given is wrong, and what it has decided by itself."""
 
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -39,6 +41,27 @@ class ReportedByAnotherRank(InputError):
     """
 
 
+@contextmanager
+def quiet(logger: str, level: int = logging.WARNING) -> Iterator[None]:
+    """Keep back what a library logs below a level, where our own sentence says it; what its user set comes back.
+
+    Args:
+        logger: its name.
+        level: what is logged from there on is still heard.
+
+    Example:
+        >>> with quiet("a.library"):
+        ...     logging.getLogger("a.library").info("Using bfloat16")
+    """
+    held = logging.getLogger(logger)
+    before = held.level
+    held.setLevel(level)
+    try:
+        yield
+    finally:
+        held.setLevel(before)
+
+
 def first_of(sentences: Sequence[str], most: int = 5) -> str:
     """Return the first of many sentences, and how many more there are.
 
@@ -58,12 +81,12 @@ def shown(held: object, most: int = 60) -> str:
         most: letters that are shown of it.
 
     Example:
-        >>> len(shown("x" * 100)), shown([1, {}]), shown(10**400)
-        (60, 'a list of 2', 'a number of many digits')
+        >>> len(shown("x" * 100)), shown([1, {}]), shown({}), shown(10**400)
+        (60, 'a list of 2', 'an empty object', 'a number of many digits')
     """
     if isinstance(held, list | dict):
-        kind = "a list" if isinstance(held, list) else "an object"
-        return f"{kind} of {len(held)}"
+        kind = "list" if isinstance(held, list) else "object"
+        return f"{'a' if kind == 'list' else 'an'} {kind} of {len(held)}" if held else f"an empty {kind}"
     if held is None:
         return "nothing"
     if isinstance(held, int) and abs(held) > 10**20:

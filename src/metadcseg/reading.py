@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 
 MOST_BYTES = 2**30
 """No larger file is read whole."""
@@ -16,7 +16,6 @@ MOST_PACKED = 1032
 
 _KINDS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
 _SLACK = 2**16
-_SHOWN = 60
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -29,7 +28,7 @@ def open_regular(path: Path) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except ValueError as error:  # a name with a zero byte, as a record may hold it
-        raise InputError(f"{str(path)!r:.{_SHOWN}} is no name of a file: correct it") from error
+        raise InputError(f"{shown(str(path))} is no name of a file: correct it") from error
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

@@ -186,22 +186,24 @@ def _fault(message: str, value: Any = None, kind: Any = None, named: str = "it")
         >>> _fault("Object missing required field `seed` - at `$.run`"), _fault("Expected `object`, got `array`")
         ("'run' lacks 'seed'", 'it must be an object, got a list')
     """
-    found = re.fullmatch(r"(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?", message, re.S)
-    what, place = (found[1], found[2] or "") if found else (message, "")
+    found = re.fullmatch(r"(.*?)(?: - at (`key` in )?`\$\.?(.*)`)?", message, re.S)
+    what, of_key, place = (found[1], found[2], found[3] or "") if found else (message, None, "")
     whole = named
     named = f"'{place}'" if place and not place.startswith("[...") else "a value in it" if place else whole
+    named = f"a key in {named}" if of_key else named
     if missing := re.fullmatch(r"Object missing required field `(.+)`", what):
         return f"{named} lacks '{missing[1]}'"
-    got, names, fields = _at(value, kind, place)
+    got, names, fields = _at(value, kind, place, of_key=of_key is not None)
     if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", what, re.S):
         return f"{named} holds an {unknown_name('key', unknown[1], fields)}"
-    if names and not (what.startswith("Expected") and "key in $" in message):
+    if names:
         return f"{named} must be one of {', '.join(names)}, got {got or _got(what)}"
     if re.search("out of range", what):
         return f"{named} must be a number that a computer holds, got one of too many digits"
     if wanted := re.match(r"Expected (.*?)(?:, got (.*))?$", what, re.S):
         words = re.sub("`([^`]+)`", lambda hit: _in_words(hit[1]), wanted[1])
-        return f"{named} must be {words}" + (f", got {got or _got(what)}" if wanted[2] else "")
+        got = got or (_got(what) if wanted[2] else "")
+        return f"{named} must be {words}" + (f", got {got}" if got else "")
     return f"{named} does not fit ({what})"
 
 
@@ -212,8 +214,14 @@ def _got(what: str) -> str:
     return _in_words(kind[1]) if kind else f"{value[1]:.{_SHOWN}}" if value else "another"
 
 
-def _at(value: Any, kind: Any, place: str) -> tuple[str, list[str], list[str]]:
+def _at(value: Any, kind: Any, place: str, *, of_key: bool) -> tuple[str, list[str], list[str]]:
     """Return what lies at a place of a value (empty where it is no text or number), and what its schema allows.
+
+    Args:
+        value: as a whole.
+        kind: its schema.
+        place: in it, as msgspec names it.
+        of_key: whether a key of what lies there is meant, of which nobody says which it is.
 
     Returns:
         What was got; the names that are allowed, if it is one of some names; the fields, if it is an object.
@@ -227,6 +235,8 @@ def _at(value: Any, kind: Any, place: str) -> tuple[str, list[str], list[str]]:
             value = None
         kinds = [inner for each in _each(kinds) for inner in _inner(each, step)]
     held = list(_each(kinds))
+    if of_key:
+        value, held = None, list(_each(get_args(each)[0] for each in held if get_origin(each) is dict))
     names = [str(name) for each in held if get_origin(each) is Literal for name in get_args(each)]
     fields = [name for each in held for name in _fields(each)]
     return shown(value) if type(value) in (str, int, float) else "", names, fields

@@ -6,7 +6,7 @@ from dataclasses import fields
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from metadcseg.errors import InputError, shortened, unknown_name
+from metadcseg.errors import InputError, shown, unknown_name
 
 _ALLOWED: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
@@ -39,7 +39,7 @@ def check_types(method: Any) -> None:
         kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         if not any(_fits(value, kind) for kind in kinds):
             wanted = " or ".join(_words(kind) for kind in kinds)
-            raise InputError(f"{name} must be {wanted}, got {shortened(repr(value))}")
+            raise InputError(f"{name} must be {wanted}, got {shown(value)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:

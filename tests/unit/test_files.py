@@ -1,27 +1,13 @@
-"""Files that are whole or not there, links that lead nowhere, and locks."""
+"""Files that are whole or not there, links that lead nowhere, and folders that one process holds."""
 
-import errno
-import fcntl
 import os
-import signal
 import stat
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from metadcseg.errors import InputError
-from metadcseg.files import (
-    atomic_file,
-    lock_folder,
-    open_append,
-    output_folder,
-    scratch_folder,
-    sweep,
-    try_lock,
-    write_bytes,
-)
+from metadcseg.files import atomic_file, lock_folder, open_append, output_folder, write_bytes
+from metadcseg.scratch import scratch_folder
 
 
 def test_a_folder_is_held_until_its_block_ends(tmp_path):
@@ -34,15 +20,6 @@ def test_a_folder_is_held_until_its_block_ends(tmp_path):
         pass
     with lock_folder(folder, "third"):
         pass
-
-
-def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with (tmp_path / "lock").open("a") as file:
-        assert try_lock(file)
 
 
 @pytest.fixture
@@ -62,15 +39,6 @@ def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(target, mine, tm
     assert (tmp_path / "out").read_bytes() == b"new"
     assert (mine / "thesis.tex").read_text() == "years of work"
     assert sorted(mine.iterdir()) == before
-
-
-def test_temporary_names_are_random_and_of_one_length(tmp_path):
-    seen = set()
-    for name in ("a", "b" * 255, "a"):
-        with atomic_file(tmp_path / name):
-            seen.update(path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp"))
-    assert len(seen) == 3
-    assert {len(name) for name in seen} == {31}
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
@@ -141,39 +109,6 @@ def test_nothing_is_added_behind_a_link(target, mine, tmp_path):
         open_append(tmp_path / "log")
     assert (mine / "thesis.tex").read_text() == "years of work"
     assert not (mine / "absent").exists()
-
-
-def test_what_a_killed_process_left_is_removed_and_what_a_running_one_has_stays(tmp_path, mine):
-    script = f"""
-import sys, time
-from pathlib import Path
-from metadcseg.files import atomic_file, scratch_folder
-with atomic_file(Path({str(tmp_path)!r}) / "a") as file, scratch_folder(Path({str(tmp_path)!r})) as scratch:
-    (scratch / "half").write_text("x")
-    print("ready", flush=True)
-    time.sleep(60)
-"""
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    with child:
-        assert child.stdout.readline() == "ready\n"
-        link = tmp_path / ".metadcseg-0123456789abcdef.tmp"
-        link.symlink_to(mine)
-        sweep.cache_clear()
-        sweep(tmp_path)
-        assert len([path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]) == 3
-        child.send_signal(signal.SIGKILL)
-    sweep.cache_clear()
-    write_bytes(tmp_path / "b", b"")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [link.name, "b", "mine"]
-    assert (mine / "thesis.tex").exists()
-
-
-def test_a_file_that_is_being_written_survives_a_look_for_leftovers(tmp_path):
-    with atomic_file(tmp_path / "a") as file:
-        sweep.cache_clear()
-        sweep(tmp_path)
-        file.write(b"whole")
-    assert Path(tmp_path / "a").read_bytes() == b"whole"
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])

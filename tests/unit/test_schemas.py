@@ -21,8 +21,12 @@ class Whole(msgspec.Struct):
     note: str | None = None
 
 
+class Roles(msgspec.Struct):
+    roles: dict[Literal["train", "test"], int]
+
+
 WRONG = {
-    b'{"parts": [{"size": 2}, {"size": 10}]}': r"x.json: 'parts\[1\].size' must be a whole number <= 9; again",
+    b'{"parts": [{"size": 2}, {"size": 10}]}': r"x.json: 'parts\[1\].size' must be a whole number <= 9, got 10; again",
     b'{"parts": [{"size": "2"}]}': r"'parts\[0\].size' must be a whole number, got '2'",
     b'{"parts": [{"size": true}]}': "must be a whole number, got true or false",
     b'{"parts": [{"size": 2, "role": "tset"}]}': "'parts.0..role' must be one of train, test, got 'tset'",
@@ -51,6 +55,27 @@ def test_what_does_not_fit(data):
     assert str(found.value).endswith("; again")
 
 
+@pytest.mark.parametrize(
+    ("held", "kind", "sentence"),
+    [
+        ({1: "a"}, Whole, "x.json: a key in it must be text; again"),
+        (
+            {"a": {"b": 1}},
+            dict[str, dict[int, int]],
+            "x.json: a key in a value in it must be a whole number, got text; again",
+        ),
+        (
+            {"parts": [], "roles": {"tset": 1}},
+            Roles,
+            "x.json: a key in 'roles' must be one of train, test, got 'tset'",
+        ),
+    ],
+)
+def test_a_key_that_does_not_fit(held, kind, sentence):
+    with pytest.raises(InputError, match=sentence):
+        fitting(held, kind, "x.json", "again")
+
+
 def test_what_fits_and_what_a_schema_does_not_name(tmp_path):
     (tmp_path / "x.json").write_text('{"parts": [{"size": 9}], "other": [[1]], "share": 2}')
     assert read_record(tmp_path / "x.json", Whole, "again") == Whole([Part(9)], 2.0)
@@ -64,7 +89,7 @@ def test_names_of_files_that_are_no_unicode():
 
 def test_plain_values_are_held_to_the_same():
     assert fitting({"parts": [{"size": 9}]}, Whole, "x", "again").parts == [Part(9)]
-    with pytest.raises(InputError, match=r"x: 'parts\[0\].size' must be a whole number >= 1; again"):
+    with pytest.raises(InputError, match=r"x: 'parts\[0\].size' must be a whole number >= 1, got 0; again"):
         fitting({"parts": [{"size": 0}]}, Whole, "x", "again")
     with pytest.raises(InputError, match="x: it holds a key that is no text; again"):
         fitting({"parts": [{"\ud800": 1}]}, Whole, "x", "again")

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from metadcseg.audit.about import audited_set, read_about
+import metadcseg
+from metadcseg.audit.about import FORMAT, audited_set, read_about
 from metadcseg.audit.case_files import read_cases, read_masks
 from metadcseg.audit.decisions import Decision, read_decisions
 from metadcseg.audit.following import followed
 from metadcseg.audit.native import Labels
 from metadcseg.audit.originals import Originals
-from metadcseg.audit.place import Place, is_begun, new_folder, within
+from metadcseg.audit.place import Attempt, Place, new_folder, within
 from metadcseg.audit.plain_layout import plain_layout
 from metadcseg.audit.plan import Mask, Plan, Reviewed
 from metadcseg.audit.provenance import note_corrections
@@ -30,6 +31,9 @@ from metadcseg.errors import InputError
 
 Progress = Callable[[int, int], object]
 """Called with how many files are written, of how many."""
+
+_RULES = 2
+"""By which decisions become files: raised with every change of them, so that nothing written by others is kept."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,13 @@ def accept(
     )
     originals = Originals(prepared, folder)
     root = folder_of(originals)
-    key = hashlib.sha256(decisions.read_bytes() + json.dumps([str(root), link]).encode()).hexdigest()[:12]
-    begun = out is None and root is not None and is_begun(root, key)
+    attempt = Attempt(
+        _digest(decisions.read_bytes() + json.dumps([str(root), link]).encode()),
+        _digest(f"{metadcseg.__version__} {FORMAT} {_RULES}".encode()),
+    )
+    place = out or root
+    anew = place is not None and attempt.discard_others(place)
+    begun = out is None and root is not None and attempt.is_begun(root)
     _refuse(decisions, prepared, originals, list(found), begun=begun)
     reviews = {
         case.id: _reviewed(decisions.parent, case, found[case.id], originals)
@@ -140,22 +149,30 @@ def accept(
             "decisions out"
         )
     if out is not None:
-        written = new_folder(plan, out, key, link=link, progress=progress)
+        written = new_folder(plan, out, attempt, link=link, progress=progress)
     elif root is None:
         raise InputError(
             f"{prepared.path} was not prepared from a folder with images/ and masks/: write a new one with --out"
         )
     else:
-        usual = root.with_name(f"{root.name}-before-{key}")
+        usual = root.with_name(f"{root.name}-before-{attempt.what}")
         if backup is None and not begun and usual.exists():
             raise InputError(
                 f"{decisions} was accepted in place already, and what it replaced lies in {usual}: prepare {root} next"
             )
-        written = within(plan, root, backup or usual, key, progress)
+        written = within(plan, root, backup or usual, attempt, progress)
     outcomes = {id: each.outcome for id, each in reviews.items()}
     in_part = sum(not each.outcome.verified and each.outcome.changed > 0 for each in held.values())
     plan.left += _of_pairs(prepared, in_part, len(twins), behind)
+    if anew:
+        plan.left.append(
+            "another version had begun this and was stopped: what it had written was removed, and all is written anew"
+        )
     return _counted(written, len(cases), plan, outcomes, in_part, len(twins)), prepared
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _of_pairs(prepared: PreparedSet, changed: int, twins: int, behind: int) -> list[str]:

@@ -17,7 +17,8 @@ from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.store.disk import DiskErrors
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
-from metadcseg.files import output_folder, scratch_folder, write_bytes
+from metadcseg.files import output_folder, write_bytes
+from metadcseg.scratch import scratch_folder
 
 
 class MaskWriter:

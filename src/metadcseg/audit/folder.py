@@ -16,8 +16,9 @@ from metadcseg.audit.annotator_tables import AnnotatorTables
 from metadcseg.audit.calibration import Calibration, read_calibration
 from metadcseg.audit.probability import Witnesses
 from metadcseg.errors import InputError
-from metadcseg.files import LOCK, lock_folder, sweep, write_bytes
+from metadcseg.files import LOCK, lock_folder, write_bytes
 from metadcseg.schemas import read_plain, read_record
+from metadcseg.scratch import sweep
 
 STATE = "state.json"
 _STATE_FORMAT = "metadcseg-audit-state/2"

@@ -3,9 +3,12 @@
 A pair says how the masks that train are wrong. Once these are corrected, a pair that still holds the careless mask says
 it of masks that are gone. So the mask in a pair, its twin, is treated as the audited case that is most like it was: the
 one with the nearest expected DSC of those that nobody verified. Where all were corrected at a level, all twins are at
-that level; where only the worst were, those of the worst.
+that level; where only the worst were, those of the worst. Of several that are equally near, what became of most of them
+counts. Where that ties, what changes most: ``network``, then ``balanced``, ``sure``, as given. For a pair that shows
+errors that are gone has masks corrected twice, and one that shows too few only leaves some.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +20,13 @@ from metadcseg.audit.decisions import Decision
 from metadcseg.audit.native import Labels
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.plan import Mask, Reviews
-from metadcseg.audit.records import AuditedCase, Level
+from metadcseg.audit.records import LEVELS, AuditedCase, Level
 from metadcseg.audit.twins import TWINS
 from metadcseg.audit.units import check_sizes, paired_units
+from metadcseg.errors import InputError
+
+_EQUAL = 1e-9
+"""Expected DSC that differ by less are equal: sums of floats are not exact."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,26 @@ def treatment(case: AuditedCase, decision: Decision | None) -> Level | None:
 
 
 def most_alike(dsc: float, treated: Sequence[tuple[float, Level | None]]) -> Level | None:
-    """Return how the case of the nearest expected DSC was treated; of equally near ones the first.
+    """Return how the case of the nearest expected DSC was treated, whatever the order of the cases.
+
+    Args:
+        dsc: expected, of the twin.
+        treated: expected DSC and treatment of every case; at least one.
+
+    Returns:
+        Of equally near cases what most of them had; where that ties, what changes most.
 
     Example:
         >>> most_alike(0.6, [(0.9, None), (0.5, "sure")]), most_alike(0.8, [(0.9, None), (0.5, "sure")])
         ('sure', None)
+        >>> most_alike(0.6, [(0.7, "network"), (0.5, "sure"), (0.5, "network")])
+        'network'
+        >>> most_alike(1.0, [(1.0, None), (1.0, "sure")])
+        'sure'
     """
-    return min(treated, key=lambda one: abs(one[0] - dsc))[1]
+    nearest = min(abs(held - dsc) for held, _ in treated)
+    counts = Counter(level for held, level in treated if abs(held - dsc) <= nearest + _EQUAL)
+    return max((*reversed(LEVELS), None), key=lambda level: counts[level])  # the first of those that tie
 
 
 def _known(dsc: float) -> float:
@@ -120,8 +140,20 @@ def _known(dsc: float) -> float:
 
 
 def _judged(audit: Path) -> list[AuditedCase]:
-    """Return the pairs as they were judged; none of an audit that could not, or of an earlier version."""
-    return read_cases(audit / TWINS) if (audit / TWINS / CASES).is_dir() else []
+    """Return the pairs as they were judged; none of an audit that could not, or of an earlier version.
+
+    Raises:
+        InputError: where a file is damaged, or the folder is there and holds none.
+    """
+    folder = audit / TWINS
+    if not folder.is_dir():
+        return []
+    if not any((folder / CASES).glob("*.npz")):
+        raise InputError(
+            f"{folder} is empty, where the audit keeps how the masks of pairs are corrected: put back its files, or "
+            "run the audit again; without the folder, pairs stay as they are"
+        )
+    return read_cases(folder)
 
 
 def _mask(folder: Path, case: AuditedCase, level: Level, originals: Originals) -> Mask:

@@ -14,9 +14,10 @@ from PIL import Image
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.formats import hdf5, itk, nifti
-from metadcseg.data.formats.geometry import Grid
+from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.formats.images import SUFFIXES, read_mask
 from metadcseg.data.formats.volumes import read_label_volume, write_label_volume
+from metadcseg.data.prepare.placing import OtherGrid, on_grid
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.slicing.resampling import nearest_index
 from metadcseg.data.store.origin import CaseOrigin, Origin
@@ -109,8 +110,9 @@ def write_volume_mask(out: Path, change: Change, grid: Grid, values: Origin, cas
         if volume.grid.same(grid):
             stored = _unchanged(case, volume.array, change)
             grid = volume.grid
-        else:
-            mask = None  # preparing put it on the image's grid, on which the corrected one lies
+        else:  # preparing put it on the image's grid, on which the corrected one lies
+            _refuse_changed(mask, labels_on(volume, grid, case), change)
+            mask = None
     array = _values(out, change, stored, values, case)
     name = out.name.lower()
     if name.endswith(hdf5.SUFFIXES):
@@ -179,12 +181,44 @@ def _unchanged(case: CaseOrigin, stored: NDArray[Any], change: Change) -> NDArra
             f"{case.mask} has {' x '.join(map(str, stored.shape))} pixels and had "
             f"{' x '.join(map(str, change.given.shape))} when the set was prepared: prepare, train and audit again"
         )
-    known = np.full(stored.shape, -1, np.int16)
-    for value, label in case.values.items():
-        known[stored == value] = label
-    if ((known != change.given) & (change.given != IGNORE)).any():
-        raise changed_since(case.mask)
+    _refuse_changed(case.mask, _classes(stored, case), change)
     return stored
+
+
+def _classes(stored: NDArray[Any], case: CaseOrigin) -> Labels:
+    """Return the class numbers of a mask; a value that it did not have is ignored."""
+    labels = np.full(stored.shape, IGNORE, np.uint8)
+    for value, label in case.values.items():
+        labels[stored == value] = label
+    return labels
+
+
+def _refuse_changed(mask: Path | None, held: Labels, change: Change) -> None:
+    """Refuse a mask that no longer holds what was audited."""
+    if ((held != change.given) & (change.given != IGNORE)).any():
+        raise changed_since(mask)
+
+
+def labels_on(volume: Volume, grid: Grid, case: CaseOrigin) -> Labels:
+    """Return the class numbers of a volume's mask, put on the grid of its image as preparing does.
+
+    Args:
+        volume: as its file holds it.
+        grid: of the image.
+        case: what its values mean.
+
+    Returns:
+        (X, Y, Z) uint8; 255 is ignored, and a value that the file did not have when the set was prepared.
+
+    Raises:
+        InputError: where it lies where no set can have been prepared from it, so that it was changed since.
+    """
+    try:
+        names = (str(case.mask), "its image")
+        placed = on_grid(volume, grid, names, resample=True, adopt=True, crop=True, remap=case.values)
+    except OtherGrid as error:
+        raise changed_since(case.mask) from error
+    return _classes(placed.array, case)
 
 
 def changed_since(what: object) -> InputError:

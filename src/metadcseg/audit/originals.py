@@ -9,13 +9,16 @@ from metadcseg.audit.native import (
     Change,
     Labels,
     changed_since,
+    labels_on,
     stack_to_file,
     suffix_of,
     write_image_mask,
     write_volume_mask,
 )
 from metadcseg.constants import IGNORE
+from metadcseg.data.formats.geometry import Volume
 from metadcseg.data.formats.volumes import read_label_volume, stem_of
+from metadcseg.data.slicing.cut import cut_labels
 from metadcseg.data.store.origin import CaseOrigin, Origin, read_origin
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
@@ -105,7 +108,7 @@ class Originals:
         if isinstance(unit, Case):
             write_image_mask(out, change, self.values, self.files(id))
             return
-        files = None if self._is_other(unit) and self._replaced(unit) is None else self.files(id)
+        files = self._there(id) if self._is_other(unit) else self.files(id)
         write_volume_mask(out, change, unit.placement.grid, self.values, files)
 
     def change(self, id: str, given: Labels, wanted: Labels, slices: NDArray[np.int32]) -> Change:
@@ -121,10 +124,10 @@ class Originals:
         if isinstance(unit, Case):
             return Change(given[0], wanted[0])
         reference = self.prepared.reference(unit)
-        if self._is_other(unit) and (replaced := self._replaced(unit)) is not None:
-            reference = replaced
-            inner = unit.placement.stack(reference)[slices]
-            if inner.shape == given.shape and ((inner != given) & (given != IGNORE)).any():
+        if self._is_other(unit) and (held := self._held(unit)) is not None:
+            reference = held  # the set has no more of it than its slices
+            shown = cut_labels(Volume(held, unit.placement.grid), unit.placement)[slices]
+            if ((shown != given) & (given != IGNORE)).any():
                 raise changed_since(self.values.cases[id].mask)
         elif self._is_other(unit):
             everywhere = Change(given + np.uint8(1), given)  # no pixel is as it was
@@ -138,18 +141,17 @@ class Originals:
             return None
         return stem_of(files.images[0]) if id in self.volumes else files.images[0].stem
 
-    def _replaced(self, unit: StoredVolume) -> Labels | None:
-        """Return the mask that a verified one replaced, (X, Y, Z), where its file lies on the grid of the image."""
-        files = self.files(unit.id)
-        if files is None or files.mask is None or not files.mask.exists():
+    def _held(self, unit: StoredVolume) -> Labels | None:
+        """Return the mask in the file of a volume, (X, Y, Z) on the grid of its image; None where no file is there."""
+        files = self._there(unit.id)
+        if files is None or files.mask is None:
             return None
-        volume = read_label_volume(files.mask, key=files.mask_key)
-        if not volume.grid.same(unit.placement.grid):
-            return None
-        labels = np.full(volume.array.shape, IGNORE, np.uint8)
-        for value, label in files.values.items():
-            labels[volume.array == value] = label
-        return labels
+        return labels_on(read_label_volume(files.mask, key=files.mask_key), unit.placement.grid, files)
+
+    def _there(self, id: str) -> CaseOrigin | None:
+        """Return the files of an image or volume; None where its mask is not there."""
+        files = self.files(id)
+        return files if files is not None and files.mask is not None and files.mask.exists() else None
 
     def _is_other(self, unit: StoredVolume) -> bool:
         """Return whether the reference of a volume is another mask than the given one."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from metadcseg.audit.plan import Plan, Write
 from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied
 from metadcseg.errors import InputError
-from metadcseg.files import refuse_link, remove_folder, scratch_folder, sweep
+from metadcseg.files import refuse_link
+from metadcseg.scratch import remove_folder, scratch_folder, sweep
 
 _READY = "ready"
 """In the draft of a folder that is changed: from here on, files are only moved."""
@@ -32,15 +33,65 @@ class Place:
 Progress = Callable[[int, int], object]
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """Names what is carried out: a call that was stopped goes on, and takes over nothing of another one.
+
+    Args:
+        what: digest of what the caller decides.
+        rules: digest of the version that makes files of it.
+    """
+
+    what: str
+    rules: str
+
+    def draft(self, place: Path) -> Path:
+        """Return where files of this attempt are written first."""
+        return place.with_name(f"{self._begins(place)}-{self.rules}")
+
+    def is_begun(self, root: Path) -> bool:
+        """Return whether files are being moved into a folder by a call that was stopped (`within`)."""
+        return (self.draft(root) / _READY).exists()
+
+    def discard_others(self, place: Path) -> bool:
+        """Remove what another version has begun of the same; return whether there was something.
+
+        Args:
+            place: the folder that is written or changed.
+
+        Raises:
+            InputError: where that version was moving files into it already.
+        """
+        begins, own = self._begins(place), self.draft(place)
+        beside = list(place.parent.iterdir()) if place.parent.is_dir() else []
+        others = [
+            path
+            for path in beside
+            if path != own and (path.name == begins or path.name.startswith(f"{begins}-"))
+        ]
+        for draft in others:
+            if (draft / _READY).exists():
+                raise InputError(
+                    f"{place} was being changed by another version of metadcseg when that was stopped: end it with "
+                    f"that version; or copy all in {draft / 'backup'} over {place}, remove {draft}, and accept again"
+                )
+        for draft in others:
+            remove_folder(draft)
+        return bool(others)
+
+    def _begins(self, place: Path) -> str:
+        return f"{hidden_name(place)}.accept-{self.what}"
+
+
 def new_folder(
-    plan: Plan, out: Path, key: str, *, link: bool = False, progress: Progress | None = None
+    plan: Plan, out: Path, attempt: Attempt, *, link: bool = False, progress: Progress | None = None
 ) -> Place:
-    """Write a new folder; what an earlier, stopped attempt of the same key has written is taken over.
+    """Write a new folder; what an earlier, stopped call of the same attempt has written is taken over.
 
     Args:
         plan: what it holds.
         out: missing or empty.
-        key: names the attempt.
+        attempt: which it is.
         link: images are symbolic links.
         progress: called after every file.
 
@@ -48,7 +99,7 @@ def new_folder(
         InputError: where it is occupied, the disk refuses, or a mask cannot be written; nothing is left then. Only a
             process that is stopped leaves its hidden draft.
     """
-    draft = _draft(out, key)
+    draft = attempt.draft(out)
     try:
         with DiskErrors(out):
             refuse_link(draft)
@@ -67,7 +118,7 @@ def new_folder(
     return Place(out)
 
 
-def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | None = None) -> Place:
+def within(plan: Plan, root: Path, backup: Path, attempt: Attempt, progress: Progress | None = None) -> Place:
     """Change a folder: new files beside it, then a backup of those that they replace, then each takes its place.
 
     Stopped before the last step, nothing has changed; stopped in it or in the backup, the same call brings it to its
@@ -77,14 +128,14 @@ def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | 
         plan: what becomes of the folder; what would be taken over stays.
         root: the folder.
         backup: missing or empty; gets the files that are replaced or removed, in the same places.
-        key: names the attempt.
+        attempt: which it is.
         progress: called after every file.
 
     Raises:
         InputError: where the backup is occupied, the disk refuses, or a mask cannot be written; nothing has changed
             then.
     """
-    draft = _draft(root, key)
+    draft = attempt.draft(root)
     new, ready = draft / "new", draft / _READY
     with DiskErrors(root):
         refuse_link(draft)
@@ -118,15 +169,6 @@ def within(plan: Plan, root: Path, backup: Path, key: str, progress: Progress | 
         ) as scratch:  # gone as a whole: a part of it would look like a begun one
             os.replace(draft, scratch / "done")
     return Place(root, backup)
-
-
-def is_begun(root: Path, key: str) -> bool:
-    """Return whether files are being moved into a folder by a call that was stopped (`within`)."""
-    return (_draft(root, key) / _READY).exists()
-
-
-def _draft(place: Path, key: str) -> Path:
-    return place.with_name(f"{hidden_name(place)}.accept-{key}")
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:

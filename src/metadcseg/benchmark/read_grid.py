@@ -7,31 +7,54 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.errors import InputError, shortened, unknown_name
+from metadcseg.errors import InputError, shortened, shown
 from metadcseg.results.grid import HONEST, MOST_FOLDS, Grid, Noise, folder_name, is_honest, merged
+from metadcseg.schemas import fitting
 from metadcseg.yaml_file import read_yaml
 
-_KEYS = {
-    "name": str,
-    "sets": dict,
-    "noise": list,
-    "gold": list,
-    "folds": int,
-    "rows": dict,
-    "vary": dict,
-    "seeds": list,
-    "config": str,
-    "options": dict,
-    "partial": str,
-    "about": str,
-    "next": list,
-}
+_AGAIN = "correct the grid"
 _SHARED = ("network", "training")
 _LONGEST = 80
 _MOST_RUNS = 100_000
+
+Rate = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class NoiseSaid(Struct, forbid_unknown_fields=True):
+    """An entry of ``noise`` that names its model."""
+
+    rate: Rate
+    model: str = "paper"
+
+
+class RowSaid(Struct):
+    """A row; its method's options stand under the method's name."""
+
+    method: str
+    network: dict[str, Any] = {}
+
+
+class GridSaid(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A grid, as its file says it; what sets, rows and gold may hold is told in more words than a schema has."""
+
+    name: str | None = None
+    sets: dict[Any, Any] = {}
+    rows: dict[Any, Any] = {}
+    noise: list[Rate | NoiseSaid] = []
+    gold: list[Any] = []
+    folds: Annotated[int, Meta(ge=2, le=MOST_FOLDS)] | None = None
+    vary: dict[Any, Any] = {}
+    seeds: list[Annotated[int, Meta(ge=0, le=2**63 - 1)]] = []
+    config: str = "small"
+    options: dict[str, Any] = {}
+    partial: str | None = None
+    about: str | None = None
+    next: list[str] = []
 
 
 def read_grid(file: Path) -> Grid:
@@ -41,8 +64,6 @@ def read_grid(file: Path) -> Grid:
         InputError: naming the file and the key, where something is missing, unknown or not allowed.
     """
     held = read_yaml(file, str(file))
-    if not isinstance(held, dict):
-        raise InputError(f"{file} must hold the keys {', '.join(_KEYS)}")
     try:
         json.dumps(held, default=str)
     except TypeError as error:
@@ -66,36 +87,30 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
         >>> len(grid.tasks()), grid.tasks()[0].id
         (6, 'la/clean/noisy-only/seed-0')
     """
-    for key, value in held.items():
-        if key not in _KEYS:
-            raise unknown_name(f"key in {where}", str(key), _KEYS)
-        if not isinstance(value, _KEYS[key]):
-            raise InputError(f"{where}: {key} must be a {_words(_KEYS[key])}, got {shortened(repr(value))}")
-    for part, value in (held.get("options") or {}).items():
-        if not isinstance(value, dict):
-            raise InputError(f"{where}: options: {part} must hold options, got {shortened(repr(value))}")
-    if not all(isinstance(line, str) for line in held.get("next") or []):
-        raise InputError(f"{where}: next must be a list of texts, got {shortened(repr(held['next']))}")
+    said: GridSaid = fitting(held, GridSaid, where, _AGAIN)
     for key in ("sets", "rows"):
-        if not held.get(key):
+        if not getattr(said, key):
             raise InputError(f"{where}: {key} is missing: a grid needs sets and rows at least")
-    sets = {_key(name, where): _set(name, value, where) for name, value in held["sets"].items()}
-    rows = _varied({str(name): _row(name, value, where) for name, value in held["rows"].items()}, held, where)
+    sets = {_key(name, where): _set(name, value, where) for name, value in said.sets.items()}
+    rows = _varied(
+        {str(name): _row(name, value, where) for name, value in said.rows.items()}, said.vary, where
+    )
     grid = Grid(
-        name=held.get("name", Path(where).stem),
+        name=Path(where).stem if said.name is None else said.name,
         sets=sets,
-        noise=tuple(_noise(entry, where) for entry in held.get("noise") or [0]),
+        noise=tuple(_noise(entry, where) for entry in said.noise or [0.0]),
         rows=rows,
-        seeds=tuple(_seed(seed, where) for seed in held.get("seeds") or [0, 1, 2]),
-        gold=tuple(_gold(entry, where) for entry in held.get("gold") or [None]),
-        config=held.get("config", "small"),
-        options=held.get("options") or {},
-        folds=held.get("folds"),
-        partial=held.get("partial"),
+        seeds=tuple(said.seeds or [0, 1, 2]),
+        gold=tuple(_gold(entry, where) for entry in said.gold or [None]),
+        config=said.config,
+        options={
+            name: fitting(value, dict[str, Any], f"{where}: options: {name}", _AGAIN)
+            for name, value in said.options.items()
+        },
+        folds=said.folds,
+        partial=said.partial,
         given=held,
     )
-    if grid.folds is not None and not 2 <= grid.folds <= MOST_FOLDS:
-        raise InputError(f"{where}: folds must be from 2 to {MOST_FOLDS}, got {grid.folds}")
     if grid.folds is not None and None in grid.gold:
         raise InputError(
             f"{where}: folds deal all roles anew, gold among them: say how much, such as gold: [0.02]"
@@ -109,14 +124,12 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
     return grid
 
 
-def _varied(rows: dict[str, Any], held: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _varied(rows: dict[str, Any], vary: Mapping[Any, Any], where: str) -> dict[str, Any]:
     """Return rows times the options that vary: each name then tells the values."""
-    for option, values in (held.get("vary") or {}).items():
+    for option, values in vary.items():
         path = str(option).split(".")
         if not isinstance(values, list) or not values:
-            raise InputError(
-                f"{where}: vary {option} must be a list of values, got {shortened(repr(values))}"
-            )
+            raise InputError(f"{where}: vary {option} must be a list of values, got {shown(values)}")
         _check_count(len(rows) * len(values), where)
         more = {}
         for (name, row), value in product(rows.items(), values):
@@ -134,30 +147,24 @@ def _varied(rows: dict[str, Any], held: Mapping[str, Any], where: str) -> dict[s
 
 
 def _row(name: object, value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or not isinstance(value.get("method"), str):
-        raise InputError(f"{where}: row '{name}' must have a method, and options under the method's name")
-    method = value["method"]
+    row = f"{where}: row '{shortened(str(name), _LONGEST)}'"
     if len(str(name)) > _LONGEST:
-        raise InputError(f"{where}: a row's name has at most {_LONGEST} characters, got '{name}'")
-    if not isinstance(value.get(method, {}), dict):
-        raise InputError(
-            f"{where}: row '{name}': {method} must hold options, got {shortened(repr(value[method]))}"
-        )
-    if not isinstance(value.get("network", {}), dict):
-        raise InputError(
-            f"{where}: row '{name}': network must hold options, got {shortened(repr(value['network']))}"
-        )
-    for key in value:
+        raise InputError(f"{row}: a row's name has at most {_LONGEST} characters: shorten it")
+    method = fitting(value, RowSaid, row, "a row has a method, and options under the method's name").method
+    held: dict[str, Any] = fitting(value, dict[str, Any], row, _AGAIN)
+    if method in held:
+        fitting(held[method], dict[str, Any], f"{row}: {method}", _AGAIN)
+    for key in held:
         if key == "training":
             raise InputError(
-                f"{where}: row '{name}' has training options of its own: rows are compared with the same budget, put "
+                f"{row} has training options of its own: rows are compared with the same budget, put "
                 "them under options, or under vary"
             )
         if key not in ("method", "network", method):
             raise InputError(
-                f"{where}: row '{name}' has the key '{key}': only method, {method} and network belong there"
+                f"{row} has the key {shown(key)}: only method, {method} and network belong there"
             )
-    return dict(value)
+    return held
 
 
 def _set(name: object, value: object, where: str) -> str:
@@ -165,9 +172,7 @@ def _set(name: object, value: object, where: str) -> str:
         try:
             shlex.split(value["prepare"])
         except ValueError as error:
-            raise InputError(
-                f"{where}: set '{name}': {error} in {shortened(repr(value['prepare']))}"
-            ) from error
+            raise InputError(f"{where}: set '{name}': {error} in {shown(value['prepare'])}") from error
         return f"prepare {value['prepare']}"
     if isinstance(value, str):
         return value
@@ -183,22 +188,14 @@ def _key(name: object, where: str) -> str:
     return text
 
 
-def _noise(entry: object, where: str) -> Noise:
-    if isinstance(entry, (int, float)):
-        entry = {"rate": entry}
-    if not isinstance(entry, dict) or set(entry) - {"model", "rate"} or "rate" not in entry:
+def _noise(entry: float | NoiseSaid, where: str) -> Noise:
+    if isinstance(entry, float):
+        return Noise(rate=entry)
+    if not entry.model.replace("-", "").isalpha():
         raise InputError(
-            f"{where}: noise is a list of rates, or of model and rate, got {shortened(repr(entry))}"
+            f"{where}: a noise model is one of those of metadcseg corrupt --model, got {shown(entry.model)}"
         )
-    rate = entry["rate"]
-    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 <= rate < 1:
-        raise InputError(f"{where}: a noise rate is at least 0 and below 1, got {shortened(repr(rate))}")
-    model = str(entry.get("model", "paper"))
-    if not model.replace("-", "").isalpha():
-        raise InputError(
-            f"{where}: a noise model is one of those of metadcseg corrupt --model, got {shortened(repr(model))}"
-        )
-    return Noise(model, float(rate))
+    return Noise(entry.model, entry.rate)
 
 
 def _gold(entry: object, where: str) -> float | int | GoldSlices | None:
@@ -209,14 +206,8 @@ def _gold(entry: object, where: str) -> float | int | GoldSlices | None:
         return slices
     raise InputError(
         f"{where}: gold is a list of shares below 1, numbers of cases or shares of slices such as slices:0.02, got "
-        f"{shortened(repr(entry))}"
+        f"{shown(entry)}"
     )
-
-
-def _seed(seed: object, where: str) -> int:
-    if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63:
-        return seed
-    raise InputError(f"{where}: seeds are whole numbers from 0 on, got {shortened(repr(seed))}")
 
 
 def _check_count(runs: int, where: str) -> None:
@@ -242,7 +233,3 @@ def _check_unique(ids: Sequence[str], where: str) -> None:
         raise InputError(
             f"{where}: two runs would be called {twice[0]}: give rows other names, and list nothing twice"
         )
-
-
-def _words(kind: type) -> str:
-    return {dict: "table of keys and values", list: "list", str: "text", int: "whole number"}[kind]

@@ -22,9 +22,10 @@ import yaml
 
 from metadcseg.constants import INTERRUPTED
 from metadcseg.errors import InputError
-from metadcseg.files import open_append, output_folder, try_lock, write_bytes
+from metadcseg.files import open_append, output_folder, write_bytes
 from metadcseg.results.grid import Grid, Task, folder_name
 from metadcseg.results.records import read_json
+from metadcseg.scratch import try_lock
 from metadcseg.yaml_file import read_yaml
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from metadcseg.errors import InputError, shortened, unknown_name
+from metadcseg.errors import InputError, shortened, shown, unknown_name
 from metadcseg.yaml_file import read_yaml
 
 AUTO = "auto"
@@ -149,7 +149,7 @@ def _options(source: str, group: str, tree: Any, names: Collection[str]) -> Iter
     """Yield what a file says as words of a command line."""
     if not isinstance(tree, Mapping) or not tree:
         where = f"'{group}' of {source}" if group else source
-        raise InputError(f"{where} must hold options, such as lr: 0.01 under training:, got {tree!r:.40}")
+        raise InputError(f"{where} must hold options, such as lr: 0.01 under training:, got {shown(tree)}")
     for key, value in tree.items():
         name = f"{group}.{key}" if group else str(key)
         if any(other.startswith(f"{name}.") for other in names):

@@ -13,7 +13,8 @@ from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.formats.volumes import read_grid, read_label_volume, write_label_volume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
-from metadcseg.files import cannot_write, output_folder, scratch_folder, sync_folder
+from metadcseg.files import cannot_write, output_folder, sync_folder
+from metadcseg.scratch import scratch_folder
 
 _SECONDS = 5.0  # between two times that the disk is waited for
 

@@ -20,9 +20,10 @@ from metadcseg.evaluation.overlays import (
 from metadcseg.evaluation.predict import Progress
 from metadcseg.evaluation.records import summarize, write_record
 from metadcseg.evaluation.scoring import Compared, score_unit
-from metadcseg.files import cannot_write, disk_is_full, output_folder, refuse_link, safe_names, scratch_folder
+from metadcseg.files import cannot_write, disk_is_full, output_folder, refuse_link, safe_names
 from metadcseg.metrics import NSD_TOLERANCE_MM, NSD_TOLERANCE_PX, CaseScore
 from metadcseg.results.records import same_content
+from metadcseg.scratch import scratch_folder
 
 
 def units_of(prepared: PreparedSet, split: str) -> Sequence[Case | StoredVolume]:

@@ -23,9 +23,11 @@ from metadcseg.errors import InputError, shown
 from metadcseg.evaluation.overlays import mask_values
 from metadcseg.evaluation.predict import load_predictor, probabilities_at_native
 from metadcseg.export.description import describe
+from metadcseg.export.memory import refuse_too_large
 from metadcseg.export.onnx import Deployed
 from metadcseg.export.parity import TOLERANCE, check_difference, network_name, reason_of
-from metadcseg.files import cannot_write, scratch_folder
+from metadcseg.files import cannot_write
+from metadcseg.scratch import scratch_folder
 from metadcseg.training.run.folder import TrainedRun
 
 _SIDES = ((2, 37, 53), (1, 29, 24))  # (N, H, W), of images that the file is tried with
@@ -148,10 +150,12 @@ def _no_word_of_scripts() -> Iterator[None]:
 
 
 def _traced(trained: TrainedRun, side: int) -> nn.Module:
-    images = torch.randn(2, trained.channels, side, side, generator=torch.Generator().manual_seed(0))
+    network, shape = Deployed(trained.network), (2, trained.channels, side, side)
+    refuse_too_large(network, shape, trained.folder.path, "use a larger machine, or export it with --onnx")
+    images = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
     try:
         with _no_word_of_scripts(), torch.inference_mode():
-            traced: nn.Module = torch.jit.trace(Deployed(trained.network), images)  # type: ignore[no-untyped-call]
+            traced: nn.Module = torch.jit.trace(network, images)  # type: ignore[no-untyped-call]
     except Exception as error:  # tracing raises anything on what it cannot follow
         raise _cannot(trained, error) from error
     return traced

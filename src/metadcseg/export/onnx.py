@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from metadcseg.data.store.disk import publish_folder, refuse_occupied
-from metadcseg.errors import InputError, Note
+from metadcseg.errors import InputError, Note, quiet
 from metadcseg.export.description import INPUT, OUTPUT, axis_names, describe
+from metadcseg.export.memory import refuse_too_large
 from metadcseg.export.parity import check_difference, network_name, reason_of
 from metadcseg.extras import Extra
-from metadcseg.files import cannot_write, scratch_folder
+from metadcseg.files import cannot_write
 from metadcseg.networks.committee import members_of
+from metadcseg.scratch import scratch_folder
 from metadcseg.training.prediction import prediction_state
 from metadcseg.training.run.folder import TrainedRun, load_run
 
@@ -93,9 +95,10 @@ def export_onnx(run: Path, out: Path, *, trust_code: bool = False) -> dict[str, 
         with scratch_folder(out.parent) as scratch:
             draft = scratch / "export"
             draft.mkdir()
-            name = network_name(trained)
-            images = _example(description)
-            shape = write_network(Deployed(trained.network), images, draft / _MODEL, name)
+            name, network, sides = network_name(trained), Deployed(trained.network), _sides(description)
+            refuse_too_large(network, sides, run, "use a larger machine")
+            images = torch.randn(*sides, generator=torch.Generator().manual_seed(0))
+            shape = write_network(network, images, draft / _MODEL, name)
             description["input"] |= {"shape": shape}
             description["difference"] = _difference(trained, images, draft / _MODEL)
             (draft / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
@@ -115,15 +118,14 @@ def export_onnx(run: Path, out: Path, *, trust_code: bool = False) -> dict[str, 
     return description
 
 
-def _example(description: dict[str, Any]) -> Tensor:
-    """Return images of a size that the network takes, small where it takes any; no two sides are alike."""
+def _sides(description: dict[str, Any]) -> tuple[int, ...]:
+    """Return the shape of images that the network takes, small where it takes any; no two sides are alike."""
     least, multiple = description["input"]["smallest"], description["input"]["multiple"]
     if multiple == 1:  # a network of the user's own, which may know only one size
         sides = description["window"]["size"] if description["window"] else description["grid"]
     else:
         sides = [-(-side // multiple) * multiple + number * multiple for number, side in enumerate(least)]
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, description["channels"], *sides, generator=generator)
+    return 2, description["channels"], *sides
 
 
 def write_network(network: Deployed, images: Tensor, file: Path, name: str) -> list[int | str]:
@@ -187,12 +189,6 @@ def _difference(trained: TrainedRun, images: Tensor, file: Path) -> float:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep back what torch's exporter says of itself: libraries that are not there, and its own old calls."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)
+    with quiet("torch.onnx._internal.exporter._registration", logging.ERROR), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+        yield

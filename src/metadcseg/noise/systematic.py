@@ -83,94 +83,12 @@ class Over:
     @property
     def preset(self) -> str:
         """The sides of the squares."""
-        return _sides(self.name, self.reaches)
+        low, high = self.reaches
+        return f"{self.name}-{2 * low + 1}-{2 * high + 1}"
 
     def draw(self, generator: np.random.Generator, classes: int) -> list[Draw]:
         """Return ``reach`` and ``rounding`` for each class."""
         return [draw_reach(generator, self.reaches) for _ in range(1, classes)]
-
-    def prepare(self, mask: Mask, value: int, one: Draw) -> Prepared:
-        """Return the distance to the class."""
-        return (distance_to(mask == value),)
-
-    def apply(self, prepared: Prepared, one: Draw, strength: float) -> Region:
-        """Return all that is within reach."""
-        grown: Region = prepared[0] <= scaled_reach(one, strength)
-        return grown
-
-    def step(self, one: Draw, strength: float) -> int:
-        """Return the reach in pixels."""
-        return scaled_reach(one, strength)
-
-    def limit(self, side: int) -> float:
-        """Return the scale from which the smallest reach covers the image."""
-        return side / self.reaches[0]
-
-
-@dataclass(frozen=True)
-class Under:
-    """Systematic under-segmentation: every class of every mask eroded by a square of a drawn side.
-
-    An object that the square would delete keeps its innermost pixels: who draws too small does not overlook.
-
-    Args:
-        reaches: smallest and largest reach at scale 1, in pixels: sides 7, 9, ... 15.
-    """
-
-    reaches: tuple[int, int] = (3, 7)
-    name: ClassVar[str] = "under"
-    knob: ClassVar[str] = "kernel scale"
-
-    @property
-    def preset(self) -> str:
-        """The sides of the squares."""
-        return _sides(self.name, self.reaches)
-
-    def draw(self, generator: np.random.Generator, classes: int) -> list[Draw]:
-        """Return ``reach`` and ``rounding`` for each class."""
-        return [draw_reach(generator, self.reaches) for _ in range(1, classes)]
-
-    def prepare(self, mask: Mask, value: int, one: Draw) -> Prepared:
-        """Return the reach that removes a pixel."""
-        return (last_reach(mask == value),)
-
-    def apply(self, prepared: Prepared, one: Draw, strength: float) -> Region:
-        """Return what the reach does not remove."""
-        left: Region = prepared[0] > scaled_reach(one, strength)
-        return left
-
-    def step(self, one: Draw, strength: float) -> int:
-        """Return the reach in pixels."""
-        return scaled_reach(one, strength)
-
-    def limit(self, side: int) -> float:
-        """Return the scale from which only innermost pixels are left."""
-        return side / self.reaches[0]
-
-
-@dataclass(frozen=True)
-class Annotator:
-    """Several annotators, one of them bad: annotator 0 draws everything too large, the others are right.
-
-    Args:
-        annotators: how many there are; a mask's is drawn, each as likely.
-        reaches: of the bad one, as in :class:`Over`.
-    """
-
-    annotators: int = 4
-    reaches: tuple[int, int] = (5, 12)
-    name: ClassVar[str] = "annotator"
-    knob: ClassVar[str] = "kernel scale of the bad annotator"
-
-    @property
-    def preset(self) -> str:
-        """How many annotators, and the sides of the bad one's squares."""
-        return _sides(f"{self.name}-1-of-{self.annotators}", self.reaches)
-
-    def draw(self, generator: np.random.Generator, classes: int) -> list[Draw]:
-        """Return ``annotator`` (the same for all classes of a mask), ``reach`` and ``rounding``."""
-        who = {"annotator": int(generator.integers(self.annotators))}
-        return [{**who, **draw_reach(generator, self.reaches)} for _ in range(1, classes)]
 
     def prepare(self, mask: Mask, value: int, one: Draw) -> Prepared:
         """Return the distance to the class."""
@@ -182,12 +100,64 @@ class Annotator:
         return grown
 
     def step(self, one: Draw, strength: float) -> int:
-        """Return the reach in pixels, 0 of a good annotator."""
-        return 0 if one["annotator"] else scaled_reach(one, strength)
+        """Return the reach in pixels."""
+        return scaled_reach(one, strength)
 
     def limit(self, side: int) -> float:
         """Return the scale from which the smallest reach covers the image."""
         return side / self.reaches[0]
+
+
+@dataclass(frozen=True)
+class Under(Over):
+    """Systematic under-segmentation: every class of every mask eroded by a square of a drawn side.
+
+    An object that the square would delete keeps its innermost pixels: who draws too small does not overlook. They are
+    all that is left from the scale of :meth:`Over.limit` on.
+
+    Args:
+        reaches: smallest and largest reach at scale 1, in pixels: sides 7, 9, ... 15.
+    """
+
+    reaches: tuple[int, int] = (3, 7)
+    name: ClassVar[str] = "under"
+
+    def prepare(self, mask: Mask, value: int, one: Draw) -> Prepared:
+        """Return the reach that removes a pixel."""
+        return (last_reach(mask == value),)
+
+    def apply(self, prepared: Prepared, one: Draw, strength: float) -> Region:
+        """Return what the reach does not remove."""
+        left: Region = prepared[0] > self.step(one, strength)
+        return left
+
+
+@dataclass(frozen=True)
+class Annotator(Over):
+    """Several annotators, one of them bad: annotator 0 draws everything too large, the others are right.
+
+    Args:
+        reaches: of the bad one, as in :class:`Over`.
+        annotators: how many there are; a mask's is drawn, each as likely.
+    """
+
+    annotators: int = 4
+    name: ClassVar[str] = "annotator"
+    knob: ClassVar[str] = "kernel scale of the bad annotator"
+
+    @property
+    def preset(self) -> str:
+        """How many annotators, and the sides of the bad one's squares."""
+        return super().preset.replace(self.name, f"{self.name}-1-of-{self.annotators}")
+
+    def draw(self, generator: np.random.Generator, classes: int) -> list[Draw]:
+        """Return ``annotator`` (the same for all classes of a mask), ``reach`` and ``rounding``."""
+        who = {"annotator": int(generator.integers(self.annotators))}
+        return [who | one for one in super().draw(generator, classes)]
+
+    def step(self, one: Draw, strength: float) -> int:
+        """Return the reach in pixels, 0 of a good annotator."""
+        return 0 if one["annotator"] else super().step(one, strength)
 
 
 @dataclass(frozen=True)
@@ -241,8 +211,3 @@ def _overlap(size: int, offset: int) -> tuple[slice, slice]:
     """Return where something moved by an offset lands on an axis, and what of it lands there."""
     offset = max(-size, min(size, offset))
     return slice(max(0, offset), size + min(0, offset)), slice(max(0, -offset), size - max(0, offset))
-
-
-def _sides(name: str, reaches: tuple[int, int]) -> str:
-    low, high = reaches
-    return f"{name}-{2 * low + 1}-{2 * high + 1}"

@@ -24,7 +24,7 @@ from metadcseg.report.part_tables import condition_key
 from metadcseg.report.pictures import Labels, outlined
 from metadcseg.report.plots import Plot, fold_plot, learning_plot
 from metadcseg.report.sheets import Gallery
-from metadcseg.results.records import RunRecord, mapping, number
+from metadcseg.results.records import RunRecord
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord
 
 OUTLINES = (
@@ -159,9 +159,8 @@ def validation_curve(tasks: Sequence[TaskRecord]) -> dict[int, float]:
     """Return epoch -> mean DSC on validation cases, over seeds and folds."""
     held: dict[int, list[float]] = {}
     for line in (line for task in tasks for run in task.runs for line in run.epochs):
-        value = number(mapping(line, "val").get("dsc"))
-        if value is not None:
-            held.setdefault(int(line["epoch"]) + 1, []).append(value)
+        if (value := (line.val or {}).get("dsc")) is not None:
+            held.setdefault(line.epoch + 1, []).append(value)
     return {epoch: fmean(values) for epoch, values in sorted(held.items())}
 
 

@@ -32,7 +32,6 @@ from metadcseg.report.values import (
 )
 from metadcseg.results.grid import Noise, folder_name
 from metadcseg.results.paper_numbers import METADCSEG, PaperValue, in_our_unit, paper_numbers
-from metadcseg.results.records import mapping, number
 from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord
 
 _SWITCHES = ("meta", "dcd", "lambda_dice", "lambda_boundary")
@@ -155,8 +154,7 @@ def _contradictions(row: str, tasks: Sequence[TaskRecord]) -> list[str]:
 
 def _logged(tasks: Sequence[TaskRecord], name: str) -> list[float]:
     lines = (line for task in tasks for run in task.runs for line in run.epochs)
-    values = [number(mapping(line, "train").get(name)) for line in lines]
-    return [value for value in values if value is not None]
+    return [value for line in lines if (value := line.train.get(name)) is not None]
 
 
 def gold_tables(record: BenchmarkRecord) -> list[Table]:

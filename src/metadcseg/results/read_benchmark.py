@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.results.external import read_external
 from metadcseg.results.records import mapping, number, read_object, read_runs
 from metadcseg.results.schema import Benchmark, NoiseSaid, Task
@@ -35,7 +35,7 @@ def read_benchmark(folder: Path) -> BenchmarkRecord:
     )
     if held.format != 1:
         record.missing.append(
-            f"{file} has format {held.format!r:.40}, of which 1 is known: much may be missing."
+            f"{file} has format {shown(held.format)}, of which 1 is known: much may be missing."
         )
     for number_of, entry in enumerate(held.tasks, start=1):
         try:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -12,12 +11,14 @@ from typing import Any
 from metadcseg.csv_files import from_csv_text
 from metadcseg.errors import InputError
 from metadcseg.reading import read_regular
-from metadcseg.results.schema import EvaluationSaid, RunSaid
+from metadcseg.results.schema import Epoch, EvaluationSaid, LineSaid, RunSaid
 from metadcseg.results.upgrade import upgraded
-from metadcseg.schemas import read_plain
+from metadcseg.schemas import decoded, read_plain
 
 WHERE = ("threads", "workers", "devices", "nodes", "accelerator", "checkpoint_minutes", "figure_every")
 """Training options that change no result, or hardly."""
+
+_LEFT_OUT = "it was left out"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class RunRecord:
     folder: Path
     name: str = ""
     info: dict[str, Any] = field(default_factory=dict)
-    epochs: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
     evaluation: dict[str, Any] = field(default_factory=dict)
     cases: dict[str, CaseRecord] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -153,30 +154,33 @@ def read_object(
         missing += [] if optional else [f"{file} does not exist."]
         return {}
     try:
-        return read_plain(file, kind, "it was left out")
+        return read_plain(file, kind, _LEFT_OUT)
     except InputError as error:
         missing.append(f"{error}.")
         return {}
 
 
-def _read_epochs(file: Path, missing: list[str]) -> list[dict[str, Any]]:
+def _read_epochs(file: Path, missing: list[str]) -> list[Epoch]:
     """Read the epoch lines; a resumed run may have written an epoch twice, the later line counts."""
     try:
-        lines = read_regular(file).decode("utf-8", "replace").splitlines()
+        lines = read_regular(file).splitlines()
     except (OSError, InputError):
         missing.append(f"{file} cannot be read, so this run has no learning curve.")
         return []
-    epochs: dict[int, dict[str, Any]] = {}
-    damaged = 0
-    for line in filter(str.strip, lines):
+    epochs: dict[int, Epoch] = {}
+    damaged: list[str] = []
+    for place, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
-            entry = json.loads(line)
-            if entry.get("kind") == "epoch":
-                epochs[int(entry["epoch"])] = entry
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            damaged += 1
+            if decoded(line, LineSaid, f"line {place}", _LEFT_OUT).kind == "epoch":
+                held: Epoch = decoded(line, Epoch, f"line {place}", _LEFT_OUT)
+                epochs[held.epoch] = held
+        except InputError as error:
+            damaged.append(str(error))
     if damaged:
-        missing.append(f"{file}: lines that are not records were left out ({damaged}).")
+        more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        missing.append(f"{file}, {damaged[0]}{more}.")
     return [epochs[number] for number in sorted(epochs)]
 
 

@@ -144,6 +144,21 @@ class OwnRun(ExternalRun, kw_only=True):
     training: TrainingOfRun
 
 
+class LineSaid(Struct):
+    """What every line of ``metrics.jsonl`` says; other kinds than ``epoch`` are passed over."""
+
+    kind: str = ""
+
+
+class Epoch(Struct, kw_only=True):
+    """An epoch in ``metrics.jsonl``: means over it, and scores of the validation cases where there were some."""
+
+    epoch: Count
+    seconds: float | None = None
+    train: dict[str, float | None] = {}
+    val: dict[str, float | None] | None = None
+
+
 class Spread(Struct):
     """A metric over cases."""
 

@@ -153,8 +153,7 @@ class TaskRecord:
 
     def epoch_seconds(self) -> float | None:
         """Return the median time of an epoch, over all folds."""
-        values = [number(line.get("seconds")) for run in self.runs for line in run.epochs]
-        known = [value for value in values if value is not None]
+        known = [line.seconds for run in self.runs for line in run.epochs if line.seconds is not None]
         return median(known) if known else None
 
     def training_seconds(self) -> float | None:

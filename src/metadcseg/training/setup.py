@@ -15,7 +15,7 @@ from metadcseg.data.loading.batches import BatchLoader, Shard
 from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
 from metadcseg.data.loading.outlines import OutlinesDataset
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, quiet
 from metadcseg.methods.base import Method, MethodInfo, MethodState
 from metadcseg.networks import Committee, NetworkOptions, TappedNetwork, create_networks
 from metadcseg.training.distributed.process_group import ProcessGroup
@@ -148,12 +148,13 @@ def open_fabric(options: TrainingOptions, process_group: ProcessGroup) -> Fabric
     one = devices if process_group.world_size > 1 and accelerator == "cuda" else 1
     half = options.precision == "bf16-mixed"
     try:
-        fabric = Fabric(
-            accelerator=accelerator,
-            devices=one,
-            precision="bf16-mixed" if half else "32-true",
-            plugins=LightningEnvironment(),
-        )
+        with quiet("lightning_fabric.utilities.rank_zero"):  # the precision is said by `precision.settled`
+            fabric = Fabric(
+                accelerator=accelerator,
+                devices=one,
+                precision="bf16-mixed" if half else "32-true",
+                plugins=LightningEnvironment(),
+            )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise InputError(
             f"training.accelerator: {options.accelerator} is not to be had on this machine "

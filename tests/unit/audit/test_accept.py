@@ -15,6 +15,7 @@ from PIL import Image
 from tests.unit.audit.simulated import decide, runs, simulate
 from tests.unit.data.folders import disc, make_folder, picture, save
 
+from metadcseg.audit import accept as acceptance
 from metadcseg.audit import place
 from metadcseg.audit.accept import accept
 from metadcseg.audit.plan import splits_text
@@ -24,7 +25,7 @@ from metadcseg.data.splits.roles import SplitRow
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
-from metadcseg.files import sweep
+from metadcseg.scratch import sweep
 
 
 def prepared_from(folder, out, **options):
@@ -210,6 +211,68 @@ def test_stopped_and_begun_again(tmp_path, monkeypatch):
     accept(decisions, tmp_path / "better")
     assert copied == []  # all of them were there
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["in place", "out"])
+@pytest.mark.parametrize("without", [True, False], ids=["no version", "another version"])
+def test_what_another_version_has_begun_is_begun_anew_and_that_is_said(
+    tmp_path, monkeypatch, in_place, without
+):
+    prepared, arrays = audited(tmp_path)
+    ids = list(arrays)
+    told = ({"case": ids[0], "verdict": "accept"}, {"case": ids[1], "regions": {"2": "accept"}})
+    decisions = decide(tmp_path / "audit", prepared, *told)
+    where = {"backup": tmp_path / "old"} if in_place else {"out": tmp_path / "better"}
+
+    def stop(done, total):
+        if done == total - 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(acceptance, "_RULES", 0)
+        with pytest.raises(KeyboardInterrupt):
+            accept(decisions, progress=stop, **where)
+    (draft,) = tmp_path.glob(".*.accept-*")
+    wrong = draft / ("new" if in_place else "") / "gold" / f"{ids[0]}.png"
+    assert wrong.is_file()
+    save(wrong, disc() * 0)  # as that version decided
+    if without:  # as versions named it that did not name themselves
+        draft.rename(draft.with_name(draft.name.rpartition("-")[0]))
+    accepted, _ = accept(decisions, **where)
+    assert any("another version had begun this" in note for note in accepted.notes)
+    held = pixels(accepted.folder / "gold" / f"{ids[0]}.png")[0]
+    assert np.array_equal(held > 0, arrays[ids[0]].corrected["balanced"][0] > 0)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_where_another_version_was_moving_files_it_must_end_that(tmp_path, monkeypatch):
+    prepared, arrays = audited(tmp_path)
+    ids, mine = list(arrays), tmp_path / "mine"
+    decisions = decide(tmp_path / "audit", prepared, {"case": ids[0], "regions": {"1": "accept"}})
+    before = files(mine)
+
+    def stop(source, target):
+        if str(target) == str(mine / "splits.csv"):
+            raise KeyboardInterrupt
+        os.rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(acceptance, "_RULES", 0)
+        patch.setattr(place.os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            accept(decisions, backup=tmp_path / "old")
+    halfway = files(mine)
+    (draft,) = tmp_path.glob(".*.accept-*")
+    with pytest.raises(
+        InputError, match=r"another version of metadcseg when .* end it with that version"
+    ) as told:
+        accept(decisions, backup=tmp_path / "old")
+    assert files(mine) == halfway
+    assert str(draft) in str(told.value)
+    shutil.copytree(draft / "backup", mine, dirs_exist_ok=True)  # what the sentence says
+    shutil.rmtree(draft)
+    assert {name: files(mine)[name] for name in before} == before
+    assert accept(decisions, backup=tmp_path / "older")[0].in_part == 1
 
 
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")

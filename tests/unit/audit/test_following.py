@@ -3,6 +3,7 @@
 import csv
 import shutil
 from functools import partial
+from itertools import permutations
 
 import nibabel
 import numpy as np
@@ -14,6 +15,7 @@ from tests.unit.evaluation.fakes import scene, write_fake_run
 
 from metadcseg.audit.accept import accept
 from metadcseg.audit.case_files import read_cases, read_masks
+from metadcseg.audit.following import most_alike
 from metadcseg.audit.run import audit_run
 from metadcseg.audit.twins import TWINS
 from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder
@@ -93,6 +95,19 @@ def test_where_some_are_pairs_are_treated_as_the_case_most_like_theirs(tmp_path,
     assert np.array_equal(now[good], arrays[good].given[0])
 
 
+@pytest.mark.parametrize(
+    ("treated", "level"),
+    [
+        ([(0.5, None), (0.5, None), (0.5, "network"), (0.9, "sure")], None),
+        ([(0.5, "sure"), (0.7, "sure"), (0.7, "balanced")], "sure"),  # 0.6 - 0.5 is not 0.7 - 0.6 in floats
+        ([(0.7, None), (0.5, "sure"), (0.2, "network")], "sure"),
+        ([(0.6, "sure"), (0.6, "network"), (0.6, "balanced")], "network"),
+    ],
+)
+def test_of_equally_near_cases_most_decide_then_what_changes_most_in_any_order(treated, level):
+    assert {most_alike(0.6, order) for order in permutations(treated)} == {level}
+
+
 def test_a_second_round_goes_on_from_the_first(tmp_path, mine):
     prepared, arrays, _ = mine
     folder = tmp_path / "mine"
@@ -149,6 +164,19 @@ def test_of_an_audit_without_them_pairs_stay_and_that_is_said(tmp_path, mine):
     assert all(np.array_equal(now[id], held.given[0]) for id, held in twins.items())
 
 
+def test_an_empty_folder_of_pairs_is_named(tmp_path, mine):
+    prepared, arrays, _ = mine
+    for file in (tmp_path / "audit" / TWINS / "cases").iterdir():
+        file.unlink()
+    decisions = decide(tmp_path / "audit", prepared, *({"case": id, **BY_SCRIPT} for id in arrays))
+    for _ in ("cases", "pairs"):
+        with pytest.raises(
+            InputError, match=r"audit/pairs is empty, .* put back its files, or run the audit"
+        ):
+            accept(decisions, tmp_path / "better")
+        shutil.rmtree(tmp_path / "audit" / TWINS / "cases", ignore_errors=True)
+
+
 def test_pairs_of_a_set_with_noise_follow(tmp_path):
     cases = phantom_cases(PhantomOptions(count=12, size=32), gold=2)
     prepare_cases(cases, tmp_path / "clean", name="phantom", edges="none")
@@ -198,6 +226,44 @@ def test_the_replaced_mask_of_a_volume_keeps_its_header_and_its_other_slices(tmp
     nibabel.save(nibabel.Nifti1Image(before[::-1], np.eye(4)), tmp_path / "mine/masks/v0.nii.gz")
     with pytest.raises(InputError, match="changed since the set was prepared"):
         accept(decisions, tmp_path / "once more")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["resampled slices", "masks on another grid"])
+def test_masks_of_resampled_volumes_that_were_edited_since_are_named(tmp_path, elsewhere):
+    """Slices have two thirds of the pixels of their files, and masks may lie on another grid than their image."""
+    label = np.zeros((12, 12, 3), np.uint8)
+    label[3:8, 3:8] = 1
+    apart = np.diag([1.0, 1.0, 0.5, 1.0]) if elsewhere else np.eye(4)
+    drawn = np.repeat(label, 2, axis=2) if elsewhere else label
+
+    def write(place, number, array, affine=apart):
+        (tmp_path / "mine" / place).mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(array, affine), tmp_path / "mine" / place / f"v{number}.nii.gz")
+
+    for number in range(5):
+        write("images", number, np.random.default_rng(number).normal(size=label.shape), np.eye(4))
+        write("masks", number, np.roll(drawn, number == 0, axis=0))
+    write("gold", 0, drawn)
+    slices = SliceOptions(pixel=1.5)
+    prepare_folder(
+        tmp_path / "mine", tmp_path / "set", edges="none", slices=slices, resample_labels=elsewhere
+    )
+    prepared = PreparedSet.open(tmp_path / "set")
+    arrays = simulate(tmp_path / "audit", prepared)
+    judge(tmp_path / "audit" / TWINS, prepared, "gold")
+    decisions = decide(tmp_path / "audit", prepared, *({"case": id, **BY_SCRIPT} for id in arrays))
+    accepted, _ = accept(decisions, tmp_path / "better")
+    assert accepted.twins == 1
+    for number in (0, int(next(iter(arrays))[1:])):  # a replaced mask, and one that trains
+        edited = drawn.copy()
+        edited[5:7, 5:7] = 0
+        write("masks", number, edited)
+        with pytest.raises(
+            InputError, match=rf"masks/v{number}\.nii\.gz was changed since the set was prepared"
+        ):
+            accept(decisions, tmp_path / "once more")
+        write("masks", number, np.roll(drawn, number == 0, axis=0))
+    accept(decisions, tmp_path / "once more")
 
 
 def blind_set(out, verified):

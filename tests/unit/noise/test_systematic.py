@@ -57,6 +57,7 @@ def test_a_full_and_an_empty_mask_stay(model):
 
 def test_the_names_of_the_presets_are_the_sides_of_the_squares():
     assert (Over().preset, Under().preset) == ("over-11-25", "under-7-15")
+    assert Annotator().preset == "annotator-1-of-4-11-25"
 
 
 @pytest.mark.parametrize("direction", [0.0, 77.0, 200.0, 315.0])

@@ -276,6 +276,7 @@ def test_odd_records_of_a_run_never_break_it(tmp_path, info):
     held = json.loads((home / "run.json").read_text())
     (home / "run.json").write_text(json.dumps(held | info))
     with (home / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "note", "epoch": "none"}\n\n{"kind": "epoch", "epoch": -1}\n')
         file.write('{"kind": "epoch", "epoch": Infinity}\n')
     folder.add(task(), scores=made_scores(0.6))
     _, report = write_report(folder.write(), tmp_path / "out")
@@ -283,6 +284,11 @@ def test_odd_records_of_a_run_never_break_it(tmp_path, info):
     said = [sentence for sentence in report.missing if str(home / "run.json") in sentence]
     assert len(said) == 1
     assert next(iter(info)) in said[0]
+    (lines,) = (sentence for sentence in report.missing if "metrics.jsonl" in sentence)
+    assert (
+        "metrics.jsonl, line 6: 'epoch' must be a whole number >= 0, got -1; it was left out, and 1 more."
+        in lines
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,20 @@
 """``--precision auto`` takes half precision where the device has it, says so, and leaves the meta pass alone."""
 
+import logging
+import logging.handlers
+
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from tests.unit.training.helpers import NETWORK, Fake, options
 
 from metadcseg.networks import NetworkOptions
+from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.precision import settled
 from metadcseg.training.run.folder import read_run
 from metadcseg.training.session import train
+from metadcseg.training.setup import open_fabric
 
 OWN = NetworkOptions(width=2)
 
@@ -68,6 +75,20 @@ def test_a_gpu_decides(monkeypatch, able, precision):
     found, told = settled(options(precision="auto", accelerator="auto"), OWN)
     assert found.precision == precision
     assert "this GPU" in told
+
+
+def test_fabric_adds_no_word_of_its_own_and_speaks_again_after_that():
+    heard = logging.handlers.BufferingHandler(100)
+    logger = logging.getLogger("lightning_fabric")
+    logger.addHandler(heard)
+    try:
+        fabric = open_fabric(options(precision="bf16-mixed"), ProcessGroup())
+        assert heard.buffer == []
+        Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")  # of somebody else in the same process
+        assert "bfloat16" in heard.buffer[0].getMessage()
+    finally:
+        logger.removeHandler(heard)
+    assert isinstance(fabric._precision, MixedPrecision)
 
 
 def test_it_is_recorded_and_gone_on_with(disks, tmp_path, processor, capsys):

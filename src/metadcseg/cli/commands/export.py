@@ -35,30 +35,37 @@ def run(options: Namespace, console: Console) -> int:
         )
     from metadcseg.data.store.disk import refuse_occupied
 
-    targets = [Path(each) for each in (options.onnx, options.monai_bundle) if each is not None]
-    for out in targets:
+    wanted = {name: Path(options[name]) for name in _EXPORTS if options[name] is not None}
+    for out in wanted.values():
         refuse_occupied(out)  # before one of two is written
-    if len(set(map(Path.absolute, targets))) < len(targets):
-        raise InputError(f"--onnx and --monai-bundle both name {targets[0]}: give each a folder of its own")
-    source, trusted = Path(options.run), options.trust_code
-    if options.onnx is not None:
-        out = Path(options.onnx)
+    if len({out.absolute() for out in wanted.values()}) < len(wanted):
+        raise InputError(f"--onnx and --monai-bundle both name {options.onnx}: give each a folder of its own")
+    for name, out in wanted.items():
         with console.status(f"exporting {options.run} ..."):
-            from metadcseg.export.onnx import export_onnx
-
-            found = export_onnx(source, out, trust_code=trusted)
-        plain_output().print(
-            f"{out}: model.onnx (opset {found['opset']}, probabilities differ by at most {found['difference']:.1g}), "
-            f"model.json; predict with python {shlex.quote(str(out / 'run.py'))} {found['takes'].upper()} MASKS"
-        )
-    if options.monai_bundle is not None:
-        out = Path(options.monai_bundle)
-        with console.status(f"exporting {options.run} ..."):
-            from metadcseg.export.monai_bundle import export_bundle
-
-            found = export_bundle(source, out, trust_code=trusted)
-        plain_output().print(
-            f"{out}: models/model.ts (probabilities differ by at most {found['difference']:.1g}), configs; "
-            f"{out / 'docs' / 'README.md'} says how MONAI runs it"
-        )
+            told = _EXPORTS[name](Path(options.run), out, options.trust_code)
+        plain_output().print(f"{out}: {told}")
     return 0
+
+
+def _onnx(run: Path, out: Path, trusted: bool) -> str:
+    from metadcseg.export.onnx import export_onnx
+
+    found = export_onnx(run, out, trust_code=trusted)
+    return (
+        f"model.onnx (opset {found['opset']}, probabilities differ by at most {found['difference']:.1g}), model.json; "
+        f"predict with python {shlex.quote(str(out / 'run.py'))} {found['takes'].upper()} MASKS"
+    )
+
+
+def _bundle(run: Path, out: Path, trusted: bool) -> str:
+    from metadcseg.export.monai_bundle import export_bundle
+
+    found = export_bundle(run, out, trust_code=trusted)
+    return (
+        f"models/model.ts (probabilities differ by at most {found['difference']:.1g}), configs; "
+        f"{out / 'docs' / 'README.md'} says how MONAI runs it"
+    )
+
+
+_EXPORTS = {"onnx": _onnx, "monai_bundle": _bundle}
+"""By option: writes the folder, and returns what is in it."""

@@ -200,15 +200,12 @@ def _ring(held: object, size: Size) -> Any:
 
 def _runs(held: RunsSaid, size: Size) -> NDArray[np.bool_]:
     """Return the pixels of runs."""
-    sides, counts = held.size, held.counts
+    sides = held.size
     if sides != list(size):
         got = f"{sides[0]} x {sides[1]}" if isinstance(sides, list) and len(sides) == 2 else shown(sides)
         raise InputError(f"has runs of {got[:40]} pixels, its image {size[0]} x {size[1]}")
-    if isinstance(counts, str):
-        return _pixels(_lengths(counts), size)
-    if isinstance(counts, list) and all(type(each) is int for each in counts):
-        return _pixels(counts, size)
-    raise InputError(f"has no runs but {shown(counts)}")
+    counts = part(held.counts, str | list[int], "its runs", "text or a list of whole numbers")
+    return _pixels(_lengths(counts) if isinstance(counts, str) else counts, size)
 
 
 def _pixels(lengths: list[int], size: Size) -> NDArray[np.bool_]:

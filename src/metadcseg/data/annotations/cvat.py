@@ -10,7 +10,7 @@ import numpy as np
 from metadcseg.data.annotations.values import class_name
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume
 from metadcseg.data.formats.images import read_image
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.reading import read_text
 
 LABEL_MAP = "labelmap.txt"
@@ -51,7 +51,7 @@ def read_label_map(path: Path) -> dict[Color, str]:
         found = _LINE.fullmatch(line.strip())
         if found is None or any(int(part) > 255 for part in found.groups()[1:]):
             raise InputError(
-                f"{path}, line {place}: 'name:red,green,blue:parts:actions' is read, got {line[:60]!r}"
+                f"{path}, line {place}: 'name:red,green,blue:parts:actions' is read, got {shown(line)}"
             )
         red, green, blue = (int(part) for part in found.groups()[1:])
         try:
@@ -60,7 +60,7 @@ def read_label_map(path: Path) -> dict[Color, str]:
             raise InputError(f"{path}, line {place} {error}") from error
         if (red, green, blue) in names or name in names.values():
             raise InputError(
-                f"{path}, line {place}: the name or color of {line[:60]!r} stands twice: correct it"
+                f"{path}, line {place}: the name or color of {shown(line)} stands twice: correct it"
             )
         names[red, green, blue] = name
     if not names:

@@ -8,11 +8,11 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Meta, Struct
 from numpy.typing import NDArray
 
 from metadcseg.data.annotations.shapes import Drawn, Entry, Export, Patch, Shape, Size, box, ellipse, polygon
@@ -36,6 +36,7 @@ PNG_NAME = re.compile(r"task-(\d+)-annotation-(\d+)-by-(.*?)-tag-(.+)-(\d+)\.png
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 _LABELS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 _SHAPES = ("rle", "points", "height", "radiusX")
+_Byte = Annotated[int, Meta(ge=0, le=255)]
 _CHANNELS = 4
 _HALF = 127
 
@@ -172,9 +173,8 @@ def decode_runs(held: object, length: int) -> NDArray[np.uint8]:
     Raises:
         InputError: where it is no such list, ends early, or holds another number of words.
     """
-    if not isinstance(held, list) or not all(type(each) is int and 0 <= each < 256 for each in held):
-        raise InputError(f"has an 'rle' that is no list of bytes but {shown(held)}")
-    bits = np.unpackbits(np.array(held, np.uint8))
+    runs = part(held, list[_Byte], "its 'rle'", "a list of bytes")
+    bits = np.unpackbits(np.array(runs, np.uint8))
     text = (bits + ord("0")).astype(np.uint8).tobytes().decode("ascii")
     place = 0
 

@@ -137,4 +137,4 @@ def _bitmap(held: object, wanted: Size) -> Any:
         MemoryError,
         Image.DecompressionBombError,
     ) as error:
-        raise InputError(f"holds no bitmap (PNG in base64) but {shown(held)[:40]}") from error
+        raise InputError(f"holds no bitmap (PNG in base64) but {shown(held, 40)}") from error

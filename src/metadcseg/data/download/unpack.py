@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from metadcseg.errors import InputError
-from metadcseg.files import cannot_write, disk_is_full, scratch_folder
+from metadcseg.errors import InputError, shown
+from metadcseg.files import cannot_write, disk_is_full
+from metadcseg.scratch import scratch_folder
 
 Progress = Callable[[int, int], object]
 """Called with how many members are unpacked, of how many."""
@@ -209,7 +210,7 @@ def _safe(archive: Path, member: _Member) -> str:
     elif any(part.rstrip(". ") != part or part.split(".")[0].casefold() in _RESERVED for part in path.parts):
         problem = "has a name that Windows cannot have"
     if problem:
-        raise InputError(f"{archive}: {name[:100]!r} {problem}: the archive is not unpacked")
+        raise InputError(f"{archive}: {shown(name, 100)} {problem}: the archive is not unpacked")
     return str(path)
 
 

@@ -23,7 +23,8 @@ from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.extras import Extra
-from metadcseg.files import cannot_write, scratch_folder, sweep
+from metadcseg.files import cannot_write
+from metadcseg.scratch import scratch_folder, sweep
 
 Progress = Callable[[int, int], object]
 """Called with how many cases are written, of how many."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from metadcseg.data.formats.geometry import Grid, as_affine
 from metadcseg.data.formats.itk_header import HEADER_BYTES, check_header
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.extras import Extra
 from metadcseg.reading import check_claim
 
@@ -249,7 +249,7 @@ def _beside(path: Path) -> Path | None:
         or "%" in name
     ):
         raise InputError(
-            f"{path} names {name[:60]!r} for its voxels, which must be one file beside it: export it again"
+            f"{path} names {shown(name)} for its voxels, which must be one file beside it: export it again"
         )
     data = path.with_name(name)
     if not data.is_file():

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from metadcseg.data.formats import dicom, hdf5, itk, nifti
 from metadcseg.data.formats.geometry import Grid, Volume, check_same_grid, size_of
 from metadcseg.errors import InputError
-from metadcseg.files import scratch_folder
+from metadcseg.scratch import scratch_folder
 
 _ENDS = (".seg.nrrd", ".seg.nhdr", ".seg.nii.gz", ".seg.nii")  # as 3D Slicer calls segmentations
 

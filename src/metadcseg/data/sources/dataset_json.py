@@ -7,7 +7,7 @@ from typing import Any
 
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.sources.case import RawCase
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.schemas import read_record
 
 NAME = "dataset.json"
@@ -61,13 +61,13 @@ def file_inside(path: Path, name: object) -> Path:
     """
     folder = path.parent
     if not isinstance(name, str) or not name or "\0" in name:
-        raise InputError(f"{path}: the name of a file must be text, got {repr(name)[:60]}: correct it")
+        raise InputError(f"{path}: the name of a file must be text, got {shown(name)}: correct it")
     file = folder / name
     try:
         file.exists()  # some names no file can have
         inside = file.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: no file can be called {name[:60]!r}: correct it") from error
+        raise InputError(f"{path}: no file can be called {shown(name)}: correct it") from error
     if not inside:
         raise InputError(f"{path}: '{name}' leads out of the folder of the data set: correct it")
     return file
@@ -81,7 +81,7 @@ def table_of(path: Path, said: dict[str, Any], key: str) -> dict[str, Any]:
     """
     table = said.get(key)
     if not isinstance(table, dict) or not table:
-        raise InputError(f"{path} must hold a table '{key}', got {str(table)[:60]}: correct it")
+        raise InputError(f"{path} must hold a table '{key}', got {shown(table)}: correct it")
     return table
 
 
@@ -96,9 +96,7 @@ def whole_number(path: Path, value: object) -> int:
     except ValueError:
         number = -1
     if not 0 <= number < 2**16:
-        raise InputError(
-            f"{path}: a label is a whole number from 0 to 65535, got {str(value)[:60]!r}: correct it"
-        )
+        raise InputError(f"{path}: a label is a whole number from 0 to 65535, got {shown(value)}: correct it")
     return number
 
 

@@ -31,7 +31,7 @@ from metadcseg.data.sources.dataset_json import (
     whole_number,
 )
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def scan_decathlon(source: Path, draw: Draw | None = None, task: Task = ANY) -> 
         )
     listed = said.get("training")
     if not isinstance(listed, list) or not listed:
-        raise InputError(f"{path} must list the cases under 'training', got {str(listed)[:60]}: correct it")
+        raise InputError(f"{path} must list the cases under 'training', got {shown(listed)}: correct it")
     volumes = [_case(path, entry) for entry in listed]
     findings: list[Finding] = twice(path, [raw.id for raw in volumes])
     if not findings:
@@ -109,6 +109,6 @@ def scan_decathlon(source: Path, draw: Draw | None = None, task: Task = ANY) -> 
 
 def _case(path: Path, entry: object) -> RawCase:
     if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
-        raise InputError(f"{path}: a case must name 'image' and 'label', got {str(entry)[:60]}: correct it")
+        raise InputError(f"{path}: a case must name 'image' and 'label', got {shown(entry)}: correct it")
     image, label = (file_inside(path, entry[key]) for key in ("image", "label"))
     return RawCase(stem_of(image), "train", stem_of(image), (image,), label, verified=True)

@@ -8,7 +8,8 @@ from types import TracebackType
 
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
-from metadcseg.files import names_hidden, scratch_folder, sweep, sync_folder
+from metadcseg.files import sync_folder
+from metadcseg.scratch import names_hidden, scratch_folder, sweep
 
 
 class DiskErrors:

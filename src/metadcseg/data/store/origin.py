@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from metadcseg.constants import IGNORE
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.files import write_bytes
 from metadcseg.reading import read_regular
 from metadcseg.schemas import read_record
@@ -153,7 +153,7 @@ def _files(path: Path, root: Path, row: OriginRow) -> CaseOrigin:
     """Return the files of one case, which must lie in the folder of all."""
     for name in (*row.images, row.mask or ""):
         if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-            raise InputError(f"{path}: {name[:60]!r} lies outside of the folder; {_AGAIN}")
+            raise InputError(f"{path}: {shown(name)} lies outside of the folder; {_AGAIN}")
     mask = None if row.mask is None else root / row.mask
     return CaseOrigin(
         tuple(root / name for name in row.images), mask, row.values, row.mask_key, row.image_key

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from metadcseg.errors import InputError
-from metadcseg.files import create_hidden
+from metadcseg.scratch import create_hidden
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.run.folder import RunFolder
 

@@ -12,7 +12,7 @@ import pytest
 from metadcseg.data.download import unpack as unpacking
 from metadcseg.data.download.unpack import unpack
 from metadcseg.errors import InputError
-from metadcseg.files import sweep
+from metadcseg.scratch import sweep
 
 
 def make_zip(path, *members):

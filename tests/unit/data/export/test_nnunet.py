@@ -17,7 +17,7 @@ from metadcseg.data.sources.roles import Draw
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.corruption import corrupt_set
 from metadcseg.errors import InputError
-from metadcseg.files import sweep
+from metadcseg.scratch import sweep
 
 ROLES = ("train", "train", "gold", "val", "test")
 

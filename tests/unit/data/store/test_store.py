@@ -15,7 +15,7 @@ from numcodecs.zstd import Zstd
 
 from metadcseg.data import ROLES, PreparedSet, SetWriter
 from metadcseg.errors import InputError
-from metadcseg.files import sweep
+from metadcseg.scratch import sweep
 
 HOSTILE = ["../../x", "/etc/passwd", "a/b", "", "café 心", "a\nb", "x" * 300, "\udcff", "con:*?\x00"]
 
