@@ -9,6 +9,7 @@ const LEAST_WIDTH = 172;
 const GAP = 12;
 const CAPTION = 82;
 const SPARE_ROWS = 2;
+const MOST_AT_ONCE = 6;
 const LONGEST_NAME = 17;
 
 export class Gallery {
@@ -18,13 +19,7 @@ export class Gallery {
     this.entries = [];
     this.cards = new Map();
     this.current = 0;
-    const later = () => {
-      this.waiting ||= requestAnimationFrame(() => {
-        this.waiting = 0;
-        this.update();
-      });
-    };
-    window.addEventListener("scroll", later, { passive: true });
+    window.addEventListener("scroll", () => this.later(), { passive: true });
     new ResizeObserver(() => this.arrange()).observe(box);
     box.addEventListener("focusin", (event) => {
       const card = event.target.closest("[data-place]");
@@ -57,6 +52,13 @@ export class Gallery {
     this.update();
   }
 
+  later() {
+    this.waiting ||= requestAnimationFrame(() => {
+      this.waiting = 0;
+      this.update();
+    });
+  }
+
   put(card, place) {
     card.style.width = `${this.side}px`;
     card.style.height = `${this.side + CAPTION}px`;
@@ -78,7 +80,12 @@ export class Gallery {
         this.cards.delete(place);
       }
     }
-    for (let place = first; place < last; place += 1) if (!this.cards.has(place)) this.add(place);
+    const missing = [];
+    for (let place = first; place < last; place += 1) if (!this.cards.has(place)) missing.push(place);
+    const middle = ((top + window.innerHeight / 2) / this.row) * this.columns;
+    missing.sort((one, other) => Math.abs(one - middle) - Math.abs(other - middle));
+    missing.slice(0, MOST_AT_ONCE).forEach((place) => this.add(place));
+    if (missing.length > MOST_AT_ONCE) this.later();
     if (this.entries.length && !this.cards.has(this.current)) this.add(this.current);
   }
 
