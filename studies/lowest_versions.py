@@ -10,7 +10,15 @@ import tomllib
 from pathlib import Path
 
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "import-linter", "build", "twine")
-TOOLS += ("mkdocs", "mkdocs-material", "mkdocstrings", "types-pyyaml", "types-requests")
+TOOLS += (
+    "mkdocs",
+    "mkdocs-material",
+    "mkdocstrings",
+    "types-pyyaml",
+    "types-requests",
+    "playwright",
+    "axe-playwright-python",
+)
 """What only tests, checks types, or builds the site: its newest release serves with either."""
 
 

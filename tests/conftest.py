@@ -10,6 +10,8 @@ import signal
 
 import torch
 from hypothesis import settings
+from tests.browser import chromium as chromium
+from tests.browser import visit as visit
 
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)

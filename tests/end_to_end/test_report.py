@@ -1,20 +1,14 @@
 """``metadcseg report`` as a user calls it, and its page in a browser."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 
 import pytest
-from tests import browser as chromium
+from tests.browser import barriers, fits
 from tests.end_to_end.tools import cli
 from tests.unit.report.folders import Folder, made_scores, task, write_full
-
-needs_browser = pytest.mark.skipif(
-    chromium.find() is None or os.name != "posix",
-    reason="no Chromium is installed (apt-get install chromium)",
-)
 
 
 @pytest.fixture(scope="module")
@@ -81,34 +75,21 @@ def test_torch_is_not_imported(tmp_path):
     assert json.loads(done.stdout)["tasks"]["done"] == 1
 
 
-@needs_browser
-def test_the_page_in_a_browser(page, tmp_path):
-    with chromium.browser(tmp_path) as tab:
-        for width, dark in ((1280, False), (1280, True), (360, False)):
-            tab.open(page, width=width, dark=dark)
-            assert tab.complaints() == []
-            assert tab.requests() == [
-                page.resolve().as_uri()
-            ]  # nothing is loaded, neither from disk nor network
-            pictures = tab.ask("[...document.images].map(image => [image.complete, image.naturalWidth])")
-            assert len(pictures) > 20
-            assert all(complete and wide > 0 for complete, wide in pictures)
-            room = tab.ask("[document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth]")
-            assert max(room[:2]) <= room[2] == width
-            boxes = tab.ask("[...document.querySelectorAll('table')].map(t => t.closest('.scroll') !== null)")
-            assert boxes
-            assert all(boxes)
-            shown = tab.ask("matchMedia('(prefers-color-scheme: dark)').matches")
-            assert shown == dark
-        widest = tab.ask(
-            "Math.max(...[...document.querySelectorAll('.scroll')].map(b => b.scrollWidth - b.clientWidth))"
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (360, False)])
+def test_the_page_in_a_browser(visit, page, width, dark):
+    seen = visit(page, width=width, dark=dark)
+    assert visit.requests == [page.resolve().as_uri()]  # nothing is loaded, neither from disk nor network
+    wide = seen.evaluate("Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))")
+    assert len(wide) > 20
+    assert min(wide) > 0
+    assert fits(seen)
+    assert seen.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == dark
+    tables = seen.locator("table")
+    assert 0 < tables.count() == seen.locator(".scroll table").count()
+    if width == 360:  # tables wider than the screen scroll inside their box
+        beyond = seen.locator(".scroll").evaluate_all(
+            "boxes => boxes.map(b => b.scrollWidth - b.clientWidth)"
         )
-        assert widest > 0  # tables wider than the screen scroll inside their box
-
-
-@needs_browser
-@pytest.mark.parametrize("dark", [False, True])
-def test_text_stands_out_from_its_background(page, tmp_path, dark):
-    with chromium.browser(tmp_path) as tab:
-        tab.open(page, dark=dark)
-        assert tab.faint("main") == {}
+        assert max(beyond) > 0
+    else:
+        assert barriers(seen) == []

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.browser import barriers, fits
 from tests.end_to_end.tools import cli, done, refused
 from tests.unit.data.folders import picture, save, write
 from tests.unit.pairs.masks import noisy_pairs
@@ -67,6 +68,16 @@ def test_the_page_needs_nothing_else_and_shows_the_three_worst(folder, tmp_path)
     ]
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
     assert any("default-src 'none'" in text for text in page.attributes("content"))
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
+def test_the_page_in_a_browser(folder, tmp_path, visit, width, dark):
+    done("diagnose", folder, "--out", tmp_path)
+    page = visit(tmp_path / "diagnosis.html", width=width, dark=dark)
+    assert len(visit.requests) == 1
+    assert fits(page)
+    if width > 1000:
+        assert barriers(page) == []
 
 
 def test_the_page_of_three_classes_has_three_lines(tmp_path):
