@@ -74,6 +74,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("calibrated", {"warmup": 0}),
     ("calibrated", {"warmup": 0, "witness": "ema"}),
     ("calibrated", {"warmup": 0, "match_shares": False}),
+    ("calibrated", {"warmup": 0, "shrink_directions": False}),
     ("calibrated", {"witness": "none", "regions": "per_class"}),
     ("calibrated", {"lambda_dice": 0.0, "dcd": False}),
     ("calibrated", {"pairs": False}),

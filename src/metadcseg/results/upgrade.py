@@ -59,6 +59,7 @@ _L2B = {
 
 _ADDED: dict[Any, dict[str, Any]] = {
     "l2b": _L2B,
+    "calibrated": {"shrink_directions": False},
     "glc": {"matrix": "pairs", "warmup": 15},
     "hamil": {"warmup": 25},
     "coteaching": {"pairs": False},

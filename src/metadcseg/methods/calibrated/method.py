@@ -3,7 +3,8 @@
 One step, as :meth:`Calibrated.step` takes it, beside :mod:`metadcseg.methods.metadcseg.method`; * marks what differs:
 
 1. * The pairs of the gold batch join a table: P(true class | given class, distance to the other class)
-   (:mod:`metadcseg.methods.pair_table`). Without pairs a network that has learned from given masks alone draws gold as
+   (:mod:`metadcseg.methods.pair_table`); * of a direction of errors counts what pairs agree on
+   (:mod:`.directions`). Without pairs a network that has learned from given masks alone draws gold as
    they would: its prediction stands in for the mask replaced (``stand_in``), less what it gets wrong of given masks as
    well. A meta step only where asked for.
 2. The training pass. * Its softmax q is what the network says of every pixel. In a meta step the pass carries the
@@ -34,6 +35,7 @@ from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.annotator_pairs import AnnotatorPairTable
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
+from metadcseg.methods.calibrated.directions import shrunk_directions
 from metadcseg.methods.calibrated.evidence import GROUPS, LEAST_GROUPS, GoldEvidence
 from metadcseg.methods.calibrated.options import CalibratedOptions
 from metadcseg.methods.calibrated.shares import MatchedShares, with_floor
@@ -253,6 +255,9 @@ class Calibrated(CalibratedOptions):
             told = pairs.of(noisy.annotators)
         else:
             told = pairs.both()
+            if told and self.pairs and self.shrink_directions:
+                agreed = shrunk_directions(*pairs.seen())
+                told = (told[0] * agreed.scale.unsqueeze(-1)).clamp(max=1), agreed.shares
             told = told and without_own_errors(*told, pairs, state.parts["errors"])
         if told is None:
             return full_trust(labels)

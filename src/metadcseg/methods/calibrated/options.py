@@ -20,6 +20,8 @@ class CalibratedOptions:
     Args:
         pairs: trust comes from the masks that the gold masks replaced. False: what the network draws on gold images
             stands in for them.
+        shrink_directions: that masks are too large or too small for a class counts as far as pairs agree on it, not as
+            far as a few show it by chance; needs pairs. Tables of single annotators are taken as they are.
         stand_in: of a training without pairs, the first epochs, in which gold is not trained on: from their second half
             the stand-ins come; at least 2. 0: no stand-ins.
         meta: meta-gradients of gold, counted over groups of gold images, are evidence against labels, beside pairs or
@@ -47,6 +49,7 @@ class CalibratedOptions:
     name: ClassVar[str] = "calibrated"
 
     pairs: bool = True
+    shrink_directions: bool = True
     stand_in: int = 8
     meta: bool = False
     meta_every: int = 2

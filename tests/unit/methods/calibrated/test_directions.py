@@ -1,0 +1,81 @@
+"""What pairs show of the direction of errors counts as far as they agree on it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.contract.tools import batch, gold_batch, tiny_network
+from tests.unit.methods.calibrated.test_calibrated import started
+from tests.unit.methods.test_pair_table import disk, pair_batch, table_of
+
+from metadcseg.methods.calibrated.directions import shrunk_directions
+
+RADIUS = 12
+
+
+def pairs_off_by(offsets):
+    """The table of verified disks beside masks whose radius is off by so much."""
+    given = torch.stack([disk(RADIUS + offset) for offset in offsets])
+    return table_of(pair_batch(given, torch.stack([disk(RADIUS)] * len(offsets))))
+
+
+def net(table, shares):
+    """Of the image, what goes from foreground to background less what goes the other way."""
+    pixels = table.pixels.sum(dim=3) / table.pixels[:, :, 0].sum(dim=(1, 2)).view(-1, 1, 1)
+    given = pixels.mean(dim=0)
+    flow = shares * given
+    return (flow[1, 0] - flow[0, 1]).item(), (flow[1, 0] + flow[0, 1]).item()
+
+
+@pytest.mark.parametrize("by", [(3, 4, 5, 4), (-3, -4, -5, -4)])
+def test_a_direction_on_which_pairs_agree_stays(by):
+    table = pairs_off_by(by)
+    before, after = (
+        net(table, shares)[0] for shares in (table.shares(), shrunk_directions(*table.seen()).shares)
+    )
+    assert 0.95 < after / before <= 1
+
+
+def test_how_much_is_wrong_in_both_directions_together_stays():
+    table = pairs_off_by((4, -2, 3, -3))
+    found = shrunk_directions(*table.seen())
+    (before, whole), (after, kept) = net(table, table.shares()), net(table, found.shares)
+    assert kept == pytest.approx(whole, rel=1e-5)
+    assert 0 < after < before / 2  # within one standard error
+    assert found.scale[1, 0] < 1 < found.scale[0, 1]
+
+
+def test_few_pairs_that_err_by_chance_to_one_side_move_outlines_less():
+    """Masks are too large as often as too small; 300 times four of them are verified."""
+    draws = np.random.default_rng(5)
+    errors = []
+    for _ in range(300):
+        table = pairs_off_by(draws.integers(-4, 5, 4).tolist())
+        plain, shrunk = table.shares(), shrunk_directions(*table.seen()).shares
+        errors.append([net(table, shares)[0] for shares in (plain, shrunk)])
+    plain, shrunk = np.sqrt(np.square(errors).mean(axis=0))
+    assert shrunk < 0.85 * plain
+
+
+def test_two_pairs_that_are_equal_agree_and_classes_that_nobody_drew_are_never_wrong():
+    given, verified = (torch.stack([disk(radius)] * 2) for radius in (14, 12))
+    table = table_of(pair_batch(given, verified), classes=3)
+    found = shrunk_directions(*table.seen())
+    assert torch.allclose(found.shares[:2, :2], table.shares()[:2, :2])
+    assert not found.shares[2].any()
+    assert not found.shares[:, 2].any()
+    assert torch.isfinite(found.scale).all()
+
+
+def test_the_method_trusts_more_where_pairs_disagree():
+    doubts = []
+    for shrinks in (True, False):
+        method, state = started(tiny_network(), shrink_directions=shrinks, witness="none", dcd=False)
+        gold = gold_batch(100, count=4)
+        larger = torch.nn.functional.max_pool2d(gold.labels.float(), 3, 1, 1).long()
+        given = torch.where(torch.arange(4).view(-1, 1, 1) < 3, larger, torch.zeros_like(larger))
+        report = method.step(state, batch(0), replace(gold, given=given))
+        doubts.append(report.maps.beta)
+    assert not torch.equal(*doubts)
+    assert all(torch.isfinite(doubt).all() for doubt in doubts)
