@@ -59,7 +59,6 @@ _L2B = {
 
 _ADDED: dict[Any, dict[str, Any]] = {
     "l2b": _L2B,
-    "calibrated": {"shrink_directions": False},
     "glc": {"matrix": "pairs", "warmup": 15},
     "hamil": {"warmup": 25},
     "coteaching": {"pairs": False},
@@ -102,9 +101,11 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
         found["options"] = options = {**options, "forward_mode": options.get("forward_mode", "auto")}
     if found.get("method") in _ADDED and isinstance(options, Mapping):
         found["options"] = options = {**_ADDED[found["method"]], **options}
-    if found.get("method") == "calibrated" and isinstance(options, Mapping) and "stand_in" not in options:
-        found |= _calibrated(options)
-        options = found["options"]
+    if found.get("method") == "calibrated" and isinstance(options, Mapping):
+        if "stand_in" not in options:
+            found |= _calibrated(options)
+        alone = not found["options"].get("pairs", True)  # without pairs it has no say
+        found["options"] = options = {"shrink_directions": alone, **found["options"]}
     if isinstance(found.get("declaration"), Mapping) and isinstance(options, Mapping):
         found["declaration"] = {"asks_gold": _asks_gold(found.get("method"), options), **found["declaration"]}
     if found.get("method") != "metadcseg" or not isinstance(options, Mapping) or "memory" not in options:
