@@ -56,7 +56,7 @@ def shrunk_directions(pixels: Tensor, truly: Tensor) -> Directions:
         >>> [round(area.item(), 2) for area in (0.6 * shares[0, 1], 0.4 * shares[1, 0])]
         [0.1, 0.1]
     """
-    found = confused(pixels, truly).double()
+    found = confused(pixels, truly).cpu().double()  # Apple's GPUs have no double precision
     mean = found.mean(dim=0)
     net = found - found.transpose(1, 2)
     direction, error = net.mean(dim=0), net.std(dim=0) / len(net) ** 0.5
@@ -64,7 +64,8 @@ def shrunk_directions(pixels: Tensor, truly: Tensor) -> Directions:
     kept = direction.square() / (direction.square() + (least * error).square()).clamp(min=_TINY)
     both = (mean + mean.T + kept * direction) / 2
     given = pixels.sum(dim=3) / pixels[:, :, 0].sum(dim=(1, 2)).clamp(min=_TINY).view(-1, 1, 1)
-    shares = both / given.double().mean(dim=0).clamp(min=_TINY)
-    own = torch.eye(len(mean), dtype=torch.bool, device=mean.device)
+    shares = both / given.cpu().double().mean(dim=0).clamp(min=_TINY)
+    own = torch.eye(len(mean), dtype=torch.bool)
     scale = torch.where(mean > 0, both / mean.clamp(min=_TINY), torch.ones_like(mean))
-    return Directions(shares.clamp(max=1).masked_fill(own, 0.0).float(), scale.float())
+    shares = shares.clamp(max=1).masked_fill(own, 0.0)
+    return Directions(shares.float().to(pixels.device), scale.float().to(pixels.device))

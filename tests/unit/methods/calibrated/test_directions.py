@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from tests.contract.tools import batch, gold_batch, tiny_network
 from tests.unit.methods.calibrated.test_calibrated import started
 from tests.unit.methods.test_pair_table import disk, pair_batch, table_of
@@ -66,6 +67,25 @@ def test_two_pairs_that_are_equal_agree_and_classes_that_nobody_drew_are_never_w
     assert not found.shares[2].any()
     assert not found.shares[:, 2].any()
     assert torch.isfinite(found.scale).all()
+
+
+class Apple(TorchDispatchMode):
+    """Device ``meta`` stands for one without double precision; what is copied from there is ones."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        told = dict(kwargs or {})
+        if func is torch.ops.aten._to_copy.default and args[0].is_meta and str(told.get("device")) == "cpu":
+            return torch.ones(args[0].shape, dtype=told.get("dtype") or args[0].dtype)
+        made = func(*args, **told)
+        assert not (isinstance(made, torch.Tensor) and made.is_meta and made.dtype == torch.float64), func
+        return made
+
+
+def test_a_device_without_double_precision_gets_its_answer_back():
+    with Apple():
+        pixels = torch.ones(2, 2, 2, 3, device="meta")
+        found = shrunk_directions(pixels, pixels / 4)
+    assert {each.device.type for each in found} == {"meta"}
 
 
 def test_the_method_trusts_more_where_pairs_disagree():
