@@ -49,23 +49,24 @@ def clean_content_of(prepared: PreparedSet) -> str:
         prepared: the set; no array is read.
 
     Returns:
-        64 hexadecimal digits. The reference of a case is its truth where one is stored, else its label.
+        64 hexadecimal digits. The reference of a case is its truth where one is stored, else its label; that of a
+        volume counts as verified, as ``corrupt`` takes it.
     """
     cases = []
     for case in prepared.cases:
         sums = prepared.checksums(case)
         cases.append([*_facts(case), sums["image"], sums.get("truth", sums["label"])])
-    return _digest(prepared, cases)
+    return _digest(prepared, cases, verified=True)
 
 
 def _facts(case: Case) -> list[Any]:
     return [case.id, case.role, case.group, case.spacing, case.volume, case.slice]
 
 
-def _digest(prepared: PreparedSet, cases: list[Any]) -> str:
+def _digest(prepared: PreparedSet, cases: list[Any], *, verified: bool = False) -> str:
     volumes = []
     for volume in prepared.volumes:
-        held = [volume.verified, volume.placement.to_dict(), prepared.checksums(volume)]
+        held = [verified or volume.verified, volume.placement.to_dict(), prepared.checksums(volume)]
         volumes.append([volume.id, volume.role, volume.group, *held])
     of_all = [prepared.classes, prepared.channels, prepared.preprocessing, prepared.regions]
     told = [*of_all, prepared.edge_detector, cases, volumes]

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid
+from metadcseg.data.slicing.cut import SliceOptions, place
 from metadcseg.data.store.content import clean_content_of, content_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.store.writer import SetWriter
@@ -66,6 +68,24 @@ def test_a_set_and_what_corrupt_made_of_it_share_their_clean_content(tmp_path):
     noisy = [PreparedSet.open(tmp_path / str(seed)) for seed in (0, 1)]
     assert {clean_content_of(each) for each in (clean, *noisy)} == {clean_content_of(clean)}
     assert len({content_of(each) for each in (clean, *noisy)}) == 3
+
+
+def test_a_set_of_volumes_that_nobody_verified_shares_it_too(tmp_path):
+    grid, options = Grid((16, 16, 1), UNKNOWN_AFFINE), SliceOptions(axis="z", normalize="none")
+    mask = np.pad(np.ones((8, 8), np.uint8), 4)
+    with SetWriter(
+        tmp_path / "clean",
+        name="v",
+        classes=("background", "organ"),
+        channels=1,
+        preprocessing=options.to_dict(),
+    ) as writer:
+        about = {"role": "train", "group": "p"}
+        writer.add_volume(id="v", placement=place(grid, options), reference=mask[..., None], **about)
+        writer.add(id="v#0", image=mask[..., None], label=mask, volume="v", slice=0, **about)
+    clean = PreparedSet.open(tmp_path / "clean")
+    corrupt_set(clean, tmp_path / "noisy", model="over", rate=0.22, seed=0)
+    assert clean_content_of(clean) == clean_content_of(PreparedSet.open(tmp_path / "noisy"))
 
 
 def test_roles_of_a_fold_count(tmp_path):
