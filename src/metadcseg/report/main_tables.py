@@ -205,6 +205,6 @@ def _made_again(record: BenchmarkRecord, conditions: Sequence[Condition]) -> boo
     made: dict[tuple[Condition, int], set[object]] = {}
     for task in record.done():
         if task.condition in conditions and not record.upper_bound(task.row):
-            fingerprint = mapping(task.info, "set").get("fingerprint")
-            made.setdefault((task.condition, task.seed), set()).add(fingerprint)
+            if fingerprint := mapping(task.info, "set").get("fingerprint"):
+                made.setdefault((task.condition, task.seed), set()).add(fingerprint)
     return any(len(fingerprints) > 1 for fingerprints in made.values())

@@ -1,6 +1,6 @@
 """Rows of a benchmark that another tool made: ``BENCHMARK/external/ROW-SET``, written by ``import-predictions``.
 
-A folder there belongs to the condition and the seed whose set it was scored on, told by the set's fingerprint.
+A folder there belongs to the condition and the seed whose set it was scored on, told by the set's content.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metadcseg.errors import InputError
 from metadcseg.results.grid import folder_name
-from metadcseg.results.records import RunRecord, mapping, number, read_runs
+from metadcseg.results.records import RunRecord, mapping, number, read_runs, same_content
 from metadcseg.results.summary import TaskRecord
 
 FOLDER = "external"
@@ -35,14 +35,15 @@ def read_external(benchmark: Path, tasks: Sequence[TaskRecord], missing: list[st
     """
     place = benchmark / FOLDER
     folders = sorted(folder for folder in place.iterdir() if folder.is_dir()) if place.is_dir() else []
-    homes = {
-        mapping(task.info, "set").get("fingerprint"): task
-        for task in reversed(tasks)
+    homes = [
+        (mapping(task.info, "set"), task)
+        for task in tasks
         if task.done and mapping(task.info, "declaration").get("labels") != "truth"
-    }
+    ]
     found = []
     for run in read_runs(folders):
-        home = homes.get(mapping(run.info, "set").get("fingerprint"))
+        scored_on = mapping(run.info, "set")
+        home = next((task for of, task in homes if same_content(of, scored_on)), None)
         if not run.info or not run.evaluation:
             missing += [said for said in run.missing if not said.endswith("no learning curve.")]
         elif home is None:

@@ -629,6 +629,27 @@ def test_edges_of_another_processor_are_told(tmp_path):
     assert told == [False, False, True]
 
 
+def test_a_set_of_which_nothing_is_known_is_not_told_to_be_of_another_processor(tmp_path):
+    folder = Folder(tmp_path)
+    for row, of in (("noisy + gold", {"fingerprint": "0" * 64}), ("metadcseg", {})):
+        home = folder.add(task(row=row), scores=made_scores(0.6))
+        info = json.loads((home / "run.json").read_text())
+        (home / "run.json").write_text(json.dumps(info | {"set": of}))
+    assert "edges round otherwise" not in " ".join(main_table(read(folder))[0].notes)
+
+
+def test_a_row_of_another_tool_belongs_to_the_set_of_its_content_whose_edges_round_otherwise(tmp_path):
+    folder = Folder(tmp_path)
+    home = folder.add(task(row="noisy + gold"), scores=made_scores(0.6))
+    write_external(tmp_path / "external" / "nnU-Net", 0, made_scores(0.9))
+    for place, fingerprint in ((home, "1"), (tmp_path / "external" / "nnU-Net", "0")):
+        info = json.loads((place / "run.json").read_text())
+        info["set"] |= {"fingerprint": fingerprint * 64, "content": "c"}
+        (place / "run.json").write_text(json.dumps(info))
+    record = read(folder)
+    assert [each.row for each in record.tasks] == ["noisy + gold", "nnU-Net"]
+
+
 def write_external(folder, seed, scores):
     write_run(folder, task(row="nnU-Net", seed=seed), scores=scores, cost=False)
     info = json.loads((folder / "run.json").read_text())
