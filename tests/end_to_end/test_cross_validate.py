@@ -56,6 +56,19 @@ def test_other_folds_need_another_place(drawn, validated):
     refused("cross-validate", drawn, "--out", out, *FOLDS, "--folds", "4", says=says, alone=False)
 
 
+def test_folds_go_on_where_edges_alone_round_otherwise(drawn, validated):
+    out, summary = validated
+    file = out / "folds.json"
+    kept = file.read_bytes()
+    plan = json.loads(kept)
+    file.write_text(json.dumps(plan | {"set": "0" * 64}))
+    again = done("cross-validate", drawn, "--out", out, *FOLDS, "--json").json
+    assert again["per_fold"] == summary["per_fold"]
+    file.write_text(json.dumps(plan | {"content": "0" * 64}))
+    refused("cross-validate", drawn, "--out", out, *FOLDS, says=("another set", "--out"), alone=False)
+    file.write_bytes(kept)
+
+
 def test_a_kill_in_the_middle_loses_no_fold(drawn, validated, tmp_path):
     out = tmp_path / "cv"
     words = [COMMAND, "cross-validate", drawn, "--out", out, *FOLDS]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from metadcseg.data.store.content import content_of
+from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.results.grid import Task
@@ -128,7 +128,7 @@ def changed_sets(tasks: Iterable[Task], out: Path) -> dict[str, str]:
             prepared = PreparedSet.open(out / "sets" / data)
         except InputError:
             continue  # its job has said so
-        now = {"fingerprint": prepared.fingerprint, "content": content_of(prepared)}
+        now = identity_of(prepared)
         if same_content(now, before):
             continue
         key = "content" if before.get("content") else "fingerprint"

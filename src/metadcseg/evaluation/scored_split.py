@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.data.formats.volumes import write_label_volume
-from metadcseg.data.store.content import content_of
+from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError, first_of
 from metadcseg.evaluation.overlays import (
@@ -174,8 +174,7 @@ def _record(
         "set": {
             "path": str(prepared.path.resolve()),
             "name": prepared.name,
-            "fingerprint": prepared.fingerprint,
-            "content": content_of(prepared),
+            **identity_of(prepared),
         },
         "declaration": info.get("declaration"),
         "epochs_done": info["epochs_done"],
@@ -191,7 +190,7 @@ def _record(
 def _notes(info: Mapping[str, Any], prepared: PreparedSet, split: str, references: list[str]) -> list[str]:
     """Return what a reader of the scores has to know to read them right."""
     notes = []
-    if not same_content(info["set"], {"fingerprint": prepared.fingerprint, "content": content_of(prepared)}):
+    if not same_content(info["set"], identity_of(prepared)):
         trained_on = f"{info['set'].get('name')} at {info['set'].get('path')}"
         notes.append(
             f"evaluated on {prepared.name} at {prepared.path}, but trained on another set ({trained_on}): "

@@ -204,7 +204,7 @@ def _made_again(record: BenchmarkRecord, conditions: Sequence[Condition]) -> boo
     """Tell whether runs that were held to one set had two that differ in their edges."""
     made: dict[tuple[Condition, int], set[object]] = {}
     for task in record.done():
-        if task.condition in conditions and not record.upper_bound(task.row):
-            if fingerprint := mapping(task.info, "set").get("fingerprint"):
-                made.setdefault((task.condition, task.seed), set()).add(fingerprint)
+        fingerprint = mapping(task.info, "set").get("fingerprint")
+        if fingerprint and task.condition in conditions and not record.upper_bound(task.row):
+            made.setdefault((task.condition, task.seed), set()).add(fingerprint)
     return any(len(fingerprints) > 1 for fingerprints in made.values())

@@ -227,6 +227,7 @@ class Folds(Struct):
     rate: Annotated[float, Meta(ge=0, lt=1)] | None
     model: str
     roles: Annotated[list[Roles], Meta(min_length=2)]
+    content: str | None = None
 
 
 class NoiseSaid(Struct):

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.forward_mode.random_state import kept_random_state
 from metadcseg.methods.base import Method, MethodState
 from metadcseg.networks import NetworkOptions
+from metadcseg.results.records import same_content
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
@@ -39,7 +41,7 @@ def restore_state(
     if saved is None:
         raise InputError(f"{run} has no checkpoint: train it first")
     told = read_run(run)
-    if told["set"]["fingerprint"] != prepared.fingerprint:
+    if not same_content(told["set"], identity_of(prepared)):
         raise InputError(
             f"{prepared.path} is not the set that {run} was trained on ({told['set']['path']}): give that"
         )

@@ -23,9 +23,11 @@ from metadcseg.constants import INTERRUPTED
 from metadcseg.data.splits.folds import Roles, fold_roles, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set
+from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.files import output_folder, refuse_link, write_bytes
+from metadcseg.results.records import same_content
 from metadcseg.results.schema import Evaluation, Folds
 from metadcseg.schemas import read_plain
 
@@ -120,8 +122,8 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
             f"{clean.path} is corrupted already: give the clean set, and the noise as --rate, so that each fold has "
             "verified masks to be tested on"
         )
+    known = identity_of(clean)
     asked = {
-        "set": clean.fingerprint,
         "folds": options.folds,
         "seed": seed,
         "val": options.val,
@@ -137,7 +139,10 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
                 f"{file}: 'roles' must be of {plan['folds']} folds, got {len(plan['roles'])}; restore it, or give "
                 f"another --out than {out}"
             )
-        if other := [key for key, value in asked.items() if plan.get(key) != value]:
+        other = [key for key, value in asked.items() if plan.get(key) != value]
+        if not same_content({"fingerprint": plan["set"], "content": plan.get("content")}, known):
+            other.insert(0, "set")
+        if other:
             raise InputError(
                 f"--out {out} holds a cross-validation with another {', '.join(other)}: give the same, or another --out"
             )
@@ -145,7 +150,12 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
     with console.status("reading every mask, to deal the folds"):
         units = units_of(clean)
     gold = parse_gold(options.gold)
-    plan = {**asked, "roles": fold_roles(units, options.folds, seed=seed, val=options.val, gold=gold)}
+    of_set = {"set": known["fingerprint"], "content": known["content"]}
+    plan = {
+        **of_set,
+        **asked,
+        "roles": fold_roles(units, options.folds, seed=seed, val=options.val, gold=gold),
+    }
     out.mkdir(parents=True, exist_ok=True)
     write_bytes(file, json.dumps(plan, indent=1).encode())
     return plan
@@ -220,10 +230,7 @@ def _fold_run(
     file = out / "evaluation" / "test.json"
     if file.exists() and file.with_suffix(".csv").exists():
         record = read_plain(file, Evaluation, "remove it: it is then made again")
-        if (
-            record["set"].get("fingerprint") == prepared.fingerprint
-            and record["epochs_done"] == result.epochs_done
-        ):
+        if same_content(record["set"], identity_of(prepared)) and record["epochs_done"] == result.epochs_done:
             return record
     with progress_bar(console, "evaluating") as advance:
         own = config.network.class_path is not None  # which was consented to

@@ -42,6 +42,15 @@ def content_of(prepared: PreparedSet) -> str:
     return _digest(prepared, [*cases, told])
 
 
+def identity_of(prepared: PreparedSet) -> dict[str, str]:
+    """Return what records name a set by: ``fingerprint`` and ``content``.
+
+    Args:
+        prepared: the set; no array is read.
+    """
+    return {"fingerprint": prepared.fingerprint, "content": content_of(prepared)}
+
+
 def clean_content_of(prepared: PreparedSet) -> str:
     """Return the sha256 of images, reference masks and roles: equal for a set and for all that ``corrupt`` made of it.
 

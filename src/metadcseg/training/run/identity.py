@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from metadcseg.data.store.content import clean_content_of, content_of
+from metadcseg.data.store.content import clean_content_of, identity_of
 from metadcseg.data.store.reader import ROLES, PreparedSet
 from metadcseg.data.synthetic.corruption import without_draws
 from metadcseg.errors import InputError
@@ -66,8 +66,7 @@ def describe_set(prepared: PreparedSet) -> dict[str, Any]:
     described = {
         "path": str(prepared.path.resolve()),
         "name": prepared.name,
-        "fingerprint": prepared.fingerprint,
-        "content": content_of(prepared),
+        **identity_of(prepared),
         "clean_content": clean_content_of(prepared),
         "classes": list(prepared.classes),
         "channels": prepared.channels,

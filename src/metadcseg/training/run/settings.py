@@ -7,6 +7,7 @@ from typing import Any
 
 from metadcseg.methods import METHODS
 from metadcseg.networks import NETWORKS, NetworkOptions
+from metadcseg.results.records import same_content
 from metadcseg.training.options import TrainingOptions
 
 _MAY_CHANGE = (
@@ -20,8 +21,11 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return one phrase for every setting in which two runs differ and that a resumed run must not change.
 
     The number of epochs may grow, never shrink. An option that an earlier version did not have counts as its default.
+    Sets whose edges alone differ are one: these round otherwise on another kind of processor.
     """
     before, after = _settings(_completed(there)), _settings(now)
+    if same_content(there["set"], now["set"]):
+        after["data"] = before["data"]
     found = [
         f"{name}: {_shown(before, name)} there, {_shown(after, name)} now"
         for name in sorted(before | after)

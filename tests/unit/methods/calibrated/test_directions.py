@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from tests.contract.tools import batch, gold_batch, tiny_network
 from tests.unit.methods.calibrated.test_calibrated import started
 from tests.unit.methods.test_pair_table import disk, pair_batch, table_of
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from metadcseg.methods.calibrated.directions import shrunk_directions
 

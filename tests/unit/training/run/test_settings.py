@@ -64,6 +64,13 @@ def test_an_option_that_is_gone_is_a_difference():
     assert differences(there, told()) == ["training.old: 1 there, nothing now"]
 
 
+@pytest.mark.parametrize(("content", "fingerprint", "found"), [("c", "y", 0), ("d", "y", 1), (None, "y", 1)])
+def test_a_run_goes_on_where_edges_alone_round_otherwise(content, fingerprint, found):
+    there, now = told(), told()
+    there["set"]["content"], now["set"] = "c", {"fingerprint": fingerprint, "content": content}
+    assert len(differences(there, now)) == found
+
+
 def test_versions_are_kept_in_order():
     there = {"versions": {"torch": "1"}}
     for number in (1, 2, 2, 3):
