@@ -190,6 +190,16 @@ def test_calibrated_before_stand_ins(options: dict[str, Any], meta: bool, why: s
     assert upgraded(found) == found
 
 
+@pytest.mark.parametrize(("pairs", "shrinks"), [(True, False), (False, True)])
+def test_calibrated_took_directions_in_full_where_pairs_told_them(pairs: bool, shrinks: bool):
+    for before in ({"stand_in": 8}, {}):
+        found = upgraded({"method": "calibrated", "options": {"pairs": pairs, **before}})
+        assert found["options"]["shrink_directions"] == shrinks
+        assert upgraded(found) == found
+    today = {"pairs": pairs, "stand_in": 8, "shrink_directions": not shrinks}
+    assert upgraded({"method": "calibrated", "options": today})["options"] == today
+
+
 def test_the_average_of_the_network_has_another_name_in_a_checkpoint():
     assert upgraded_checkpoint({"format": 3, "updater": {"steps": 1, "averaged": {}}}) == {
         "format": 3,
