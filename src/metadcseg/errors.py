@@ -55,7 +55,7 @@ def quiet(logger: str, level: int = logging.WARNING) -> Iterator[None]:
     """
     held = logging.getLogger(logger)
     before = held.level
-    held.setLevel(level)
+    held.setLevel(max(level, held.getEffectiveLevel()))  # who hears less stays so
     try:
         yield
     finally:

@@ -66,7 +66,7 @@ def bytes_needed(network: nn.Module, shape: Sequence[int]) -> int:
 
 
 def bytes_free() -> int | None:
-    """Return how much memory this process can still get; None where the system does not say.
+    """Return how much memory the machine has left; None where it does not say. Limits of a container are not seen.
 
     Example:
         >>> (bytes_free() or 1) > 0

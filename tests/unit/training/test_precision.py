@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from tests.unit.training.helpers import NETWORK, Fake, options
 
+from metadcseg.errors import quiet
 from metadcseg.networks import NetworkOptions
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.precision import settled
@@ -89,6 +90,15 @@ def test_fabric_adds_no_word_of_its_own_and_speaks_again_after_that():
     finally:
         logger.removeHandler(heard)
     assert isinstance(fabric._precision, MixedPrecision)
+
+
+def test_who_hears_less_hears_no_more_of_a_library_that_is_kept_quiet(monkeypatch):
+    heard = []
+    monkeypatch.setattr(logging.getLogger("a"), "level", logging.ERROR)
+    monkeypatch.setattr(logging.getLogger("a.library"), "handle", heard.append)
+    with quiet("a.library"):
+        logging.getLogger("a.library").warning("Using bfloat16")
+    assert heard == []
 
 
 def test_it_is_recorded_and_gone_on_with(disks, tmp_path, processor, capsys):
