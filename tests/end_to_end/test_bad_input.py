@@ -347,7 +347,7 @@ OTHER = {
     "learning rate": (["--training.lr", "0.1"], ["training.lr: 0.05 there, 0.1 now"]),
     "method's option": (["--calibrated.temperature", "5"], ["calibrated.temperature"]),
     "fewer epochs": (["--epochs", "1"], ["2 there, 1 now", "only grow"]),
-    "data": (["--data", "{clean}"], ["data: content"]),
+    "data": (["--data", "{clean}"], ["data: fingerprint"]),
 }
 
 

@@ -190,7 +190,7 @@ def _set_name(entry: Mapping[str, Any], run: RunRecord) -> str:
     noise = mapping(run.info, "noise")
     rate = noise.get("rate", noise.get("target"))
     told = f", noise {rate:.0%}" if isinstance(rate, float) else ""
-    return f"{entry.get('name', 'unknown')}{told}, content {str(entry.get('fingerprint'))[:8]}"
+    return f"{entry.get('name', 'unknown')}{told}, fingerprint {str(entry.get('fingerprint'))[:8]}"
 
 
 def _seed(run: RunRecord) -> int:

@@ -223,7 +223,7 @@ def test_a_folder_that_holds_something_else_is_refused(disks, tmp_path):
     with pytest.raises(InputError, match=r"fake\.maps: True there, False now"):
         run(disks, out, Fake(maps=False), seed=1, resume=True)
     other = make_set(tmp_path / "other", train=5)
-    with pytest.raises(InputError, match=r"data: content .* there, content .* now"):
+    with pytest.raises(InputError, match=r"data: fingerprint .* there, fingerprint .* now"):
         run(other, out, seed=1, resume=True)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     (tmp_path / "mine").mkdir()

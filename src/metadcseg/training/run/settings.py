@@ -72,4 +72,4 @@ def _settings(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:
     value = settings.get(name, "nothing")
-    return f"content {str(value)[:12]}" if name == "data" else str(value)
+    return f"fingerprint {str(value)[:12]}" if name == "data" else str(value)
