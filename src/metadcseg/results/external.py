@@ -9,7 +9,7 @@ from pathlib import Path
 from metadcseg.errors import InputError
 from metadcseg.results.grid import folder_name
 from metadcseg.results.records import RunRecord, mapping, number, read_runs, same_content
-from metadcseg.results.summary import TaskRecord
+from metadcseg.results.summary import Condition, TaskRecord
 
 FOLDER = "external"
 
@@ -40,7 +40,7 @@ def read_external(benchmark: Path, tasks: Sequence[TaskRecord], missing: list[st
         for task in tasks
         if task.done and mapping(task.info, "declaration").get("labels") != "truth"
     ]
-    found = []
+    found: dict[tuple[str, Condition, int], TaskRecord] = {}
     for run in read_runs(folders):
         scored_on = mapping(run.info, "set")
         home = next((task for of, task in homes if same_content(of, scored_on)), None)
@@ -48,9 +48,13 @@ def read_external(benchmark: Path, tasks: Sequence[TaskRecord], missing: list[st
             missing += [said for said in run.missing if not said.endswith("no learning curve.")]
         elif home is None:
             missing.append(f"{run.folder} was scored on a set of which no run of this benchmark is done.")
+        elif (row := (run.label, home.condition, home.seed)) in found:
+            missing.append(
+                f"{run.folder} was left out: {found[row].folder} holds the same row on the same set."
+            )
         else:
-            found.append(_task(run, home))
-    return found
+            found[row] = _task(run, home)
+    return list(found.values())
 
 
 def _task(run: RunRecord, home: TaskRecord) -> TaskRecord:

@@ -641,13 +641,16 @@ def test_a_set_of_which_nothing_is_known_is_not_told_to_be_of_another_processor(
 def test_a_row_of_another_tool_belongs_to_the_set_of_its_content_whose_edges_round_otherwise(tmp_path):
     folder = Folder(tmp_path)
     home = folder.add(task(row="noisy + gold"), scores=made_scores(0.6))
-    write_external(tmp_path / "external" / "nnU-Net", 0, made_scores(0.9))
-    for place, fingerprint in ((home, "1"), (tmp_path / "external" / "nnU-Net", "0")):
+    first, again = (tmp_path / "external" / f"nnU-Net-{number}" for number in (2, 3))
+    for place in (first, again):
+        write_external(place, 0, made_scores(0.9))
+    for place, fingerprint in ((home, "1"), (first, "2"), (again, "3")):
         info = json.loads((place / "run.json").read_text())
         info["set"] |= {"fingerprint": fingerprint * 64, "content": "c"}
         (place / "run.json").write_text(json.dumps(info))
     record = read(folder)
     assert [each.row for each in record.tasks] == ["noisy + gold", "nnU-Net"]
+    assert f"{again} was left out: {first} holds the same row on the same set." in record.missing
 
 
 def write_external(folder, seed, scores):
