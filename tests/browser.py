@@ -75,7 +75,7 @@ class Visitor:
         )
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        own = (file.parent.resolve().as_uri(), "blob:")
+        own = (f"{file.parent.resolve().as_uri()}/", "blob:")
 
         def asked(request):
             self.requests.append(request.url)
@@ -122,5 +122,5 @@ def barriers(page):
         for kind in ("violations", "incomplete")
         for rule in found[kind]
         for node in rule["nodes"]
-        if not node["html"].startswith("<text")
+        if kind == "violations" or not node["html"].startswith("<text")
     ]
