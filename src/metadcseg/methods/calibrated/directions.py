@@ -21,7 +21,8 @@ class Directions(NamedTuple):
     """What pairs show of errors between two classes, with the direction shrunk.
 
     Args:
-        shares: s, (L, L) float32, of all that was given c the part that is truly r; 0 where c = r.
+        shares: s, (L, L) float32, of all that was given c the part that is truly r; 0 where c = r, or where
+            no pair was given c.
         scale: (L, L) float32, by how much that is more or less than the pairs show; 1 where they show none.
     """
 
@@ -64,8 +65,9 @@ def shrunk_directions(pixels: Tensor, truly: Tensor) -> Directions:
     kept = direction.square() / (direction.square() + (least * error).square()).clamp(min=_TINY)
     both = (mean + mean.T + kept * direction) / 2
     given = pixels.sum(dim=3) / pixels[:, :, 0].sum(dim=(1, 2)).clamp(min=_TINY).view(-1, 1, 1)
-    shares = both / given.cpu().double().mean(dim=0).clamp(min=_TINY)
-    own = torch.eye(len(mean), dtype=torch.bool)
+    area = given.cpu().double().mean(dim=0)
+    shares = both / area.clamp(min=_TINY)
+    unknown = torch.eye(len(mean), dtype=torch.bool) | (area == 0)
     scale = torch.where(mean > 0, both / mean.clamp(min=_TINY), torch.ones_like(mean))
-    shares = shares.clamp(max=1).masked_fill(own, 0.0)
+    shares = shares.clamp(max=1).masked_fill(unknown, 0.0)
     return Directions(shares.float().to(pixels.device), scale.float().to(pixels.device))

@@ -69,6 +69,16 @@ def test_two_pairs_that_are_equal_agree_and_classes_that_nobody_drew_are_never_w
     assert torch.isfinite(found.scale).all()
 
 
+def test_of_a_class_that_no_replaced_mask_shows_nothing_is_known():
+    verified = torch.stack([disk(12), disk(6)])
+    verified[:, 2:6, 2:6] = 2
+    verified[1, 2:6, 2:12] = 2  # of two classes, both were overlooked in both masks, not alike
+    table = table_of(pair_batch(torch.zeros_like(verified), verified), classes=3)
+    found = shrunk_directions(*table.seen())
+    assert not found.shares[1:].any()
+    assert (found.shares[0, 1:] > 0).all()
+
+
 class Apple(TorchDispatchMode):
     """Device ``meta`` stands for one without double precision; what is copied from there is ones."""
 
