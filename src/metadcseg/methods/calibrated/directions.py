@@ -5,8 +5,6 @@ in favor of r more than r in favor of c moves all outlines. So a few pairs that 
 what they show of a direction is shrunk by how little they agree. How much is wrong in both directions together stays.
 """
 
-from typing import NamedTuple
-
 import torch
 from scipy.special import stdtrit
 from torch import Tensor
@@ -17,45 +15,34 @@ _ONE_DEVIATION = 0.8413447460685429  # the normal distribution up to one standar
 _TINY = torch.finfo(torch.float32).tiny
 
 
-class Directions(NamedTuple):
-    """What pairs show of errors between two classes, with the direction shrunk.
-
-    Args:
-        shares: s, (L, L) float32, of all that was given c the part that is truly r; 0 where c = r, or where
-            no pair was given c.
-        scale: (L, L) float32, by how much that is more or less than the pairs show; 1 where they show none.
-    """
-
-    shares: Tensor
-    scale: Tensor
-
-
-def shrunk_directions(pixels: Tensor, truly: Tensor) -> Directions:
-    """Return the shares of errors between classes with the direction shrunk to what pairs agree on.
+def scale_of_directions(pixels: Tensor, truly: Tensor) -> Tensor:
+    """Return by how much errors between two classes count more or less than pairs show them, (L, L) float32.
 
     M_k(c, r) is the share of pair k that was given c and is truly r, D_k(c, r) = M_k(c, r) - M_k(r, c), with mean D,
-    standard error e over K pairs and t = D / e. Then
+    standard error e over K pairs and t = D / e. Then the scale is
 
-        s(c, r) = (M(c, r) + M(r, c) + l D(c, r)) / (2 A(c)),    l = t^2 / (t^2 + t_1^2),
+        (M(c, r) + M(r, c) + l D(c, r)) / (2 M(c, r)),    l = t^2 / (t^2 + t_1^2),
 
-    where A(c) is the share that was given c and t_1 is Student's t, with K - 1 degrees of freedom, of one standard
-    deviation: 1.84 for two pairs, 1.11 for six, 1.0 for many. So the direction is the mean of a normal posterior whose
-    prior is as wide as what was seen: of a direction of one standard error half stays, of four 94 %.
+    where t_1 is Student's t, with K - 1 degrees of freedom, of one standard deviation: 1.84 for two pairs, 1.11 for
+    six, 1.0 for many. So the direction is the mean of a normal posterior whose prior is as wide as what was seen: of a
+    direction of one standard error half stays, of four 94 %.
 
     Args:
         pixels: of pairs by image, (K, L, L, B), K at least 2 (:meth:`.PairTable.seen`).
         truly: likewise.
 
+    Returns:
+        From 0.5; exactly 1 where pairs show no error from c to r: none is made up.
+
     Example:
-        >>> pixels, truly = torch.zeros(2, 2, 2, 1), torch.zeros(2, 2, 2, 1)
+        >>> pixels, truly = torch.ones(2, 2, 2, 1), torch.zeros(2, 2, 2, 1)
         >>> pixels[:, 0], pixels[:, 1] = 0.6, 0.4  # of each image 0.6 is given 0, 0.4 is given 1
         >>> truly[:, 1, 0, 0] = torch.tensor([0.2, 0.2])  # both are too large, by half of what was given 1
-        >>> shrunk_directions(pixels, truly).shares[1, 0].item()
-        0.5
-        >>> truly[0, 1, 0], truly[0, 0, 1] = 0.0, 0.2  # now the first is too small: both directions alike
-        >>> shares = shrunk_directions(pixels, truly).shares
-        >>> [round(area.item(), 2) for area in (0.6 * shares[0, 1], 0.4 * shares[1, 0])]
-        [0.1, 0.1]
+        >>> scale_of_directions(pixels, truly)[1, 0].item()
+        1.0
+        >>> truly[0, 1, 0], truly[0, 0, 1] = 0.0, 0.1  # now the first is too small, by less: t is 1 / 3, t_1 1.84
+        >>> scale_of_directions(pixels, truly).flatten().tolist()  # without shrinking the area 0.05 would go one way
+        [1.0, 1.48..., 0.75..., 1.0]
     """
     found = confused(pixels, truly).cpu().double()  # Apple's GPUs have no double precision
     mean = found.mean(dim=0)
@@ -64,10 +51,5 @@ def shrunk_directions(pixels: Tensor, truly: Tensor) -> Directions:
     least = float(stdtrit(len(net) - 1, _ONE_DEVIATION))
     kept = direction.square() / (direction.square() + (least * error).square()).clamp(min=_TINY)
     both = (mean + mean.T + kept * direction) / 2
-    given = pixels.sum(dim=3) / pixels[:, :, 0].sum(dim=(1, 2)).clamp(min=_TINY).view(-1, 1, 1)
-    area = given.cpu().double().mean(dim=0)
-    shares = both / area.clamp(min=_TINY)
-    unknown = torch.eye(len(mean), dtype=torch.bool) | (area == 0)
     scale = torch.where(mean > 0, both / mean.clamp(min=_TINY), torch.ones_like(mean))
-    shares = shares.clamp(max=1).masked_fill(unknown, 0.0)
-    return Directions(shares.float().to(pixels.device), scale.float().to(pixels.device))
+    return scale.float().to(pixels.device)

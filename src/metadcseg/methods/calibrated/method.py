@@ -35,7 +35,7 @@ from metadcseg.forward_mode.jvp import LogitChange, jvp
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.annotator_pairs import AnnotatorPairTable
 from metadcseg.methods.base import MethodState, StepReport, Storage, Updater
-from metadcseg.methods.calibrated.directions import shrunk_directions
+from metadcseg.methods.calibrated.directions import scale_of_directions
 from metadcseg.methods.calibrated.evidence import GROUPS, LEAST_GROUPS, GoldEvidence
 from metadcseg.methods.calibrated.options import CalibratedOptions
 from metadcseg.methods.calibrated.shares import MatchedShares, with_floor
@@ -256,8 +256,8 @@ class Calibrated(CalibratedOptions):
         else:
             told = pairs.both()
             if told and self.pairs and self.shrink_directions:
-                agreed = shrunk_directions(*pairs.seen())
-                told = (told[0] * agreed.scale.unsqueeze(-1)).clamp(max=1), agreed.shares
+                scale = scale_of_directions(*pairs.seen())
+                told = (told[0] * scale.unsqueeze(-1)).clamp(max=1), (told[1] * scale).clamp(max=1)
             told = told and without_own_errors(*told, pairs, state.parts["errors"])
         if told is None:
             return full_trust(labels)
