@@ -258,7 +258,10 @@ def cut_short(value):
         ),
         (lambda value: value.update(rle=[255] * 40), "4,294,967,295 numbers"),
         (lambda value: value.update(rle=[0, 0, 7, 128, 56, 16] + [255] * 30), "longer than its image"),
-        (lambda value: value.update(rle=[300, -1]), "has an 'rle' that must be a list of bytes, got a list of 2"),
+        (
+            lambda value: value.update(rle=[300, -1]),
+            "has an 'rle' that must be a list of bytes, got a list of 2",
+        ),
         (lambda value: value.update(rle=[0.5, True]), "has an 'rle' that must be a list of bytes"),
         (lambda value: value.update(rle="AAAA"), "has an 'rle' that must be a list of bytes, got 'AAAA'"),
         (lambda value: value.update(rle=[]), "ends early"),
