@@ -64,7 +64,7 @@ def test_folds_go_on_where_edges_alone_round_otherwise(drawn, validated):
     file.write_text(json.dumps(plan | {"set": "0" * 64}))
     again = done("cross-validate", drawn, "--out", out, *FOLDS, "--json").json
     assert again["per_fold"] == summary["per_fold"]
-    file.write_text(json.dumps(plan | {"content": "0" * 64}))
+    file.write_text(json.dumps(plan | {"set": "0" * 64, "content": "0" * 64}))
     refused("cross-validate", drawn, "--out", out, *FOLDS, says=("another set", "--out"), alone=False)
     file.write_bytes(kept)
 

@@ -229,17 +229,19 @@ def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
     Args:
         one: ``set`` of a ``run.json`` or of an evaluation.
-        other: the same of another run. Where either was written before sets had a ``content``, fingerprints decide.
+        other: the same of another run. Equal fingerprints are equal content, whichever version counted it. Where
+            either was written before sets had a ``content``, fingerprints alone decide.
 
     Example:
         >>> here, there = ({"fingerprint": name, "content": "c"} for name in "ab")
         >>> same_content(here, there), same_content(here, {"fingerprint": "b"})
         (True, False)
+        >>> same_content(here, {"fingerprint": "a", "content": "counted otherwise"})
+        True
     """
-    for key in ("content", "fingerprint"):
-        if one.get(key) and other.get(key):
-            return bool(one[key] == other[key])
-    return one.get("fingerprint") == other.get("fingerprint")
+    if one.get("fingerprint") == other.get("fingerprint"):
+        return True
+    return bool(one.get("content")) and one["content"] == other.get("content")
 
 
 def budget_of(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def _runs(held: RunsSaid, size: Size) -> NDArray[np.bool_]:
     if sides != list(size):
         got = f"{sides[0]} x {sides[1]}" if isinstance(sides, list) and len(sides) == 2 else shown(sides)
         raise InputError(f"has runs of {got[:40]} pixels, its image {size[0]} x {size[1]}")
-    counts = part(held.counts, str | list[int], "its runs", "text or a list of whole numbers")
+    counts = part(held.counts, str | list[int], "has runs that", "text or a list of whole numbers")
     return _pixels(_lengths(counts) if isinstance(counts, str) else counts, size)
 
 

@@ -173,7 +173,7 @@ def decode_runs(held: object, length: int) -> NDArray[np.uint8]:
     Raises:
         InputError: where it is no such list, ends early, or holds another number of words.
     """
-    runs = part(held, list[_Byte], "its 'rle'", "a list of bytes")
+    runs = part(held, list[_Byte], "has an 'rle' that", "a list of bytes")
     bits = np.unpackbits(np.array(runs, np.uint8))
     text = (bits + ord("0")).astype(np.uint8).tobytes().decode("ascii")
     place = 0

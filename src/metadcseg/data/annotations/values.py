@@ -90,7 +90,7 @@ def points(held: object) -> list[tuple[float, float]]:
     Raises:
         InputError: where it is anything else.
     """
-    places = part(held, list[tuple[Any, Any]], "its points", "a list of [x, y]")
+    places = part(held, list[tuple[Any, Any]], "has points that", "a list of [x, y]")
     return [(number(x, "a coordinate"), number(y, "a coordinate")) for x, y in places]
 
 

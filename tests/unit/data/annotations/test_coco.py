@@ -196,7 +196,7 @@ def runs(counts, size=(HEIGHT, WIDTH)):
         (annotation(category_id=[1]), "category a list of 1"),
         (runs([0, 10**9]), "do not fill an image"),
         (runs([-5, 485]), "do not fill an image"),
-        (runs([1.5, 478.5]), "its runs must be text or a list of whole numbers, got a list of 2"),
+        (runs([1.5, 478.5]), "has runs that must be text or a list of whole numbers, got a list of 2"),
         (runs("ooooooooooooooo"), "letters that COCO does not use"),
         (runs("\u00ff\u00ff"), "do not fill"),
         (runs("P"), "middle of a number"),
