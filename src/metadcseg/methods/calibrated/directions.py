@@ -2,7 +2,8 @@
 
 Errors in both directions alike average out over many training masks. A direction does not: a table that doubts class c
 in favor of r more than r in favor of c moves all outlines. So a few pairs that happen to err to one side do harm, and
-what they show of a direction is shrunk by how little they agree. How much is wrong in both directions together stays.
+what they show of a direction is shrunk by how little they agree. How much is wrong in both directions together stays,
+but for errors of which pairs show next to nothing.
 """
 
 import torch
@@ -14,6 +15,9 @@ from metadcseg.methods.calibrated.stand_ins import confused
 _ONE_DEVIATION = 0.8413447460685429  # the normal distribution up to one standard deviation
 _TINY = torch.finfo(torch.float32).tiny
 
+LARGEST = 2.0
+"""Errors of which pairs show next to nothing, beside many the other way, count at most twice."""
+
 
 def scale_of_directions(pixels: Tensor, truly: Tensor) -> Tensor:
     """Return by how much errors between two classes count more or less than pairs show them, (L, L) float32.
@@ -21,7 +25,7 @@ def scale_of_directions(pixels: Tensor, truly: Tensor) -> Tensor:
     M_k(c, r) is the share of pair k that was given c and is truly r, D_k(c, r) = M_k(c, r) - M_k(r, c), with mean D,
     standard error e over K pairs and t = D / e. Then the scale is
 
-        (M(c, r) + M(r, c) + l D(c, r)) / (2 M(c, r)),    l = t^2 / (t^2 + t_1^2),
+        (M(c, r) + M(r, c) + l D(c, r)) / (2 M(c, r)),    l = t^2 / (t^2 + t_1^2),    at most ``LARGEST``,
 
     where t_1 is Student's t, with K - 1 degrees of freedom, of one standard deviation: 1.84 for two pairs, 1.11 for
     six, 1.0 for many. So the direction is the mean of a normal posterior whose prior is as wide as what was seen: of a
@@ -32,7 +36,7 @@ def scale_of_directions(pixels: Tensor, truly: Tensor) -> Tensor:
         truly: likewise.
 
     Returns:
-        From 0.5; exactly 1 where pairs show no error from c to r: none is made up.
+        From 0.5 to ``LARGEST``; exactly 1 where pairs show no error from c to r: none is made up.
 
     Example:
         >>> pixels, truly = torch.ones(2, 2, 2, 1), torch.zeros(2, 2, 2, 1)
@@ -52,4 +56,4 @@ def scale_of_directions(pixels: Tensor, truly: Tensor) -> Tensor:
     kept = direction.square() / (direction.square() + (least * error).square()).clamp(min=_TINY)
     both = (mean + mean.T + kept * direction) / 2
     scale = torch.where(mean > 0, both / mean.clamp(min=_TINY), torch.ones_like(mean))
-    return scale.float().to(pixels.device)
+    return scale.clamp(max=LARGEST).float().to(pixels.device)

@@ -10,7 +10,7 @@ from tests.unit.methods.calibrated.test_calibrated import started
 from tests.unit.methods.test_pair_table import disk, pair_batch, table_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from metadcseg.methods.calibrated.directions import scale_of_directions
+from metadcseg.methods.calibrated.directions import LARGEST, scale_of_directions
 
 RADIUS = 12
 
@@ -69,6 +69,13 @@ def test_errors_that_no_pair_shows_are_not_made_up():
     assert (scale[0, 1:] < 1).all()
     assert (scale[1:] == 1).all()
     assert not shrunk(table)[1:].any()
+
+
+def test_next_to_nothing_is_at_most_doubled():
+    """One mask is far too small, the other a little too large: no direction is agreed on."""
+    scale = scale_of_directions(*pairs_off_by((-11, 1)).seen())
+    assert scale[1, 0] == LARGEST
+    assert 0.5 <= scale[0, 1] < 1
 
 
 class Apple(TorchDispatchMode):
