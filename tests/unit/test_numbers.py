@@ -360,12 +360,12 @@ def test_the_table_of_acdc():
 
 
 def test_the_table_of_directions():
-    header, _, _, tested, _ = table(PAIRS.read_text(encoding="utf-8"), "left atrium, seed 0, one machine")
+    header, _, *rows = table(PAIRS.read_text(encoding="utf-8"), "left atrium, seeds 0; 1, one machine")
     held = scores("left-atrium-directions")
-    for key, cell in zip(conditions(header[1:]), tested[1:], strict=True):
-        assert cell == "; ".join(
-            f"{held[key][row][0] / 100:.3f}" for row in ("calibrated", "directions in full")
-        )
+    for row, (name, *cells) in zip(("calibrated", "directions in full"), rows, strict=False):
+        assert name == f"test DSC, {row}"
+        for key, cell in zip(conditions(header[1:]), cells, strict=True):
+            assert cell == "; ".join(f"{value / 100:.3f}" for _, value in sorted(held[key][row].items()))
 
 
 def test_the_tables_of_other_networks():
