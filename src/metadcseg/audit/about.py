@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.results.records import same_content
 from metadcseg.schemas import read_plain
 
 FORMAT = "metadcseg-audit/1"
@@ -18,6 +20,7 @@ class AuditedSet(Struct):
 
     path: str
     fingerprint: str
+    content: str | None = None
 
 
 class About(Struct):
@@ -62,7 +65,7 @@ def audited_set(audit: Path, data: Path | None = None) -> PreparedSet:
     if data is None and not path.exists():
         raise InputError(f"{path}, which was audited, is gone: say with --data where the set is")
     prepared = PreparedSet.open(path)
-    if prepared.fingerprint != about["set"]["fingerprint"]:
+    if not same_content(about["set"], identity_of(prepared)):
         raise InputError(
             f"{path} is another set than the one that was audited: name that one with --data, or audit again"
         )

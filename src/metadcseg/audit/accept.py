@@ -110,7 +110,7 @@ def accept(
     found = read_decisions(
         decisions,
         identity=about["identity"],
-        fingerprint=prepared.fingerprint,
+        fingerprint=about["set"]["fingerprint"],
         cases=cases,
         classes=len(prepared.classes),
     )

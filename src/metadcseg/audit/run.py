@@ -33,6 +33,7 @@ from metadcseg.audit.units import Unit, judged_units, paired_units
 from metadcseg.audit.weight import fit_weight, weights_for
 from metadcseg.audit.who_errs import WhoErrs
 from metadcseg.audit.workers import judged
+from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.evaluation.predict import Progress
@@ -182,7 +183,7 @@ class Audit:
             "set": {
                 "path": str(self.prepared.path.resolve()),
                 "name": self.prepared.name,
-                "fingerprint": self.prepared.fingerprint,
+                **identity_of(self.prepared),
             },
             "split": self.split,
             "classes": list(self.prepared.classes),

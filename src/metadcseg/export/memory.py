@@ -14,6 +14,13 @@ from torch.utils._pytree import tree_leaves
 
 from metadcseg.errors import InputError
 
+_CGROUP = Path("/sys/fs/cgroup")
+_CONTAINERS = (
+    (_CGROUP / "memory.max", _CGROUP / "memory.current"),  # cgroup v2, as a container sees its own
+    (_CGROUP / "memory/memory.limit_in_bytes", _CGROUP / "memory/memory.usage_in_bytes"),  # v1
+)
+"""Where the limit of a container and what is used of it are."""
+
 
 def refuse_too_large(network: nn.Module, shape: Sequence[int], run: Path, way_out: str) -> None:
     """Refuse images of which a network's maps do not fit into the memory that is free.
@@ -66,21 +73,41 @@ def bytes_needed(network: nn.Module, shape: Sequence[int]) -> int:
 
 
 def bytes_free() -> int | None:
-    """Return how much memory the machine has left; None where it does not say. Limits of a container are not seen.
+    """Return how much memory is left, in the machine and in the container; None where neither says.
 
     Example:
         >>> (bytes_free() or 1) > 0
         True
     """
+    known = [free for free in (_of_machine(), *map(_of_container, _CONTAINERS)) if free is not None]
+    return min(known, default=None)
+
+
+def _of_machine() -> int | None:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        told = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
-        return int(told["MemAvailable"][0]) * 1024
-    except (OSError, KeyError, ValueError, IndexError):
+        return _numbers(Path("/proc/meminfo"))["MemAvailable:"] * 1024
+    except (OSError, KeyError, ValueError):
         names = getattr(os, "sysconf_names", {})
         if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(names):
             return None
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _of_container(files: tuple[Path, Path]) -> int | None:
+    """Return what a limit leaves, None where there is none; cached files make room and do not count as used."""
+    limit, used = files
+    try:
+        cached = _numbers(limit.with_name("memory.stat"))
+        inactive = cached.get("total_inactive_file", cached.get("inactive_file", 0))
+        return max(0, int(limit.read_text()) - int(used.read_text()) + inactive)
+    except (OSError, ValueError):  # also "max", which is no limit
+        return None
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """Return the first number of every line by its name."""
+    lines = [line.split() for line in file.read_text().splitlines()]
+    return {line[0]: int(line[1]) for line in lines if len(line) > 1}
 
 
 class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]

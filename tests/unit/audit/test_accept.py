@@ -22,6 +22,7 @@ from metadcseg.audit.plan import splits_text
 from metadcseg.cli.main import main
 from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder
 from metadcseg.data.splits.roles import SplitRow
+from metadcseg.data.store.content import content_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.phantom import PhantomOptions, phantom_cases
 from metadcseg.errors import InputError
@@ -52,6 +53,26 @@ def pixels(file):
 
 def by_id(prepared):
     return {case.id: case for case in prepared.cases}
+
+
+def test_the_audited_set_may_have_been_prepared_anew(tmp_path):
+    prepared, arrays = audited(tmp_path)
+    decisions = decide(tmp_path / "audit", prepared, {"case": next(iter(arrays)), "verdict": "accept"})
+    about = tmp_path / "audit" / "audit.json"
+    told = json.loads(about.read_bytes())
+    told["set"]["content"] = content_of(prepared)
+    about.write_text(json.dumps(told))
+    again = prepared_from(tmp_path / "mine", tmp_path / "again", name="another name")
+    assert again.fingerprint != prepared.fingerprint
+    accept(decisions, tmp_path / "here")
+    accept(decisions, tmp_path / "there", data=again.path)
+    masks = [files(tmp_path / place / "masks") for place in ("here", "there")]
+    assert masks[0] == masks[1] and masks[0]
+    told["set"]["content"] = "0" * 64
+    about.write_text(json.dumps(told))
+    with pytest.raises(InputError, match="another set than the one that was audited"):
+        accept(decisions, tmp_path / "nowhere", data=again.path)
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_from_a_folder_through_a_review_to_a_folder_and_a_set(tmp_path):

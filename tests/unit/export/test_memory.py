@@ -54,3 +54,19 @@ def test_what_is_needed_grows_with_the_area_and_leaves_the_network_alone():
 
 def test_of_code_that_asks_for_numbers_the_images_alone_are_counted():
     assert bytes_needed(Stubborn(), (2, 1, 10, 10)) == 800
+
+
+@pytest.mark.parametrize("name", ["inactive_file", "total_inactive_file"])
+def test_a_containers_limit_counts(tmp_path, monkeypatch, name):
+    limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
+    monkeypatch.setattr(memory, "_CONTAINERS", ((limit, used), (tmp_path / "none", tmp_path / "none")))
+    machine = memory.bytes_free()
+    for said in ("max\n", "-1 bytes\n", ""):  # no limit, or one that nobody can read
+        limit.write_text(said)
+        used.write_text("3000\n")
+        assert memory.bytes_free() == pytest.approx(machine, rel=0.5)
+    limit.write_text("5000\n")
+    (tmp_path / "memory.stat").write_text(f"anon 2500\n{name} 400\n")
+    assert memory.bytes_free() == 5000 - 3000 + 400
+    used.write_text("7000\n")
+    assert memory.bytes_free() == 0

@@ -184,14 +184,17 @@ def _fold_set(
 
 
 def _shared(options: Namespace, prepared: PreparedSet, first: Path) -> tuple[Namespace, str | None]:
-    """Return the options of all folds, and what was chosen in words; those of the first run, where it has begun."""
+    """Return the options of all folds, and what was chosen in words.
+
+    Where the first run has begun, what words and files leave open is as it has it: a run of an earlier version may
+    hold another value than today's default.
+    """
     from metadcseg.cli.auto import with_auto
-    from metadcseg.cli.config import uses_auto
     from metadcseg.cli.resume import settings_of
     from metadcseg.training.run.folder import RunFolder, read_run
 
     begun = RunFolder(first).info
-    if not (uses_auto(options) and begun.is_file()):
+    if not begun.is_file():
         return with_auto(options, prepared)
     settings = settings_of(read_run(first))
     if "calibrated" in settings:  # whether pairs are used is each fold's own matter
