@@ -425,23 +425,19 @@ RUNS: dict[str, Training] = {
     "quick": quick(),
     "quick-both-ways": quick("solid-shifted", **BOTH_WAYS),
     "quick-both-ways-no-pardon": quick("solid-shifted", **BOTH_WAYS, pardon="false"),
-    "shared-exact": shared(virtual_step="exact"),
     "quick-exact": quick(virtual_step="exact"),
     "quick-no-cross-fit": quick(cross_fit="false"),
     "quick-quarters": quick("many-gold-noisy", gold_batch=8),
     "quick-dice-given": quick(dice="given"),
     "quick-this-gold-alone": quick(gold_momentum=0),
     "shared-four": shared("four-noisy"),
-    "shared-per-class": shared("four-noisy", regions="per_class"),
     "quick-tau": quick(tau=0.7, detach="false"),
     "quick-current": quick(pseudo_labels="current"),
     "quick-no-average": quick(average=0, pseudo_labels="current"),
     "quick-no-gold-loss": quick(clean_supervision="false"),
     "quick-no-dcd": quick(dcd="false"),
     "quick-warmup": quick(warmup=1, epochs=5),
-    "shared-batch-norm": shared(norm="batch", lr=0.005),
     "quick-edgeless": quick("edgeless"),
-    "shared-coloured": shared("coloured"),
     "shared-sliced": shared("solid-noisy", batch=4, epochs=2),
     "no-meta": tiny("two-noisy", False, meta="false"),
     "no-meta-no-dcd-no-gold": tiny("two-noisy", False, meta="false", dcd="false", clean_supervision="false"),
@@ -456,7 +452,6 @@ RUNS: dict[str, Training] = {
     "pairs-no-dcd": pairs(**OWN, dcd="false"),
     "pairs-no-meta": pairs("two-noisy", False, **OWN, meta="false"),
     "pairs-warmup": pairs(**{**OWN, "warmup": 1}),
-    "pairs-coloured": pairs("coloured"),
     "own-network": pairs(**OWN),
     "solid": pairs("solid-noisy", **{**SOLID, "epochs": 2}),
     "solid-supervised": tiny("solid-noisy", False, method="supervised", **SOLID),
@@ -469,8 +464,6 @@ RUNS: dict[str, Training] = {
     "preset-promise12": preset(
         "paper-promise12", "solid-noisy", epochs=2, batch=8, eta=1e5, meta_scaling="none"
     ),
-    "preset-heart": preset("paper-msd-heart", epochs=2, eta=1e5, meta_scaling="none"),
-    "preset-brain": preset("paper-msd-brain", "four-noisy", epochs=2, eta=1e5, meta_scaling="none"),
 }
 
 # --- what the code of before left behind (old/before.tar.xz) ----------------------------------------------------

@@ -169,9 +169,8 @@ def test_the_engine_carries_the_derivative_that_torch_finds(name: str) -> None:
 @pytest.mark.skipif(find_spec("onnx") is None, reason="the package onnx is not installed")
 @pytest.mark.skipif(find_spec("onnxscript") is None, reason="the package onnxscript is not installed")
 @pytest.mark.filterwarnings("ignore")  # of the exporter's own
-@pytest.mark.parametrize("name", ["unetplusplus", "condseg"])  # all: studies/export_networks.py, a minute
-def test_a_network_can_be_exported(name: str, tmp_path) -> None:
-    network = made(name).eval()
+def test_a_network_can_be_exported(tmp_path) -> None:  # all of them: studies/export_networks.py, a minute
+    network = made("unetplusplus").eval()
     torch.onnx.export(
         network.module, (images(1, 1, 64, 64),), tmp_path / "network.onnx", opset_version=18, dynamo=True
     )
