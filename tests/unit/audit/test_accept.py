@@ -67,7 +67,8 @@ def test_the_audited_set_may_have_been_prepared_anew(tmp_path):
     accept(decisions, tmp_path / "here")
     accept(decisions, tmp_path / "there", data=again.path)
     masks = [files(tmp_path / place / "masks") for place in ("here", "there")]
-    assert masks[0] == masks[1] and masks[0]
+    assert masks[0] == masks[1]
+    assert masks[0]
     told["set"]["content"] = "0" * 64
     about.write_text(json.dumps(told))
     with pytest.raises(InputError, match="another set than the one that was audited"):
