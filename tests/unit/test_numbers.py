@@ -238,7 +238,7 @@ def compared(before, key, ours, shown_rows, place):
 def test_the_tables_of_pairs():
     """Rows of results/left-atrium beside calibrated; clean + gold is noisy + gold of the set without noise."""
     page = (ROOT / "docs/results/pairs.md").read_text(encoding="utf-8")
-    before, found = scores("left-atrium"), scores("left-atrium-pairs")
+    before, found = scores("left-atrium"), scores("left-atrium-directions")
     header, _, *rows = table(page, "test DSC")
     shown_rows = {name.strip("*"): cells for name, *cells in rows}
     readme = table(README.read_text(encoding="utf-8"), "left atrium (MR), 6 gold slices")[-1]
@@ -254,7 +254,7 @@ def test_the_tables_of_pairs():
         if rate:
             way = fmean(columns["clean + gold"].values()) - fmean(columns["noisy + gold"].values())
             assert shown_rows["of the way"][place] == f"{100 * fmean(gained) / way:.0f} %"
-    with (ROOT / "results/left-atrium-pairs/detection.csv").open(encoding="utf-8", newline="") as file:
+    with (ROOT / "results/left-atrium-directions/detection.csv").open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["row"] == "calibrated"]
     areas = {line["under"].split(", ")[1]: line for line in lines}
     header, _, *rows = table(page, "area under the ROC")
@@ -265,7 +265,7 @@ def test_the_tables_of_pairs():
 
 def test_the_table_of_pairs_on_kvasir_seg():
     page = (ROOT / "docs/results/pairs.md").read_text(encoding="utf-8")
-    before, found = scores("kvasir-seg"), scores("kvasir-seg-pairs")
+    before, found = scores("kvasir-seg"), scores("kvasir-seg-directions")
     header, _, *rows = table(page, "Kvasir-SEG, test DSC")
     shown_rows = {name.strip("*"): cells for name, *cells in rows}
     for place, column in enumerate(header[1:]):
@@ -282,9 +282,9 @@ PAIRS = ROOT / "docs/results/pairs.md"
 
 
 def test_the_table_alone_on_kvasir():
-    held = scores("kvasir-seg-pairs")["over", 0.4, ""]
-    alone = [held["pairs"][seed] for seed in (0, 1)]
-    behind = [held["calibrated"][seed] - alone[seed] for seed in (0, 1)]
+    key = ("over", 0.4, "")
+    alone = [scores("kvasir-seg-pairs")[key]["pairs"][seed] for seed in (0, 1)]
+    behind = [scores("kvasir-seg-directions")[key]["calibrated"][seed] - alone[seed] for seed in (0, 1)]
     points = f"{alone[0] / 100:.3f} and {alone[1] / 100:.3f}"
     told = f"has {points}, behind `calibrated` by {behind[0]:.1f} and {behind[1]:.1f} points"
     assert told in PAIRS.read_text(encoding="utf-8")
@@ -312,10 +312,10 @@ def test_the_table_without_pairs():
 
 
 def test_the_table_of_the_same_information():
-    records = {**scores("left-atrium-pairs")}
+    records, now = scores("left-atrium-pairs"), scores("left-atrium-directions")
     header, _, *rows = table(PAIRS.read_text(encoding="utf-8"), "test DSC, seeds 0; 1; 2")
     for place, key in enumerate(conditions(header[1:])):
-        held = {**scores("left-atrium")[key], **records[key]}
+        held = {**scores("left-atrium")[key], **records[key], **now[key]}
         for name, *cells in rows:
             known = [f"{held[name][seed] / 100:.3f}" for seed in (0, 1, 2) if seed in held[name]]
             assert cells[place] == "; ".join(known), (name, key)
@@ -360,12 +360,25 @@ def test_the_table_of_acdc():
 
 
 def test_the_table_of_directions():
-    header, _, *rows = table(PAIRS.read_text(encoding="utf-8"), "left atrium, seeds 0; 1, one machine")
+    header, _, *rows = table(PAIRS.read_text(encoding="utf-8"), "left atrium, seeds 0; 1; 2, one machine")
     held = scores("left-atrium-directions")
     for row, (name, *cells) in zip(("calibrated", "directions in full"), rows, strict=False):
         assert name == f"test DSC, {row}"
         for key, cell in zip(conditions(header[1:]), cells, strict=True):
             assert cell == "; ".join(f"{value / 100:.3f}" for _, value in sorted(held[key][row].items()))
+
+
+def test_the_table_of_simulated_directions():
+    """Six pairs on each set, then two and twenty, means of the sets."""
+    held = json.loads((ROOT / "results/directions.json").read_bytes())["sets"]
+    _, _, *rows = table(PAIRS.read_text(encoding="utf-8"), "in full; shrunk")
+    assert len(rows) == len(held["acdc"])
+    for name, *cells in rows:
+        found = [of_set[name]["6"] for of_set in held.values()]
+        for pairs in ("2", "20"):
+            each = [of_set[name][pairs] for of_set in held.values()]
+            found.append({way: fmean(values[way] for values in each) for way in each[0]})
+        assert cells == [f"{values['in full']:.2f}; {values['shrunk']:.2f}" for values in found], name
 
 
 def test_the_tables_of_other_networks():
@@ -386,6 +399,7 @@ def test_the_table_of_all_systems():
     held = {
         **scores("left-atrium")[key],
         **scores("left-atrium-pairs")[key],
+        **scores("left-atrium-directions")[key],
         **scores("left-atrium-systems")[key],
     }
     text = (ROOT / "docs/results/systems.md").read_text(encoding="utf-8")
