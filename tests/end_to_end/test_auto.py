@@ -206,7 +206,7 @@ def test_enough_pairs_are_used_and_what_is_said_of_them_stays(sets, tmp_path):
     assert read_run(tmp_path / "insisted")["options"]["pairs"] is True
 
 
-def test_each_fold_of_a_cross_validation_goes_by_its_own_pairs(sets, tmp_path):
+def test_folds_share_what_was_chosen_and_each_goes_by_its_own_pairs(sets, tmp_path, monkeypatch):
     """The gold of one fold has no pair, that of the other has two; also where the first fold is done already."""
     clean = PreparedSet.open(sets.clean)
     roles = fold_roles(units_of(clean), 2, seed=0, val=0.1, gold=4)
@@ -240,24 +240,16 @@ def test_each_fold_of_a_cross_validation_goes_by_its_own_pairs(sets, tmp_path):
     )
     told = done(*words).err
     assert told.count(ALONE) == 1
-
-    def pairs():
-        return [read_run(tmp_path / "cv" / f"fold-{number}" / "run")["options"]["pairs"] for number in (1, 2)]
-
-    assert pairs() == [False, True]
-    shutil.rmtree(tmp_path / "cv" / "fold-2" / "run")
-    done(*words)
-    assert pairs() == [False, True]
-
-
-def test_cross_validation_chooses_once_for_all_folds(sets, tmp_path, monkeypatch):
-    words = ("cross-validate", sets.clean, "--folds", 2, "--out", tmp_path / "cv", "--gold", 4, *QUICK)
-    told = done(*words).err
     assert told.count("auto: 32 px") == 1
-    one, two = (read_run(tmp_path / "cv" / f"fold-{number}" / "run") for number in (1, 2))
-    assert one["training"] == two["training"]
-    assert one["training"]["clip"] == 2.0
+
+    def folds():
+        runs = [read_run(tmp_path / "cv" / f"fold-{number}" / "run") for number in (1, 2)]
+        assert runs[0]["training"] == runs[1]["training"]
+        assert runs[0]["training"]["clip"] == 2.0
+        return [run["options"]["pairs"] for run in runs]
+
+    assert folds() == [False, True]
     monkeypatch.setattr(auto, "choose", None)
     shutil.rmtree(tmp_path / "cv" / "fold-2" / "run")
     done(*words)
-    assert read_run(tmp_path / "cv" / "fold-2" / "run")["training"] == one["training"]
+    assert folds() == [False, True]

@@ -424,13 +424,11 @@ RUNS: dict[str, Training] = {
     "shared": shared(),
     "quick": quick(),
     "quick-both-ways": quick("solid-shifted", **BOTH_WAYS),
-    "quick-both-ways-no-pardon": quick("solid-shifted", **BOTH_WAYS, pardon="false"),
     "quick-exact": quick(virtual_step="exact"),
     "quick-no-cross-fit": quick(cross_fit="false"),
     "quick-quarters": quick("many-gold-noisy", gold_batch=8),
     "quick-dice-given": quick(dice="given"),
     "quick-this-gold-alone": quick(gold_momentum=0),
-    "shared-four": shared("four-noisy"),
     "quick-tau": quick(tau=0.7, detach="false"),
     "quick-current": quick(pseudo_labels="current"),
     "quick-no-average": quick(average=0, pseudo_labels="current"),
@@ -438,7 +436,6 @@ RUNS: dict[str, Training] = {
     "quick-no-dcd": quick(dcd="false"),
     "quick-warmup": quick(warmup=1, epochs=5),
     "quick-edgeless": quick("edgeless"),
-    "shared-sliced": shared("solid-noisy", batch=4, epochs=2),
     "no-meta": tiny("two-noisy", False, meta="false"),
     "no-meta-no-dcd-no-gold": tiny("two-noisy", False, meta="false", dcd="false", clean_supervision="false"),
     "pairs": pairs(epochs=4),
@@ -456,11 +453,8 @@ RUNS: dict[str, Training] = {
     "solid": pairs("solid-noisy", **{**SOLID, "epochs": 2}),
     "solid-supervised": tiny("solid-noisy", False, method="supervised", **SOLID),
     "solid-shared": shared("solid-noisy", **{**SOLID, **OWN, **OWN_SOLID}),
-    "solid-l2b": tiny("solid-noisy", method="l2b", **{**SOLID, **OWN, **OWN_SOLID}),
     "preset-demo": preset("demo", epochs=5, batch=2, lr=0.02, momentum=0.5),
-    "preset-small": preset("small", epochs=5, batch=2, lr=0.02, momentum=0.5),
     # in means, as these presets had it, the weights hardly move: in four steps not at all, but for a far larger eta
-    "preset-kvasir": preset("paper-kvasir-seg", "coloured", epochs=2, eta=1e5, meta_scaling="none"),
     "preset-promise12": preset(
         "paper-promise12", "solid-noisy", epochs=2, batch=8, eta=1e5, meta_scaling="none"
     ),

@@ -6,6 +6,7 @@ A file, a preset and the command line speak of the same keys: ``training.lr`` is
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 from warnings import warn
@@ -86,15 +87,21 @@ def run_config(values: Namespace) -> RunConfig:
     """
     if values.method not in METHODS:
         raise unknown_name("method", values.method, METHODS)
-    parser = ArgumentParser(exit_on_error=False)
-    add_run_options(parser)
     groups = {name: values[name] for name in ("method", "network", "training", *METHODS)}
     groups["network"] = _of_this_network(groups["network"], values.given)
-    made = parser.instantiate(Namespace(groups))  # type: ignore[no-untyped-call]
+    made = _run_parser().instantiate(Namespace(groups))  # type: ignore[no-untyped-call]
     methods = {name: made[name] for name in METHODS}
     short = {name: values[name] for name in SHORT if values.get(name) is not None}
     training = as_started(replace(made.training, **short))
     return RunConfig(methods[values.method], made.network, training, methods)
+
+
+@cache
+def _run_parser() -> ArgumentParser:
+    """Return a parser of the options of a run alone; a grid asks it once for every row."""
+    parser = ArgumentParser(exit_on_error=False)
+    add_run_options(parser)
+    return parser
 
 
 def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:
