@@ -106,7 +106,8 @@ def _readers() -> dict[str, tuple[str, str, Callable[[Path], object]]]:
             if (place / name).exists():
                 (place / name).replace(place / "masks" / name)
                 check_folder(place)
-                (place / "masks" / name).unlink()
+                if (place / "masks" / name).is_file():
+                    (place / "masks" / name).unlink()
                 for other in place.glob("masks/coco.json"):
                     other.unlink()
 

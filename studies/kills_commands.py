@@ -111,8 +111,6 @@ COMMANDS = {
             "2",
             "--gold",
             "1",
-            "--rate",
-            "0.3",
             "--method",
             "supervised",
             *TINY,

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -150,7 +151,7 @@ def read_object(
         kind: the schema that it must fit.
         optional: whether it may be absent.
     """
-    if not file.exists():
+    if not os.path.exists(file):  # which a name that is too long is not, either
         missing += [] if optional else [f"{file} does not exist."]
         return {}
     try:

@@ -1,9 +1,12 @@
 """Records of folds, evaluations and tasks: which values they may hold, by field."""
 
+from pathlib import Path
+
 import pytest
 
 from metadcseg.errors import InputError
 from metadcseg.metrics import BACKGROUND_METRIC, METRICS, MM_METRICS
+from metadcseg.results.records import read_object
 from metadcseg.results.schema import Evaluation, Folds, Summary, Task
 from metadcseg.schemas import fitting
 
@@ -55,3 +58,10 @@ def test_what_does_not_fit_is_named(kind, held, change, says):
 
 def test_a_summary_has_every_metric_that_is_scored():
     assert set(Summary.__struct_fields__) == {*METRICS, BACKGROUND_METRIC, *MM_METRICS}
+
+
+def test_a_run_whose_name_no_disk_holds_is_missing():
+    missing = []
+    assert read_object(Path("x" * 300) / "run.json", missing) == {}
+    assert len(missing) == 1
+    assert missing[0].endswith("does not exist.")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 
 HEADER_BYTES = 65_536
 """A header ends within so many bytes."""
@@ -18,6 +18,7 @@ _MOST_AXES = 5
 _MOST_SIDE = 2**31
 _MOST_CHANNELS = 65_536
 _SHOWN = 40
+_LARGEST = 1e30  # beyond 1e200 SimpleITK takes for ever over some of them
 _VECTOR = re.compile(r"\s*(?:none|\(([^()]*)\))", re.I)
 
 _META_LINE = re.compile(r"^\s*(\w+)\s*[=:]\s*(.*?)\s*$", re.M)
@@ -91,10 +92,10 @@ def _check_meta(held: bytes) -> bool:
     if long := [
         line for line in text.splitlines() if len(line) > _META_LONGEST or len(line.split("=")[0]) > _META_KEY
     ]:
-        raise ValueError(f"'{long[0]:.{_SHOWN}} ...', a line that is too long")
+        raise ValueError(f"{shown(long[0], _SHOWN)}, a line that is too long")
     if not re.fullmatch(r"MET_\w{1,32}", fields.get("ElementType", "")):
         raise ValueError(
-            f"'{fields.get('ElementType', ''):.{_SHOWN}}' for ElementType, which must begin with MET_"
+            f"{shown(fields.get('ElementType', ''), _SHOWN)} for ElementType, which must begin with MET_"
         )
     axes = _whole("NDims", fields.get("NDims", ""), 1, _MOST_AXES)
     _sizes("DimSize", fields.get("DimSize", ""), axes)
@@ -139,17 +140,17 @@ def _nrrd_fields(text: str) -> dict[str, str]:
         found = _NRRD_LINE.fullmatch(line)
         name = found[1].lower() if found else ""
         if found is None or name not in known:
-            raise ValueError(f"'{line:.{_SHOWN}}', which is no field of NRRD")
+            raise ValueError(f"{shown(line, _SHOWN)}, which is no field of NRRD")
         fields[name] = found[2]
         if name in _NRRD_WORDS and not re.fullmatch(_NRRD_WORDS[name], found[2], re.I):
-            raise ValueError(f"'{found[2]:.{_SHOWN}}' for {name}, which cannot be")
+            raise ValueError(f"{shown(found[2], _SHOWN)} for {name}, which cannot be")
     return fields
 
 
 def _whole(name: str, value: str, least: int, most: int) -> int:
     if not re.fullmatch(r"[+-]?\d{1,12}", value) or not least <= int(value) <= most:
         raise ValueError(
-            f"'{value:.{_SHOWN}}' for {name}, which must be a whole number from {least} to {most}"
+            f"{shown(value, _SHOWN)} for {name}, which must be a whole number from {least} to {most}"
         )
     return int(value)
 
@@ -157,7 +158,7 @@ def _whole(name: str, value: str, least: int, most: int) -> int:
 def _sizes(name: str, value: str, axes: int) -> None:
     sides = value.split()
     if len(sides) != axes:
-        raise ValueError(f"'{value:.{_SHOWN}}' for {name}, which must be {axes} whole numbers")
+        raise ValueError(f"{shown(value, _SHOWN)} for {name}, which must be {axes} whole numbers")
     for side in sides:
         _whole(name, side, 1, _MOST_SIDE)
 
@@ -167,7 +168,9 @@ def _numbers(name: str, fields: dict[str, str], fits: Callable[[int], bool], *, 
         return
     parts = value.split()
     if not fits(len(parts)) or not all(_is_number(part, nan) for part in parts):
-        raise ValueError(f"'{value:.{_SHOWN}}' for {name}, which must be a finite number for each axis")
+        raise ValueError(
+            f"{shown(value, _SHOWN)} for {name}, which must be a number below 1e30 for each axis"
+        )
 
 
 def _vectors(name: str, fields: dict[str, str], count: int | None) -> None:
@@ -182,7 +185,9 @@ def _vectors(name: str, fields: dict[str, str], count: int | None) -> None:
     fits = not value[at:].strip() and (len(found) == count or (count is None and found))
     fits = fits and len({len(vector) for vector in vectors}) <= 1
     if not fits or not all(_is_number(part, False) for vector in vectors for part in vector):
-        raise ValueError(f"'{value:.{_SHOWN}}' for {name}, which must be vectors of finite numbers (1,0,0)")
+        raise ValueError(
+            f"{shown(value, _SHOWN)} for {name}, which must be vectors of numbers below 1e30, as (1,0,0)"
+        )
 
 
 def _is_number(text: str, nan: bool) -> bool:
@@ -190,4 +195,4 @@ def _is_number(text: str, nan: bool) -> bool:
         value = float(text)
     except ValueError:
         return False
-    return math.isfinite(value) or (nan and math.isnan(value))
+    return abs(value) < _LARGEST or (nan and math.isnan(value))

@@ -315,3 +315,27 @@ def test_a_header_is_looked_at_once_in_a_load(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read_volume(tmp_path / "a.mhd").array[..., 0], ARRAY)
     np.testing.assert_array_equal(read_label_volume(tmp_path / "a.mhd").array, ARRAY)
     assert looked == ["a.mhd", "a.mhd"]
+
+
+@pytest.mark.parametrize("value", ["1e+308", "-1e308", "1e30", "inf"])
+def test_a_number_over_which_simpleitk_never_ends_is_refused(tmp_path, value):
+    lines = (
+        "NDims = 3",
+        "DimSize = 2 2 2",
+        "ElementType = MET_UCHAR",
+        f"TransformMatrix = 1 0 0 {value} 1 0 0 0 1",
+    )
+    path = tmp_path / "v.mha"
+    path.write_bytes(
+        "\n".join(("ObjectType = Image", *lines, "ElementDataFile = LOCAL\n")).encode() + bytes(8)
+    )
+    with pytest.raises(InputError, match="TransformMatrix, which must be a number below 1e30 for each axis"):
+        check_header(path)
+
+
+def test_control_characters_of_a_header_are_escaped(tmp_path):
+    path = tmp_path / "v.mha"
+    path.write_bytes(b"ObjectType = Image\nNDims = \x033\x85\x0c\nElementDataFile = LOCAL\n")
+    with pytest.raises(InputError) as told:
+        check_header(path)
+    assert str(told.value).isprintable()
