@@ -28,6 +28,7 @@ from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.store.disk import refuse_occupied
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.scratch import sweep
 
 Progress = Callable[[int, int], object]
 """Called with how many files are written, of how many."""
@@ -157,6 +158,7 @@ def accept(
     else:
         usual = root.with_name(f"{root.name}-before-{attempt.what}")
         if backup is None and not begun and usual.exists():
+            sweep(root.parent)  # of a call that was killed when all was done
             raise InputError(
                 f"{decisions} was accepted in place already, and what it replaced lies in {usual}: prepare {root} next"
             )

@@ -356,6 +356,18 @@ def test_killed_before_any_change_of_files_the_same_call_ends_it(tmp_path, in_pl
     assert last > 20
 
 
+def test_what_a_call_left_that_was_killed_at_its_end_goes_with_the_next_one(tmp_path):
+    prepared, arrays = audited(tmp_path)
+    decisions = decide(tmp_path / "audit", prepared, {"case": next(iter(arrays)), "verdict": "accept"})
+    accept(decisions, None)
+    left = tmp_path / ".metadcseg-0123456789abcdef.tmp"
+    (left / "done").mkdir(parents=True)
+    sweep.cache_clear()
+    with pytest.raises(InputError, match="accepted in place already"):
+        accept(decisions, None)
+    assert not left.exists()
+
+
 def test_files_that_changed_since_are_refused(tmp_path):
     prepared, arrays = audited(tmp_path)
     id = next(iter(arrays))
