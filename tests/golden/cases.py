@@ -449,6 +449,7 @@ RUNS: dict[str, Training] = {
     "pairs-no-dcd": pairs(**OWN, dcd="false"),
     "pairs-no-meta": pairs("two-noisy", False, **OWN, meta="false"),
     "pairs-warmup": pairs(**{**OWN, "warmup": 1}),
+    "pairs-coloured": pairs("coloured"),
     "own-network": pairs(**OWN),
     "solid": pairs("solid-noisy", **{**SOLID, "epochs": 2}),
     "solid-supervised": tiny("solid-noisy", False, method="supervised", **SOLID),
