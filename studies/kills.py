@@ -139,23 +139,24 @@ def wait(process: int, logs: Path, kill: tuple[float, int] | None = None) -> End
 
 
 def tree(folder: Path) -> Tree:
-    """Return rights and digest of all that lies in a folder; locks aside."""
+    """Return rights and digest of all that lies in a folder; locks aside, and what vanishes while it is looked at.
+
+    A training that a benchmark began outlives it, and goes on to write.
+    """
     found: Tree = {}
-    for path in sorted(folder.rglob("*")):
+    held = os.walk(folder)  # which, unlike rglob, stands a folder that vanishes
+    for path in sorted(Path(place, name) for place, folders, files in held for name in (*folders, *files)):
         name = path.relative_to(folder).as_posix()
-        if path.name.startswith("events.out.tfevents."):  # named after time and process: one for every go
-            found[f"{path.parent.relative_to(folder)}/events"] = (
-                path.stat().st_mode & 0o777,
-                "TensorBoard's",
-            )
-            continue
         if path.name == "lock" or f"{name}/".startswith("tmp/"):
             continue
-        if path.is_symlink():
-            found[name] = (0, f"link to {os.readlink(path)}")
-        else:
-            said = _digest(path) if path.is_file() else "folder"
-            found[name] = (path.stat().st_mode & 0o777, said)
+        with contextlib.suppress(FileNotFoundError):
+            rights = path.lstat().st_mode & 0o777
+            if path.name.startswith("events.out.tfevents."):  # named after time and process: one for every go
+                found[f"{path.parent.relative_to(folder)}/events"] = (rights, "TensorBoard's")
+            elif path.is_symlink():
+                found[name] = (0, f"link to {os.readlink(path)}")
+            else:
+                found[name] = (rights, _digest(path) if path.is_file() else "folder")
     return found
 
 
