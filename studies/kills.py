@@ -167,6 +167,11 @@ def _digest(path: Path) -> str:
             data = json.dumps(_plain(json.loads(data))).encode()
         elif path.suffix == ".jsonl":
             data = json.dumps([_plain(json.loads(line)) for line in data.splitlines()]).encode()
+        elif path.name == "previous.pt":  # of the last moment that was saved before: a stop is one
+            import torch
+
+            torch.load(path, weights_only=True)
+            return "a checkpoint"
         elif path.suffix == ".txt" and "runs" in path.parts:  # with its times, and how often it was begun
             return "what a training said"
         elif path.suffix == ".pt":
@@ -251,7 +256,10 @@ class Study:
             now = found.get(path)
             if now not in (was, after.get(path)):
                 faults.append(f"after the kill {path} is {'gone' if now is None else 'neither old nor new'}")
-        if first.status not in (-number, 130) or (number != signal.SIGKILL and first.status != 130):
+        unheard = first.status == -number and found == before  # as any program, before it has begun
+        if first.status not in (-number, 130) or (
+            number != signal.SIGKILL and first.status != 130 and not unheard
+        ):
             faults.append(f"it ended with {first.status}: {first.said[-300:]}")
         if "Traceback" in first.said or "Exception ignored" in first.said:
             faults.append(f"traceback: {first.said[-1500:]}")
