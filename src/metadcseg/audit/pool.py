@@ -54,19 +54,28 @@ def pooled(
     heard = network is not None and weight > 0
     power = 1 - weight / 2 if heard else 1.0
     classes, _, distances = table.shape
-    place = given.astype(np.intp) * (classes * distances)
+    flat, place = table.astype(np.float32).ravel(), given.astype(np.intp) * (classes * distances)
+    doubt, kept = np.zeros(len(given), np.float32), np.ones(len(given), np.float32)
+    for r in range(classes):
+        share = flat.take(place + (r * distances) + bins[r])
+        doubt += share
+        kept *= 1 - share
+    open_ = doubt > 0
+    if not open_.all():  # mostly few pixels are open, and the rest is known without a network
+        found = np.empty((classes, len(given)), np.float32)
+        for r in range(classes):
+            np.equal(given, r, out=found[r])
+        if open_.any():
+            place = np.flatnonzero(open_)
+            said = None if network is None else network[:, place]
+            found[:, place] = pooled(table, given[place], bins[:, place], said, weight, log_odds)
+        return found
     lifted = np.where(table > 0, table.astype(np.float64) ** power, 0)
     if heard and log_odds is not None:
         lifted *= np.exp(log_odds.astype(np.float64))[:, :, None]
-    flat, raised = table.astype(np.float32).ravel(), lifted.astype(np.float32).ravel()
-    found = np.empty((classes, len(given)), np.float32)
-    doubt, kept = np.zeros(len(given), np.float32), np.ones(len(given), np.float32)
-    for r in range(classes):
-        index = place + (r * distances) + bins[r]
-        share = flat.take(index)
-        doubt += share
-        kept *= 1 - share
-        raised.take(index, out=found[r])
+    found = np.stack(
+        [lifted.astype(np.float32).take(place + (r * distances) + bins[r]) for r in range(classes)]
+    )
     rest = np.maximum(1 - doubt, OWN * kept)
     said = np.maximum(network, LEAST) if network is not None and heard else None
     for base, exponent in ((rest, power), (said, weight)):
@@ -78,12 +87,7 @@ def pooled(
         np.copyto(found[r], rest, where=given == r)
         if said is not None:
             found[r] *= said[r]
-    total = found.sum(axis=0)
-    found /= np.maximum(total, np.finfo(np.float32).tiny)
-    if not doubt.all():
-        sure = doubt == 0
-        for r in range(classes):
-            found[r][sure] = given[sure] == r
+    found /= np.maximum(found.sum(axis=0), np.finfo(np.float32).tiny)
     return found
 
 
