@@ -128,12 +128,15 @@ def test_a_prepared_set_has_the_rights_that_the_umask_leaves(tmp_path):
     before = os.umask(0o027)
     try:
         done("prepare", tmp_path / "folder", "--out", tmp_path / "set")
+        found = {path.stat().st_mode & 0o777 for path in (tmp_path / "set").rglob("*") if path.is_file()}
+        (tmp_path / "set/arrays").chmod(0o755)
+        done("split", tmp_path / "set", "--out", tmp_path / "split")
     finally:
         os.umask(before)
-    found = {path.stat().st_mode & 0o777 for path in (tmp_path / "set").rglob("*") if path.is_file()}
     assert found == {0o640}
     assert (tmp_path / "set").stat().st_mode & 0o777 == 0o750
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "set"]
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "split").rglob("*")} == {0o640, 0o750}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "set", "split"]
 
 
 @pytest.mark.parametrize("words", [("corrupt", "SET", "--rate", 0.2), ("prepare", "FOLDER")])

@@ -54,7 +54,7 @@ def resplit_set(
         with scratch_beside(out) as hidden:
             folder = hidden / "set"
             folder.mkdir()
-            shutil.copytree(source.path / ARRAYS, folder / ARRAYS, copy_function=_link)
+            _link(source.path / ARRAYS, folder / ARRAYS)
             for name, data in _tables(source, roles, note, kept).items():
                 write_bytes(folder / name, data)
             publish_folder(folder, out)
@@ -169,9 +169,14 @@ def _lines(rows: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
 
-def _link(source: str, target: str) -> str:
+def _link(source: Path, target: Path) -> None:
+    """Link a file, or all files of a folder, whose folders have the rights that the umask leaves."""
+    if source.is_dir():
+        target.mkdir()
+        for entry in source.iterdir():
+            _link(entry, target / entry.name)
+        return
     try:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links
-        shutil.copy2(source, target)
-    return target
+        shutil.copyfile(source, target)
