@@ -50,8 +50,9 @@ def test_no_command_imports_what_a_run_names(trap, tmp_path):
         ("compare", run, write_fake_run(tmp_path / "second", write_fake_set(tmp_path / "b")), "--evaluate"),
         ("train", "--resume", run),
         ("train", "--data", tmp_path / "set", "--out", run, "--resume"),
+        ("train", "--resume", run, "--config", "small"),
     ):
-        refused(*words, says=SAYS, alone=False)
+        refused(*words, says=[f"metadcseg: {run / 'run.json'} {SAYS[0]}", *SAYS], alone=False)
         for left in (tmp_path / "second", tmp_path / "b"):
             shutil.rmtree(left, ignore_errors=True)
     assert not trap.exists()
@@ -70,7 +71,9 @@ def test_no_command_imports_what_a_run_names(trap, tmp_path):
 def test_no_command_imports_what_a_config_or_grid_names(network, trap, sets, tmp_path):
     config, out = tmp_path / "c.yaml", tmp_path / "out"
     config.write_text(yaml.safe_dump({"network": network}))
-    refused(*train(sets.noisy, out, "--config", config), says=SAYS)
+    refused(
+        *train(sets.noisy, out, "--config", config), says=[f"metadcseg: --config {config} {SAYS[0]}", *SAYS]
+    )
     refused("cross-validate", sets.clean, "--out", out, "--config", config, says=SAYS)
     config.write_text(yaml.safe_dump({"network": network, "trust-code": True}))
     refused(*train(sets.noisy, out, "--config", config), says=["unknown option 'trust-code'"])

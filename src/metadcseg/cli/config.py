@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from warnings import warn
 
@@ -142,9 +143,11 @@ def check_trust(values: Namespace) -> None:
     path, option = values.network.class_path, "--network.class_path"
     if f"{option}={path}" in values.words or (option, path) in pairwise(values.words):
         return
-    files = [f"--config {name}" for name in values.configs if name != AUTO]
-    source = str(values.resume) if isinstance(values.get("resume"), str) else values.get("out")
-    Consent(" and ".join(files) or f"run.json of {source}", values.trust_code).check(path)
+    source: str = values.source  # of what neither words nor files say
+    if option.removeprefix("--") in values.said:
+        files = [f"--config {name}" for name in values.configs if Path(name).is_file()]
+        source = " or ".join(files) or "the command line"
+    Consent(source, values.trust_code).check(path)
 
 
 def uses_auto(values: Namespace) -> bool:

@@ -50,7 +50,7 @@ def parse(
     Returns:
         The options, and with them ``words``, and ``given``: those that were typed, with their dashes. Where it has
         ``--config``, also ``configs``, the names given to it; ``said``, the options that words or files name, without
-        dashes; and ``again(base, source)``, which parses the same words anew over another base.
+        dashes; ``source``; and ``again(base, source)``, which parses the same words anew over another base.
 
     Raises:
         InputError: naming the option or file, and what is allowed.
@@ -73,7 +73,7 @@ def parse(
     if has_files:
         parsed["configs"] = tuple(configs)
         parsed["said"] = frozenset(name.removeprefix("--") for name in _named([*front, *rest]))
-        parsed["again"] = partial(parse, parser, words)
+        parsed["source"], parsed["again"] = source, partial(parse, parser, words)
     return parsed
 
 
