@@ -179,7 +179,7 @@ class EarlyLearning(LateBuffers):
     epoch: Tensor
 
     def __init__(self, slope: float, every: int, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__("overlap", "curves", "since", "epoch")
+        super().__init__(overlap=(2, "L"), curves=("E", "L"), since=("L",), epoch=(1,))
         self._slope, self._every, self._all_reduce_mean = slope, every, all_reduce_mean
 
     @torch.no_grad()

@@ -11,22 +11,36 @@ class LateBuffers(nn.Module):
     """A module of float32 buffers that are empty until the first batch, and as large as those saved when loaded.
 
     Args:
-        names: of the buffers.
+        sizes: of each buffer, by its name; a letter is any number, the same wherever the letter stands.
 
     Example:
-        >>> module = LateBuffers("counts")
-        >>> module.load_state_dict({"counts": torch.ones(2, 3)})
+        >>> module = LateBuffers(counts=("L", "L", 3))
+        >>> module.load_state_dict({"counts": torch.ones(2, 2, 3)})
         <All keys matched successfully>
         >>> module.counts.shape
-        torch.Size([2, 3])
+        torch.Size([2, 2, 3])
+        >>> module.load_state_dict({"counts": torch.ones(2, 4, 3)})
+        Traceback (most recent call last):
+        ...
+        ValueError: 'counts' must have the sizes (L, L, 3), got (2, 4, 3)
     """
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, **sizes: tuple[int | str, ...]) -> None:
         super().__init__()
-        for name in names:
+        self._sizes = sizes
+        for name in sizes:
             self.register_buffer(name, torch.zeros(0))
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        shapes = {name: tuple(state_dict[prefix + name].shape) for name in self._sizes}
+        known: dict[str, int] = {}
+        for name, got in shapes.items() if any(shape != (0,) for shape in shapes.values()) else ():
+            size = self._sizes[name]
+            pairs = zip(size, got, strict=False)
+            fits = [(known.setdefault(s, g) if isinstance(s, str) else s) == g for s, g in pairs]
+            if len(size) != len(got) or not all(fits):
+                asked, found = (", ".join(map(str, each)) for each in (size, got))
+                raise ValueError(f"'{name}' must have the sizes ({asked}), got ({found})")
         for name, held in dict(self.named_buffers(recurse=False)).items():
             setattr(self, name, held.new_zeros(state_dict[prefix + name].shape))
         super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -56,7 +56,7 @@ class PairTable(LateBuffers):
     truly: Tensor
 
     def __init__(self, images: int, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__("pixels", "truly")
+        super().__init__(pixels=("K", "L", "L", BINS), truly=("K", "L", "L", BINS))
         self._images = images
         self._all_reduce_mean = all_reduce_mean
 

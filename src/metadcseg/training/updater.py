@@ -115,6 +115,7 @@ class SgdUpdater(OptimizerUpdater):
             buffer.copy_(common[f"buffer {n}"])
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned, at the learning rate of the epoch that is running."""
-        super().load_state_dict(state)
+        """Restore what :meth:`state_dict` returned; how to descend say the options and the epoch that is running."""
+        own = self._optimizer.state_dict()["param_groups"]
+        super().load_state_dict({**state, "optimiser": {**state["optimiser"], "param_groups": own}})
         self.begin_epoch(self.epoch)

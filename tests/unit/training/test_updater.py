@@ -127,6 +127,24 @@ def test_state_goes_on_as_if_nothing_happened():
             assert torch.equal(value, two.state_dict()[name])
 
 
+@pytest.mark.parametrize("change", [{"maximize": True}, {"dampening": torch.zeros(2)}, {"momentum": {}}])
+def test_how_to_descend_is_not_read_from_a_state(change):
+    """The options of the run say it; a foreign checkpoint may hold anything there."""
+    weights = []
+    for foreign in ({}, change):
+        network = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(network.weight)
+        updater = make(network, warmup=0)
+        saved = updater.state_dict()
+        saved["optimiser"]["param_groups"][0].update(foreign)
+        updater.load_state_dict(saved)
+        for _ in range(2):
+            updater.backward(network(torch.ones(1, 1)).sum())
+            updater.step()
+        weights.append(network.weight.item())
+    assert weights[0] == weights[1] < 1
+
+
 def test_what_begins_anew_goes_on_as_at_its_start():
     """Momentum is gone, and the average follows closely again; a state that was saved in between knows it."""
     network = nn.Linear(1, 1, bias=False)

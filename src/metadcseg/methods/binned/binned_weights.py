@@ -64,7 +64,8 @@ class BinnedWeights(LateBuffers):
     def __init__(
         self, all_reduce_mean: AllReduceMean, min_runner_up_probability: float, discount_symmetric_noise: bool
     ) -> None:
-        super().__init__("sums", "squares", "counts")
+        cells = ("L", "L", PROBABILITIES, len(DISTANCES) + 1)
+        super().__init__(sums=cells, squares=cells, counts=cells)
         self._all_reduce_mean = all_reduce_mean
         self._min_runner_up_probability = min_runner_up_probability
         self._discount_symmetric_noise = discount_symmetric_noise

@@ -57,7 +57,7 @@ class GoldEvidence(LateBuffers):
     against: Tensor
 
     def __init__(self, groups: int, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__("sums", "visits", "against")
+        super().__init__(sums=(groups, "cells"), visits=(groups, "cells"), against=("cells",))
         self._groups = groups
         self._all_reduce_mean = all_reduce_mean
 

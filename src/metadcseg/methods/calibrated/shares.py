@@ -72,7 +72,7 @@ class MatchedShares(LateBuffers):
     log_odds: Tensor
 
     def __init__(self, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__("log_odds")
+        super().__init__(log_odds=("L", "L"))
         self._all_reduce_mean = all_reduce_mean
 
     def update(self, table: Tensor, labels: Tensor, bins: Tensor, probabilities: Tensor) -> None:

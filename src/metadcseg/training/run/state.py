@@ -1,5 +1,6 @@
 """How far a run is, and which weights it keeps."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,11 +40,14 @@ class RecordSaid(Struct):
     seconds: Seconds
 
 
+_MOST = 2**53  # more than any training, and still an index
+
+
 class PositionSaid(Struct, kw_only=True):
     """``position`` of a checkpoint."""
 
-    epoch: Annotated[int, Meta(ge=0)]
-    step: Annotated[int, Meta(ge=0)]
+    epoch: Annotated[int, Meta(ge=0, le=_MOST)]
+    step: Annotated[int, Meta(ge=0, le=_MOST)]
     seconds: Seconds
     records: list[RecordSaid]
     best: Best | None = None
@@ -79,8 +83,10 @@ class TrainerState:
 
         Raises:
             InputError: naming the part that does not fit.
+            TypeError: where a line holds what is no JSON; ValueError where a number of it is not finite.
         """
         fitting(position, PositionSaid, "its 'position'", "the checkpoint is damaged")
+        json.dumps(position["records"], allow_nan=False)  # as the logger writes them
         return cls(**position)
 
     @property

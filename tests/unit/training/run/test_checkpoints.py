@@ -200,6 +200,7 @@ POSITION = {
     [
         ({"epoch": "1"}, "'epoch' must be a whole number, got '1'"),
         ({"step": -1}, "'step' must be a whole number >= 0"),
+        ({"step": 2**70}, "'step' must be a whole number <= "),
         ({"records": [{"epoch": 0}]}, "'records.0.' lacks 'seconds'"),
         ({"best": {"epoch": 0, "dsc": 2.0, "iou": 0.0}}, "'best.dsc' must be a number <= 1"),
         ({"best_weights": {"a": [1.0]}}, "must be Tensor"),
@@ -209,3 +210,11 @@ def test_a_position_of_wrong_types_names_the_field(change, says):
     assert TrainerState.read(POSITION | {"best_weights": {"a": torch.zeros(2)}}).epoch == 1
     with pytest.raises(InputError, match=f"its 'position': .*{says}"):
         TrainerState.read(POSITION | change)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(3), float("nan"), b"x"])
+def test_a_line_that_cannot_be_written_again_is_not_read(value, tmp_path):
+    save_checkpoint(tmp_path, {"values": 1})
+    record = {"epoch": 0, "seconds": 1.0, "train": {"loss": value}}
+    with pytest.raises(InputError, match="not one of this run"), fits_run(tmp_path):
+        TrainerState.read(POSITION | {"records": [record]})
