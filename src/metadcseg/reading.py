@@ -14,7 +14,12 @@ MOST_BYTES = 2**30
 MOST_PACKED = 1032
 """Deflate, which packs best of what volumes are packed by, makes at most so many bytes of one."""
 
-_KINDS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+_KINDS = {
+    stat.S_ISREG: "a file",
+    stat.S_ISDIR: "a folder",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+}
 _SLACK = 2**16
 
 
@@ -32,9 +37,25 @@ def open_regular(path: Path) -> BinaryIO:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        what = next((name for holds, name in _KINDS.items() if holds(mode)), "a device")
-        raise InputError(f"{path} must be a regular file, it is {what}: give a file")
+        raise InputError(f"{path} must be a regular file, it is {_kind(mode)}: give a file")
     return os.fdopen(descriptor, "rb")
+
+
+def is_what(path: Path) -> str:
+    """Return what stands at a path, as a sentence goes on after its name.
+
+    Example:
+        >>> is_what(Path("/")), is_what(Path("/no/such/thing"))
+        ('is a folder', 'does not exist')
+    """
+    try:
+        return f"is {_kind(path.stat().st_mode)}"
+    except (OSError, ValueError):
+        return "does not exist"
+
+
+def _kind(mode: int) -> str:
+    return next((name for holds, name in _KINDS.items() if holds(mode)), "a device")
 
 
 def check_regular(path: Path) -> None:

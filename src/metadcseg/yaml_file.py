@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shortened
 from metadcseg.reading import read_text
 
 MOST_VALUES = 100_000
@@ -16,6 +16,7 @@ MOST_VALUES = 100_000
 _MOST_BYTES = 2**20
 _MOST_DIGITS = 40
 _DEEPEST = 50
+_MERGE = "tag:yaml.org,2002:merge"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
@@ -28,7 +29,7 @@ def read_yaml(path: Path, named: str) -> Any:
 
     Raises:
         InputError: where it cannot be read, is no YAML, or stands for what no file of options does: more than 100 000
-            values, a circle, depth above 50, numbers of more than 40 digits, NaN or infinity.
+            values, a circle, a name twice, depth above 50, numbers of more than 40 digits, NaN or infinity.
     """
     try:
         text = read_text(path, _MOST_BYTES)
@@ -94,7 +95,7 @@ def _check(root: yaml.Node, named: str) -> None:
         if depth > _DEEPEST:
             raise InputError(f"{line}: nested more than {_DEEPEST} levels deep: write it flat")
         sizes[id(node)] = 0
-        total = 1 + sum(size(child, depth + 1) for child in _children(node, line))
+        total = 1 + sum(size(child, depth + 1) for child in _children(node, named))
         if total > MOST_VALUES:
             raise InputError(
                 f"{named} stands for more than {MOST_VALUES} values: write fewer, or fewer aliases (*name)"
@@ -105,14 +106,22 @@ def _check(root: yaml.Node, named: str) -> None:
     size(root, 0)
 
 
-def _children(node: yaml.Node, line: str) -> Iterator[yaml.Node]:
+def _children(node: yaml.Node, named: str) -> Iterator[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
+        names = set[str]()
         for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if key.value in names:
+                    name = shortened(key.value)
+                    line = f"{named}, line {key.start_mark.line + 1}"
+                    raise InputError(f"{line}: '{name}' stands there for the second time: keep one of them")
+                names.add(key.value)
             yield key
             yield value
     elif isinstance(node, yaml.SequenceNode):
         yield from node.value
     elif node.tag in _NUMBERS and len(node.value) > _MOST_DIGITS:
+        line = f"{named}, line {node.start_mark.line + 1}"
         raise InputError(f"{line}: a number of {len(node.value)} digits: write at most {_MOST_DIGITS}")
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from metadcseg.cli.main import main
 from metadcseg.errors import InputError
 from metadcseg.reading import check_regular, open_regular, read_regular, read_text
+from metadcseg.training.run.model_file import load_weights
 
 
 def a_pipe(folder):
@@ -71,3 +73,18 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_end_within_the_bound(
     assert read_regular(tmp_path / "x", 1000) == b"ab" * 500
     with pytest.raises(InputError, match="larger than 0 MiB"):
         read_regular(tmp_path / "x", 999)
+
+
+def test_what_stands_in_the_place_of_a_folder_is_named(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("x")
+    kinds = {"pipe": "is a pipe", "file": "is a file", "nothing": "does not exist"}
+    for name, what in kinds.items():
+        for words in (["check"], ["diagnose"], ["prepare", "--out", str(tmp_path / "set")]):
+            assert main([words[0], str(tmp_path / name), *words[1:]]) == 2
+            assert f"{name} {what}" in " ".join(capsys.readouterr().err.split())
+    decisions = ["accept", str(tmp_path / "pipe"), "--out", str(tmp_path / "out")]
+    assert main(decisions) == 2
+    assert "pipe is a pipe: name decisions.json" in capsys.readouterr().err
+    with pytest.raises(InputError, match="must be a regular file, it is a pipe"):
+        load_weights(tmp_path / "pipe")

@@ -30,6 +30,8 @@ HOSTILE = {
     "seed: 1" + ":59" * 2000: "a number of 6001 digits",
     "[" * 100_000: "nested too deeply",
     "- " * 60 + "1": "nested more than 50 levels deep",
+    "training:\n  lr: 1\n  size: 64\n  lr: 2\n": "line 4: 'lr' stands there for the second time",
+    "{a: 1, a: 1}": "'a' stands there for the second time",
     "training: &a {lr: *a}": "an alias .* within what it stands for",
     "seed: .nan": "holds nan, a number must be finite",
     "training: {lr: [-.inf]}": "holds -inf, a number must be finite",

@@ -28,6 +28,7 @@ from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.store.disk import refuse_occupied
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.reading import is_what
 from metadcseg.scratch import sweep
 
 Progress = Callable[[int, int], object]
@@ -103,7 +104,7 @@ def accept(
     if out is not None:
         refuse_occupied(out)
     if not decisions.is_file():
-        raise InputError(f"{decisions} is not there: name decisions.json in the folder of the audit")
+        raise InputError(f"{decisions} {is_what(decisions)}: name decisions.json in the folder of the audit")
     prepared = audited_set(decisions.parent, data)
     about = read_about(decisions.parent)
     cases = read_cases(decisions.parent)

@@ -16,6 +16,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from metadcseg.errors import InputError, shortened, shown, unknown_name
+from metadcseg.reading import is_what
 from metadcseg.yaml_file import read_yaml
 
 AUTO = "auto"
@@ -111,8 +112,9 @@ def config_path(name: str) -> Path | None:
     if name in preset_names():
         return _presets() / f"{name}.yaml"
     known = [AUTO, *preset_names()]
-    if Path(name).suffix or "/" in name or Path(name).is_dir():
-        raise InputError(f"--config {name}: there is no such file (presets go by name: {', '.join(known)})")
+    if (path := Path(name)).suffix or "/" in name or path.exists():
+        what = f"it {is_what(path)}" if path.exists() else "there is no such file"
+        raise InputError(f"--config {name}: {what} (presets go by name: {', '.join(known)})")
     raise unknown_name("preset", name, known)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from metadcseg.data.formats.images import SUFFIXES, image_files
 from metadcseg.data.formats.volumes import is_volume_file, read_grid, stem_of
 from metadcseg.errors import InputError
+from metadcseg.reading import is_what
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -63,7 +64,7 @@ def find_volumes(images: Path, channels: int, key: str | None) -> list[tuple[str
     if is_volume_file(images) and images.exists():
         return [(stem_of(images), [images])]
     if not images.is_dir():
-        what = "is no volume" if images.exists() else "does not exist"
+        what = "is no volume" if images.is_file() else is_what(images)
         raise InputError(
             f"{images} {what}: the network was trained on volumes, give one, or a folder of them"
         )

@@ -23,6 +23,7 @@ from metadcseg.errors import InputError
 from metadcseg.pairs.found import FoundPairs
 from metadcseg.pairs.of_folder import Unit, best_of, paired, whose_is_open
 from metadcseg.pairs.of_set import pairs_of_set
+from metadcseg.reading import is_what
 
 _Place = Callable[[Volume, Grid, tuple[str, str]], Volume]
 
@@ -63,8 +64,9 @@ def read_pairs(
         12
     """
     if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what}: give a folder with images/, masks/ and gold/, or a prepared set")
+        raise InputError(
+            f"{path} {is_what(path)}: give a folder with images/, masks/ and gold/, or a prepared set"
+        )
     if (path / MANIFEST).exists():
         found, known = pairs_of_set(path)
     else:

@@ -504,4 +504,4 @@ def words(text):
 
 def test_decisions_that_are_not_there_are_named(tmp_path, capsys):
     assert main(["accept", str(tmp_path / "nowhere.json"), "--out", str(tmp_path / "out")]) == 2
-    assert "nowhere.json is not there: name decisions.json in the folder" in capsys.readouterr().err
+    assert "nowhere.json does not exist: name decisions.json in the folder" in capsys.readouterr().err

@@ -72,7 +72,7 @@ def test_a_command_without_files_has_no_such_option():
         ("smal", "unknown preset 'smal': did you mean 'small'"),
         ("mine.yaml", "--config mine.yaml: there is no such file"),
         ("sub/mine", "--config sub/mine: there is no such file"),
-        (".", "--config .: there is no such file"),
+        (".", "--config .: it is a folder"),
     ],
 )
 def test_no_such_configuration(monkeypatch, tmp_path, name, says):

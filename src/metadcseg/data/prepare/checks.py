@@ -27,6 +27,7 @@ from metadcseg.data.sources.annotators import said_of_annotators
 from metadcseg.data.store.layout import CHECKSUMS, MANIFEST, TABLE
 from metadcseg.data.store.reader import ROLES, Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
+from metadcseg.reading import is_what
 
 __all__ = ["CheckReport", "Finding", "check_folder", "check_path", "check_scan", "check_set"]
 
@@ -46,8 +47,7 @@ def check_path(path: Path, *, progress: Progress | None = None, **options: Any) 
         InputError: where there is nothing of either kind.
     """
     if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what}: give a folder with images/ and masks/, or a prepared set")
+        raise InputError(f"{path} {is_what(path)}: give a folder with images/ and masks/, or a prepared set")
     if any((path / name).exists() for name in (MANIFEST, TABLE, CHECKSUMS)):
         return check_set(path, progress=progress)
     return check_folder(path, progress=progress, **options)

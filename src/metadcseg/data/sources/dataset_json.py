@@ -8,6 +8,7 @@ from typing import Any
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.sources.case import RawCase
 from metadcseg.errors import InputError, shown
+from metadcseg.reading import is_what
 from metadcseg.schemas import read_record
 
 NAME = "dataset.json"
@@ -32,7 +33,7 @@ def find_dataset_json(source: Path) -> Path:
     if inner:
         folders = ", ".join(path.parent.name for path in inner[:8])
         raise InputError(f"{source} holds several data sets ({folders}): name one of them as --source")
-    what = f"holds no {NAME}" if source.is_dir() else "does not exist"
+    what = f"holds no {NAME}" if source.is_dir() else is_what(source)
     others = [path.name for path in sorted(source.glob("*.json"))][:_NAMED] if source.is_dir() else []
     if others:
         what += f", but {', '.join(others)}"

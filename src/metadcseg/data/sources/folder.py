@@ -44,7 +44,7 @@ from metadcseg.data.sources.parts import masks_of
 from metadcseg.data.sources.volume_folder import holds_label, holds_volumes, volumes_by_stem
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
 from metadcseg.errors import InputError
-from metadcseg.reading import read_text
+from metadcseg.reading import is_what, read_text
 
 
 def scan_folder(
@@ -79,7 +79,7 @@ def scan_folder(
     """
     if not folder.is_dir():
         raise InputError(
-            f"{folder} does not exist: a folder holds images/ and masks/, and gold/ for verified masks"
+            f"{folder} {is_what(folder)}: a folder holds images/ and masks/, and gold/ for verified masks"
         )
     volumes, ending = holds_volumes(folder), None
     files_in = volumes_by_stem if volumes else by_stem

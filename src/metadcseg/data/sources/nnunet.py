@@ -32,6 +32,7 @@ from metadcseg.data.sources.dataset_json import (
 )
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.errors import InputError
+from metadcseg.reading import is_what
 
 _COLORS = 3
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -103,7 +104,7 @@ def _cases(path: Path, ending: str, channels: int) -> tuple[list[RawCase], list[
     folder = path.parent / "imagesTr"
     if not folder.is_dir():
         raise InputError(
-            f"{folder} does not exist: --source is a raw folder of nnU-Net with imagesTr/ and labelsTr/"
+            f"{folder} {is_what(folder)}: --source is a raw folder of nnU-Net with imagesTr/ and labelsTr/"
         )
     numbers: dict[str, list[int]] = {}
     for file in sorted(folder.glob(f"[!.]*{ending}")):

@@ -28,6 +28,7 @@ from metadcseg.data.sources.pairing import one_form
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.data.splits.roles import assign_roles, with_gold
 from metadcseg.errors import InputError, unknown_name
+from metadcseg.reading import is_what
 
 _ROLES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -107,7 +108,7 @@ def scan_patterns(
     """
     draw = draw or Draw()
     if not source.is_dir():
-        raise InputError(f"{source} does not exist: --source is the folder that the patterns begin in")
+        raise InputError(f"{source} {is_what(source)}: --source is the folder that the patterns begin in")
     files = _files(source)
     findings: list[Finding] = []
     found = {pattern: _matches(source, pattern, files, findings) for pattern in dict.fromkeys(patterns.all())}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
+from metadcseg.reading import check_regular
 
 Weights = dict[str, Tensor]
 
@@ -42,8 +43,9 @@ def load_weights(path: Path) -> tuple[Weights, dict[str, str]]:
     Raises:
         InputError: where the file is missing or damaged.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: there is no such file yet; train at least one epoch first")
+    check_regular(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             facts = dict(file.metadata() or {})
