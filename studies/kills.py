@@ -49,7 +49,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "studies")]
 import kills_commands  # noqa: E402
 
 SIGNALS = {signal.SIGKILL: 0.7, signal.SIGTERM: 0.15, signal.SIGINT: 0.15}
-TIMES = {"seconds", "peak_bytes", "peak_memory_bytes", "seconds_per_image", "inference_ms_per_image"}
+TIMES = {"attempts", "seconds", "peak_bytes", "peak_memory_bytes", "seconds_per_image", "inference_ms_per_image"}
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 MOST_TRIES, LONGEST = 3, 1800.0
 
@@ -184,7 +184,7 @@ def _digest(path: Path) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a record without what tells times and memory; tensors as their bytes."""
+    """Return a record without what tells times, memory and how often it was begun; tensors as their bytes."""
     if isinstance(value, dict):
         return {str(key): _plain(held) for key, held in value.items() if key not in TIMES}
     if isinstance(value, list | tuple):
