@@ -49,7 +49,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "studies")]
 import kills_commands  # noqa: E402
 
 SIGNALS = {signal.SIGKILL: 0.7, signal.SIGTERM: 0.15, signal.SIGINT: 0.15}
-TIMES = {"attempts", "seconds", "peak_bytes", "peak_memory_bytes", "seconds_per_image", "inference_ms_per_image"}
+TIMES = {
+    "attempts",
+    "seconds",
+    "peak_bytes",
+    "peak_memory_bytes",
+    "seconds_per_image",
+    "inference_ms_per_image",
+}
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 MOST_TRIES, LONGEST = 3, 1800.0
 

@@ -108,14 +108,18 @@ def _check(root: yaml.Node, named: str) -> None:
 
 def _children(node: yaml.Node, named: str) -> Iterator[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
-        names = set[str]()
+        names = set[Any]()
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
-                if key.value in names:
+            if isinstance(key, yaml.ScalarNode):
+                merges = key.tag == _MERGE
+                own = (
+                    key.value if merges else yaml.SafeLoader("").construct_object(key)
+                )  # 1 and 0x1 are one name
+                if own in names:
                     name = shortened(key.value)
                     line = f"{named}, line {key.start_mark.line + 1}"
                     raise InputError(f"{line}: '{name}' stands there for the second time: keep one of them")
-                names.add(key.value)
+                names.add(own)
             yield key
             yield value
     elif isinstance(node, yaml.SequenceNode):

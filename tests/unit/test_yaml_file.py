@@ -32,6 +32,8 @@ HOSTILE = {
     "- " * 60 + "1": "nested more than 50 levels deep",
     "training:\n  lr: 1\n  size: 64\n  lr: 2\n": "line 4: 'lr' stands there for the second time",
     "{a: 1, a: 1}": "'a' stands there for the second time",
+    "{1: a, 0x1: b}": "'0x1' stands there for the second time",
+    "{b: &b {x: 1}, c: {<<: *b, <<: *b}}": "'<<' stands there for the second time",
     "training: &a {lr: *a}": "an alias .* within what it stands for",
     "seed: .nan": "holds nan, a number must be finite",
     "training: {lr: [-.inf]}": "holds -inf, a number must be finite",

@@ -23,7 +23,7 @@ class Confusion(LateBuffers):
     counts: Tensor
 
     def __init__(self, by_distance: bool, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__(counts=("B", "L", "L"))
+        super().__init__(counts=(BINS if by_distance else 1, "L", "L"))
         self._by_distance = by_distance
         self._all_reduce_mean = all_reduce_mean
 
