@@ -108,13 +108,11 @@ def _check(root: yaml.Node, named: str) -> None:
 
 def _children(node: yaml.Node, named: str) -> Iterator[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
-        names = set[Any]()
+        names, reader = set[Any](), yaml.constructor.SafeConstructor()
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode):
                 merges = key.tag == _MERGE
-                own = (
-                    key.value if merges else yaml.SafeLoader("").construct_object(key)
-                )  # 1 and 0x1 are one name
+                own = key.value if merges else reader.construct_object(key)  # 1 and 0x1 are one name
                 if own in names:
                     name = shortened(key.value)
                     line = f"{named}, line {key.start_mark.line + 1}"
