@@ -24,6 +24,7 @@ from metadcseg.networks.committee import members_of
 from metadcseg.scratch import scratch_folder
 from metadcseg.training.prediction import prediction_state
 from metadcseg.training.run.folder import TrainedRun, load_run
+from metadcseg.training.stopping import StopRequest
 
 OPSET = 20
 """Of the operations in the file, which is written for IR version 10: onnxruntime reads it from 1.18 (May 2024) on."""
@@ -146,16 +147,19 @@ def write_network(network: Deployed, images: Tensor, file: Path, name: str) -> l
     axes = {axis: torch.export.Dim.AUTO for axis in range(images.dim()) if axis != 1}
     try:
         with _quiet():
-            program = torch.onnx.export(
-                network,
-                (images,),
-                dynamo=True,
-                dynamic_shapes=(axes,),
-                opset_version=OPSET,
-                verbose=False,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-            )
+            with StopRequest() as stop:  # an exception from a signal within its C++ aborts Python
+                program = torch.onnx.export(
+                    network,
+                    (images,),
+                    dynamo=True,
+                    dynamic_shapes=(axes,),
+                    opset_version=OPSET,
+                    verbose=False,
+                    input_names=[INPUT],
+                    output_names=[OUTPUT],
+                )
+            if stop.requested:
+                raise KeyboardInterrupt
             if program is None:
                 raise RuntimeError("the exporter returned nothing")
             size = sum(weight.numel() * weight.element_size() for weight in network.state_dict().values())

@@ -1,7 +1,9 @@
 """Exported networks predict as the command does, in a process that knows neither torch nor this package."""
 
 import json
+import os
 import runpy
+import signal
 import subprocess
 import sys
 from importlib import resources
@@ -10,6 +12,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.unit.export.networks import random_run
 
@@ -25,7 +28,7 @@ from metadcseg.evaluation.predict import (
     probabilities_of_stack,
 )
 from metadcseg.evaluation.predict_files import predict_images
-from metadcseg.export.onnx import export_onnx
+from metadcseg.export.onnx import export_onnx, write_network
 from metadcseg.export.parity import TOLERANCE
 from metadcseg.networks.registry import KINDS
 
@@ -155,6 +158,21 @@ def test_volumes(tmp_path, noise, case):
     wanted = np.stack([maps.numpy() for maps in probabilities_of_stack(predict, stack, trained.grid)])
     found = np.load(tmp_path / "theirs" / "a.nii.gz.npy")
     assert np.abs(found - wanted).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_heard_when_the_exporter_has_ended(tmp_path, monkeypatch, number):
+    """Raised within its C++ it would abort Python."""
+    ended = []
+
+    def export(*asked, **how):
+        os.kill(os.getpid(), number)
+        ended.append(number)
+
+    monkeypatch.setattr("torch.onnx.export", export)
+    with pytest.raises(KeyboardInterrupt):
+        write_network(torch.nn.Identity(), torch.zeros(1, 1, 8, 8), tmp_path / "model.onnx", "none")
+    assert ended == [number]
 
 
 def test_what_cannot_be_exported_is_one_sentence(tmp_path):
