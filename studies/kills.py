@@ -174,17 +174,15 @@ def _digest(path: Path) -> str:
             data = json.dumps(_plain(json.loads(data))).encode()
         elif path.suffix == ".jsonl":
             data = json.dumps([_plain(json.loads(line)) for line in data.splitlines()]).encode()
-        elif path.name == "previous.pt":  # of the last moment that was saved before: a stop is one
-            import torch
-
-            torch.load(path, weights_only=True)
-            return "a checkpoint"
         elif path.suffix == ".txt" and "runs" in path.parts:  # with its times, and how often it was begun
             return "what a training said"
         elif path.suffix == ".pt":
             import torch
 
-            data = repr(_plain(torch.load(path, weights_only=True))).encode()
+            held = torch.load(path, weights_only=True)
+            if path.name == "previous.pt":  # of the last moment that was saved before: a stop is one
+                return "a checkpoint"
+            data = repr(_plain(held)).encode()
     except (ValueError, RuntimeError, EOFError, OSError) as error:
         return f"cannot be read: {type(error).__name__}"
     return hashlib.sha256(data).hexdigest()

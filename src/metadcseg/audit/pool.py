@@ -73,9 +73,8 @@ def pooled(
     lifted = np.where(table > 0, table.astype(np.float64) ** power, 0)
     if heard and log_odds is not None:
         lifted *= np.exp(log_odds.astype(np.float64))[:, :, None]
-    found = np.stack(
-        [lifted.astype(np.float32).take(place + (r * distances) + bins[r]) for r in range(classes)]
-    )
+    raised = lifted.astype(np.float32).ravel()
+    found = np.stack([raised.take(place + (r * distances) + bins[r]) for r in range(classes)])
     rest = np.maximum(1 - doubt, OWN * kept)
     said = np.maximum(network, LEAST) if network is not None and heard else None
     for base, exponent in ((rest, power), (said, weight)):

@@ -143,11 +143,11 @@ def check_trust(values: Namespace) -> None:
     path, option = values.network.class_path, "--network.class_path"
     if f"{option}={path}" in values.words or (option, path) in pairwise(values.words):
         return
-    source: str = values.source or "the command line"  # of what neither words nor files say
+    source: str = values.source  # of what neither words nor files say
     if option.removeprefix("--") in values.said:
         files = [f"--config {name}" for name in values.configs if Path(name).is_file()]
-        source = " or ".join(files) or "the command line"
-    Consent(source, values.trust_code).check(path)
+        source = " or ".join(files)
+    Consent(source or "the command line", values.trust_code).check(path)
 
 
 def uses_auto(values: Namespace) -> bool:
