@@ -50,8 +50,10 @@ def is_what(path: Path) -> str:
     """
     try:
         return f"is {_kind(path.stat().st_mode)}"
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return "does not exist"
+    except OSError as error:
+        return f"cannot be looked at ({error.strerror})"
 
 
 def _kind(mode: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from metadcseg.cli.main import main
 from metadcseg.errors import InputError
-from metadcseg.reading import check_regular, open_regular, read_regular, read_text
+from metadcseg.reading import check_regular, is_what, open_regular, read_regular, read_text
 from metadcseg.training.run.model_file import load_weights
 
 
@@ -88,3 +88,11 @@ def test_what_stands_in_the_place_of_a_folder_is_named(tmp_path, capsys):
     assert "pipe is a pipe: name decisions.json" in capsys.readouterr().err
     with pytest.raises(InputError, match="must be a regular file, it is a pipe"):
         load_weights(tmp_path / "pipe")
+
+
+def test_what_may_not_be_looked_at_is_not_called_missing(monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert is_what(Path("/home/somebody/masks")) == "cannot be looked at (Permission denied)"

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from metadcseg.methods.late_buffers import LateBuffers
 from metadcseg.methods.old_states import upgrade_parts
 from metadcseg.tensors import Batch, WeightMaps
 
@@ -160,12 +161,19 @@ class MethodState:
             "parts": {name: dict(part.state_dict()) for name, part in self.parts.items()},
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+    def load_state_dict(self, state: Mapping[str, Any], classes: int) -> None:
+        """Restore what :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: where a part is of more or fewer classes.
+        """
         self.generator.set_state(state["generator"])
         saved = upgrade_parts(state["parts"])
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
+            for module in part.modules():
+                if isinstance(module, LateBuffers):
+                    module.check_classes(classes)
 
 
 class Method(Protocol):

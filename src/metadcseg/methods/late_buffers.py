@@ -44,3 +44,19 @@ class LateBuffers(nn.Module):
         for name, held in dict(self.named_buffers(recurse=False)).items():
             setattr(self, name, held.new_zeros(state_dict[prefix + name].shape))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def check_classes(self, classes: int) -> None:
+        """Raise unless what was loaded is of so many classes, which the letter L stands for.
+
+        Raises:
+            ValueError: where a buffer is of more or fewer.
+        """
+        self._check("L", classes)
+
+    def _check(self, letter: str, number: int) -> None:
+        for name, size in self._sizes.items():
+            shape = tuple(getattr(self, name).shape)
+            if shape != (0,) and any(
+                s == letter and got != number for s, got in zip(size, shape, strict=True)
+            ):
+                raise ValueError(f"'{name}' is {shape}, where {letter} is {number}")

@@ -64,7 +64,7 @@ class PairTable(LateBuffers):
         """Take in the pairs of a gold batch; pixels that either mask ignores do not count.
 
         Raises:
-            InputError: for an image whose number is not below K.
+            InputError: for an image whose number is not below K, or where a table of another K was loaded.
         """
         if int(gold.indices.max()) >= self._images:
             raise InputError(
@@ -74,6 +74,8 @@ class PairTable(LateBuffers):
         if not len(self.pixels):
             self.pixels = torch.zeros((self._images, classes, classes, BINS), device=device)
             self.truly = torch.zeros_like(self.pixels)
+        if len(self.pixels) != self._images:
+            raise InputError(f"the table loaded is of {len(self.pixels)} gold images, not {self._images}")
         given = torch.full_like(gold.labels, IGNORE) if gold.given is None else gold.given
         valid = ((given != IGNORE) & (gold.labels != IGNORE)).unsqueeze(1)
         numbers = class_numbers(classes, given)

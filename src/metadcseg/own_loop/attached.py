@@ -172,7 +172,7 @@ class AttachedMethod:
         self._seen = int(state["seen"])
         _bare(self.network).load_state_dict(state["network"])
         self._updater.load_state_dict(state["updater"])
-        self._state.load_state_dict(state["method"])
+        self._state.load_state_dict(state["method"], self._classes)
         self._storage.load_state_dict(state["storage"])
 
     def _noisy(

@@ -53,6 +53,6 @@ def restore_state(
             datasets, method, network, options, fabric, told["seed"], kept, process_group
         )
         with fits_run(folder.checkpoints):
-            load_learned(saved, state, updater, kept)
+            load_learned(saved, state, updater, kept, datasets.train.classes)
             updater.begin_epoch(TrainerState.read(saved["position"]).epoch)
         yield state

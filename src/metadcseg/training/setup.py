@@ -206,12 +206,16 @@ def build(
 
 
 def load_learned(
-    saved: Mapping[str, Any], state: MethodState, updater: SgdUpdater, storage: RunStorage
+    saved: Mapping[str, Any], state: MethodState, updater: SgdUpdater, storage: RunStorage, classes: int
 ) -> None:
-    """Put all that a checkpoint holds of what was learned where :func:`build` has made room for it."""
+    """Put all that a checkpoint holds of what was learned where :func:`build` has made room for it.
+
+    Raises:
+        KeyError, RuntimeError, TypeError, ValueError: where it is not of this network, method and number of classes.
+    """
     state.network.load_state_dict(saved["network"])
     updater.load_state_dict(saved["updater"])
-    state.load_state_dict(saved["method"])
+    state.load_state_dict(saved["method"], classes)
     storage.load_state_dict(saved["storage"])
 
 

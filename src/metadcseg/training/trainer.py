@@ -172,7 +172,8 @@ class Trainer:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Restore what :meth:`global_state_dict` returned."""
         self.trainer_state = TrainerState.read(saved["position"])
-        load_learned(saved, self._state, self._updater, self._storage)
+        classes = self._datasets.train.classes
+        load_learned(saved, self._state, self._updater, self._storage, classes)
         averages = own_averages(saved["means"], self._process_group.rank, self._process_group.world_size)
         self._averages.load_state_dict(averages, self._fabric.device)
         self._sample_figure.load_state_dict(saved["pictures"])

@@ -1,14 +1,18 @@
 """Buffers that come late take what was saved, where it can be theirs."""
 
 import pytest
+import torch
 from torch import zeros
 
+from metadcseg.errors import InputError
 from metadcseg.methods.adele import EarlyLearning
 from metadcseg.methods.binned.binned_weights import BinnedWeights
-from metadcseg.methods.calibrated.evidence import GoldEvidence
+from metadcseg.methods.calibrated.evidence import LEVELS, GoldEvidence
 from metadcseg.methods.calibrated.shares import MatchedShares
 from metadcseg.methods.confusion import Confusion
 from metadcseg.methods.pair_table import BINS, PairTable
+from metadcseg.tensors import Batch
+from metadcseg.warp import Warp
 
 MODULES = [
     PairTable(3),
@@ -37,3 +41,26 @@ def test_a_letter_is_the_same_number_everywhere():
     assert table.truly.shape == held.shape
     with pytest.raises(ValueError, match=r"'truly' must have the sizes \(K, L, L, "):
         table.load_state_dict({"pixels": held, "truly": held[:2]})
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: type(module).__name__)
+def test_a_state_of_other_classes_is_refused(module):
+    sizes = {"K": 3, "L": 4, "E": 5, "cells": 16 * BINS * LEVELS}
+    saved = {
+        name: zeros([sizes.get(letter, letter) for letter in size]) for name, size in module._sizes.items()
+    }
+    module.check_classes(2)  # nothing was loaded yet
+    module.load_state_dict(saved)
+    module.check_classes(4)
+    with pytest.raises(ValueError, match=r"where (L|cells) is"):
+        module.check_classes(3)
+
+
+def test_a_table_of_other_gold_images_is_refused():
+    given, verified = torch.tensor([[[0, 0, 1, 1]]]), torch.tensor([[[0, 0, 0, 1]]])
+    pair = Batch(zeros(1, 1, 1, 4), verified, torch.arange(1), Warp.identity(1), given=given)
+    held, table = PairTable(3), PairTable(1)
+    held.update(pair, classes=2)
+    table.load_state_dict(held.state_dict())
+    with pytest.raises(InputError, match="of 3 gold images, not 1"):
+        table.update(pair, classes=2)

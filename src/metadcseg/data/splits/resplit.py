@@ -170,13 +170,16 @@ def _lines(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Link a file, or all files of a folder, whose folders have the rights that the umask leaves."""
+    """Link a file, or all files of a folder, whose folders have the rights that the umask leaves.
+
+    Of a symbolic link the file it leads to: a relative one would lead nowhere from another folder.
+    """
     if source.is_dir():
         target.mkdir()
         for entry in source.iterdir():
             _link(entry, target / entry.name)
         return
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)
     except OSError:  # another disk, or a file system without links
         shutil.copyfile(source, target)

@@ -61,11 +61,19 @@ class GoldEvidence(LateBuffers):
         self._groups = groups
         self._all_reduce_mean = all_reduce_mean
 
+    def check_classes(self, classes: int) -> None:
+        """Raise unless what was loaded has the cells of so many classes.
+
+        Raises:
+            ValueError: where it has more or fewer.
+        """
+        self._check("cells", _cells(classes))
+
     def cells(self, labels: Tensor, candidates: Tensor, bins: Tensor, probabilities: Tensor) -> Tensor:
         """Return the cell of every pixel, (N, H, W) int64; -1 where the label is ``IGNORE`` or the candidate itself."""
         classes = probabilities.shape[1]
         if not len(self.against):
-            self.against = torch.zeros(classes * classes * BINS * LEVELS, device=labels.device)
+            self.against = torch.zeros(_cells(classes), device=labels.device)
             self.sums = torch.zeros((self._groups, len(self.against)), device=labels.device)
             self.visits = torch.zeros_like(self.sums)
         asked = (labels != IGNORE) & (labels != candidates)
@@ -148,6 +156,10 @@ def log_bayes_factors(sums: np.ndarray[Any, Any], visits: np.ndarray[Any, Any]) 
     passing = (false_discovery_control(p) <= DISCOVERY_RATE) & (p < np.exp(-1))
     found[tested[passing]] = -np.log(-np.e * p[passing] * np.log(p[passing]))
     return found
+
+
+def _cells(classes: int) -> int:
+    return classes * classes * BINS * LEVELS
 
 
 def _of(maps: Tensor, classes: Tensor) -> Tensor:

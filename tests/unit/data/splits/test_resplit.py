@@ -39,6 +39,17 @@ def test_the_same_arrays_under_other_roles(tmp_path: Path) -> None:
     assert os.stat(chunk).st_nlink == 2  # linked, not copied
 
 
+def test_relative_links_within_arrays_lead_nowhere_else(tmp_path: Path) -> None:
+    source = plain_set(tmp_path / "plain")
+    chunk = next((source.path / "arrays").glob("image-*/c.0.*"))
+    chunk.rename(source.path / "elsewhere")
+    chunk.symlink_to(Path("..") / ".." / "elsewhere")
+    roles = hold_out_roles(units_of(source), seed=1, val=0.2, test=0.2, gold=2)
+    made = resplit_set(source, tmp_path / "deeper" / "made", roles, note={})
+    assert made.verify() == []
+    assert not (made.path / chunk.relative_to(source.path)).is_symlink()
+
+
 def test_a_new_split_can_be_corrupted_and_then_not_split_again(tmp_path: Path) -> None:
     source = plain_set(tmp_path / "plain")
     roles = hold_out_roles(units_of(source), val=0.2, test=0.2, gold=1)
