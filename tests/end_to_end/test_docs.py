@@ -31,7 +31,7 @@ PAGES = [
 PAGES = sorted(page for page in PAGES if page.endswith(".md"))
 TINY = "--epochs 1 --training.size 32 --network.width 2 --training.threads 1 --training.batch 4"
 TINY += " --training.gold_batch 2 --training.figure_every 0"
-SMALL = "--count 60 --size 48"
+SMALL = "--count 40 --size 32"
 
 
 class Fence(NamedTuple):

@@ -149,9 +149,7 @@ def assert_same_ending(one, two):
     ("method", "minutes", "pause_at", "goes_on_at"),
     [
         ("metadcseg", 10.0, 2 * STEPS + 2, (2, 0)),  # two epochs done, the third begun
-        ("metadcseg", 0.0, 2 * STEPS + 3, (2, 2)),  # a checkpoint after every step
-        ("calibrated", 10.0, 2 * STEPS + 2, (2, 0)),
-        ("calibrated", 0.0, 2 * STEPS + 3, (2, 2)),
+        ("calibrated", 0.0, 2 * STEPS + 3, (2, 2)),  # a checkpoint after every step
         ("binned", 0.0, 2 * STEPS + 3, (2, 2)),
     ],
 )

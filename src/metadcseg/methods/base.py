@@ -171,7 +171,7 @@ class MethodState:
         saved = upgrade_parts(state["parts"])
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
-            for module in part.modules():
+            for module in part.modules() if isinstance(part, nn.Module) else ():
                 if isinstance(module, LateBuffers):
                     module.check_classes(classes)
 

@@ -158,7 +158,7 @@ def whole(request, disks, tmp_path_factory):
     return request.param, out
 
 
-@pytest.mark.parametrize("step", [1, 4, 6, 11])  # 4 steps per epoch: in the middle, at an end
+@pytest.mark.parametrize("step", [4, 6])  # 4 steps per epoch: in the middle, at an end
 def test_sigterm_saves_and_resume_goes_on_bit_for_bit(disks, tmp_path, step, whole):
     gold, uninterrupted = whole
     changed = {"figure_every": 3}
