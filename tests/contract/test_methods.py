@@ -249,7 +249,7 @@ def test_saved_and_restored_mid_run_continues_identically(
     again.load_state_dict(saved["storage"])
     resumed.updater.ema_model.load_state_dict(saved["ema_model"])
     resumed.updater.optimizer.load_state_dict(saved["optimiser"])
-    resumed.load_state_dict(saved["method"], 2)
+    resumed.load_state_dict(saved["method"], CLASSES)
     resumed.updater.steps = saved["steps"]
     run(method, resumed, range(3, 6))
     assert same(network, other)
