@@ -15,8 +15,8 @@ class OptimizerUpdater:
 
     The moving average starts without bias: after t steps its decay is min(ema_decay, (1 + t) / (10 + t)), so
     that it follows the weights closely at first and is not held back by the random start. Where a method begins
-    anew, t counts from there. Running statistics (batch normalization) are averaged like the weights that they
-    belong to: those of the last batches alone fit the averaged weights badly. Counters are copied.
+    anew, t counts from there. Running statistics of batch normalization are averaged like the weights that they belong to:
+    those of the last batches alone fit the averaged weights badly. Counters are copied.
 
     Args:
         network: called as ``network(images) -> Output``.
