@@ -15,8 +15,7 @@ class OptimizerUpdater:
 
     The moving average starts without bias: after t steps its decay is min(ema_decay, (1 + t) / (10 + t)), so
     that it follows the weights closely at first and is not held back by the random start. Where a method begins
-    anew, t counts from there. Running statistics of batch normalization are averaged like the weights that they belong to:
-    those of the last batches alone fit the averaged weights badly. Counters are copied.
+    anew, t counts from there. Buffers (running statistics) are copied, not averaged.
 
     Args:
         network: called as ``network(images) -> Output``.
@@ -97,10 +96,7 @@ class OptimizerUpdater:
         for mean, current in zip(ema_model.parameters(), self._network.parameters(), strict=True):
             mean.lerp_(current, 1 - decay)
         for kept, buffer in zip(ema_model.buffers(), self._network.buffers(), strict=True):
-            if kept.is_floating_point():
-                kept.lerp_(buffer, 1 - decay)
-            else:
-                kept.copy_(buffer)
+            kept.copy_(buffer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values only; the network's own weights are not among them."""
