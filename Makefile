@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs setup test-newest test-oldest clean
+.PHONY: demo test suite lint docs setup test-newest test-oldest clean
 
 demo: $(VENV)/.ready
 	$(BIN)/metadcseg demo --out demo
@@ -11,7 +11,10 @@ demo: $(VENV)/.ready
 # The tests write a hundred thousand small files: into memory where it has room for them, and gone at the end.
 MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 {print "/dev/shm"}')
 
-test: lint
+test: setup  # side by side: mypy and the installation leave cores idle
+	$(MAKE) -j 2 lint suite
+
+suite: setup
 	scratch=$$(mktemp -d "$(or $(MEMORY),$${TMPDIR:-/tmp})/metadcseg-tests.XXXXXX") && trap 'rm -rf "$$scratch"' EXIT && \
 	TMPDIR=$$scratch $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

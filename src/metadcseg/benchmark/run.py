@@ -107,6 +107,7 @@ class Benchmark:
         self._file = out / "benchmark.json"
         before = read_object(self._file, [], schema.Benchmark)
         known = {entry["id"]: entry for entry in before.get("tasks", []) if _fits(entry)}
+        self._done_before = {name for name, entry in known.items() if entry.get("status") == "done"}
         self.tasks = {task.id: task for task in grid.tasks()}
         self.entries = {
             name: {**_entry(task), "folder": f"runs/{grid.home(task).id}"}
@@ -138,6 +139,7 @@ class Benchmark:
             changed: called whenever a task has changed its state.
         """
         self._machine["workers"] = executor.workers
+        self._keep_done()
         self.write()
         for lot in set_jobs(self.grid, self.out, self._data):
             self._refuse_links(lot)
@@ -161,6 +163,7 @@ class Benchmark:
             for task in homes
             if self.entries[task.id]["status"] != "failed"
         ]
+        ready.sort(key=lambda job: not is_done(job))  # what is done is looked through first
         self._refuse_links(ready)
         self.write()
         changed()
@@ -188,6 +191,13 @@ class Benchmark:
                     entry.update(status="waiting", seconds=round(entry["seconds"] + lasted, 1))
             self.write()
         return not stopped
+
+    def _keep_done(self) -> None:
+        """Let what an earlier call finished count at once: where this one is stopped, it must not be missing."""
+        for name in self._done_before & self.entries.keys():
+            home = self.grid.home(self.tasks[name])
+            if is_done(task_job(self.grid, home, self.out, self._data, self._trust_code)):
+                self.entries[name]["status"] = "done"
 
     def write(self) -> None:
         """Write ``benchmark.json``."""

@@ -66,7 +66,7 @@ def test_what_adam_remembers_is_saved_with_it():
     file = io.BytesIO()
     torch.save(states[0].state_dict(), file)
     file.seek(0)
-    states[1].load_state_dict(torch.load(file, weights_only=True))
+    states[1].load_state_dict(torch.load(file, weights_only=True), 2)
     nets = [state.parts["net"] for state in states]
     for net in nets:
         net.learn(

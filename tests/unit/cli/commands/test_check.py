@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -44,8 +45,9 @@ def test_errors_come_first_and_those_of_one_kind_are_one_line(tmp_path, capsys):
     assert "--json names every file and case" in out
     kinds = [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
     assert [kind for kind in kinds if kind] == ["error", "warning", "warning", "warning"]
-    assert "60 masks hold an" in out
-    assert "and 59 more" in out
+    told = re.sub(r"[│\s]+", " ", out)  # where a line ends goes by how long the folder's name is
+    assert "60 masks hold an" in told
+    assert "and 59 more" in told
     assert main(["check", str(folder), "--json"]) == 2
     report = json.loads(capsys.readouterr().out)
     assert report["counts"] == {"error": 60, "warning": 3, "note": 0}
