@@ -152,7 +152,7 @@ def test_corrections_travel_with_the_image_and_are_saved():
     torch.save(state.state_dict(), file)
     file.seek(0)
     other = method.start(network, PlainUpdater(network), torch.Generator(), kept)
-    other.load_state_dict(torch.load(file, weights_only=True), 2)
+    other.load_state_dict(torch.load(file, weights_only=True), 3)
     assert torch.equal(other.parts["learning"].since, state.parts["learning"].since)
 
 

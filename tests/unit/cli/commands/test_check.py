@@ -1,5 +1,4 @@
 import json
-import re
 
 import numpy as np
 import pytest
@@ -34,7 +33,8 @@ def test_test_masks_that_nobody_verified_are_a_warning(tmp_path, capsys):
     assert "0 errors, 1 warning, 0 notes: ready" in out
 
 
-def test_errors_come_first_and_those_of_one_kind_are_one_line(tmp_path, capsys):
+def test_errors_come_first_and_those_of_one_kind_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")  # where a line ends goes by how long the folder's name is, too
     folder = make_folder(tmp_path / "mine", count=60)
     for path in (folder / "masks").iterdir():
         save(path, disc(value=9))
@@ -45,9 +45,8 @@ def test_errors_come_first_and_those_of_one_kind_are_one_line(tmp_path, capsys):
     assert "--json names every file and case" in out
     kinds = [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
     assert [kind for kind in kinds if kind] == ["error", "warning", "warning", "warning"]
-    told = re.sub(r"[│\s]+", " ", out)  # where a line ends goes by how long the folder's name is
-    assert "60 masks hold an" in told
-    assert "and 59 more" in told
+    assert "60 masks hold an" in out
+    assert "and 59 more" in out
     assert main(["check", str(folder), "--json"]) == 2
     report = json.loads(capsys.readouterr().out)
     assert report["counts"] == {"error": 60, "warning": 3, "note": 0}
