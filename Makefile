@@ -15,7 +15,7 @@ test: setup  # side by side: mypy and the installation leave cores idle
 	$(MAKE) -j 2 lint suite
 
 suite: setup
-	scratch=$$(mktemp -d "$(or $(MEMORY),$${TMPDIR:-/tmp})/metadcseg-tests.XXXXXX") && trap 'rm -rf "$$scratch"' EXIT && \
+	scratch=$$(mktemp -d "$(or $(MEMORY),$${TMPDIR:-/tmp})/metadcseg-tests.XXXXXX") && trap 'rm -rf "$$scratch"' EXIT && trap 'exit 130' INT TERM && \
 	TMPDIR=$$scratch $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup

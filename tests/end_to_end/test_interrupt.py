@@ -13,7 +13,7 @@ from metadcseg.training.run.checkpoints import load_checkpoint
 
 EPOCHS = 7  # seconds: enough for a signal to arrive before the end
 METHOD = ("--method", "calibrated", "--calibrated.warmup", "0", "--calibrated.meta", "true")
-"""Of others: test_resume.py."""
+"""Other methods are killed in test_resume.py."""
 
 
 def start(*words, **options):

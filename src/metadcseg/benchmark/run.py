@@ -163,7 +163,6 @@ class Benchmark:
             for task in homes
             if self.entries[task.id]["status"] != "failed"
         ]
-        ready.sort(key=lambda job: not is_done(job))  # what is done is looked through first
         self._refuse_links(ready)
         self.write()
         changed()

@@ -119,6 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             long = f"{error.filename} is too long a name for the file system: choose a shorter one"
             return _complain(console, long, 2, words)
+        if isinstance(error, PermissionError) and error.filename is not None:
+            refused = f"{error.filename}: permission denied; ask for the right to it, or give another path"
+            return _complain(console, refused, 2, words)
         what = f"an unexpected failure, which is our fault: {type(error).__name__}: {error}"
         return _complain(console, f"{what} (--debug shows where)", 1, words)
 

@@ -46,7 +46,7 @@ class AnnotatorPairTable(PairTable):
         """Take in the pairs of a gold batch; pixels that either mask ignores do not count.
 
         Raises:
-            InputError: for an image whose number is not below K.
+            InputError: for an image whose number is not below K, or where a table of other annotators was loaded.
         """
         self._images = self._gold
         if gold.annotators is not None and int(gold.indices.max()) < self._gold:  # others are refused below

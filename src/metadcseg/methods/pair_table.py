@@ -60,6 +60,18 @@ class PairTable(LateBuffers):
         self._images = images
         self._all_reduce_mean = all_reduce_mean
 
+    def check_classes(self, classes: int) -> None:
+        """Raise unless what was loaded is of so many classes, and of K gold images (for each annotator).
+
+        Raises:
+            ValueError: where it is not.
+        """
+        super().check_classes(classes)
+        if len(self.pixels) % self._images:
+            raise ValueError(
+                f"'pixels' holds {len(self.pixels)} pairs, where there are {self._images} gold images"
+            )
+
     def update(self, gold: Batch, classes: int) -> None:
         """Take in the pairs of a gold batch; pixels that either mask ignores do not count.
 
@@ -75,7 +87,7 @@ class PairTable(LateBuffers):
             self.pixels = torch.zeros((self._images, classes, classes, BINS), device=device)
             self.truly = torch.zeros_like(self.pixels)
         if len(self.pixels) != self._images:
-            raise InputError(f"the table loaded is of {len(self.pixels)} gold images, not {self._images}")
+            raise InputError(f"the table that was loaded has {len(self.pixels)} pairs, not {self._images}")
         given = torch.full_like(gold.labels, IGNORE) if gold.given is None else gold.given
         valid = ((given != IGNORE) & (gold.labels != IGNORE)).unsqueeze(1)
         numbers = class_numbers(classes, given)

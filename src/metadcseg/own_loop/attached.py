@@ -163,6 +163,7 @@ class AttachedMethod:
 
         Raises:
             InputError: for the state of another method or of other numbers of images.
+            ValueError: where what the method keeps is of more or fewer classes.
         """
         if state["settings"] != self._settings:
             raise InputError(

@@ -185,14 +185,13 @@ def test_the_time_of_runs_that_ctrl_c_stops_counts(tmp_path):
     assert {entry["seconds"] for entry in others} == {0.0}
 
 
-def test_what_was_done_counts_where_the_next_call_is_stopped_and_is_looked_through_first(tmp_path):
+def test_what_was_done_counts_where_the_next_call_is_stopped(tmp_path):
     grid = grid_of({"sets": {"la": "la-set"}, "rows": dict(HONEST), "seeds": [0]}, "g.yaml")
     *_, last = [task.id for task in grid.tasks()]
     write_records(tmp_path / "runs" / last, RUN, RECORD)
     before = Benchmark(grid, tmp_path, "data")
     before.entries[last]["status"] = "done"
     before.write()
-    asked = []
 
     class Stopped:
         workers = 1
@@ -202,18 +201,15 @@ def test_what_was_done_counts_where_the_next_call_is_stopped_and_is_looked_throu
 
         def run(self, jobs, started):
             for job in jobs:
-                if job.id.startswith("set ") and self.sets:
-                    yield job, Outcome("done")
-                    continue
-                asked.append(job.id)
-                raise KeyboardInterrupt
+                if not (job.id.startswith("set ") and self.sets):
+                    raise KeyboardInterrupt
+                yield job, Outcome("done")
 
     for sets in (False, True):  # in the middle of the sets, and before the first run
         with pytest.raises(KeyboardInterrupt):
             Benchmark(grid, tmp_path, "data").run(Stopped(sets), lambda: None)
         told = json.loads((tmp_path / "benchmark.json").read_text())["tasks"]
         assert [task["id"] for task in told if task["status"] == "done"] == [last]
-    assert asked[-1] == last
 
 
 def test_a_command_that_fails_is_told_by_its_last_line(tmp_path):

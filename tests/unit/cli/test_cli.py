@@ -117,6 +117,17 @@ def test_input_errors_are_one_line_and_status_2(command, capsys):
     )  # as it is: no markup, no emoji
 
 
+def test_a_right_that_is_missing_is_no_failure_of_ours(command, capsys):
+    def act(options):
+        raise PermissionError(13, "Permission denied", "/home/somebody/masks")
+
+    command.act = act
+    assert cli.main(["act"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "metadcseg: /home/somebody/masks: permission denied; ask for the"
+    )
+
+
 def test_unexpected_failures_are_ours_and_status_1(command, capsys):
     command.act = lambda options: [][1]
     assert cli.main(["act"]) == 1

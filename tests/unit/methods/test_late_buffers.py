@@ -6,6 +6,7 @@ from torch import zeros
 
 from metadcseg.errors import InputError
 from metadcseg.methods.adele import EarlyLearning
+from metadcseg.methods.annotator_pairs import AnnotatorPairTable
 from metadcseg.methods.binned.binned_weights import BinnedWeights
 from metadcseg.methods.calibrated.evidence import LEVELS, GoldEvidence
 from metadcseg.methods.calibrated.shares import MatchedShares
@@ -62,5 +63,10 @@ def test_a_table_of_other_gold_images_is_refused():
     held, table = PairTable(3), PairTable(1)
     held.update(pair, classes=2)
     table.load_state_dict(held.state_dict())
-    with pytest.raises(InputError, match="of 3 gold images, not 1"):
+    with pytest.raises(InputError, match="has 3 pairs, not 1"):
         table.update(pair, classes=2)
+    for kind in (PairTable, AnnotatorPairTable):
+        other = kind(2)
+        other.load_state_dict(held.state_dict())
+        with pytest.raises(ValueError, match="3 pairs, where there are 2 gold images"):
+            other.check_classes(2)

@@ -173,13 +173,19 @@ def _link(source: Path, target: Path) -> None:
     """Link a file, or all files of a folder, whose folders have the rights that the umask leaves.
 
     Of a symbolic link the file it leads to: a relative one would lead nowhere from another folder.
+
+    Raises:
+        InputError: for a link that leads to no file.
     """
     if source.is_dir():
         target.mkdir()
         for entry in source.iterdir():
             _link(entry, target / entry.name)
         return
+    held = os.path.realpath(source)
+    if not os.path.isfile(held):
+        raise InputError(f"{source} leads to no file: the set is damaged, prepare it again")
     try:
-        os.link(source.resolve(), target)
+        os.link(held, target)
     except OSError:  # another disk, or a file system without links
         shutil.copyfile(source, target)

@@ -48,6 +48,12 @@ def test_relative_links_within_arrays_lead_nowhere_else(tmp_path: Path) -> None:
     made = resplit_set(source, tmp_path / "deeper" / "made", roles, note={})
     assert made.verify() == []
     assert not (made.path / chunk.relative_to(source.path)).is_symlink()
+    for target in ("nowhere", chunk.name):  # the second leads to itself
+        chunk.unlink()
+        chunk.symlink_to(target)
+        with pytest.raises(InputError, match="leads to no file: the set is damaged"):
+            resplit_set(source, tmp_path / "again", roles, note={})
+        assert not (tmp_path / "again").exists()
 
 
 def test_a_new_split_can_be_corrupted_and_then_not_split_again(tmp_path: Path) -> None:
