@@ -345,18 +345,24 @@ def test_the_table_of_the_papers_parts():
 
 
 def test_the_table_of_acdc():
-    text = PAIRS.read_text(encoding="utf-8")
-    header, _, *rows = table(text, "ACDC, seed 0: validation; test DSC")
-    ahead = []
-    for place, key in enumerate(conditions(header[1:])):
-        held = scores("acdc-pairs")[key]
+    text, records = PAIRS.read_text(encoding="utf-8"), scores("acdc-pairs")
+    header, _, *rows = table(text, "ACDC, seeds 0; 1: test DSC")
+    means = {}
+    for place, (column, key) in enumerate(zip(header[1:], conditions(header[1:]), strict=True)):
+        held = records[key]
+        gained = [held["calibrated"][seed] - held[GOLD][seed] for seed in (0, 1)]
+        means[column] = fmean(gained)
         for name, *cells in rows:
-            if name != "calibrated, directions in full":  # its records are gone
-                told = cells[place].partition("; ")[2]
-                assert told == (f"{held[name][0] / 100:.3f}" if name in held else ""), name
-        ahead.append(held["calibrated"][0] - held[GOLD][0])
-    assert f"**Over 40 %: {ahead[0]:.1f} points ahead on test" in text
-    assert f"level on validation, {-ahead[1]:.1f} points behind on test.**" in text
+            known = [f"{value / 100:.3f}" for _, value in sorted(held.get(name, {}).items())]
+            gains = ", ".join(f"{gain:+.1f}" for gain in gained)
+            assert cells[place] == (gains if name == "gain by seed" else "; ".join(known)), (name, column)
+    assert f"{-means['paper 40 %']:.1f} and {-means['no noise']:.1f} points behind in the mean of two" in text
+    limit = fmean(records["paper", 0.0, ""][GOLD].values())
+    ways = [
+        100 * means[f"{noise} 40 %"] / (limit - fmean(records[noise, 0.4, ""][GOLD].values()))
+        for noise in ("over", "under")
+    ]
+    assert f"That is {ways[0]:.0f} % (over) and {ways[1]:.0f} % (under) of the way" in text
 
 
 def test_the_table_of_directions():
