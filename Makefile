@@ -11,7 +11,7 @@ demo: $(VENV)/.ready
 # The tests write a hundred thousand small files: into memory where it has room for them, and gone at the end.
 MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 {print "/dev/shm"}')
 
-test: setup  # side by side: mypy and the installation leave cores idle
+test: setup  # side by side: mypy leaves a core idle
 	$(MAKE) -j 2 lint suite
 
 suite: setup

@@ -64,19 +64,14 @@ OPTIONS = {
     "normalisation": "--metadcseg.normalization",
     "doubt": "--binned.min_runner_up_probability",
     "pardon": "--binned.discount_symmetric_noise",
-    "pseudo_labels": "--binned.pseudo_labels",
     "virtual_step": "--binned.virtual_step",
     "meta_every": "--binned.meta_every",
     "gold_momentum": "--binned.gold_momentum",
     "cross_fit": "--binned.cross_fit",
-    "dice": "--binned.dice",
     "clean_supervision": "--{method}.clean_supervision",
     "warmup": "--{method}.warmup",
     "regions": "--{method}.regions",
-    "tau": "--{method}.tau",
-    "detach": "--{method}.detach_boundary_weights",
     "meta": "--{method}.meta",
-    "dcd": "--{method}.dcd",
 }
 """How the command spells the options of a training; until version 0.1 binned and metadcseg were one method."""
 

@@ -107,7 +107,6 @@ class Benchmark:
         self._file = out / "benchmark.json"
         before = read_object(self._file, [], schema.Benchmark)
         known = {entry["id"]: entry for entry in before.get("tasks", []) if _fits(entry)}
-        self._done_before = {name for name, entry in known.items() if entry.get("status") == "done"}
         self.tasks = {task.id: task for task in grid.tasks()}
         self.entries = {
             name: {**_entry(task), "folder": f"runs/{grid.home(task).id}"}
@@ -115,7 +114,13 @@ class Benchmark:
         }
         for name, entry in self.entries.items():
             if (out / entry["folder"]).exists():  # else somebody deleted it, and it begins anew
-                entry.update(_kept(known.get(name, {})))
+                earlier = known.get(name, {})
+                entry.update(_kept(earlier))
+                job = task_job(grid, grid.home(self.tasks[name]), out, data, trust_code)
+                if earlier.get("status") == "done" and is_done(
+                    job
+                ):  # also where this call is stopped before it
+                    entry["status"] = "done"
         self._machine, self._writing = _machine(), threading.Lock()
         self._state: dict[str, Any] = {
             "format": 1,
@@ -139,7 +144,6 @@ class Benchmark:
             changed: called whenever a task has changed its state.
         """
         self._machine["workers"] = executor.workers
-        self._keep_done()
         self.write()
         for lot in set_jobs(self.grid, self.out, self._data):
             self._refuse_links(lot)
@@ -190,13 +194,6 @@ class Benchmark:
                     entry.update(status="waiting", seconds=round(entry["seconds"] + lasted, 1))
             self.write()
         return not stopped
-
-    def _keep_done(self) -> None:
-        """Let what an earlier call finished count at once: where this one is stopped, it must not be missing."""
-        for name in self._done_before & self.entries.keys():
-            home = self.grid.home(self.tasks[name])
-            if is_done(task_job(self.grid, home, self.out, self._data, self._trust_code)):
-                self.entries[name]["status"] = "done"
 
     def write(self) -> None:
         """Write ``benchmark.json``."""
