@@ -63,7 +63,7 @@ def _readers() -> dict[str, tuple[str, str, Callable[[Path], object]]]:
     from metadcseg.networks.weights_file import read_bytes
     from metadcseg.results.read_benchmark import read_benchmark
     from metadcseg.results.records import read_runs
-    from metadcseg.training.run.checkpoints import load_checkpoint
+    from metadcseg.training.run.checkpoints import fits_run, load_checkpoint
     from metadcseg.training.run.folder import load_run, options_of_run, read_run
     from metadcseg.training.run.model_file import load_weights
     from metadcseg.training.run.state import TrainerState
@@ -85,7 +85,8 @@ def _readers() -> dict[str, tuple[str, str, Callable[[Path], object]]]:
     def checkpoint(place: Path) -> None:
         state = load_checkpoint(place / "checkpoints")
         if state is not None and isinstance(state.get("position"), dict):
-            TrainerState.read(state["position"])
+            with fits_run(place / "checkpoints"):
+                TrainerState.read(state["position"])
 
     def audit(place: Path) -> None:
         about = read_about(place)

@@ -21,7 +21,7 @@ _SHOWN = 40
 _LARGEST = 1e30  # beyond 1e200 SimpleITK takes for ever over some of them
 _VECTOR = re.compile(r"\s*(?:none|\(([^()]*)\))", re.I)
 
-_META_LINE = re.compile(r"^\s*(\w+)\s*[=:]\s*(.*?)\s*$", re.M)
+_META_LINE = re.compile(r"^[ \t]*(\w+)[ \t]*[=:][ \t]*(.*?)\s*$", re.M)
 _META_NUMBERS = ("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
 _META_MATRICES = ("TransformMatrix", "Rotation", "Orientation")
 _META_SINGLE = ("ElementMin", "ElementMax", "CompressedDataSize", "HeaderSize", "CompressionLevel")
@@ -29,15 +29,16 @@ _META_SINGLE = ("ElementMin", "ElementMax", "CompressedDataSize", "HeaderSize", 
 _META_LONGEST = 1000
 _META_KEY = 80
 
+_AXIS_WORDS = rf"(?:[\w?-]{{1,32}}(?:\s+|$)){{0,{_MOST_AXES}}}"
 _NRRD_LINE = re.compile(r"([\w ]+?):(?!=)[ \t]*(.*?)\s*")
 _NRRD_WORDS = {
     "type": r"[\w ]{1,24}",
     "encoding": r"raw|txt|text|ascii|hex|gz|gzip|bz2|bzip2",
     "endian": r"little|big",
     "space": r"[\w-]{1,48}",
-    "kinds": r"([\w?-]{1,32}\s*)*",
-    "centers": r"([\w?-]{1,32}\s*)*",
-    "centerings": r"([\w?-]{1,32}\s*)*",
+    "kinds": _AXIS_WORDS,
+    "centers": _AXIS_WORDS,
+    "centerings": _AXIS_WORDS,
     "labels": r".{1,500}",
     "units": r".{1,500}",
     "space units": r".{1,500}",
@@ -84,7 +85,7 @@ def check_header(path: Path) -> bool:
 
 
 def _check_meta(held: bytes) -> bool:
-    found = re.search(rb"^\s*ElementDataFile[^\n]*", held, re.M)
+    found = re.search(rb"^[ \t]*ElementDataFile[^\n]*", held, re.M)
     if found is None:
         raise ValueError("nowhere which file holds the voxels (ElementDataFile)")
     text = held[: found.end()].decode("latin-1")

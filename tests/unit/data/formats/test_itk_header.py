@@ -48,6 +48,9 @@ HOSTILE = [
     ("a.nrrd", b"encoding", b"byte skip: (((\nencoding", "byte skip"),
     ("a.nrrd", b"encoding: raw", b"encoding: " + b"9" * 5000, "encoding, which cannot be"),
     ("a.nrrd", b"encoding", b"9" * 5000 + b"\nencoding", "no field of NRRD"),
+    ("a.nrrd", b"encoding", b"kinds: domain " + b"9" * 5000 + b" domain\nencoding", "kinds, which cannot be"),
+    ("a.nrrd", b"encoding", b"kinds: " + b"domain " * 700 + b"\nencoding", "kinds, which cannot be"),
+    ("a.nrrd", b"encoding", b"centers: cell " + b"c" * 33 + b" cell\nencoding", "centers, which cannot be"),
     ("a.mha", b"MET_UCHAR", b"MET_" + b"x" * 5000, "ElementType|too long"),
     ("a.mha", b"Offset", b"Comment = " + b"x" * 5000 + b"\nOffset", "too long"),
 ]
