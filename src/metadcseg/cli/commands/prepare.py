@@ -21,6 +21,7 @@ from metadcseg.cli.commands.prepare_sources import (
     GROUPS,
     NAMES,
     add_volume_options,
+    check_command,
     download_source,
     drawn_gold,
     placing_of,
@@ -149,8 +150,7 @@ def run(options: Namespace, console: Console) -> int:
         line = Text.assemble((group.severity, "yellow"), f": {one_line(group.sentence)}")
         console.print(line, soft_wrap=True)
     if any(len(group.findings) > 1 for group in grouped(findings)) and not options.json:
-        beside = "" if options.source is None else f" --source {options.source}"
-        every = f"every file and case: metadcseg check {options.what}{beside} --json"
+        every = f"every file and case: {check_command(options.what, options)} --json"
         console.print(every, markup=False, highlight=False, soft_wrap=True)
     if options.json:
         print_json(report.to_dict())

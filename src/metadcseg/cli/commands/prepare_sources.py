@@ -1,5 +1,6 @@
 """Options of data for ``metadcseg prepare`` and ``check``, which of them belong together, and data sets by name."""
 
+import shlex
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -131,6 +132,45 @@ def add_file_options(parser: ArgumentParser) -> None:
         metavar="|".join(SUBFOLDERS),
         help="a folder: whose the folders in masks/ are, several annotators' (the default) or one for each class",
     )
+
+
+_KEPT = (
+    "source",
+    "image",
+    "label",
+    "truth",
+    "label_confidence",
+    "labels",
+    "subfolders",
+    "gold",
+    "remap",
+    "ignore",
+)
+_KEPT_DASHED = ("image_key", "label_key", "resample_labels", "adopt_grid", "crop_labels")
+
+
+def check_command(what: str, options: Namespace) -> str:
+    """Return the ``check`` that sees what ``prepare`` saw, as it is typed.
+
+    Args:
+        what: a folder, or one of ``NAMES``.
+        options: of ``prepare``; what ``check`` does not know is left out.
+
+    Example:
+        >>> options = Namespace(source=None, remap="7:1", image=["a b.png"], crop_labels=True, seed=3)
+        >>> check_command("my masks", options)
+        "metadcseg check 'my masks' --image 'a b.png' --remap 7:1 --crop-labels --seed 3"
+    """
+    words = ["metadcseg", "check", what]
+    for name in (*_KEPT, *_KEPT_DASHED, "val", "test", "seed"):
+        option = f"--{name.replace('_', '-') if name in _KEPT_DASHED else name}"
+        held = getattr(options, name, None)
+        if held is True:
+            words.append(option)
+        elif held is not None and held is not False and (name, held) != ("seed", 0):
+            for value in held if isinstance(held, list) else [held]:
+                words += [f"{option}={value}"] if str(value).startswith("-") else [option, str(value)]
+    return shlex.join(words)
 
 
 def download_source(options: Namespace, console: Console) -> None:

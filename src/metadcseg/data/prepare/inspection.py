@@ -222,14 +222,18 @@ def _undeclared(facts: Iterable[MaskFacts], remap: Mapping[int, int], scan: Scan
         return []
     known = ", ".join(str(value) for value in sorted(scan.values))
     findings = []
-    for entry in facts:
-        if strange := [level for level in entry.levels if level not in scan.values and level not in remap]:
-            held = listed(strange, 8)
-            sentence = (
-                f"{entry.where} holds the label {held}, unknown to {scan.declared_by} (which has {known}): correct one "
-                f"of the two, or pass {typed_remap({strange[0]: 0})}"
-            )
-            findings.append(Finding("error", "label-unexpected", entry.where, sentence))
+    strange = [
+        (entry.where, levels)
+        for entry in facts
+        if (levels := [level for level in entry.levels if level not in scan.values and level not in remap])
+    ]
+    every = dict.fromkeys(sorted({level for _, levels in strange for level in levels}), 0)
+    for where, levels in strange:
+        sentence = (
+            f"{where} holds the label {listed(levels, 8)}, unknown to {scan.declared_by} (which has {known}): "
+            f"correct one of the two, or pass {typed_remap({**remap, **every})}"
+        )
+        findings.append(Finding("error", "label-unexpected", where, sentence))
     return findings
 
 

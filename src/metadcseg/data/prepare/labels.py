@@ -215,7 +215,9 @@ def _unexpected(
     meant |= {value: known + 1 + number for number, value in enumerate(codes)}
     if classes is not None:
         meant = dict.fromkeys(wrong, 0)
-    way = f"try {typed_remap(meant)}"
+    stored = sorted({level for entry in numbered for level in _levels(entry, remap)})
+    anew = {level: meant[remap.get(level, level)] for level in stored if remap.get(level, level) in meant}
+    way = f"try {typed_remap({**remap, **anew})}"
     if outside:
         unknown = ",".join(str(value) for value in outside)
         way = f"below 0 is mostly fill (else --ignore={unknown}), {way}"
@@ -250,9 +252,11 @@ def _ambiguous(
         if _is_object(entry, scheme.remap):
             advice = "save it as PNG with the number of its class"
         elif other is None:
-            advice = "pass --remap 255:1 if it is foreground, --remap 255:255 if it is ignored"
+            object, unknown = (typed_remap({**scheme.remap, IGNORE: label}) for label in (1, IGNORE))
+            advice = f"pass {object} if it is foreground, {unknown} if it is ignored"
         else:
-            ignored = f"pass --remap 255:255 if it is ignored, as in {other.where}"
+            unknown = typed_remap({**scheme.remap, IGNORE: IGNORE})
+            ignored = f"pass {unknown} if it is ignored, as in {other.where}"
             advice = f"{ignored}; if it is foreground, save it with class numbers"
         sentence = (
             f"{entry.where} is black and white (0, 255) while other masks hold class numbers, too: {advice}"

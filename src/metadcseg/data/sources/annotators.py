@@ -12,16 +12,16 @@ import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from metadcseg.data.annotations import cvat
 from metadcseg.data.annotations.shapes import EXPORTS
+from metadcseg.data.case_names import Meant, case_called, one_form
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.formats.images import SUFFIXES
 from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.data.sources.case import Outlines
-from metadcseg.data.sources.pairing import Mask, MasksIn, mask_without_image, one_form, owner, place_of
+from metadcseg.data.sources.pairing import Mask, MasksIn, mask_without_image, owner, place_of
 from metadcseg.errors import InputError
 from metadcseg.reading import read_text
 
@@ -210,10 +210,9 @@ def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
     table: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
         name, who = (str(row.get(column) or "").strip() for column in ("id", "annotator"))
-        case = next((known for known in (name, Path(name).stem) if known in ids), None)
+        case = case_called(name, ids)
         if case is None:
-            near = get_close_matches(name, list(ids), n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "take the file name without suffix"
+            hint = Meant(ids).hint(name, "take the file name without suffix")
             raise InputError(f"{path}, line {number}: there is no case '{name}': {hint}")
         if case in table:
             raise InputError(f"{path}, line {number}: '{case}' stands twice: remove one line")

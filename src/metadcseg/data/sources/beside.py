@@ -8,11 +8,13 @@
 ``gold/``, ``gold.txt`` and ``splits.csv`` lie in FOLDER as usual.
 """
 
+from collections import Counter
 from pathlib import Path
 
+from metadcseg.data.case_names import one_form
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.formats.images import image_files
-from metadcseg.data.sources.pairing import Mask, by_stem, one_form, owner
+from metadcseg.data.sources.pairing import Mask, by_stem, owner
 from metadcseg.data.sources.parts import in_folders, joined, part_files
 from metadcseg.data.sources.volume_folder import SEGMENTATIONS, cases_with_segmentations
 
@@ -52,13 +54,14 @@ def _images(folder: Path) -> Together | None:
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     places = [place for place in (folder, *inside) if place == folder or not _is_other(place)]
     stems = {place: [one_form(path.stem) for path in image_files(place)] for place in places}
-    counts = [stem for held in stems.values() for stem in held]
+    counts = Counter(stem for held in stems.values() for stem in held)
     images: dict[str, Path] = {}
     masks: dict[str, Mask] = {}
     findings: list[Finding] = []
     ends: list[str] = []
     for place, held in stems.items():
-        owned = {stem: end for stem in held if (end := owner(stem, held)) is not None}
+        among = set(held)
+        owned = {stem: end for stem in held if (end := owner(stem, among)) is not None}
         if not owned:
             continue
         ends += [suffix for _, suffix in owned.values()]
@@ -68,9 +71,13 @@ def _images(folder: Path) -> Together | None:
         longer = {stem: path for stem, path in files.items() if stem in owned}
         given, more = joined(place, longer, pictures)
         findings += more
-        unique = {stem: stem if counts.count(stem) == 1 else f"{place.name}_{stem}" for stem in files}
-        images |= {unique[stem]: path for stem, path in pictures.items()}
-        masks |= {unique[stem]: mask for stem, mask in given.items()}
+        for stem, path in pictures.items():
+            name = stem if counts[stem] == 1 else f"{place.name}_{stem}"
+            while name in images:  # as in normal/benign_1.png beside benign/1.png
+                name = f"{place.name}_{name}"
+            images[name] = path
+            if stem in given:
+                masks[name] = given[stem]
     if not images:
         return None
     used = len({path.parent for path in images.values()})

@@ -26,11 +26,11 @@ name their roles in ``splits.csv``. Only verified cases have a reference (*truth
 """
 
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from metadcseg.data.case_names import Meant, case_called, one_form
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.sources.annotators import folders_inside, given_masks
 from metadcseg.data.sources.beside import beside
@@ -39,7 +39,7 @@ from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.drawn import Drawings
 from metadcseg.data.sources.kinds import seen, way_on
 from metadcseg.data.sources.label_confidence import label_confidence_of
-from metadcseg.data.sources.pairing import Mask, MasksIn, by_stem, one_form, place_of, replaced, unmatched
+from metadcseg.data.sources.pairing import Mask, MasksIn, by_stem, place_of, replaced, unmatched
 from metadcseg.data.sources.parts import masks_of
 from metadcseg.data.sources.volume_folder import holds_label, holds_volumes, volumes_by_stem
 from metadcseg.data.splits.roles import SplitRow, assign_roles, limit_training, read_splits
@@ -188,14 +188,12 @@ def gold_of(
             sentence = f"{place} is empty: put verified masks of some images there, or remove it"
             findings.append(Finding("error", "gold-empty", str(place), sentence))
     gold = set()
-    claims = [(str(place_of(mask)), stem) for stem, mask in files.items()] + [
-        (str(listing), name) for name in names
-    ]
-    for claim, stem in claims:
-        known = next((name for name in (stem, Path(stem).stem) if name in images), None)
+    claims = [(str(place_of(mask)), stem, stem if stem in images else None) for stem, mask in files.items()]
+    claims += [(str(listing), name, case_called(name, images)) for name in names]
+    meant = Meant(images)
+    for claim, stem, known in claims:
         if known is None:
-            near = get_close_matches(stem, list(images), n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "rename it or add the image"
+            hint = meant.hint(stem, "rename it or add the image")
             sentence = f"{claim}: there is no image for the verified case '{stem}': {hint}"
             findings.append(Finding("error", "gold-unknown", claim, sentence))
         else:

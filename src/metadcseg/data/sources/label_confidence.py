@@ -8,15 +8,14 @@ Cases of which neither says anything are fully trusted.
 
 import csv
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.data.case_names import Meant, one_form
 from metadcseg.data.findings import Finding
-from metadcseg.data.sources.pairing import one_form
 from metadcseg.errors import InputError
 from metadcseg.reading import read_text
 
@@ -39,12 +38,12 @@ def label_confidence_of(
     files, findings = files_in(folder / "label_confidence")
     table, found = _table(folder / "label_confidence.csv")
     findings += found
+    meant = Meant(images)
     for where, stem in [(str(path), stem) for stem, path in files.items()] + [
         (str(folder / "label_confidence.csv"), stem) for stem in table
     ]:
         if stem not in images:
-            near = get_close_matches(stem, list(images), n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "rename it or add the image"
+            hint = meant.hint(stem, "rename it or add the image")
             findings.append(
                 Finding("error", "trust-unknown", where, f"{where}: there is no image '{stem}': {hint}")
             )

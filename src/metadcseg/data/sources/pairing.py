@@ -2,29 +2,20 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from unicodedata import normalize
 
+from metadcseg.data.case_names import Meant, one_form
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats.images import SUFFIXES, image_files
+from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources.case import ComposedMask
 from metadcseg.data.sources.kinds import nothing_of
 
 _ENDS = re.compile(
     r"(.+?)([ _.-](?:masks?|seg|segmentation|labels?|gt|rtstruct))(?:[ _.-]?(\d{1,6}))?", re.IGNORECASE
 )
-
-
-def one_form(name: str) -> str:
-    """Return a name in the one form in which names are compared: systems write the same umlaut in two (NFC, NFD).
-
-    Example:
-        >>> one_form("Mu\u0308ller") == one_form("M\u00fcller")
-        True
-    """
-    return normalize("NFC", name)
 
 
 def owner(stem: str, images: Collection[str]) -> tuple[str, str] | None:
@@ -109,9 +100,10 @@ def unmatched(
         return [Finding("error", f"no-{what}s", str(where), nothing_of(what, where, partners))]
     extra = [stem for stem in masks if stem not in images]
     findings = []
+    advise = _Advice(folder, masks, extra)
     for stem, path in images.items():
         if stem not in masks:
-            advice = _advice(stem, path, extra, masks, folder)
+            advice = advise(stem)
             if ending is not None:
                 advice = f"add {path.with_name(stem + ending)}.png (black where nothing is there) or remove the image"
             sentence = f"{path} has no mask: {advice}"
@@ -119,17 +111,32 @@ def unmatched(
     return findings + [mask_without_image(place_of(masks[stem])) for stem in extra]
 
 
+class _Advice:
+    """Says which file was probably meant, x_mask.png for x.png, or which one to add."""
+
+    def __init__(self, folder: Path, masks: Mapping[str, Mask], extra: Collection[str]) -> None:
+        self._folder, self._masks, self._meant = folder, masks, Meant(extra, 0.8)
+        self._longer: dict[str, str] = {}
+        for other in extra:
+            for match in re.finditer(r"[\W_]", other):
+                self._longer.setdefault(other[: match.start()], other)
+        ends = Counter(_ending(mask) for mask in masks.values() if isinstance(mask, Path))
+        self._usual = ends.most_common(1)[0][0] if ends else ".png"
+
+    def __call__(self, stem: str) -> str:
+        near = self._longer.get(stem) or self._meant.near(stem)
+        if near is None:
+            return f"add {self._folder / stem}{self._usual} or remove the image"
+        other = place_of(self._masks[near])
+        return f"is it {other}? Then rename it to {stem}{_ending(other)}, image and mask share their stem"
+
+
+def _ending(path: Path) -> str:
+    """Return by what the name of a file is longer than its stem; ``.nii.gz`` is one ending."""
+    return path.name.removeprefix(stem_of(path)) or path.suffix
+
+
 def mask_without_image(path: Path) -> Finding:
     """Return the warning for a mask that no image has the stem of."""
     sentence = f"{path} has no image of the same stem and is not used: rename, complete or remove it"
     return Finding("warning", "mask-extra", str(path), sentence)
-
-
-def _advice(stem: str, path: Path, extra: Collection[str], masks: Mapping[str, Mask], folder: Path) -> str:
-    """Say which file was probably meant: x_mask.png for x.png."""
-    longer = [other for other in extra if other.startswith(stem) and not other[len(stem)].isalnum()]
-    near = longer[:1] or get_close_matches(stem, extra, n=1, cutoff=0.8)
-    if near:
-        other = place_of(masks[near[0]])
-        return f"is it {other}? Then rename it to {stem}{other.suffix}, image and mask share their stem"
-    return f"add {folder / stem}.png or remove the image"

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from metadcseg.constants import IGNORE
+from metadcseg.data.case_names import one_form
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid, Volume, check_same_grid
 from metadcseg.data.formats.images import SUFFIXES, read_mask
@@ -26,7 +27,7 @@ from metadcseg.data.formats.soft import THRESHOLD, has_soft_edges
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
 from metadcseg.data.sources.annotators import folders_of_parts
 from metadcseg.data.sources.dicom_mask import composed
-from metadcseg.data.sources.pairing import Mask, MasksIn, one_form, owner, place_of
+from metadcseg.data.sources.pairing import Mask, MasksIn, owner, place_of
 from metadcseg.data.sources.volume_folder import PARTNERS
 from metadcseg.errors import InputError
 

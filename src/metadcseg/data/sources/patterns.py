@@ -6,12 +6,12 @@
 - ``{case}`` names the case, ``{group}`` what must stay together (a patient; the id is then GROUP_CASE). A pattern with
   ``{group}`` alone is shared by all cases of the group: several outlines of one image,
 - ``{role}`` is a folder called train or training, val or validation, test or testing, or gold,
-- ``*`` is any text without ``/``, where exactly one file fits.
+- ``*`` is any text without ``/``, where exactly one file fits; what begins with a dot fits where the pattern does.
 
 The pattern of the label may be that of an image where an HDF5 file holds both. ``--truth`` names a reference beside the
 label, such as an expert's outline beside that of a crowd, ``--trust`` how far the label is to be trusted. Without
-``{role}``, roles are drawn by seed; a share given as ``--val`` or ``--test`` is drawn from the training cases where no
-folder has that role. Gold cases are drawn from the training cases where a truth is known (they show it)
+``{role}``, roles are drawn by seed; a share given as ``--val`` or ``--test`` is drawn from the training cases, where a
+folder has that role it is refused; patients with gold cases stay in training. Gold cases are drawn from the training cases where a truth is known (they show it)
 or ``--gold`` asks for them.
 """
 
@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from metadcseg.data.case_names import one_form
 from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.dicom_mask import composed
-from metadcseg.data.sources.pairing import one_form
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
 from metadcseg.data.splits.roles import assign_roles, with_gold
 from metadcseg.errors import InputError, unknown_name
@@ -162,9 +162,20 @@ def scan_patterns(
 def _roles(roles: dict[str, str], groups: dict[str, str], draw: Draw, known: bool) -> dict[str, str]:
     if not any(roles.values()):
         return draw_roles(groups, draw, val=0.1, test=0.1, gold=0.02 if known else None)
+    named = set(roles.values())
+    for role, asked in (("val", draw.val), ("test", draw.test), ("gold", draw.gold)):
+        if asked and role in named:
+            raise InputError(
+                f"--{role} draws cases where no folder is called {role}, and one is: leave --{role} out"
+            )
+    beside_gold = {groups[name] for name, held in roles.items() if held == "gold"}
     for role, share in (("val", draw.val), ("test", draw.test)):
-        if share and role not in roles.values():  # asked for, beside roles that the folders name
-            free = {name: groups[name] for name, held in roles.items() if held == "train"}
+        if share:  # asked for, beside roles that the folders name
+            free = {
+                name: groups[name]
+                for name, held in roles.items()
+                if held == "train" and groups[name] not in beside_gold
+            }
             drawn = assign_roles(free, seed=draw.seed, val=share, test=0.0)
             roles |= {name: role for name, held in drawn.items() if held == "val"}
     if "gold" not in roles.values() and (known or draw.gold is not None):
@@ -220,6 +231,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     pattern = str(path)
     for found in _PLACEHOLDER.finditer(pattern):
         text += re.escape(pattern[end : found.start()])
+        if found.start() == 0 or pattern[found.start() - 1] == "/":
+            text += r"(?!\.)"  # hidden files, such as ._NAME in archives of macOS, fit where the pattern has the dot
         end = found.end()
         name = found[1]
         if found[2]:

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
+from metadcseg.data.case_names import one_form
 from metadcseg.data.findings import Finding
 from metadcseg.data.formats import hdf5
 from metadcseg.data.formats.images import SUFFIXES
 from metadcseg.data.formats.volumes import is_volume_file, stem_of
-from metadcseg.data.sources.pairing import one_form
 from metadcseg.errors import InputError
 
 SEGMENTATIONS = "segmentations"

@@ -5,11 +5,10 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from unicodedata import normalize
 
 from metadcseg.csv_files import from_csv_text
+from metadcseg.data.case_names import Meant, case_called, one_form
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.store.reader import ROLES
 from metadcseg.errors import InputError, unknown_name
@@ -181,7 +180,7 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
         unknown role or id, an id given twice, a group across roles, a case that is not listed.
     """
     try:
-        lines = normalize("NFC", read_text(path)).splitlines()  # as ids are compared
+        lines = one_form(read_text(path)).splitlines()  # as ids are compared
         delimiter = ";" if lines and ";" in lines[0] else ","
         table = [
             [from_csv_text(cell.strip()) for cell in row]
@@ -198,13 +197,14 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
     rows: dict[str, SplitRow] = {}
     lines_of: dict[str, int] = {}
     findings = []
+    meant = Meant(ids)
     for number, cells in enumerate(table[1:], start=2):
         if not any(cells):
             continue
         entry = dict(zip(header, cells, strict=False))
-        case = _known_id(entry.get("id", ""), ids)
+        case = case_called(entry.get("id", ""), ids)
         role = entry.get("role") if "role" in header else None
-        problem = _row_problem(case, entry.get("id", ""), role, "role" in header, ids, lines_of)
+        problem = _row_problem(case, entry.get("id", ""), role, "role" in header, meant, lines_of)
         if problem:
             findings.append(_error(path, f"{path}, line {number}: {problem}"))
         if case is not None and case not in lines_of:
@@ -255,22 +255,17 @@ def across_roles(group: str, first: tuple[str, str | None], second: tuple[str, s
     )
 
 
-def _known_id(name: str, ids: Collection[str]) -> str | None:
-    return next((case for case in (name, Path(name).stem) if case in ids), None)
-
-
 def _row_problem(
     case: str | None,
     name: str,
     role: str | None,
     has_roles: bool,
-    ids: Collection[str],
+    meant: Meant,
     seen: Mapping[str, int],
 ) -> str | None:
     """Return what is wrong with one row, None where nothing is."""
     if case is None:
-        near = get_close_matches(name, list(ids), n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else "take the image's file name without suffix"
+        hint = meant.hint(name, "take the image's file name without suffix")
         return f"there is no case '{name}': {hint}"
     if case in seen:
         return f"case '{case}' stands in line {seen[case]} already: remove one of the two"
