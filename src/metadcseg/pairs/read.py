@@ -16,7 +16,7 @@ from metadcseg.data.prepare.numbering import numbering
 from metadcseg.data.prepare.outlines import overlap_findings
 from metadcseg.data.prepare.placing import lies_on, on_grid, size_of
 from metadcseg.data.prepare.reading import head_of, load_mask
-from metadcseg.data.sources import RawCase, Scan, is_split_layout, scan_folder, scan_kvasir
+from metadcseg.data.sources import RawCase, Scan, scan_folder
 from metadcseg.data.sources.annotators import read_annotators
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.errors import InputError
@@ -70,11 +70,8 @@ def read_pairs(
     if (path / MANIFEST).exists():
         found, known = pairs_of_set(path)
     else:
-        if is_split_layout(path):
-            scan = scan_kvasir(path)
-        else:
-            keys: dict[str, Any] = {"image_key": image_key, "label_key": label_key}
-            scan = scan_folder(path, val=0.0, test=0.0, subfolders=subfolders, **keys)
+        keys: dict[str, Any] = {"image_key": image_key, "label_key": label_key}
+        scan = scan_folder(path, val=0.0, test=0.0, subfolders=subfolders, **keys)
         told = {**(scan.remap or {}), **(remap or {})}
         place = partial(on_grid, resample=resample_labels, adopt=adopt_grid, crop=crop_labels, remap=told)
         _refuse([finding for finding in scan.findings if finding.code == "annotators"])

@@ -22,7 +22,7 @@ from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import plausibility
 from metadcseg.data.prepare.tiny import Objects, find_objects, tiny_classes
 from metadcseg.data.prepare.workers import Workers, as_many_as_help
-from metadcseg.data.sources import Scan, is_split_layout, scan_folder, scan_kvasir
+from metadcseg.data.sources import Scan, scan_folder
 from metadcseg.data.sources.annotators import said_of_annotators
 from metadcseg.data.store.layout import CHECKSUMS, MANIFEST, TABLE
 from metadcseg.data.store.reader import ROLES, Case, PreparedSet, StoredVolume
@@ -70,7 +70,7 @@ def check_folder(
     progress: Progress | None = None,
     looked: Looked | None = None,
 ) -> CheckReport:
-    """Check a plain folder, or one in a layout of Kvasir-SEG.
+    """Check a plain folder, as `prepare` reads it.
 
     Args:
         path: the folder.
@@ -98,11 +98,8 @@ def check_folder(
         >>> check_folder(Path("my_folder")).ok  # doctest: +SKIP
         True
     """
-    if is_split_layout(path):
-        scan = scan_kvasir(path)
-    else:
-        keys: dict[str, Any] = {"image_key": image_key, "label_key": label_key}
-        scan = scan_folder(path, seed=seed, val=val, test=test, subfolders=subfolders, **keys)
+    keys: dict[str, Any] = {"image_key": image_key, "label_key": label_key}
+    scan = scan_folder(path, seed=seed, val=val, test=test, subfolders=subfolders, **keys)
     return check_scan(
         path,
         scan,

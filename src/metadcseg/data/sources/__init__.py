@@ -2,6 +2,6 @@
 
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.folder import scan_folder
-from metadcseg.data.sources.kvasir import is_split_layout, scan_kvasir
+from metadcseg.data.sources.kvasir import scan_kvasir
 
-__all__ = ["RawCase", "Scan", "is_split_layout", "scan_folder", "scan_kvasir"]
+__all__ = ["RawCase", "Scan", "scan_folder", "scan_kvasir"]

@@ -5,13 +5,14 @@ Looks at names alone, of the folder and of folders in it, at most ``_MOST`` of e
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from metadcseg.data.findings import plural
 from metadcseg.data.formats.images import SUFFIXES
 from metadcseg.data.formats.volumes import VOLUME_SUFFIXES, is_volume_file, stem_of
+from metadcseg.data.splits.roles import ROLE_FOLDERS
 
 _MOST = 1000
 _KINDS = 3  # so many kinds of file are named
@@ -90,9 +91,33 @@ def way_on(folder: Path) -> str | None:
                 parts = {stem.rpartition("/")[0] for stem in held[place]}
                 group = (f"{parts.pop()}/" if len(parts) == 1 else "{group}/") if deep else ""
                 patterns.append(f"{place.name}/{group}{{case}}{ending}")
-            words = ("metadcseg", "check", "patterns", "--source", str(folder))
-            return shlex.join((*words, "--image", patterns[0], "--label", patterns[1]))
-    return None
+            return _typed(folder, *patterns)
+    return _by_role(folder, [place for place in folders if place.name.lower() in ROLE_FOLDERS])
+
+
+def _typed(folder: Path, image: str, label: str) -> str:
+    words = ("metadcseg", "check", "patterns", "--source", str(folder))
+    return shlex.join((*words, "--image", image, "--label", label))
+
+
+def _by_role(folder: Path, places: Sequence[Path]) -> str | None:
+    """Return the command for train/images/, train/masks/, val/images/ and so on, all of them alike."""
+    found: set[tuple[str, str]] = set()
+    stems: Counter[str] = Counter()
+    for place in places:
+        inner = {each: _stems(each) for each in _entries(place) if each.is_dir()}
+        pair = _pair({each: files for each, files in inner.items() if files})
+        if pair is None:
+            return None
+        stems.update(inner[pair[0][0]])
+        found.add(
+            (
+                f"{{role}}/{pair[0][0].name}/{{case}}{pair[0][1]}",
+                f"{{role}}/{pair[1][0].name}/{{case}}{pair[1][1]}",
+            )
+        )
+    alone = max(stems.values(), default=2) == 1  # a name stands for one case of a set
+    return _typed(folder, *found.pop()) if len(found) == 1 and alone else None
 
 
 def _pair(held: Mapping[Path, Mapping[str, Path]]) -> tuple[tuple[Path, str], tuple[Path, str]] | None:

@@ -29,11 +29,6 @@ CLASSES = ("background", "polyp")
 _SPLIT_FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 
 
-def is_split_layout(folder: Path) -> bool:
-    """Return whether a folder holds ``train/images`` and the like rather than ``images``."""
-    return (folder / "train" / "images").is_dir()
-
-
 def scan_kvasir(
     folder: Path,
     *,
@@ -62,7 +57,7 @@ def scan_kvasir(
     inner = folder / "Kvasir-SEG"
     if inner.is_dir() and not (folder / "images").is_dir():
         folder = inner
-    if is_split_layout(folder):
+    if _is_split_layout(folder):
         cases, roles, findings = _split_layout(folder)
     else:
         cases, findings = _pairs(folder, "")
@@ -76,6 +71,10 @@ def scan_kvasir(
         for image, mask in [cases[case]]
     ]
     return Scan(tuple(found), tuple(findings), KVASIR_SEG | {"seed": seed, "limit": limit}, CLASSES)
+
+
+def _is_split_layout(folder: Path) -> bool:
+    return (folder / "train" / "images").is_dir()
 
 
 def _split_layout(

@@ -26,16 +26,10 @@ from metadcseg.data.findings import Finding
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.dicom_mask import composed
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
-from metadcseg.data.splits.roles import assign_roles, with_gold
+from metadcseg.data.splits.roles import ROLE_FOLDERS, assign_roles, with_gold
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.reading import is_what
 
-_ROLES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    "gold": "gold",
-}
 _PLACEHOLDER = re.compile(r"\{(\w*)\}|(\*)")
 _NAMES = ("role", "group", "case")
 _MOST_FILES = 1_000_000
@@ -210,9 +204,9 @@ def _matches(source: Path, pattern: str, files: Sequence[str], findings: list[Fi
             continue
         parts = match.groupdict()
         role = parts.get("role") or ""
-        if role and role.lower() not in _ROLES:
-            raise unknown_name(f"role in {source / file}", role, _ROLES)
-        key = (_ROLES.get(role.lower(), ""), parts.get("group") or "", parts.get("case") or "")
+        if role and role.lower() not in ROLE_FOLDERS:
+            raise unknown_name(f"role in {source / file}", role, ROLE_FOLDERS)
+        key = (ROLE_FOLDERS.get(role.lower(), ""), parts.get("group") or "", parts.get("case") or "")
         if key in found:
             sentence = (
                 f"{source / file} and {found[key]} both fit '{pattern}' for the case '{_id(key)}': make the pattern "

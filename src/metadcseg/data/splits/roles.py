@@ -14,6 +14,14 @@ from metadcseg.data.store.reader import ROLES
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.reading import read_text
 
+ROLE_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    "gold": "gold",
+}
+"""What people call the folder of a role, in lower case -> the role."""
+
 
 @dataclass(frozen=True)
 class SplitRow:
