@@ -110,7 +110,8 @@ def _readers() -> dict[str, tuple[str, str, Callable[[Path], object]]]:
                 if (place / "masks" / name).is_file():
                     (place / "masks" / name).unlink()
                 for other in place.glob("masks/coco.json"):
-                    other.unlink()
+                    if not other.is_dir():
+                        other.unlink()
 
     return {
         "set": ("set", "*", a_set),

@@ -179,16 +179,17 @@ def grouped(findings: Iterable[Finding]) -> list[FindingGroup]:
     return sorted(groups, key=lambda group: order.index(group.severity))
 
 
-def unverified_tests(cases: Iterable[tuple[str, bool]]) -> list[Finding]:
+def unverified_tests(cases: Iterable[tuple[str, bool]], way: str) -> list[Finding]:
     """Warn where masks of test cases are as given, so that scores on them are only as good as they are.
 
     Args:
         cases: role and whether the mask is verified, one pair for every case.
+        way: what to do.
 
     Example:
-        >>> found = unverified_tests([("test", False), ("test", True), ("train", False)])
-        >>> print(found[0].sentence)  # doctest: +ELLIPSIS
-        1 of 2 test masks is not verified, so scores on it are only as good as it is: put verified masks of test ...
+        >>> found = unverified_tests([("test", False), ("test", True), ("train", False)], "verify them")
+        >>> found[0].sentence
+        '1 of 2 test masks is not verified, so scores on it are only as good as it is: verify them'
     """
     verified = [known for role, known in cases if role == "test"]
     number = verified.count(False)
@@ -196,10 +197,7 @@ def unverified_tests(cases: Iterable[tuple[str, bool]]) -> list[Finding]:
         return []
     verb, them, they = ("is", "it", "it is") if number == 1 else ("are", "them", "they are")
     many = f"{number} of {plural(len(verified), 'test mask')}"
-    sentence = (
-        f"{many} {verb} not verified, so scores on {them} are only as good as {they}: put verified masks of test "
-        "cases into gold/ and name their role, test, in splits.csv"
-    )
+    sentence = f"{many} {verb} not verified, so scores on {them} are only as good as {they}: {way}"
     return [Finding("warning", "test-unverified", "test", sentence)]
 
 

@@ -218,6 +218,7 @@ def parse_gold(text: str) -> "float | int | GoldSlices | list[str]":
         >>> parse_gold("6"), parse_gold("0.02"), parse_gold("slices:0.02")
         (6, 0.02, GoldSlices(share=0.02))
     """
+    from metadcseg.data.case_names import one_form
     from metadcseg.data.splits.gold_slices import GoldSlices
 
     slices = GoldSlices.read(text)
@@ -236,7 +237,7 @@ def parse_gold(text: str) -> "float | int | GoldSlices | list[str]":
             "--gold must be a number of cases, a share from 0 to below 1, a share of slices such as slices:0.02, or a "
             f"text file of ids, got '{text}'"
         ) from None
-    return [line.strip() for line in lines if line.strip()]
+    return [one_form(line.strip()) for line in lines if line.strip()]
 
 
 def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:

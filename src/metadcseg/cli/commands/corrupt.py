@@ -9,6 +9,7 @@ from metadcseg.cli.commands.console import check_seed, plain_output, print_json,
 from metadcseg.data.findings import plural
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.corruption import corrupt_set
+from metadcseg.errors import InputError
 from metadcseg.noise.registry import MODELS, noise_model
 
 DESCRIPTION = """Inject label noise into the training masks of a clean prepared set. The paper's: rotation, erosion or
@@ -40,6 +41,11 @@ def run(options: Namespace, console: Console) -> int:
     seed = check_seed(options.seed)
     clean = PreparedSet.open(Path(options.set))
     roles = options.roles.split(",")
+    if "gold" in roles:
+        raise InputError(
+            "--roles gold would spoil verified masks (those that they replaced are corrupted with the training masks): "
+            "leave it out"
+        )
     with progress_bar(console, "corrupting") as advance:
         report = corrupt_set(
             clean, Path(options.out), options.rate, seed, roles=roles, progress=advance, model=options.model

@@ -4,18 +4,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from metadcseg.data.findings import Finding, plural
+from metadcseg.data.prepare.ways_out import LEAST_GOLD, OF_FOLDERS, WaysOut
 from metadcseg.data.splits.roles import across_roles, split_groups
 from metadcseg.data.store.reader import ROLES
 
-TINY_GOLD = 5
-"""Fewer verified cases than these are worth a warning."""
 
-
-def set_findings(cases: Sequence[tuple[str, str, str]]) -> list[Finding]:
+def set_findings(cases: Sequence[tuple[str, str, str]], ways: WaysOut = OF_FOLDERS) -> list[Finding]:
     """Find what is wrong with the roles of a whole set: groups split, gold missing or tiny, roles empty.
 
     Args:
         cases: (id, role, group).
+        ways: what to do, by the kind of source.
     """
     if not cases:
         return []  # said already: there are no images or no masks
@@ -32,16 +31,17 @@ def set_findings(cases: Sequence[tuple[str, str, str]]) -> list[Finding]:
     }
     for role, (severity, consequence) in meaning.items():
         if not counts[role]:
-            sentence = f"no case has the role {role}, {consequence}: name some in splits.csv"
+            sentence = f"no case has the role {role}, {consequence}: {ways.role}"
             findings.append(Finding(severity, f"no-{role}", role, sentence))  # type: ignore[arg-type]
-    return findings + _gold_findings(counts)
+    return findings + _gold_findings(counts, ways)
 
 
-def duplicates(images: Iterable[tuple[str, str, str]]) -> list[Finding]:
+def duplicates(images: Iterable[tuple[str, str, str]], ways: WaysOut = OF_FOLDERS) -> list[Finding]:
     """Find images of the same content: an error on both sides of training and evaluation, else a warning.
 
     Args:
         images: (file or case, role, digest of the decoded content).
+        ways: what to do, by the kind of source.
     """
     holders = defaultdict(list)
     for where, role, digest in images:
@@ -58,14 +58,14 @@ def duplicates(images: Iterable[tuple[str, str, str]]) -> list[Finding]:
                 findings.append(Finding("warning", "duplicate", where, sentence))
             else:
                 roles = f"in role {other} and in role {role}"
-                sentence = f"{same}, {roles}: remove one of the two or give both one group in splits.csv"
+                sentence = f"{same}, {roles}: {ways.group}"
                 findings.append(Finding("error", "duplicate-across-roles", where, sentence))
     return findings
 
 
-def _gold_findings(counts: Mapping[str, int]) -> list[Finding]:
+def _gold_findings(counts: Mapping[str, int], ways: WaysOut) -> list[Finding]:
     number = counts.get("gold", 0)
-    if number >= TINY_GOLD:
+    if number >= LEAST_GOLD:
         return []
     if number == 0:
         sentence = (
@@ -75,5 +75,6 @@ def _gold_findings(counts: Mapping[str, int]) -> list[Finding]:
         sentence = (
             f"only {plural(number, 'case')} of role gold, on which all that is learned about bad pixels hangs"
         )
-    advice = f"correct a few masks by hand and put them into gold/ ({TINY_GOLD} or more)"
-    return [Finding("warning", "gold-tiny" if number else "gold-missing", ROLES[1], f"{sentence}: {advice}")]
+    return [
+        Finding("warning", "gold-tiny" if number else "gold-missing", ROLES[1], f"{sentence}: {ways.gold}")
+    ]

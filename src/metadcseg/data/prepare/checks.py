@@ -21,6 +21,7 @@ from metadcseg.data.prepare.look import LookAt, constant_image, is_constant
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import plausibility
 from metadcseg.data.prepare.tiny import Objects, find_objects, tiny_classes
+from metadcseg.data.prepare.ways_out import ways_out
 from metadcseg.data.prepare.workers import Workers, as_many_as_help
 from metadcseg.data.sources import Scan, scan_folder
 from metadcseg.data.sources.annotators import said_of_annotators
@@ -181,10 +182,11 @@ def check_set(path: Path, *, progress: Progress | None = None) -> CheckReport:
     findings += _volume_findings(prepared, seen)
     findings += shown.findings(prepared)
     plain = [case for case in prepared.cases if case.volume is None]
-    findings += duplicates((case.id, case.role, prepared.checksums(case)["image"]) for case in plain)
+    ways = ways_out(prepared.source)
+    findings += duplicates(((case.id, case.role, prepared.checksums(case)["image"]) for case in plain), ways)
     units: tuple[Case | StoredVolume, ...] = prepared.volumes or prepared.cases
-    findings += set_findings([(unit.id, unit.role, unit.group) for unit in units])
-    findings += unverified_tests((unit.role, _verified(unit)) for unit in units)
+    findings += set_findings([(unit.id, unit.role, unit.group) for unit in units], ways)
+    findings += unverified_tests(((unit.role, _verified(unit)) for unit in units), ways.test)
     if prepared.annotators:
         whose = {case.volume or case.id: case.annotators for case in prepared.cases}
         counts = Counter(name for names in whose.values() for name in names)
@@ -227,7 +229,9 @@ class _Labels:
         """Find labels that can hardly be meant so: an error when the set was made, unless somebody said otherwise."""
         told = {int(value): label for value, label in prepared.source.get("remap", {}).items()}
         settled = {0: 0} if 0 in told or prepared.noise is not None else {}
-        found = plausibility(self.counts, range(self._classes), settled, prepared.classes)
+        found = plausibility(
+            self.counts, range(self._classes), settled, prepared.classes, ways=ways_out(prepared.source)
+        )
         again = "; the labels of a set are settled, so prepare it again with that"
         return [
             Finding("warning", one.code, one.where, one.sentence + again * ("--remap" in one.sentence))
@@ -313,7 +317,9 @@ def _volume_findings(prepared: PreparedSet, seen: Mapping[str, _Seen]) -> list[F
         for twin in twins:
             if twin.group == volume.group and twin.placement == volume.placement:
                 continue  # another outline of the same image, which leaks nothing
-            findings += duplicates([(twin.id, twin.role, ""), (volume.id, volume.role, "")])
+            findings += duplicates(
+                [(twin.id, twin.role, ""), (volume.id, volume.role, "")], ways_out(prepared.source)
+            )
         for content in found.contents:
             holders.setdefault(content, volume)
     return findings

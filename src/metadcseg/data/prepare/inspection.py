@@ -23,6 +23,7 @@ from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import plausibility
 from metadcseg.data.prepare.reading import require_libraries
 from metadcseg.data.prepare.tiny import Objects, tiny_classes
+from metadcseg.data.prepare.ways_out import ways_out
 from metadcseg.data.prepare.workers import Workers
 from metadcseg.data.sources.case import RawCase, Scan, kind_of
 
@@ -125,10 +126,12 @@ def inspect(
         found, by_role = _plausible(scan, facts, scheme, remap, named)
         findings += found
     findings += overlap_findings([(case, one.overlaps) for case, one in zip(scan.cases, facts, strict=True)])
-    findings += duplicates(_shown(scan.cases, facts))
+    ways = ways_out(scan.source)
+    findings += duplicates(_shown(scan.cases, facts), ways)
     findings += _channel_findings(scan.cases, facts)
-    findings += set_findings([(case.id, case.role, case.group) for case in scan.cases])
-    findings += unverified_tests((case.role, case.verified or case.truth is not None) for case in scan.cases)
+    findings += set_findings([(case.id, case.role, case.group) for case in scan.cases], ways)
+    verified = [(case.role, case.verified or case.truth is not None) for case in scan.cases]
+    findings += unverified_tests(verified, ways.test)
     channels = max((one.channels for one in facts), default=1)
     return Inspection(tuple(findings), channels, scheme, tuple(facts), tuple(decoded), names, by_role)
 
@@ -175,7 +178,9 @@ def _plausible(
                 if label < scheme.classes:
                     held[label][level] += count
     values = [each.most_common(1)[0][0] if each else label for label, each in enumerate(held)]
-    found = plausibility(masks, values, remap, names, beside) + tiny_classes(objects, names)
+    found = plausibility(masks, values, remap, names, beside, ways_out(scan.source)) + tiny_classes(
+        objects, names
+    )
     return found, class_cases(masks, names)
 
 

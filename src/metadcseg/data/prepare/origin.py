@@ -21,7 +21,7 @@ def write_origin(
     """Write which files a set was made from; nothing where a case comes from memory.
 
     Args:
-        out: the finished set.
+        out: the folder of the set.
         cases: of its source.
         facts: what each of them is like.
         scheme: what the values in the masks mean.

@@ -204,7 +204,7 @@ def prepare_scan(
                 doubts += [] if written.doubt is None else [(scan.cases[done - 1], written.doubt)]
                 if progress:
                     progress(count + each * done, total)
-    write_origin(out, scan.cases, seen.cases, seen.scheme)
+            write_origin(writer.folder, scan.cases, seen.cases, seen.scheme)
     volumes = Counter(case.role for case in scan.cases)
     return PrepareReport(
         out,

@@ -13,6 +13,7 @@ import numpy as np
 from metadcseg.data.findings import Finding, plural
 from metadcseg.data.prepare.by_role import BORDER, HALF, MaskCounts, classes_by_role
 from metadcseg.data.prepare.labels import typed_remap
+from metadcseg.data.prepare.ways_out import OF_FOLDERS, WaysOut
 
 TIMES = 20.0
 """A mask whose foreground is so many times as large, or as small, as the median is odd ..."""
@@ -31,6 +32,7 @@ def plausibility(
     remap: Mapping[int, int],
     names: Sequence[str] = (),
     beside: Sequence[MaskCounts] = (),
+    ways: WaysOut = OF_FOLDERS,
 ) -> list[Finding]:
     """Find masks that can hardly be meant as they are read.
 
@@ -40,6 +42,7 @@ def plausibility(
         remap: what the user has said; where it names 0, or the value of the background, the meaning is settled.
         names: of the classes; by default their numbers.
         beside: the other masks of the cases, such as those that were replaced: only whether they are inverted.
+        ways: what to do about classes that a role lacks, by the kind of source.
 
     Example:
         >>> masks = [MaskCounts(f"{n}.png", "train", (10, 90), (0, 36)) for n in range(9)]
@@ -52,7 +55,7 @@ def plausibility(
     findings = [] if settled or not known else _background([*known, *others], values, remap)
     if not findings:
         findings += _full(known) + _odd_sizes(known)
-    return findings + _classes_by_role(known, names)
+    return findings + _classes_by_role(known, names, ways)
 
 
 def _background(
@@ -150,7 +153,7 @@ def _odd_sizes(masks: Sequence[MaskCounts]) -> list[Finding]:
     return [Finding("warning", "mask-odd-size", odd[0].where, sentence)]
 
 
-def _classes_by_role(masks: Sequence[MaskCounts], names: Sequence[str]) -> list[Finding]:
+def _classes_by_role(masks: Sequence[MaskCounts], names: Sequence[str], ways: WaysOut) -> list[Finding]:
     """Warn of classes that nobody is trained on, and of those that only training has."""
     findings = []
     held = classes_by_role(masks)
@@ -162,15 +165,13 @@ def _classes_by_role(masks: Sequence[MaskCounts], names: Sequence[str]) -> list[
             continue  # declared, and in no mask at all
         if not (counts.get("train", 0) or counts.get("gold", 0)):
             where = ", ".join(f"{number} {role}" for role, number in sorted(counts.items()) if number)
-            sentence = (
-                f"{name} is in no mask that is trained on, only in {where}: move some cases in splits.csv"
-            )
+            sentence = f"{name} is in no mask that is trained on, only in {where}: {ways.move}"
             findings.append(Finding("warning", "class-untrained", name, sentence))
         lacking = [role for role in ("val", "test") if role in roles and not counts[role]]
         if lacking and (counts.get("train", 0) or counts.get("gold", 0)):
             sentence = (
                 f"{name} is in no mask of role {' or '.join(lacking)}, so nothing is known of how well it is found: "
-                "move some cases in splits.csv"
+                f"{ways.move}"
             )
             findings.append(Finding("warning", "class-unjudged", name, sentence))
     return findings

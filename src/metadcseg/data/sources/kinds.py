@@ -102,22 +102,14 @@ def _typed(folder: Path, image: str, label: str) -> str:
 
 def _by_role(folder: Path, places: Sequence[Path]) -> str | None:
     """Return the command for train/images/, train/masks/, val/images/ and so on, all of them alike."""
-    found: set[tuple[str, str]] = set()
-    stems: Counter[str] = Counter()
+    found: set[tuple[str, ...]] = set()
     for place in places:
         inner = {each: _stems(each) for each in _entries(place) if each.is_dir()}
         pair = _pair({each: files for each, files in inner.items() if files})
         if pair is None:
             return None
-        stems.update(inner[pair[0][0]])
-        found.add(
-            (
-                f"{{role}}/{pair[0][0].name}/{{case}}{pair[0][1]}",
-                f"{{role}}/{pair[1][0].name}/{{case}}{pair[1][1]}",
-            )
-        )
-    alone = max(stems.values(), default=2) == 1  # a name stands for one case of a set
-    return _typed(folder, *found.pop()) if len(found) == 1 and alone else None
+        found.add(tuple(f"{{role}}/{one.name}/{{case}}{ending}" for one, ending in pair))
+    return _typed(folder, *found.pop()) if len(found) == 1 else None
 
 
 def _pair(held: Mapping[Path, Mapping[str, Path]]) -> tuple[tuple[Path, str], tuple[Path, str]] | None:

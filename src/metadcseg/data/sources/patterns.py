@@ -10,9 +10,9 @@
 
 The pattern of the label may be that of an image where an HDF5 file holds both. ``--truth`` names a reference beside the
 label, such as an expert's outline beside that of a crowd, ``--trust`` how far the label is to be trusted. Without
-``{role}``, roles are drawn by seed; a share given as ``--val`` or ``--test`` is drawn from the training cases, where a
-folder has that role it is refused; patients with gold cases stay in training. Gold cases are drawn from the training cases where a truth is known (they show it)
-or ``--gold`` asks for them.
+``{role}``, roles are drawn by seed. A share given as ``--val`` or ``--test`` is drawn from the training cases where no
+folder has that role; patients with gold cases stay in training. Gold cases are drawn from the training cases where a
+truth is known (they show it) or ``--gold`` asks for them.
 """
 
 import os
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from metadcseg.data.case_names import one_form
-from metadcseg.data.findings import Finding
+from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.dicom_mask import composed
 from metadcseg.data.sources.roles import Draw, draw_roles, with_role
@@ -111,7 +111,10 @@ def scan_patterns(
         if not found[pattern]:
             raise InputError(f"{source}: no file fits the pattern '{pattern}': look at names and folders")
     volumes = []
-    for key in dict.fromkeys(key for pattern in (first, patterns.label) for key in found[pattern] if key[2]):
+    keys = list(dict.fromkeys(key for pattern in (first, patterns.label) for key in found[pattern] if key[2]))
+    names, again = _named(keys)
+    findings += again
+    for key in keys:
 
         def file(pattern: str, key: Key = key) -> Path | None:
             return found[pattern].get(key) or found[pattern].get((*key[:2], ""))
@@ -122,14 +125,14 @@ def scan_patterns(
             if file(pattern) is None and pattern != patterns.label_confidence
         ]
         if lacking:
-            findings.append(_lacking(source, _id(key), lacking[0], lacking[0] in patterns.images))
+            findings.append(_lacking(source, names[key], lacking[0], lacking[0] in patterns.images))
             continue
         label, truth = file(patterns.label), file(patterns.truth) if patterns.truth else None
         volumes.append(
             RawCase(
-                id=_id(key),
+                id=names[key],
                 role=key[0],
-                group=key[1] or _id(key),
+                group=key[1] or names[key],
                 images=tuple(path for pattern in patterns.images if (path := file(pattern))),
                 label=None if label is None else composed(label),
                 image_key=image_key,
@@ -179,6 +182,27 @@ def _roles(roles: dict[str, str], groups: dict[str, str], draw: Draw, known: boo
 
 Key = tuple[str, str, str]
 """Role (empty where none is named), group (likewise), case."""
+
+
+def _named(keys: Sequence[Key]) -> tuple[dict[Key, str], list[Finding]]:
+    """Return the ids of cases, with the role in front where another role has the name as well, and a note of that.
+
+    A name of gold and of training is none of them: what is verified stands beside itself, and is refused.
+    """
+    roles: dict[str, set[str]] = {}
+    for key in keys:
+        roles.setdefault(_id(key), set()).add(key[0])
+    again = [name for name, held in roles.items() if len(held) > 1 and "gold" not in held]
+    among = set(again)
+    names = {key: f"{key[0]}_{_id(key)}" if _id(key) in among else _id(key) for key in keys}
+    if not again:
+        return names, []
+    called = " and ".join(f"{role}_{again[0]}" for role in sorted(roles[again[0]]))
+    sentence = (
+        f"{plural(len(again), 'name')} ({listed(again, 3)}) in folders of several roles, taken for different cases, "
+        f"{called}: where they are the same patients, training leaks into evaluation"
+    )
+    return names, [Finding("warning", "case-renamed", again[0], sentence)]
 
 
 def _files(source: Path) -> list[str]:

@@ -247,11 +247,12 @@ def deal(blocks: Mapping[str, list[Unit]], folds: int, seed: int) -> list[list[s
 
 
 def _held_out(blocks: Mapping[str, list[Unit]], chosen: dict[str, list[str]], val: float, seed: int) -> Roles:
-    left = {name: block for name, block in blocks.items() if name not in chosen["test"]}
-    validated = _spread(left, val * sum(map(len, left.values())), seed, "val")
+    tested = set(chosen["test"])
+    left = {name: block for name, block in blocks.items() if name not in tested}
+    validated = set(_spread(left, val * sum(map(len, left.values())), seed, "val"))
     roles: Roles = {}
     for name, block in blocks.items():
-        role = "test" if name in chosen["test"] else "val" if name in validated else "train"
+        role = "test" if name in tested else "val" if name in validated else "train"
         roles |= {unit.id: role for unit in block}
     if "train" not in roles.values():
         raise InputError(

@@ -57,8 +57,8 @@ def resplit_set(
             _link(source.path / ARRAYS, folder / ARRAYS)
             for name, data in _tables(source, roles, note, kept).items():
                 write_bytes(folder / name, data)
+            carry_origin(source.path, folder, roles)
             publish_folder(folder, out)
-    carry_origin(source.path, out, roles)
     return PreparedSet.open(out)
 
 

@@ -123,7 +123,8 @@ def with_gold(roles: Mapping[str, str], gold: float | int | Collection[str], see
 
     Args:
         roles: id -> role.
-        gold: a share, a number (see :func:`draw_gold`), or ids, of which those in other roles keep theirs.
+        gold: a share, a number (see :func:`draw_gold`), or ids (or names of their files), of
+            which those in other roles keep theirs.
         seed: of the draw.
 
     Raises:
@@ -133,10 +134,11 @@ def with_gold(roles: Mapping[str, str], gold: float | int | Collection[str], see
     if isinstance(gold, (int, float)):
         named = draw_gold(training, gold, seed=seed)
     else:
-        for name in gold:
-            if name not in roles:
+        known = {name: case_called(name, roles) for name in gold}
+        for name, case in known.items():
+            if case is None:
                 raise unknown_name("gold case", name, roles)
-        named = set(gold) & set(training)
+        named = {case for case in known.values() if case is not None} & set(training)
         if not named:
             raise InputError(
                 "none of the gold cases named is among the training cases of this split: name more of them"

@@ -165,7 +165,7 @@ def carry_origin(source: Path, out: Path, ids: Iterable[str]) -> None:
 
     Args:
         source: the set that it was made from.
-        out: the finished set.
+        out: the folder of the other set.
         ids: of its images or volumes.
     """
     path, kept = source / ORIGIN, set(ids)

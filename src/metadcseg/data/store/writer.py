@@ -125,6 +125,11 @@ class SetWriter:
             self._shelves = Shelves(self._folder)
         return self
 
+    @property
+    def folder(self) -> Path:
+        """Where the set lies until it is whole."""
+        return self._folder
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -63,8 +63,8 @@ def corrupt_set(
         label replaced). JSON values only.
 
     Raises:
-        InputError: where the set is corrupted already, ``out`` is occupied, no case has one of the roles or
-            foreground, the model is unknown, or the rate is out of range or cannot be reached.
+        InputError: where the set is corrupted already, ``out`` is occupied, no case has one of
+            the roles or foreground, the model is unknown, or the rate is out of range or cannot be reached.
 
     Example:
         >>> noise = corrupt_set(PreparedSet.open("my_set"), "my_noisy_set", rate=0.2, seed=0)  # doctest: +SKIP

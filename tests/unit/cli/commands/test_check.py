@@ -34,7 +34,7 @@ def test_test_masks_that_nobody_verified_are_a_warning(tmp_path, capsys):
 
 
 def test_errors_come_first_and_those_of_one_kind_are_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "200")  # where a line ends goes by how long the folder's name is, too
+    monkeypatch.setenv("COLUMNS", "400")  # where a line ends goes by how long the folder's name is, too
     folder = make_folder(tmp_path / "mine", count=60)
     for path in (folder / "masks").iterdir():
         save(path, disc(value=9))

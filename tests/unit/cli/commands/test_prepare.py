@@ -1,7 +1,9 @@
 import json
+import shlex
 
+import numpy as np
 import pytest
-from tests.unit.data.folders import make_folder
+from tests.unit.data.folders import make_folder, save
 
 from metadcseg.cli.commands.prepare_sources import GROUPS
 from metadcseg.cli.main import main
@@ -66,6 +68,43 @@ def test_findings_are_told_beside_the_result(tmp_path, capsys):
         f"{tmp_path / 'b'}: 6 train, 1 gold, 1 val, 2 test; classes background, foreground;"
     )
     assert len(out.splitlines()) == 1
+
+
+def test_the_command_that_names_every_finding_sees_what_prepare_saw(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    folder = make_folder(tmp_path / "my masks", count=12)
+    for number in range(12):
+        mask = np.full((20, 24), 7 * (number > 4), np.uint8)
+        mask[:9] = 0
+        save(folder / "masks" / f"case{number:02d}.png", mask)
+    assert (
+        main(["prepare", str(folder), "--remap", "7:1", "--seed", "3", "--out", str(tmp_path / "set")]) == 0
+    )
+    line = next(
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("every file and case: ")
+    )
+    words = shlex.split(line.removeprefix("every file and case: metadcseg "))
+    assert words == ["check", str(folder), "--remap", "7:1", "--seed", "3", "--json"]
+    assert main(words) == 0
+    codes = [finding["code"] for finding in json.loads(capsys.readouterr().out)["findings"]]
+    assert codes.count("mask-empty") == 5
+
+
+def test_gold_masks_are_not_corrupted(tmp_path, capsys):
+    main(["prepare", "phantom", "--count", "10", "--size", "16", "--out", str(tmp_path / "set")])
+    words = [
+        "corrupt",
+        str(tmp_path / "set"),
+        "--rate",
+        "0.3",
+        "--roles",
+        "train,gold",
+        "--out",
+        str(tmp_path / "b"),
+    ]
+    assert main(words) == 2
+    assert "--roles gold would spoil verified masks" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
 def test_options_that_do_not_belong(tmp_path, capsys):

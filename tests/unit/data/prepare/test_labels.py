@@ -220,3 +220,27 @@ def test_no_remap_is_suggested_that_is_wrong_for_the_other_masks():
     assert "--remap 255:255 if it is ignored, as in gold/0.png; if it is foreground, save it with" in told
     _, found = settle([white, *of_gold((0, 1, 2))])
     assert "--remap 255:1 if it is foreground" in found[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("levels", "remap", "way"),
+    [
+        ([(0, 7, 9)], {7: 1}, "--remap 7:1,9:2"),
+        ([(0, 1), (0, 7, 900)], {1: 5}, "--remap 1:1,7:2,900:3"),
+        ([(0, 3)], {3: 7}, "--remap 3:1"),
+    ],
+)
+def test_the_remap_that_is_advised_holds_what_was_given_and_settles_the_masks(levels, remap, way):
+    found = [facts(*held, where=f"{number}.png") for number, held in enumerate(levels)]
+    _, findings = settle(found, remap)
+    assert findings[0].sentence.endswith(f"try {way}")
+    pairs = (pair.split(":") for pair in way.removeprefix("--remap ").split(","))
+    assert settle(found, {int(value): int(label) for value, label in pairs})[1] == []
+
+
+def test_what_white_may_be_is_advised_beside_the_remap_given():
+    found = [facts(0, 7, where="a.png"), facts(0, 9, where="b.png"), facts(0, 255, where="c.png")]
+    _, findings = settle(found, {7: 1, 9: 2})
+    assert (
+        "pass --remap 7:1,9:2,255:1 if it is foreground, --remap 7:1,9:2,255:255 if" in findings[0].sentence
+    )

@@ -195,7 +195,7 @@ def test_a_check_of_a_set_looks_at_volumes_as_a_whole(reader, tmp_path):
 def test_a_check_of_a_set_finds_a_volume_in_two_roles(reader, tmp_path):
     scan = _scan(reader, tmp_path)
     with pytest.MonkeyPatch.context() as patch:  # as if it had been written by another program
-        patch.setattr("metadcseg.data.prepare.inspection.duplicates", lambda digests: [])
+        patch.setattr("metadcseg.data.prepare.inspection.duplicates", lambda *_: [])
         reader.arrays["i3"] = reader.arrays["i0"]
         prepare_scan(scan, tmp_path / "set", name="set", edges="none")
     errors = check_set(tmp_path / "set").errors

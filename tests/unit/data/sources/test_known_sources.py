@@ -187,9 +187,7 @@ def test_missing_files_doubled_cases_and_unknown_labels_are_named(tmp_path):
     )
     folder = decathlon(tmp_path / "c")
     nifti(folder / "labelsTr/case_001.nii.gz", label(1, 4))
-    says = (
-        r"case_001.nii.gz holds the label 2, 3, unknown to .*dataset.json \(which has 0, 1\): .*--remap 2:0"
-    )
+    says = r"case_001.nii.gz holds the label 2, 3, unknown to .*dataset.json \(which has 0, 1\): .*--remap 2:0,3:0$"
     refused(says, prepared, scan_decathlon(folder), tmp_path / "set")
     made = prepared(scan_decathlon(folder), tmp_path / "set", remap={2: 0, 3: 1})
     assert made.classes == ("background", "part 1")
@@ -575,10 +573,61 @@ def test_two_cases_of_one_name(tmp_path):
     for role in ("train", "test"):
         nifti(tmp_path / role / "p/image.nii.gz", image(1))
         nifti(tmp_path / role / "p/label.nii.gz", label(1))
-    scan = scan_patterns(tmp_path, Patterns(("{role}/{case}/image.nii.gz",), "{role}/{case}/label.nii.gz"))
-    (finding,) = [found for found in scan.findings if found.severity == "error"]
+    where = Patterns(("{role}/{case}/image.nii.gz",), "{role}/{case}/label.nii.gz")
+    scan = scan_patterns(tmp_path, where)
+    (finding,) = scan.findings
+    assert (finding.severity, finding.code) == ("warning", "case-renamed")
+    assert "different cases, test_p and train_p" in finding.sentence
+    assert {case.id: (case.role, case.group) for case in scan.cases} == {
+        "test_p": ("test", "test_p"),
+        "train_p": ("train", "train_p"),
+    }
+    (tmp_path / "test").rename(tmp_path / "gold")
+    (finding,) = [found for found in scan_patterns(tmp_path, where).findings if found.severity == "error"]
     assert finding.code == "case-twice"
     assert "both called 'p'" in finding.sentence
+
+
+def test_patterns_leave_patients_with_gold_in_training_and_refuse_what_folders_say_already(tmp_path):
+    for number in range(8):
+        for role in ("gold", "train") if number < 2 else ("train",):
+            for kind, array in (("image", image(number + 10 * (role == "gold"))), ("label", label(number))):
+                nifti(tmp_path / role / f"g{number}" / f"{role}{number}_{kind}.nii.gz", array)
+    where = Patterns(("{role}/{group}/{case}_image.nii.gz",), "{role}/{group}/{case}_label.nii.gz")
+    for seed in range(6):
+        scan = scan_patterns(tmp_path, where, Draw(seed, val=0.3, test=0.3))
+        assert not scan.findings
+        roles = {case.id: case.role for case in scan.cases}
+        assert [roles[f"g{number}_train{number}"] for number in range(2)] == ["train", "train"]
+        assert {"val", "test"} <= set(roles.values())
+    refused("--gold draws cases where no folder is called gold", scan_patterns, tmp_path, where, Draw(0, 2))
+
+
+def test_patterns_pass_over_hidden_files_unless_they_name_them(tmp_path):
+    for number in range(3):
+        nifti(tmp_path / f"img/p{number}.nii.gz", image(number))
+        nifti(tmp_path / f"lab/p{number}.nii.gz", label(number))
+        (tmp_path / f"img/._p{number}.nii.gz").write_bytes(b"of an archive")
+    scan = scan_patterns(tmp_path, Patterns(("img/{case}.nii.gz",), "lab/{case}.nii.gz"))
+    assert not scan.findings
+    assert [case.id for case in scan.cases] == ["p0", "p1", "p2"]
+    dotted = scan_patterns(tmp_path, Patterns(("img/._{case}.nii.gz",), "lab/{case}.nii.gz"))
+    assert dotted.cases[0].images[0].name == "._p0.nii.gz"
+
+
+def test_advice_for_a_data_set_names_no_file_that_it_never_reads(tmp_path):
+    for number in range(6):
+        nifti(tmp_path / f"img/p{number}.nii.gz", image(min(number, 4)))
+        nifti(tmp_path / f"lab/p{number}.nii.gz", label(number))
+    where = Patterns(("img/{case}.nii.gz",), "lab/{case}.nii.gz")
+    said = {}
+    for seed in range(4):
+        report = check_scan(tmp_path, scan_patterns(tmp_path, where, Draw(seed)))
+        said |= {finding.code: finding.sentence for finding in report.findings}
+    assert "--gold, a file of their ids" in said["gold-missing"]
+    assert "--truth" in said["test-unverified"]
+    assert {"duplicate-across-roles"} <= said.keys()
+    assert not [sentence for sentence in said.values() if "splits.csv" in sentence or "gold/" in sentence]
 
 
 def test_every_known_source_says_whose_it_is():

@@ -5,7 +5,9 @@ from unicodedata import normalize
 import pytest
 from tests.unit.data.folders import codes, disc, make_folder, picture, save, write
 
+from metadcseg.data.prepare.checks import check_folder
 from metadcseg.data.sources import scan_folder, scan_kvasir
+from metadcseg.data.sources.patterns import Patterns, scan_patterns
 from metadcseg.errors import InputError
 
 KVASIR = Path(__file__).resolve().parents[4] / "../shared/data/kvasir-seg"
@@ -188,6 +190,59 @@ def test_split_kvasir_keeps_its_split_though_numbers_restart(tmp_path):
     assert Counter(roles(scan).values()) == {"train": 3, "gold": 1, "val": 4, "test": 4}
     assert roles(scan)["validation-2"] == "val"
     assert len({case.id for case in scan.cases}) == 12
+
+
+def test_a_folder_of_ones_own_in_that_layout_is_not_kvasir(tmp_path):
+    for split in ("train", "validation", "test"):
+        for index in range(4):
+            save(tmp_path / split / "images" / f"{index}.png", picture(index + len(split)))
+            save(tmp_path / split / "masks" / f"{index}.png", disc())
+    typed = r"check patterns --source .* --image '\{role\}/images/\{case\}.png' --label '\{role\}/masks/\{case\}.png'"
+    with pytest.raises(InputError, match=typed):
+        check_folder(tmp_path)
+    where = Patterns(("{role}/images/{case}.png",), "{role}/masks/{case}.png")
+    assert Counter(roles(scan_patterns(tmp_path, where)).values()) == {"train": 4, "val": 4, "test": 4}
+
+
+def test_a_verified_mask_of_no_image_is_an_error_whatever_follows_a_dot_in_its_name(tmp_path):
+    make_folder(tmp_path, gold=2)
+    (tmp_path / "gold/case00.png").rename(tmp_path / "gold/case00.v2.png")
+    errors = [finding for finding in scan_folder(tmp_path).findings if finding.severity == "error"]
+    assert [finding.code for finding in errors] == ["gold-unknown"]
+    assert "case00.v2" in errors[0].sentence
+
+
+def test_names_in_lists_are_ids_or_file_names_and_nothing_between(tmp_path):
+    make_folder(tmp_path)
+    write(tmp_path / "gold.txt", "case00.png\ncase01\ncase02.9\n")
+    scan = scan_folder(tmp_path)
+    assert {case for case, role in roles(scan).items() if role == "gold"} == {"case00", "case01"}
+    assert [finding.code for finding in scan.findings] == ["gold-unknown"]
+
+
+def test_images_of_several_folders_never_share_a_name(tmp_path):
+    for number, (place, stem) in enumerate(
+        [
+            ("benign", "1"),
+            ("malignant", "1"),
+            ("normal", "benign_1"),
+            *(("normal", f"x{n}") for n in range(9)),
+        ]
+    ):
+        save(tmp_path / place / f"{stem}.png", picture(number))
+        save(tmp_path / place / f"{stem}_mask.png", disc())
+    cases = {case.id: case.images[0].relative_to(tmp_path).as_posix() for case in scan_folder(tmp_path).cases}
+    assert len(cases) == 12
+    assert cases["benign_1"] == "benign/1.png"
+    assert cases["normal_benign_1"] == "normal/benign_1.png"
+
+
+def test_advice_for_volumes_keeps_the_whole_ending(tmp_path):
+    for name in ("images/p0", "images/p1", "images/p2", "masks/p0", "masks/p1-final"):
+        write(tmp_path / f"{name}.nii.gz", "")
+    said = [finding.sentence for finding in scan_folder(tmp_path).findings if finding.code == "mask-missing"]
+    assert "Then rename it to p1.nii.gz" in said[0]
+    assert f"add {tmp_path / 'masks/p2.nii.gz'}" in said[1]
 
 
 def test_another_folder_is_not_kvasir(tmp_path):

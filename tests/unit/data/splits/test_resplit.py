@@ -56,6 +56,17 @@ def test_relative_links_within_arrays_lead_nowhere_else(tmp_path: Path) -> None:
         assert not (tmp_path / "again").exists()
 
 
+def test_an_origin_that_cannot_be_read_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    source = plain_set(tmp_path / "plain")
+    (source.path / "origin.json").write_text("{")
+    roles = hold_out_roles(units_of(source), seed=1, val=0.2, test=0.2, gold=2)
+    with pytest.raises(InputError, match=r"origin\.json"):
+        resplit_set(source, tmp_path / "made", roles, note={})
+    assert not (tmp_path / "made").exists()
+    (source.path / "origin.json").unlink()
+    assert resplit_set(source, tmp_path / "made", roles, note={}).verify() == []
+
+
 def test_a_new_split_can_be_corrupted_and_then_not_split_again(tmp_path: Path) -> None:
     source = plain_set(tmp_path / "plain")
     roles = hold_out_roles(units_of(source), val=0.2, test=0.2, gold=1)
