@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count, repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -152,6 +153,35 @@ def safe_names(names: Iterable[str]) -> list[str]:
         taken.add(found.casefold())
         safe.append(found)
     return safe
+
+
+def numbered(names: Iterable[str], endings: Iterable[str] = repeat("")) -> list[str]:
+    """Return each name with its ending; where that is taken, capitals aside, a number comes between.
+
+    Args:
+        names: without endings.
+        endings: one for each.
+
+    Returns:
+        Names of which no two are alike on any file system, in time that grows with their number.
+
+    Example:
+        >>> numbered(["a", "A", "a", "a-2"]), numbered(["a", "a"], [".nii", ".mha"])
+        (['a', 'A-2', 'a-3', 'a-2-2'], ['a.nii', 'a.mha'])
+    """
+    taken: set[str] = set()
+    last: dict[tuple[str, str], int] = {}  # up to these numbers all are taken
+    found = []
+    for name, ending in zip(names, endings, strict=False):
+        key = name.casefold(), ending
+        for number in count(last.get(key, 1)):
+            whole = f"{name}{ending}" if number == 1 else f"{name}-{number}{ending}"
+            if whole.casefold() not in taken:
+                break
+        last[key] = number
+        taken.add(whole.casefold())
+        found.append(whole)
+    return found
 
 
 @contextmanager
