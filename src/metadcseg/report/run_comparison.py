@@ -7,6 +7,7 @@ from typing import Any
 
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.report.comparisons import Compared
+from metadcseg.results.doubts import EPOCHS, asked_of, doubts
 from metadcseg.results.records import RunRecord, budget_of, mapping, number, read_object, same_content
 from metadcseg.results.significance import holm, paired_test
 from metadcseg.results.summary import (
@@ -105,8 +106,8 @@ def compare_runs(runs: Sequence[RunRecord], split: str, baseline: str | None = N
             training, and where no row is that, the first row for all.
 
     Raises:
-        InputError: where a run was not evaluated on the split, runs of one seed differ in their set, noise or cases,
-            two are of one row and seed, or there is no such baseline.
+        InputError: where a run was not evaluated on the split, or trained on since, runs of one seed differ in their
+            set, noise or cases, two are of one row and seed, or there is no such baseline.
     """
     for run in runs:
         _check(run, split)
@@ -161,11 +162,16 @@ def record_of(found: Comparison, command: str) -> BenchmarkRecord:
 def _check(run: RunRecord, split: str) -> None:
     if not run.info:
         raise InputError(f"{run.folder} is not the folder of a run: give the --out of a training")
+    other = "" if split == "test" else f" --split {split}"
     if not run.evaluation or not run.cases:
-        other = "" if split == "test" else f" --split {split}"
         raise InputError(
             f"{run.folder} was not evaluated on its {split} cases: type 'metadcseg evaluate {run.folder}{other}' "
             "first, or add --evaluate"
+        )
+    if stale := doubts(run.evaluation, run.info).get(EPOCHS):
+        raise InputError(
+            f"{run.folder} was evaluated before it trained on ({stale}): type 'metadcseg evaluate {run.folder}{other}' "
+            "again, or add --evaluate"
         )
 
 
@@ -202,7 +208,8 @@ def _settings(run: RunRecord) -> dict[str, Any]:
     """Return everything that decides a result, beside seed and set."""
     method = str(run.info.get("method"))
     held = {f"{method}.{name}": value for name, value in mapping(run.info, "options").items()}
-    return held | budget_of(run.info)
+    asked = {f"inference.{name}": value for name, value in asked_of(run.evaluation).items()}
+    return held | budget_of(run.info) | asked
 
 
 def _identity(run: RunRecord) -> tuple[Any, ...]:
@@ -299,7 +306,8 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     if others := [row.label for row in rows if row.runs[0].pipeline]:
         notes.append(f"trained by another tool, and so never tested against ours: {', '.join(others)}")
     settings = [_settings(row.runs[0]) for row in rows]
-    shared = {name for held in settings for name in held if name.startswith(("network.", "training."))}
+    common = ("network.", "training.", "inference.")
+    shared = {name for held in settings for name in held if name.startswith(common)}
     if differ := sorted(name for name in shared if len({str(held.get(name)) for held in settings}) > 1):
         notes.append(f"the rows differ in {', '.join(differ)}, not only in their method")
     said = [run.evaluation.get("notes") for row in rows for run in row.runs]

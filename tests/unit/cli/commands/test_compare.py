@@ -26,6 +26,7 @@ def write_run(
     gold="none",
     fingerprint="f" * 64,
     groups=None,
+    inference=None,
     **info,
 ):
     """Write an evaluated run from made-up scores."""
@@ -48,6 +49,7 @@ def write_run(
     means = {"dsc": float(np.mean(scores)), "iou": 0.5, "hd": 9.0, "hd95": 8.0, "nsd": 0.7}
     summary = {name: {"mean": value, "sd": 0.1, "n": len(scores)} for name, value in means.items()}
     evaluation = {"split": "test", "set": held, "summary": summary, "notes": ["read me"], "predictions": {}}
+    evaluation |= {"epochs_done": 3, "inference": inference or {}}
     (folder / "evaluation" / "test.json").write_text(json.dumps(evaluation))
     with (folder / "evaluation" / "test.csv").open("w", newline="") as file:
         lines = csv.writer(file)
@@ -211,3 +213,29 @@ def test_real_runs_are_evaluated_on_request_and_get_a_page(tmp_path, capsys):
     text = page.read_text()
     assert "net 1" in text
     assert "metadcseg compare" in text
+
+
+def test_a_run_that_was_trained_on_since_is_evaluated_again(tmp_path, capsys):
+    prepared = write_fake_set(tmp_path / "set")
+    runs = [write_fake_run(tmp_path / name, prepared) for name in ("one", "two")]
+    for run, seed in zip(runs, (1, 2), strict=True):
+        evaluate_run(run, PreparedSet.open(prepared.path), "test", trust_code=True)
+        info = json.loads((run / "run.json").read_text()) | {"seed": seed}
+        (run / "run.json").write_text(json.dumps(info | {"epochs_done": 2 + seed}))
+    assert main(["compare", *map(str, runs), "--out", str(tmp_path / "page.html")]) == 2
+    said = capsys.readouterr().err
+    assert f"{runs[1]} was evaluated before it trained on (after 3 epochs, of 4 now)" in said
+    assert f"'metadcseg evaluate {runs[1]}' again, or add --evaluate" in said
+    kept = (runs[0] / "evaluation" / "test.json").stat().st_mtime_ns
+    assert len(compared(capsys, *runs, "--evaluate", "--trust-code")["rows"][0]["seeds"]) == 2
+    assert json.loads((runs[1] / "evaluation" / "test.json").read_text())["epochs_done"] == 4
+    assert (runs[0] / "evaluation" / "test.json").stat().st_mtime_ns == kept
+
+
+def test_test_time_options_set_rows_apart_and_are_said(tmp_path, capsys):
+    scores = np.linspace(0.5, 0.7, 10)
+    plain = write_run(tmp_path / "a", "net", 0, scores, inference={"batch_size": 8})
+    flipped = write_run(tmp_path / "b", "net", 0, scores, inference={"flips": True})
+    found = compared(capsys, plain, flipped)
+    assert [row["label"] for row in found["rows"]] == ["net", "net (inference.flips True)"]
+    assert any("differ in inference.flips, not only in their method" in note for note in found["notes"])
