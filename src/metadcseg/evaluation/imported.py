@@ -19,6 +19,7 @@ from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.formats.images import image_files, read_mask
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
 from metadcseg.data.prepare.placing import lies_on
+from metadcseg.data.store.disk import publish_folder, scratch_beside
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
@@ -106,23 +107,26 @@ def import_predictions(
         The record, as :func:`~metadcseg.evaluation.evaluate.evaluate_run` returns one.
 
     Raises:
-        InputError: where a case has no mask or several, a mask has another size, place or values, or ``out`` exists.
+        InputError: where a case has no mask or several, a mask has another size, place or values, ``out``
+            exists, or the disk refuses; nothing is left there.
     """
     units = units_of(prepared, split)
     files, spare = _matched(prepared, units, predictions)
     if out.exists():
         raise InputError(f"{out} exists: remove it to import anew, or choose another --label or --out")
-    masks = {
-        unit.id: _labels(files[unit.id], unit, prepared, remap or {}) for unit in units
-    }  # all, or nothing
-    out.mkdir(parents=True)
+    masks = {unit.id: _labels(files[unit.id], unit, prepared, remap or {}) for unit in units}
     info = _describe(prepared, tool, label or tool.tool)
-    write_run(RunFolder(out), info)
 
     def compare(unit: Case | StoredVolume) -> Compared:
         return compare_unit(prepared, unit, masks[unit.id], images_of(prepared, unit))
 
-    record = score_split(out, info, prepared, split, compare, progress=progress)
+    with scratch_beside(out) as scratch:  # all, or nothing
+        draft = scratch / "run"
+        draft.mkdir()
+        write_run(RunFolder(draft), info)
+        record = score_split(draft, info, prepared, split, compare, progress=progress)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        publish_folder(draft, out)
     if spare:
         record["notes"].append(
             f"{plural(len(spare), 'file')} of {predictions} belong to no {split} case: {listed(spare, 5)}"

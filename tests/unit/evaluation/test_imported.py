@@ -154,3 +154,20 @@ def test_a_mask_is_no_stand_in_for_one_that_is_missing(tmp_path):
     folder = write_named(prepared, tmp_path / "masks", ["p_1"])  # what evaluate calls the first
     with pytest.raises(InputError, match=r"no mask of 1 case of 2: p-1 \(case 'p 1'\)"):
         import_predictions(prepared, folder, tmp_path / "run", TOOL)
+
+
+def test_what_fails_while_it_is_scored_leaves_nothing(images, tmp_path, monkeypatch):
+    folder = write_masks(images, tmp_path / "masks")
+    before = set(tmp_path.iterdir())
+
+    def fail(*_):
+        raise InputError("damaged")
+
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr("metadcseg.evaluation.imported.compare_unit", fail)
+        with pytest.raises(InputError, match="damaged"):
+            import_predictions(images, folder, tmp_path / "bench" / "run", TOOL)
+    assert set(tmp_path.iterdir()) == before
+    import_predictions(images, folder, tmp_path / "bench" / "run", TOOL)
+    assert read_run(tmp_path / "bench" / "run")["status"] == "finished"
+    assert (tmp_path / "bench" / "run" / "evaluation" / "test.csv").is_file()
