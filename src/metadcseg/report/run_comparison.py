@@ -107,12 +107,13 @@ def compare_runs(runs: Sequence[RunRecord], split: str, baseline: str | None = N
 
     Raises:
         InputError: where a run was not evaluated on the split, or trained on since, runs of one seed differ in their
-            set, noise or cases, two are of one row and seed, or there is no such baseline.
+            set, noise or cases, runs are of different data, two are of one row and seed, or there is no such baseline.
     """
     for run in runs:
         _check(run, split)
     for run in runs:
         _check_same(next(other for other in runs if _seed(other) == _seed(run)), run)
+        _check_data(runs[0], run)
     held: dict[str, list[RunRecord]] = {}
     for run in runs:
         held.setdefault(str(_identity(run)), []).append(run)
@@ -189,6 +190,16 @@ def _check_same(first: RunRecord, run: RunRecord) -> None:
         raise InputError(
             f"{first.folder} and {run.folder} were scored on different cases ({number} are only in one of the two): "
             "evaluate both on the same split of one set"
+        )
+
+
+def _check_data(first: RunRecord, run: RunRecord) -> None:
+    """Refuse two runs of different data, also of two seeds: another split leaves the set its name, or some cases."""
+    names = [mapping(each.evaluation, "set").get("name") for each in (first, run)]
+    if names[0] != names[1] and first.cases.keys().isdisjoint(run.cases):
+        raise InputError(
+            f"{first.folder} and {run.folder} were scored on different data ({names[0]}, {names[1]}), without a case "
+            "in common: compare runs of one data set"
         )
 
 
@@ -303,6 +314,9 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         notes.append(
             "some rows have one seed: another seed may turn the order around, whatever a test over cases says"
         )
+    every = [run for row in rows for run in row.runs]
+    if any(run.cases.keys() != every[0].cases.keys() for run in every):
+        notes.append("the seeds were scored on different cases, so their spread is that of the split, too")
     if others := [row.label for row in rows if row.runs[0].pipeline]:
         notes.append(f"trained by another tool, and so never tested against ours: {', '.join(others)}")
     settings = [_settings(row.runs[0]) for row in rows]
@@ -310,6 +324,6 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     shared = {name for held in settings for name in held if name.startswith(common)}
     if differ := sorted(name for name in shared if len({str(held.get(name)) for held in settings}) > 1):
         notes.append(f"the rows differ in {', '.join(differ)}, not only in their method")
-    said = [run.evaluation.get("notes") for row in rows for run in row.runs]
+    said = [run.evaluation.get("notes") for run in every]
     notes += dict.fromkeys(str(note) for held in said if isinstance(held, list) for note in held)
     return notes

@@ -24,6 +24,7 @@ def write_run(
     *,
     method="supervised",
     gold="none",
+    name="mine",
     fingerprint="f" * 64,
     groups=None,
     inference=None,
@@ -31,7 +32,7 @@ def write_run(
 ):
     """Write an evaluated run from made-up scores."""
     (folder / "evaluation").mkdir(parents=True)
-    held = {"name": "mine", "fingerprint": fingerprint, "path": str(folder.parent / "set")}
+    held = {"name": name, "fingerprint": fingerprint, "path": str(folder.parent / "set")}
     declared = {"labels": "given", "supervises_gold": gold == "mixed", "needs_gold": gold == "mixed"}
     record = {
         "method": method,
@@ -47,15 +48,15 @@ def write_run(
     (folder / "run.json").write_text(json.dumps(record))
     cases = list(zip(CASES, scores, strict=False))
     means = {"dsc": float(np.mean(scores)), "iou": 0.5, "hd": 9.0, "hd95": 8.0, "nsd": 0.7}
-    summary = {name: {"mean": value, "sd": 0.1, "n": len(scores)} for name, value in means.items()}
+    summary = {metric: {"mean": value, "sd": 0.1, "n": len(scores)} for metric, value in means.items()}
     evaluation = {"split": "test", "set": held, "summary": summary, "notes": ["read me"], "predictions": {}}
     evaluation |= {"epochs_done": 3, "inference": inference or {}}
     (folder / "evaluation" / "test.json").write_text(json.dumps(evaluation))
     with (folder / "evaluation" / "test.csv").open("w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["row", "id", "group", "dsc"])
-        for row, (name, score) in enumerate(cases):
-            lines.writerow([row, name, (groups or {}).get(name, ""), score])
+        for row, (case, score) in enumerate(cases):
+            lines.writerow([row, case, (groups or {}).get(case, ""), score])
     return folder
 
 
@@ -239,3 +240,21 @@ def test_test_time_options_set_rows_apart_and_are_said(tmp_path, capsys):
     found = compared(capsys, plain, flipped)
     assert [row["label"] for row in found["rows"]] == ["net", "net (inference.flips True)"]
     assert any("differ in inference.flips, not only in their method" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize("label", ["net", "another"])
+def test_two_data_sets_are_neither_seeds_of_a_row_nor_rows_of_a_table(tmp_path, capsys, monkeypatch, label):
+    one = write_run(tmp_path / "a", "net", 0, np.linspace(0.5, 0.7, 10))
+    monkeypatch.setattr(f"{__name__}.CASES", [f"image {number}" for number in range(10)])
+    two = write_run(tmp_path / "b", label, 1, np.linspace(0.5, 0.7, 10), name="another", fingerprint="e" * 64)
+    assert main(["compare", str(one), str(two)]) == 2
+    assert "scored on different data (mine, another), without a case in common" in capsys.readouterr().err
+
+
+def test_seeds_may_have_other_splits_and_a_note_says_so(tmp_path, capsys, monkeypatch):
+    one = write_run(tmp_path / "a", "net", 0, np.linspace(0.5, 0.7, 10))
+    monkeypatch.setattr(f"{__name__}.CASES", [f"case {number}" for number in range(20, 30)])
+    two = write_run(tmp_path / "b", "net", 1, np.linspace(0.5, 0.7, 10), fingerprint="e" * 64)
+    found = compared(capsys, one, two)
+    assert found["rows"][0]["seeds"] == [0, 1]
+    assert any("scored on different cases" in note for note in found["notes"])
