@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from tests.unit.export.networks import random_run
@@ -142,6 +143,21 @@ def test_the_runner_writes_through_no_link(runner, tmp_path, noise, takes):
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [name, f"{name}.npy"]
 
 
+@pytest.mark.parametrize(("kind", "frames"), [(np.uint8, 1), (np.uint16, 1), (np.uint16, 2)])
+def test_the_runner_reads_tiff_as_the_command_does(runner, tmp_path, noise, kind, frames):
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / "a.tif"
+    array = noise.integers(0, np.iinfo(kind).max, (frames, 8, 8), dtype=kind)
+    tifffile.imwrite(file, array, photometric="miniswhite")
+    if frames > 1:
+        with pytest.raises(SystemExit, match=r"a\.tif holds 2 frames, a single one is allowed"):
+            runner("images", file, tmp_path / "out")
+        return
+    runner("images", file, tmp_path / "out")
+    shown = read_image(file).array[..., 0]
+    assert np.array_equal(np.array(Image.open(tmp_path / "out" / "a.png")) == 255, shown > shown.mean())
+
+
 @pytest.fixture
 def noise():
     return np.random.default_rng(0)
@@ -161,6 +177,9 @@ def images(tmp_path, noise):
     ):
         coarse = noise.integers(0, 200, shape).astype(kind)
         Image.fromarray(coarse if kind != np.uint16 else coarse * 300).save(folder / name)
+    tifffile.imwrite(
+        folder / "white.tif", noise.integers(0, 60_000, (21, 27), np.uint16), photometric="miniswhite"
+    )
     Image.new("L", (20, 20), 7).save(folder / "flat.png")
     Image.new("L", (20, 24), 7).save(folder / "flat.tif")  # of the same stem
     return folder

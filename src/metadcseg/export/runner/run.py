@@ -70,9 +70,16 @@ def predict_image(path, file):
     """Write a mask; return (1, L, H, W)."""
     from PIL import Image, ImageOps
 
-    image = ImageOps.exif_transpose(Image.open(path))
+    with Image.open(path) as opened:
+        if getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO":  # there the others are previews
+            sys.exit(
+                f"{path} holds {opened.n_frames} frames, a single one is allowed: save each as a file of its own"
+            )
+        image, white_zero = ImageOps.exif_transpose(opened), getattr(opened, "tag_v2", {}).get(262) == 0
     plain = image.mode in ("L", "RGB", "F") or image.mode.startswith("I")
     array = np.atleast_3d(image if plain else image.convert("L" if image.mode in ("1", "LA") else "RGB"))
+    if white_zero and image.mode.startswith("I;16"):  # 8 bits Pillow has turned around
+        array = 65535 - array
     if array.shape[2] == 3 and MODEL["channels"] == 1:
         array = (array.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))[:, :, None]
     array = np.repeat(array, MODEL["channels"] // array.shape[2], axis=2).astype(np.float64)
