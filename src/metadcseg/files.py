@@ -139,20 +139,13 @@ def safe_names(names: Iterable[str]) -> list[str]:
         >>> safe_names(["case 7", "../case_7", "CASE_7", "pat#0003", "con", ""])
         ['case_7', '_case_7', 'CASE_7-2', 'pat_0003', '_con', '_']
     """
-    taken: set[str] = set()
     safe = []
     for name in names:
         kept = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
         if _DEVICE.fullmatch(kept.partition(".")[0]):
             kept = f"_{kept}"
-        base = kept.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(".") or "_"
-        found, number = base, 1
-        while found.casefold() in taken:
-            number += 1
-            found = f"{base}-{number}"
-        taken.add(found.casefold())
-        safe.append(found)
-    return safe
+        safe.append(kept.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(".") or "_")
+    return numbered(safe)
 
 
 def numbered(names: Iterable[str], endings: Iterable[str] = repeat("")) -> list[str]:
