@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metadcseg.data.findings import plural
 from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
@@ -210,8 +211,8 @@ def load_run(path: Path | str, device: torch.device | str = "cpu", *, trust_code
         trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
 
     Raises:
-        InputError: where the folder is no run, a file of it is missing or damaged, or it names a class without
-            ``trust_code``.
+        InputError: where the folder is no run, a file of it is missing or damaged, no weights were chosen yet, or it
+            names a class without ``trust_code``.
     """
     info = read_run(path)
     folder = RunFolder(Path(path))
@@ -223,10 +224,24 @@ def load_run(path: Path | str, device: torch.device | str = "cpu", *, trust_code
     method, options, _ = options_of_run(info, trust_code, str(folder.info))
     own = replace(options, pretrained=None)  # the run has its own weights
     network = create_networks(own, channels, len(classes), method.info.networks)
+    if not folder.model.exists():
+        raise _no_weights(folder, info)
     weights, _ = load_weights(folder.model)
     _fill(network, weights, folder.model)
     depth = info["training"]["depth"] if options.spatial_dims == 3 else None
     return TrainedRun(folder, info, method, network.to(device).eval(), classes, channels, size, depth)
+
+
+def _no_weights(folder: RunFolder, info: Mapping[str, Any]) -> InputError:
+    """Return the sentence for weights that were never kept, or are not there any more."""
+    done, every = info["epochs_done"], info["training"].get("validate_every", 1)
+    if info.get("best") or (done and not info["set"].get("cases", {}).get("val")):
+        return InputError(f"{folder.model} is not there any more: {_AGAIN}")
+    why = "no epoch is done yet"
+    if done:
+        late = f"after {plural(done, 'epoch')} no validation has chosen weights"
+        why = f"{late}, which is due every {every} and at the last"
+    return InputError(f"{folder.path}: {why}: go on with 'metadcseg train --resume {folder.path}'")
 
 
 def _fill(network: nn.Module, weights: Weights, path: Path) -> None:
