@@ -47,7 +47,7 @@ def test_what_was_exported_comes_back_and_is_scored(images, tmp_path):
     assert held["summary"] == record["summary"]
     info = read_run(tmp_path / "run")
     assert (info["parameters"], info["seconds"], info["external"]["iterations"]) == (7_766_344, 1200.0, 1250)
-    with pytest.raises(InputError, match="no network"):
+    with pytest.raises(InputError, match="without a network"):
         load_run(tmp_path / "run")
     with pytest.raises(InputError, match="holds predictions of another tool"):
         from_run(Namespace(resume=str(tmp_path / "run"), out=None))

@@ -97,9 +97,11 @@ def _evaluate(folders: Sequence[Path], split: str, trust_code: bool, console: Co
     for folder in waiting:
         with progress_bar(console, f"evaluating {folder.name}") as advance:
             from metadcseg.evaluation.evaluate import evaluate_run
-            from metadcseg.training.run.folder import read_run
+            from metadcseg.training.run.folder import read_run, set_of_run
 
-            path = Path(read_run(folder)["set"]["path"])
+            other = "" if split == "test" else f" --split {split}"
+            way_out = f"type 'metadcseg evaluate {folder} --data SET{other}' first"
+            path = set_of_run(read_run(folder), way_out=way_out)
             evaluate_run(folder, PreparedSet.open(path), split, trust_code=trust_code, progress=advance)
 
 

@@ -258,3 +258,13 @@ def test_seeds_may_have_other_splits_and_a_note_says_so(tmp_path, capsys, monkey
     found = compared(capsys, one, two)
     assert found["rows"][0]["seeds"] == [0, 1]
     assert any("scored on different cases" in note for note in found["notes"])
+
+
+def test_a_set_that_was_moved_is_said_with_a_way_out(tmp_path, capsys):
+    prepared = write_fake_set(tmp_path / "set")
+    runs = [write_fake_run(tmp_path / name, prepared) for name in ("one", "two")]
+    (tmp_path / "set").rename(tmp_path / "moved")
+    assert main(["compare", *map(str, runs), "--evaluate", "--trust-code"]) == 2
+    said = capsys.readouterr().err
+    assert f"trained on is not at {tmp_path / 'set'} any more" in said
+    assert f"type 'metadcseg evaluate {runs[0]} --data SET' first" in said
