@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count, repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -138,20 +139,42 @@ def safe_names(names: Iterable[str]) -> list[str]:
         >>> safe_names(["case 7", "../case_7", "CASE_7", "pat#0003", "con", ""])
         ['case_7', '_case_7', 'CASE_7-2', 'pat_0003', '_con', '_']
     """
-    taken: set[str] = set()
     safe = []
     for name in names:
         kept = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
         if _DEVICE.fullmatch(kept.partition(".")[0]):
             kept = f"_{kept}"
-        base = kept.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(".") or "_"
-        found, number = base, 1
-        while found.casefold() in taken:
-            number += 1
-            found = f"{base}-{number}"
-        taken.add(found.casefold())
-        safe.append(found)
-    return safe
+        safe.append(kept.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(".") or "_")
+    return numbered(safe)
+
+
+def numbered(names: Iterable[str], endings: Iterable[str] = repeat("")) -> list[str]:
+    """Return each name with its ending; where that is taken, capitals aside, a number comes between.
+
+    Args:
+        names: without endings.
+        endings: one for each.
+
+    Returns:
+        Names of which no two are alike on any file system, in time that grows with their number.
+
+    Example:
+        >>> numbered(["a", "A", "a", "a-2"]), numbered(["a", "a"], [".nii", ".mha"])
+        (['a', 'A-2', 'a-3', 'a-2-2'], ['a.nii', 'a.mha'])
+    """
+    taken: set[str] = set()
+    last: dict[tuple[str, str], int] = {}  # up to these numbers all are taken
+    found = []
+    for name, ending in zip(names, endings, strict=False):
+        key = name.casefold(), ending
+        for number in count(last.get(key, 1)):
+            whole = f"{name}{ending}" if number == 1 else f"{name}-{number}{ending}"
+            if whole.casefold() not in taken:
+                break
+        last[key] = number
+        taken.add(whole.casefold())
+        found.append(whole)
+    return found
 
 
 @contextmanager

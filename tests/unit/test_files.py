@@ -2,11 +2,21 @@
 
 import os
 import stat
+import time
 
+import numpy as np
 import pytest
 
 from metadcseg.errors import InputError
-from metadcseg.files import atomic_file, lock_folder, open_append, output_folder, write_bytes
+from metadcseg.files import (
+    atomic_file,
+    lock_folder,
+    numbered,
+    open_append,
+    output_folder,
+    safe_names,
+    write_bytes,
+)
 from metadcseg.scratch import scratch_folder
 
 
@@ -118,3 +128,21 @@ def test_what_is_no_file_is_not_added_to_nor_waited_for(make, tmp_path):
         open_append(tmp_path / "lock")
     with pytest.raises(InputError, match="is no regular file"), lock_folder(tmp_path, "busy"):
         pass
+
+
+def test_names_are_told_apart_as_when_every_number_is_tried():
+    words = np.random.default_rng(0).choice(["a", "A", "a-2", "a-2-2", "A-3", "b", "ß", "ss", "SS-2"], 300)
+    taken, wanted = set(), []
+    for word in words:
+        tries = [str(word), *(f"{word}-{number}" for number in range(2, 302))]
+        wanted.append(next(name for name in tries if name.casefold() not in taken))
+        taken.add(wanted[-1].casefold())
+    assert numbered(map(str, words)) == safe_names(map(str, words)) == wanted
+    assert numbered(map(str, words), [".png"] * 300) == [f"{name}.png" for name in wanted]
+
+
+def test_many_equal_names_take_no_square_of_their_number():
+    """By trying every number from 2 on it takes a minute."""
+    started = time.monotonic()
+    assert safe_names(["case"] * 20_000)[-1] == "case-20000"
+    assert time.monotonic() - started < 10

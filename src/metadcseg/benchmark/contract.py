@@ -7,6 +7,7 @@ from typing import Any
 from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.results.doubts import SET, doubts
 from metadcseg.results.grid import Task
 from metadcseg.results.read_benchmark import BROKEN
 from metadcseg.results.records import RunRecord, mapping, number, read_object, same_content
@@ -68,10 +69,12 @@ def _breach(
         return f"its set was made of another clean set than that of '{of_source['label']}'"
     if not run["set"]["cases"].get("val") or not run.get("best"):
         return "no validation case chose its epoch"
-    scored = same_content(mine.evaluation["set"], run["set"])
+    found = doubts(mine.evaluation, run)
     dsc = mapping(mapping(mine.evaluation, "summary"), "dsc")
-    if not scored or not dsc:
+    if SET in found or not dsc:
         return "it was not scored on the test cases of its own set"
+    if found:
+        return f"it was scored {', and '.join(found.values())}"
     if len(mine.cases) < (number(dsc.get("n")) or 1):
         return "evaluation/test.csv does not hold the scores of all its test cases"
     return None

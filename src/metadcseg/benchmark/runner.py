@@ -23,6 +23,7 @@ import yaml
 from metadcseg.constants import INTERRUPTED
 from metadcseg.errors import InputError
 from metadcseg.files import open_append, output_folder, write_bytes
+from metadcseg.results.doubts import doubts
 from metadcseg.results.grid import Grid, Task, folder_name
 from metadcseg.results.records import read_json
 from metadcseg.scratch import try_lock
@@ -116,13 +117,16 @@ def run_job(job: Job, children: Children | None = None) -> Outcome:
 
 
 def is_done(job: Job) -> bool:
-    """Return whether all results of a job are there and can be read."""
+    """Return whether all results of a job are there and can be read, and scores are those of its run as it is."""
     return bool(job.results) and all(_holds(Path(file)) for file in job.results)
 
 
 def _holds(file: Path) -> bool:
     if file.suffix == ".json":
-        return bool(read_json(file))
+        held = read_json(file)
+        return bool(held) and not (
+            file.parent.name == "evaluation" and doubts(held, read_json(file.parents[1] / "run.json"))
+        )
     try:
         return file.stat().st_size > 0
     except OSError:
@@ -226,7 +230,7 @@ def task_job(grid: Grid, task: Task, out: Path, data: str, trust_code: bool = Fa
             *training,
         ]
         homes = [folder / f"fold-{place}" / "run" for place in range(1, task.folds + 1)]
-        scores = [str(home / "evaluation" / "test.csv") for home in homes]
+        scores = [str(home / "evaluation" / f"test.{kind}") for home in homes for kind in ("csv", "json")]
         return Job(task.id, [words], f"{folder}.txt", [*scores, str(folder / "summary.json")])
     data = str(out / "sets" / task.data)
     train = ["train", "--data", data, "--out", str(folder), "--label", task.row, *training, "--resume"]

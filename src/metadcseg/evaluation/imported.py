@@ -19,6 +19,7 @@ from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.formats.images import image_files, read_mask
 from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, stem_of
 from metadcseg.data.prepare.placing import lies_on
+from metadcseg.data.store.disk import publish_folder, scratch_beside
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.evaluation.overlays import Labels
@@ -87,9 +88,10 @@ def import_predictions(
 ) -> dict[str, Any]:
     """Score masks that another tool predicted, and write a folder that ``compare`` and ``report`` read as a run.
 
-    A file is of a case where its name without ending is the case's id, or what ``export-nnunet`` or ``predict`` called
-    it. Masks of images may be pictures or volumes of one slice; those of volumes lie on the grid of the original file,
-    or on that of the prepared slices, as ``export-nnunet`` wrote them, and are then brought back to the former.
+    A file is of a case where its name without ending is the case's id, or else what ``export-nnunet`` called it, or
+    ``evaluate``. One of the three holds for the whole folder, the first under which every case has a file. Masks of
+    images may be pictures or volumes of one slice; those of volumes lie on the grid of the original file, or on that
+    of the prepared slices, as ``export-nnunet`` wrote them, and are then brought back to the former.
 
     Args:
         prepared: the set.
@@ -105,23 +107,26 @@ def import_predictions(
         The record, as :func:`~metadcseg.evaluation.evaluate.evaluate_run` returns one.
 
     Raises:
-        InputError: where a case has no mask or several, a mask has another size, place or values, or ``out`` exists.
+        InputError: where a case has no mask or several, a mask has another size, place or values, ``out``
+            exists, or the disk refuses; nothing is left there.
     """
     units = units_of(prepared, split)
     files, spare = _matched(prepared, units, predictions)
     if out.exists():
         raise InputError(f"{out} exists: remove it to import anew, or choose another --label or --out")
-    masks = {
-        unit.id: _labels(files[unit.id], unit, prepared, remap or {}) for unit in units
-    }  # all, or nothing
-    out.mkdir(parents=True)
+    masks = {unit.id: _labels(files[unit.id], unit, prepared, remap or {}) for unit in units}
     info = _describe(prepared, tool, label or tool.tool)
-    write_run(RunFolder(out), info)
 
     def compare(unit: Case | StoredVolume) -> Compared:
         return compare_unit(prepared, unit, masks[unit.id], images_of(prepared, unit))
 
-    record = score_split(out, info, prepared, split, compare, progress=progress)
+    with scratch_beside(out) as scratch:  # all, or nothing
+        draft = scratch / "run"
+        draft.mkdir()
+        write_run(RunFolder(draft), info)
+        record = score_split(draft, info, prepared, split, compare, progress=progress)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        publish_folder(draft, out)
     if spare:
         record["notes"].append(
             f"{plural(len(spare), 'file')} of {predictions} belong to no {split} case: {listed(spare, 5)}"
@@ -132,35 +137,35 @@ def import_predictions(
 def _matched(
     prepared: PreparedSet, units: Sequence[Case | StoredVolume], folder: Path
 ) -> tuple[dict[str, Path], list[str]]:
-    """Return the file of every unit, and the names of the others."""
+    """Return the file of every unit, and the names of the others.
+
+    What one scheme calls a case may be what another calls a different one, so a single scheme holds for all.
+    """
     if not folder.is_dir():
         raise InputError(f"--predictions {folder} is no folder: give the one that holds the predicted masks")
-    every = [unit.id for unit in (prepared.volumes or prepared.cases)]
-    exported = file_names(every)
-    ours = dict(zip((u.id for u in units), safe_names(u.id for u in units), strict=True))
+    ids = [unit.id for unit in units]
+    every = file_names([unit.id for unit in (prepared.volumes or prepared.cases)])
+    exported = {id: every[id] for id in ids}
+    schemes = [dict(zip(ids, ids, strict=True)), exported, dict(zip(ids, safe_names(ids), strict=True))]
     held: dict[str, list[Path]] = {}
     for file in _masks(folder):
         held.setdefault(stem_of(file) if is_volume_file(file) else file.stem, []).append(file)
-    found, missing = {}, []
-    for unit in units:
-        names = dict.fromkeys((exported[unit.id], ours[unit.id], unit.id))
-        candidates = [file for name in names for file in held.get(name, ())]
-        if len(candidates) > 1:
-            raise InputError(
-                f"case '{unit.id}' has several masks ({listed((file.name for file in candidates), 5)}): leave one in "
-                f"{folder}"
-            )
-        if candidates:
-            found[unit.id] = candidates[0]
-        else:
-            missing.append(f"{exported[unit.id]} (case '{unit.id}')")
-    if missing:
+    whole = [names for names in schemes if all(name in held for name in names.values())]
+    best = max([exported, *schemes], key=lambda names: sum(name in held for name in names.values()))
+    names = (whole or [best])[0]
+    if missing := [f"{name} (case '{id}')" for id, name in names.items() if name not in held]:
         raise InputError(
             f"{folder} has no mask of {plural(len(missing), 'case')} of {len(units)}: {listed(missing, 5)}; every case "
             "of the split needs a file of that name"
         )
-    spare = [file.name for files in held.values() for file in files if file not in found.values()]
-    return found, sorted(spare)
+    for id, name in names.items():
+        if len(files := held[name]) > 1:
+            raise InputError(
+                f"case '{id}' has several masks ({listed((file.name for file in files), 5)}): leave one in {folder}"
+            )
+    taken = set(names.values())
+    spare = [file.name for name, files in held.items() for file in files if name not in taken]
+    return {id: held[name][0] for id, name in names.items()}, sorted(spare)
 
 
 def _masks(folder: Path) -> Iterator[Path]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metadcseg.data.formats.images import SUFFIXES, image_files
-from metadcseg.data.formats.volumes import is_volume_file, read_grid, stem_of
+from metadcseg.data.formats.volumes import is_volume_file, output_suffix, read_grid, stem_of
 from metadcseg.errors import InputError
+from metadcseg.files import numbered
 from metadcseg.reading import is_what
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -45,18 +46,34 @@ def output_names(files: Sequence[Path]) -> list[str]:
         >>> output_names([Path("a.jpg"), Path("b.jpg"), Path("B.png"), Path("x/a.tif"), Path("y/a.tif")])
         ['a.jpg.png', 'b.jpg.png', 'B.png.png', 'a.tif.png', 'a.tif-2.png']
     """
-    stems = Counter(file.stem.casefold() for file in files)
-    taken: set[str] = set()
-    names = []
-    for file in files:
-        base = file.stem if stems[file.stem.casefold()] == 1 else file.name
-        name, number = base, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{base}-{number}"
-        taken.add(name.casefold())
-        names.append(f"{name}.png")
-    return names
+    return _told_apart([(file.stem, file.name) for file in files], [".png"] * len(files))
+
+
+def volume_names(volumes: Sequence[tuple[str, Sequence[Path]]]) -> list[tuple[str, str]]:
+    """Return the names of mask and picture of each volume, no two masks or pictures alike on any file system.
+
+    Volumes that would share one keep the name of their first file in it; those that still collide get a number.
+
+    Args:
+        volumes: of :func:`find_volumes`.
+
+    Example:
+        >>> volume_names([("a", [Path("a.mha")]), ("a", [Path("a.mhd")]), ("a", [Path("a.nii")])])
+        [('a.mha.mha', 'a.mha.png'), ('a.mhd.mha', 'a.mhd.png'), ('a.nii', 'a.nii.png')]
+    """
+    names = [(name, files[0].name) for name, files in volumes]
+    masks = _told_apart(names, [output_suffix(files[0]) for _, files in volumes])
+    return list(zip(masks, _told_apart(names, [".png"] * len(names)), strict=True))
+
+
+def _told_apart(names: Sequence[tuple[str, str]], endings: Sequence[str]) -> list[str]:
+    """Return short names with their endings, long ones of those that would share one."""
+    held = Counter(f"{short}{ending}".casefold() for (short, _), ending in zip(names, endings, strict=True))
+    kept = [
+        short if held[f"{short}{ending}".casefold()] == 1 else long
+        for (short, long), ending in zip(names, endings, strict=True)
+    ]
+    return numbered(kept, endings)
 
 
 def find_volumes(images: Path, channels: int, key: str | None) -> list[tuple[str, list[Path]]]:

@@ -32,7 +32,7 @@ class MaskFolder:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self._ready: list[tuple[Path, Path]] = []
+        self._ready: dict[Path, Path] = {}  # the hidden file of each target
         self._synced = time.monotonic()
         self._count = 0
         self._hidden: Path | None = None
@@ -88,6 +88,8 @@ class MaskFolder:
         place = self._place()  # first: whether a name is too long is said by a folder that is there
         if target.parent != self.out and target.parent.is_symlink():
             raise InputError(f"{target.parent} is a link, and nothing is written elsewhere: remove it")
+        if target in self._ready:
+            raise InputError(f"{target} is the name of two masks: rename one of their images")
         if target.exists():
             if not same():
                 raise InputError(f"{target} exists and holds something else: move it away")
@@ -99,7 +101,7 @@ class MaskFolder:
             write(hidden)
         except InputError as error:
             raise InputError(str(error).replace(str(hidden), str(target))) from error
-        self._ready.append((hidden, target))
+        self._ready[target] = hidden
         if time.monotonic() - self._synced > _SECONDS:
             self.flush()
         return target
@@ -120,14 +122,14 @@ class MaskFolder:
         Raises:
             InputError: where the disk refuses.
         """
-        ready, self._ready = self._ready, []
+        ready, self._ready = self._ready, {}
         if not ready:
             return
         try:
-            _sync([hidden for hidden, _ in ready])
-            for hidden, target in ready:
+            _sync(list(ready.values()))
+            for target, hidden in ready.items():
                 os.replace(hidden, target)
-            for folder in {target.parent for _, target in ready}:
+            for folder in {target.parent for target in ready}:
                 sync_folder(folder)
         except OSError as error:
             raise cannot_write(self.out, error) from error

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from metadcseg.data.formats.images import read_image
-from metadcseg.data.formats.volumes import output_suffix, read_volume
+from metadcseg.data.formats.volumes import read_volume
 from metadcseg.data.slicing.cut import SliceOptions, cut
 from metadcseg.errors import InputError, first_of
 from metadcseg.evaluation.inference import DEFAULT, InferenceOptions, in_chunks
-from metadcseg.evaluation.inputs import check_channel_files, find_images, find_volumes, output_names
+from metadcseg.evaluation.inputs import (
+    check_channel_files,
+    find_images,
+    find_volumes,
+    output_names,
+    volume_names,
+)
 from metadcseg.evaluation.mask_folder import MaskFolder
 from metadcseg.evaluation.overlays import (
     Labels,
@@ -48,11 +54,15 @@ class _Case:
     """An image or a volume.
 
     Args:
-        name: of its mask.
+        title: of its picture.
+        mask: name of that file.
+        picture: likewise.
         files: of its channels.
     """
 
-    name: str
+    title: str
+    mask: str
+    picture: str
     files: list[Path]
 
 
@@ -89,10 +99,10 @@ def predict_images(
     (:func:`~.overlays.mask_values`), under the names of :func:`~.inputs.output_names`.
 
     A network that was trained on volumes takes volumes and writes label volumes on their grid, in the same format where
-    that is one file. They are cut as those that it was trained on, HDF5 files read under the same key. A file is one
-    case. Only where the network was trained on several channels, and a file of a folder has fewer, others are its
-    channels: those that share its name but for the last four digits, counted from 0 (``CASE_0000.nii.gz``,
-    ``CASE_0001.nii.gz``, ...).
+    that is one file, under the names of :func:`~.inputs.volume_names`. They are cut as those that it was trained on,
+    HDF5 files read under the same key. A file is one case. Only where the network was trained on several channels, and
+    a file of a folder has fewer, others are its channels: those that share its name but for the last four digits,
+    counted from 0 (``CASE_0000.nii.gz``, ``CASE_0001.nii.gz``, ...).
 
     What is there already is left alone. That is fine where it holds the same mask, else an error.
 
@@ -126,11 +136,17 @@ def predict_images(
     if trained.info["set"].get("preprocessing") is not None:
         kind = _Volumes(trained, predict, options)
         found = find_volumes(images, trained.channels, trained.info["set"].get("image_key"))
-        cases = [_Case(name, files) for name, files in found]
+        cases = [
+            _Case(title, *names, files)
+            for (title, files), names in zip(found, volume_names(found), strict=True)
+        ]
     else:
         kind = _Images(trained, predict, options)
         files = find_images(images)
-        cases = [_Case(name, [file]) for name, file in zip(output_names(files), files, strict=True)]
+        cases = [
+            _Case(file.name, name, name, [file])
+            for name, file in zip(output_names(files), files, strict=True)
+        ]
     if images.is_dir() and out.resolve() == images.resolve():
         raise InputError(
             f"--out {out} is the folder of the images: give another one, so that none is mixed up"
@@ -178,7 +194,7 @@ class _Troubles:
         except InputError as error:
             self.sentences.append(str(error))
         except OSError as error:  # such as a name that is too long for the file system
-            self.sentences.append(f"{case.files[0]}: {cannot_write(self._out / case.name, error)}")
+            self.sentences.append(f"{case.files[0]}: {cannot_write(self._out / case.mask, error)}")
         except MemoryError:
             self.sentences.append(f"{case.files[0]} does not fit into memory: make it smaller")
         return None
@@ -237,12 +253,12 @@ class _Images:
         return [most_probable(maps) for maps in found]
 
     def write(self, masks: MaskFolder, case: _Case, loaded: Any, labels: Labels) -> Path:
-        return masks.write(case.name, encode_mask(labels, self._trained.classes))
+        return masks.write(case.mask, encode_mask(labels, self._trained.classes))
 
     def draw(self, masks: MaskFolder, case: _Case, loaded: Any, labels: Labels) -> Path:
         drawn = overlay(loaded[0], labels, foreground=len(self._trained.classes) - 1)
-        picture = encode_picture(with_legend(drawn, self._trained.classes, title=case.files[0].name))
-        return masks.write(f"overlays/{case.name}", picture)
+        picture = encode_picture(with_legend(drawn, self._trained.classes, title=case.title))
+        return masks.write(f"overlays/{case.picture}", picture)
 
 
 class _Volumes:
@@ -273,9 +289,9 @@ class _Volumes:
     def write(self, masks: MaskFolder, case: _Case, loaded: Any, labels: Labels) -> Path:
         first = case.files[0]
         like = first if first.is_file() else None
-        return masks.write_labels(f"{case.name}{output_suffix(first)}", labels, loaded[1].grid, like)
+        return masks.write_labels(case.mask, labels, loaded[1].grid, like)
 
     def draw(self, masks: MaskFolder, case: _Case, loaded: Any, labels: Labels) -> Path:
         stack, placement = loaded
-        picture = picture_of(stack, placement, labels, classes=self._trained.classes, title=case.name)
-        return masks.write(f"overlays/{case.name}.png", picture)
+        picture = picture_of(stack, placement, labels, classes=self._trained.classes, title=case.title)
+        return masks.write(f"overlays/{case.picture}", picture)

@@ -24,6 +24,7 @@ from metadcseg.evaluation.overlays import mask_values
 from metadcseg.evaluation.predict import load_predictor, probabilities_at_native
 from metadcseg.export.description import describe
 from metadcseg.export.memory import refuse_too_large
+from metadcseg.export.monai_inference import inference
 from metadcseg.export.onnx import Deployed
 from metadcseg.export.parity import TOLERANCE, check_difference, network_name, reason_of
 from metadcseg.files import cannot_write
@@ -32,14 +33,7 @@ from metadcseg.training.run.folder import TrainedRun
 
 _SIDES = ((2, 37, 53), (1, 29, 24))  # (N, H, W), of images that the file is tried with
 
-_LUMINANCE = [0.299, 0.587, 0.114]
-
 _CODE = re.compile(r"^[$%@]|[%@](?:::|#)")
-
-_PLAIN = (
-    "$lambda image: (lambda it: it if it.mode in ('L', 'RGB', 'F') or it.mode.startswith('I') else "
-    "it.convert('L' if it.mode in ('1', 'LA') else 'RGB'))(ImageOps.exif_transpose(image))"
-)
 
 _README = """# {name}
 
@@ -130,7 +124,7 @@ def export_bundle(run: Path, out: Path, *, trust_code: bool = False) -> dict[str
             difference = _difference(trained, predict, file)
             told = _metadata(trained, said, difference)
             _refuse_code(trained, told)
-            for name, content in (("metadata", told), ("inference", _inference(said))):
+            for name, content in (("metadata", told), ("inference", inference(said))):
                 (draft / "configs" / f"{name}.json").write_text(json.dumps(content, indent=4) + "\n")
             text = _readme(trained, said).encode("utf-8", "backslashreplace")
             (draft / "docs" / "README.md").write_bytes(text)
@@ -253,85 +247,6 @@ def _refuse_code(trained: TrainedRun, told: object) -> None:
             f"{trained.folder.path}: the name {shown(told)} is code or a reference to MONAI ($, %, @), which would "
             "carry it out: export it with --onnx"
         )
-
-
-def _inference(said: dict[str, Any]) -> dict[str, Any]:
-    """Return ``inference.json``: transforms, network, and engine, which MONAI makes of it."""
-    values = list(said["values"].values())
-    ends = tuple(said["suffixes"])
-    before: list[dict[str, Any]] = [
-        {
-            "_target_": "LoadImaged",
-            "keys": "image",
-            "reader": {"_target_": "PILReader", "converter": _PLAIN, "reverse_indexing": False},
-            "ensure_channel_first": True,
-        },
-        _fitted_channels(said["channels"]),
-        {"_target_": "NormalizeIntensityd", "keys": "image", "channel_wise": True},
-    ]
-    after: list[dict[str, Any]] = [
-        {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-        {
-            "_target_": "MapLabelValued",
-            "keys": "pred",
-            "orig_labels": list(range(len(values))),
-            "target_labels": values,
-        },
-        {"_target_": "Transposed", "keys": "pred", "indices": [0, 2, 1]},  # MONAI writes (W, H)
-        {
-            "_target_": "SaveImaged",
-            "keys": "pred",
-            "output_dir": "@output_dir",
-            "output_postfix": "",
-            "output_ext": ".png",
-            "output_name_formatter": "$lambda meta, _: {'idx': None, 'subject': meta['filename_or_obj'] + '.png' * "
-            "(@stems.count(os.path.basename(meta['filename_or_obj']).rpartition('.')[0].casefold()) > 1)}",
-            "output_dtype": "$np.uint8",
-            "resample": False,
-            "separate_folder": False,
-        },
-    ]
-    return {
-        "imports": ["$import os", "$import numpy as np", "$import torch", "$import PIL.ImageOps as ImageOps"],
-        "bundle_root": ".",
-        "dataset_dir": "images",
-        "output_dir": "masks",
-        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
-        "datalist": "$[os.path.join(@dataset_dir, n) for n in sorted(os.listdir(@dataset_dir)) "
-        f"if n.lower().endswith({ends!r}) and n[0] != '.']",
-        "stems": "$[os.path.basename(path).rpartition('.')[0].casefold() for path in @datalist]",
-        "network_def": {
-            "_target_": "torch.jit.load",
-            "f": "$@bundle_root + '/models/model.ts'",
-            "map_location": "@device",
-        },
-        "preprocessing": {"_target_": "Compose", "transforms": before},
-        "dataset": {
-            "_target_": "Dataset",
-            "data": "$[{'image': path} for path in @datalist]",
-            "transform": "@preprocessing",
-        },
-        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
-        "inferer": {"_target_": "SimpleInferer"},
-        "postprocessing": {"_target_": "Compose", "transforms": after},
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network_def",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-        },
-        "run": ["$@evaluator.run()"],
-    }
-
-
-def _fitted_channels(channels: int) -> dict[str, Any]:
-    """Return the transform that repeats gray, or takes the luminance of color."""
-    fit = f"x.repeat({channels}, 1, 1) if x.shape[0] == 1 else x"
-    if channels == 1:
-        fit = f"sum(w * x[n : n + 1] for n, w in enumerate({_LUMINANCE})) if x.shape[0] == 3 else x"
-    return {"_target_": "Lambdad", "keys": "image", "func": f"$lambda x: {fit}"}
 
 
 def _readme(trained: TrainedRun, said: dict[str, Any]) -> str:

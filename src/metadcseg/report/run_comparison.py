@@ -7,6 +7,7 @@ from typing import Any
 
 from metadcseg.errors import InputError, unknown_name
 from metadcseg.report.comparisons import Compared
+from metadcseg.results.doubts import EPOCHS, asked_of, doubts
 from metadcseg.results.records import RunRecord, budget_of, mapping, number, read_object, same_content
 from metadcseg.results.significance import holm, paired_test
 from metadcseg.results.summary import (
@@ -105,13 +106,14 @@ def compare_runs(runs: Sequence[RunRecord], split: str, baseline: str | None = N
             training, and where no row is that, the first row for all.
 
     Raises:
-        InputError: where a run was not evaluated on the split, runs of one seed differ in their set, noise or cases,
-            two are of one row and seed, or there is no such baseline.
+        InputError: where a run was not evaluated on the split, or trained on since, runs of one seed differ in their
+            set, noise or cases, runs are of different data, two are of one row and seed, or there is no such baseline.
     """
     for run in runs:
         _check(run, split)
     for run in runs:
         _check_same(next(other for other in runs if _seed(other) == _seed(run)), run)
+        _check_data(runs[0], run)
     held: dict[str, list[RunRecord]] = {}
     for run in runs:
         held.setdefault(str(_identity(run)), []).append(run)
@@ -161,11 +163,16 @@ def record_of(found: Comparison, command: str) -> BenchmarkRecord:
 def _check(run: RunRecord, split: str) -> None:
     if not run.info:
         raise InputError(f"{run.folder} is not the folder of a run: give the --out of a training")
+    other = "" if split == "test" else f" --split {split}"
     if not run.evaluation or not run.cases:
-        other = "" if split == "test" else f" --split {split}"
         raise InputError(
             f"{run.folder} was not evaluated on its {split} cases: type 'metadcseg evaluate {run.folder}{other}' "
             "first, or add --evaluate"
+        )
+    if stale := doubts(run.evaluation, run.info).get(EPOCHS):
+        raise InputError(
+            f"{run.folder} was evaluated before it trained on ({stale}): type 'metadcseg evaluate {run.folder}{other}' "
+            "again, or add --evaluate"
         )
 
 
@@ -186,6 +193,16 @@ def _check_same(first: RunRecord, run: RunRecord) -> None:
         )
 
 
+def _check_data(first: RunRecord, run: RunRecord) -> None:
+    """Refuse two runs of different data, also of two seeds: another split leaves the set its name, or some cases."""
+    names = [mapping(each.evaluation, "set").get("name") for each in (first, run)]
+    if names[0] != names[1] and first.cases.keys().isdisjoint(run.cases):
+        raise InputError(
+            f"{first.folder} and {run.folder} were scored on different data ({names[0]}, {names[1]}), without a case "
+            "in common: compare runs of one data set"
+        )
+
+
 def _set_name(entry: Mapping[str, Any], run: RunRecord) -> str:
     noise = mapping(run.info, "noise")
     rate = noise.get("rate", noise.get("target"))
@@ -202,7 +219,8 @@ def _settings(run: RunRecord) -> dict[str, Any]:
     """Return everything that decides a result, beside seed and set."""
     method = str(run.info.get("method"))
     held = {f"{method}.{name}": value for name, value in mapping(run.info, "options").items()}
-    return held | budget_of(run.info)
+    asked = {f"inference.{name}": value for name, value in asked_of(run.evaluation).items()}
+    return held | budget_of(run.info) | asked
 
 
 def _identity(run: RunRecord) -> tuple[Any, ...]:
@@ -296,12 +314,16 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         notes.append(
             "some rows have one seed: another seed may turn the order around, whatever a test over cases says"
         )
+    every = [run for row in rows for run in row.runs]
+    if any(run.cases.keys() != every[0].cases.keys() for run in every):
+        notes.append("the seeds were scored on different cases, so their spread is that of the split, too")
     if others := [row.label for row in rows if row.runs[0].pipeline]:
         notes.append(f"trained by another tool, and so never tested against ours: {', '.join(others)}")
     settings = [_settings(row.runs[0]) for row in rows]
-    shared = {name for held in settings for name in held if name.startswith(("network.", "training."))}
+    common = ("network.", "training.", "inference.")
+    shared = {name for held in settings for name in held if name.startswith(common)}
     if differ := sorted(name for name in shared if len({str(held.get(name)) for held in settings}) > 1):
         notes.append(f"the rows differ in {', '.join(differ)}, not only in their method")
-    said = [run.evaluation.get("notes") for row in rows for run in row.runs]
+    said = [run.evaluation.get("notes") for run in every]
     notes += dict.fromkeys(str(note) for held in said if isinstance(held, list) for note in held)
     return notes

@@ -202,6 +202,7 @@ class EvaluationSaid(Struct, kw_only=True):
     predictions: dict[str, str] = {}
     mask_values: dict[str, Count] | None = None
     epochs_done: Count | None = None
+    inference: dict[str, Any] = {}
     notes: list[str] = []
 
 
@@ -214,6 +215,7 @@ class Evaluation(Struct, kw_only=True):
     empty_predictions: Count
     set: SetSaid
     epochs_done: Count
+    inference: dict[str, Any] = {}
 
 
 class Folds(Struct):

@@ -138,6 +138,30 @@ def test_scores_are_those_of_its_own_test_cases(record):
     assert "not scored on the test cases of its own set" in breach(written(RUN, record), RUN, RUN)
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"epochs_done": 2}, "scored after 2 epochs, of 3 now"),
+        ({"inference": {"flips": True}}, "scored with flips True"),
+        ({"set": {"fingerprint": "another"}}, "not scored on the test cases of its own set"),
+    ],
+)
+def test_scores_that_are_not_current_and_plain_are_made_again(asked, said, tmp_path):
+    run, record = RUN | {"epochs_done": 3}, RECORD | {"epochs_done": 3}
+    assert said in breach(written(run, record | asked), run, run)
+    rows = dict(HONEST)
+    for more, home in (({}, "."), ({"folds": 2, "gold": [1]}, "fold-2/run")):
+        grid = grid_of({"sets": {"la": "la-set"}, "rows": rows, "seeds": [0], **more}, "g.yaml")
+        task, out = grid.tasks()[0], tmp_path / home.replace("/", "-")
+        folder, job = out / "runs" / task.id, task_job(grid, grid.tasks()[0], out, "data")
+        for place in ("fold-1/run", "fold-2/run") if more else (".",):
+            write_records(folder / place, run, record | {"inference": {"batch_size": 8}})
+        (folder / "summary.json").write_text('{"per_fold": []}')
+        assert is_done(job)
+        (folder / home / "evaluation" / "test.json").write_text(json.dumps(record | asked))
+        assert not is_done(job)
+
+
 @pytest.mark.parametrize("cases", [{}, dict(list(CASES.items())[:2])])
 def test_scores_of_every_test_case_are_there(cases):
     assert "does not hold the scores of all" in breach(written(RUN, cases=cases), RUN, RUN)

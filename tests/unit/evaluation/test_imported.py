@@ -13,7 +13,7 @@ from tests.unit.data.folders import make_folder
 from metadcseg.cli.resume import from_run
 from metadcseg.data.export.nnunet import export_nnunet
 from metadcseg.data.prepare.pipeline import prepare_folder
-from metadcseg.data.store.reader import PreparedSet
+from metadcseg.data.store.reader import PreparedSet, SetWriter
 from metadcseg.errors import InputError
 from metadcseg.evaluation.imported import ExternalTool, import_predictions
 from metadcseg.training.run.folder import load_run, read_run
@@ -47,7 +47,7 @@ def test_what_was_exported_comes_back_and_is_scored(images, tmp_path):
     assert held["summary"] == record["summary"]
     info = read_run(tmp_path / "run")
     assert (info["parameters"], info["seconds"], info["external"]["iterations"]) == (7_766_344, 1200.0, 1250)
-    with pytest.raises(InputError, match="no network"):
+    with pytest.raises(InputError, match="without a network"):
         load_run(tmp_path / "run")
     with pytest.raises(InputError, match="holds predictions of another tool"):
         from_run(Namespace(resume=str(tmp_path / "run"), out=None))
@@ -119,3 +119,55 @@ def test_every_case_has_one_mask_of_its_size(images, tmp_path):
 def test_what_is_told_of_the_tool_is_checked(wrong):
     with pytest.raises(InputError):
         ExternalTool("tool", **wrong)
+
+
+def write_set(out, ids):
+    """Test images under ids that are alike, each with a mask of its own size."""
+    with SetWriter(out, name="alike", classes=["background", "organ"], channels=1) as writer:
+        for number, id in enumerate(ids):
+            mask = np.zeros((16, 12), np.uint8)
+            mask[: 3 + 2 * number, 2:9] = 1
+            writer.add(id=id, group=id, role="test", image=mask[..., None] * 90, label=mask)
+    return PreparedSet.open(out)
+
+
+def write_named(prepared, folder, names):
+    folder.mkdir()
+    for case, name in zip(prepared.cases, names, strict=False):
+        Image.fromarray(prepared.label(case)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.mark.parametrize("names", [["p 1", "p_1", "p-1"], ["p-1", "p_1", "p-1-2"], ["p_1", "p_1-2", "p-1"]])
+def test_one_kind_of_name_holds_for_all_masks(tmp_path, names):
+    """Ids, names of export-nnunet, and names of evaluate, of which each calls another case what the next one does."""
+    prepared = write_set(tmp_path / "set", ["p 1", "p_1", "p-1"])
+    record = import_predictions(
+        prepared, write_named(prepared, tmp_path / "masks", names), tmp_path / "run", TOOL
+    )
+    assert record["summary"]["dsc"]["mean"] == 1.0
+    assert not [note for note in record["notes"] if "belong to no" in note]
+
+
+def test_a_mask_is_no_stand_in_for_one_that_is_missing(tmp_path):
+    prepared = write_set(tmp_path / "set", ["p 1", "p_1"])
+    folder = write_named(prepared, tmp_path / "masks", ["p_1"])  # what evaluate calls the first
+    with pytest.raises(InputError, match=r"no mask of 1 case of 2: p-1 \(case 'p 1'\)"):
+        import_predictions(prepared, folder, tmp_path / "run", TOOL)
+
+
+def test_what_fails_while_it_is_scored_leaves_nothing(images, tmp_path, monkeypatch):
+    folder = write_masks(images, tmp_path / "masks")
+    before = set(tmp_path.iterdir())
+
+    def fail(*_):
+        raise InputError("damaged")
+
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr("metadcseg.evaluation.imported.compare_unit", fail)
+        with pytest.raises(InputError, match="damaged"):
+            import_predictions(images, folder, tmp_path / "bench" / "run", TOOL)
+    assert set(tmp_path.iterdir()) == before
+    import_predictions(images, folder, tmp_path / "bench" / "run", TOOL)
+    assert read_run(tmp_path / "bench" / "run")["status"] == "finished"
+    assert (tmp_path / "bench" / "run" / "evaluation" / "test.csv").is_file()

@@ -25,3 +25,12 @@ def test_of_another_grid_no_voxel_is_read(tmp_path, monkeypatch):
         assert masks.write_labels("a.nii.gz", np.zeros(grid.shape, np.uint8), grid, None).exists()
         assert masks.write("b.png", b"mask").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.png"]
+
+
+def test_no_name_stands_for_two_masks(tmp_path):
+    """The first of them is not in place yet, so it is no file that could be compared."""
+    with MaskFolder(tmp_path) as masks:
+        masks.write("a.png", b"mask")
+        with pytest.raises(InputError, match=r"a\.png is the name of two masks"):
+            masks.write("a.png", b"other")
+    assert (tmp_path / "a.png").read_bytes() == b"mask"

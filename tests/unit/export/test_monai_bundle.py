@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from monai.bundle import ConfigParser
 from monai.data import decollate_batch
@@ -18,6 +19,7 @@ from metadcseg.errors import InputError
 from metadcseg.evaluation.predict import fit_channels, load_predictor, probabilities_at_native
 from metadcseg.evaluation.predict_files import predict_images
 from metadcseg.export.monai_bundle import export_bundle
+from metadcseg.export.monai_inference import inference
 from metadcseg.export.parity import TOLERANCE
 
 pytestmark = [
@@ -38,6 +40,8 @@ def pictures(folder):
     color.save(folder / "turned.png", exif=turned)
     Image.new("L", (20, 24), 7).save(folder / "flat.png")
     Image.fromarray(noise.integers(0, 200, (22, 26), np.uint8)).save(folder / "Gray.tif")
+    white = noise.integers(0, 60_000, (19, 23), np.uint16)
+    tifffile.imwrite(folder / "white.tif", white, photometric="miniswhite")
     (folder / "._gray.png").write_bytes(b"of a Mac")
     return folder
 
@@ -91,6 +95,15 @@ def test_a_bundle_has_the_layout_that_monai_asks_for(tmp_path):
     parser.read_meta(tmp_path / "bundle/configs/metadata.json")
     asked = [each for each in (InferProperties | MetaProperties).values() if each["required"]]
     assert not [each["id"] for each in asked if each["id"] not in parser]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # MONAI leaves the file open
+def test_a_file_of_several_frames_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 9, 8), np.uint16), photometric="minisblack")
+    said = {"values": {"background": 0, "organ": 255}, "suffixes": [".tif"], "channels": 1}
+    parser = ConfigParser(inference(said))
+    with pytest.raises(SystemExit, match=r"a\.tif holds 2 frames, a single one is allowed"):
+        parser.get_parsed_content("preprocessing")({"image": str(tmp_path / "a.tif")})
 
 
 def test_what_cannot_be_exact_is_refused(tmp_path):

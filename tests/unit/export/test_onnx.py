@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from tests.unit.export.networks import random_run
@@ -74,6 +75,89 @@ def test_the_runner_refuses_in_a_sentence(tmp_path, monkeypatch, words, said):
     assert (tmp_path / "full" / "a.png").read_bytes() == b"kept"
 
 
+class Halves:
+    """In the place of a session: two classes, of which the second has the brighter pixels."""
+
+    def run(self, _, named):
+        (images,) = named.values()
+        return [np.concatenate([-images[:, :1], images[:, :1]], axis=1)]
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    """Return what runs the script, on a folder and into another, with a stand-in for the network."""
+    place = tmp_path / "model"
+    place.mkdir()
+    for name in ("run.py", "volumes.py"):
+        source = resources.files("metadcseg") / "export" / "runner" / name
+        (place / name).write_bytes(source.read_bytes())
+    told = {
+        "file": "model.onnx",
+        "channels": 1,
+        "grid": [8, 8],
+        "window": None,
+        "values": {"background": 0, "organ": 255},
+        "input": {"name": "image", "multiple": 1, "smallest": [1, 1]},
+        "preprocessing": {
+            "axis": "auto",
+            "pixel": None,
+            "normalize": "zscore",
+            "crop": "none",
+            "margin": 0,
+            "order": "world",
+        },
+    }
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: Halves())
+    monkeypatch.syspath_prepend(place)
+
+    def run(takes, *words):
+        suffixes = [".png", ".tif"] if takes == "images" else [".nii.gz"]
+        (place / "model.json").write_text(json.dumps(told | {"takes": takes, "suffixes": suffixes}))
+        monkeypatch.setattr(sys, "argv", [str(place / "run.py"), *map(str, words)])
+        runpy.run_path(str(place / "run.py"), run_name="__main__")
+
+    return run
+
+
+@pytest.mark.parametrize("takes", ["images", "volumes"])
+def test_the_runner_writes_through_no_link(runner, tmp_path, noise, takes):
+    """A folder of links to the originals, as data tools make them, is a folder of images, too."""
+    array = noise.integers(0, 255, (9, 7), dtype=np.uint8)
+    name = "a.png" if takes == "images" else "a.nii.gz"
+    for folder in ("links", "masks", "originals"):
+        (tmp_path / folder).mkdir()
+    original = tmp_path / "originals" / name
+    if takes == "images":
+        Image.fromarray(array).save(original)
+    else:
+        nibabel.save(nibabel.Nifti1Image(np.stack([array] * 3, axis=2), np.eye(4)), original)
+    kept = original.read_bytes()
+    for folder in ("links", "masks"):
+        (tmp_path / folder / name).symlink_to(original)
+    for into in ("links", "originals"):
+        with pytest.raises(SystemExit, match="among the images"):
+            runner(takes, tmp_path / "links", tmp_path / into)
+    runner(takes, tmp_path / "links", tmp_path / "masks", "--probabilities")
+    assert original.read_bytes() == kept
+    assert not (tmp_path / "masks" / name).is_symlink()
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [name, f"{name}.npy"]
+
+
+@pytest.mark.parametrize(("kind", "frames"), [(np.uint8, 1), (np.uint16, 1), (np.uint16, 2)])
+def test_the_runner_reads_tiff_as_the_command_does(runner, tmp_path, noise, kind, frames):
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / "a.tif"
+    array = noise.integers(0, np.iinfo(kind).max, (frames, 8, 8), dtype=kind)
+    tifffile.imwrite(file, array, photometric="miniswhite")
+    if frames > 1:
+        with pytest.raises(SystemExit, match=r"a\.tif holds 2 frames, a single one is allowed"):
+            runner("images", file, tmp_path / "out")
+        return
+    runner("images", file, tmp_path / "out")
+    shown = read_image(file).array[..., 0]
+    assert np.array_equal(np.array(Image.open(tmp_path / "out" / "a.png")) == 255, shown > shown.mean())
+
+
 @pytest.fixture
 def noise():
     return np.random.default_rng(0)
@@ -93,6 +177,9 @@ def images(tmp_path, noise):
     ):
         coarse = noise.integers(0, 200, shape).astype(kind)
         Image.fromarray(coarse if kind != np.uint16 else coarse * 300).save(folder / name)
+    tifffile.imwrite(
+        folder / "white.tif", noise.integers(0, 60_000, (21, 27), np.uint16), photometric="miniswhite"
+    )
     Image.new("L", (20, 20), 7).save(folder / "flat.png")
     Image.new("L", (20, 24), 7).save(folder / "flat.tif")  # of the same stem
     return folder

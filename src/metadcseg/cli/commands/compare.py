@@ -20,6 +20,7 @@ from metadcseg.cli.commands.console import (
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.report.run_comparison import Comparison, compare_runs, record_of
+from metadcseg.results.doubts import EPOCHS, doubts
 from metadcseg.results.records import read_runs
 
 DESCRIPTION = """Compare runs that were evaluated on the same cases: the mean over seeds of every score (runs that
@@ -47,7 +48,9 @@ def add_options(parser: ArgumentParser) -> None:
         default=None,
         help="label of the row to compare with (default: supervised with the gold masks mixed in, else the first)",
     )
-    parser.add_argument("--evaluate", action="store_true", help="first evaluate the runs that were not")
+    parser.add_argument(
+        "--evaluate", action="store_true", help="first evaluate the runs that were not, or trained on since"
+    )
     add_trust_option(parser)
     parser.add_argument(
         "--out", type=str, default=None, metavar="PAGE.html", help="the page (default: comparison.html)"
@@ -86,13 +89,19 @@ def run(options: Namespace, console: Console) -> int:
 
 
 def _evaluate(folders: Sequence[Path], split: str, trust_code: bool, console: Console) -> None:
-    waiting = [folder for folder in folders if not (folder / "evaluation" / f"{split}.json").is_file()]
+    waiting = [
+        run.folder
+        for run in read_runs(folders, split)
+        if not run.evaluation or not run.cases or EPOCHS in doubts(run.evaluation, run.info)
+    ]
     for folder in waiting:
         with progress_bar(console, f"evaluating {folder.name}") as advance:
             from metadcseg.evaluation.evaluate import evaluate_run
-            from metadcseg.training.run.folder import read_run
+            from metadcseg.training.run.folder import read_run, set_of_run
 
-            path = Path(read_run(folder)["set"]["path"])
+            other = "" if split == "test" else f" --split {split}"
+            way_out = f"type 'metadcseg evaluate {folder} --data SET{other}' first"
+            path = set_of_run(read_run(folder), way_out=way_out)
             evaluate_run(folder, PreparedSet.open(path), split, trust_code=trust_code, progress=advance)
 
 

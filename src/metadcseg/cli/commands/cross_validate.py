@@ -27,6 +27,7 @@ from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.files import output_folder, refuse_link, write_bytes
+from metadcseg.results.doubts import doubts
 from metadcseg.results.records import same_content
 from metadcseg.results.schema import Evaluation, Folds
 from metadcseg.schemas import read_plain
@@ -233,7 +234,7 @@ def _fold_run(
     file = out / "evaluation" / "test.json"
     if file.exists() and file.with_suffix(".csv").exists():
         record = read_plain(file, Evaluation, "remove it: it is then made again")
-        if same_content(record["set"], identity_of(prepared)) and record["epochs_done"] == result.epochs_done:
+        if not doubts(record, {"set": identity_of(prepared), "epochs_done": result.epochs_done}):
             return record
     with progress_bar(console, "evaluating") as advance:
         own = config.network.class_path is not None  # which was consented to

@@ -21,7 +21,7 @@ from metadcseg.results.external import external_folder
 
 DESCRIPTION = """Score masks that another tool predicted (nnU-Net, or any other) with the same metrics, and keep them as
 a folder that compare reads as a run. With --benchmark they become a row of that benchmark's report, marked as another
-pipeline with its own budget. A mask belongs to the case whose id, or name in export-nnunet, is its file name."""
+pipeline with its own budget. A mask belongs to the case whose id, or else name in export-nnunet, is its file name."""
 
 
 def add_options(parser: ArgumentParser) -> None:

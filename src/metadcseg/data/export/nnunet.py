@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.errors import InputError
 from metadcseg.extras import Extra
-from metadcseg.files import cannot_write
+from metadcseg.files import cannot_write, numbered
 from metadcseg.scratch import scratch_folder, sweep
 
 Progress = Callable[[int, int], object]
@@ -280,16 +280,7 @@ def file_names(ids: Sequence[str]) -> dict[str, str]:
         >>> file_names(["a/1", "a-1", "b"])
         {'a/1': 'a-1', 'a-1': 'a-1-2', 'b': 'b'}
     """
-    taken: set[str] = set()
-    names = {}
-    for id in ids:
-        candidates: Iterator[str] = (
-            f"{_plain(id)}{end}" for end in ("", *(f"-{n}" for n in range(2, len(ids) + 2)))
-        )
-        name = next(candidate for candidate in candidates if candidate.casefold() not in taken)
-        taken.add(name.casefold())
-        names[id] = name
-    return names
+    return dict(zip(ids, numbered(_plain(id) for id in ids), strict=True))
 
 
 def _plain(text: str) -> str:

@@ -4,8 +4,11 @@ python run.py IMAGES OUT [--probabilities]     IMAGES is a file or a folder; mas
 """
 
 import json
+import os
 import sys
+import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,20 +59,34 @@ def probabilities(stack):
     return resize(np.moveaxis(found, 1, 0), stack.shape[1:3], 2)
 
 
+def replace(file, save):
+    """Have a file written beside, then named: a link of that name is replaced, what it leads to stays."""
+    with tempfile.TemporaryDirectory(prefix=".", dir=file.parent) as place:
+        save(Path(place) / file.name)
+        os.replace(Path(place) / file.name, file)
+
+
 def predict_image(path, file):
     """Write a mask; return (1, L, H, W)."""
     from PIL import Image, ImageOps
 
-    image = ImageOps.exif_transpose(Image.open(path))
+    with Image.open(path) as opened:
+        if getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO":  # there the others are previews
+            sys.exit(
+                f"{path} holds {opened.n_frames} frames, a single one is allowed: save each as a file of its own"
+            )
+        image, white_zero = ImageOps.exif_transpose(opened), getattr(opened, "tag_v2", {}).get(262) == 0
     plain = image.mode in ("L", "RGB", "F") or image.mode.startswith("I")
     array = np.atleast_3d(image if plain else image.convert("L" if image.mode in ("1", "LA") else "RGB"))
+    if white_zero and image.mode.startswith("I;16"):  # 8 bits Pillow has turned around
+        array = 65535 - array
     if array.shape[2] == 3 and MODEL["channels"] == 1:
         array = (array.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))[:, :, None]
     array = np.repeat(array, MODEL["channels"] // array.shape[2], axis=2).astype(np.float64)
     spread = np.where(np.ptp(array, axis=(0, 1)) == 0, np.inf, array.std(axis=(0, 1)))
     maps = probabilities(((array - array.mean(axis=(0, 1))) / spread).astype(np.float32)[None])
     values = np.array(list(MODEL["values"].values()), np.uint8)
-    Image.fromarray(values[maps[0].argmax(axis=0)]).save(file)
+    replace(file, Image.fromarray(values[maps[0].argmax(axis=0)]).save)
     return maps
 
 
@@ -80,7 +97,7 @@ def predict_volume(path, file):
     stack, view, mask, image = read_volume(path, MODEL["preprocessing"], resize)
     maps = probabilities(stack)
     view[:] = [resize(planes, view.shape[1:], 1).argmax(axis=0) for planes in maps]
-    write_labels(file, mask, image)
+    replace(file, lambda draft: write_labels(draft, mask, image))
     return maps
 
 
@@ -93,7 +110,7 @@ if __name__ == "__main__":
     files = [path for path in shown if path.name.lower().endswith(tuple(MODEL["suffixes"]))]
     if not files:
         sys.exit(f"{source}: none of {', '.join(MODEL['suffixes'])} is there")
-    if out.resolve() == files[0].resolve().parent:
+    if out.resolve() in {place for path in files for place in (path.parent.resolve(), path.resolve().parent)}:
         sys.exit(f"{out}: masks would lie among the images, so name another folder")
     out.mkdir(parents=True, exist_ok=True)
     stems = Counter(path.stem.casefold() for path in files)
@@ -104,4 +121,4 @@ if __name__ == "__main__":
             alone = stems[path.stem.casefold()] == 1
             maps = predict_image(path, out / f"{path.stem if alone else path.name}.png")
         if "--probabilities" in sys.argv:
-            np.save(out / f"{path.name}.npy", maps)
+            replace(out / f"{path.name}.npy", partial(np.save, arr=maps))

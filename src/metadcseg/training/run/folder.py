@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metadcseg.data.findings import plural
 from metadcseg.errors import InputError
 from metadcseg.files import write_bytes
 from metadcseg.methods import create_method
@@ -163,8 +164,13 @@ def options_of_run(
         source: the file, for the sentence.
 
     Raises:
-        InputError: where an option is not known, has a value that it cannot have, or a class is named without consent.
+        InputError: where an option is not known, has a value that it cannot have, a class is named without consent, or
+            another tool predicted.
     """
+    if info["method"] == EXTERNAL:
+        raise InputError(
+            f"{source} is of predictions of another tool, without a network: give a folder that train wrote"
+        )
     Consent(source, trust_code).check(info["network"].get("class_path"))
     try:
         method = create_method(info["method"], **info["options"])
@@ -175,19 +181,20 @@ def options_of_run(
         raise InputError(f"the run's run.json names options that no run has ({why}); {_AGAIN}") from error
 
 
-def set_of_run(info: Mapping[str, Any], given: str | None = None) -> Path:
+def set_of_run(info: Mapping[str, Any], given: str | None = None, way_out: str = "give it as --data") -> Path:
     """Return where the set to read with a run lies: by default the one that it was trained on, if it is still there.
 
     Args:
         info: what ``run.json`` says.
         given: by the user; None: the run's own.
+        way_out: what to do where that is gone, for the sentence.
 
     Raises:
         InputError: where nothing was given and the run's own is gone.
     """
     path = Path(given or info["set"]["path"])
     if given is None and not path.exists():
-        raise InputError(f"the set that the run was trained on is not at {path} any more: give it as --data")
+        raise InputError(f"the set that the run was trained on is not at {path} any more: {way_out}")
     return path
 
 
@@ -210,23 +217,33 @@ def load_run(path: Path | str, device: torch.device | str = "cpu", *, trust_code
         trust_code: whether a class of a network that ``run.json`` names may be imported; its code runs then.
 
     Raises:
-        InputError: where the folder is no run, a file of it is missing or damaged, or it names a class without
-            ``trust_code``.
+        InputError: where the folder is no run, a file of it is missing or damaged, no weights were chosen yet, or it
+            names a class without ``trust_code``.
     """
     info = read_run(path)
     folder = RunFolder(Path(path))
-    if info["method"] == EXTERNAL:
-        raise InputError(
-            f"{path} holds predictions of another tool and no network: give a folder that train wrote"
-        )
-    classes, channels, size = tuple(info["set"]["classes"]), info["set"]["channels"], info["training"]["size"]
     method, options, _ = options_of_run(info, trust_code, str(folder.info))
+    classes, channels, size = tuple(info["set"]["classes"]), info["set"]["channels"], info["training"]["size"]
     own = replace(options, pretrained=None)  # the run has its own weights
     network = create_networks(own, channels, len(classes), method.info.networks)
+    if not folder.model.exists():
+        raise _no_weights(folder, info)
     weights, _ = load_weights(folder.model)
     _fill(network, weights, folder.model)
     depth = info["training"]["depth"] if options.spatial_dims == 3 else None
     return TrainedRun(folder, info, method, network.to(device).eval(), classes, channels, size, depth)
+
+
+def _no_weights(folder: RunFolder, info: Mapping[str, Any]) -> InputError:
+    """Return the sentence for weights that were never kept, or are not there any more."""
+    done, every = info["epochs_done"], info["training"].get("validate_every", 1)
+    if info.get("best") or (done and not info["set"].get("cases", {}).get("val")):
+        return InputError(f"{folder.model} is not there any more: {_AGAIN}")
+    why = "no epoch is done yet"
+    if done:
+        late = f"after {plural(done, 'epoch')} no validation has chosen weights"
+        why = f"{late}, which is due every {every} and at the last"
+    return InputError(f"{folder.path}: {why}: go on with 'metadcseg train --resume {folder.path}'")
 
 
 def _fill(network: nn.Module, weights: Weights, path: Path) -> None:

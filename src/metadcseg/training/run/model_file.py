@@ -44,7 +44,7 @@ def load_weights(path: Path) -> tuple[Weights, dict[str, str]]:
         InputError: where the file is missing or damaged.
     """
     if not path.exists():
-        raise InputError(f"{path}: there is no such file yet; train at least one epoch first")
+        raise InputError(f"{path}: there is no such file; give the weights that a training kept")
     check_regular(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

@@ -24,13 +24,15 @@ def write_run(
     *,
     method="supervised",
     gold="none",
+    name="mine",
     fingerprint="f" * 64,
     groups=None,
+    inference=None,
     **info,
 ):
     """Write an evaluated run from made-up scores."""
     (folder / "evaluation").mkdir(parents=True)
-    held = {"name": "mine", "fingerprint": fingerprint, "path": str(folder.parent / "set")}
+    held = {"name": name, "fingerprint": fingerprint, "path": str(folder.parent / "set")}
     declared = {"labels": "given", "supervises_gold": gold == "mixed", "needs_gold": gold == "mixed"}
     record = {
         "method": method,
@@ -46,14 +48,15 @@ def write_run(
     (folder / "run.json").write_text(json.dumps(record))
     cases = list(zip(CASES, scores, strict=False))
     means = {"dsc": float(np.mean(scores)), "iou": 0.5, "hd": 9.0, "hd95": 8.0, "nsd": 0.7}
-    summary = {name: {"mean": value, "sd": 0.1, "n": len(scores)} for name, value in means.items()}
+    summary = {metric: {"mean": value, "sd": 0.1, "n": len(scores)} for metric, value in means.items()}
     evaluation = {"split": "test", "set": held, "summary": summary, "notes": ["read me"], "predictions": {}}
+    evaluation |= {"epochs_done": 3, "inference": inference or {}}
     (folder / "evaluation" / "test.json").write_text(json.dumps(evaluation))
     with (folder / "evaluation" / "test.csv").open("w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["row", "id", "group", "dsc"])
-        for row, (name, score) in enumerate(cases):
-            lines.writerow([row, name, (groups or {}).get(name, ""), score])
+        for row, (case, score) in enumerate(cases):
+            lines.writerow([row, case, (groups or {}).get(case, ""), score])
     return folder
 
 
@@ -211,3 +214,57 @@ def test_real_runs_are_evaluated_on_request_and_get_a_page(tmp_path, capsys):
     text = page.read_text()
     assert "net 1" in text
     assert "metadcseg compare" in text
+
+
+def test_a_run_that_was_trained_on_since_is_evaluated_again(tmp_path, capsys):
+    prepared = write_fake_set(tmp_path / "set")
+    runs = [write_fake_run(tmp_path / name, prepared) for name in ("one", "two")]
+    for run, seed in zip(runs, (1, 2), strict=True):
+        evaluate_run(run, PreparedSet.open(prepared.path), "test", trust_code=True)
+        info = json.loads((run / "run.json").read_text()) | {"seed": seed}
+        (run / "run.json").write_text(json.dumps(info | {"epochs_done": 2 + seed}))
+    assert main(["compare", *map(str, runs), "--out", str(tmp_path / "page.html")]) == 2
+    said = capsys.readouterr().err
+    assert f"{runs[1]} was evaluated before it trained on (after 3 epochs, of 4 now)" in said
+    assert f"'metadcseg evaluate {runs[1]}' again, or add --evaluate" in said
+    kept = (runs[0] / "evaluation" / "test.json").stat().st_mtime_ns
+    assert len(compared(capsys, *runs, "--evaluate", "--trust-code")["rows"][0]["seeds"]) == 2
+    assert json.loads((runs[1] / "evaluation" / "test.json").read_text())["epochs_done"] == 4
+    assert (runs[0] / "evaluation" / "test.json").stat().st_mtime_ns == kept
+
+
+def test_test_time_options_set_rows_apart_and_are_said(tmp_path, capsys):
+    scores = np.linspace(0.5, 0.7, 10)
+    plain = write_run(tmp_path / "a", "net", 0, scores, inference={"batch_size": 8})
+    flipped = write_run(tmp_path / "b", "net", 0, scores, inference={"flips": True})
+    found = compared(capsys, plain, flipped)
+    assert [row["label"] for row in found["rows"]] == ["net", "net (inference.flips True)"]
+    assert any("differ in inference.flips, not only in their method" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize("label", ["net", "another"])
+def test_two_data_sets_are_neither_seeds_of_a_row_nor_rows_of_a_table(tmp_path, capsys, monkeypatch, label):
+    one = write_run(tmp_path / "a", "net", 0, np.linspace(0.5, 0.7, 10))
+    monkeypatch.setattr(f"{__name__}.CASES", [f"image {number}" for number in range(10)])
+    two = write_run(tmp_path / "b", label, 1, np.linspace(0.5, 0.7, 10), name="another", fingerprint="e" * 64)
+    assert main(["compare", str(one), str(two)]) == 2
+    assert "scored on different data (mine, another), without a case in common" in capsys.readouterr().err
+
+
+def test_seeds_may_have_other_splits_and_a_note_says_so(tmp_path, capsys, monkeypatch):
+    one = write_run(tmp_path / "a", "net", 0, np.linspace(0.5, 0.7, 10))
+    monkeypatch.setattr(f"{__name__}.CASES", [f"case {number}" for number in range(20, 30)])
+    two = write_run(tmp_path / "b", "net", 1, np.linspace(0.5, 0.7, 10), fingerprint="e" * 64)
+    found = compared(capsys, one, two)
+    assert found["rows"][0]["seeds"] == [0, 1]
+    assert any("scored on different cases" in note for note in found["notes"])
+
+
+def test_a_set_that_was_moved_is_said_with_a_way_out(tmp_path, capsys):
+    prepared = write_fake_set(tmp_path / "set")
+    runs = [write_fake_run(tmp_path / name, prepared) for name in ("one", "two")]
+    (tmp_path / "set").rename(tmp_path / "moved")
+    assert main(["compare", *map(str, runs), "--evaluate", "--trust-code"]) == 2
+    said = capsys.readouterr().err
+    assert f"trained on is not at {tmp_path / 'set'} any more" in said
+    assert f"type 'metadcseg evaluate {runs[0]} --data SET' first" in said

@@ -4,10 +4,12 @@ import json
 
 import pytest
 import yaml
+from PIL import Image
 from tests.unit.evaluation.fakes import write_fake_run, write_fake_set
 
 from metadcseg.cli.main import main
 from metadcseg.data.store.reader import PreparedSet, SetWriter
+from metadcseg.evaluation.imported import ExternalTool, import_predictions
 from metadcseg.evaluation.noise_detection import NothingToJudge, judge_weights
 from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
@@ -46,3 +48,16 @@ def test_an_unknown_device_is_one_sentence(tmp_path, capsys):
     run = write_fake_run(tmp_path / "run", write_fake_set(tmp_path / "set"))
     assert main(["evaluate", str(run), "--accelerator", "gpu"]) == 2
     assert "device must be auto, cpu" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), ("--cost",), ("--weights",), ("--cost", "--weights")])
+def test_predictions_of_another_tool_are_no_damaged_run(tmp_path, capsys, words):
+    prepared = write_fake_set(tmp_path / "set")
+    (tmp_path / "masks").mkdir()
+    for case, name in zip(prepared.select("test"), ("found", "wrong-label-x", "missed"), strict=True):
+        Image.fromarray(prepared.label(case)).save(tmp_path / "masks" / f"{name}.png")
+    import_predictions(prepared, tmp_path / "masks", tmp_path / "run", ExternalTool("tool 1"))
+    assert main(["evaluate", str(tmp_path / "run"), *words]) == 2
+    said = capsys.readouterr().err
+    assert "predictions of another tool, without a network: give a folder that train wrote" in said
+    assert "damaged" not in said

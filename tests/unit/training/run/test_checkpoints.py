@@ -157,7 +157,7 @@ def test_weights_carry_facts_and_a_checksum(tmp_path):
     with pytest.raises(InputError, match="damaged"):
         load_weights(path)
     path.unlink()
-    with pytest.raises(InputError, match="no such file yet"):
+    with pytest.raises(InputError, match="there is no such file"):
         load_weights(path)
 
 

@@ -90,3 +90,25 @@ def test_weights_of_a_first_try_that_came_to_nothing_are_not_kept(disks, tmp_pat
 def test_nobody_waits_for_libraries_that_are_not_used(module, library):
     code = f"import sys, {module}; sys.exit('{library}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"epochs_done": 0}, "no epoch is done yet: go on with 'metadcseg train --resume"),
+        (
+            {"epochs_done": 5},
+            "after 5 epochs no validation has chosen weights, which is due every 9 and at the last: go on with "
+            "'metadcseg train --resume",
+        ),
+        ({"epochs_done": 9, "best": {"epoch": 8, "dsc": 0.5, "iou": 0.4}}, "is not there any more: restore"),
+    ],
+)
+def test_weights_that_are_not_there_are_late_or_lost(out, change, says):
+    (out / "model.safetensors").unlink()
+    held = json.loads((out / "run.json").read_text()) | {"best": None} | change
+    held["training"]["validate_every"] = 9
+    (out / "run.json").write_text(json.dumps(held))
+    with pytest.raises(InputError) as found:
+        load_run(out, trust_code=True)
+    assert says in str(found.value)
