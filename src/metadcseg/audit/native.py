@@ -277,11 +277,10 @@ def _itk_like(out: Path, array: NDArray[Any], like: Path) -> None:
         raise InputError(
             f"{like} has several layers, a corrected mask is written with one: export its segments as one layer"
         )
-    as_given = array.astype(itk.sitk.GetArrayViewFromImage(given).dtype)
-    kept = (
-        as_given if np.array_equal(as_given, array) else array
-    )  # values of another file may need a wider type
-    image = itk.sitk.GetImageFromArray(np.ascontiguousarray(kept.transpose(2, 1, 0)))
+    typed = array.astype(itk.sitk.GetArrayViewFromImage(given).dtype)
+    if np.array_equal(typed, array):  # else a class needs a wider type
+        array = typed
+    image = itk.sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     image.CopyInformation(given)
     for key in given.GetMetaDataKeys():
         image.SetMetaData(key, given.GetMetaData(key))

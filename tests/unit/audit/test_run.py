@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import shutil
 
 import nibabel
 import numpy as np
@@ -114,6 +115,35 @@ def test_an_audit_goes_on_and_ends_the_same(tmp_path, run, prepared):
     assert kept.stat().st_mtime_ns == before
     with pytest.raises(InputError, match="another threshold: give the same, or another --out"):
         audit_run(run, out, prepared, threshold=0.6, trust_code=True)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "cases/*.npz",
+        "pairs/cases/*.npz",
+        "page",
+        "page/thumbs/*.jpg",
+        "wrong",
+        "corrected/sure",
+        "pairs",
+        "cut",
+    ],
+)
+def test_what_was_removed_or_damaged_is_there_again_after_another_audit(tmp_path, run, prepared, spoilt):
+    out = tmp_path / "audit"
+    audit_run(run, out, prepared, trust_code=True)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    if spoilt == "cut":
+        for file in (*out.glob("cases/*.npz"), *out.glob("pairs/cases/*.npz")):
+            file.write_bytes(before[file][:-50])
+    else:
+        found = list(out.glob(spoilt))
+        assert found
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    audit_run(run, out, prepared, trust_code=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_a_foreign_folder_stays_as_it_is(tmp_path, run, prepared):
