@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 from tests.unit.audit.simulated import simulate
 from tests.unit.data.folders import disc, picture, save
 
+from metadcseg.audit.exchange.coco import CocoWriter, _parts, _runs
 from metadcseg.audit.exchange.export import FORMATS, export_annotations
+from metadcseg.audit.exchange.items import Item, Palette
 from metadcseg.audit.exchange.label_studio import brush_runs
 from metadcseg.cli.main import main
+from metadcseg.data.annotations.coco import masks
 from metadcseg.data.annotations.cvat import read_label_map
 from metadcseg.data.annotations.label_studio import decode_runs
 from metadcseg.data.formats.volumes import read_label_volume
@@ -110,6 +114,31 @@ def test_coco_by_pycocotools(images, tmp_path):
             assert 0 <= told["score"] <= 1
         assert np.array_equal(mask, arrays[image["file_name"].removesuffix(".png")].corrected["balanced"][0])
     came_back(tmp_path, images, out, "annotations.json")
+
+
+def test_parts_of_coco_are_those_of_pycocotools_at_the_edges_too():
+    from pycocotools import mask as coco
+
+    for seed in range(20):
+        shown = np.random.default_rng(seed).random((9, 7)) < 0.4
+        numbers, count = ndimage.label(shown, np.ones((3, 3)))
+        parts = _parts(shown)
+        assert len(parts) == count
+        for number, places in enumerate(parts, start=1):
+            made = coco.frPyObjects(_runs(places, 9, 7), 9, 7)
+            assert made == coco.encode(np.asfortranarray(numbers == number, np.uint8))
+
+
+def test_many_objects_of_coco_are_not_each_looked_for_in_the_whole_image(tmp_path, monkeypatch):
+    pytest.importorskip("pycocotools")
+    labels = np.zeros((128, 128), np.uint8)
+    labels.reshape(16, 8, 16, 8)[:, 2:7, :, 2:7] = 1
+    monkeypatch.setattr(masks, "encode", None)  # reads a whole image
+    writer = CocoWriter(tmp_path, Palette(("background", "cell")))
+    writer.add(Item("a", None, labels, np.full(labels.shape, 51, np.uint8)))
+    assert writer.close() == {"annotations": 256}
+    told = json.loads((tmp_path / "annotations.json").read_text())["annotations"]
+    assert {(one["area"], one["score"], *one["bbox"][2:]) for one in told} == {(25, 0.8, 5.0, 5.0)}
 
 
 def test_cvat_masks_in_color(images, tmp_path):
