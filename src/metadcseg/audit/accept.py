@@ -54,6 +54,8 @@ class Accepted:
         twins: in how many pairs the mask beside the verified one was corrected, as masks that train were.
         backup: where files that were replaced lie; None of a new folder.
         notes: what is worth knowing.
+        limit: how many training cases of the folder the set had, and the seed by which ``prepare --limit`` draws them
+            again; None where it had all.
     """
 
     folder: Path
@@ -67,6 +69,7 @@ class Accepted:
     twins: int
     backup: Path | None = None
     notes: tuple[str, ...] = ()
+    limit: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -249,4 +252,5 @@ def _counted(
         twins,
         written.backup,
         tuple(plan.left),
+        plan.limit,
     )

@@ -1,7 +1,9 @@
 """A corrected folder laid out as the one that a set was prepared from."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.plan import CORRECTIONS, GOLD, IMAGES, SPLITS, Plan, Reviews, Twins, Write, splits_text
@@ -9,7 +11,7 @@ from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources import scan_folder
 from metadcseg.data.splits.folds import unit_id
-from metadcseg.data.splits.roles import SplitRow
+from metadcseg.data.splits.roles import SplitRow, limit_training
 from metadcseg.errors import InputError
 
 _TAKEN = ("masks", GOLD, "gold.txt", "annotators.csv", "label_confidence", "label_confidence.csv")
@@ -64,6 +66,8 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
         role = roles.get(case.id, "train")
         plan.rows[case.id] = SplitRow("gold" if role == "train" and verified else role, case.group)
     plan.writes[Path(SPLITS)] = lambda out: out.write_bytes(splits_text(plan.rows))
+    if outside := [case.id for case in scan.cases if case.id not in roles]:
+        _leave_out(plan, outside, originals.prepared.source)
     kept = 0
     for id, reviewed in reviews.items():
         files, suffix = originals.files(id), originals.suffix(id)
@@ -92,6 +96,23 @@ def given_file(originals: Originals, id: str) -> Path | None:
     """Return the file of a mask as given; None where no file of its own holds it, so that none can replace it."""
     files = originals.files(id)
     return None if files is None or files.mask in files.images else files.mask
+
+
+def _leave_out(plan: Plan, outside: Sequence[str], source: Mapping[str, Any]) -> None:
+    """Let the set that is prepared next have no cases that the audited one had not, where ``--limit`` can say so."""
+    roles = {id: str(row.role) for id, row in plan.rows.items()}
+    inside = roles.keys() - set(outside)
+    count = sum(roles[id] == "train" for id in inside)
+    drawn = (source.get(name) for name in ("fuse_seed", "split_seed"))
+    seed = next((held for held in drawn if held is not None), 0)
+    if count and limit_training(roles, count, seed=seed).keys() == inside:
+        plan.limit = (count, seed)
+        became = "--limit of the next command leaves them out again"
+    else:
+        became = f"{SPLITS} makes them training cases, so take their images out where they shall not be"
+    plan.left.append(
+        f"{plural(len(outside), 'case')} of the folder that the set does not have ({listed(outside, 3)}): {became}"
+    )
 
 
 def _replace(plan: Plan, originals: Originals, id: str, given: Path, write: Write) -> None:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from tests.unit.audit.simulated import decide, simulate
-from tests.unit.data.folders import disc, picture, save
+from tests.unit.data.folders import disc, make_folder, picture, save
 
 from metadcseg.audit.accept import accept
 from metadcseg.audit.again import prepare_again
@@ -60,6 +60,55 @@ def test_outlines_of_annotators(tmp_path):
     again, id = reviewed(tmp_path, PreparedSet.open(tmp_path / "set"))
     assert again.annotators == ("anna", "ben", "cleo")
     assert (tmp_path / f"better/gold/{id}.png").exists()
+
+
+def test_an_annotator_who_was_drawn_is_drawn_again(tmp_path):
+    for number in range(8):
+        save(tmp_path / f"mine/images/c{number}.png", picture(number))
+        for shift, name in enumerate(("anna", "ben", "cleo")):
+            save(tmp_path / f"mine/masks/{name}/c{number}.png", np.roll(disc(), shift, axis=1))
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none", fuse="draw", seed=5)
+    before = PreparedSet.open(tmp_path / "set")
+    again, id = reviewed(tmp_path, before)
+    drawn = {case.id: case.annotator for case in before.cases if case.id != id}
+    assert {case.id: case.annotator for case in again.cases if case.id != id} == drawn
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_cases_that_a_limit_left_out_stay_out(tmp_path, listed):
+    make_folder(tmp_path / "mine")
+    if listed:  # then a set does not say which seed drew the cases
+        ids = sorted(path.stem for path in (tmp_path / "mine/images").iterdir())
+        rows = "".join(f"{id},{'test' if id == ids[0] else 'train'}\n" for id in ids)
+        (tmp_path / "mine/splits.csv").write_text(f"id,role\n{rows}")
+    shares = {} if listed else {"val": 0.1, "test": 0.1}
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none", limit=4, seed=3, **shares)
+    prepared = PreparedSet.open(tmp_path / "set")
+    simulate(tmp_path / "audit", prepared)
+    id = prepared.select("train")[0].id
+    decisions = decide(tmp_path / "audit", prepared, {"case": id, "verdict": "accept"})
+    accepted, _ = accept(decisions, tmp_path / "better")
+    (note,) = [note for note in accepted.notes if "that the set does not have" in note]
+    if listed:
+        assert accepted.limit is None
+        assert note.endswith(
+            "splits.csv makes them training cases, so take their images out where they shall not be"
+        )
+        return
+    assert main(prepare_again(prepared, accepted.folder, accepted.limit)[1:]) == 0
+    again = PreparedSet.open(f"{accepted.folder}-set")
+    wanted = {case.id: "gold" if case.id == id else case.role for case in prepared.cases}
+    assert {case.id: case.role for case in again.cases} == wanted
+
+
+def test_the_size_of_pixels_keeps_all_digits(tmp_path):
+    for number in range(6):
+        save(tmp_path / f"mine/images/c{number}.png", picture(number))
+        save(tmp_path / f"mine/masks/c{number}.png", disc())
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none", spacing=(0.123456789, 1 / 3))
+    before = PreparedSet.open(tmp_path / "set")
+    again, _ = reviewed(tmp_path, before)
+    assert {case.spacing for case in again.cases} == {case.spacing for case in before.cases}
 
 
 def test_where_two_annotators_differ_stays_ignored(tmp_path):
