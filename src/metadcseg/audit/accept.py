@@ -22,11 +22,11 @@ from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.review import Outcome, review
 from metadcseg.audit.same_layout import folder_of, given_file, same_layout
 from metadcseg.audit.stacked_layout import stacked_layout
-from metadcseg.audit.units import check_sizes
+from metadcseg.audit.units import check_sizes, is_verified
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.store.disk import refuse_occupied
-from metadcseg.data.store.reader import Case, PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.reading import is_what
 from metadcseg.scratch import sweep
@@ -222,18 +222,12 @@ def _refuse(
         raise InputError(
             f"{missing} is gone, which {prepared.path} was prepared from: say with --folder where its folder is now"
         )
-    done = [id for id in ids if _is_verified(prepared, originals, id)]
+    done = [id for id in ids if is_verified(prepared, originals.unit(id))]
     if done:
         raise InputError(
             f"{decisions}: {listed(done, 3)} {'has' if len(done) == 1 else 'have'} a verified mask already: correct "
             "that file itself, and take the decision out"
         )
-
-
-def _is_verified(prepared: PreparedSet, originals: Originals, id: str) -> bool:
-    unit = originals.unit(id)
-    held = (unit,) if isinstance(unit, Case) else prepared.slices_of(unit)
-    return unit.role == "gold" or any(case.has_given for case in held)
 
 
 def _counted(
