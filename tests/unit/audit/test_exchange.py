@@ -12,6 +12,7 @@ from tests.unit.audit.simulated import simulate
 from tests.unit.data.folders import disc, picture, save
 
 from metadcseg.audit.exchange.coco import CocoWriter, _parts, _runs
+from metadcseg.audit.exchange.dicom_seg import DicomSegWriter
 from metadcseg.audit.exchange.export import FORMATS, export_annotations
 from metadcseg.audit.exchange.items import Item, Palette
 from metadcseg.audit.exchange.label_studio import brush_runs
@@ -250,6 +251,30 @@ def test_dicom_seg_by_highdicom(volumes, tmp_path):
         )
         assert np.array_equal(in_slices(prepared, id, frames.transpose(2, 1, 0)), held.corrected["balanced"])
     came_back_volumes(tmp_path, volumes, out, ".dcm")
+
+
+def test_dicom_seg_comes_back_to_masks_of_numbers(volumes, tmp_path):
+    pytest.importorskip("highdicom")
+    place, _, _ = volumes
+    shutil.copytree(place / "mine/images", tmp_path / "mine/images")
+    grid, shown = read_grid_of(place / "mine/images/v0"), {}
+    (tmp_path / "mine/masks").mkdir()
+    (tmp_path / "mine/gold").mkdir()
+    writer = DicomSegWriter(tmp_path / "mine/gold", Palette(("background", "class 1", "class 2")))
+    for number in range(5):
+        mask = np.zeros(grid.shape, np.uint8)
+        mask[3:8, 2:5, 1:3], mask[3:8, 6:8, 1:3] = 1, 2
+        write_nifti(tmp_path / f"mine/masks/v{number}.nii.gz", mask, grid)
+        if number < 2:
+            mask = np.where(mask == number + 1, 0, mask).astype(np.uint8)  # so its only segment is number 1
+            writer.add(Item(f"v{number}", tmp_path / f"mine/images/v{number}", mask, mask))
+            shown[f"v{number}"] = mask
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none", val=0.0, test=0.0)
+    prepared = PreparedSet.open(tmp_path / "set")
+    assert prepared.classes == ("background", "class 1", "class 2")
+    for volume in prepared.volumes:
+        if volume.id in shown:
+            assert np.array_equal(prepared.reference(volume), shown[volume.id])
 
 
 def test_the_command_and_what_it_refuses(images, tmp_path, capsys):
