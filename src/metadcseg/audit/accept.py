@@ -34,7 +34,7 @@ from metadcseg.scratch import sweep
 Progress = Callable[[int, int], object]
 """Called with how many files are written, of how many."""
 
-_RULES = 2
+_RULES = 3
 """By which decisions become files: raised with every change of them, so that nothing written by others is kept."""
 
 
@@ -203,10 +203,15 @@ def _reviewed(audit: Path, case: AuditedCase, decision: Decision, originals: Ori
         mask, _ = review(case, masks, decision)
         originals.write(out, case.id, masks.given, mask, masks.slices)
 
+    def write_class(label: int, out: Path) -> None:
+        masks = read_masks(audit, case)
+        mask, _ = review(case, masks, decision)
+        originals.write_class(out, case.id, label, masks.given, mask, masks.slices)
+
     def read() -> Labels:
         return review(case, read_masks(audit, case), decision)[0]
 
-    return Reviewed(review(case, read_masks(audit, case), decision)[1], Mask(read, write))
+    return Reviewed(review(case, read_masks(audit, case), decision)[1], Mask(read, write), write_class)
 
 
 def _refuse(

@@ -37,7 +37,10 @@ def prepare_again(prepared: PreparedSet, folder: Path, limit: tuple[int, int] | 
         pairs = ",".join(f"{value}:{label}" for value, label in values.items())
         words += [f"--remap={pairs}"]
     words += [
-        word for name in ("fuse", "confidence") if source.get(name) for word in (f"--{name}", source[name])
+        word
+        for name in ("fuse", "confidence", "subfolders")
+        if source.get(name)
+        for word in (f"--{name}", source[name])
     ]
     if limit is not None:
         words += ["--limit", str(limit[0])]

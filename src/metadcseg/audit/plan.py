@@ -68,10 +68,12 @@ class Reviewed:
     Args:
         outcome: of the review.
         mask: that follows from it.
+        write_class: writes the pixels of one class of it, white on black.
     """
 
     outcome: Outcome
     mask: Mask
+    write_class: Callable[[int, Path], object]
 
 
 Reviews = Mapping[str, Reviewed]

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.audit.originals import Originals
+from metadcseg.audit.part_layout import named_parts, names_of_classes, places_of, put_parts
 from metadcseg.audit.plan import CORRECTIONS, GOLD, IMAGES, SPLITS, Plan, Reviews, Twins, Write, splits_text
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources import scan_folder
+from metadcseg.data.sources.by_class import CLASSES
+from metadcseg.data.sources.case import Outlines
 from metadcseg.data.splits.folds import unit_id
 from metadcseg.data.splits.roles import SplitRow, limit_training
 from metadcseg.errors import InputError
@@ -54,7 +57,16 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
     known = originals.origin.cases if originals.origin else {}
     first = next(iter(known.values()), None)
     image_key, label_key = (None, None) if first is None else (first.image_key, first.mask_key)
-    scan = scan_folder(folder, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
+    subfolders = originals.prepared.source.get("subfolders")
+    scan = scan_folder(
+        folder, val=0.0, test=0.0, image_key=image_key, label_key=label_key, subfolders=subfolders
+    )
+    outlined = any(isinstance(mask, Outlines) for case in scan.cases for mask in (case.label, case.given))
+    if outlined and not originals.prepared.annotators:  # an earlier version kept no --subfolders
+        raise InputError(
+            f"{originals.prepared.path} does not say what the folders in {folder / 'masks'} are: prepare it again"
+        )
+    parts = named_parts(scan.cases)
     if gone := sorted(set(known) - {case.id for case in scan.cases}):
         raise InputError(
             f"{folder} no longer holds the case '{gone[0]}' with its mask ({plural(len(gone), 'such case')}): put "
@@ -75,7 +87,11 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
             raise InputError(
                 f"{originals.prepared.path} does not say which files '{id}' was made from: prepare it again"
             )
-        if reviewed.outcome.verified:
+        if reviewed.outcome.verified and id in parts:
+            names = names_of_classes(parts.values(), originals.prepared)
+            about = (names, parts[id], originals.stem(id) or id, suffix)
+            put_parts(plan, id, reviewed, names, places_of(*about, by_class=subfolders == CLASSES))
+        elif reviewed.outcome.verified:
             plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", reviewed.mask.write)
         elif reviewed.outcome.changed and (given := given_file(originals, id)) is not None:
             _replace(plan, originals, id, given.relative_to(folder), reviewed.mask.write)
