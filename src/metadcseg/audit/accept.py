@@ -22,11 +22,11 @@ from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.review import Outcome, review
 from metadcseg.audit.same_layout import folder_of, given_file, same_layout
 from metadcseg.audit.stacked_layout import stacked_layout
-from metadcseg.audit.units import check_sizes
+from metadcseg.audit.units import check_sizes, is_verified
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.data.store.disk import refuse_occupied
-from metadcseg.data.store.reader import Case, PreparedSet
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.reading import is_what
 from metadcseg.scratch import sweep
@@ -34,7 +34,7 @@ from metadcseg.scratch import sweep
 Progress = Callable[[int, int], object]
 """Called with how many files are written, of how many."""
 
-_RULES = 2
+_RULES = 3
 """By which decisions become files: raised with every change of them, so that nothing written by others is kept."""
 
 
@@ -54,6 +54,8 @@ class Accepted:
         twins: in how many pairs the mask beside the verified one was corrected, as masks that train were.
         backup: where files that were replaced lie; None of a new folder.
         notes: what is worth knowing.
+        limit: how many training cases of the folder the set had, and the seed by which ``prepare --limit`` draws them
+            again; None where it had all.
     """
 
     folder: Path
@@ -67,6 +69,7 @@ class Accepted:
     twins: int
     backup: Path | None = None
     notes: tuple[str, ...] = ()
+    limit: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -200,10 +203,15 @@ def _reviewed(audit: Path, case: AuditedCase, decision: Decision, originals: Ori
         mask, _ = review(case, masks, decision)
         originals.write(out, case.id, masks.given, mask, masks.slices)
 
+    def write_class(label: int, out: Path) -> None:
+        masks = read_masks(audit, case)
+        mask, _ = review(case, masks, decision)
+        originals.write_class(out, case.id, label, masks.given, mask, masks.slices)
+
     def read() -> Labels:
         return review(case, read_masks(audit, case), decision)[0]
 
-    return Reviewed(review(case, read_masks(audit, case), decision)[1], Mask(read, write))
+    return Reviewed(review(case, read_masks(audit, case), decision)[1], Mask(read, write), write_class)
 
 
 def _refuse(
@@ -219,18 +227,12 @@ def _refuse(
         raise InputError(
             f"{missing} is gone, which {prepared.path} was prepared from: say with --folder where its folder is now"
         )
-    done = [id for id in ids if _is_verified(prepared, originals, id)]
+    done = [id for id in ids if is_verified(prepared, originals.unit(id))]
     if done:
         raise InputError(
             f"{decisions}: {listed(done, 3)} {'has' if len(done) == 1 else 'have'} a verified mask already: correct "
             "that file itself, and take the decision out"
         )
-
-
-def _is_verified(prepared: PreparedSet, originals: Originals, id: str) -> bool:
-    unit = originals.unit(id)
-    held = (unit,) if isinstance(unit, Case) else prepared.slices_of(unit)
-    return unit.role == "gold" or any(case.has_given for case in held)
 
 
 def _counted(
@@ -249,4 +251,5 @@ def _counted(
         twins,
         written.backup,
         tuple(plan.left),
+        plan.limit,
     )

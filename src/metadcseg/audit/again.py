@@ -11,12 +11,13 @@ from metadcseg.data.store.origin import read_origin
 from metadcseg.data.store.reader import PreparedSet
 
 
-def prepare_again(prepared: PreparedSet, folder: Path) -> list[str]:
+def prepare_again(prepared: PreparedSet, folder: Path, limit: tuple[int, int] | None = None) -> list[str]:
     """Return the words of the command, with the options that the set tells of itself.
 
     Args:
         prepared: the set that was audited.
         folder: the corrected one.
+        limit: of :class:`~metadcseg.audit.accept.Accepted`.
     """
     names = (f"{folder}-set{end}" for end in chain([""], (f"-{number}" for number in count(2))))
     words = [
@@ -36,8 +37,15 @@ def prepare_again(prepared: PreparedSet, folder: Path) -> list[str]:
         pairs = ",".join(f"{value}:{label}" for value, label in values.items())
         words += [f"--remap={pairs}"]
     words += [
-        word for name in ("fuse", "confidence") if source.get(name) for word in (f"--{name}", source[name])
+        word
+        for name in ("fuse", "confidence", "subfolders")
+        if source.get(name)
+        for word in (f"--{name}", source[name])
     ]
+    if limit is not None:
+        words += ["--limit", str(limit[0])]
+    if (seed := source.get("fuse_seed") if limit is None else limit[1]) is not None:
+        words += ["--seed", str(seed)]
     if origin is not None and (first := next(iter(origin.cases.values()), None)) is not None:
         keys = (("image-key", first.image_key), ("label-key", first.mask_key))
         words += [word for name, key in keys if key for word in (f"--{name}", key)]
@@ -50,7 +58,7 @@ def prepare_again(prepared: PreparedSet, folder: Path) -> list[str]:
             used = SliceOptions(axis=axis, normalize="none", order=used.order)
         words += _slicing(used)
     elif len(spacings := {case.spacing for case in prepared.cases}) == 1 and (spacing := spacings.pop()):
-        words += ["--spacing", ",".join(f"{side:g}" for side in spacing)]
+        words += ["--spacing", ",".join(map(repr, spacing))]
     if prepared.edge_detector is None:
         words += ["--edges", "none"]
     return words

@@ -147,6 +147,20 @@ def read_masks(out: Path, case: AuditedCase) -> CaseMasks:
     return CaseMasks(held["given"], held["regions"], held["wrong"], corrected, slices)
 
 
+def is_whole(out: Path, name: str) -> bool:
+    """Return whether a case of an audit is there and all of its masks can be read.
+
+    Args:
+        out: the folder of the audit.
+        name: of its files.
+    """
+    try:
+        read_masks(out, read_case(out, name)[0])
+    except InputError:
+        return False
+    return True
+
+
 def _case(path: Path) -> AuditedCase:
     text = str(_arrays(path, ("case",))["case"])
     try:

@@ -1,15 +1,15 @@
 """Judges one case of an audit after another, and writes all that is found of it."""
 
-from metadcseg.audit.case_files import write_case
+from metadcseg.audit.case_files import is_whole, read_case, write_case
 from metadcseg.audit.case_scores import CaseScores
-from metadcseg.audit.correction import MaskWriter, write_wrong
+from metadcseg.audit.correction import MaskWriter, write_wrong, wrong_file
 from metadcseg.audit.folder import AuditFolder
-from metadcseg.audit.fused_case import FusedCase
+from metadcseg.audit.fused_case import CERTAINTY, FUSED, FusedCase
 from metadcseg.audit.judged import judge
 from metadcseg.audit.page import ReviewPage
 from metadcseg.audit.predictors import CasePredictor
 from metadcseg.audit.ranking import dsc_interval, expected_dsc
-from metadcseg.audit.records import Arrays, AuditedCase
+from metadcseg.audit.records import LEVELS, Arrays, AuditedCase
 from metadcseg.audit.regions import find_regions
 from metadcseg.audit.scoring import true_dsc
 from metadcseg.audit.summary import begun
@@ -17,6 +17,8 @@ from metadcseg.audit.units import Unit
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 from metadcseg.files import output_folder
+
+_WRONG = "wrong"
 
 
 class CaseJudge:
@@ -63,6 +65,23 @@ class CaseJudge:
         )
         self._masks = MaskWriter(prepared, folder.path / "corrected")
 
+    def is_done(self, unit: Unit) -> bool:
+        """Return whether the record of a case can be read, and all other files are there that judging it writes.
+
+        Args:
+            unit: an image or a volume.
+        """
+        out = self._out
+        if not is_whole(out, unit.name) or not self.page.has(unit.name):
+            return False
+        balanced = out / str(read_case(out, unit.name, ("written",))[1].get("written", ""))
+        folders, maps = list(map(str, LEVELS)), [_WRONG]
+        if self._annotators is not None and FusedCase(self._annotators, unit, self._prepared).several:
+            folders, maps = [*folders, FUSED], [*maps, CERTAINTY]
+        files = [balanced.parent.parent / level / balanced.name for level in folders]
+        files += [wrong_file(out / folder, unit) for folder in maps]
+        return all(file.is_file() for file in files)
+
     def __call__(self, unit: Unit) -> None:
         """Judge one case and write all of it; its record comes last.
 
@@ -106,7 +125,7 @@ class CaseJudge:
             None if truth is None else true_dsc(given, truth, classes),
             {str(level): value for level, value in dsc.items()},
         )
-        write_wrong(output_folder(out, "wrong"), unit, judged.wrong)
+        write_wrong(output_folder(out, _WRONG), unit, judged.wrong)
         files = {str(level): mask for level, mask in corrected.items()}
         files |= {} if fused is None else fused.written(out)
         written = self._masks.write(unit, given, files)

@@ -97,12 +97,22 @@ def write_wrong(folder: Path, unit: Unit, wrong: NDArray[np.float32]) -> Path:
     Raises:
         InputError: where the disk refuses.
     """
-    levels = np.rint(wrong * 255).astype(np.uint8)
+    levels, file = np.rint(wrong * 255).astype(np.uint8), wrong_file(folder, unit)
     if unit.volume is None:
-        buffer, file = io.BytesIO(), folder / f"{unit.name}.png"
+        buffer = io.BytesIO()
         Image.fromarray(levels[0]).save(buffer, format="PNG")
         write_bytes(file, buffer.getvalue())
         return file
-    file, placement = folder / f"{unit.name}.nii.gz", unit.volume.placement
+    placement = unit.volume.placement
     write_label_volume(file, on_file(placement, levels, unit.slices), placement.grid)
     return file
+
+
+def wrong_file(folder: Path, unit: Unit) -> Path:
+    """Return the file that :func:`write_wrong` writes.
+
+    Args:
+        folder: that takes it.
+        unit: an image or a volume.
+    """
+    return folder / f"{unit.name}{'.png' if unit.volume is None else '.nii.gz'}"

@@ -29,12 +29,12 @@ class OutOfFold:
     Args:
         networks: one for each fold.
         fold_of: id of an image or volume -> number of its fold; others are judged by the first network.
-        gold_is_dealt: whether gold cases were left out in turn as well.
+        pairs_seen_in_training: whether the networks were trained on the verified masks of the pairs.
     """
 
     networks: Sequence[OwnNetwork]
     fold_of: Mapping[str, int]
-    gold_is_dealt: bool
+    pairs_seen_in_training: bool
     seen_in_training: bool = False
 
     @property
@@ -49,13 +49,8 @@ class OutOfFold:
             _again,
             [network.load for network in self.networks],
             self.fold_of,
-            gold_is_dealt=self.gold_is_dealt,
+            pairs_seen=self.pairs_seen_in_training,
         )
-
-    @property
-    def pairs_seen_in_training(self) -> bool:
-        """Whether the networks were trained on the verified masks of the pairs."""
-        return not self.gold_is_dealt
 
     def of(self, unit: Unit) -> Iterator[Maps]:
         """Yield the class probabilities of every slice of a case, (L, H, W) float32, at its own size."""
@@ -63,9 +58,9 @@ class OutOfFold:
 
 
 def _again(
-    loads: Sequence[Callable[[], OwnNetwork]], fold_of: Mapping[str, int], *, gold_is_dealt: bool
+    loads: Sequence[Callable[[], OwnNetwork]], fold_of: Mapping[str, int], *, pairs_seen: bool
 ) -> OutOfFold:
-    return OutOfFold([load() for load in loads], fold_of, gold_is_dealt)
+    return OutOfFold([load() for load in loads], fold_of, pairs_seen)
 
 
 def out_of_fold(
@@ -137,4 +132,5 @@ def out_of_fold(
         if result.interrupted:
             raise KeyboardInterrupt
         networks.append(own_network(folder, prepared, device, trust_code=trust_code))
-    return OutOfFold(networks, {id: fold for fold, left in enumerate(dealt) for id in left}, gold_is_dealt)
+    fold_of = {id: fold for fold, left in enumerate(dealt) for id in left}
+    return OutOfFold(networks, fold_of, method.info.needs_gold and not gold_is_dealt)

@@ -24,6 +24,9 @@ from metadcseg.files import output_folder
 
 _PIXELS = 400_000  # on which shares are matched
 
+FUSED, CERTAINTY = "fused", "certainty"
+"""The folders of the fused label, in ``corrected/``, and of its certainty."""
+
 
 def verified_outlines(prepared: PreparedSet) -> Iterator[Drawn]:
     """Yield the gold images, or slices, of which outlines are known."""
@@ -61,6 +64,11 @@ class FusedCase:
         self._counts: dict[str, NDArray[np.float64]] = {}
         self._highest = np.zeros(self._classes)
 
+    @property
+    def several(self) -> bool:
+        """Whether a slice has outlines of more than one."""
+        return any(len(each) > 1 for each in self._outlines)
+
     def prior(self, number: int) -> Maps | None:
         """Return what the outlines of a slice say, (L, H, W) float32; None where nobody is known."""
         if self._last[0] != number:
@@ -89,12 +97,12 @@ class FusedCase:
         Raises:
             InputError: where the disk refuses.
         """
-        if not any(len(each) > 1 for each in self._outlines):
+        if not self.several:
             return {}
         order = range(len(self._outlines))
-        folder = output_folder(out, "certainty")
+        folder = output_folder(out, CERTAINTY)
         write_wrong(folder, self._unit, np.stack([self._certain[number] for number in order]))
-        return {"fused": np.stack([self._labels[number] for number in order])}
+        return {FUSED: np.stack([self._labels[number] for number in order])}
 
     def found(self) -> dict[str, NDArray[Any]]:
         """Return what is kept of each annotator, as one array of text."""

@@ -1,12 +1,12 @@
 """The audit of arrays, for anybody's network: labels, probabilities and, where there are some, verified pairs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
 from metadcseg.audit.judged import SURE, judge
@@ -85,10 +85,12 @@ def find_label_issues(
     if first is None:
         if (label := next(iter(labels), None)) is not None:
             raise InputError(
-                f"there are labels, of {np.shape(label)}, and no probabilities: give one for each"
+                f"there are labels, of {_array('labels', label).shape}, and no probabilities: give one for each"
             )
         return
-    classes = len(np.asarray(first))
+    if isinstance(labels, Sized) and isinstance(probabilities, Sized) and len(labels) != len(probabilities):
+        raise _not_as_many(f", got {len(labels)} and {len(probabilities)}")
+    classes = len(np.atleast_1d(_array("probabilities", first)))
     verified = [] if pairs is None else _verified(pairs, classes)
     counts = PairCounts.count(((given, true) for given, true, _, _ in _slices_of(verified)), classes)
     table, both = counts.table(), _zipped(labels, probabilities, classes)
@@ -176,13 +178,28 @@ def _zipped(
 ) -> Iterator[tuple[Labels, Maps]]:
     for label, maps in zip_longest(labels, probabilities):
         if label is None or maps is None:
-            raise InputError("labels and probabilities must be as many: give one map for each mask")
+            raise _not_as_many()
         yield _checked(label, maps, classes)
+
+
+def _not_as_many(counts: str = "") -> InputError:
+    return InputError(f"labels and probabilities must be as many{counts}: give one map for each mask")
+
+
+def _array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    """Return a copy of what is given as an array."""
+    try:
+        return np.array(np.asarray(value), dtype)  # of a tensor, NumPy warns of a copy in one step
+    except (ValueError, TypeError, RuntimeError) as error:  # PyTorch raises the last two
+        raise InputError(
+            f"{name} cannot be read as an array ({error}): give numbers in rows of one length; of PyTorch, "
+            "tensor.detach().cpu()"
+        ) from error
 
 
 def _checked(label: ArrayLike, maps: ArrayLike, classes: int) -> tuple[Labels, Maps]:
     """Return a mask, (Z, H, W), and its probabilities, (L, Z, H, W), a mask of one slice having Z = 1."""
-    given, said = _mask("labels", label, classes), np.array(maps, np.float32)
+    given, said = _mask("labels", label, classes), _array("probabilities", maps, np.float32)
     if said.ndim == np.ndim(label) + 1 == 3:
         said = said[:, None]
     if said.shape != (classes, *given.shape):
@@ -196,7 +213,7 @@ def _checked(label: ArrayLike, maps: ArrayLike, classes: int) -> tuple[Labels, M
 
 
 def _mask(name: str, label: ArrayLike, classes: int) -> Labels:
-    given = np.asarray(label)
+    given = _array(name, label)
     if given.ndim not in (2, 3) or given.dtype.kind not in "biu" or 0 in given.shape:
         raise InputError(
             f"{name} must be whole numbers, (H, W) or (Z, H, W), got {given.dtype} {given.shape}"

@@ -277,8 +277,10 @@ def _itk_like(out: Path, array: NDArray[Any], like: Path) -> None:
         raise InputError(
             f"{like} has several layers, a corrected mask is written with one: export its segments as one layer"
         )
+    typed = array.astype(itk.sitk.GetArrayViewFromImage(given).dtype)
+    if np.array_equal(typed, array):  # else a class needs a wider type
+        array = typed
     image = itk.sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
-    image = itk.sitk.Cast(image, given.GetPixelID())
     image.CopyInformation(given)
     for key in given.GetMetaDataKeys():
         image.SetMetaData(key, given.GetMetaData(key))

@@ -111,6 +111,26 @@ class Originals:
         files = self._there(id) if self._is_other(unit) else self.files(id)
         write_volume_mask(out, change, unit.placement.grid, self.values, files)
 
+    def write_class(
+        self, out: Path, id: str, label: int, given: Labels, wanted: Labels, slices: NDArray[np.int32]
+    ) -> None:
+        """Write the pixels of one class, 255 on 0 of an image and 1 on 0 of a volume.
+
+        Args:
+            out: the file, with the suffix that `suffix` says.
+            id: as for `write`.
+            label: class number, or 255.
+            given: as for `write`, and so all that follow.
+            wanted: as it shall be.
+            slices: their numbers.
+        """
+        unit, change = self.unit(id), self.change(id, given, wanted, slices)
+        shown = (change.wanted == label).astype(np.uint8)
+        if isinstance(unit, Case):
+            write_image_mask(out, Change(shown, shown), _part(255), None)
+        else:
+            write_volume_mask(out, Change(shown, shown), unit.placement.grid, _part(1), None)
+
     def change(self, id: str, given: Labels, wanted: Labels, slices: NDArray[np.int32]) -> Change:
         """Return what a mask was and shall be on the grid of the image's file.
 
@@ -156,3 +176,8 @@ class Originals:
     def _is_other(self, unit: StoredVolume) -> bool:
         """Return whether the reference of a volume is another mask than the given one."""
         return self.prepared.noise is not None or unit.verified
+
+
+def _part(white: int) -> Origin:
+    """Return what the values of a file of one class are."""
+    return Origin(Path(), {"": CaseOrigin((), None, {0: 0, white: 1})})

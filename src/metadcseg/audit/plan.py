@@ -31,6 +31,7 @@ class Plan:
         removes: files that others take the place of.
         rows: what ``splits.csv`` says.
         left: sentences about what is not taken over.
+        limit: how many of the training cases to prepare, and the seed that draws them; None: all.
     """
 
     copies: dict[Path, Path] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Plan:
     removes: set[Path] = field(default_factory=set)
     rows: dict[str, SplitRow] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    limit: tuple[int, int] | None = None
 
     def put(self, place: Path, write: Write) -> None:
         """Write a file, in the place of one that would have been taken over."""
@@ -66,10 +68,12 @@ class Reviewed:
     Args:
         outcome: of the review.
         mask: that follows from it.
+        write_class: writes the pixels of one class of it, white on black.
     """
 
     outcome: Outcome
     mask: Mask
+    write_class: Callable[[int, Path], object]
 
 
 Reviews = Mapping[str, Reviewed]

@@ -8,9 +8,11 @@ from typing import Protocol
 
 from metadcseg.audit.probability import Maps
 from metadcseg.audit.units import Unit, refuse_incomplete
+from metadcseg.data.store.content import clean_content_of, identity_of
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.evaluation.evaluate import check_fit
 from metadcseg.evaluation.predict import Predict, load_predictor, probabilities_of_stack
+from metadcseg.results.records import same_content
 from metadcseg.training.run.folder import TrainedRun
 
 
@@ -24,7 +26,7 @@ class CasePredictor(Protocol):
 
     @property
     def seen_in_training(self) -> bool:
-        """Whether it was trained on the masks that it judges."""
+        """Whether it was trained on the training masks of the set that it judges."""
         ...
 
     @property
@@ -51,14 +53,16 @@ class OwnNetwork:
         predict: its network.
         prepared: the set.
         load: loads it again, also in another process.
+        seen_in_training: whether it was trained on this set.
+        pairs_seen_in_training: whether gold of this set had a part in its training.
     """
 
     trained: TrainedRun
     predict: Predict
     prepared: PreparedSet
     load: Callable[[], "OwnNetwork"]
-    seen_in_training: bool = True
-    pairs_seen_in_training: bool = True
+    seen_in_training: bool
+    pairs_seen_in_training: bool
 
     @property
     def name(self) -> str:
@@ -85,4 +89,9 @@ def own_network(
     trained, predict = load_predictor(run, device, trust_code=trust_code)
     check_fit(trained, prepared)
     load = partial(own_network, run, prepared, device, trust_code=trust_code)
-    return OwnNetwork(trained, predict, prepared, load)
+    told = trained.info["set"]
+    seen = same_content(told, identity_of(prepared))
+    same_gold = seen or told.get("clean_content") == clean_content_of(
+        prepared
+    )  # of a set, and of noise on it
+    return OwnNetwork(trained, predict, prepared, load, seen, same_gold and trained.method.info.needs_gold)

@@ -135,9 +135,12 @@ def _with_kinds(given: Labels, numbers: Numbers, regions: Sequence[Region]) -> t
                 kinds[region.number] = "invented" if gone else "too large"
             else:
                 kinds[region.number] = "too small" if places[region.number] else "missing"
+        boxes = ndimage.find_objects(objects[outer])
         for place, held in touched.items():
             rims = [region for region in held if kinds[region.number] in ("too large", "too small")]
-            kinds |= dict.fromkeys(_shifted(objects, place, outer, numbers, rims), "shifted")
+            inner = boxes[place - 1]
+            moved = _shifted(objects[outer][inner] == place, inner, outer, numbers, rims)
+            kinds |= dict.fromkeys(moved, "shifted")
     return tuple(replace(region, kind=kinds.get(region.number, "other")) for region in regions)
 
 
@@ -162,8 +165,18 @@ def _objects_at(objects: Numbers, numbers: Numbers, region: Region) -> list[int]
     return [int(place) for place in np.unique(objects[wide][near]) if place]
 
 
-def _shifted(objects: Numbers, place: int, box: Box, numbers: Numbers, held: Sequence[Region]) -> list[int]:
-    """Return the two regions of an object that was moved, where its largest two say so; else none."""
+def _shifted(
+    shown: NDArray[np.bool_], inner: Box, outer: Box, numbers: Numbers, held: Sequence[Region]
+) -> list[int]:
+    """Return the two regions of an object that was moved, where its largest two say so; else none.
+
+    Args:
+        shown: the object, in its box.
+        inner: that box, within the box of the class.
+        outer: the box of the class.
+        numbers: of the region that each pixel is in.
+        held: the regions at the object's rim.
+    """
     large, small = (
         max((region for region in held if bool(region.given) == side), key=_pixels, default=None)
         for side in (True, False)
@@ -172,7 +185,8 @@ def _shifted(objects: Numbers, place: int, box: Box, numbers: Numbers, held: Seq
         return []
     if min(large.pixels, small.pixels) < _ALIKE * max(large.pixels, small.pixels):
         return []
-    middle = np.argwhere(objects[box] == place).mean(axis=0) + np.array([side.start for side in box])
+    pixels = np.argwhere(shown) + [side.start for side in inner]
+    middle = pixels.mean(axis=0) + np.array([side.start for side in outer])
     first, second = (_middle(numbers, region) - middle for region in (large, small))
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     opposite = lengths > 0 and float(first @ second) / lengths < _OPPOSITE

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metadcseg.audit.annotator_tables import AnnotatorTables
 from metadcseg.audit.calibration import Calibration, calibrate
-from metadcseg.audit.case_files import CASES, read_case
+from metadcseg.audit.case_files import read_case
 from metadcseg.audit.case_judge import CaseJudge
 from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.folds import out_of_fold
@@ -28,7 +28,7 @@ from metadcseg.audit.probability import Labels, Maps, PairCounts, ShareSample, W
 from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.summary import page_summary, said_of, summarize
 from metadcseg.audit.tables import CASE_COLUMNS, REGION_COLUMNS, SortedLines, case_cells, region_cells
-from metadcseg.audit.twins import write_twins
+from metadcseg.audit.twins import has_twins, write_twins
 from metadcseg.audit.units import Unit, judged_units, paired_units
 from metadcseg.audit.weight import fit_weight, weights_for
 from metadcseg.audit.who_errs import WhoErrs
@@ -70,7 +70,7 @@ def audit_run(
 
     P(the given label is wrong) comes from the table of the set's gold pairs and from the network of the run
     (:mod:`metadcseg.audit.probability`), of several annotators from all outlines and a table of each. Every case is
-    read, judged and written by itself; where the folder holds some cases of the same audit, only the others are done.
+    read, judged and written by itself. Where the folder holds whole cases of the same audit, only the others are done.
     Judged is the label of the set: of several annotators the fused one. Volumes are one case each.
 
     Args:
@@ -165,12 +165,14 @@ class Audit:
             self.folder.begin()
             learned = self._learn(units)
             self.folder.write_state(*learned)
+        elif not has_twins(out, self.prepared, learned[1]):
+            self._learn(units)  # writes them anew; what cases were judged by stays
         witnesses, calibration, annotators = learned
         make = partial(
             CaseJudge, self.prepared, self.split, self.folder, threshold=self.threshold, sure=self.sure
         )
         judge = make(self.predictor)
-        left = [unit for unit in units if not (out / CASES / f"{unit.name}.npz").is_file()]
+        left = [unit for unit in units if not judge.is_done(unit)]
         done = len(units) - len(left)
         if done and progress is not None:
             progress(done, len(units))

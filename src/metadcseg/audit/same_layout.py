@@ -1,15 +1,20 @@
 """A corrected folder laid out as the one that a set was prepared from."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metadcseg.audit.originals import Originals
+from metadcseg.audit.part_layout import named_parts, names_of_classes, places_of, put_parts
 from metadcseg.audit.plan import CORRECTIONS, GOLD, IMAGES, SPLITS, Plan, Reviews, Twins, Write, splits_text
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources import scan_folder
+from metadcseg.data.sources.by_class import CLASSES
+from metadcseg.data.sources.case import Outlines
 from metadcseg.data.splits.folds import unit_id
-from metadcseg.data.splits.roles import SplitRow
+from metadcseg.data.splits.roles import SplitRow, limit_training
 from metadcseg.errors import InputError
 
 _TAKEN = ("masks", GOLD, "gold.txt", "annotators.csv", "label_confidence", "label_confidence.csv")
@@ -52,7 +57,16 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
     known = originals.origin.cases if originals.origin else {}
     first = next(iter(known.values()), None)
     image_key, label_key = (None, None) if first is None else (first.image_key, first.mask_key)
-    scan = scan_folder(folder, val=0.0, test=0.0, image_key=image_key, label_key=label_key)
+    subfolders = originals.prepared.source.get("subfolders")
+    scan = scan_folder(
+        folder, val=0.0, test=0.0, image_key=image_key, label_key=label_key, subfolders=subfolders
+    )
+    outlined = any(isinstance(mask, Outlines) for case in scan.cases for mask in (case.label, case.given))
+    if outlined and not originals.prepared.annotators:  # an earlier version kept no --subfolders
+        raise InputError(
+            f"{originals.prepared.path} does not say what the folders in {folder / 'masks'} are: prepare it again"
+        )
+    parts = named_parts(scan.cases)
     if gone := sorted(set(known) - {case.id for case in scan.cases}):
         raise InputError(
             f"{folder} no longer holds the case '{gone[0]}' with its mask ({plural(len(gone), 'such case')}): put "
@@ -64,6 +78,8 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
         role = roles.get(case.id, "train")
         plan.rows[case.id] = SplitRow("gold" if role == "train" and verified else role, case.group)
     plan.writes[Path(SPLITS)] = lambda out: out.write_bytes(splits_text(plan.rows))
+    if outside := [case.id for case in scan.cases if case.id not in roles]:
+        _leave_out(plan, outside, originals.prepared.source)
     kept = 0
     for id, reviewed in reviews.items():
         files, suffix = originals.files(id), originals.suffix(id)
@@ -71,7 +87,11 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
             raise InputError(
                 f"{originals.prepared.path} does not say which files '{id}' was made from: prepare it again"
             )
-        if reviewed.outcome.verified:
+        if reviewed.outcome.verified and id in parts:
+            names = names_of_classes(parts.values(), originals.prepared)
+            about = (names, parts[id], originals.stem(id) or id, suffix)
+            put_parts(plan, id, reviewed, names, places_of(*about, by_class=subfolders == CLASSES))
+        elif reviewed.outcome.verified:
             plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", reviewed.mask.write)
         elif reviewed.outcome.changed and (given := given_file(originals, id)) is not None:
             _replace(plan, originals, id, given.relative_to(folder), reviewed.mask.write)
@@ -92,6 +112,23 @@ def given_file(originals: Originals, id: str) -> Path | None:
     """Return the file of a mask as given; None where no file of its own holds it, so that none can replace it."""
     files = originals.files(id)
     return None if files is None or files.mask in files.images else files.mask
+
+
+def _leave_out(plan: Plan, outside: Sequence[str], source: Mapping[str, Any]) -> None:
+    """Let the set that is prepared next have no cases that the audited one had not, where ``--limit`` can say so."""
+    roles = {id: str(row.role) for id, row in plan.rows.items()}
+    inside = roles.keys() - set(outside)
+    count = sum(roles[id] == "train" for id in inside)
+    drawn = (source.get(name) for name in ("fuse_seed", "split_seed"))
+    seed = next((held for held in drawn if held is not None), 0)
+    if count and limit_training(roles, count, seed=seed).keys() == inside:
+        plan.limit = (count, seed)
+        became = "--limit of the next command leaves them out again"
+    else:
+        became = f"{SPLITS} makes them training cases, so take their images out where they shall not be"
+    plan.left.append(
+        f"{plural(len(outside), 'case')} of the folder that the set does not have ({listed(outside, 3)}): {became}"
+    )
 
 
 def _replace(plan: Plan, originals: Originals, id: str, given: Path, write: Write) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from metadcseg.audit.calibration import Calibration, margin_of_others
-from metadcseg.audit.case_files import write_case
+from metadcseg.audit.case_files import is_whole, write_case
 from metadcseg.audit.judged import Judged, judge
 from metadcseg.audit.predictors import CasePredictor
 from metadcseg.audit.probability import Maps, PairCounts, Witnesses
@@ -67,6 +67,21 @@ def write_twins(
         ]
         if len(found) == len(unit.cases):  # half a volume would be no mask
             _write(out, prepared, unit, stacked(found), calibration, sure)
+
+
+def has_twins(out: Path, prepared: PreparedSet, calibration: Calibration) -> bool:
+    """Return whether all that :func:`write_twins` writes is there and can be read.
+
+    Args:
+        out: the folder of the audit.
+        prepared: the set.
+        calibration: on its pairs.
+    """
+    return not calibration.images or all(
+        is_whole(out / TWINS, unit.name)
+        for unit in paired_units(prepared)
+        if all(case.has_given for case in unit.cases)
+    )
 
 
 def _judges(

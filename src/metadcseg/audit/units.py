@@ -109,6 +109,17 @@ def paired_units(prepared: PreparedSet) -> tuple[Unit, ...]:
     return tuple(unit for unit in gold if any(case.has_given for case in unit.cases))
 
 
+def is_verified(prepared: PreparedSet, unit: Case | StoredVolume) -> bool:
+    """Return whether the mask of an image or volume is verified: it is gold, or the mask that it replaced is known.
+
+    Args:
+        prepared: the set.
+        unit: of it.
+    """
+    held = (unit,) if isinstance(unit, Case) else prepared.slices_of(unit)
+    return unit.role == "gold" or any(case.has_given for case in held)
+
+
 def judged_units(prepared: PreparedSet, split: str) -> tuple[Unit, ...]:
     """Return what there is to judge in a split: of gold only cases with the mask that the verified one replaced.
 

@@ -5,7 +5,7 @@ that weight (:func:`.pool.pooled`). The loss of an image is the mean of -log P(v
 taken whose loss is within one standard error of the best: a network that says nothing, or less than the pairs, ends at
 weight 0, pairs alone.
 
-A network that was trained on the verified masks fits them better than others, so its weight is at most ``SEEN``.
+A network whose training read the verified masks fits them better than others, so its weight is at most ``SEEN``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

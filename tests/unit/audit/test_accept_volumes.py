@@ -1,6 +1,7 @@
 """Decisions on volumes: the file's grid, header and values, whatever the slices of the set were."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from tests.unit.audit.simulated import decide, judge, runs, simulate
 
 from metadcseg.audit.accept import accept
 from metadcseg.audit.again import prepare_again
+from metadcseg.audit.native import Change, write_volume_mask
 from metadcseg.audit.twins import TWINS
 from metadcseg.cli.main import main
 from metadcseg.data.formats.volumes import read_label_volume
 from metadcseg.data.prepare.pipeline import prepare_folder
 from metadcseg.data.slicing.cut import SliceOptions
+from metadcseg.data.store.origin import CaseOrigin, Origin
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.corruption import corrupt_set
 
@@ -117,6 +120,28 @@ def test_masks_of_volumes_come_back_to_their_files(tmp_path, kind, slices):
                 mask[1] = painted
             assert np.array_equal(np.stack([again.label(case) for case in cases]), mask)
             assert np.array_equal(np.stack([again.given(case) for case in cases]), arrays[id].given)
+
+
+@pytest.mark.parametrize("end", [".mha", ".nrrd", ".nii.gz"])
+def test_a_class_whose_value_needs_a_wider_type_than_the_file_has(tmp_path, end):
+    shown = np.zeros((6, 5, 2), np.uint8)
+    shown[1:3, 1:3] = 1
+    mask = tmp_path / f"mask{end}"
+    if end == ".nii.gz":
+        nifti(mask, shown, np.uint8)
+    else:
+        nrrd(mask, shown)
+    values = Origin(
+        Path(), {"a": CaseOrigin((), mask, {0: 0, 1: 1}), "b": CaseOrigin((), None, {0: 0, 300: 2})}
+    )
+    wanted = shown.copy()
+    wanted[4] = 2
+    out = tmp_path / f"out{end}"
+    grid = read_label_volume(mask).grid
+    write_volume_mask(out, Change(shown, wanted), grid, values, values.cases["a"])
+    assert np.unique(read_label_volume(out).array).tolist() == [0, 1, 300]
+    write_volume_mask(out, Change(shown, shown), grid, values, values.cases["a"])
+    assert read_label_volume(out).array.dtype == np.uint8
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 from tests.unit.audit.simulated import simulate
 from tests.unit.data.folders import disc, picture, save
 
+from metadcseg.audit.exchange.coco import CocoWriter, _parts, _runs
+from metadcseg.audit.exchange.dicom_seg import DicomSegWriter
 from metadcseg.audit.exchange.export import FORMATS, export_annotations
+from metadcseg.audit.exchange.items import Item, Palette
 from metadcseg.audit.exchange.label_studio import brush_runs
 from metadcseg.cli.main import main
+from metadcseg.data.annotations.coco import masks
 from metadcseg.data.annotations.cvat import read_label_map
 from metadcseg.data.annotations.label_studio import decode_runs
 from metadcseg.data.formats.volumes import read_label_volume
@@ -110,6 +115,31 @@ def test_coco_by_pycocotools(images, tmp_path):
             assert 0 <= told["score"] <= 1
         assert np.array_equal(mask, arrays[image["file_name"].removesuffix(".png")].corrected["balanced"][0])
     came_back(tmp_path, images, out, "annotations.json")
+
+
+def test_parts_of_coco_are_those_of_pycocotools_at_the_edges_too():
+    from pycocotools import mask as coco
+
+    for seed in range(20):
+        shown = np.random.default_rng(seed).random((9, 7)) < 0.4
+        numbers, count = ndimage.label(shown, np.ones((3, 3)))
+        parts = _parts(shown)
+        assert len(parts) == count
+        for number, places in enumerate(parts, start=1):
+            made = coco.frPyObjects(_runs(places, 9, 7), 9, 7)
+            assert made == coco.encode(np.asfortranarray(numbers == number, np.uint8))
+
+
+def test_many_objects_of_coco_are_not_each_looked_for_in_the_whole_image(tmp_path, monkeypatch):
+    pytest.importorskip("pycocotools")
+    labels = np.zeros((128, 128), np.uint8)
+    labels.reshape(16, 8, 16, 8)[:, 2:7, :, 2:7] = 1
+    monkeypatch.setattr(masks, "encode", None)  # reads a whole image
+    writer = CocoWriter(tmp_path, Palette(("background", "cell")))
+    writer.add(Item("a", None, labels, np.full(labels.shape, 51, np.uint8)))
+    assert writer.close() == {"annotations": 256}
+    told = json.loads((tmp_path / "annotations.json").read_text())["annotations"]
+    assert {(one["area"], one["score"], *one["bbox"][2:]) for one in told} == {(25, 0.8, 5.0, 5.0)}
 
 
 def test_cvat_masks_in_color(images, tmp_path):
@@ -221,6 +251,30 @@ def test_dicom_seg_by_highdicom(volumes, tmp_path):
         )
         assert np.array_equal(in_slices(prepared, id, frames.transpose(2, 1, 0)), held.corrected["balanced"])
     came_back_volumes(tmp_path, volumes, out, ".dcm")
+
+
+def test_dicom_seg_comes_back_to_masks_of_numbers(volumes, tmp_path):
+    pytest.importorskip("highdicom")
+    place, _, _ = volumes
+    shutil.copytree(place / "mine/images", tmp_path / "mine/images")
+    grid, shown = read_grid_of(place / "mine/images/v0"), {}
+    (tmp_path / "mine/masks").mkdir()
+    (tmp_path / "mine/gold").mkdir()
+    writer = DicomSegWriter(tmp_path / "mine/gold", Palette(("background", "class 1", "class 2")))
+    for number in range(5):
+        mask = np.zeros(grid.shape, np.uint8)
+        mask[3:8, 2:5, 1:3], mask[3:8, 6:8, 1:3] = 1, 2
+        write_nifti(tmp_path / f"mine/masks/v{number}.nii.gz", mask, grid)
+        if number < 2:
+            mask = np.where(mask == number + 1, 0, mask).astype(np.uint8)  # so its only segment is number 1
+            writer.add(Item(f"v{number}", tmp_path / f"mine/images/v{number}", mask, mask))
+            shown[f"v{number}"] = mask
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none", val=0.0, test=0.0)
+    prepared = PreparedSet.open(tmp_path / "set")
+    assert prepared.classes == ("background", "class 1", "class 2")
+    for volume in prepared.volumes:
+        if volume.id in shown:
+            assert np.array_equal(prepared.reference(volume), shown[volume.id])
 
 
 def test_the_command_and_what_it_refuses(images, tmp_path, capsys):

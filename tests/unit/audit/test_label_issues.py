@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import metadcseg
 from metadcseg.audit.label_issues import find_label_issues
@@ -101,8 +102,22 @@ def test_pairs_that_do_not_fit(change, told):
         ([np.zeros((4, 4), int)], [np.full((2, 4, 4), 3.0)], "softmax"),
         ([np.zeros((4, 4), int)] * 2, [np.zeros((2, 4, 4))], "as many"),
         ([np.zeros((4, 4), int)], [], "no probabilities"),
+        ([[[0, 1], [0]]], [np.zeros((2, 2, 2))], "labels cannot be read as an array"),
+        ([[[0, 1], [0]]], [], "labels cannot be read as an array"),
+        ([np.zeros((2, 2), int)], [[[0.5], [0.5, 0.5]]], "probabilities cannot be read as an array"),
+        ([np.zeros((2, 2), int)], torch.zeros((1, 2, 2, 2), requires_grad=True), r"detach\(\)"),
+        ([np.zeros((2, 2), int)], [0.5], "probabilities must be"),
     ],
 )
 def test_what_is_refused(labels, probabilities, told):
     with pytest.raises(InputError, match=told):
         list(find_label_issues(labels, probabilities))
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("counts", [(6, 5), (5, 6)])
+def test_more_of_one_than_of_the_other(pairs, counts):
+    given, said, truth = data(count=6)
+    verified = list(zip(given[:3], truth[:3], strict=True)) if pairs else None
+    with pytest.raises(InputError, match=f"as many, got {counts[0]} and {counts[1]}"):
+        list(find_label_issues(given[: counts[0]], said[: counts[1]], verified))

@@ -3,9 +3,14 @@
 from collections import Counter
 
 import pytest
+from tests.unit.audit.simulated import simulate
+from tests.unit.data.folders import make_folder
 
 from metadcseg.audit.next_cases import next_cases
 from metadcseg.audit.records import AuditedCase
+from metadcseg.audit.verify_next import verify_next
+from metadcseg.data.prepare.pipeline import prepare_folder
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 
 
@@ -50,3 +55,20 @@ def test_what_was_reviewed_counts_and_is_not_chosen_again():
         next_cases(held, 1, reviewed=[one.id for one in held])
     with pytest.raises(InputError, match="at least 1 case"):
         next_cases(held, 0)
+
+
+def test_what_the_set_has_verified_is_not_named(tmp_path):
+    make_folder(tmp_path / "mine", count=8, gold=3)
+    roles = ("gold", "gold", "val", "val", "val", "train", "train", "test")
+    rows = "".join(f"case{number:02d},{role}\n" for number, role in enumerate(roles))
+    (tmp_path / "mine/splits.csv").write_text(f"id,role\n{rows}")
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none")
+    prepared = PreparedSet.open(tmp_path / "set")
+    for role in ("gold", "val"):
+        simulate(tmp_path / role, prepared, role)
+    assert {choice.case.id for choice in verify_next(tmp_path / "val", 5)} == {"case03", "case04"}
+    with pytest.raises(InputError, match="verified already"):
+        verify_next(tmp_path / "gold", 5)
+    (tmp_path / "set").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="verified already"):
+        verify_next(tmp_path / "gold", 5)

@@ -38,6 +38,16 @@ def test_an_object_that_was_moved_is_two_regions_of_one_kind():
     assert kinds(square(6, 4, 8, 8), square(6, 8, 8, 8)) == [("shifted", 0, 1, 32), ("shifted", 1, 0, 32)]
 
 
+def test_of_many_objects_each_is_looked_at_in_its_own_box(monkeypatch):
+    given = np.zeros((1, 128, 128), np.uint8)
+    given.reshape(1, 16, 8, 16, 8)[:, :, 2:7, :, 2:7] = 1
+    looked, argwhere = [], np.argwhere
+    monkeypatch.setattr(np, "argwhere", lambda array: looked.append(array.size) or argwhere(array))
+    _, regions = find_regions(given, np.roll(given, 1, axis=2), np.ones(given.shape, np.float32))
+    assert [region.kind for region in regions] == ["shifted"] * 512
+    assert sum(looked) < 2 * given.size
+
+
 def test_one_class_for_another_and_least_size_and_ignored_pixels():
     given = square(4, 4, 6, 6)
     assert kinds(given, square(4, 4, 6, 6, label=2)) == [("other", 1, 2, 36)]

@@ -3,12 +3,13 @@
 import csv
 import errno
 import json
+import shutil
 
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.evaluation.fakes import scene, write_fake_run
+from tests.unit.evaluation.fakes import scene, write_fake_run, write_fake_set
 
 from metadcseg.audit.case_files import read_cases, read_masks
 from metadcseg.audit.correction import MaskWriter
@@ -114,6 +115,47 @@ def test_an_audit_goes_on_and_ends_the_same(tmp_path, run, prepared):
     assert kept.stat().st_mtime_ns == before
     with pytest.raises(InputError, match="another threshold: give the same, or another --out"):
         audit_run(run, out, prepared, threshold=0.6, trust_code=True)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "cases/*.npz",
+        "pairs/cases/*.npz",
+        "page",
+        "page/thumbs/*.jpg",
+        "wrong",
+        "corrected/sure",
+        "pairs",
+        "cut",
+    ],
+)
+def test_what_was_removed_or_damaged_is_there_again_after_another_audit(tmp_path, run, prepared, spoilt):
+    out = tmp_path / "audit"
+    audit_run(run, out, prepared, trust_code=True)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    if spoilt == "cut":
+        for file in (*out.glob("cases/*.npz"), *out.glob("pairs/cases/*.npz")):
+            file.write_bytes(before[file][:-50])
+    else:
+        found = list(out.glob(spoilt))
+        assert found
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    audit_run(run, out, prepared, trust_code=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("gold", "elsewhere", "masks", "pairs"),
+    [("none", False, True, False), ("mixed", False, True, True), ("mixed", True, False, False)],
+)
+def test_what_the_network_was_trained_on_is_said_as_it_is(tmp_path, prepared, gold, elsewhere, masks, pairs):
+    trained_on = write_fake_set(tmp_path / "other") if elsewhere else prepared
+    run = write_fake_run(tmp_path / "run", trained_on, gold=gold)
+    record = audit_run(run, tmp_path / "audit", prepared, trust_code=True)
+    said = " ".join(record["sentences"])
+    assert ("been trained on these masks" in said, "trained on these images" in said) == (masks, pairs)
 
 
 def test_a_foreign_folder_stays_as_it_is(tmp_path, run, prepared):

@@ -32,13 +32,13 @@ class Brightness(nn.Module):
         return self.head(images)
 
 
-def write_fake_run(folder: Path, prepared: PreparedSet, *, broken: bool = False) -> Path:
+def write_fake_run(folder: Path, prepared: PreparedSet, *, broken: bool = False, gold: str = "none") -> Path:
     """Write the folder of a finished run with the network above; ``broken`` ones predict NaN."""
     classes = len(prepared.classes)
     arguments = {"channels": prepared.channels, "classes": classes}
     options = NetworkOptions(class_path=f"{__name__}.Brightness", init_args=arguments)
     training = TrainingOptions(size=SIZE, epochs=3)
-    info = describe(prepared, create_method("supervised"), options, training, seed=7, label="fake")
+    info = describe(prepared, create_method("supervised", gold=gold), options, training, seed=7, label="fake")
     folder.mkdir()
     write_run(RunFolder(folder), info | {"status": "finished", "epochs_done": 3})
     weights = weights_of(create_network(options, prepared.channels, classes))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from metadcseg.audit.exchange.items import Item, Palette
@@ -41,20 +42,19 @@ class CocoWriter:
         name = f"{item.name}.png" if item.image is None else item.image.name
         image = {"id": len(self._images) + 1, "file_name": name, "height": height, "width": width}
         self._images.append(image)
+        wrong = item.wrong.ravel("F")
         for label, number in self._numbers.items():
-            parts, count = ndimage.label(item.labels == label, _TOUCH)
-            for part in range(1, count + 1):
-                inside = parts == part
-                runs = masks.encode(np.asfortranarray(inside, np.uint8))
+            for places in _parts(item.labels == label):
+                runs = masks.frPyObjects(_runs(places, height, width), height, width)
                 told = {
                     "id": len(self._annotations) + 1,
                     "image_id": image["id"],
                     "category_id": number,
                     "segmentation": {"size": [height, width], "counts": runs["counts"].decode("ascii")},
-                    "area": int(inside.sum()),
+                    "area": len(places),
                     "bbox": [float(side) for side in masks.toBbox(runs)],
                     "iscrowd": 0,
-                    "score": round(1 - float(item.wrong[inside].mean()) / 255, 3),
+                    "score": round(1 - float(wrong[places].mean()) / 255, 3),
                 }
                 self._annotations.append(told)
 
@@ -63,3 +63,22 @@ class CocoWriter:
         told = {"images": self._images, "annotations": self._annotations, "categories": self._categories}
         write_bytes(self._out / FILE, json.dumps(told).encode())
         return {"annotations": len(self._annotations)}
+
+
+def _parts(shown: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """Return where each connected part lies, counted column by column as COCO does, in one pass over all."""
+    numbers, count = ndimage.label(shown, _TOUCH)
+    flat = numbers.ravel("F")
+    places = np.flatnonzero(flat)
+    order = np.argsort(flat[places], kind="stable")
+    ends = np.cumsum(np.bincount(flat[places], minlength=count + 1)[1:])
+    return np.split(places[order], ends[:-1]) if count else []
+
+
+def _runs(places: NDArray[np.int64], height: int, width: int) -> dict[str, list[int]]:
+    """Return the lengths of runs, outside and inside in turn, of rising places."""
+    first = np.flatnonzero(np.diff(places, prepend=-2) > 1)
+    starts, ends = places[first], places[np.append(first[1:], len(places)) - 1] + 1
+    edges = np.stack([starts, ends], axis=1).ravel()
+    counts = np.diff(edges, prepend=0, append=height * width).tolist()
+    return {"size": [height, width], "counts": counts if counts[-1] else counts[:-1]}

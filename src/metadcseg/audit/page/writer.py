@@ -126,6 +126,19 @@ class ReviewPage:
                     opened.write(line.encode("ascii"))
         return True
 
+    def has(self, name: str) -> bool:
+        """Return whether all files of a case are there.
+
+        Args:
+            name: of its files.
+        """
+        record = _read(self._cases / f"{name}.js")
+        return (
+            record is not None
+            and record["identity"] == self._identity
+            and all(file.is_file() for file in self._files(name, _parts(record)))
+        )
+
     def _files(self, name: str, parts: int) -> list[Path]:
         """Return the files of a case in the order in which they are written: picture, last part, ..., first part."""
         further = [self._slices / f"{name}-{part}.js" for part in range(1, parts)]
@@ -150,7 +163,7 @@ class ReviewPage:
             if record is not None and record["identity"] == self._identity:
                 dsc = record["dsc"]
                 ranks.append((dsc is None, dsc or 0.0, record["id"], file.stem))
-                needed.update(self._files(file.stem, -(-record["shape"][0] // record["perPart"])))
+                needed.update(self._files(file.stem, _parts(record)))
         for folder in (self._cases, self._slices, self._thumbs):
             for file in folder.iterdir():
                 if file not in needed and (file.is_symlink() or not file.is_dir()):
@@ -163,6 +176,12 @@ class ReviewPage:
             ):
                 opened.write(piece)
         return page
+
+
+def _parts(record: dict[str, Any]) -> int:
+    """Return in how many scripts the slices of a case lie."""
+    parts: int = -(-record["shape"][0] // record["perPart"])
+    return parts
 
 
 def _known(file: Path) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def run(options: Namespace, console: Console) -> int:
         )
     for note in accepted.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    command = shlex.join(prepare_again(prepared, accepted.folder))
+    command = shlex.join(prepare_again(prepared, accepted.folder, accepted.limit))
     if options.json:
         print_json({**accepted.to_dict(), "next": command})
         return 0

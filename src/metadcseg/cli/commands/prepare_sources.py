@@ -68,7 +68,11 @@ _VOLUMES = (
     ("pixel", "as they are", "side of a pixel of the slices in mm, to which they are resampled"),
     ("normalize", "zscore", "over each volume: zscore, nonzero, percentile, window:LOW,HIGH or none"),
     ("crop", "none", "content: leave out the background around the content"),
-    ("empty", "keep", "drop: leave out slices without foreground, of training and gold volumes only"),
+    (
+        "empty",
+        "keep",
+        "drop: leave out slices without foreground in any mask, of training and gold volumes only",
+    ),
     ("order", "world", "file: turn no slice, as sets of before were cut, for their networks"),
 )
 """Options of volumes: name, default, what they mean."""

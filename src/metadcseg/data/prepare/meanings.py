@@ -1,7 +1,8 @@
 """Where files name their values (segments of volumes, colors of palettes), names decide what a value is.
 
 Programs number segments and colors as they come. One table for all masks gives a name one number; a value that
-one file calls otherwise than another is read by its name. Where one of the files names nothing, no table can be made.
+one file calls otherwise than another is read by its name. Where one of the files names nothing, no table can be made,
+unless the names are those that this program exports of classes without names (`class_names`): these are numbers.
 """
 
 import re
@@ -12,7 +13,7 @@ from metadcseg.constants import IGNORE
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.names import BACKGROUND, IGNORED, name_key, spelt_apart
 from metadcseg.data.prepare.facts import MaskFacts
-from metadcseg.data.prepare.labels import typed_remap
+from metadcseg.data.prepare.labels import class_names, typed_remap
 
 _COLOR = re.compile(r"\(\d+, \d+, \d+\)")  # as reading.py calls colors
 _BLACK = "(0, 0, 0)"
@@ -91,6 +92,8 @@ def meanings(
     blank = next((mask for mask in masks if _is_blank(mask)), None)
     colors = any(_COLOR.fullmatch(name) for mask in named for name in mask.names.values())
     exact = any(spelt_apart(mask.names.values()) for mask in named)
+    if blank is not None and (numbers := _own_numbers(masks, remap or {})) is not None:
+        return Meanings(numbers, findings=(_numbered(named[0]),))
     clash = _clash(named, "palette" if colors else "header", exact)
     if clash is None and (blank is not None or declared or not named):
         return Meanings(findings=_hidden_black(named if colors else (), remap or {}))
@@ -99,6 +102,42 @@ def meanings(
     if colors:
         return _by_color(named, clash, remap or {})
     return _by_name(named, clash, exact, remap or {})
+
+
+def _own_numbers(masks: Sequence[MaskFacts], remap: Mapping[int, int]) -> dict[str, int] | None:
+    """Return the value of each name where all names are those of `class_names`; None where one is another.
+
+    Values are those that a remap makes the class of. White alone may be any class, so it says nothing beside
+    "foreground".
+    """
+    named = [mask for mask in masks if mask.names]
+    keys = {name_key(name) for mask in named for name in mask.names.values()} - {BACKGROUND}
+    classes = keys - {IGNORED}
+    own = {name: number for number, name in enumerate(class_names(IGNORE)) if number} | {"foreground": 1}
+    if not classes <= own.keys() or any(_is_blank(mask) for mask in named):
+        return None
+    if "foreground" in classes:
+        white = any(not mask.names and mask.levels and mask.levels[-1] == IGNORE for mask in masks)
+        if len(classes) > 1 or IGNORED not in keys or (white and IGNORE not in remap):
+            return None
+    numbers = {BACKGROUND: 0}
+    for key in keys:
+        wanted = IGNORE if key == IGNORED else own[key]
+        values = [wanted, *remap]
+        held = next((value for value in values if remap.get(value, value) == wanted), None)
+        if held is None:
+            return None
+        numbers[key] = held
+    return numbers if classes else None
+
+
+def _numbered(first: MaskFacts) -> Finding:
+    """Return the note that names are taken for numbers."""
+    sentence = (
+        f"{first.where}: its names, such as {listed(first.names.values(), 3)}, are those of this program for classes "
+        "without names, and stand for their numbers"
+    )
+    return Finding("note", "label-table", first.where, sentence)
 
 
 def _by_name(

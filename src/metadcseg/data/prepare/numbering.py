@@ -32,7 +32,7 @@ def numbering(
     for case, one in zip(cases, facts, strict=True):
         for what, entry in one.masks.items():
             (files if isinstance(case.mask(what), Path) else composed).append(entry)
-    made = [entry for entry in composed if entry.names]
+    made = [entry for entry in composed if entry.names and entry.stored is None]  # else their names say it
     unnamed = [entry for entry in (*files, *composed) if not entry.names and _values(entry, remap)]
     unknown = declared.get(IGNORE) == IGNORE and remap.get(IGNORE) == IGNORE
     return _open(made, unnamed, remap) + (_white(files) if unknown else [])

@@ -94,7 +94,7 @@ class WriteCase:
         channels: of the set's images.
         fusion: makes one label of several outlines.
         edges: who finds them, as for :func:`~metadcseg.data.prepare.edges.edge_detector`.
-        drop: whether slices without foreground are left out of training and gold volumes.
+        drop: whether slices without foreground in any mask of the case are left out of training and gold volumes.
         threads: of one process for the edges; None for as many as there are cores.
     """
 
@@ -138,8 +138,10 @@ class WriteCase:
             for some in (masks, outlines)
         )
         slices = []
+        seen = [*(stacks[what] for what in _KINDS if what in stacks), *drawn.values()]
         for number, plane in enumerate(decoded.planes):
-            if self.drop and case.role in _DROPPED_IN and not foreground(stacks["label"][number]).any():
+            shown = any(foreground(stack[number]).any() for stack in seen)
+            if self.drop and case.role in _DROPPED_IN and not shown:
                 continue
             chunks = {
                 what: self._mask(case.id, what, stacks[what][number], plane)

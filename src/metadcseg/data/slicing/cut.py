@@ -45,7 +45,7 @@ class SliceOptions:
             over voxels that are not background, which becomes 0), ``percentile`` (0.5th to 99.5th become -1 to 1),
             ``window:LOW,HIGH`` (these become -1 to 1; values outside are cut off), or ``none``.
         crop: ``content`` leaves out what is background around the content in all channels.
-        empty: ``drop`` leaves out slices without foreground, of training and gold volumes only.
+        empty: ``drop`` leaves out slices without foreground in any mask of the case, of training and gold volumes only.
         order: ``world`` turns slices to one order and direction in the body, ``file`` leaves them as stored.
 
     Raises:

@@ -160,6 +160,7 @@ def scan_folder(
         "folder": folder.resolve().name,
         "roles": "drawn" if drawn else "splits.csv",
         "split_seed": seed if drawn else None,
+        **({} if subfolders is None else {"subfolders": subfolders}),
     }
     return Scan(
         cases,

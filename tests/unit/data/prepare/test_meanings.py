@@ -223,3 +223,25 @@ def test_a_remap_of_stored_values_decides_where_files_agree(tmp_path, values, re
     for volume in opened.volumes:
         want = np.array([0, *order], np.uint8)[shapes(int(volume.id[1:]))]
         assert (opened.reference(volume)[:, :, 0] == want).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "remap", "levels"),
+    [
+        ({1: "class 2"}, {}, (0, 2)),
+        ({1: "Class 2", 2: "class 1", 3: "ignore"}, {}, (0, 2, 1, 255)),
+        ({1: "class 2"}, {1: 2, 2: 1}, (0, 1)),  # of which the remap makes class 2
+        ({1: "class 2"}, {7: 2, 2: 0}, (0, 7)),
+        ({1: "class 2"}, {2: 1}, None),  # no value becomes class 2
+        ({1: "class 2", 2: "tumor"}, {}, None),
+        ({1: "class 2", 2: "Segment 1"}, {}, None),
+        ({1: "foreground"}, {}, None),
+        ({2: "foreground", 1: "ignore"}, {}, (0, 1, 255)),
+    ],
+)
+def test_beside_masks_without_names_those_of_this_program_are_numbers(names, remap, levels):
+    mask, other = MaskFacts("a.dcm", (0, *names), names=names), MaskFacts("b.nii.gz", (0, 1, 2))
+    found = meanings([mask, other], remap=remap)
+    assert found.of(mask).levels == (levels or mask.levels)
+    assert found.of(other) == other
+    assert [finding.severity for finding in found.findings] == (["note"] if levels else [])

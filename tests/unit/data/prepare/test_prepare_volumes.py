@@ -113,6 +113,24 @@ def test_empty_slices_are_dropped_in_training_only(reader, tmp_path):
     assert [case.slice for case in prepared.slices_of(prepared.volumes[0])] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("role", "beside"), [("gold", "given"), ("train", "truth")])
+def test_a_slice_stays_where_any_mask_of_the_case_shows_something(reader, tmp_path, role, beside):
+    scan = _scan(reader, tmp_path)
+    reader.arrays["other"] = np.zeros(GRID.shape, np.int16)
+    reader.arrays["other"][2, 2, 3:5] = 1  # the label ends with slice 3
+    cases = [
+        replace(case, **{beside: tmp_path / "other"}) if case.role == role else case for case in scan.cases
+    ]
+    options = SliceOptions(empty="drop")
+    prepare_scan(
+        replace(scan, cases=tuple(cases)), tmp_path / "set", name="set", slices=options, edges="none"
+    )
+    prepared = PreparedSet.open(tmp_path / "set")
+    for volume in prepared.volumes[:2]:
+        kept = [case.slice for case in prepared.slices_of(volume)]
+        assert kept == ([1, 2, 3, 4] if volume.role == role else [1, 2, 3])
+
+
 def test_unknown_labels_name_the_file_and_a_remap(reader, tmp_path):
     scan = _scan(reader, tmp_path, classes=("background", "a", "b"))
     reader.arrays["l2"][0, 0, 0] = 7
