@@ -135,7 +135,7 @@ def _with_kinds(given: Labels, numbers: Numbers, regions: Sequence[Region]) -> t
                 kinds[region.number] = "invented" if gone else "too large"
             else:
                 kinds[region.number] = "too small" if places[region.number] else "missing"
-        boxes = ndimage.find_objects(objects[outer])
+        boxes = ndimage.find_objects(objects[outer]) if count else []
         for place, held in touched.items():
             rims = [region for region in held if kinds[region.number] in ("too large", "too small")]
             inner = boxes[place - 1]

@@ -38,6 +38,10 @@ def test_an_object_that_was_moved_is_two_regions_of_one_kind():
     assert kinds(square(6, 4, 8, 8), square(6, 8, 8, 8)) == [("shifted", 0, 1, 32), ("shifted", 1, 0, 32)]
 
 
+def test_a_class_that_the_given_mask_lacks_is_missing():
+    assert kinds(np.zeros_like(square(4, 4, 6, 6)), square(4, 4, 6, 6)) == [("missing", 0, 1, 36)]
+
+
 def test_of_many_objects_each_is_looked_at_in_its_own_box(monkeypatch):
     given = np.zeros((1, 128, 128), np.uint8)
     given.reshape(1, 16, 8, 16, 8)[:, :, 2:7, :, 2:7] = 1
