@@ -25,6 +25,7 @@ from metadcseg.errors import InputError, unknown_name
 from metadcseg.reading import read_text
 
 if TYPE_CHECKING:
+    from metadcseg.data.splits.folds import Gold, Unit
     from metadcseg.data.splits.gold_slices import GoldSlices
 
 
@@ -131,9 +132,10 @@ def add_gold_option(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--gold",
         type=str,
-        default="0.02",
-        help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, or a "
-        "share of the slices of volumes such as slices:0.02",
+        default=None,
+        help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, a "
+        "share of the slices of volumes such as slices:0.02, or verified: all that are (the default where some are "
+        "and some are not, which are then drawn from alone; else 0.02)",
     )
 
 
@@ -238,6 +240,29 @@ def parse_gold(text: str) -> "float | int | GoldSlices | list[str]":
             f"text file of ids, got '{text}'"
         ) from None
     return [one_form(line.strip()) for line in lines if line.strip()]
+
+
+def settled_gold(text: str | None, units: Sequence["Unit"]) -> tuple[str, "Gold"]:
+    """Return what ``--gold`` is, typed or not, and what it says of a set.
+
+    Args:
+        text: as typed; None where it was not.
+        units: of the set.
+
+    Raises:
+        InputError: as `parse_gold` does; where ``verified`` is typed and all masks are verified, or none.
+    """
+    from metadcseg.data.splits.folds import verified_among
+
+    known = verified_among(units)
+    text = text or ("verified" if known else "0.02")
+    if text != "verified":
+        return text, parse_gold(text)
+    if not known:
+        raise InputError(
+            "--gold verified is of sets in which some masks are verified and some are not: give a number or a share"
+        )
+    return text, known
 
 
 def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:

@@ -18,6 +18,7 @@ from metadcseg.cli.commands.console import (
     print_table,
     progress_bar,
     score_table,
+    settled_gold,
 )
 from metadcseg.constants import INTERRUPTED
 from metadcseg.data.splits.folds import Roles, fold_roles, units_of
@@ -140,7 +141,7 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
                 f"{file}: 'roles' must be of {plan['folds']} folds, got {len(plan['roles'])}; restore it, or give "
                 f"another --out than {out}"
             )
-        other = [key for key, value in asked.items() if plan.get(key) != value]
+        other = [key for key, value in asked.items() if value is not None and plan.get(key) != value]
         if not same_content({"fingerprint": plan["set"], "content": plan.get("content")}, known):
             other.insert(0, "set")
         if other:
@@ -148,9 +149,11 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
                 f"--out {out} holds a cross-validation with another {', '.join(other)}: give the same, or another --out"
             )
         return plan
+    if options.gold not in (None, "verified"):
+        parse_gold(options.gold)  # before the work
     with console.status("reading every mask, to deal the folds"):
         units = units_of(clean)
-    gold = parse_gold(options.gold)
+    asked["gold"], gold = settled_gold(options.gold, units)
     of_set = {"set": known["fingerprint"], "content": known["content"]}
     plan = {
         **of_set,

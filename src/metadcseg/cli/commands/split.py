@@ -6,9 +6,16 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import add_gold_option, check_seed, parse_gold, plain_output, print_json
-from metadcseg.data.findings import plural
-from metadcseg.data.splits.folds import gold_roles, hold_out_roles, units_of
+from metadcseg.cli.commands.console import (
+    add_gold_option,
+    check_seed,
+    parse_gold,
+    plain_output,
+    print_json,
+    settled_gold,
+)
+from metadcseg.data.findings import listed, plural
+from metadcseg.data.splits.folds import gold_roles, hold_out_roles, units_of, verified_among
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set, without_twin
 from metadcseg.data.store.reader import ROLES, PreparedSet
@@ -34,35 +41,40 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Draw, write, and say how many there are of each."""
-    source, seed, gold = (
-        PreparedSet.open(Path(options.set)),
-        check_seed(options.seed),
-        parse_gold(options.gold),
-    )
+    source, seed = PreparedSet.open(Path(options.set)), check_seed(options.seed)
+    if options.gold not in (None, "verified"):
+        parse_gold(options.gold)  # before the work
     with console.status("reading every mask"):
         units = units_of(source)
-    note = {"seed": seed, "gold": options.gold}
+    text, gold = settled_gold(options.gold, units)
+    told = {"seed": seed, "gold": text}
     if options.keep:
-        roles = gold_roles(source, seed=seed, gold=gold)
+        roles = gold_roles(source, units, seed=seed, gold=gold)
     else:
         roles = hold_out_roles(units, seed=seed, val=options.val, test=options.test, gold=gold)
-        note |= {"val": options.val, "test": options.test}
+        told |= {"val": options.val, "test": options.test}
     kept = kept_slices(source, roles, gold, seed=seed) if isinstance(gold, GoldSlices) else {}
-    resplit_set(source, Path(options.out), roles, note=note, kept=kept)
+    resplit_set(source, Path(options.out), roles, note=told, kept=kept)
+    notes = []
     if clean := without_twin(source, roles):
-        console.print(
-            f"note: {plural(clean, 'gold case')} without the mask that was replaced come into training with the "
-            "verified one: cleaner than the others' labels",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+        notes.append(
+            f"{plural(clean, 'gold case')} without the mask that was replaced come into training with the verified "
+            "one: cleaner than the others' labels"
         )
+    known = set(verified_among(units))
+    if taken := [id for id, role in roles.items() if known and role == "gold" and id not in known]:
+        notes.append(
+            f"{plural(len(taken), 'gold case')} ({listed(taken, 3)}) {'was' if len(taken) == 1 else 'were'} never "
+            "verified: the mask as given counts as verified now"
+        )
+    for note in notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if options.json:
         print_json({"path": options.out, "roles": roles, **({"gold_slices": kept} if kept else {})})
         return 0
     counts = Counter(roles.values())
     what = "volumes" if source.volumes else "images"
-    told = ", ".join(f"{counts[role]} {role}" for role in ROLES)
+    dealt = ", ".join(f"{counts[role]} {role}" for role in ROLES)
     held = f"; {sum(map(len, kept.values()))} slices are gold" if kept else ""
-    plain_output().print(f"{options.out}: {told} ({what}){held}")
+    plain_output().print(f"{options.out}: {dealt} ({what}){held}")
     return 0

@@ -15,7 +15,7 @@ import numpy as np
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import plural
 from metadcseg.data.splits.gold_slices import GoldSlices
-from metadcseg.data.splits.roles import seeded_order, with_gold
+from metadcseg.data.splits.roles import draw_gold, seeded_order, with_gold
 from metadcseg.data.store.reader import Case, PreparedSet
 from metadcseg.errors import InputError
 
@@ -36,6 +36,7 @@ class Unit:
         images: sha256 of its images; units that share one hold the same picture.
         foreground: the share of its known pixels that are not background, 0 to 1.
         slices: how many slices of the volume the set holds, None for a 2D image.
+        verified: whether its verified mask is known.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Unit:
     images: frozenset[str]
     foreground: float
     slices: int | None = None
+    verified: bool = False
 
 
 def units_of(prepared: PreparedSet) -> list[Unit]:
@@ -55,6 +57,21 @@ def units_of(prepared: PreparedSet) -> list[Unit]:
     for case in prepared.cases:
         members[unit_id(case)].append(case)
     return [_unit(prepared, name, cases) for name, cases in members.items()]
+
+
+def verified_among(units: Sequence[Unit]) -> list[str]:
+    """Return the ids of verified units where these are known from others; none where all or no masks are verified.
+
+    Args:
+        units: see :func:`units_of`.
+
+    Example:
+        >>> known, other = (Unit(name, name, frozenset(name), 0.1, verified=name == "a") for name in "ab")
+        >>> verified_among([known, other]), verified_among([known]), verified_among([other])
+        (['a'], [], [])
+    """
+    known = [unit.id for unit in units if unit.verified]
+    return known if len(known) < len(units) else []
 
 
 def unit_id(case: Case) -> str:
@@ -80,7 +97,7 @@ def fold_roles(
         gold: share (float below 1, at least one unit), number (int) or ids of the training units whose labels count
             as verified. Units named that a fold tests or validates on are not gold there. Of a share of the slices
             these are the volumes, and :func:`~metadcseg.data.splits.gold_slices.kept_slices` says which of
-            their slices.
+            their slices. Where only some units are verified, a share or number is drawn from these.
 
     Raises:
         InputError: where there are too few blocks, or the gold cannot be drawn.
@@ -101,7 +118,7 @@ def fold_roles(
         )
     tested = deal(blocks, folds, seed)
     return [
-        _with_gold(_held_out(blocks, {"test": names}, val, seed + fold), gold, seed, _slices(units))
+        _with_gold(_held_out(blocks, {"test": names}, val, seed + fold), gold, seed, units)
         for fold, names in enumerate(tested)
     ]
 
@@ -139,14 +156,15 @@ def hold_out_roles(
     blocks = blocks_of(units)
     tested = _spread(blocks, test * len(units), seed, "test")
     beside = val / (1 - test) if test else val
-    return _with_gold(_held_out(blocks, {"test": tested}, beside, seed), gold, seed, _slices(units))
+    return _with_gold(_held_out(blocks, {"test": tested}, beside, seed), gold, seed, units)
 
 
-def gold_roles(prepared: PreparedSet, *, seed: int = 0, gold: Gold = 0.02) -> Roles:
+def gold_roles(prepared: PreparedSet, units: Sequence[Unit], *, seed: int = 0, gold: Gold = 0.02) -> Roles:
     """Return the roles that a set has, but with gold drawn anew from its training and gold cases.
 
     Args:
         prepared: the set.
+        units: of it, see :func:`units_of`.
         seed: another seed, another draw; of one seed a larger gold set contains the smaller one.
         gold: as for :func:`fold_roles`.
 
@@ -154,7 +172,7 @@ def gold_roles(prepared: PreparedSet, *, seed: int = 0, gold: Gold = 0.02) -> Ro
         InputError: where the gold cannot be drawn.
     """
     held = {unit_id(case): "train" if case.role == "gold" else case.role for case in prepared.cases}
-    return _with_gold(held, gold, seed, {one.id: len(prepared.slices_of(one)) for one in prepared.volumes})
+    return _with_gold(held, gold, seed, units)
 
 
 def check_roles(units: Sequence[Unit], roles: Mapping[str, str]) -> None:
@@ -201,15 +219,34 @@ def blocks_of(units: Sequence[Unit]) -> dict[str, list[Unit]]:
     return {block[0].id: block for block in blocks.values()}
 
 
-def _slices(units: Sequence[Unit]) -> dict[str, int]:
-    return {unit.id: unit.slices for unit in units if unit.slices is not None}
-
-
-def _with_gold(roles: Roles, gold: Gold, seed: int, slices: Mapping[str, int]) -> Roles:
+def _with_gold(roles: Roles, gold: Gold, seed: int, units: Sequence[Unit]) -> Roles:
+    verified = set(verified_among(units))
     if isinstance(gold, GoldSlices):
+        if verified:
+            raise InputError(
+                f"gold {gold} is drawn where all masks are verified or none, and {len(verified)} of {len(units)} are: "
+                "pass --gold verified"
+            )
+        slices = {unit.id: unit.slices for unit in units if unit.slices is not None}
         training = {name: count for name, count in slices.items() if roles.get(name) == "train"}
         gold = list(gold.draw(training, seed=seed))
+    elif verified and isinstance(gold, (int, float)):
+        gold = _drawn_of(verified, [name for name, role in roles.items() if role == "train"], gold, seed)
     return with_gold(roles, gold, seed)
+
+
+def _drawn_of(
+    verified: Collection[str], training: Sequence[str], gold: float | int, seed: int
+) -> list[str] | int:
+    """Return gold units among those of training that are verified, as many as of all of training."""
+    count = len(draw_gold(training, gold, seed=seed))
+    known = [name for name in training if name in verified]
+    if count > len(known):
+        raise InputError(
+            f"{len(known)} of {plural(len(training), 'training case')} of this split are verified, fewer than the "
+            f"{count} that gold {gold:g} asks for: pass --gold verified, or a file of the ids that count as verified"
+        )
+    return seeded_order(known, seed, "gold")[:count] or 0
 
 
 def _unit(prepared: PreparedSet, name: str, cases: Sequence[Case]) -> Unit:
@@ -223,7 +260,8 @@ def _unit(prepared: PreparedSet, name: str, cases: Sequence[Case]) -> Unit:
         prepared.checksums(case)["image"] for case in cases if len(cases) == 1 or _varies(prepared, case)
     )
     slices = None if cases[0].volume is None else len(cases)
-    return Unit(name, cases[0].group, images, foreground / max(known, 1), slices)
+    verified = all(case.has_truth for case in cases)
+    return Unit(name, cases[0].group, images, foreground / max(known, 1), slices, verified)
 
 
 def _varies(prepared: PreparedSet, case: Case) -> bool:

@@ -90,6 +90,35 @@ def test_the_command_that_names_every_finding_sees_what_prepare_saw(tmp_path, ca
     assert codes.count("mask-empty") == 5
 
 
+def test_a_new_split_of_a_folder_keeps_verified_masks_and_pairs(tmp_path, capsys):
+    make_folder(tmp_path / "mine", count=20, gold=6)
+    words = ["--out", str(tmp_path / "set"), "--edges", "none"]
+    assert main(["prepare", str(tmp_path / "mine"), *words]) == 0
+    verified = {f"case{number:02d}" for number in range(6)}
+
+    def split(*more):
+        out = tmp_path / f"new-{'-'.join(more)}".replace("/", "_")
+        status = main(["split", str(tmp_path / "set"), "--out", str(out), *more])
+        return status, (PreparedSet.open(out) if out.exists() else None), capsys.readouterr().err
+
+    status, made, said = split("--seed", "4")
+    gold = {case.id for case in made.select("gold")}
+    assert status == 0
+    assert len(gold) >= 4
+    assert gold == verified & {case.id for case in (*made.select("train"), *made.select("gold"))}
+    assert all(case.has_given for case in made.select("gold"))
+    assert made.source["split"]["gold"] == "verified"
+    _, made, said = split("--keep", "--gold", "2")
+    assert {case.id for case in made.select("gold")} < verified
+    assert not said
+    status, made, said = split("--keep", "--gold", "0.9")
+    assert (status, made) == (2, None)
+    assert "pass --gold verified, or a file of the ids" in said
+    (tmp_path / "ids.txt").write_text("case00\ncase09\n")
+    _, made, said = split("--keep", "--gold", str(tmp_path / "ids.txt"))
+    assert "1 gold case (case09) was never verified" in said
+
+
 def test_gold_masks_are_not_corrupted(tmp_path, capsys):
     main(["prepare", "phantom", "--count", "10", "--size", "16", "--out", str(tmp_path / "set")])
     words = [

@@ -1,8 +1,18 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metadcseg.data.splits.folds import Unit, blocks_of, check_roles, fold_roles, hold_out_roles
+from metadcseg.data.splits.folds import (
+    Unit,
+    blocks_of,
+    check_roles,
+    fold_roles,
+    hold_out_roles,
+    verified_among,
+)
+from metadcseg.data.splits.gold_slices import GoldSlices
 from metadcseg.errors import InputError
 
 
@@ -87,3 +97,32 @@ def test_what_cannot_be_dealt_is_one_sentence(arguments: dict[str, object], sent
 def test_shares_that_leave_nothing() -> None:
     with pytest.raises(InputError, match="leave training cases"):
         hold_out_roles([unit(number) for number in range(10)], val=0.5, test=0.5)
+
+
+def partly_verified(count: int = 30) -> list[Unit]:
+    return [Unit(f"c{n}", f"c{n}", frozenset([str(n)]), n / 60, verified=n % 3 == 0) for n in range(count)]
+
+
+def test_gold_is_drawn_from_what_is_verified_where_some_masks_are_and_some_are_not() -> None:
+    units = partly_verified()
+    for seed in range(5):
+        roles = hold_out_roles(units, seed=seed, val=0.2, test=0.2, gold=2)
+        gold = {name for name, role in roles.items() if role == "gold"}
+        assert len(gold) == 2
+        assert gold <= set(verified_among(units))
+    for roles in fold_roles(units, 3, gold=0.1):
+        assert {name for name, role in roles.items() if role == "gold"} <= set(verified_among(units))
+    with pytest.raises(
+        InputError, match=r"of \d+ training cases of this split are verified, fewer than the 12"
+    ):
+        hold_out_roles(units, gold=12)
+    with pytest.raises(InputError, match="--gold verified"):
+        hold_out_roles(units, gold=GoldSlices(0.1))
+    named = hold_out_roles(units, seed=1, gold=["c1", "c2", "c4"])  # somebody says so
+    assert "gold" in {named[name] for name in ("c1", "c2", "c4")}
+
+
+def test_gold_of_a_set_of_experts_is_drawn_as_before() -> None:
+    units = [replace(unit, verified=False) for unit in partly_verified()]
+    experts = [replace(unit, verified=True) for unit in units]
+    assert hold_out_roles(units, gold=5) == hold_out_roles(experts, gold=5)

@@ -101,7 +101,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> PreparedSet:
 def anew(source: PreparedSet, out: Path, share: float, seed: int = 0) -> PreparedSet:
     """The set with its gold drawn anew."""
     gold = GoldSlices(share)
-    roles = gold_roles(source, seed=seed, gold=gold)
+    roles = gold_roles(source, units_of(source), seed=seed, gold=gold)
     kept = kept_slices(source, roles, gold, seed=seed)
     return resplit_set(source, out, roles, note={"gold": str(gold)}, kept=kept)
 
@@ -157,7 +157,7 @@ def test_a_set_of_gold_slices_is_not_split_again(source, tmp_path):
     ):
         anew(clean, tmp_path / "again", 0.1, seed=4)
     with pytest.raises(InputError, match="only the gold slices"):
-        resplit_set(clean, tmp_path / "again", gold_roles(clean, gold=1), note={})
+        resplit_set(clean, tmp_path / "again", gold_roles(clean, units_of(clean), gold=1), note={})
     assert not (tmp_path / "again").exists()
 
 
@@ -192,7 +192,7 @@ def test_images_have_no_slices(tmp_path):
     plain = PreparedSet.open(tmp_path)
     says = "gold slices:0.02 is a share of the slices.*give a share of the images, such as 0.02"
     for draw in (
-        lambda: gold_roles(plain, gold=GoldSlices(0.02)),
+        lambda: gold_roles(plain, units_of(plain), gold=GoldSlices(0.02)),
         lambda: hold_out_roles(units_of(plain), gold=GoldSlices(0.02)),
         lambda: fold_roles(units_of(plain), 3, gold=GoldSlices(0.02)),
     ):
