@@ -190,7 +190,10 @@ def _read(file: Path) -> tuple[NDArray[Any], Grid | None]:
     if is_volume_file(file):
         volume = read_label_volume(file)
         return volume.array, volume.grid
-    return read_mask(file).array, None
+    picture = read_mask(file)
+    if picture.lossy:
+        raise InputError(f"{file} is a JPEG, which blurs class numbers: save the masks as PNG")
+    return picture.array, None
 
 
 def _classes(file: Path, array: NDArray[Any], classes: Sequence[str], remap: Mapping[int, int]) -> Labels:

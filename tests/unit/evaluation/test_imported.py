@@ -107,6 +107,12 @@ def test_every_case_has_one_mask_of_its_size(images, tmp_path):
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(first)
     with pytest.raises(InputError, match="got 5 x 7"):
         import_predictions(images, folder, tmp_path / "run", TOOL)
+    first.rename(folder / "elsewhere")
+    Image.fromarray(np.full((48, 48), 255, np.uint8)).save(folder / f"{first.stem}.jpg")
+    with pytest.raises(InputError, match="is a JPEG, which blurs class numbers: save the masks as PNG"):
+        import_predictions(images, folder, tmp_path / "run", TOOL)
+    (folder / f"{first.stem}.jpg").unlink()
+    (folder / "elsewhere").unlink()
     first.write_bytes(kept)
     (folder / "stranger.png").write_bytes(kept)
     record = import_predictions(images, folder, tmp_path / "run", TOOL)

@@ -174,8 +174,9 @@ def _earlier_part(folder: RunFolder, info: Mapping[str, Any], resume: bool) -> d
         )
     if found := differences(there, info):
         what = "--resume: the run there was begun otherwise" if resume else "it already holds a different run"
+        go_on = "" if resume else f", or go on with it as it was begun: metadcseg train --resume {path}"
         raise InputError(
-            f"--out {path}: {what} ({'; '.join(found)}); give the same settings or another --out"
+            f"--out {path}: {what} ({'; '.join(found)}); give the same settings or another --out{go_on}"
         )
     if not resume:
         done = f"{there['status']}, {there['epochs_done']} epochs done"
