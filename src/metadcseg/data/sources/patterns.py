@@ -9,10 +9,10 @@
 - ``*`` is any text without ``/``, where exactly one file fits; what begins with a dot fits where the pattern does.
 
 The pattern of the label may be that of an image where an HDF5 file holds both. ``--truth`` names a reference beside the
-label, such as an expert's outline beside that of a crowd, ``--label_confidence`` how far the label is to be trusted. Without
-``{role}``, roles are drawn by seed. A share given as ``--val`` or ``--test`` is drawn from the training cases where no
-folder has that role; patients with gold cases stay in training. Gold cases are drawn from the training cases where a
-truth is known (they show it) or ``--gold`` asks for them.
+label, such as an expert's outline beside that of a crowd, ``--label_confidence`` how far the label is to be trusted.
+Without ``{role}``, roles are drawn by seed. A share given as ``--val`` or ``--test`` is drawn from the training cases
+where no folder has that role; patients with gold cases stay in training. Gold cases are drawn from the training cases
+where a truth is known (they show it) or ``--gold`` asks for them.
 """
 
 import os
