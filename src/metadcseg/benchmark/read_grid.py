@@ -139,7 +139,9 @@ def _varied(rows: dict[str, Any], vary: Mapping[Any, Any], where: str) -> dict[s
             change: Any = value
             for part in reversed(path):
                 change = {part: change}
-            more[f"{name}, {path[-1]} {value}"] = merged(row, change)
+            longer = f"{name}, {path[-1]} {value}"
+            _check_length(longer, f"{where}: vary {shortened(str(option), _LONGEST)}", "shorten its values")
+            more[longer] = merged(row, change)
         if more == rows:
             raise InputError(f"{where}: vary {option} changes no row: no row has that method")
         rows = more
@@ -148,8 +150,7 @@ def _varied(rows: dict[str, Any], vary: Mapping[Any, Any], where: str) -> dict[s
 
 def _row(name: object, value: object, where: str) -> dict[str, Any]:
     row = f"{where}: row '{shortened(str(name), _LONGEST)}'"
-    if len(str(name)) > _LONGEST:
-        raise InputError(f"{row}: a row's name has at most {_LONGEST} characters: shorten it")
+    _check_length(str(name), row, "shorten it")
     method = fitting(value, RowSaid, row, "a row has a method, and options under the method's name").method
     held: dict[str, Any] = fitting(value, dict[str, Any], row, _AGAIN)
     if method in held:
@@ -165,6 +166,13 @@ def _row(name: object, value: object, where: str) -> dict[str, Any]:
                 f"{row} has the key {shown(key)}: only method, {method} and network belong there"
             )
     return held
+
+
+def _check_length(name: str, place: str, way_out: str) -> None:
+    if len(name) > _LONGEST:  # files are called after it
+        raise InputError(
+            f"{place}: a row's name has at most {_LONGEST} characters, got {len(name)}: {way_out}"
+        )
 
 
 def _set(name: object, value: object, where: str) -> str:

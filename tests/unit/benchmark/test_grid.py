@@ -216,6 +216,7 @@ def test_there_are_grids_for_every_table_of_the_paper():
             "row 'x': supervised: it must be an object, got 'mixed'",
         ),
         ({"rows": {**ROWS, "x" * 81: {"method": "l2b"}}}, "at most 80 characters"),
+        ({"vary": {"metadcseg.eta": ["x" * 71]}}, "vary metadcseg.eta: .* at most 80 characters, got 81"),
         ({"sets": {"a": {"prepare": "phantom 'x"}}}, "No closing quotation"),
         ({"noise": [{"model": "../../x", "rate": 0.3}]}, "a noise model is one of those"),
     ],
