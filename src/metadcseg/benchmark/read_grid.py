@@ -20,6 +20,7 @@ from metadcseg.yaml_file import read_yaml
 _AGAIN = "correct the grid"
 _SHARED = ("network", "training")
 _LONGEST = 80
+_OWN = (".yaml", ".txt", ".lock")
 _MOST_RUNS = 100_000
 
 Rate = Annotated[float, Meta(ge=0, lt=1)]
@@ -92,6 +93,7 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
         if not getattr(said, key):
             raise InputError(f"{where}: {key} is missing: a grid needs sets and rows at least")
     sets = {_key(name, where): _set(name, value, where) for name, value in said.sets.items()}
+    _check_capitals(list(sets), where)
     rows = _varied(
         {str(name): _row(name, value, where) for name, value in said.rows.items()}, said.vary, where
     )
@@ -193,6 +195,10 @@ def _key(name: object, where: str) -> str:
     text = str(name)
     if text != folder_name(text):
         raise InputError(f"{where}: '{text}' cannot name a set: use letters, digits, dots and dashes")
+    if text.lower().endswith(_OWN):  # a benchmark writes NAME.yaml beside each set, and logs and locks below
+        raise InputError(
+            f"{where}: a set's name must not end in {', '.join(_OWN)}, got '{text}': give it another name"
+        )
     return text
 
 
@@ -216,6 +222,17 @@ def _gold(entry: object, where: str) -> float | int | GoldSlices | None:
         f"{where}: gold is a list of shares below 1, numbers of cases or shares of slices such as slices:0.02, got "
         f"{shown(entry)}"
     )
+
+
+def _check_capitals(sets: Sequence[str], where: str) -> None:
+    """Refuse names that are one folder on disks which don't tell capitals."""
+    seen: dict[str, str] = {}
+    for name in sets:
+        if (first := seen.setdefault(name.lower(), name)) != name:
+            raise InputError(
+                f"{where}: the sets '{first}' and '{name}' differ in capitals alone, which some disks do not "
+                "tell apart: give one another name"
+            )
 
 
 def _check_count(runs: int, where: str) -> None:

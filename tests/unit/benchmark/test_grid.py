@@ -127,6 +127,9 @@ REFUSED = [
     ({"folds": 1, "gold": [0.1]}, "'folds' must be a whole number >= 2, got 1"),
     ({"folds": 3}, "folds deal all roles anew, gold among them"),
     ({"sets": {"../la": "x"}}, "cannot name a set"),
+    ({"sets": {"la": "x", "la.yaml": "y"}}, "must not end in .yaml, .txt, .lock, got 'la.yaml'"),
+    ({"sets": {"la.TXT": "y"}}, "must not end in .yaml, .txt, .lock, got 'la.TXT'"),
+    ({"sets": {"la": "x", "LA": "y"}}, "the sets 'la' and 'LA' differ in capitals alone"),
     ({"sets": {"la": {"path": "x"}}}, "must be the path of a prepared set"),
     ({"vary": {"metadcseg.eta": 3}}, "must be a list of values"),
 ]
