@@ -638,3 +638,25 @@ def test_learns_with_loaders_of_torch():
         for (x, y, i), _gold in zip(loader, cycle(loader), strict=False):
             last = loop.step(x, y, i).scalars["loss"]
     assert last < 0.5 * first
+
+
+@pytest.mark.parametrize("name", ["calibrated", "pairs", "metadcseg", "binned", "meta_weight_net"])
+def test_weights_are_0_where_ignored_and_hold_the_confidence_of_labels(name):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    loop = attach(name, model, optimizer, classes=2, images=4, gold_images=4, gold_batch=4)
+    images, labels = torch.randn(4, 1, 16, 16), torch.randint(0, 2, (4, 16, 16))
+    labels[:, :8] = 255
+    gold = (images, torch.randint(0, 2, (4, 16, 16)), torch.arange(4), torch.randint(0, 2, (4, 16, 16)))
+    said = {"warp": Warp.identity(4)}
+    halved = {**said, "label_confidence": torch.full((4, 16, 16), 0.5)}
+    step = loop.step(images, labels, torch.arange(4), gold=gold, **halved)
+    whole = loop.weights(images, labels, torch.arange(4), **said)
+    half = loop.weights(images, labels, torch.arange(4), **halved)
+    for maps in (step.maps, whole, half):
+        assert not maps.alpha[:, :8].any()
+        assert not maps.beta[:, :8].any()
+    assert whole.alpha[:, 8:].mean() > 0
+    torch.testing.assert_close(half.alpha, whole.alpha / 2)
+    torch.testing.assert_close(half.beta, whole.beta)

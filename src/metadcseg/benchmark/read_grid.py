@@ -20,6 +20,7 @@ from metadcseg.yaml_file import read_yaml
 _AGAIN = "correct the grid"
 _SHARED = ("network", "training")
 _LONGEST = 80
+_OWN = (".yaml", ".txt", ".lock")
 _MOST_RUNS = 100_000
 
 Rate = Annotated[float, Meta(ge=0, lt=1)]
@@ -92,6 +93,7 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
         if not getattr(said, key):
             raise InputError(f"{where}: {key} is missing: a grid needs sets and rows at least")
     sets = {_key(name, where): _set(name, value, where) for name, value in said.sets.items()}
+    _check_capitals(list(sets), where)
     rows = _varied(
         {str(name): _row(name, value, where) for name, value in said.rows.items()}, said.vary, where
     )
@@ -139,7 +141,9 @@ def _varied(rows: dict[str, Any], vary: Mapping[Any, Any], where: str) -> dict[s
             change: Any = value
             for part in reversed(path):
                 change = {part: change}
-            more[f"{name}, {path[-1]} {value}"] = merged(row, change)
+            longer = f"{name}, {path[-1]} {value}"
+            _check_length(longer, f"{where}: vary {shortened(str(option), _LONGEST)}", "shorten its values")
+            more[longer] = merged(row, change)
         if more == rows:
             raise InputError(f"{where}: vary {option} changes no row: no row has that method")
         rows = more
@@ -148,8 +152,7 @@ def _varied(rows: dict[str, Any], vary: Mapping[Any, Any], where: str) -> dict[s
 
 def _row(name: object, value: object, where: str) -> dict[str, Any]:
     row = f"{where}: row '{shortened(str(name), _LONGEST)}'"
-    if len(str(name)) > _LONGEST:
-        raise InputError(f"{row}: a row's name has at most {_LONGEST} characters: shorten it")
+    _check_length(str(name), row, "shorten it")
     method = fitting(value, RowSaid, row, "a row has a method, and options under the method's name").method
     held: dict[str, Any] = fitting(value, dict[str, Any], row, _AGAIN)
     if method in held:
@@ -165,6 +168,13 @@ def _row(name: object, value: object, where: str) -> dict[str, Any]:
                 f"{row} has the key {shown(key)}: only method, {method} and network belong there"
             )
     return held
+
+
+def _check_length(name: str, place: str, way_out: str) -> None:
+    if len(name) > _LONGEST:  # files are called after it
+        raise InputError(
+            f"{place}: a row's name has at most {_LONGEST} characters, got {len(name)}: {way_out}"
+        )
 
 
 def _set(name: object, value: object, where: str) -> str:
@@ -185,6 +195,10 @@ def _key(name: object, where: str) -> str:
     text = str(name)
     if text != folder_name(text):
         raise InputError(f"{where}: '{text}' cannot name a set: use letters, digits, dots and dashes")
+    if text.lower().endswith(_OWN):  # a benchmark writes NAME.yaml beside each set, and logs and locks below
+        raise InputError(
+            f"{where}: a set's name must not end in {', '.join(_OWN)}, got '{text}': give it another name"
+        )
     return text
 
 
@@ -208,6 +222,17 @@ def _gold(entry: object, where: str) -> float | int | GoldSlices | None:
         f"{where}: gold is a list of shares below 1, numbers of cases or shares of slices such as slices:0.02, got "
         f"{shown(entry)}"
     )
+
+
+def _check_capitals(sets: Sequence[str], where: str) -> None:
+    """Refuse names that are one folder on disks which don't tell capitals."""
+    seen: dict[str, str] = {}
+    for name in sets:
+        if (first := seen.setdefault(name.lower(), name)) != name:
+            raise InputError(
+                f"{where}: the sets '{first}' and '{name}' differ in capitals alone, which some disks do not "
+                "tell apart: give one another name"
+            )
 
 
 def _check_count(runs: int, where: str) -> None:

@@ -16,7 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from metadcseg.benchmark.contract import breach, changed_sets, repeated_gold
+from metadcseg.benchmark.contract import changed_sets, repeated_gold
+from metadcseg.benchmark.first_runs import FirstRuns
 from metadcseg.benchmark.runner import (
     Children,
     Job,
@@ -32,9 +33,7 @@ from metadcseg.errors import InputError
 from metadcseg.files import cannot_write, output_folder, refuse_link, write_bytes
 from metadcseg.results import schema
 from metadcseg.results.grid import Grid, Task
-from metadcseg.results.read_benchmark import BROKEN
-from metadcseg.results.records import read_object, read_runs
-from metadcseg.results.upgrade import upgraded
+from metadcseg.results.records import read_object
 from metadcseg.schemas import fitting
 
 Runs = Generator[tuple[Job, Outcome], None, None]
@@ -112,15 +111,26 @@ class Benchmark:
             name: {**_entry(task), "folder": f"runs/{grid.home(task).id}"}
             for name, task in self.tasks.items()
         }
+        self._finished = {  # by earlier calls: they need no set any more
+            f"runs/{home.id}"
+            for home in {grid.home(task) for task in self.tasks.values()}
+            if is_done(task_job(grid, home, out, data, trust_code))
+        }
         for name, entry in self.entries.items():
             if (out / entry["folder"]).exists():  # else somebody deleted it, and it begins anew
                 earlier = known.get(name, {})
                 entry.update(_kept(earlier))
-                job = task_job(grid, grid.home(self.tasks[name]), out, data, trust_code)
-                if earlier.get("status") == "done" and is_done(
-                    job
-                ):  # also where this call is stopped before it
-                    entry["status"] = "done"
+                if earlier.get("status") == "done" and entry["folder"] in self._finished:
+                    entry["status"] = "done"  # also where this call is stopped before it
+        self._sharing: dict[str, list[dict[str, Any]]] = {}  # folder -> entries: several may share a run
+        for entry in self.entries.values():
+            self._sharing.setdefault(entry["folder"], []).append(entry)
+        self._needing: dict[str, list[str]] = {}  # folder of a set -> runs that need it and are not finished
+        for name, task in self.tasks.items():
+            if grid.home(task) == task and self._is_left(task):
+                for made in {task.data, task.dealt, f"{task.set}/set"} - {None}:
+                    self._needing.setdefault(str(made), []).append(name)
+        self._first = FirstRuns(grid, out / "runs")
         self._machine, self._writing = _machine(), threading.Lock()
         self._state: dict[str, Any] = {
             "format": 1,
@@ -145,21 +155,21 @@ class Benchmark:
         """
         self._machine["workers"] = executor.workers
         self.write()
-        for lot in set_jobs(self.grid, self.out, self._data):
+        for jobs in set_jobs(self.grid, self.out, self._data):
+            lot = [job for job in jobs if _made_by(job) in self._needing]
             self._refuse_links(lot)
             with closing(executor.run(lot, lambda job: None)) as made:
                 for job, outcome in made:
                     if outcome.status == "interrupted":
                         return False
                     if outcome.status == "failed":
-                        self._give_up(
-                            job.id.removeprefix("set "), f"{job.id} cannot be made: {outcome.error}"
-                        )
+                        self._give_up(_made_by(job), f"{job.id} cannot be made: {outcome.error}")
                         self.write()
                         changed()
-        for dealt, why in repeated_gold(self.tasks.values(), self.out / "sets").items():
-            self._give_up(dealt, why)
         homes = [task for task in self.tasks.values() if self.grid.home(task) == task]
+        first = sorted(homes, key=self._is_left)  # what is finished stays, and the other amount of gold ends
+        for dealt, why in repeated_gold(first, self.out / "sets").items():
+            self._give_up(dealt, why)
         for name, why in changed_sets(homes, self.out).items():
             self._set(name, status="failed", error=why)
         ready = [
@@ -184,9 +194,12 @@ class Benchmark:
             with closing(executor.run(ready, started)) as ended:
                 for job, outcome in ended:
                     stopped = stopped or outcome.status == "interrupted"
+                    before = self.entries[job.id]["status"]
                     self._close(job.id, outcome)
-                    self.write()
-                    changed()
+                    if outcome.seconds:  # of what was done before its own files tell
+                        self.write()
+                    if self.entries[job.id]["status"] != before:
+                        changed()
         finally:  # Ctrl-C: what was running has been stopped by its executor
             for entry in self.entries.values():
                 if entry["status"] == "running":
@@ -215,20 +228,23 @@ class Benchmark:
         run = _run_in(self.out / self.entries[name]["folder"])
         return int(run.get("epochs_done") or 0), int((run.get("training") or {}).get("epochs") or 0)
 
+    def _is_left(self, task: Task) -> bool:
+        """Return whether no earlier call finished a task."""
+        return self.entries[task.id]["folder"] not in self._finished
+
     def _give_up(self, made: str, why: str) -> None:
         """Note that the runs on a set fail, since it cannot be made."""
-        for name, task in self.tasks.items():
-            if self.grid.home(task) == task and _needs(task, made) and not self.entries[name]["error"]:
+        for name in self._needing.get(made, []):
+            if not self.entries[name]["error"]:
                 self._set(name, status="failed", error=why)
 
     def _set(self, name: str, **values: Any) -> None:
         """Note what became of a run, also for the tasks that share it."""
-        for entry in self.entries.values():
-            if entry["folder"] == f"runs/{name}":
-                entry.update(values)
+        for entry in self._sharing[f"runs/{name}"]:
+            entry.update(values)
 
     def _close(self, name: str, outcome: Outcome) -> None:
-        entry = self.entries[name]
+        entry, task = self.entries[name], self.tasks[name]
         if outcome.seconds:  # else it was done before
             seconds = round(entry["seconds"] + outcome.seconds, 1)
             peaks = [peak for peak in (entry["peak_bytes"], outcome.peak_bytes) if peak]
@@ -238,33 +254,8 @@ class Benchmark:
             return
         error = outcome.error
         if outcome.status == "done":
-            error = next(filter(None, (self._breach(name, part) for part in self.tasks[name].parts)), None)
+            error = next(filter(None, (self._first.breach(task, part) for part in task.parts)), None)
         self._set(name, status="failed" if error else "done", error=error)
-
-    def _breach(self, name: str, part: str) -> str | None:
-        """Return how a run, or that of one fold, broke the contract, against the first run on its set."""
-        (mine,), task = read_runs([self.out / "runs" / name / part]), self.tasks[name]
-        alike = self._shared_options(task)
-
-        def first(chosen: Callable[[Task], bool]) -> dict[str, Any] | None:
-            names = (f"{one}/{part}" for one, other in self.tasks.items() if chosen(other))
-            return self._first_finished(names)
-
-        on_set = first(lambda other: other.data == task.data and self._shared_options(other) == alike)
-        of_row = first(lambda other: other.row == task.row)
-        one_source = task.gold is None and task.folds is None
-        of_source = first(lambda other: other.set == task.set and other.gold is None) if one_source else None
-        broken = breach(mine, on_set or mine.info, of_row or mine.info, of_source)
-        return None if broken is None else f"{BROKEN}: {broken}"
-
-    def _shared_options(self, task: Task) -> list[Any]:
-        """Return what all rows have in common, unless ``vary`` multiplies them by it."""
-        options = self.grid.options_of(task.row)
-        return [options.get(part) for part in ("network", "training")]
-
-    def _first_finished(self, names: Iterable[str]) -> dict[str, Any] | None:
-        runs = (upgraded(_run_in(self.out / "runs" / name)) for name in names)
-        return next((run for run in runs if run.get("status") == "finished"), None)
 
 
 def remaining_seconds(entries: Iterable[dict[str, Any]], workers: int) -> float | None:
@@ -331,8 +322,9 @@ def _left_over(entries: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]
     return [entry for entry in begun if under(entry) in own]
 
 
-def _needs(task: Task, made: str) -> bool:
-    return made in (task.data, task.dealt, f"{task.set}/set")
+def _made_by(job: Job) -> str:
+    """Return the folder of the set that a job makes, below ``sets``."""
+    return job.id.removeprefix("set ")
 
 
 def _machine() -> dict[str, Any]:

@@ -197,7 +197,10 @@ class Method(Protocol):
         ...
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
-        """Return the weights of a batch as they stand, without learning; None where the method keeps none."""
+        """Return the weights of a batch as they stand, without learning; None where the method keeps none.
+
+        They are 0 where labels are ignored, and alpha holds the confidence that the labels came with.
+        """
         ...
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:

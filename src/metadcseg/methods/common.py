@@ -153,6 +153,11 @@ def believed(weights: WeightMaps, noisy: Batch) -> WeightMaps:
     return WeightMaps(noisy.weigh_by_confidence(weights.alpha), weights.beta)
 
 
+def as_trained(weights: WeightMaps, noisy: Batch) -> WeightMaps:
+    """Return weights as a loss has them: alpha times the confidence of the given label, both 0 where it is ignored."""
+    return where_labeled(believed(weights, noisy), noisy)
+
+
 def report(
     objective: Objective,
     gold_loss: Tensor | None,

@@ -16,6 +16,7 @@ from metadcseg.forward_mode.jvp import ForwardMode
 from metadcseg.losses import mean_over_pixels, pixel_cross_entropy, soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
 from metadcseg.methods.common import (
+    as_trained,
     believed,
     class_probabilities,
     descend_gold,
@@ -117,8 +118,7 @@ class MetaWeightNet:
         """Return V(f) of a batch's pixels, f as the network in evaluation mode has it; beta is 0."""
         with evaluating(state.network) as still:
             losses = pixel_cross_entropy(still(noisy.images).logits, noisy.labels)
-        weights: WeightMaps = state.parts["net"].weights(losses, noisy)
-        return weights
+        return as_trained(state.parts["net"].weights(losses, noisy), noisy)
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""

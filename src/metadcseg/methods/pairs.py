@@ -12,7 +12,14 @@ from metadcseg.algorithm.meta_weights import weighted_pixel_loss
 from metadcseg.losses import mean_over_pixels, soft_dice_loss
 from metadcseg.methods.annotator_pairs import AnnotatorPairTable
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import believed, class_probabilities, descend_gold, require_gold
+from metadcseg.methods.common import (
+    as_trained,
+    believed,
+    class_probabilities,
+    descend_gold,
+    require_gold,
+    where_labeled,
+)
 from metadcseg.methods.pair_table import (
     Trust,
     class_posterior,
@@ -81,11 +88,13 @@ class Pairs:
         gold_loss = descend_gold(state, verified, self.dice)
         state.updater.step()
         scalars = {"loss": loss + gold_loss, "pixel": pixel, "dice": dice, "gold": gold_loss}
-        return StepReport({name: value.detach() for name, value in scalars.items()}, weights)
+        return StepReport(
+            {name: value.detach() for name, value in scalars.items()}, where_labeled(weights, noisy)
+        )
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps:
         """Return what the table says of a batch's pixels."""
-        return self._trust(state, noisy).weights
+        return as_trained(self._trust(state, noisy).weights, noisy)
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""

@@ -59,8 +59,10 @@ def _cost(record: BenchmarkRecord, name: str, held: Mapping[str, list[TaskRecord
         "network as it is evaluated, counted by torch; of training: that times the passes of a training step that the "
         "method declares. Time of an epoch is the median over epochs with their "
         f"validation. {MEMORY}",
-        f"{measured}{_shared(record)}×: relative to '{base}'.",
     ]
+    last = f"{measured}{_shared(record)}" + ("" if base is None else f"×: relative to '{base}'.")
+    if last:
+        notes.append(last.strip())
     if beside:
         notes.append(
             f"{PAPERS} They are of its table 7: MSD Heart, 40 % noise, NVIDIA A6000. Its FLOPs grow with the meta "

@@ -28,6 +28,7 @@ from metadcseg.results.summary import BenchmarkRecord, Condition, TaskRecord, sp
 _NEAR, _FAR = 4.0, 8.0
 _STILL = 1e-4  # from 1: weights that have not moved
 _MOST_PIXELS = 2**24
+_LONGEST = 80  # characters of a row's name in that of a file
 _LETTERS = (("gamma", "γ"), ("alpha", "α"), ("beta", "β"))
 MAPS = (
     "Green: verified outline, orange: outline of the label given. Weights lie over the image, on one scale of "
@@ -293,4 +294,5 @@ def _bar() -> str:
 
 
 def _slug(record: BenchmarkRecord, row: str) -> str:
-    return f"{record.rows.index(row)}-{folder_name(row)}"
+    """Return a row's part of a file's name: the number makes it unique, so a long name may be cut."""
+    return f"{record.rows.index(row)}-{folder_name(row)[:_LONGEST]}"

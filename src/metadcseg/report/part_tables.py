@@ -163,10 +163,11 @@ def gold_tables(record: BenchmarkRecord) -> list[Table]:
     for condition in record.conditions():
         bare = replace(condition, gold=None)
         found.setdefault(bare, []).append(condition)
-    return [_gold(record, bare) for bare, amounts in found.items() if len(amounts) > 1]
+    tables = [_gold(record, bare) for bare, amounts in found.items() if len(amounts) > 1]
+    return [table for table in tables if table is not None]
 
 
-def _gold(record: BenchmarkRecord, bare: Condition) -> Table:
+def _gold(record: BenchmarkRecord, bare: Condition) -> Table | None:
     values = long_table(record)
     lines: list[Row] = []
     for (noise, row), conditions in amounts_of_gold(record, values).items():
@@ -182,19 +183,25 @@ def _gold(record: BenchmarkRecord, bare: Condition) -> Table:
             efficiency = held[EFFICIENCY]
             cells.append(plain_cell(None if efficiency is None else efficiency.held, 2))
             lines.append(Row(f"{row}, {condition.gold_name or 'gold of the set'}", cells))
-    lines += _papers_gold()
+    if not lines:
+        return None
+    notes = [
+        "CE (eq. 14): gain in IoU over the same row with the least gold, in percent points, divided by (time of an "
+        "epoch × peak memory, both relative to that row) − 1. – where the larger set did not cost more: the "
+        "quotient then means nothing. Where the cost hardly grows it divides by almost nothing, so look "
+        f"at the gain first. {MEMORY}"
+    ]
+    if set_of_paper(record, bare.set) == paper_numbers()["gold"]["set"]:
+        lines += _papers_gold()
+        notes.append(
+            f"{PAPERS} They are of its table 6. Its CE does not follow from its own numbers: {_papers_efficiencies()}."
+        )
     return Table(
         key="-".join(["gold", *condition_key(bare)]),
         title=f"{bare.name}: how many verified masks",
         columns=[*((MEASURES[metric].name, MEASURES[metric].unit) for metric in _OF_GOLD), ("CE", "eq. 14")],
         rows=lines,
-        notes=[
-            "CE (eq. 14): gain in IoU over the same row with the least gold, in percent points, divided by (time of an "
-            "epoch × peak memory, both relative to that row) − 1. – where the larger set did not cost more: the "
-            "quotient then means nothing. Where the cost hardly grows it divides by almost nothing, so look "
-            f"at the gain first. {MEMORY}",
-            f"{PAPERS} They are of its table 6. Its CE does not follow from its own numbers: {_papers_efficiencies()}.",
-        ],
+        notes=notes,
     )
 
 

@@ -127,6 +127,9 @@ REFUSED = [
     ({"folds": 1, "gold": [0.1]}, "'folds' must be a whole number >= 2, got 1"),
     ({"folds": 3}, "folds deal all roles anew, gold among them"),
     ({"sets": {"../la": "x"}}, "cannot name a set"),
+    ({"sets": {"la": "x", "la.yaml": "y"}}, "must not end in .yaml, .txt, .lock, got 'la.yaml'"),
+    ({"sets": {"la.TXT": "y"}}, "must not end in .yaml, .txt, .lock, got 'la.TXT'"),
+    ({"sets": {"la": "x", "LA": "y"}}, "the sets 'la' and 'LA' differ in capitals alone"),
     ({"sets": {"la": {"path": "x"}}}, "must be the path of a prepared set"),
     ({"vary": {"metadcseg.eta": 3}}, "must be a list of values"),
 ]
@@ -216,6 +219,7 @@ def test_there_are_grids_for_every_table_of_the_paper():
             "row 'x': supervised: it must be an object, got 'mixed'",
         ),
         ({"rows": {**ROWS, "x" * 81: {"method": "l2b"}}}, "at most 80 characters"),
+        ({"vary": {"metadcseg.eta": ["x" * 71]}}, "vary metadcseg.eta: .* at most 80 characters, got 81"),
         ({"sets": {"a": {"prepare": "phantom 'x"}}}, "No closing quotation"),
         ({"noise": [{"model": "../../x", "rate": 0.3}]}, "a noise model is one of those"),
     ],

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metadcseg.benchmark import runner
+from metadcseg.benchmark import first_runs, runner
 from metadcseg.benchmark.contract import breach, changed_sets, repeated_gold
 from metadcseg.benchmark.ray_executor import RayExecutor
 from metadcseg.benchmark.read_grid import grid_of
@@ -67,6 +67,14 @@ def write_records(home, run, record):
     (home / "evaluation" / "test.json").write_text(json.dumps(record))
     lines = ["id,dsc", *(f"{name},{case.dsc}" for name, case in CASES.items())]
     (home / "evaluation" / "test.csv").write_text("\n".join(lines))
+
+
+def write_gold_set(folder, count):
+    """Write a set of three cases of which so many are gold."""
+    with SetWriter(folder, name="a", classes=("background", "x"), channels=1) as writer:
+        for number in range(3):
+            role, blank = "gold" if number < count else "train", np.zeros((4, 4), np.uint8)
+            writer.add(id=f"c{number}", role=role, group="g", image=blank[..., None], label=blank)
 
 
 def test_equal_conditions_are_no_breach():
@@ -234,6 +242,80 @@ def test_what_was_done_counts_where_the_next_call_is_stopped(tmp_path):
             Benchmark(grid, tmp_path, "data").run(Stopped(sets), lambda: None)
         told = json.loads((tmp_path / "benchmark.json").read_text())["tasks"]
         assert [task["id"] for task in told if task["status"] == "done"] == [last]
+
+
+class SetsFail:
+    """An executor that can make no set, and knows which it was asked for; every run is done."""
+
+    workers = 1
+
+    def __init__(self):
+        self.sets = []
+
+    def run(self, jobs, started):
+        for job in jobs:
+            made = job.id.startswith("set ")
+            self.sets += [job.id] if made else []
+            yield job, Outcome("failed", "no such folder") if made else Outcome("done")
+
+
+@pytest.mark.parametrize("earlier", ["done", "failed", None])
+def test_finished_runs_stay_done_where_their_set_cannot_be_made_again(tmp_path, earlier):
+    grid = grid_of({"sets": {"la": "la-set"}, "rows": dict(HONEST), "seeds": [0, 1]}, "g.yaml")
+    finished = [task.id for task in grid.tasks() if task.seed == 0]
+    before = Benchmark(grid, tmp_path, "data")
+    for name in finished:
+        write_records(tmp_path / "runs" / name, RUN | {"options": {"row": name}}, RECORD)
+        before.entries[name].update(status=earlier, error="set la cannot be made")
+    if earlier:
+        before.write()
+    executor, benchmark = SetsFail(), Benchmark(grid, tmp_path, "data")
+    benchmark.run(executor, lambda: None)
+    assert executor.sets == ["set la/clean/seed-1"]
+    ended = {name: (entry["status"], entry["error"]) for name, entry in benchmark.entries.items()}
+    assert {ended.pop(name) for name in finished} == {("done", None)}
+    assert set(ended.values()) == {("failed", "set la/clean/seed-1 cannot be made: no such folder")}
+
+
+def test_gold_that_a_finished_run_has_drawn_ends_the_other_amount_alone(tmp_path):
+    said = {"sets": {"a": "set"}, "rows": dict(HONEST), "gold": [1, 0.02], "seeds": [0]}
+    grid = grid_of(said, "g.yaml")
+    for gold in ("1", "0.02"):
+        write_gold_set(tmp_path / f"sets/a/gold-{gold}/set-0", 1)
+    for one in grid.tasks():
+        if one.gold == 0.02:
+            write_records(tmp_path / "runs" / one.id, RUN | {"options": {"row": one.row}}, RECORD)
+    benchmark = Benchmark(grid, tmp_path, "data")
+    executor = SetsFail()
+    executor.run = lambda jobs, started: ((job, Outcome("done")) for job in jobs)
+    benchmark.run(executor, lambda: None)
+    ended = {name: benchmark.entries[name]["status"] for name in benchmark.entries}
+    assert {name: status for name, status in ended.items() if "gold-0.02" in name} == dict.fromkeys(
+        [one.id for one in grid.tasks() if one.gold == 0.02], "done"
+    )
+    assert {status for name, status in ended.items() if "gold-1" in name} == {"failed"}
+
+
+def test_going_on_with_a_finished_grid_takes_linear_time(tmp_path, monkeypatch):
+    rows = {"one": {"method": "supervised"}}
+    said = {"sets": {"la": "la-set"}, "rows": rows, "seeds": list(range(40)), "partial": "one row"}
+    grid = grid_of(said, "g.yaml")
+    for one in grid.tasks():
+        write_records(tmp_path / "runs" / one.id, RUN, RECORD)
+    read, written, told = [], [], []
+    monkeypatch.setattr(first_runs, "read_object", lambda *said: read.append(said) or RUN)
+    monkeypatch.setattr(Benchmark, "write", lambda self: written.append(self))
+    for known in (False, True):
+        for held in (read, written, told):
+            held.clear()
+        benchmark = Benchmark(grid, tmp_path, "data")
+        for entry in benchmark.entries.values() if known else ():
+            entry["status"] = "done"
+        assert benchmark.run(SetsFail(), lambda: told.append(1))
+        assert {entry["status"] for entry in benchmark.entries.values()} == {"done"}
+        assert len(told) == (1 if known else 41)
+        assert len(written) <= 3  # at the start, before the first run, at the end
+        assert len(read) <= 42  # the first on each of 40 sets, of the row and of the source
 
 
 def test_a_command_that_fails_is_told_by_its_last_line(tmp_path):
@@ -410,12 +492,7 @@ def test_two_amounts_of_gold_that_draw_the_same_cases_are_not_compared(tmp_path)
     said = {"sets": {"a": "set"}, "rows": dict(HONEST), "gold": [0.01, 0.02, 2], "seeds": [0, 1]}
     for seed in (0, 1):
         for gold, count in (("0.01", 1), ("0.02", 2 if seed else 1), ("2", 2)):
-            with SetWriter(
-                tmp_path / f"sets/a/gold-{gold}/set-{seed}", name="a", classes=("background", "x"), channels=1
-            ) as writer:
-                for number in range(3):
-                    role, blank = "gold" if number < count else "train", np.zeros((4, 4), np.uint8)
-                    writer.add(id=f"c{number}", role=role, group="g", image=blank[..., None], label=blank)
+            write_gold_set(tmp_path / f"sets/a/gold-{gold}/set-{seed}", count)
     found = repeated_gold(grid_of(said, "g.yaml").tasks(), tmp_path / "sets")
     assert set(found) == {"a/gold-0.02/set-0", "a/gold-2/set-1"}
     assert "gold 0.02 draws the same cases of 'a' as gold 0.01" in found["a/gold-0.02/set-0"]

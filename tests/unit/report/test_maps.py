@@ -6,10 +6,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.report.folders import Folder, made_scores, task
+from tests.unit.report.folders import ROWS, Folder, made_scores, task
 
 from metadcseg.colors import VERIFIED
-from metadcseg.report.learned_figures import map_galleries
+from metadcseg.report.learned_figures import distance_figures, map_galleries
 from metadcseg.results.read_benchmark import read_benchmark
 
 
@@ -29,6 +29,18 @@ def galleries(tmp_path, **maps):
     found = map_galleries(read_benchmark(folder.write()), 2, missing)
     assert not missing
     return found
+
+
+def test_files_of_a_row_with_a_long_name_have_short_names(tmp_path):
+    folder = Folder(tmp_path)
+    for end in "ab":  # of a benchmark that an earlier version ran
+        run = {"method": ROWS["metadcseg"], "scores": made_scores(0.5), "weights": {"gamma": [1.0] * 11}}
+        folder.add(task(row="x" * 220 + end), **run)
+    record = read_benchmark(folder.write())
+    names = [gallery.key for gallery in map_galleries(record, 2, [])]
+    names += [plot.key for plot, _ in distance_figures(record, [])]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) < 150
 
 
 def ramp(low, high):

@@ -322,7 +322,7 @@ def test_gold_and_cost_efficiency_by_hand(tmp_path):
         (10, 0.64, 2.0, 1e9, 10),
     ):
         folder.add(
-            task(gold=gold),
+            task("msd-heart", gold=gold),
             scores=made_scores(0.7),
             metrics={"iou": iou},
             epoch_seconds=seconds,
@@ -358,6 +358,8 @@ def test_gold_counted_in_slices_stands_in_table_6_like_a_share(tmp_path):
     (table,) = gold_tables(record)
     names = ["metadcseg, gold 2 % of slices", "metadcseg, gold 10 % of slices"]
     assert [row.name for row in table.rows if not row.paper] == names
+    assert not paper_rows(table)  # they are of another set
+    assert not any("the paper" in note for note in table.notes)
     shown = cells(table, names[1])
     assert shown["gold cases"].text == "160"
     assert shown["CE (eq. 14)"].value == pytest.approx(6 / 0.5)
@@ -400,6 +402,20 @@ def test_costs_are_relative_to_plain_supervision(tmp_path):
     assert papers["peak memory (GB)"].paper == "7.8 (×1.34)"
     assert (shown["gold"].text, shown["pretrained"].text) == ("mixed, meta", "no")
     assert (shown["passes of a step"].text, shown["training (s)"].value) == ("8", 16.0)
+
+
+def test_no_row_is_relative_to_one_that_is_not_there(tmp_path):
+    folder = Folder(tmp_path)
+    folder.add(task(row="metadcseg"), scores=made_scores(0.5))
+    (table,) = cost_tables(read(folder))
+    assert not any("relative to" in note for note in table.notes)
+
+
+def test_amounts_of_gold_without_a_finished_run_make_no_table(tmp_path):
+    folder = Folder(tmp_path)
+    for gold in (0.01, 0.02):
+        folder.add(task("msd-heart", gold=gold), status="failed", error="the disk is full")
+    assert not gold_tables(read(folder))
 
 
 def test_flops_of_training_count_each_network_of_a_committee_once():

@@ -32,6 +32,7 @@ from metadcseg.methods.binned.gradient_average import RunningMean
 from metadcseg.methods.binned.options import BinnedOptions
 from metadcseg.methods.binned.prediction import Prediction, prediction_of
 from metadcseg.methods.common import (
+    as_trained,
     believed,
     class_probabilities,
     descend_gold,
@@ -121,8 +122,7 @@ class Binned(BinnedOptions):
             return None
         ema_model = state.updater.ema_model if self.pseudo_labels == "ema" else None
         prediction = self._teacher_prediction(ema_model or state.network, noisy)
-        kept: WeightMaps = state.parts["weights"].read(noisy, prediction)
-        return kept
+        return as_trained(state.parts["weights"].read(noisy, prediction), noisy)
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""

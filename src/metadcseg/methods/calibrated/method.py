@@ -41,7 +41,7 @@ from metadcseg.methods.calibrated.options import CalibratedOptions
 from metadcseg.methods.calibrated.shares import MatchedShares, with_floor
 from metadcseg.methods.calibrated.stand_ins import as_pairs, drawn, without_own_errors
 from metadcseg.methods.common import (
-    believed,
+    as_trained,
     class_probabilities,
     descend_gold,
     evaluating,
@@ -49,7 +49,6 @@ from metadcseg.methods.common import (
     require_gold,
     runner_up,
     supervised_loss,
-    where_labeled,
 )
 from metadcseg.methods.deep_supervision import weighted_at_every_depth
 from metadcseg.methods.gold_turns import take_turns, turn_of
@@ -121,7 +120,7 @@ class Calibrated(CalibratedOptions):
             state.parts["errors"].update(as_pairs(state, noisy), logits.shape[1])
         witness = self._witness(state, noisy, logits)
         trust = self._trust(state, noisy, logits.shape[1], witness, change, learn=True)
-        weights = where_labeled(believed(trust.weights, noisy), noisy)
+        weights = as_trained(trust.weights, noisy)
         edges = noisy.edges_above(self.edge_threshold) if self.dcd else None
         boundary = torch.zeros_like(weights.gamma)
         if self.dcd:  # eq. 5-12
@@ -153,7 +152,7 @@ class Calibrated(CalibratedOptions):
         with evaluating(state.updater.ema_model or state.network) as still:
             probabilities = still(noisy.images).logits.float().softmax(dim=1)
         witness = None if self.witness == "none" else probabilities
-        return self._trust(state, noisy, probabilities.shape[1], witness).weights
+        return as_trained(self._trust(state, noisy, probabilities.shape[1], witness).weights, noisy)
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""

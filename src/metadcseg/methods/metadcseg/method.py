@@ -31,7 +31,14 @@ from metadcseg.algorithm.objective import total_objective
 from metadcseg.forward_mode.jvp import ForwardMode
 from metadcseg.losses import soft_dice_loss
 from metadcseg.methods.base import MethodInfo, MethodState, StepReport, Storage, Updater
-from metadcseg.methods.common import believed, class_probabilities, descend_gold, report, require_gold
+from metadcseg.methods.common import (
+    as_trained,
+    believed,
+    class_probabilities,
+    descend_gold,
+    report,
+    require_gold,
+)
 from metadcseg.methods.deep_supervision import weighted_at_every_depth
 from metadcseg.methods.metadcseg.pixel_weights import PixelWeights
 from metadcseg.methods.metadcseg.scaling import Scaling, in_sums
@@ -161,7 +168,7 @@ class MetaDCSeg:
 
     def weights(self, state: MethodState, noisy: Batch) -> WeightMaps | None:
         """Return the pairs that are kept of a batch's pixels; None where nothing is learned of them."""
-        return state.parts["weights"].read(noisy) if self.meta else None
+        return as_trained(state.parts["weights"].read(noisy), noisy) if self.meta else None
 
     def predict(self, state: MethodState, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images."""
