@@ -45,12 +45,12 @@ def learn(method: str, network: str, epochs: int) -> None:
     gold_set = TensorDataset(gold_images, exact, torch.arange(12), old)  # masks, numbers, old masks
     train_loader = DataLoader(TensorDataset(images, given, torch.arange(64)), batch_size=8, shuffle=True)
     gold_loader = DataLoader(gold_set, batch_size=6, sampler=RandomSampler(gold_set, num_samples=6 * 8))
-    model = create(network)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     options = {"metadcseg": {"warmup": 1, "meta_scaling": "rms", "eta": 0.3}}.get(method, {})
     chosen = create_method(method, **options)  # as printed, metadcseg learns no weights in so few epochs
-    loop = attach(chosen, model, optimizer, classes=2, images=64, gold_images=12, gold_batch=6)
+    models = [create(network) for _ in range(chosen.info.networks)]
+    optimizer = torch.optim.Adam([each for model in models for each in model.parameters()], lr=0.005)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    loop = attach(chosen, models, optimizer, classes=2, images=64, gold_images=12, gold_batch=6)
     for epoch in range(epochs + 1):
         found = loop.predict(new).argmax(dim=1)
         dsc = 2 * (found * truth).sum(dim=(1, 2)) / (found + truth).sum(dim=(1, 2))

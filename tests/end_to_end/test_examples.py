@@ -39,6 +39,11 @@ def test_every_method_learns_in_a_plain_loop(method, monkeypatch, capsys):
     assert after > BARS.get(method, 0.5)
 
 
+def test_methods_of_several_networks_get_as_many(monkeypatch, capsys):
+    run(monkeypatch, "own_loop.py", "--method", "coteaching", "--epochs", 1)
+    assert len(scores(capsys.readouterr().out)) == 2
+
+
 @pytest.mark.parametrize("method", ["calibrated", "supervised"])
 def test_the_network_of_monai_learns_as_well(method, monkeypatch, capsys):
     run(monkeypatch, "own_loop.py", "--method", method, "--network", "monai", "--epochs", 2)

@@ -252,8 +252,8 @@ def _ambiguous(
         if _is_object(entry, scheme.remap):
             advice = "save it as PNG with the number of its class"
         elif other is None:
-            white, unknown = (typed_remap({**scheme.remap, IGNORE: label}) for label in (1, IGNORE))
-            advice = f"pass {white} if it is foreground, {unknown} if it is ignored"
+            foreground, unknown = (typed_remap({**scheme.remap, IGNORE: label}) for label in (1, IGNORE))
+            advice = f"pass {foreground} if it is foreground, {unknown} if it is ignored"
         else:
             unknown = typed_remap({**scheme.remap, IGNORE: IGNORE})
             ignored = f"pass {unknown} if it is ignored, as in {other.where}"

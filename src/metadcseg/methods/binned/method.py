@@ -67,7 +67,7 @@ class Binned(BinnedOptions):
         if self.pseudo_labels == "ema" and updater.ema_model is None:
             raise InputError(
                 "binned.pseudo_labels 'ema' needs the moving average of the network: switch it on "
-                "with training.ema_decay, or take 'current'"
+                "with training.ema_decay (of attach: ema_decay), or take 'current'"
             )
         boundary = DynamicCenterDistance(
             self.regions, self.boundary_ratio, self.tau, self.temperature, self.detach_boundary_weights

@@ -92,7 +92,7 @@ class Calibrated(CalibratedOptions):
         if self.witness == "ema" and self.heard and updater.ema_model is None:
             raise InputError(
                 "calibrated.witness 'ema' needs the moving average of the network: switch it on with "
-                "training.ema_decay, or take 'current'"
+                "training.ema_decay (of attach: ema_decay), or take 'current'"
             )
         boundary = DynamicCenterDistance(
             self.regions, self.boundary_ratio, temperature=self.temperature, detach=True

@@ -188,4 +188,5 @@ def _to_stage(network: nn.Module, *, encoder_only: bool) -> None:
 
 def _lacking(what: str, got: str) -> str:
     told = f"method 'condseg' needs a network with {what}, got {got or 'none'}"
-    return f"{told}: --network.name condseg has them, for images and not for volumes"
+    network = "in Python create_network(NetworkOptions(name='condseg'), ...)"
+    return f"{told}: --network.name condseg has them ({network}), for images and not for volumes"

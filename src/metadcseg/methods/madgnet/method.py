@@ -169,7 +169,7 @@ def _depths(output: Output) -> int:
             got = ", ".join(output.auxiliary) or "none"
             raise InputError(
                 "method 'madgnet' needs a network with the auxiliary maps region_d, distance_d and boundary_d of every "
-                f"depth d, each {shape} as the logits, got {got}: --network.name "
-                "madgnet has them, for images and not for volumes"
+                f"depth d, each {shape} as the logits, got {got}: --network.name madgnet has "
+                "them (in Python create_network(NetworkOptions(name='madgnet'), ...)), for images and not for volumes"
             )
     return depths
