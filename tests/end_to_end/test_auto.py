@@ -227,6 +227,8 @@ def test_folds_share_what_was_chosen_and_each_goes_by_its_own_pairs(sets, tmp_pa
                 truth=truth,
                 given=given,
             )
+    named = tmp_path / "gold.txt"
+    named.write_text("\n".join(sorted(gold[0] | gold[1])))
     words = (
         "cross-validate",
         tmp_path / "some",
@@ -235,10 +237,11 @@ def test_folds_share_what_was_chosen_and_each_goes_by_its_own_pairs(sets, tmp_pa
         "--out",
         tmp_path / "cv",
         "--gold",
-        4,
+        named,
         *QUICK,
     )
     told = done(*words).err
+    assert "were never verified: the mask as given counts as verified now" in told
     assert told.count(ALONE) == 1
     assert told.count("auto: 32 px") == 1
 

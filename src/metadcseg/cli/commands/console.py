@@ -265,6 +265,25 @@ def settled_gold(text: str | None, units: Sequence["Unit"]) -> tuple[str, "Gold"
     return text, known
 
 
+def said_of_unverified(ids: Sequence[str]) -> str:
+    """Return the note about gold cases that nobody has verified.
+
+    Args:
+        ids: of the cases, at least one.
+
+    Example:
+        >>> said_of_unverified(["a"])
+        '1 gold case (a) was never verified: the mask as given counts as verified now'
+    """
+    from metadcseg.data.findings import listed, plural
+
+    verb = "was" if len(ids) == 1 else "were"
+    return (
+        f"{plural(len(ids), 'gold case')} ({listed(ids, 3)}) {verb} never verified: the mask as given counts as "
+        "verified now"
+    )
+
+
 def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:
     """Return a table of mean +- sd of every metric, one row per summary; lengths in mm where all rows have them.
 

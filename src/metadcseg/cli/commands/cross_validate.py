@@ -17,11 +17,12 @@ from metadcseg.cli.commands.console import (
     print_json,
     print_table,
     progress_bar,
+    said_of_unverified,
     score_table,
     settled_gold,
 )
 from metadcseg.constants import INTERRUPTED
-from metadcseg.data.splits.folds import Roles, fold_roles, units_of
+from metadcseg.data.splits.folds import Roles, fold_roles, never_verified, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set
 from metadcseg.data.store.content import identity_of
@@ -154,11 +155,14 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
     with console.status("reading every mask, to deal the folds"):
         units = units_of(clean)
     asked["gold"], gold = settled_gold(options.gold, units)
+    dealt = fold_roles(units, options.folds, seed=seed, val=options.val, gold=gold)
+    if taken := sorted({name for roles in dealt for name in never_verified(units, roles)}):
+        console.print(f"note: {said_of_unverified(taken)}", markup=False, highlight=False, soft_wrap=True)
     of_set = {"set": known["fingerprint"], "content": known["content"]}
     plan = {
         **of_set,
         **asked,
-        "roles": fold_roles(units, options.folds, seed=seed, val=options.val, gold=gold),
+        "roles": dealt,
     }
     out.mkdir(parents=True, exist_ok=True)
     write_bytes(file, json.dumps(plan, indent=1).encode())

@@ -12,10 +12,11 @@ from metadcseg.cli.commands.console import (
     parse_gold,
     plain_output,
     print_json,
+    said_of_unverified,
     settled_gold,
 )
-from metadcseg.data.findings import listed, plural
-from metadcseg.data.splits.folds import gold_roles, hold_out_roles, units_of, verified_among
+from metadcseg.data.findings import plural
+from metadcseg.data.splits.folds import gold_roles, hold_out_roles, never_verified, units_of
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set, without_twin
 from metadcseg.data.store.reader import ROLES, PreparedSet
@@ -61,12 +62,8 @@ def run(options: Namespace, console: Console) -> int:
             f"{plural(clean, 'gold case')} without the mask that was replaced come into training with the verified "
             "one: cleaner than the others' labels"
         )
-    known = set(verified_among(units))
-    if taken := [id for id, role in roles.items() if known and role == "gold" and id not in known]:
-        notes.append(
-            f"{plural(len(taken), 'gold case')} ({listed(taken, 3)}) {'was' if len(taken) == 1 else 'were'} never "
-            "verified: the mask as given counts as verified now"
-        )
+    if taken := never_verified(units, roles):
+        notes.append(said_of_unverified(taken))
     for note in notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if options.json:

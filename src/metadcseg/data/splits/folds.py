@@ -74,6 +74,22 @@ def verified_among(units: Sequence[Unit]) -> list[str]:
     return known if len(known) < len(units) else []
 
 
+def never_verified(units: Sequence[Unit], roles: Roles) -> list[str]:
+    """Return the gold units that are verified from now on only, in a set that knows which ones are.
+
+    Args:
+        units: see :func:`units_of`.
+        roles: of each.
+
+    Example:
+        >>> units = [Unit(name, name, frozenset(name), 0.1, verified=name == "a") for name in "abc"]
+        >>> never_verified(units, {"a": "gold", "b": "gold", "c": "train"})
+        ['b']
+    """
+    known = set(verified_among(units))
+    return [name for name, role in roles.items() if known and role == "gold" and name not in known]
+
+
 def unit_id(case: Case) -> str:
     """Return the id of the unit that a case belongs to: its volume's, or its own."""
     return case.id if case.volume is None else case.volume
@@ -97,7 +113,7 @@ def fold_roles(
         gold: share (float below 1, at least one unit), number (int) or ids of the training units whose labels count
             as verified. Units named that a fold tests or validates on are not gold there. Of a share of the slices
             these are the volumes, and :func:`~metadcseg.data.splits.gold_slices.kept_slices` says which of
-            their slices. Where only some units are verified, a share or number is drawn from these.
+            their slices. Where only some units are verified, a share or number of units is drawn from these.
 
     Raises:
         InputError: where there are too few blocks, or the gold cannot be drawn.
@@ -222,11 +238,6 @@ def blocks_of(units: Sequence[Unit]) -> dict[str, list[Unit]]:
 def _with_gold(roles: Roles, gold: Gold, seed: int, units: Sequence[Unit]) -> Roles:
     verified = set(verified_among(units))
     if isinstance(gold, GoldSlices):
-        if verified:
-            raise InputError(
-                f"gold {gold} is drawn where all masks are verified or none, and {len(verified)} of {len(units)} are: "
-                "pass --gold verified"
-            )
         slices = {unit.id: unit.slices for unit in units if unit.slices is not None}
         training = {name: count for name, count in slices.items() if roles.get(name) == "train"}
         gold = list(gold.draw(training, seed=seed))

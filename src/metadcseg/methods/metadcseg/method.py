@@ -145,11 +145,8 @@ class MetaDCSeg:
         rectified, weights = believed(rectified, noisy), believed(weights, noisy)
 
         edges = noisy.edges_above(self.edge_threshold) if self.dcd else None
-        boundary = torch.zeros_like(rectified.gamma)
-        if self.dcd:  # eq. 5-12
-            boundary = state.parts["boundary"](
-                output.logits, output.features, rectified.gamma, valid, edges, updater.mean
-            )
+        seen = (output.logits, output.features, rectified.gamma, valid, edges, updater.mean)  # eq. 5-12
+        boundary = state.parts["boundary"](*seen) if self.dcd else torch.zeros_like(rectified.gamma)
         objective = total_objective(  # eq. 13
             weighted_pixel_loss(output.logits, noisy.labels, pseudo, weights),  # eq. 1
             boundary,

@@ -10,6 +10,7 @@ from metadcseg.data.splits.folds import (
     check_roles,
     fold_roles,
     hold_out_roles,
+    never_verified,
     verified_among,
 )
 from metadcseg.data.splits.gold_slices import GoldSlices
@@ -116,8 +117,9 @@ def test_gold_is_drawn_from_what_is_verified_where_some_masks_are_and_some_are_n
         InputError, match=r"of \d+ training cases of this split are verified, fewer than the 12"
     ):
         hold_out_roles(units, gold=12)
-    with pytest.raises(InputError, match="--gold verified"):
-        hold_out_roles(units, gold=GoldSlices(0.1))
+    volumes = [replace(unit, slices=10) for unit in units]
+    drawn = hold_out_roles(volumes, seed=3, gold=GoldSlices(0.2))  # of all volumes, and said
+    assert never_verified(volumes, drawn)
     named = hold_out_roles(units, seed=1, gold=["c1", "c2", "c4"])  # somebody says so
     assert "gold" in {named[name] for name in ("c1", "c2", "c4")}
 
