@@ -81,6 +81,8 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
     if outside := [case.id for case in scan.cases if case.id not in roles]:
         _leave_out(plan, outside, originals.prepared.source)
     kept = 0
+    wanted = any(reviewed.outcome.verified and id in parts for id, reviewed in reviews.items())
+    names = names_of_classes(parts.values(), originals.prepared) if wanted else {}
     for id, reviewed in reviews.items():
         files, suffix = originals.files(id), originals.suffix(id)
         if files is None:
@@ -88,7 +90,6 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
                 f"{originals.prepared.path} does not say which files '{id}' was made from: prepare it again"
             )
         if reviewed.outcome.verified and id in parts:
-            names = names_of_classes(parts.values(), originals.prepared)
             about = (names, parts[id], originals.stem(id) or id, suffix)
             put_parts(plan, id, reviewed, names, places_of(*about, by_class=subfolders == CLASSES))
         elif reviewed.outcome.verified:

@@ -30,11 +30,12 @@ def case_called(name: str, cases: Collection[str]) -> str | None:
 
     Example:
         >>> cases = ["c0", "s0.9"]
-        >>> [case_called(name, cases) for name in ("c0", "c0.png", "c0.nii.gz", "s0.9.PNG", "c0.v2", "s0")]
-        ['c0', 'c0', 'c0', 's0.9', None, None]
+        >>> [case_called(name, cases) for name in ("c0", "images/c0.png", "c0.nii.gz", "s0.9.PNG", "c0.v2")]
+        ['c0', 'c0', 'c0', 's0.9', None]
     """
     known = one_form(name)
-    plain = known[: -len(Path(known).suffix)] if known.lower().endswith(SUFFIXES) else stem_of(Path(known))
+    file = Path(known).name  # lists may name the folder, too
+    plain = file[: -len(Path(file).suffix)] if file.lower().endswith(SUFFIXES) else stem_of(Path(file))
     return next((case for case in (known, plain) if case in cases), None)
 
 

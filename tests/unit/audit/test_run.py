@@ -148,11 +148,20 @@ def test_what_was_removed_or_damaged_is_there_again_after_another_audit(tmp_path
 
 @pytest.mark.parametrize(
     ("gold", "elsewhere", "masks", "pairs"),
-    [("none", False, True, False), ("mixed", False, True, True), ("mixed", True, False, False)],
+    [
+        ("none", "", True, False),
+        ("mixed", "", True, True),
+        ("mixed", "split", True, True),  # another content under the same name: most of it was seen
+        ("mixed", "set", False, False),
+    ],
 )
 def test_what_the_network_was_trained_on_is_said_as_it_is(tmp_path, prepared, gold, elsewhere, masks, pairs):
     trained_on = write_fake_set(tmp_path / "other") if elsewhere else prepared
     run = write_fake_run(tmp_path / "run", trained_on, gold=gold)
+    if elsewhere == "set":
+        info = json.loads((run / "run.json").read_text())
+        info["set"]["name"] = "another"
+        (run / "run.json").write_text(json.dumps(info))
     record = audit_run(run, tmp_path / "audit", prepared, trust_code=True)
     said = " ".join(record["sentences"])
     assert ("been trained on these masks" in said, "trained on these images" in said) == (masks, pairs)

@@ -44,3 +44,7 @@ def test_case_called_looks_at_the_name_as_it_stands_first():
     assert case_called("a.png", ["a.png", "a"]) == "a.png"
     assert case_called("a.seg.nrrd", ["a.seg", "a"]) == "a"
     assert case_called("a.txt", ["a"]) is None
+
+
+def test_lists_may_name_the_folder_of_a_file():
+    assert case_called("images/a.png", ["a"]) == case_called("images/a.nii.gz", ["a"]) == "a"

@@ -135,7 +135,7 @@ def add_gold_option(parser: ArgumentParser) -> None:
         default=None,
         help="training cases whose masks count as verified: a share (at least one), a number, a text file of ids, a "
         "share of the slices of volumes such as slices:0.02, or verified: all that are (the default where some are "
-        "and some are not, which are then drawn from alone; else 0.02)",
+        "and some are not, which are then drawn from alone, but for slices; else 0.02)",
     )
 
 

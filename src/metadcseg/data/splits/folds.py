@@ -243,6 +243,8 @@ def _with_gold(roles: Roles, gold: Gold, seed: int, units: Sequence[Unit]) -> Ro
         gold = list(gold.draw(training, seed=seed))
     elif verified and isinstance(gold, (int, float)):
         gold = _drawn_of(verified, [name for name, role in roles.items() if role == "train"], gold, seed)
+    elif not isinstance(gold, (int, float)) and verified and set(gold) == verified:
+        gold = [name for name in gold if roles.get(name) == "train"] or 0  # none where all are held out
     return with_gold(roles, gold, seed)
 
 

@@ -128,3 +128,9 @@ def test_gold_of_a_set_of_experts_is_drawn_as_before() -> None:
     units = [replace(unit, verified=False) for unit in partly_verified()]
     experts = [replace(unit, verified=True) for unit in units]
     assert hold_out_roles(units, gold=5) == hold_out_roles(experts, gold=5)
+
+
+def test_a_split_without_a_verified_training_case_has_no_gold() -> None:
+    units = [replace(unit, verified=unit.id == "c3") for unit in partly_verified()]
+    folds = fold_roles(units, 3, gold=verified_among(units))
+    assert [list(roles.values()).count("gold") for roles in folds].count(0) >= 1
