@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import plain_output, print_json, progress_bar
+from metadcseg.cli.commands.console import plain_output, print_json, print_note, progress_bar
 from metadcseg.data.findings import plural
 from metadcseg.errors import InputError
 
@@ -68,7 +68,7 @@ def run(options: Namespace, console: Console) -> int:
             Path(options.decisions), out, link=options.link, progress=advance, **place
         )
     for note in accepted.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        print_note(console, note)
     command = shlex.join(prepare_again(prepared, accepted.folder, accepted.limit))
     if options.json:
         print_json({**accepted.to_dict(), "next": command})

@@ -17,6 +17,8 @@ from metadcseg.cli.commands.console import (
 )
 from metadcseg.cli.commands.prepare_sources import (
     NAMES,
+    OF_FOLDERS,
+    OF_SOURCES,
     add_source_options,
     placing_of,
     reading_of,
@@ -43,20 +45,6 @@ prepare), or with a prepared set, before training:
 missing or extra masks, sizes that differ, unreadable files, unexpected label values, empty masks, the same image in
 two roles, groups split across roles, a missing gold set, damaged arrays. Exit status 2 where something must be
 mended first."""
-
-_OF_SOURCES = ("source", "gold", "image", "label", "truth", "label_confidence", "labels")
-_OF_FOLDERS = (
-    "remap",
-    "ignore",
-    "image_key",
-    "label_key",
-    "resample_labels",
-    "adopt_grid",
-    "crop_labels",
-    "subfolders",
-    "val",
-    "test",
-)
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -98,9 +86,9 @@ def run(options: Namespace, console: Console) -> int:
             )
         else:
             refuse_misspelt(options.path)
-            refuse(options, f"check {options.path}", *_OF_SOURCES)
+            refuse(options, f"check {options.path}", *OF_SOURCES)
             if (Path(options.path) / MANIFEST).exists():  # its labels are settled
-                refuse(options, "check SET", *_OF_FOLDERS)
+                refuse(options, "check SET", *OF_FOLDERS)
             report = check_path(
                 Path(options.path),
                 looked=None

@@ -14,6 +14,7 @@ from metadcseg.cli.commands.console import (
     add_trust_option,
     check_split,
     print_json,
+    print_note,
     print_table,
     progress_bar,
 )
@@ -82,7 +83,7 @@ def run(options: Namespace, console: Console) -> int:
         return 0
     print_table(comparison(found, options.split))
     for note in found.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        print_note(console, note)
     if page is not None:
         console.print(f"the page: {page}", markup=False, highlight=False, soft_wrap=True)
     return 0

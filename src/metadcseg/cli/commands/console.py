@@ -27,6 +27,9 @@ from metadcseg.reading import read_text
 if TYPE_CHECKING:
     from metadcseg.data.splits.folds import Gold, Unit
     from metadcseg.data.splits.gold_slices import GoldSlices
+    from metadcseg.data.store.reader import PreparedSet
+
+_GOLD = "0.02"
 
 
 class Advance(Protocol):
@@ -242,27 +245,32 @@ def parse_gold(text: str) -> "float | int | GoldSlices | list[str]":
     return [one_form(line.strip()) for line in lines if line.strip()]
 
 
-def settled_gold(text: str | None, units: Sequence["Unit"]) -> tuple[str, "Gold"]:
-    """Return what ``--gold`` is, typed or not, and what it says of a set.
+def units_and_gold(
+    prepared: "PreparedSet", text: str | None, console: Console
+) -> tuple[list["Unit"], str, "Gold"]:
+    """Return the units of a set, and what ``--gold`` is for it, typed or not: as text, and what that says.
 
     Args:
+        prepared: the set; every mask is read.
         text: as typed; None where it was not.
-        units: of the set.
+        console: shows that masks are read.
 
     Raises:
-        InputError: as `parse_gold` does; where ``verified`` is typed and all masks are verified, or none.
+        InputError: as `parse_gold` does, before masks are read; where ``verified`` is typed and all masks are verified,
+            or none.
     """
-    from metadcseg.data.splits.folds import verified_among
+    from metadcseg.data.splits.folds import VERIFIED, units_of, verified_among
 
-    known = verified_among(units)
-    text = text or ("verified" if known else "0.02")
-    if text != "verified":
-        return text, parse_gold(text)
-    if not known:
+    gold: Gold = VERIFIED if text in (None, VERIFIED) else parse_gold(str(text))
+    with console.status("reading every mask"):
+        units = units_of(prepared)
+    if gold != VERIFIED or verified_among(units):
+        return units, text or VERIFIED, gold
+    if text == VERIFIED:
         raise InputError(
             "--gold verified is of sets in which some masks are verified and some are not: give a number or a share"
         )
-    return text, known
+    return units, _GOLD, parse_gold(_GOLD)
 
 
 def said_of_unverified(ids: Sequence[str]) -> str:
@@ -282,6 +290,16 @@ def said_of_unverified(ids: Sequence[str]) -> str:
         f"{plural(len(ids), 'gold case')} ({listed(ids, 3)}) {verb} never verified: the mask as given counts as "
         "verified now"
     )
+
+
+def print_note(console: Console, note: str) -> None:
+    """Print what is worth knowing beside a result, as one line.
+
+    Args:
+        console: where it goes.
+        note: a sentence.
+    """
+    console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def score_table(rows: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:

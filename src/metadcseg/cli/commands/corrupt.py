@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import check_seed, plain_output, print_json, progress_bar
+from metadcseg.cli.commands.console import check_seed, plain_output, print_json, print_note, progress_bar
 from metadcseg.data.findings import plural
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.data.synthetic.corruption import corrupt_set
@@ -51,12 +51,10 @@ def run(options: Namespace, console: Console) -> int:
             clean, Path(options.out), options.rate, seed, roles=roles, progress=advance, model=options.model
         )
     if dropped := sum(bool(case.annotators) for case in clean.cases):
-        console.print(
-            f"note: outlines of annotators ({plural(dropped, 'case')}) are left out of the copy: they would show what "
-            "was right before the noise",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+        print_note(
+            console,
+            f"outlines of annotators ({plural(dropped, 'case')}) are left out of the copy: they would show what was "
+            "right before the noise",
         )
     if options.json:
         print_json(report)

@@ -13,16 +13,16 @@ from metadcseg.cli.commands.console import (
     add_gold_option,
     add_trust_option,
     check_seed,
-    parse_gold,
     print_json,
+    print_note,
     print_table,
     progress_bar,
     said_of_unverified,
     score_table,
-    settled_gold,
+    units_and_gold,
 )
 from metadcseg.constants import INTERRUPTED
-from metadcseg.data.splits.folds import Roles, fold_roles, never_verified, units_of
+from metadcseg.data.splits.folds import Roles, fold_roles, never_verified
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set
 from metadcseg.data.store.content import identity_of
@@ -150,14 +150,10 @@ def _plan(clean: PreparedSet, out: Path, options: Namespace, seed: int, console:
                 f"--out {out} holds a cross-validation with another {', '.join(other)}: give the same, or another --out"
             )
         return plan
-    if options.gold not in (None, "verified"):
-        parse_gold(options.gold)  # before the work
-    with console.status("reading every mask, to deal the folds"):
-        units = units_of(clean)
-    asked["gold"], gold = settled_gold(options.gold, units)
+    units, asked["gold"], gold = units_and_gold(clean, options.gold, console)
     dealt = fold_roles(units, options.folds, seed=seed, val=options.val, gold=gold)
     if taken := sorted({name for roles in dealt for name in never_verified(units, roles)}):
-        console.print(f"note: {said_of_unverified(taken)}", markup=False, highlight=False, soft_wrap=True)
+        print_note(console, said_of_unverified(taken))
     of_set = {"set": known["fingerprint"], "content": known["content"]}
     plan = {
         **of_set,

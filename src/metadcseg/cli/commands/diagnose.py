@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from metadcseg.cli.commands.console import plain_output, print_json
+from metadcseg.cli.commands.console import plain_output, print_json, print_note
 from metadcseg.cli.commands.prepare_sources import add_file_options, reading_of, refuse, remap_of
 from metadcseg.data.store.layout import MANIFEST
 from metadcseg.pairs.advice import advise
@@ -65,7 +65,7 @@ def run(options: Namespace, console: Console) -> int:
         for sentence in [*sentences(diagnosis), advice.sentence]:
             out.print(sentence)
     for note in found.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        print_note(console, note)
     if not found.pairs:
         return 2
     command = shlex.join(["metadcseg", "diagnose", options.path])

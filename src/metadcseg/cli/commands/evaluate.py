@@ -15,6 +15,7 @@ from metadcseg.cli.commands.console import (
     add_trust_option,
     check_split,
     print_json,
+    print_note,
     print_table,
     progress_bar,
     score_table,
@@ -92,7 +93,7 @@ def run(options: Namespace, console: Console) -> int:
     if "regions" in record:
         print_table(score_table(_parts(record["regions"]), "regions (unions of classes)"))
     for note in record["notes"]:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        print_note(console, note)
     return 0
 
 
@@ -107,7 +108,7 @@ def _judge_weights(
     try:
         record = judge_weights(folder, prepared, method, network, options)
     except NothingToJudge as nothing:
-        console.print(f"note: {nothing}", markup=False, highlight=False, soft_wrap=True)
+        print_note(console, str(nothing))
     else:
         _write(folder / "evaluation" / "weights.json", record)
 

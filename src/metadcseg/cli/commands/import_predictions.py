@@ -10,6 +10,7 @@ from metadcseg.cli.commands.console import (
     check_split,
     parse_remap,
     print_json,
+    print_note,
     print_table,
     progress_bar,
     score_table,
@@ -79,5 +80,5 @@ def run(options: Namespace, console: Console) -> int:
         score_table([(label, record)], f"{options.split}: {plural(record['summary']['dsc']['n'], 'case')}")
     )
     for note in record["notes"]:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        print_note(console, note)
     return 0

@@ -138,19 +138,23 @@ def add_file_options(parser: ArgumentParser) -> None:
     )
 
 
-_KEPT = (
-    "source",
-    "image",
-    "label",
-    "truth",
-    "label_confidence",
-    "labels",
-    "subfolders",
-    "gold",
-    "remap",
-    "ignore",
+OF_SOURCES = ("source", "gold", "image", "label", "truth", "label_confidence", "labels")
+"""Options of ``check`` that a data set in ``--source`` has, and no folder."""
+
+OF_FOLDERS = (
+    *(
+        "remap",
+        "ignore",
+        "image_key",
+        "label_key",
+        "resample_labels",
+        "adopt_grid",
+        "crop_labels",
+        "subfolders",
+    ),
+    *("val", "test"),
 )
-_KEPT_DASHED = ("image_key", "label_key", "resample_labels", "adopt_grid", "crop_labels")
+"""Options of ``check`` that say how a source is read, which of a prepared set is settled."""
 
 
 def check_command(what: str, options: Namespace) -> str:
@@ -166,9 +170,8 @@ def check_command(what: str, options: Namespace) -> str:
         "metadcseg check 'my masks' --image 'a b.png' --remap 7:1 --crop-labels --seed 3"
     """
     words = ["metadcseg", "check", what]
-    for name in (*_KEPT, *_KEPT_DASHED, "val", "test", "seed"):
-        option = f"--{name.replace('_', '-') if name in _KEPT_DASHED else name}"
-        held = getattr(options, name, None)
+    for name in (*OF_SOURCES, *OF_FOLDERS, "seed"):
+        option, held = _spelt(name), getattr(options, name, None)
         if held is True:
             words.append(option)
         elif held is not None and held is not False and (name, held) != ("seed", 0):
@@ -329,4 +332,9 @@ def refuse(options: Namespace, command: str, *names: str) -> None:
     """Refuse options that were given and have no meaning for a command."""
     for name in names:
         if options[name] is not None and options[name] is not False:
-            raise InputError(f"--{name.replace('_', '-')} does not belong to '{command}': leave it out")
+            raise InputError(f"{_spelt(name)} does not belong to '{command}': leave it out")
+
+
+def _spelt(name: str) -> str:
+    """Return an option as it is typed."""
+    return f"--{name if name == 'label_confidence' else name.replace('_', '-')}"

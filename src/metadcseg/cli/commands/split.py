@@ -9,14 +9,14 @@ from rich.console import Console
 from metadcseg.cli.commands.console import (
     add_gold_option,
     check_seed,
-    parse_gold,
     plain_output,
     print_json,
+    print_note,
     said_of_unverified,
-    settled_gold,
+    units_and_gold,
 )
 from metadcseg.data.findings import plural
-from metadcseg.data.splits.folds import gold_roles, hold_out_roles, never_verified, units_of
+from metadcseg.data.splits.folds import gold_roles, hold_out_roles, never_verified
 from metadcseg.data.splits.gold_slices import GoldSlices, kept_slices
 from metadcseg.data.splits.resplit import resplit_set, without_twin
 from metadcseg.data.store.reader import ROLES, PreparedSet
@@ -43,11 +43,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace, console: Console) -> int:
     """Draw, write, and say how many there are of each."""
     source, seed = PreparedSet.open(Path(options.set)), check_seed(options.seed)
-    if options.gold not in (None, "verified"):
-        parse_gold(options.gold)  # before the work
-    with console.status("reading every mask"):
-        units = units_of(source)
-    text, gold = settled_gold(options.gold, units)
+    units, text, gold = units_and_gold(source, options.gold, console)
     told = {"seed": seed, "gold": text}
     if options.keep:
         roles = gold_roles(source, units, seed=seed, gold=gold)
@@ -65,7 +61,7 @@ def run(options: Namespace, console: Console) -> int:
     if taken := never_verified(units, roles):
         notes.append(said_of_unverified(taken))
     for note in notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        print_note(console, note)
     if options.json:
         print_json({"path": options.out, "roles": roles, **({"gold_slices": kept} if kept else {})})
         return 0

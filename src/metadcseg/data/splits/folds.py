@@ -22,8 +22,11 @@ from metadcseg.errors import InputError
 Roles = dict[str, str]
 """Id of every unit (an image, or a volume with all its slices) -> its role."""
 
+VERIFIED = "verified"
+
 Gold = float | int | GoldSlices | Collection[str]
-"""How much gold is drawn: a share or a number of units, a share of the slices, or the ids of units."""
+"""How much gold is drawn: a share or a number of units, a share of the slices, the ids of units, or ``VERIFIED``: all
+of training that are verified, of a set in which others are not."""
 
 
 @dataclass(frozen=True)
@@ -243,8 +246,8 @@ def _with_gold(roles: Roles, gold: Gold, seed: int, units: Sequence[Unit]) -> Ro
         gold = list(gold.draw(training, seed=seed))
     elif verified and isinstance(gold, (int, float)):
         gold = _drawn_of(verified, [name for name, role in roles.items() if role == "train"], gold, seed)
-    elif not isinstance(gold, (int, float)) and verified and set(gold) == verified:
-        gold = [name for name in gold if roles.get(name) == "train"] or 0  # none where all are held out
+    elif gold == VERIFIED:
+        gold = [name for name in verified_among(units) if roles.get(name) == "train"] or 0
     return with_gold(roles, gold, seed)
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metadcseg.data.splits.folds import (
+    VERIFIED,
     Unit,
     blocks_of,
     check_roles,
@@ -132,5 +133,5 @@ def test_gold_of_a_set_of_experts_is_drawn_as_before() -> None:
 
 def test_a_split_without_a_verified_training_case_has_no_gold() -> None:
     units = [replace(unit, verified=unit.id == "c3") for unit in partly_verified()]
-    folds = fold_roles(units, 3, gold=verified_among(units))
+    folds = fold_roles(units, 3, gold=VERIFIED)
     assert [list(roles.values()).count("gold") for roles in folds].count(0) >= 1
