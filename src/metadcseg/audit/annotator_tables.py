@@ -181,11 +181,9 @@ class AnnotatorPairs:
 
         def table(name: str | None) -> Tensor:
             own = torch.tensor([who == name for who in self.owners])
-            truly, pixels = (
-                part[own].sum(dim=0) + OTHERS * part[person].mean(dim=0)
-                for part in (self.counts.truly, self.counts.pixels)
-            )
-            return tables_of(truly[None], pixels[None], floor)[0]
+            mean_truly, mean = (part[person].mean(dim=0) for part in (self.counts.truly, self.counts.pixels))
+            truly = self.counts.truly[own].sum(dim=0) + OTHERS * mean_truly
+            return tables_of(truly, self.counts.pixels[own].sum(dim=0) + OTHERS * mean, mean, floor)
 
         count = {name: self.owners.count(name) for name in sorted(set(self.owners))}
         tables = {name: table(name) for name in count}

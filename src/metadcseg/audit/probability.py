@@ -25,7 +25,7 @@ from metadcseg.bounding_box import Box, box_of
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 from metadcseg.methods.calibrated.shares import FLOOR, with_floor
-from metadcseg.methods.pair_table import DISTANCES, error_shares
+from metadcseg.methods.pair_table import DISTANCES, error_table, mean_shares
 
 Labels = NDArray[np.uint8]
 Maps = NDArray[np.float32]
@@ -69,7 +69,7 @@ class PairCounts:
         cls, pairs: Iterable[tuple[Labels, Labels]], classes: int, bounds: Sequence[float] = DISTANCES
     ) -> "PairCounts":
         """Count pairs of a given and a verified mask, (H, W) each; pixels that either ignores do not count."""
-        pixels, truly, distances = [], [], len(bounds) + 1
+        pixels, truly, distances = [], [], len(bounds) + 2  # the last: given nowhere
         for given, verified in pairs:
             if given.shape != verified.shape or given.ndim != 2:
                 raise InputError(
@@ -104,8 +104,10 @@ class PairCounts:
         """
         if len(self) < LEAST_PAIRS:
             return None
-        found = tables_of(self.truly.sum(dim=0)[None], self.pixels.sum(dim=0)[None], self.floor())
-        return found[0].clamp(max=1 - (len(self) + 2) ** -2)
+        found = tables_of(
+            self.truly.sum(dim=0), self.pixels.sum(dim=0), self.pixels.mean(dim=0), self.floor()
+        )
+        return found.clamp(max=1 - (len(self) + 2) ** -2)
 
     def floor(self) -> float:
         """Return how far doubt reaches to distances at which few pairs had any, as a share of the mean doubt.
@@ -126,7 +128,7 @@ class PairCounts:
         other = ~torch.eye(self.truly.shape[1], dtype=torch.bool).view(1, *self.truly.shape[1:3], 1)
 
         def loss(floor: float) -> float:
-            told = tables_of(truly, pixels, floor).clamp(LEAST_TOLD, 1 - LEAST_TOLD)
+            told = tables_of(truly, pixels, self.pixels.mean(dim=0), floor).clamp(LEAST_TOLD, 1 - LEAST_TOLD)
             right = self.truly * told.log() + (self.pixels - self.truly) * (1 - told).log()
             return -float((right * other).sum())
 
@@ -209,7 +211,7 @@ def native_bins(given: Labels, classes: int, bounds: Sequence[float] = DISTANCES
     for number in range(classes):
         other = given != number
         if other.all():
-            bins[number] = len(bounds)
+            bins[number] = len(bounds) + 1
             continue
         near, away = box_of(~other, int(ends[-1]) + 1), box_of(other, 1)
         if _area(near) < _area(away):  # all outside is farther than any bound
@@ -276,13 +278,13 @@ def some_pixels(known: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.in
     return chosen if len(chosen) <= most else np.random.default_rng(seed).choice(chosen, most, replace=False)
 
 
-def tables_of(truly: Tensor, pixels: Tensor, floor: float) -> Tensor:
-    """Return T of counts, (N, L, L, B), at least ``floor`` times its mean over the distances.
+def tables_of(truly: Tensor, pixels: Tensor, mean: Tensor, floor: float) -> Tensor:
+    """Return T of counts, (..., L, L, B), at least ``floor`` times its mean over the distances.
 
     Args:
-        truly: (N, L, L, B), see :class:`PairCounts`.
+        truly: (..., L, L, B), see :class:`PairCounts`.
         pixels: likewise.
+        mean: pixels of a mean pair, (L, L, B).
         floor: at least 0.
     """
-    shares = error_shares(truly.sum(dim=3, keepdim=True), pixels.sum(dim=3, keepdim=True)).squeeze(3)
-    return with_floor(error_shares(truly, pixels), shares, floor).clamp(0, 1)
+    return with_floor(error_table(truly, pixels, mean), mean_shares(truly, pixels), floor).clamp(0, 1)

@@ -18,6 +18,9 @@ from metadcseg.schemas import decoded
 
 SUMMARY, TABLES = "annotators.csv", "annotator_tables.csv"
 
+ABSENT = "absent"
+"""Stands for a distance where nobody drew the other class in the image."""
+
 _COLUMNS = (
     *("annotator", "masks", "expected_dsc", "too_much", "left_out", "pairs", "pairs_dsc", "offset_px"),
     *("too_large", "too_small", "missing", "invented"),
@@ -85,14 +88,13 @@ class WhoErrs:
         return found | ({"effective": self._tables.effective(sorted(self._dsc))} if self._dsc else {})
 
     def _lines(self, classes: Sequence[str]) -> Iterator[list[object]]:
-        """Yield a line of each annotator, given and other class, and distance; the last one has no end."""
-        ends: list[float | None] = [*BOUNDS, None]
+        """Yield a line of each annotator, given and other class, and bin: distances, the last without end, ABSENT."""
+        bins = [*zip((0, *BOUNDS), (*BOUNDS, None), strict=True), (ABSENT, None)]
         for name in self._tables.pairs:
             table = self._tables.of(name)
             for c, given in enumerate(classes):
                 for r, other in enumerate(classes):
-                    for b, end in enumerate(ends) if r != c else ():
-                        start = 0 if b == 0 else BOUNDS[b - 1]
+                    for b, (start, end) in enumerate(bins) if r != c else ():
                         yield [name, given, other, start, end, float(table[c, r, b])]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from metadcseg.methods.pair_table import PairTable, error_shares
+from metadcseg.methods.pair_table import PairTable, error_table, mean_shares
 from metadcseg.tensors import AllReduceMean, Batch
 
 OTHERS = 1.0
@@ -62,10 +62,16 @@ class AnnotatorPairTable(PairTable):
         chosen = pixels.flatten(1).sum(dim=1) > 0
         return pixels[chosen], truly[chosen]
 
-    def both(self) -> tuple[Tensor, Tensor] | None:
-        """Return T of everybody, (L, L, B), and the shares over all distances, (L, L); None before two images."""
-        table, shares = self.pooled(), self.shares()
-        return None if table is None or shares is None else (table, shares)
+    def both(self, scale: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
+        """Return T of everybody, (L, L, B), and the shares over all distances, (L, L); None before two images.
+
+        Args:
+            scale: (L, L), by how much errors at any distance count more or less; None: 1.
+        """
+        table, shares = self.pooled(scale=scale), self.shares()
+        if table is None or shares is None:
+            return None
+        return table, shares if scale is None else shares * scale
 
     def of(self, annotators: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return T of each image's annotator, (N, L, L, B), and the shares over all distances, (N, L, L).
@@ -84,9 +90,8 @@ class AnnotatorPairTable(PairTable):
         own = held[:, :-1].sum(dim=2) + OTHERS * mean.unsqueeze(1)
         pixels, truly = torch.cat([own, mean.unsqueeze(1)], dim=1)
         number = _numbers(annotators).to(truly.device)
-        table = error_shares(truly, pixels)[number]
-        whole = error_shares(truly.sum(dim=3, keepdim=True), pixels.sum(dim=3, keepdim=True))
-        return table, whole.squeeze(3)[number]
+        table = error_table(truly, pixels, mean[0])[number]
+        return table, mean_shares(truly, pixels)[number]
 
     def _apart(self) -> Tensor:
         """Return ``pixels`` and ``truly``, (2, J + 1, K, L, L, B)."""

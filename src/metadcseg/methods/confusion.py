@@ -5,7 +5,7 @@ from torch import Tensor
 
 from metadcseg.methods.common import class_numbers
 from metadcseg.methods.late_buffers import LateBuffers
-from metadcseg.methods.pair_table import BINS, distance_bins
+from metadcseg.methods.pair_table import FAR, distance_bins
 from metadcseg.tensors import IGNORE, AllReduceMean, Batch
 
 
@@ -23,14 +23,14 @@ class Confusion(LateBuffers):
     counts: Tensor
 
     def __init__(self, by_distance: bool, all_reduce_mean: AllReduceMean = dict) -> None:
-        super().__init__(counts=(BINS if by_distance else 1, "L", "L"))
+        super().__init__(counts=(FAR + 1 if by_distance else 1, "L", "L"))
         self._by_distance = by_distance
         self._all_reduce_mean = all_reduce_mean
 
     def update(self, gold: Batch, classes: int) -> None:
         """Count the pairs of a gold batch; pixels that either mask ignores do not count."""
         if not len(self.counts):
-            bins = BINS if self._by_distance else 1
+            bins = FAR + 1 if self._by_distance else 1
             self.counts = torch.zeros((bins, classes, classes), device=gold.labels.device)
         given = torch.full_like(gold.labels, IGNORE) if gold.given is None else gold.given
         valid = (given != IGNORE) & (gold.labels != IGNORE)
@@ -91,4 +91,4 @@ class Confusion(LateBuffers):
         if not self._by_distance:
             return torch.zeros_like(labels)
         own = labels.unsqueeze(1) == class_numbers(classes, labels)
-        return distance_bins(labels, classes).masked_fill(own, BINS - 1).amin(dim=1)
+        return distance_bins(labels, classes).masked_fill(own, FAR).amin(dim=1).clamp(max=FAR)

@@ -3,6 +3,9 @@
 A pair is a verified mask and the one that it replaced. For every ordered pair of classes c -> r and every bin b of the
 distance d_r to the nearest pixel given r (:func:`.class_distances.class_distances`), T(c, r, b) is the share of the
 pixels that were given c, lie in b, and are truly r. Images are the unit of evidence, so counts are kept by image.
+
+An image in which no pixel was given r has a bin of its own: an object that was overlooked is another kind of error than
+an outline that lies beside the true one, and far more probable there than beside an object that was drawn.
 """
 
 from dataclasses import dataclass
@@ -20,8 +23,14 @@ from metadcseg.tensors import IGNORE, AllReduceMean, Batch, WeightMaps
 DISTANCES = (1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 8.5, 10.5, 12.5)
 """Where the bins of the distance end, in pixels of a grid of 64 pixels; larger grids in proportion."""
 
-BINS = len(DISTANCES) + 1
-"""B; the last bin is for all that is farther away."""
+FAR = len(DISTANCES)
+"""The bin of all that is farther away."""
+
+ABSENT = FAR + 1
+"""The bin of images in which no pixel was given the class."""
+
+BINS = ABSENT + 1
+"""B, of distances and ``ABSENT``."""
 
 LEAST = 1e-3
 """The least probability that a network's prediction counts for."""
@@ -111,21 +120,17 @@ class PairTable(LateBuffers):
         chosen = self.pixels.flatten(1).sum(dim=1) > 0
         return self.pixels[chosen], self.truly[chosen]
 
-    def pooled(self, least: int = 2) -> Tensor | None:
-        """Return T = sum_k truly_k / sum_k pixels_k, (L, L, B), 0 where c = r; None before so many pairs were seen."""
+    def pooled(self, least: int = 2, scale: Tensor | None = None) -> Tensor | None:
+        """Return T of all pairs (:func:`error_table`), (L, L, B), 0 where c = r; None before so many were seen."""
         pixels, truly = self.seen()
         if len(pixels) < least:
             return None
-        return error_shares(truly.sum(dim=0), pixels.sum(dim=0))
+        return error_table(truly.sum(dim=0), pixels.sum(dim=0), pixels.mean(dim=0), scale)
 
     def shares(self, least: int = 2) -> Tensor | None:
-        """Return sum over k, b of truly / sum of pixels, (L, L), 0 where c = r; None as for :meth:`pooled`."""
+        """Return the mean share of T over the distances (:func:`mean_shares`), (L, L); None as for :meth:`pooled`."""
         pixels, truly = self.seen()
-        if len(pixels) < least:
-            return None
-        return error_shares(
-            truly.sum(dim=(0, 3)).unsqueeze(-1), pixels.sum(dim=(0, 3)).unsqueeze(-1)
-        ).squeeze(-1)
+        return mean_shares(truly.sum(dim=0), pixels.sum(dim=0)) if len(pixels) >= least else None
 
 
 @dataclass(frozen=True)
@@ -220,20 +225,68 @@ def known_labels(batch: Batch) -> Tensor:
 
 
 def distance_bins(labels: Tensor, classes: int) -> Tensor:
-    """Return the bin of ``DISTANCES`` of every pixel's distance to every class, (N, L, H, W) int64.
+    """Return the bin of every pixel's distance to every class, (N, L, H, W) int64.
 
     Args:
         labels: (N, H, W) or (N, D, H, W) int64, class or ``IGNORE``.
         classes: L.
 
+    Returns:
+        From 0 to ``FAR``; ``ABSENT`` in the whole of an image without a pixel of the class.
+
     Example:
-        >>> distance_bins(torch.tensor([[[0] * 32 + [1] * 32]]).expand(1, 64, 64), 2)[0, 1, 0, 27:33].tolist()
-        [4, 3, 2, 1, 0, 0]
+        >>> labels = torch.tensor([[[0] * 32 + [1] * 32]]).expand(1, 64, 64)
+        >>> distance_bins(labels, 3)[0, 1:, 0, 27:33].tolist()
+        [[4, 3, 2, 1, 0, 0], [10, 10, 10, 10, 10, 10]]
     """
     unit = max(labels.shape[1:]) / 64
     bounds = torch.tensor(DISTANCES, device=labels.device) * unit
     reach = max(1, int(DISTANCES[-1] * unit))
-    return torch.bucketize(class_distances(labels, classes, reach), bounds)
+    bins = torch.bucketize(class_distances(labels, classes, reach), bounds)
+    given = labels.unsqueeze(1) == class_numbers(classes, labels)
+    return bins.masked_fill(
+        ~given.flatten(2).any(dim=2).view(*bins.shape[:2], *(1 for _ in labels.shape[1:])), ABSENT
+    )
+
+
+def error_table(truly: Tensor, pixels: Tensor, mean: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Return T = truly / pixels, (..., L, L, B), 0 where c = r.
+
+    Few pairs show a class that nobody drew, so T(c, r, absent) is shrunk to T(c, r, far), which counts like one mean
+    pair. Where no pair shows it they are equal.
+
+    Args:
+        truly: of the pixels given c how many are truly r, (..., L, L, B) with distances and, last, ``ABSENT``.
+        pixels: of which, likewise.
+        mean: pixels of a mean pair, likewise.
+        scale: (L, L), by how much errors at any distance count more or less; None: 1.
+
+    Example:
+        >>> pixels, truly = torch.ones(2, 2, 3), torch.zeros(2, 2, 3)
+        >>> truly[0, 1] = torch.tensor([0.5, 0.25, 0.75])  # near, far, absent
+        >>> error_table(truly, pixels, pixels / 3)[0, 1].tolist()  # beside 1 pixel of a mean pair: (0.75 + 0.25) / 2
+        [0.5, 0.25, 0.5]
+    """
+    shares, one = error_shares(truly, pixels), mean.sum(dim=-1, keepdim=True)
+    if scale is not None:
+        shares = (shares * scale.unsqueeze(-1)).clamp(max=1)
+    absent = error_shares(truly[..., -1:] + one * shares[..., -2:-1], pixels[..., -1:] + one)
+    return torch.cat([shares[..., :-1], absent], dim=-1)
+
+
+def mean_shares(truly: Tensor, pixels: Tensor) -> Tensor:
+    """Return sum_b truly / sum_b pixels over the distances, not ``ABSENT``, (..., L, L), 0 where c = r.
+
+    Args:
+        truly: (..., L, L, B), as for :func:`error_table`.
+        pixels: likewise.
+
+    Example:
+        >>> mean_shares(torch.ones(2, 2, 3), torch.full((2, 2, 3), 4.0)).tolist()
+        [[0.0, 0.25], [0.25, 0.0]]
+    """
+    near = (each[..., :-1].sum(dim=-1, keepdim=True) for each in (truly, pixels))
+    return error_shares(*near).squeeze(-1)
 
 
 def error_shares(truly: Tensor, pixels: Tensor) -> Tensor:

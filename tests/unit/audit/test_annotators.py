@@ -119,7 +119,7 @@ def test_pixels_left_open_and_annotators_without_doubt():
     assert (found[1] == mask).all()  # no pair has any doubt: exactly what is drawn
     assert tables.prior({"ben": np.full_like(mask, 255)})[:, 0, 0].tolist() == [0.5, 0.5]
     held = AnnotatorTables.from_dict(json.loads(json.dumps(learned(images(LEANS, 3)).to_dict())))
-    assert held.of("anna").shape == (2, 2, 15)
+    assert held.of("anna").shape == (2, 2, 16)
 
 
 def write_set(out, leans, *, annotated=True):

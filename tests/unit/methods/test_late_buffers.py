@@ -11,7 +11,7 @@ from metadcseg.methods.binned.binned_weights import BinnedWeights
 from metadcseg.methods.calibrated.evidence import LEVELS, GoldEvidence
 from metadcseg.methods.calibrated.shares import MatchedShares
 from metadcseg.methods.confusion import Confusion
-from metadcseg.methods.pair_table import BINS, PairTable
+from metadcseg.methods.pair_table import BINS, FAR, PairTable
 from metadcseg.tensors import Batch
 from metadcseg.warp import Warp
 
@@ -46,7 +46,7 @@ def test_a_letter_is_the_same_number_everywhere():
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: type(module).__name__)
 def test_a_state_of_other_classes_is_refused(module):
-    sizes = {"K": 3, "L": 4, "E": 5, "cells": 16 * BINS * LEVELS}
+    sizes = {"K": 3, "L": 4, "E": 5, "cells": 16 * (FAR + 1) * LEVELS}
     saved = {
         name: zeros([sizes.get(letter, letter) for letter in size]) for name, size in module._sizes.items()
     }

@@ -6,7 +6,9 @@ import torch
 
 from metadcseg.errors import InputError
 from metadcseg.methods.pair_table import (
+    ABSENT,
     BINS,
+    FAR,
     LEAST,
     PairTable,
     class_posterior,
@@ -57,7 +59,57 @@ def test_missing_and_invented_objects_are_not_set_off_against_each_other():
     verified, given = torch.stack([one, one]), torch.stack([other, other])
     table = table_of(pair_batch(given, verified)).pooled()
     assert table[1, 0].max() == 1  # all that was drawn is wrong
-    assert table[0, 1, -1] > 0.01  # and something far away is missing
+    assert table[0, 1, FAR] > 0.01  # and something far away is missing
+
+
+def overlooked(lost, count=6, given=None):
+    """Of so many images, each with one disk, the first ones were left empty."""
+    verified = torch.stack([disk(8 + number) for number in range(count)])
+    drawn = verified.clone() if given is None else given
+    drawn[:lost] = 0
+    return pair_batch(drawn, verified)
+
+
+def test_an_object_that_was_overlooked_says_nothing_of_images_in_which_one_was_drawn():
+    batch = overlooked(lost=3)
+    table = table_of(batch, images=6).pooled()
+    area = batch.labels[:3].float().mean()
+    one, absent = (
+        (batch.given[3:] == 0).float().mean() * 0.5 + 0.5,
+        table[0, 1, ABSENT],
+    )  # a mean pair's background
+    assert absent == pytest.approx((3 * area / (3 + one)).item(), rel=1e-5)
+    assert table[0, 1, :ABSENT].max() == 0  # where an object was drawn there is none besides
+
+
+def test_of_empty_masks_without_a_pair_all_that_is_far_away_is_told():
+    one, other = disk(5, (16, 16)), disk(5, (48, 48))
+    batch = pair_batch(torch.stack([one, one]), torch.stack([one + other, one + other]))
+    table = table_of(batch).pooled()
+    assert table[0, 1, ABSENT] == table[0, 1, FAR] > 0.01
+    empty = torch.zeros(1, SIDE, SIDE, dtype=torch.long)
+    assert (distance_bins(empty, 2)[0, 1] == ABSENT).all()
+    assert trust(table, empty, distance_bins(empty, 2)).weights.beta.max() > 0.01
+
+
+def test_the_bin_of_absent_classes_is_each_image_s_own():
+    labels = torch.stack([disk(8), torch.zeros(SIDE, SIDE, dtype=torch.long)])
+    bins = distance_bins(labels, 2)
+    assert bins[0].max() == FAR
+    assert (bins[1, 1] == ABSENT).all()
+    assert (bins[1, 0] == 0).all()
+    ignored = labels.clone()
+    ignored[0][ignored[0] == 1] = IGNORE  # nobody knows whether there is one
+    assert (distance_bins(ignored, 2)[0, 1] == ABSENT).all()
+
+
+def test_shares_are_those_of_images_in_which_the_class_was_drawn():
+    seen = table_of(overlooked(lost=3), images=6)
+    assert seen.shares().max() == 0
+    larger = torch.stack([disk(10 + number) for number in range(6)])
+    both = table_of(overlooked(lost=3, given=larger), images=6)
+    assert both.shares()[1, 0] > 0.2
+    assert both.shares()[0, 1] == 0
 
 
 def test_the_pairs_of_several_classes_have_tables_of_their_own():
@@ -202,4 +254,4 @@ def test_bins_grow_with_the_grid():
     assert (
         distance_bins(large, 2)[0, 1, 0, 127 - 4 * 5] - distance_bins(small, 2)[0, 1, 0, 31 - 5]
     ).abs() <= 1
-    assert distance_bins(small, 2).max() == BINS - 1
+    assert distance_bins(small, 2).max() == FAR

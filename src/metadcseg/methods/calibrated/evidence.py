@@ -13,7 +13,7 @@ from scipy.special import stdtr
 from torch import Tensor
 
 from metadcseg.methods.late_buffers import LateBuffers
-from metadcseg.methods.pair_table import BINS, Trust
+from metadcseg.methods.pair_table import FAR, Trust
 from metadcseg.tensors import IGNORE, AllReduceMean, WeightMaps
 
 LEVELS = 5
@@ -80,7 +80,8 @@ class GoldEvidence(LateBuffers):
         given = labels.masked_fill(~asked, 0)
         own, other = (_of(probabilities, each) for each in (given, candidates))
         level = (own / (own + other).clamp(min=1e-12) * LEVELS).long().clamp(0, LEVELS - 1)
-        cell = ((given * classes + candidates) * BINS + _of(bins, candidates)) * LEVELS + level
+        distance = _of(bins, candidates).clamp(max=FAR)
+        cell = ((given * classes + candidates) * (FAR + 1) + distance) * LEVELS + level
         return cell.masked_fill(~asked, -1)
 
     def update(self, group: int, cells: Tensor, distrust: Tensor) -> None:
@@ -159,7 +160,7 @@ def log_bayes_factors(sums: np.ndarray[Any, Any], visits: np.ndarray[Any, Any]) 
 
 
 def _cells(classes: int) -> int:
-    return classes * classes * BINS * LEVELS
+    return classes * classes * (FAR + 1) * LEVELS
 
 
 def _of(maps: Tensor, classes: Tensor) -> Tensor:

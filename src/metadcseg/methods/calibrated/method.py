@@ -253,10 +253,9 @@ class Calibrated(CalibratedOptions):
         if self.pairs and noisy.annotators is not None:
             told = pairs.of(noisy.annotators)
         else:
-            told = pairs.both()
-            if told and self.pairs and self.shrink_directions:
-                scale = scale_of_directions(*pairs.seen())
-                told = (told[0] * scale.unsqueeze(-1)).clamp(max=1), (told[1] * scale).clamp(max=1)
+            seen = pairs.seen()
+            shrunk = self.pairs and self.shrink_directions and len(seen[0]) > 1
+            told = pairs.both(scale_of_directions(*seen) if shrunk else None)
             told = told and without_own_errors(*told, pairs, state.parts["errors"])
         if told is None:
             return full_trust(labels)

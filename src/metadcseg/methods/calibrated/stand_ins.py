@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metadcseg.methods.base import MethodState
 from metadcseg.methods.common import evaluating
-from metadcseg.methods.pair_table import PairTable, known_labels
+from metadcseg.methods.pair_table import ABSENT, PairTable, known_labels
 from metadcseg.tensors import IGNORE, Batch
 
 SURE = 0.05
@@ -61,14 +61,14 @@ def without_own_errors(
 
 
 def confused(pixels: Tensor, truly: Tensor) -> Tensor:
-    """Return the share of each image that was given c and is truly r, (K, L, L).
+    """Return the share of each image that was given c and is truly r, (K, L, L), where r was given somewhere in it.
 
     Args:
         pixels: of pairs by image, (K, L, L, B) (:class:`.PairTable`).
         truly: likewise.
     """
     whole = pixels[:, :, 0].sum(dim=(1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
-    return truly.sum(dim=3) / whole.view(-1, 1, 1)
+    return truly[..., :ABSENT].sum(dim=3) / whole.view(-1, 1, 1)
 
 
 def own_part(gold: Tensor, training: Tensor) -> Tensor:

@@ -276,3 +276,17 @@ def test_a_single_gold_image_is_trained_on_at_once():
     unlabeled = replace(noisy, labels=torch.full_like(noisy.labels, 255))
     method.step(state, unlabeled, one)
     assert not torch.equal(network.scale, before)
+
+
+@pytest.mark.parametrize("name", ["calibrated", "pairs"])
+def test_a_table_of_before_absent_classes_had_a_bin_goes_on(name):
+    method, state = started(tiny_network(), name)
+    for number in range(2):
+        method.step(state, batch(number), gold_batch(100 + number))
+    saved = state.state_dict()
+    for part in ("pairs", "errors"):
+        for counts, held in saved["parts"].get(part, {}).items():
+            saved["parts"][part][counts] = held[..., :-1]
+    _, other = started(tiny_network(), name)
+    other.load_state_dict(saved, classes=3)
+    assert torch.equal(other.parts["pairs"].pooled(), state.parts["pairs"].pooled())

@@ -64,11 +64,27 @@ def test_errors_that_no_pair_shows_are_not_made_up():
     verified = torch.stack([disk(12), disk(6)])
     verified[:, 2:6, 2:6] = 2
     verified[1, 2:6, 2:12] = 2  # of two classes, both were overlooked in both masks, not alike
-    table = table_of(pair_batch(torch.zeros_like(verified), verified), classes=3)
+    given = torch.zeros_like(verified)
+    given[:, 0, 0], given[:, 0, 1] = 1, 2
+    verified[:, 0, 0], verified[:, 0, 1] = 1, 2
+    table = table_of(pair_batch(given, verified), classes=3)
     scale = scale_of_directions(*table.seen())
     assert (scale[0, 1:] < 1).all()
     assert (scale[1:] == 1).all()
     assert not shrunk(table)[1:].any()
+
+
+def test_overlooked_objects_are_no_direction_of_outlines():
+    """All that was drawn is too large; that some was not drawn at all does not speak against it."""
+    verified = torch.stack([disk(8 + number) for number in range(6)])
+    given = torch.stack([disk(10 + number) for number in range(6)])
+    alone = table_of(pair_batch(given[2:], verified[2:]), images=6)
+    given[:2] = 0
+    table = table_of(pair_batch(given, verified), images=6)
+    assert scale_of_directions(*alone.seen())[1, 0] > 0.9
+    assert scale_of_directions(*table.seen())[1, 0] > 0.85
+    scale = scale_of_directions(*table.seen())
+    assert torch.equal(table.pooled(scale=scale)[0, 1], table.pooled()[0, 1])
 
 
 def test_next_to_nothing_is_at_most_doubled():
