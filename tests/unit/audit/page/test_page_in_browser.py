@@ -11,8 +11,10 @@ from PIL import Image
 from playwright.sync_api import expect
 from tests.browser import fits
 from tests.unit.audit.page.simulated import HOSTILE, made, written
+from tests.unit.audit.rules import BRUSH, RULES, three_regions
 
 from metadcseg.audit.page.runs import encode_runs
+from metadcseg.audit.records import Arrays
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +245,60 @@ def test_decisions_are_loaded_from_a_file(visit, folder, tmp_path):
         load.set_input_files(file)
         expect(loaded).to_contain_text(says)
     assert saved(page)["decisions"] == [good]
+
+
+def decided(case, verdict=None, regions=(), painted=()):
+    """A decision as the page writes it."""
+    said = {"regions": dict(regions), "painted": dict(painted)}
+    return {"case": case, "verdict": verdict, "level": "balanced", **said}
+
+
+def file_of(tmp_path, *decisions, identity="ab12"):
+    """A file with decisions on an audit."""
+    file = tmp_path / "decisions.json"
+    whole = {"format": "metadcseg-decisions/1", "identity": identity, "set": "f00d"}
+    file.write_text(json.dumps({**whole, "decisions": list(decisions)}))
+    return file
+
+
+def test_the_page_counts_as_reviewed_what_accept_makes_gold_of(visit, tmp_path):
+    cases, rows = [], []
+    for number, (verdict, regions, slices, *_) in enumerate(RULES):
+        case, masks = three_regions(f"c{number:02d}")
+        image, wrong = np.zeros((3, 2, 2, 1), np.uint8), np.float32(0.9) * (masks.regions > 0)
+        cases.append((case, Arrays(image, masks.given, wrong, masks.regions, masks.corrected)))
+        rows.append(decided(case.id, verdict, regions, {str(index): encode_runs(BRUSH) for index in slices}))
+    page = visit(written(tmp_path / "out", cases), height=2400)
+    page.get_by_label("Load decisions.json").set_input_files(file_of(tmp_path, *rows))
+    verified, experts = (sum(map(bool, column)) for column in list(zip(*RULES, strict=True))[3::2])
+    expect(page.locator("#overview")).to_contain_text(
+        f"{verified} of {len(RULES)} reviewed, {experts} for an expert"
+    )
+    expect(page.locator(".card")).to_have_count(len(RULES))
+    said = page.locator(".card").evaluate_all("cards => cards.map(card => card.ariaLabel.split(', ').at(-1))")
+    for rule, state in zip(RULES, said, strict=True):
+        expected = ["Accepted", "Rejected", "By region", "Painted"] if rule[3] else ["Undecided", "Begun"]
+        assert state in (["Expert"] if rule[5] else expected), rule
+
+
+def test_what_is_left_to_an_expert_is_not_painted_with_the_proposal(visit, folder):
+    page = visit(folder)
+    view(page, "case_06")
+    press(page, *"nne", "Escape", *"b1")  # region 2
+    drag(page, (30, 20))
+    expect(page.locator("#case-state")).to_have_text("Expert")
+    mask = made(6)[1].corrected["balanced"][0].copy()
+    mask[2:5, 2:6] = 2
+    y, x = np.mgrid[:32, :40]
+    dab = (x - 30) ** 2 + (y - 20) ** 2 <= 4.5**2
+    mask[dab] = 1
+    assert saved(page)["decisions"] == [decided("case 06", None, {"2": "expert"}, {"0": encode_runs(mask)})]
+    press(page, *"zze")  # the case
+    drag(page, (30, 20))
+    given = made(6)[1].given[0].copy()
+    given[dab] = 1
+    assert saved(page)["decisions"] == [decided("case 06", "expert", {}, {"0": encode_runs(given)})]
+    expect(page.locator("#case-state")).to_have_text("Expert")
 
 
 def test_filters_and_the_gallery_by_keyboard(visit, folder):

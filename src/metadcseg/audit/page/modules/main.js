@@ -49,7 +49,7 @@ function route() {
   if (entry) {
     viewer.open(entry);
     if (!at("viewer").contains(document.activeElement)) at("case-heading").focus();
-    announce(`${entry.id}, ${gallery.placeOf(entry)}, ${STATES[stateOf(store.get(entry.id), entry.regions)]}`);
+    announce(`${entry.id}, ${gallery.placeOf(entry)}, ${STATES[stateOf(store.get(entry.id), entry)]}`);
     return;
   }
   viewer.close();
@@ -65,7 +65,7 @@ function list() {
 }
 
 function progress() {
-  const states = cases.map((entry) => stateOf(store.get(entry.id), entry.regions));
+  const states = cases.map((entry) => stateOf(store.get(entry.id), entry));
   const reviewed = states.filter(isReviewed).length;
   const experts = states.filter((state) => state === "expert").length;
   const text = `${reviewed} of ${cases.length} reviewed${experts ? `, ${experts} for an expert` : ""}`;
@@ -174,7 +174,7 @@ function ofCard(verdict) {
   const entry = gallery.currentCase;
   if (!entry || !at("gallery").contains(document.activeElement)) return false;
   store.change([[entry.id, { ...store.get(entry.id), verdict }]], "verdict");
-  announce(`${entry.id}: ${STATES[stateOf(store.get(entry.id), entry.regions)]}`);
+  announce(`${entry.id}: ${STATES[stateOf(store.get(entry.id), entry)]}`);
   return true;
 }
 
@@ -187,7 +187,7 @@ function toCard(step, needsFocus) {
 
 // Decided, or left to an expert: the review goes on with the others.
 function isDecided(entry) {
-  const state = stateOf(store.get(entry.id), entry.regions);
+  const state = stateOf(store.get(entry.id), entry);
   return isReviewed(state) || state === "expert";
 }
 

@@ -181,7 +181,7 @@ export class Viewer {
     for (const each of BUTTONS) at(`verdict-${each}`).setAttribute("aria-pressed", each === verdict);
     at("verdict-target").textContent = region ? `Region ${region}` : "The whole case";
     at(`level-${decision.level}`).checked = true;
-    const state = stateOf(decision, entry.regions);
+    const state = stateOf(decision, entry);
     at("case-state").textContent = STATES[state];
     at("case-state").className = `state ${state}`;
     at("painted").hidden = !decision.painted[number];
