@@ -35,6 +35,29 @@ export function saysSomething(decision) {
   return decision.verdict !== null || filled(decision.regions) || filled(decision.painted);
 }
 
+// The fields in which two decisions differ, with both values of each; undefined where there is none.
+export function difference(before, after) {
+  const pairs = ["verdict", "level"].map((field) => [field, undefined, before[field], after[field]]);
+  for (const field of ["regions", "painted"]) {
+    const keys = new Set([...Object.keys(before[field]), ...Object.keys(after[field])]);
+    for (const key of keys) pairs.push([field, key, before[field][key], after[field][key]]);
+  }
+  return pairs
+    .filter(([, , one, other]) => one !== other)
+    .map(([field, key, one, other]) => ({ field, key, before: one, after: other }));
+}
+
+// A decision in which these fields have their values of one side, "before" or "after"; the others stay.
+export function withFields(decision, fields, side) {
+  const made = { ...decision, regions: { ...decision.regions }, painted: { ...decision.painted } };
+  for (const { field, key, [side]: value } of fields) {
+    if (key === undefined) made[field] = value;
+    else if (value === undefined) delete made[field][key];
+    else made[field][key] = value;
+  }
+  return made;
+}
+
 // The rule of metadcseg.audit.review, by which cases become gold: these states say what accept will do.
 export function stateOf({ verdict, regions, painted }, entry) {
   const isPainted = ([first, end]) => {

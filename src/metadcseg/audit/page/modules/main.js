@@ -13,10 +13,11 @@ import { download, fromText, toText } from "./exchange.js";
 
 const PAN = 60;
 const CLOSER = 1.25;
+const MOST_NAMED = 3;
 
 const store = new Store(
   facts.identity,
-  cases.map((entry) => entry.id),
+  byId,
   () => window.localStorage,
 );
 const gallery = new Gallery(at("gallery"), store);
@@ -74,6 +75,12 @@ function progress() {
   at("progress").value = reviewed;
   at("refusal").hidden = !store.refusal;
   at("refusal-why").textContent = store.refusal;
+  at("unreadable").hidden = !store.unreadable.size;
+  at("unreadable-which").textContent = listed([...store.unreadable]);
+}
+
+function listed(names) {
+  return names.slice(0, MOST_NAMED).join(", ") + (names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : "");
 }
 
 function changed() {

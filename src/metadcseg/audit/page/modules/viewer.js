@@ -82,10 +82,10 @@ export class Viewer {
   }
 
   async open(entry) {
+    this.painting.end();
     this.turn += 1;
     const { turn } = this;
     Object.assign(this, { entry, case: null, slice: null, number: 0, wanted: 0, region: 0 });
-    this.painting.cancel();
     at("viewer").setAttribute("aria-busy", "true");
     at("problem").hidden = true;
     this.stage.redraw();
@@ -105,9 +105,9 @@ export class Viewer {
   }
 
   close() {
+    this.painting.end();
     this.turn += 1;
     this.slice = null;
-    this.painting.cancel();
   }
 
   fail(error) {
@@ -172,6 +172,7 @@ export class Viewer {
       return;
     }
     at("viewer").setAttribute("aria-busy", "false");
+    at("problem").hidden = true;
     this.update();
   }
 
