@@ -34,7 +34,7 @@ from metadcseg.scratch import sweep
 Progress = Callable[[int, int], object]
 """Called with how many files are written, of how many."""
 
-_RULES = 3
+_RULES = 4
 """By which decisions become files: raised with every change of them, so that nothing written by others is kept."""
 
 
@@ -121,10 +121,14 @@ def accept(
     )
     originals = Originals(prepared, folder)
     root = folder_of(originals)
+    said = decisions.read_bytes()
     attempt = Attempt(
-        _digest(decisions.read_bytes() + json.dumps([str(root), link]).encode()),
+        said,
+        _digest(said + json.dumps([str(root and root.resolve()), link]).encode()),
         _digest(f"{metadcseg.__version__} {FORMAT} {_RULES}".encode()),
     )
+    if root is not None:
+        attempt.refuse_halfway(root, decisions.parent, in_place=out is None)
     place = out or root
     anew = place is not None and attempt.discard_others(place)
     begun = out is None and root is not None and attempt.is_begun(root)

@@ -70,7 +70,7 @@ class AuditFolder:
 
     @property
     def identity(self) -> str:
-        """Names the audit: sha256 of what it is of."""
+        """Names the folder: sha256 of what it is an audit of."""
         return hashlib.sha256(json.dumps(self.told, sort_keys=True).encode()).hexdigest()
 
     def hold(self) -> AbstractContextManager[None]:
@@ -118,9 +118,14 @@ class AuditFolder:
         state = {"format": _STATE_FORMAT, "identity": self.identity, "told": dict(self.told), **learned}
         write_bytes(self.path / STATE, (json.dumps(state, indent=1) + "\n").encode())
 
-    def write_record(self, record: Mapping[str, Any]) -> None:
-        """Write ``audit.json``, whole or not at all."""
-        text = json.dumps({"format": FORMAT, "identity": self.identity, **record}, indent=1, allow_nan=False)
+    def write_record(self, record: Mapping[str, Any], identity: str) -> None:
+        """Write ``audit.json``, whole or not at all.
+
+        Args:
+            record: what it holds.
+            identity: that decisions name.
+        """
+        text = json.dumps({"format": FORMAT, "identity": identity, **record}, indent=1, allow_nan=False)
         write_bytes(self.path / RECORD, text.encode() + b"\n")
 
     def _state(self) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from metadcseg.audit.plan import Plan, Write
@@ -15,6 +16,9 @@ from metadcseg.scratch import remove_folder, scratch_folder, sweep
 
 _READY = "ready"
 """In the draft of a folder that is changed: from here on, files are only moved."""
+
+_DECISIONS = "decisions.json"
+"""Likewise: what was decided, so that it can be ended after other decisions took its place."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,12 @@ class Attempt:
     """Names what is carried out: a call that was stopped goes on, and takes over nothing of another one.
 
     Args:
-        what: digest of what the caller decides.
+        decisions: what was decided, as it is written.
+        what: digest of that and of all else that the caller chose.
         rules: digest of the version that makes files of it.
     """
 
+    decisions: bytes
     what: str
     rules: str
 
@@ -52,6 +58,30 @@ class Attempt:
     def is_begun(self, root: Path) -> bool:
         """Return whether files are being moved into a folder by a call that was stopped (`within`)."""
         return (self.draft(root) / _READY).exists()
+
+    def refuse_halfway(self, root: Path, audit: Path, *, in_place: bool) -> None:
+        """Refuse a folder that a call which was stopped has changed in part, unless this one brings that to its end.
+
+        Args:
+            root: the folder.
+            audit: the folder of the audit.
+            in_place: whether this call changes the folder.
+
+        Raises:
+            InputError: with what ends it.
+        """
+        begun = sorted(root.parent.glob(f"{escape(hidden_name(root))}.accept-*/{_READY}"))
+        for draft in (ready.parent for ready in begun):
+            same = draft.name.startswith(self._begins(root))
+            if same and in_place:
+                continue
+            others = "" if same else " by other decisions"
+            copied = "" if same else f"copy {draft / _DECISIONS} to {audit / 'stopped.json'}, and "
+            what = "these decisions" if same else "that file"
+            raise InputError(
+                f"{root} was being changed{others} when that was stopped, and is half corrected: {copied}accept {what} "
+                "--in-place first"
+            )
 
     def discard_others(self, place: Path) -> bool:
         """Remove what another version has begun of the same; return whether there was something.
@@ -151,6 +181,7 @@ def within(plan: Plan, root: Path, backup: Path, attempt: Attempt, progress: Pro
                 kept.mkdir(exist_ok=True)
                 for place in old:
                     _copy(root / place, kept / place)
+                _write(draft / _DECISIONS, lambda out: out.write_bytes(attempt.decisions))
                 _write(ready, lambda out: out.write_bytes(b""))
             except InputError:
                 remove_folder(draft)

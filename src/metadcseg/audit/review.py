@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from metadcseg.audit.case_files import CaseMasks
 from metadcseg.audit.decisions import Decision
-from metadcseg.audit.records import AuditedCase
+from metadcseg.audit.records import AuditedCase, Region
 from metadcseg.constants import IGNORE
 
 
@@ -37,7 +37,8 @@ def review(case: AuditedCase, masks: CaseMasks, decision: Decision) -> tuple[NDA
     - A painted slice is what was painted, whatever else was said about it. Ignored pixels stay ignored unless painted.
 
     A case is verified by *accept* or *reject*, or where each of its regions was accepted, rejected or painted over, or
-    where all of its slices were painted. No region that an expert shall decide may be left, unless painted over. No
+    where all of its slices were painted. None is of which something is left to an expert, the case or a region that
+    the verdict on the case does not settle (*reject*): painting takes that back no more than another verdict does. No
     case is whose decision says that nobody looked at it.
 
     Args:
@@ -73,29 +74,20 @@ def review(case: AuditedCase, masks: CaseMasks, decision: Decision) -> tuple[NDA
     mask = np.where(take & (given != IGNORE), proposed, given).astype(np.uint8)
     for index, painted in decision.painted.items():
         mask[index] = painted
-    hidden = _painted_over(masks, decision)
-    open_regions = [
-        region.number
-        for region in case.regions
-        if region.number not in hidden and decision.regions.get(region.number, "expert") == "expert"
-    ]
-    asked = [number for number in chosen["expert"] if number not in hidden]
-    whole = len(decision.painted) == given.shape[0]
     if decision.verdict in ("accept", "reject"):
-        verified = not asked or decision.verdict == "reject"
+        decided = True
     else:
-        verified = whole or (decision.verdict is None and bool(case.regions) and not open_regions)
-    experts = len(asked) if decision.verdict is None or decision.verdict == "accept" else 0
-    experts += decision.verdict == "expert" and not whole
+        said = [
+            region.number in decision.regions or _painted_over(region, decision) for region in case.regions
+        ]
+        decided = len(decision.painted) == len(given) or (bool(said) and all(said))
+    experts = len(chosen["expert"]) if decision.verdict in ("accept", None) else 0
+    experts += decision.verdict == "expert"
     changed = int(np.count_nonzero(mask != given))
-    return mask, Outcome(
-        verified and decision.verified, changed, len(decision.painted), 0 if whole else experts
-    )
+    verified = decided and not experts and decision.verified
+    return mask, Outcome(verified, changed, len(decision.painted), experts)
 
 
-def _painted_over(masks: CaseMasks, decision: Decision) -> set[int]:
-    """Return the regions all of whose pixels lie on painted slices."""
-    inside = list(decision.painted)
-    outside = [index for index in range(masks.given.shape[0]) if index not in decision.painted]
-    shown = set(np.unique(masks.regions[inside]).tolist()) if inside else set()
-    return shown - (set(np.unique(masks.regions[outside]).tolist()) if outside else set())
+def _painted_over(region: Region, decision: Decision) -> bool:
+    """Return whether each slice was painted from the first to the last that a region lies on."""
+    return all(index in decision.painted for index in range(*region.box[0]))

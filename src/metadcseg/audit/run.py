@@ -200,8 +200,9 @@ class Audit:
         asked = (self.predictor.seen_in_training, self.predictor.pairs_seen_in_training)
         record["sentences"] = said_of(record, self.prepared, diagnosis, calibration, *asked)
         judge.page.summary = page_summary(record, out)
-        judge.page.close()
-        self.folder.write_record(record)
+        identity = judge.page.digest()  # decisions are about what was found, not only about what was asked
+        judge.page.close(identity)
+        self.folder.write_record(record, identity)
         return record
 
     def _learn(self, units: Sequence[Unit]) -> tuple[Witnesses, Calibration, AnnotatorTables | None]:

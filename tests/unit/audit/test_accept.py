@@ -297,6 +297,46 @@ def test_where_another_version_was_moving_files_it_must_end_that(tmp_path, monke
     assert accept(decisions, backup=tmp_path / "older")[0].in_part == 1
 
 
+def test_a_folder_that_is_half_corrected_is_ended_by_the_decisions_of_before(tmp_path, monkeypatch, capsys):
+    prepared, arrays = audited(tmp_path)
+    ids, mine, audit = list(arrays), tmp_path / "mine", tmp_path / "audit"
+    told = [{"case": id, "regions": {"1": "accept"}} for id in ids[:3]]
+    decisions = decide(audit, prepared, *told)
+    kept = decisions.read_bytes()
+    moved = []
+
+    def stop(source, target):
+        if str(target).startswith(str(mine)):
+            moved.append(target)
+            if len(moved) == 2:
+                raise KeyboardInterrupt
+        os.rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            accept(decisions)
+    halfway = files(mine)
+    with pytest.raises(InputError, match="half corrected: accept these decisions --in-place first"):
+        accept(decisions, tmp_path / "better")
+    decide(audit, prepared, *told, {"case": ids[3], "verdict": "reject"})
+    (draft,) = tmp_path.glob(".mine.accept-*")
+    for where in (["--in-place"], ["--out", str(tmp_path / "better")]):
+        assert main(["accept", str(decisions), *where]) == 2
+        said = capsys.readouterr().err
+        assert f"{mine} was being changed by other decisions when that was stopped" in " ".join(said.split())
+    with pytest.raises(InputError) as refused:
+        accept(decisions)
+    assert f"copy {draft / 'decisions.json'} to {audit / 'stopped.json'}, and accept" in str(refused.value)
+    assert (files(mine), draft.is_dir(), (tmp_path / "better").exists()) == (halfway, True, False)
+    shutil.copy(draft / "decisions.json", audit / "stopped.json")
+    assert (audit / "stopped.json").read_bytes() == kept
+    accepted, _ = accept(audit / "stopped.json")
+    assert accepted.in_part == 3
+    assert set(files(accepted.backup)) == {f"masks/{id}.png" for id in ids[:3]}
+    assert not list(tmp_path.glob(".*"))
+
+
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 
 

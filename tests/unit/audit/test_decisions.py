@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from tests.unit.audit.rules import BRUSH, RULES, three_regions
 from tests.unit.audit.simulated import decide, runs, simulate
 from tests.unit.data.folders import make_folder
 
 from metadcseg.audit import decisions as module
-from metadcseg.audit.case_files import CaseMasks, read_cases
+from metadcseg.audit.case_files import read_cases
 from metadcseg.audit.decisions import Decision, read_decisions
-from metadcseg.audit.records import LEVELS, AuditedCase, Region
 from metadcseg.audit.review import review
 from metadcseg.cli.main import main
 from metadcseg.data.prepare.pipeline import prepare_folder
@@ -142,42 +142,10 @@ def test_what_fits_is_read(audit):
     assert np.array_equal(found[id].painted[0], mask)
 
 
-def a_case():
-    """Return three slices with three regions, one in each, the first on an ignored pixel as well."""
-    given = np.zeros((3, 2, 2), np.uint8)
-    given[0, 0, 1] = 255
-    regions = np.zeros((3, 2, 2), np.int32)
-    regions[0, 0], regions[1, 0, 0], regions[2, 1, 1] = 1, 2, 3
-    corrected = np.where(regions > 0, np.uint8(1), given)
-    found = tuple(Region(n, "missing", 0, 1, 1, None, 0.9, 1.0, ((0, 3), (0, 2), (0, 2))) for n in (1, 2, 3))
-    about = AuditedCase("a", "a", "train", (3, 2, 2), None, 0.5, (0.4, 0.6), found)
-    return about, CaseMasks(
-        given, regions, given, dict.fromkeys(LEVELS, corrected), np.arange(3, dtype=np.int32)
-    )
-
-
-BRUSH = np.array([[1, 1], [0, 255]], np.uint8)
-RULES = [
-    # verdict, regions, painted slices; verified, regions whose pixels are changed, experts
-    ("accept", {}, [], True, {1, 2, 3}, 0),
-    ("accept", {2: "reject"}, [], True, {1, 3}, 0),
-    ("accept", {2: "expert"}, [], False, {1, 3}, 1),
-    ("reject", {1: "accept"}, [], True, set(), 0),
-    ("expert", {1: "accept"}, [], False, set(), 1),
-    (None, {1: "accept", 2: "reject", 3: "accept"}, [], True, {1, 3}, 0),
-    (None, {1: "accept", 2: "reject"}, [], False, {1}, 0),
-    (None, {1: "accept", 2: "reject"}, [2], True, {1}, 0),
-    (None, {1: "expert", 2: "reject", 3: "reject"}, [0], True, set(), 0),
-    (None, {}, [0, 1, 2], True, set(), 0),
-    ("expert", {}, [0, 1, 2], True, set(), 0),
-    (None, {}, [0], False, set(), 0),
-]
-
-
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_of_a_review(rule):
     verdict, regions, slices, verified, changed, experts = rule
-    about, masks = a_case()
+    about, masks = three_regions()
     mask, found = review(
         about, masks, Decision("a", verdict, "balanced", regions, dict.fromkeys(slices, BRUSH))
     )
@@ -188,6 +156,6 @@ def test_rules_of_a_review(rule):
 
 
 def test_what_nobody_looked_at_is_changed_and_not_verified():
-    mask, found = review(*a_case(), Decision("a", "accept", verified=False))
-    assert np.array_equal(mask, review(*a_case(), Decision("a", "accept"))[0])
-    assert (found.verified, found.changed) == (False, 4 - 1)
+    mask, found = review(*three_regions(), Decision("a", "accept", verified=False))
+    assert np.array_equal(mask, review(*three_regions(), Decision("a", "accept"))[0])
+    assert (found.verified, found.changed) == (False, 5 - 1)

@@ -12,18 +12,20 @@ from tests.unit.audit.simulated import simulate
 from tests.unit.data.folders import disc, picture, save
 
 from metadcseg.audit.exchange.coco import CocoWriter, _parts, _runs
+from metadcseg.audit.exchange.cvat import CvatWriter
 from metadcseg.audit.exchange.dicom_seg import DicomSegWriter
 from metadcseg.audit.exchange.export import FORMATS, export_annotations
 from metadcseg.audit.exchange.items import Item, Palette
 from metadcseg.audit.exchange.label_studio import brush_runs
 from metadcseg.cli.main import main
 from metadcseg.data.annotations.coco import masks
-from metadcseg.data.annotations.cvat import read_label_map
+from metadcseg.data.annotations.cvat import Colored, read_label_map
 from metadcseg.data.annotations.label_studio import decode_runs
+from metadcseg.data.formats.geometry import UNKNOWN_AFFINE, Grid
 from metadcseg.data.formats.volumes import read_label_volume
 from metadcseg.data.prepare.pipeline import prepare_folder
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +162,25 @@ def test_cvat_masks_in_color(images, tmp_path):
     listed = (out / "ImageSets/Segmentation/default.txt").read_text().splitlines()
     assert sorted(listed) == sorted(arrays)
     came_back(tmp_path, images, out, "labelmap.txt", "SegmentationClass")
+
+
+def test_each_of_many_classes_has_a_color_of_its_own_in_cvat(tmp_path):
+    names = ["background", *(f"organ {number}" for number in range(1, 255))]
+    labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    writer = CvatWriter(tmp_path, Palette(names, ignored=True))
+    writer.add(Item("a", None, labels, labels))
+    writer.close()
+    colors = read_label_map(tmp_path / "labelmap.txt")
+    assert list(colors.values()) == [*names, "ignore"]
+    file = Colored(tmp_path / "SegmentationClass/a.png", tmp_path / "labelmap.txt", list(colors), range(256))
+    assert np.array_equal(file.read(Grid((16, 16, 1), UNKNOWN_AFFINE, known=False)).array[..., 0], labels)
+
+
+@pytest.mark.parametrize("name", ["#1 liver", " # liver", "a:1,2,3", "liver: left", "a\nb", "Background"])
+def test_a_class_that_a_label_map_of_cvat_does_not_give_back_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"cannot hold the class .*; give another --to") as refused:
+        CvatWriter(tmp_path, Palette(("background", "kidney", name)))
+    assert shown(name) in str(refused.value)
 
 
 def test_label_studio_by_brush(images, tmp_path):

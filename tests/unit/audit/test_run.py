@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 from tests.unit.evaluation.fakes import scene, write_fake_run, write_fake_set
 
+from metadcseg.audit import case_judge
 from metadcseg.audit.case_files import read_cases, read_masks
 from metadcseg.audit.correction import MaskWriter
 from metadcseg.audit.folder import AuditFolder
 from metadcseg.audit.run import audit_run
 from metadcseg.audit.units import units_of
+from metadcseg.cli.main import main
 from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.prepare.pipeline import prepare_folder
 from metadcseg.data.slicing.cut import SliceOptions, place
@@ -115,6 +117,29 @@ def test_an_audit_goes_on_and_ends_the_same(tmp_path, run, prepared):
     assert kept.stat().st_mtime_ns == before
     with pytest.raises(InputError, match="another threshold: give the same, or another --out"):
         audit_run(run, out, prepared, threshold=0.6, trust_code=True)
+
+
+def test_decisions_are_about_what_was_found(tmp_path, run, prepared, monkeypatch, capsys):
+    def audited(name):
+        audit_run(run, tmp_path / name, prepared, trust_code=True)
+        about = json.loads((tmp_path / name / "audit.json").read_text())
+        page = (tmp_path / name / "index.html").read_text("utf-8")
+        facts = json.loads(page.partition('id="facts">')[2].partition("</script>")[0])
+        assert facts["identity"] == about["identity"]
+        row = {"case": IDS[0], "verdict": "accept"}
+        told = {"format": "metadcseg-decisions/1", "set": prepared.fingerprint, "decisions": [row]}
+        (tmp_path / name / "decisions.json").write_text(json.dumps({**told, "identity": about["identity"]}))
+        return about["identity"]
+
+    assert audited("one") == audited("two")
+    regions = case_judge.find_regions
+    with monkeypatch.context() as patch:  # as a version that judges otherwise
+        patch.setattr(case_judge, "find_regions", lambda *told: regions(told[0], told[0], *told[2:]))
+        assert audited("other") != audited("one")
+    shutil.copy(tmp_path / "other/decisions.json", tmp_path / "one")
+    assert main(["accept", str(tmp_path / "one/decisions.json"), "--out", str(tmp_path / "out")]) == 2
+    assert "is about another audit" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,10 @@ from metadcseg.colors import Color, class_color
 from metadcseg.data.formats.geometry import Grid
 from metadcseg.data.names import IGNORED
 
+GOLDEN = 0x9E3779
+"""Odd: numbers times it, modulo 2^24, are colors that all differ."""
+
+_BLACK: Color = (0, 0, 0)
 _WHITE: Color = (255, 255, 255)
 
 
@@ -50,12 +54,23 @@ class Palette:
     def entries(self) -> tuple[tuple[int, str, Color], ...]:
         """Label, name and color of every class that is drawn; the ignored one has the label 255, and is white.
 
+        All colors differ, also from the black of the background, so that they say which class is meant.
+
         Example:
             >>> Palette(("background", "polyp"), ignored=True).entries
             ((1, 'polyp', (86, 180, 233)), (255, 'ignore', (255, 255, 255)))
+            >>> len({color for _, _, color in Palette([f"class {n}" for n in range(255)]).entries})
+            254
         """
-        count = len(self.classes) - 1
-        drawn = [(n, name, class_color(n, count)) for n, name in enumerate(self.classes) if n]
+        foreground = self.classes[1:]
+        colors = [_BLACK, _WHITE]
+        for number, _ in enumerate(foreground, start=1):
+            color, step = class_color(number, len(foreground)), number
+            while color in colors:
+                code = step * GOLDEN & 0xFFFFFF
+                color, step = (code >> 16, code >> 8 & 255, code & 255), step + 1
+            colors.append(color)
+        drawn = zip(range(1, 256), foreground, colors[2:], strict=False)
         return (*drawn, *([(255, IGNORED, _WHITE)] if self.ignored else []))
 
 

@@ -29,6 +29,7 @@ class RegionSaid(Struct):
     kind: str
     given: Class
     proposed: Class
+    box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 class RecordSaid(Struct):
@@ -106,6 +107,7 @@ def index_entry(record: dict[str, Any]) -> dict[str, Any]:
     return {
         **{key: record[key] for key in kept},
         "regions": len(regions),
+        "spans": [region["box"][0] for region in regions],
         "top": max((region["probability"] for region in regions), default=0.0),
         "kinds": sorted({region["kind"] for region in regions}),
         "classes": sorted({region[side] for region in regions for side in ("given", "proposed")}),

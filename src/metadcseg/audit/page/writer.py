@@ -1,7 +1,7 @@
 """Write the review page of an audit case by case, so that a run that was killed goes on where it was."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class ReviewPage:
         title: heading of the page.
         classes: names, the background first.
         summary: what the head says. It may be replaced by another until :meth:`close`.
-        identity: names the audit; decisions are kept and given back under it.
+        identity: names the audit; decisions are kept and given back under it, unless :meth:`close` is told another.
         fingerprint: of the audited set, for ``decisions.json``.
 
     Raises:
@@ -144,11 +144,28 @@ class ReviewPage:
         further = [self._slices / f"{name}-{part}.js" for part in range(1, parts)]
         return [self._thumbs / f"{name}.jpg", *reversed(further), self._cases / f"{name}.js"]
 
-    def close(self) -> Path:
+    def digest(self) -> str:
+        """Return what tells this audit from others by what was found: sha256 over its identity and all of its cases."""
+        found = hashlib.sha256(self._identity.encode())
+        for file, record in self._records():
+            found.update(f"\n{file.stem} {record['content']}".encode("utf-8", "backslashreplace"))
+        return found.hexdigest()
+
+    def _records(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield the file and record of every case of this audit, by name."""
+        for file in sorted(self._cases.glob("*.js")):
+            record = _read(file)
+            if record is not None and record["identity"] == self._identity:
+                yield file, record
+
+    def close(self, identity: str | None = None) -> Path:
         """Write ``index.html`` with all cases of this audit, worst first, and drop files of earlier ones.
 
         Cases that an earlier process added count, too. The order is that of the expected DSC, then of the id; a case
         whose DSC is not known comes last.
+
+        Args:
+            identity: under which decisions are kept and given back; None: that of the audit.
 
         Returns:
             The page.
@@ -158,12 +175,10 @@ class ReviewPage:
         """
         ranks: list[tuple[bool, float, str, str]] = []
         needed: set[Path] = set()
-        for file in self._cases.glob("*.js"):
-            record = _read(file)
-            if record is not None and record["identity"] == self._identity:
-                dsc = record["dsc"]
-                ranks.append((dsc is None, dsc or 0.0, record["id"], file.stem))
-                needed.update(self._files(file.stem, _parts(record)))
+        for file, record in self._records():
+            dsc = record["dsc"]
+            ranks.append((dsc is None, dsc or 0.0, record["id"], file.stem))
+            needed.update(self._files(file.stem, _parts(record)))
         for folder in (self._cases, self._slices, self._thumbs):
             for file in folder.iterdir():
                 if file not in needed and (file.is_symlink() or not file.is_dir()):
@@ -172,7 +187,12 @@ class ReviewPage:
         page = self._out / PAGE
         with atomic_file(page) as opened:
             for piece in render(
-                self._title, self._classes, self.summary, self._identity, self._fingerprint, entries
+                self._title,
+                self._classes,
+                self.summary,
+                self._identity if identity is None else identity,
+                self._fingerprint,
+                entries,
             ):
                 opened.write(piece)
         return page

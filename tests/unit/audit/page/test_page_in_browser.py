@@ -11,8 +11,11 @@ from PIL import Image
 from playwright.sync_api import expect
 from tests.browser import fits
 from tests.unit.audit.page.simulated import HOSTILE, made, written
+from tests.unit.audit.rules import BRUSH, RULES, three_regions
 
+from metadcseg.audit.page import script
 from metadcseg.audit.page.runs import encode_runs
+from metadcseg.audit.records import Arrays
 
 
 @pytest.fixture(scope="module")
@@ -224,16 +227,18 @@ def test_decisions_are_loaded_from_a_file(visit, folder, tmp_path):
         {**good, "case": "case 07", "level": "all"},
     ]
     unseen = {**good, "case": "case 01", "verified": False}
+    bare = {**good, "case": "case 09", "regions": None, "painted": None}  # as accept takes them
     file = tmp_path / "in.json"
     whole = {"format": "metadcseg-decisions/1", "identity": "ab12", "set": "f00d"}
-    file.write_text(json.dumps({**whole, "decisions": [good, *bad, {**good, "case": "nobody"}, 3, unseen]}))
+    held = [good, *bad, {**good, "case": "nobody"}, 3, unseen, bare]
+    file.write_text(json.dumps({**whole, "decisions": held}))
     load, loaded = page.get_by_label("Load decisions.json"), page.locator("#loaded")
     load.set_input_files(file)
-    expect(loaded).to_contain_text("Decisions of 1 case loaded")
+    expect(loaded).to_contain_text("Decisions of 2 cases loaded")
     expect(loaded).to_contain_text("Left out: 2 of cases that this audit does not have")
     expect(loaded).to_contain_text("Left out: 1 that a script decided")
     expect(loaded).to_contain_text("Left out: 7 that are not written")
-    assert saved(page)["decisions"] == [good]
+    assert saved(page)["decisions"] == [good, {**bare, "regions": {}, "painted": {}}]
     for content, says in (
         ("{", "not JSON"),
         ("{}", "holds no decisions"),
@@ -242,7 +247,142 @@ def test_decisions_are_loaded_from_a_file(visit, folder, tmp_path):
         file.write_text(content)
         load.set_input_files(file)
         expect(loaded).to_contain_text(says)
+    assert saved(page)["decisions"] == [good, {**bare, "regions": {}, "painted": {}}]
+
+
+def decided(case, verdict=None, regions=(), painted=()):
+    """A decision as the page writes it."""
+    said = {"regions": dict(regions), "painted": dict(painted)}
+    return {"case": case, "verdict": verdict, "level": "balanced", **said}
+
+
+def file_of(tmp_path, *decisions, identity="ab12"):
+    """A file with decisions on an audit."""
+    file = tmp_path / "decisions.json"
+    whole = {"format": "metadcseg-decisions/1", "identity": identity, "set": "f00d"}
+    file.write_text(json.dumps({**whole, "decisions": list(decisions)}))
+    return file
+
+
+def test_the_page_counts_as_reviewed_what_accept_makes_gold_of(visit, tmp_path):
+    cases, rows = [], []
+    for number, (verdict, regions, slices, *_) in enumerate(RULES):
+        case, masks = three_regions(f"c{number:02d}")
+        image, wrong = np.zeros((3, 2, 2, 1), np.uint8), np.float32(0.9) * (masks.regions > 0)
+        cases.append((case, Arrays(image, masks.given, wrong, masks.regions, masks.corrected)))
+        rows.append(decided(case.id, verdict, regions, {str(index): encode_runs(BRUSH) for index in slices}))
+    page = visit(written(tmp_path / "out", cases), height=2400)
+    page.get_by_label("Load decisions.json").set_input_files(file_of(tmp_path, *rows))
+    verified, experts = (sum(map(bool, column)) for column in list(zip(*RULES, strict=True))[3::2])
+    expect(page.locator("#overview")).to_contain_text(
+        f"{verified} of {len(RULES)} reviewed, {experts} for an expert"
+    )
+    expect(page.locator(".card")).to_have_count(len(RULES))
+    said = page.locator(".card").evaluate_all("cards => cards.map(card => card.ariaLabel.split(', ').at(-1))")
+    for rule, state in zip(RULES, said, strict=True):
+        expected = ["Accepted", "Rejected", "By region", "Painted"] if rule[3] else ["Undecided", "Begun"]
+        assert state in (["Expert"] if rule[5] else expected), rule
+
+
+def test_what_is_left_to_an_expert_is_not_painted_with_the_proposal(visit, folder):
+    page = visit(folder)
+    view(page, "case_06")
+    press(page, *"nne", "Escape", *"b1")  # region 2
+    drag(page, (30, 20))
+    expect(page.locator("#case-state")).to_have_text("Expert")
+    mask = made(6)[1].corrected["balanced"][0].copy()
+    mask[2:5, 2:6] = 2
+    y, x = np.mgrid[:32, :40]
+    dab = (x - 30) ** 2 + (y - 20) ** 2 <= 4.5**2
+    mask[dab] = 1
+    assert saved(page)["decisions"] == [decided("case 06", None, {"2": "expert"}, {"0": encode_runs(mask)})]
+    press(page, *"zze")  # the case
+    drag(page, (30, 20))
+    given = made(6)[1].given[0].copy()
+    given[dab] = 1
+    assert saved(page)["decisions"] == [decided("case 06", "expert", {}, {"0": encode_runs(given)})]
+    expect(page.locator("#case-state")).to_have_text("Expert")
+
+
+def test_undo_in_one_tab_leaves_what_another_decided(visit, folder):
+    page = visit(folder)
+    view(page, "case_07")
+    other = page.context.new_page()
+    other.goto(page.url)
+    is_ready(other)
+    press(page, "a")
+    expect(other.locator("#case-state")).to_have_text("Accepted")
+    press(other, *"nrl")
+    expect(page.locator("#level-network")).to_be_checked()
+    press(page, "z")
+    expect(other.locator("#case-state")).to_have_text("Begun")
+    left = {**decided("case 07", None, {"1": "reject"}), "level": "network"}
+    assert [saved(each)["decisions"] for each in (page, other)] == [[left], [left]]
+    press(page, "Z")
+    assert saved(page)["decisions"] == [{**left, "verdict": "accept"}]
+    press(other, *"zz")
+    expect(page.locator("#level-balanced")).to_be_checked()
+    assert saved(page)["decisions"] == [decided("case 07", "accept")]
+
+
+def test_what_is_decided_during_a_stroke_and_the_stroke_itself_are_kept(visit, folder):
+    page = visit(folder)
+    view(page, "case_08")
+    press(page, *"b1")
+    first, second = pixel_places(page, (28, 20), (34, 20))
+    page.mouse.move(*first)
+    page.mouse.down()
+    page.mouse.move(*second)
+    press(page, "r")
+    page.mouse.up()
+    (said,) = saved(page)["decisions"]
+    assert (said["verdict"], list(said["painted"])) == ("reject", ["0"])
+    for away in ("j", "Escape"):
+        press(page, *"zz")
+        view(page, "case_08")
+        assert saved(page)["decisions"] == []
+        page.mouse.move(*first)
+        page.mouse.down()
+        page.mouse.move(*second)
+        press(page, away)
+        page.mouse.up()
+        (one,) = saved(page)["decisions"]
+        assert one == decided("case 08", None, {}, said["painted"])
+
+
+DAMAGED = [
+    '{"verdict":"acc',
+    "null",
+    "5",
+    '{"verdict":"accept","level":"best"}',
+    '{"verdict":"yes"}',
+    '{"regions":{"7":"accept"}}',
+    '{"painted":{"0":[1,5]}}',
+]
+
+
+def test_what_is_damaged_in_the_store_of_the_browser_costs_that_case_alone(visit, folder):
+    page = visit(folder)
+    kept = {f"case {number:02d}": text for number, text in enumerate(DAMAGED)}
+    kept["case 20"] = '{"verdict":"accept","level":"sure","regions":null,"painted":null}'
+    keep = "held => { for (const id in held) localStorage.setItem(`metadcseg-review/ab12/${id}`, held[id]); }"
+    page.evaluate(keep, kept)
+    page.reload()
+    unreadable = page.locator("#unreadable")
+    expect(unreadable).to_contain_text("case 00, case 01, case 02 and 4 more")
+    expect(page.locator("#refusal")).to_be_hidden()
+    expect(page.locator("#overview")).to_contain_text("1 of 30 reviewed")
+    good = {**decided("case 20", "accept"), "level": "sure"}
     assert saved(page)["decisions"] == [good]
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.evaluate(keep, {"case 20": "{", "case 21": '{"verdict":"reject"}', "nobody": "{}"})
+    expect(unreadable).to_contain_text("and 5 more")
+    for number in (*range(len(DAMAGED)), 20):
+        view(page, f"case_{number:02d}")
+        press(page, "a")
+    expect(unreadable).to_be_hidden()
+    assert [said["case"] for said in saved(page)["decisions"]] == sorted([*kept, "case 21"])
 
 
 def test_filters_and_the_gallery_by_keyboard(visit, folder):
@@ -307,4 +447,40 @@ def test_a_case_whose_file_is_gone_is_told_of(visit, tmp_path):
     is_ready(page, "2 of 2")
     assert [said for said in visit.complaints if "ERR_FILE_NOT_FOUND" not in said] == []
     assert len(visit.complaints) == 1
+    visit.complaints.clear()
+
+
+@pytest.mark.parametrize("damage", ["cut", "line", "picture"])
+def test_a_case_whose_file_is_damaged_is_told_of_and_read_once_it_is_whole(
+    visit, tmp_path, monkeypatch, damage
+):
+    monkeypatch.setattr(script, "_PIXELS", 32 * 40)
+    file = written(tmp_path, [made(0, slices=2), made(1)], identity="damaged")
+    name = "page/slices/case_00-1.js" if damage == "line" else "page/cases/case_00.js"
+    whole = (tmp_path / name).read_text()
+    spoilt = {"cut": whole[: len(whole) // 2], "line": "", "picture": whole.replace("base64,", "base64,AAAA")}
+    (tmp_path / name).write_text(spoilt[damage])
+    page = visit(file)
+    problem = page.locator("#problem")
+    page.evaluate("location.hash = '#case=case_00'")
+    if damage == "line":
+        is_ready(page)
+        press(page, "ArrowUp")
+    expect(problem).to_contain_text(
+        f'{name} is damaged: copy the folder "page" again, or run the audit again'
+    )
+    if damage == "line":
+        press(page, "ArrowDown")
+        expect(problem).to_be_hidden()
+    (tmp_path / name).write_text(whole)
+    press(page, "j")
+    is_ready(page, "2 of 2")
+    expect(problem).to_be_hidden()
+    press(page, "k")
+    is_ready(page, "1 of 2")
+    press(page, "ArrowUp")
+    is_ready(page)
+    expect(problem).to_be_hidden()
+    expect(page.locator("#slice-text")).to_have_text("2 / 2")
+    assert [said for said in visit.complaints if "Invalid or unexpected token" not in said] == []
     visit.complaints.clear()

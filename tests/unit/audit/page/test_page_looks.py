@@ -100,7 +100,14 @@ def many(tmp_path_factory):
     out = tmp_path_factory.mktemp("many")
     case, arrays = made(0, size=(64, 80))
     one = {"dsc": 0.5, "low": 0.4, "high": 0.6, "annotator": None, "group": None, "trueDsc": None}
-    one |= {"shape": case.shape, "regions": 2, "top": 0.9, "kinds": ["other"], "classes": [0, 1]}
+    one |= {
+        "shape": case.shape,
+        "regions": 2,
+        "spans": [(0, 1)] * 2,
+        "top": 0.9,
+        "kinds": ["other"],
+        "classes": [0, 1],
+    }
     cases = [{"id": f"c{number}", "name": f"c{number}", **one} for number in range(2000)]
     thumbs = out / "page/thumbs"
     thumbs.mkdir(parents=True)

@@ -55,30 +55,48 @@ class Case {
     return this;
   }
 
+  address(part) {
+    const name = encodeURIComponent(this.name);
+    return part === 0 ? `page/cases/${name}.js` : `page/slices/${name}-${part}.js`;
+  }
+
   part(number) {
     if (!this.parts.has(number)) {
-      const name = encodeURIComponent(this.name);
-      const address = number === 0 ? `page/cases/${name}.js` : `page/slices/${name}-${number}.js`;
-      const loading = load(address).then(() => this.take());
+      const loading = load(this.address(number)).then(() => this.take(number));
       loading.catch(() => this.parts.delete(number));
       this.parts.set(number, loading);
     }
     return this.parts.get(number);
   }
 
-  take() {
+  take(part) {
     this.record = arrived.records.get(this.name) ?? this.record;
     arrived.records.delete(this.name);
-    for (let number = 0; number < this.record.shape[0]; number += 1) {
+    if (!this.record) throw this.damaged(part);
+    const { perPart, shape } = this.record;
+    for (let number = part * perPart; number < Math.min((part + 1) * perPart, shape[0]); number += 1) {
       const key = `${this.name}/${number}`;
-      if (arrived.slices.has(key)) this.contents.set(number, arrived.slices.get(key));
+      if (!arrived.slices.has(key)) throw this.damaged(part);
+      this.contents.set(number, arrived.slices.get(key));
       arrived.slices.delete(key);
     }
   }
 
+  damaged(part) {
+    return new Error(`${this.address(part)} is damaged: copy the folder "page" again, or run the audit again.`);
+  }
+
   async slice(number) {
-    await this.part(Math.floor(number / this.record.perPart));
-    if (!this.decoded.has(number)) this.decoded.set(number, this.decode(this.contents.get(number)));
+    const part = Math.floor(number / this.record.perPart);
+    await this.part(part);
+    if (!this.decoded.has(number)) {
+      const decoding = this.decode(this.contents.get(number)).catch(() => {
+        this.decoded.delete(number);
+        this.parts.delete(part);
+        throw this.damaged(part);
+      });
+      this.decoded.set(number, decoding);
+    }
     const found = this.decoded.get(number);
     this.decoded.delete(number);
     this.decoded.set(number, found);

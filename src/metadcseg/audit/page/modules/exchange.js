@@ -34,32 +34,33 @@ export function fromText(text) {
   let unseen = 0;
   for (const said of file.decisions) {
     const entry = byId.get(said?.case);
+    const decision = entry && soundDecision(said, entry);
     if (!entry) unknown += 1;
-    else if (!isSound(said, entry)) broken += 1;
+    else if (!decision) broken += 1;
     else if (said.verified === false) unseen += 1;
-    else {
-      const { verdict, level, regions, painted } = { ...EMPTY, ...said };
-      changes.set(entry.id, { verdict, level, regions, painted });
-    }
+    else changes.set(entry.id, decision);
   }
   return { changes, unknown, broken, unseen };
 }
 
 const isMap = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
-function isSound(said, entry) {
-  const { verdict, level, regions, painted } = { ...EMPTY, ...said };
+// The decision on a case that was said, null where accept would refuse it.
+export function soundDecision(said, entry) {
+  if (!isMap(said)) return null;
+  const { verdict, level, regions: ofRegions, painted: ofSlices } = { ...EMPTY, ...said };
+  const [regions, painted] = [ofRegions ?? {}, ofSlices ?? {}];
   const [slices, height, width] = entry.shape;
   const values = new Set([...facts.classes.keys(), IGNORE]);
   const within = (key, first, last) => /^(0|[1-9]\d{0,8})$/.test(key) && Number(key) >= first && Number(key) <= last;
-  return (
+  const isSound =
     (verdict === null || VERDICTS.includes(verdict)) &&
     facts.levels.includes(level) &&
     isMap(regions) &&
     isMap(painted) &&
     Object.entries(regions).every(([key, value]) => within(key, 1, entry.regions) && VERDICTS.includes(value)) &&
-    Object.entries(painted).every(([key, runs]) => within(key, 0, slices - 1) && areRuns(runs, height * width, values))
-  );
+    Object.entries(painted).every(([key, runs]) => within(key, 0, slices - 1) && areRuns(runs, height * width, values));
+  return isSound ? { verdict, level, regions, painted } : null;
 }
 
 export function download(text, name) {

@@ -20,7 +20,7 @@ const FITS = {
   class: (entry, wanted) => entry.classes.includes(Number(wanted)),
   annotator: (entry, wanted) => entry.annotator === wanted,
   group: (entry, wanted) => entry.group === wanted,
-  decision: (entry, wanted, store) => stateOf(store.get(entry.id), entry.regions) === wanted,
+  decision: (entry, wanted, store) => stateOf(store.get(entry.id), entry) === wanted,
 };
 
 export class Filters {

@@ -98,7 +98,7 @@ export class Gallery {
   }
 
   build(entry, place) {
-    const state = stateOf(this.store.get(entry.id), entry.regions);
+    const state = stateOf(this.store.get(entry.id), entry);
     const image = make("img", { alt: "", loading: "lazy", decoding: "async", src: thumbnail(entry) });
     const link = make(
       "a",

@@ -13,10 +13,11 @@ import { download, fromText, toText } from "./exchange.js";
 
 const PAN = 60;
 const CLOSER = 1.25;
+const MOST_NAMED = 3;
 
 const store = new Store(
   facts.identity,
-  cases.map((entry) => entry.id),
+  byId,
   () => window.localStorage,
 );
 const gallery = new Gallery(at("gallery"), store);
@@ -49,7 +50,7 @@ function route() {
   if (entry) {
     viewer.open(entry);
     if (!at("viewer").contains(document.activeElement)) at("case-heading").focus();
-    announce(`${entry.id}, ${gallery.placeOf(entry)}, ${STATES[stateOf(store.get(entry.id), entry.regions)]}`);
+    announce(`${entry.id}, ${gallery.placeOf(entry)}, ${STATES[stateOf(store.get(entry.id), entry)]}`);
     return;
   }
   viewer.close();
@@ -65,7 +66,7 @@ function list() {
 }
 
 function progress() {
-  const states = cases.map((entry) => stateOf(store.get(entry.id), entry.regions));
+  const states = cases.map((entry) => stateOf(store.get(entry.id), entry));
   const reviewed = states.filter(isReviewed).length;
   const experts = states.filter((state) => state === "expert").length;
   const text = `${reviewed} of ${cases.length} reviewed${experts ? `, ${experts} for an expert` : ""}`;
@@ -74,6 +75,12 @@ function progress() {
   at("progress").value = reviewed;
   at("refusal").hidden = !store.refusal;
   at("refusal-why").textContent = store.refusal;
+  at("unreadable").hidden = !store.unreadable.size;
+  at("unreadable-which").textContent = listed([...store.unreadable]);
+}
+
+function listed(names) {
+  return names.slice(0, MOST_NAMED).join(", ") + (names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : "");
 }
 
 function changed() {
@@ -174,7 +181,7 @@ function ofCard(verdict) {
   const entry = gallery.currentCase;
   if (!entry || !at("gallery").contains(document.activeElement)) return false;
   store.change([[entry.id, { ...store.get(entry.id), verdict }]], "verdict");
-  announce(`${entry.id}: ${STATES[stateOf(store.get(entry.id), entry.regions)]}`);
+  announce(`${entry.id}: ${STATES[stateOf(store.get(entry.id), entry)]}`);
   return true;
 }
 
@@ -187,7 +194,7 @@ function toCard(step, needsFocus) {
 
 // Decided, or left to an expert: the review goes on with the others.
 function isDecided(entry) {
-  const state = stateOf(store.get(entry.id), entry.regions);
+  const state = stateOf(store.get(entry.id), entry);
   return isReviewed(state) || state === "expert";
 }
 

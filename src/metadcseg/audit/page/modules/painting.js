@@ -14,7 +14,7 @@ export class Painting {
 
   begin(entry, slice, number, size, pixel) {
     const decision = this.store.get(entry.id);
-    this.place = { entry, number, decision, ...size };
+    this.place = { entry, number, ...size };
     this.mask = toPaintOn(decision, slice, number);
     this.before = this.mask.slice();
     this.last = pixel;
@@ -32,11 +32,11 @@ export class Painting {
 
   end() {
     if (!this.mask) return;
-    const { entry, number, decision } = this.place;
+    const { entry, number } = this.place;
     const changed = this.mask.some((value, pixel) => value !== this.before[pixel]);
     const runs = changed ? encodeRuns(this.mask) : null;
     this.cancel();
-    if (runs) this.store.change([[entry.id, withPainted(decision, number, runs)]], "brush stroke");
+    if (runs) this.store.change([[entry.id, withPainted(this.store.get(entry.id), number, runs)]], "brush stroke");
   }
 
   cancel() {

@@ -1,20 +1,24 @@
 // Decisions of all cases: kept in the browser under the audit's identity, each change undoable.
+// Other tabs decide as well, so a step holds the fields that it changed, and leaves the others as they are.
 
-import { EMPTY, saysSomething } from "./decision.js";
+import { EMPTY, difference, saysSomething, withFields } from "./decision.js";
+import { soundDecision } from "./exchange.js";
 
 const MOST_STEPS = 1000;
 
 export class Store {
-  constructor(identity, ids, keeper) {
+  constructor(identity, entries, keeper) {
     this.prefix = `metadcseg-review/${identity}/`;
+    this.entries = entries;
     this.decisions = new Map();
+    this.unreadable = new Set();
     this.done = [];
     this.undone = [];
     this.listeners = [];
     this.refusal = "";
     this.unsaved = false;
     this.keeper = keeper;
-    this.attempt(() => ids.forEach((id) => this.read(id, this.keeper().getItem(this.prefix + id))));
+    this.attempt(() => entries.forEach((_, id) => this.read(id, this.keeper().getItem(this.prefix + id))));
     window.addEventListener("storage", (event) => this.fromAnotherTab(event));
   }
 
@@ -27,11 +31,11 @@ export class Store {
   }
 
   change(changes, what) {
-    const step = [...changes].map(([id, after]) => ({ id, before: this.get(id), after }));
+    const step = [...changes].map(([id, after]) => ({ id, fields: difference(this.get(id), after) }));
     this.done.push({ step, what });
     if (this.done.length > MOST_STEPS) this.done.shift();
     this.undone = [];
-    this.apply(step.map(({ id, after }) => [id, after]));
+    this.apply(step, "after");
   }
 
   undo() {
@@ -46,14 +50,16 @@ export class Store {
     const entry = from.pop();
     if (!entry) return null;
     to.push(entry);
-    this.apply(entry.step.map((part) => [part.id, part[side]]));
+    this.apply(entry.step, side);
     return { id: entry.step[0].id, what: entry.what };
   }
 
-  apply(changes) {
+  apply(step, side) {
     this.unsaved = true;
-    for (const [id, decision] of changes) {
+    for (const { id, fields } of step) {
+      const decision = withFields(this.get(id), fields, side);
       this.decisions.set(id, decision);
+      this.unreadable.delete(id);
       this.attempt(() => {
         if (saysSomething(decision)) this.keeper().setItem(this.prefix + id, JSON.stringify(decision));
         else this.keeper().removeItem(this.prefix + id);
@@ -75,13 +81,25 @@ export class Store {
   }
 
   read(id, text) {
-    if (text) this.decisions.set(id, { ...EMPTY, ...JSON.parse(text) });
-    else this.decisions.delete(id);
+    const decision = text ? soundDecision(parsed(text), this.entries.get(id)) : EMPTY;
+    if (decision) this.unreadable.delete(id);
+    else this.unreadable.add(id);
+    this.decisions.set(id, decision ?? EMPTY);
   }
 
   fromAnotherTab(event) {
     if (event.storageArea !== this.keeper() || !event.key?.startsWith(this.prefix)) return;
-    this.read(event.key.slice(this.prefix.length), event.newValue);
+    const id = event.key.slice(this.prefix.length);
+    if (!this.entries.has(id)) return;
+    this.read(id, event.newValue);
     this.tell();
+  }
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }

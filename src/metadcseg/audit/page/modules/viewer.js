@@ -82,10 +82,10 @@ export class Viewer {
   }
 
   async open(entry) {
+    this.painting.end();
     this.turn += 1;
     const { turn } = this;
     Object.assign(this, { entry, case: null, slice: null, number: 0, wanted: 0, region: 0 });
-    this.painting.cancel();
     at("viewer").setAttribute("aria-busy", "true");
     at("problem").hidden = true;
     this.stage.redraw();
@@ -105,9 +105,9 @@ export class Viewer {
   }
 
   close() {
+    this.painting.end();
     this.turn += 1;
     this.slice = null;
-    this.painting.cancel();
   }
 
   fail(error) {
@@ -172,6 +172,7 @@ export class Viewer {
       return;
     }
     at("viewer").setAttribute("aria-busy", "false");
+    at("problem").hidden = true;
     this.update();
   }
 
@@ -181,7 +182,7 @@ export class Viewer {
     for (const each of BUTTONS) at(`verdict-${each}`).setAttribute("aria-pressed", each === verdict);
     at("verdict-target").textContent = region ? `Region ${region}` : "The whole case";
     at(`level-${decision.level}`).checked = true;
-    const state = stateOf(decision, entry.regions);
+    const state = stateOf(decision, entry);
     at("case-state").textContent = STATES[state];
     at("case-state").className = `state ${state}`;
     at("painted").hidden = !decision.painted[number];
