@@ -21,14 +21,14 @@ from metadcseg.schemas import read_plain, read_record
 from metadcseg.scratch import sweep
 
 STATE = "state.json"
-_STATE_FORMAT = "metadcseg-audit-state/2"
-_EARLIER = ("metadcseg-audit-state/1",)
+_STATE_FORMAT = "metadcseg-audit-state/3"
+_EARLIER = ("metadcseg-audit-state/1", "metadcseg-audit-state/2")
 
 
 class FormatSaid(Struct):
     """What every version of ``state.json`` says."""
 
-    format: Literal["metadcseg-audit-state/1", "metadcseg-audit-state/2"]
+    format: Literal["metadcseg-audit-state/1", "metadcseg-audit-state/2", "metadcseg-audit-state/3"]
 
 
 class WitnessesSaid(Struct):
