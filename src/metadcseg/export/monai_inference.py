@@ -83,7 +83,8 @@ def inference(said: Mapping[str, Any]) -> dict[str, Any]:
         f"if n.lower().endswith({ends!r}) and n[0] != '.']",
         "files": "$[os.path.basename(path) for path in @datalist]",
         "stems": "$collections.Counter(name.rpartition('.')[0].casefold() for name in @files)",
-        "names": "${name: (name if @stems[name.rpartition('.')[0].casefold()] > 1 else name.rpartition('.')[0]) + '.png' "
+        "names": "${name: "
+        "(name if @stems[name.rpartition('.')[0].casefold()] > 1 else name.rpartition('.')[0]) + '.png' "
         "for name in @files}",
         "named": "$collections.Counter(name.casefold() for name in @names.values())",
         "twice": "$[file for file in @files if @named[@names[file].casefold()] > 1]",

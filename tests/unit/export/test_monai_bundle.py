@@ -114,7 +114,9 @@ def test_color_of_16_bits_is_refused_as_pillow_cuts_it(tmp_path, name):
     write_deep_colors(tmp_path)
     said = {"values": {"background": 0, "organ": 255}, "suffixes": [".png"], "channels": 3}
     parser = ConfigParser(inference(said))
-    with pytest.raises(SystemExit, match=rf"{name} is 16-bit color, which Pillow cuts to 8: predict with met"):
+    with pytest.raises(
+        SystemExit, match=rf"{name} is 16-bit color, which Pillow cuts to 8: predict with met"
+    ):
         parser.get_parsed_content("preprocessing")({"image": str(tmp_path / name)})
 
 

@@ -162,7 +162,9 @@ def test_the_runner_reads_tiff_as_the_command_does(runner, tmp_path, noise, kind
 @pytest.mark.parametrize("name", ["color.png", "gray-alpha.png", "color.tif", "planes.tif"])
 def test_the_runner_refuses_color_of_16_bits_as_pillow_cuts_it(runner, tmp_path, name):
     write_deep_colors(tmp_path)
-    with pytest.raises(SystemExit, match=rf"{name} is 16-bit color, which Pillow cuts to 8: predict with met"):
+    with pytest.raises(
+        SystemExit, match=rf"{name} is 16-bit color, which Pillow cuts to 8: predict with met"
+    ):
         runner("images", tmp_path / name, tmp_path / "out")
 
 
