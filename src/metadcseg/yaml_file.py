@@ -17,7 +17,18 @@ _MOST_BYTES = 2**20
 _MOST_DIGITS = 40
 _DEEPEST = 50
 _MERGE = "tag:yaml.org,2002:merge"
+_DATE = "tag:yaml.org,2002:timestamp"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves a date the text that it is: no option holds one, and names of sets and runs look like it."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, shape) for tag, shape in known if tag != _DATE]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def read_yaml(path: Path, named: str) -> Any:
@@ -51,15 +62,15 @@ def plain_yaml(text: str, named: str) -> Any:
         InputError: see :func:`read_yaml`.
 
     Example:
-        >>> plain_yaml("a: [1, 2.5, no]", "x.yaml")
-        {'a': [1, 2.5, False]}
+        >>> plain_yaml("a: [1, 2.5, no, 2026-01-31]", "x.yaml")
+        {'a': [1, 2.5, False, '2026-01-31']}
         >>> plain_yaml("a: &a [*a]", "x.yaml")
         Traceback (most recent call last):
         ...
         metadcseg.errors.InputError: x.yaml, line 1: an alias (*name) lies within what it stands for: write it out
     """
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -74,7 +85,7 @@ def plain_yaml(text: str, named: str) -> Any:
         line = "" if mark is None else f", line {mark.line + 1}"
         what = getattr(error, "problem", None) or "unreadable"
         raise InputError(f"{named}{line}: {what}: write it as YAML") from error
-    except Exception as error:  # a tag or date whose text is none, such as 2026-99-99, raises anything
+    except Exception as error:  # a tag whose text is none raises anything
         raise InputError(f"{named} holds a value that is none ({error}): put text into quotes") from error
     for number in _numbers(value):
         if isinstance(number, float) and not math.isfinite(number):

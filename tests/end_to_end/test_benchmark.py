@@ -112,7 +112,10 @@ def _children(parent):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra 'ray')")
-def test_ray_gives_the_same_numbers(whole, sets, tmp_path):
+def test_ray_gives_the_same_numbers(whole, sets, tmp_path, monkeypatch):
+    """In a folder with a file of this package's name, which no worker runs."""
+    (tmp_path / "metadcseg.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.chdir(tmp_path)
     one = {"rows": {"binned": ROWS["binned"]}, "seeds": [0], "partial": HELD["partial"]}
     out, file = tmp_path / "out", write_grid(tmp_path, sets.clean, **one)
     done("benchmark", file, "--out", out, "--executor", "ray", "--workers", 2)

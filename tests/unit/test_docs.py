@@ -23,7 +23,14 @@ PRESETS = ("demo", "small", "paper-kvasir-seg")
 NOT_OURS = {
     "--logdir",  # TensorBoard's
     "--small_loss.keep",  # of a method which a page tells to write
-    *("--standalone", "--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"),  # torchrun's
+    *(
+        "--standalone",
+        "--no-python",
+        "--nproc-per-node",
+        "--nnodes",
+        "--rdzv-backend",
+        "--rdzv-endpoint",
+    ),  # torchrun's
     *("--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--signal", "--requeue"),  # SLURM's
     "--network",  # of examples/own_loop.py
     "--probabilities",  # of the script that export writes

@@ -1,11 +1,14 @@
 """Run the jobs of a benchmark on a Ray cluster, whose machines share the file system."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from metadcseg.benchmark.runner import Job, Outcome, run_job
+from metadcseg.benchmark.runner import Job, Outcome
 from metadcseg.errors import InputError
 
 RETRIES = 2
@@ -44,7 +47,8 @@ class RayExecutor:
         finally:  # Ray's own handler would end the process without letting the runs save
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, asked_to_stop)
-        self._run = ray.remote(run_job).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
+        carry_out = _leaving(os.getcwd() if os.getcwd() not in sys.path else None)
+        self._run = ray.remote(carry_out).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
 
     def run(
         self, jobs: Sequence[Job], started: Callable[[Job], None]
@@ -56,7 +60,7 @@ class RayExecutor:
                 while left and len(running) < self.workers:
                     job = left.pop(0)
                     started(job)
-                    running[self._run.remote(job)] = job
+                    running[self._run.remote(asdict(job))] = job
                 ended, _ = self._ray.wait(list(running), timeout=0.5)
                 for reference in ended:
                     job = running.pop(reference)
@@ -75,3 +79,25 @@ class RayExecutor:
         except self._ray.exceptions.RayError as error:
             return Outcome("failed", f"Ray: {(str(error).splitlines() or [type(error).__name__])[0]}")
         return outcome
+
+
+def _leaving(folder: str | None) -> Callable[[dict[str, Any]], Outcome]:
+    """Return what carries out a job in a Ray worker, which then looks for no module in a folder.
+
+    Ray puts the current folder first on the path of its workers; files there, which may come from elsewhere, would run
+    in the place of libraries. So nothing of this package may be unpickled before: Ray sends a function that lies within
+    another by its code, and the job comes as a mapping.
+
+    Args:
+        folder: the current one; None where this process looks there, too.
+    """
+
+    def carry_out(job: dict[str, Any]) -> "Outcome":  # a class would be imported with the annotation
+        import sys
+
+        sys.path[:] = [place for place in sys.path if place != folder]
+        from metadcseg.benchmark.runner import Job, run_job
+
+        return run_job(Job(**job))
+
+    return carry_out

@@ -80,7 +80,7 @@ class Children:
             if self.stopping:
                 return None
             process = subprocess.Popen(  # noqa: S603 (our own words)
-                [sys.executable, "-m", "metadcseg.cli.chain", json.dumps(job.commands)],
+                [sys.executable, "-P", "-m", "metadcseg.cli.chain", json.dumps(job.commands)],
                 stdout=file,
                 stderr=file,
                 env=environment,

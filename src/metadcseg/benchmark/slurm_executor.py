@@ -1,5 +1,7 @@
 """Run the jobs of a benchmark as arrays of SLURM jobs, by submitit; all nodes share the file system."""
 
+import shlex
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -59,7 +61,12 @@ class SlurmExecutor:
             ) from error
         self.workers = workers
         try:
-            self._executor = submitit.AutoExecutor(folder.absolute(), cluster=cluster)
+            self._executor = submitit.AutoExecutor(
+                folder.absolute(),
+                cluster=cluster,
+                # -P: a grid's folder may come from elsewhere, and no module is looked for there
+                **{f"{cluster}_python": f"{shlex.quote(sys.executable)} -P"},
+            )
         except RuntimeError as error:
             raise InputError(
                 "--executor slurm: there is no srun here: start this where SLURM's commands are, or take "

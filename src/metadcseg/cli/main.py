@@ -8,6 +8,7 @@ standard output any more.
 import errno
 import gc
 import io
+import os
 import re
 import signal
 import sys
@@ -75,6 +76,7 @@ on your own folder (images/, masks/ and gold/, matched by file name):
 
 
 _HELP = ("-h", "--help", "--help-all")
+_SAFE_PATH = "PYTHONSAFEPATH"
 _NO_MEMORY = (
     "the memory does not suffice: lower training.batch, training.size or network.width, or end other programs"
 )
@@ -102,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     console = SafeConsole(stderr=True)
     try:
-        with _signals_as_interrupt():
+        with _signals_as_interrupt(), _safe_path():
             return _run(words[0], words[1:], console)
     except ReportedByAnotherRank:  # this process is one of several, and another speaks
         return 2
@@ -177,6 +179,23 @@ def _signals_as_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Let Python processes that a command starts look for no module in the current folder: it may come from elsewhere.
+
+    Those of multiprocessing begin as ``python -c``, which looks there first.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 def _forget_unawaited() -> None:

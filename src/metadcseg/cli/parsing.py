@@ -11,7 +11,8 @@ from difflib import get_close_matches
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -141,13 +142,25 @@ def _named(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(word.partition("=")[0] for word in words if word.startswith("--"))
 
 
-def _names(parser: ArgumentParser) -> list[str]:
-    """Return the options that a file can hold: those that take a value."""
+def _names(parser: ArgumentParser) -> dict[str, Collection[type]]:
+    """Return the options that a file can hold, those that take a value, and of those that take text all types.
+
+    Types are left out where one is no plain type, and where argparse does not tell them.
+    """
     known = _long_options(parser)
-    return [option.removeprefix("--") for option, valued in known.items() if valued and option != "--config"]
+    names = [option for option, valued in known.items() if valued and option != "--config"]
+    return {option.removeprefix("--"): _texts(parser, option) for option in names}
 
 
-def _options(source: str, group: str, tree: Any, names: Collection[str]) -> Iterator[str]:
+def _texts(parser: ArgumentParser, option: str) -> Collection[type]:
+    own = getattr(parser, "_option_string_actions", None)
+    action = own.get(option) if isinstance(own, dict) else None
+    kind = getattr(action, "_typehint", None) or getattr(action, "type", None)
+    kinds = set(get_args(kind) or (kind,))
+    return kinds if str in kinds and kinds <= {str, bool, NoneType} else ()
+
+
+def _options(source: str, group: str, tree: Any, names: Mapping[str, Collection[type]]) -> Iterator[str]:
     """Yield what a file says as words of a command line."""
     if not isinstance(tree, Mapping) or not tree:
         where = f"'{group}' of {source}" if group else source
@@ -157,17 +170,33 @@ def _options(source: str, group: str, tree: Any, names: Collection[str]) -> Iter
         if any(other.startswith(f"{name}.") for other in names):
             yield from _options(source, name, value, names)
         elif name in names:
-            if (
-                isinstance(value, str) and "&" in value and "*" in value
-            ):  # the parser takes text for YAML again
-                raise InputError(
-                    f"{source}: {name} holds aliases within a text: write it as YAML, without quotes"
-                )
-            yield f"--{name}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+            yield f"--{name}={_word(f'{source}: {name}', value, names[name])}"
         else:
             near = get_close_matches(name, names, n=1, cutoff=0.5)
             hint = f"did you mean '{near[0]}'?" if near else "see metadcseg train --help-all for all of them"
             raise InputError(f"{source}: unknown option '{shortened(name)}': {hint}")
+
+
+def _word(named: str, value: Any, texts: Collection[type]) -> str:
+    """Return what a file says of an option as its word of a command line, by which nothing of it may change.
+
+    Args:
+        named: file and option, for sentences.
+        value: what the file holds.
+        texts: of :func:`_names`.
+    """
+    if isinstance(value, str):
+        if "&" in value and "*" in value:  # the parser takes text for YAML again
+            raise InputError(f"{named} holds aliases within a text: write it as YAML, without quotes")
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if texts and not number and type(value) not in texts:
+        said = json.dumps(value) if value is None or isinstance(value, bool) else shown(value)
+        raise InputError(f"{named} must be text, got {said}: write one text, in quotes")
+    try:
+        return json.dumps(value)
+    except TypeError as error:  # a tag such as !!set or !!binary
+        raise InputError(f"{named} holds {shown(value)}: write text, numbers, lists or mappings") from error
 
 
 def _sentence(message: str, parser: ArgumentParser) -> str:

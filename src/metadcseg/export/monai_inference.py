@@ -5,10 +5,14 @@ from typing import Any
 
 _LUMINANCE = [0.299, 0.587, 0.114]
 
-# As the runner of an ONNX export reads. Where zero is white, Pillow turns 8 bits around, and leaves 16 as they are.
+# As the runner of an ONNX export reads. Where zero is white, Pillow turns 8 bits around, and leaves 16 as they are. Of
+# color it keeps 8 bits: those of a PNG stand in what it will decode, those of a TIFF in a tag.
 _PLAIN = (
     "$lambda image: sys.exit(f'{image.filename} holds {image.n_frames} frames, a single one is allowed: save each as a "
     "file of its own') if getattr(image, 'n_frames', 1) > 1 and image.format != 'MPO' else "
+    "sys.exit(f'{image.filename} is 16-bit color, which Pillow cuts to 8: predict with metadcseg, or save it in gray') "
+    "if image.mode in ('RGB', 'RGBA', 'LA') and "
+    "(';16B' in str(image.tile) or np.max(getattr(image, 'tag_v2', {}).get(258, 8)) > 8) else "
     "(lambda it: Image.fromarray(65535 - np.asarray(it)) "
     "if it.mode.startswith('I;16') and getattr(image, 'tag_v2', {}).get(262) == 0 "
     "else it if it.mode in ('L', 'RGB', 'F') or it.mode.startswith('I') "
@@ -54,8 +58,8 @@ def inference(said: Mapping[str, Any]) -> dict[str, Any]:
             "output_dir": "@output_dir",
             "output_postfix": "",
             "output_ext": ".png",
-            "output_name_formatter": "$lambda meta, _: {'idx': None, 'subject': meta['filename_or_obj'] + '.png' * "
-            "(@stems.count(os.path.basename(meta['filename_or_obj']).rpartition('.')[0].casefold()) > 1)}",
+            "output_name_formatter": "$lambda meta, _: "
+            "{'idx': None, 'subject': @names[os.path.basename(meta['filename_or_obj'])]}",
             "output_dtype": "$np.uint8",
             "resample": False,
             "separate_folder": False,
@@ -65,6 +69,7 @@ def inference(said: Mapping[str, Any]) -> dict[str, Any]:
         "imports": [
             "$import os",
             "$import sys",
+            "$import collections",
             "$import numpy as np",
             "$import torch",
             "$import PIL.Image as Image",
@@ -76,7 +81,13 @@ def inference(said: Mapping[str, Any]) -> dict[str, Any]:
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "datalist": "$[os.path.join(@dataset_dir, n) for n in sorted(os.listdir(@dataset_dir)) "
         f"if n.lower().endswith({ends!r}) and n[0] != '.']",
-        "stems": "$[os.path.basename(path).rpartition('.')[0].casefold() for path in @datalist]",
+        "files": "$[os.path.basename(path) for path in @datalist]",
+        "stems": "$collections.Counter(name.rpartition('.')[0].casefold() for name in @files)",
+        "names": "${name: "
+        "(name if @stems[name.rpartition('.')[0].casefold()] > 1 else name.rpartition('.')[0]) + '.png' "
+        "for name in @files}",
+        "named": "$collections.Counter(name.casefold() for name in @names.values())",
+        "twice": "$[file for file in @files if @named[@names[file].casefold()] > 1]",
         "network_def": {
             "_target_": "torch.jit.load",
             "f": "$@bundle_root + '/models/model.ts'",
@@ -85,7 +96,8 @@ def inference(said: Mapping[str, Any]) -> dict[str, Any]:
         "preprocessing": {"_target_": "Compose", "transforms": before},
         "dataset": {
             "_target_": "Dataset",
-            "data": "$[{'image': path} for path in @datalist]",
+            "data": "$[{'image': path} for path in @datalist] if not @twice else sys.exit(', '.join(@twice[:9]) + "
+            "' would get masks of one name: rename one, or predict with metadcseg')",
             "transform": "@preprocessing",
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},

@@ -268,8 +268,10 @@ def test_a_config_may_say_what_train_understands(tmp_path):
     check_names(grid(config=str(tmp_path / "mine.yaml")), "g.yaml")
 
 
-def test_names_that_are_dates_are_refused(tmp_path):
+def test_a_name_may_look_like_a_date_and_be_no_date(tmp_path):
     (tmp_path / "g.yaml").write_text("sets: {2020-01-01: x}\nrows: {a: {method: l2b}}\npartial: x\n")
+    assert read_grid(tmp_path / "g.yaml").sets == {"2020-01-01": "x"}
+    (tmp_path / "g.yaml").write_text("sets: {!!timestamp 2020-01-01: x}\nrows: {a: {method: l2b}}\n")
     with pytest.raises(InputError, match="put names into quotes"):
         read_grid(tmp_path / "g.yaml")
 

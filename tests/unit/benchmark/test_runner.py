@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import types
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from metadcseg.benchmark import first_runs, runner
 from metadcseg.benchmark.contract import breach, changed_sets, repeated_gold
-from metadcseg.benchmark.ray_executor import RayExecutor
+from metadcseg.benchmark.ray_executor import RayExecutor, _leaving
 from metadcseg.benchmark.read_grid import grid_of
 from metadcseg.benchmark.run import Benchmark
 from metadcseg.benchmark.runner import (
@@ -75,6 +76,31 @@ def write_gold_set(folder, count):
         for number in range(3):
             role, blank = "gold" if number < count else "train", np.zeros((4, 4), np.uint8)
             writer.add(id=f"c{number}", role=role, group="g", image=blank[..., None], label=blank)
+
+
+def test_a_job_runs_no_file_of_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "metadcseg.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.chdir(tmp_path)
+    assert run_job(Job("one", [["version"]], str(tmp_path / "log.txt"))).status == "done"
+    assert "it ran" not in (tmp_path / "log.txt").read_text()
+
+
+def test_a_ray_worker_leaves_the_current_folder_before_it_imports_this_package(tmp_path):
+    """Ray sends what it runs by this pickler, and puts the folder first on the path."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+    (tmp_path / "metadcseg.py").write_text("raise SystemExit('it ran')")
+    sent = tmp_path / "sent.pickle"
+    job = asdict(Job("one", [["version"]], str(tmp_path / "log.txt")))
+    sent.write_bytes(cloudpickle.dumps((_leaving(str(tmp_path)), job)))
+    worker = f"""
+import pickle, sys
+sys.path.insert(0, {str(tmp_path)!r})
+carry_out, job = pickle.loads(open({str(sent)!r}, "rb").read())
+assert "metadcseg" not in sys.modules
+assert carry_out(job).status == "done"
+"""
+    ended = subprocess.run([sys.executable, "-P", "-c", worker], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_equal_conditions_are_no_breach():

@@ -11,8 +11,11 @@ from metadcseg.cli.commands.benchmark import _executor
 from metadcseg.errors import InputError
 
 
-def test_jobs_are_carried_out_and_failures_are_told(tmp_path):
+def test_jobs_are_carried_out_and_failures_are_told(tmp_path, monkeypatch):
+    """In a folder with a file of this package's name, which no job runs."""
     pytest.importorskip("submitit")
+    (tmp_path / "metadcseg.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.chdir(tmp_path)
     jobs = [
         Job("fine", [["version"]], str(tmp_path / "fine.txt")),
         Job("wrong", [["no-such-command"]], str(tmp_path / "wrong.txt")),

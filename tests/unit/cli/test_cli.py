@@ -2,6 +2,7 @@ import gc
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import warnings
@@ -29,6 +30,20 @@ def command(monkeypatch):
     monkeypatch.setattr(cli, "import_module", lambda name: module)
     monkeypatch.setattr(cli, "COMMANDS", {"act": "a module"})
     return module
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_processes_of_a_command_run_no_file_of_the_current_folder(command, tmp_path, monkeypatch, before):
+    """Those of multiprocessing begin as ``python -c``."""
+    (tmp_path / "pickle.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    if before is not None:
+        monkeypatch.setenv("PYTHONSAFEPATH", before)
+    begun = [sys.executable, "-c", "import pickle"]
+    command.act = lambda options: subprocess.run(begun, check=False).returncode
+    assert cli.main(["act"]) == 0
+    assert os.environ.get("PYTHONSAFEPATH") == before
 
 
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])

@@ -12,6 +12,7 @@ def parser():
     made = ArgumentParser(prog="metadcseg act", exit_on_error=False)
     made.add_argument("--config", type=str)
     made.add_argument("--out", type=str, default="here")
+    made.add_argument("--label", type=str, default=None)
     made.add_argument("--fast", action="store_true")
     made.add_argument("--training.lr", type=float, default=1.0)
     made.add_argument("--training.zoom", type=tuple[int, int], default=(0, 0))
@@ -52,6 +53,41 @@ def test_words_outweigh_files_and_later_files_earlier_ones(parser, tmp_path):
     both = parse(parser, [f"--config={first}", "--config", second])
     assert (both.training.lr, both.out) == (0.2, "a")
     assert parse(parser, ["--config", second, "--config", first]).training.lr == 0.1
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("2024-03-03", "2024-03-03"),
+        ("2024-03-03 10:00:00Z", "2024-03-03 10:00:00Z"),
+        ("5", "5"),
+        ("'[a]'", "[a]"),
+        ("'yes'", "yes"),
+    ],
+)
+def test_a_text_stays_what_it_is(parser, tmp_path, said, read):
+    (tmp_path / "a.yaml").write_text(f"label: {said}\ntraining: {{note: {said}, own: {{a: {said}}}}}")
+    told = parse(parser, ["--config", str(tmp_path / "a.yaml")])
+    assert (told.label, told.training.note) == (read, read)
+    assert str(told.training.own["a"]) == read
+
+
+@pytest.mark.parametrize(
+    ("said", "got"),
+    [
+        ("label: [a, b]", "label must be text, got a list of 2: write one text, in quotes"),
+        ("label: {a: b}", "label must be text, got an object of 1"),
+        ("label: yes", "label must be text, got true"),
+        ("label: null", "label must be text, got null"),
+        ("training: {note: [a]}", "training.note must be text, got a list of 1"),
+        ("training: {own: {a: !!binary aGk=}}", "training.own holds .*: write text, numbers, lists or mapp"),
+        ("label: !!timestamp 2024-03-03", r"label must be text, got datetime\.date"),
+    ],
+)
+def test_what_is_no_text_is_not_taken_for_one(parser, tmp_path, said, got):
+    (tmp_path / "a.yaml").write_text(said)
+    with pytest.raises(InputError, match=rf"a\.yaml: {got}"):
+        parse(parser, ["--config", str(tmp_path / "a.yaml")])
 
 
 @pytest.mark.parametrize("key", ["fast", "config", "help", "outt"])

@@ -10,12 +10,14 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import decollate_batch
 from PIL import Image
+from tests.unit.export.images import write_deep_colors
 from tests.unit.export.networks import random_run
 
 from metadcseg.cli.main import main
 from metadcseg.data.formats.images import read_image
 from metadcseg.data.slicing.cut import SliceOptions
 from metadcseg.errors import InputError
+from metadcseg.evaluation.inputs import output_names
 from metadcseg.evaluation.predict import fit_channels, load_predictor, probabilities_at_native
 from metadcseg.evaluation.predict_files import predict_images
 from metadcseg.export.monai_bundle import export_bundle
@@ -104,6 +106,31 @@ def test_a_file_of_several_frames_is_refused(tmp_path):
     parser = ConfigParser(inference(said))
     with pytest.raises(SystemExit, match=r"a\.tif holds 2 frames, a single one is allowed"):
         parser.get_parsed_content("preprocessing")({"image": str(tmp_path / "a.tif")})
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # MONAI leaves the file open
+@pytest.mark.parametrize("name", ["color.png", "color.tif", "planes.tif"])
+def test_color_of_16_bits_is_refused_as_pillow_cuts_it(tmp_path, name):
+    write_deep_colors(tmp_path)
+    said = {"values": {"background": 0, "organ": 255}, "suffixes": [".png"], "channels": 3}
+    parser = ConfigParser(inference(said))
+    with pytest.raises(
+        SystemExit, match=rf"{name} is 16-bit color, which Pillow cuts to 8: predict with met"
+    ):
+        parser.get_parsed_content("preprocessing")({"image": str(tmp_path / name)})
+
+
+def test_masks_that_would_share_a_name_are_refused(tmp_path):
+    said = {"values": {"background": 0, "organ": 255}, "suffixes": [".png", ".jpg"], "channels": 1}
+    for name in ("A.jpg", "a.png", "a.jpg.png", "b.jpg", "b.png", "c.png"):
+        (tmp_path / name).touch()
+    parser = ConfigParser(inference(said) | {"dataset_dir": str(tmp_path)})
+    with pytest.raises(SystemExit, match=r"^A\.jpg, a\.jpg\.png would get masks of one name: rename one"):
+        parser.get_parsed_content("dataset")
+    (tmp_path / "a.jpg.png").unlink()
+    parser = ConfigParser(inference(said) | {"dataset_dir": str(tmp_path)})
+    assert len(parser.get_parsed_content("dataset")) == 5
+    assert list(parser.get_parsed_content("names").values()) == output_names(sorted(tmp_path.iterdir()))
 
 
 def test_what_cannot_be_exact_is_refused(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from tests.unit.export.images import write_deep_colors
 from tests.unit.export.networks import random_run
 
 from metadcseg.data.formats.images import read_image
@@ -156,6 +157,34 @@ def test_the_runner_reads_tiff_as_the_command_does(runner, tmp_path, noise, kind
     runner("images", file, tmp_path / "out")
     shown = read_image(file).array[..., 0]
     assert np.array_equal(np.array(Image.open(tmp_path / "out" / "a.png")) == 255, shown > shown.mean())
+
+
+@pytest.mark.parametrize("name", ["color.png", "gray-alpha.png", "color.tif", "planes.tif"])
+def test_the_runner_refuses_color_of_16_bits_as_pillow_cuts_it(runner, tmp_path, name):
+    write_deep_colors(tmp_path)
+    with pytest.raises(
+        SystemExit, match=rf"{name} is 16-bit color, which Pillow cuts to 8: predict with met"
+    ):
+        runner("images", tmp_path / name, tmp_path / "out")
+
+
+def test_the_runner_refuses_masks_that_would_share_a_name_before_it_writes(runner, tmp_path, noise):
+    (tmp_path / "in").mkdir()
+    for name in ("A.tif", "a.png", "a.tif.png", "b.png"):
+        Image.fromarray(noise.integers(0, 255, (8, 8), np.uint8)).save(tmp_path / "in" / name)
+    with pytest.raises(SystemExit, match=r"^A\.tif and a\.tif\.png would get masks of one name: rename one"):
+        runner("images", tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "in" / "a.tif.png").unlink()
+    runner("images", tmp_path / "in", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["A.tif.png", "a.png.png", "b.png"]
+
+
+def test_the_runner_takes_no_plane_for_a_volume(runner, tmp_path):
+    file = tmp_path / "a.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 9), np.uint8), np.eye(4)), file)
+    with pytest.raises(SystemExit, match=r"a\.nii\.gz must hold a volume \(X, Y, Z\) or .*, got \(8, 9\)"):
+        runner("volumes", file, tmp_path / "out")
 
 
 @pytest.fixture

@@ -54,6 +54,11 @@ def run(options: Namespace, console: Console) -> int:
     check_split(options.split)
     if (options.out is None) == (options.benchmark is None):
         raise InputError("give either --out FOLDER or --benchmark FOLDER")
+    if options.benchmark is not None and options.split != "test":
+        raise InputError(
+            f"--benchmark takes test cases, which its report shows: leave out --split {options.split}, or give "
+            "--out FOLDER"
+        )
     prepared = PreparedSet.open(Path(options.set))
     label = options.label or options.tool
     out = Path(options.out) if options.out is not None else None

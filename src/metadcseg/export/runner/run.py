@@ -66,6 +66,19 @@ def replace(file, save):
         os.replace(Path(place) / file.name, file)
 
 
+def names_of(files):
+    """Return names of masks: stems, and whole names where a stem is there twice."""
+    stems = Counter(path.stem.casefold() for path in files)
+    names = [f"{path.stem if stems[path.stem.casefold()] == 1 else path.name}.png" for path in files]
+    held = {}
+    for path, name in zip(files, names, strict=True):
+        if (other := held.setdefault(name.casefold(), path)) != path:
+            sys.exit(
+                f"{other.name} and {path.name} would get masks of one name: rename one, or predict with metadcseg"
+            )
+    return names
+
+
 def predict_image(path, file):
     """Write a mask; return (1, L, H, W)."""
     from PIL import Image, ImageOps
@@ -75,7 +88,13 @@ def predict_image(path, file):
             sys.exit(
                 f"{path} holds {opened.n_frames} frames, a single one is allowed: save each as a file of its own"
             )
-        image, white_zero = ImageOps.exif_transpose(opened), getattr(opened, "tag_v2", {}).get(262) == 0
+        tags = getattr(opened, "tag_v2", {})
+        deep = ";16B" in str(opened.tile) or np.max(tags.get(258, 8)) > 8  # of PNG, of TIFF
+        if deep and opened.mode in ("RGB", "RGBA", "LA"):
+            sys.exit(
+                f"{path} is 16-bit color, which Pillow cuts to 8: predict with metadcseg, or save it in gray"
+            )
+        image, white_zero = ImageOps.exif_transpose(opened), tags.get(262) == 0
     plain = image.mode in ("L", "RGB", "F") or image.mode.startswith("I")
     array = np.atleast_3d(image if plain else image.convert("L" if image.mode in ("1", "LA") else "RGB"))
     if white_zero and image.mode.startswith("I;16"):  # 8 bits Pillow has turned around
@@ -112,13 +131,10 @@ if __name__ == "__main__":
         sys.exit(f"{source}: none of {', '.join(MODEL['suffixes'])} is there")
     if out.resolve() in {place for path in files for place in (path.parent.resolve(), path.resolve().parent)}:
         sys.exit(f"{out}: masks would lie among the images, so name another folder")
+    names = names_of(files) if MODEL["takes"] == "images" else [path.name for path in files]
     out.mkdir(parents=True, exist_ok=True)
-    stems = Counter(path.stem.casefold() for path in files)
-    for path in files:
-        if MODEL["takes"] == "volumes":
-            maps = predict_volume(path, out / path.name)
-        else:
-            alone = stems[path.stem.casefold()] == 1
-            maps = predict_image(path, out / f"{path.stem if alone else path.name}.png")
+    predict = predict_image if MODEL["takes"] == "images" else predict_volume
+    for path, name in zip(files, names, strict=True):
+        maps = predict(path, out / name)
         if "--probabilities" in sys.argv:
             replace(out / f"{path.name}.npy", partial(np.save, arr=maps))

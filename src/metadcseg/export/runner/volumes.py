@@ -9,6 +9,8 @@ import numpy as np
 def read_volume(path, how, resize):
     """Return slices (D, H, W, C), a view of an empty mask to write their labels into, the mask, and the file."""
     image = nibabel.load(path)
+    if len(image.shape) < 3:
+        raise SystemExit(f"{path} must hold a volume (X, Y, Z) or (X, Y, Z, channels), got {image.shape}")
     array = np.asarray(image.dataobj)
     array = array.astype(np.float32) if array.dtype.kind == "f" or array.dtype.itemsize > 4 else array
     array = array.reshape(*array.shape[:3], -1)
