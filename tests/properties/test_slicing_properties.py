@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metadcseg.data.formats.geometry import Grid, Volume
-from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels
+from metadcseg.data.slicing.cut import SliceOptions, cut, cut_labels, place
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.errors import InputError
 
@@ -115,3 +115,22 @@ def test_a_stack_that_is_not_complete_is_refused(count):
     placement = cut(Volume(np.ones((4, 5, 3, 1)), _grid((4, 5, 3))), SliceOptions())[1]
     with pytest.raises(InputError, match="every slice of the volume once"):
         placement.restore(np.zeros((count, 2, 4, 5), np.float32))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 100.0])
+@pytest.mark.parametrize("order", ["file", "world"])
+def test_the_unit_of_lengths_does_not_decide_which_axis_is_cut(scale, order):
+    thick = tuple(side * scale for side in (2.0, 0.5, 0.5))
+    assert place(_grid((3, 4, 5), thick), SliceOptions(order=order)).axis == 0
+    alike = tuple(side * scale for side in (0.5001, 0.5, 0.5))
+    assert place(_grid((3, 4, 5), alike), SliceOptions(order=order)).axis == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_one_slice_is_not_cut_into_lines(axis, known):
+    shape, spacing = [12, 15, 9], [1.4, 1.4, 1.4]
+    shape[axis], spacing[axis] = 1, 1.0  # DICOM without a thickness
+    for options in (SliceOptions(), SliceOptions(order="file")):
+        assert place(_grid(tuple(shape), spacing, known=known), options).axis == axis
+    assert place(_grid((1, 1, 9), (1, 1, 3)), SliceOptions()).axis == 2

@@ -79,6 +79,9 @@ def test_tolerances_are_arguments_and_include_their_end():
     assert score_masks(one, two, tolerance_px=19.9).nsd == 0.0
     assert score_masks(one, two, (0.1, 0.1)).nsd_mm == 1.0  # 20 * 0.1 is a little more than 2 in binary
     assert score_masks(one, two, (0.1, 0.1), tolerance_mm=1.9).nsd_mm == 0.0
+    for rounded in (0.1 * (1 + 3e-7), float(np.float32(0.1))):  # as the header of a NIfTI file says it
+        assert score_masks(one, two, (rounded, rounded)).nsd_mm == 1.0
+    assert score_masks(one, two, (0.10001, 0.10001)).nsd_mm == 0.0
 
 
 def test_empty_masks_from_both_sides():

@@ -121,11 +121,7 @@ def write_volume_mask(out: Path, change: Change, grid: Grid, values: Origin, cas
     elif mask is not None and mask.is_file() and _same_kind(mask, out):
         (_nifti_like if name.endswith(nifti.SUFFIXES) else _itk_like)(out, array, mask)
     else:
-        if array.min() < 0 or array.max() > IGNORE:
-            raise InputError(
-                f"{out}: values from 0 to 255 are written on the grid of an image, got {array.max()}"
-            )
-        write_label_volume(out, array.astype(np.uint8), grid)
+        write_label_volume(out, array, grid)
 
 
 def stack_to_file(

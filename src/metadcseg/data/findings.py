@@ -130,6 +130,7 @@ _MANY = {
     "given-size": "{} replaced masks have another size than the verified ones",
     "verified-empty": "{} verified masks are empty, unlike those they replaced",
     "slices": "{} volumes cannot be sliced",
+    "slices-thin": "{} volumes are cut into lines of pixels",
 }
 """Code -> what several findings of it have in common; those that cannot come more than once are left out."""
 

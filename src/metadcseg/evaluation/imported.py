@@ -227,6 +227,7 @@ def _on_native_grid(file: Path, labels: Labels, held: Grid | None, unit: StoredV
         placement.unstack(np.empty(stored, np.uint8)).shape,
         tuple(tuple(row) for row in stored_affine(placement).tolist()),
         placement.grid.known,
+        placement.grid.placed,
     )
     if not lies_on(held, lower):
         if labels.shape in (placement.grid.shape, lower.shape):

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from metadcseg.bounding_box import box_of
 from metadcseg.constants import IGNORE
-from metadcseg.pairs.outline import Mask, Spacing
+from metadcseg.pairs.outline import Mask
 from metadcseg.pairs.statistics import Pair
 
 REACH = 10
@@ -41,7 +41,8 @@ def distance_curves(pairs: Sequence[Pair], classes: Sequence[str], width: int = 
     A pixel's distance is that of its middle from the outline: Euclidean, to the nearest pixel on the other side, less
     half a pixel. Each pair has one vote in a bin, whatever its size: the share of its pixels there that are of the
     class in the verified mask. Bins are one pixel wide; where the spacing of all pairs is known, as wide as the
-    smallest side of any of their pixels, in mm. Pixels that either mask ignores do not count.
+    smallest side of any of their pixels, in mm (not where axes of a volume miss right angles). Pixels that either mask
+    ignores do not count.
 
     Args:
         pairs: of which masks.
@@ -55,10 +56,9 @@ def distance_curves(pairs: Sequence[Pair], classes: Sequence[str], width: int = 
         >>> dict(zip(curve.centers[7:12], curve.shares[7:12]))  # the outer two pixels of what was given are wrong
         {-2.5: 1.0, -1.5: 0.0, -0.5: 0.0, 0.5: 0.0, 1.5: 0.0}
     """
-    spacings = [pair.spacing for pair in pairs]
-    known = [spacing for spacing in spacings if spacing is not None]
+    known = [sides for pair in pairs if (sides := _sides(pair)) is not None]
     in_mm = bool(pairs) and len(known) == len(pairs)
-    step = width * (min(min(spacing) for spacing in known) if in_mm else 1.0)
+    step = width * (min(min(sides) for sides in known) if in_mm else 1.0)
     centers = tuple(float(place * step) for place in np.arange(-REACH, REACH) + 0.5)
     curves = []
     for number, name in enumerate(classes):
@@ -86,9 +86,9 @@ def _vote(pair: Pair, number: int, width: int, in_mm: float | None) -> NDArray[n
     given = pair.given == number
     if not given.any() or given.all():
         return None
-    spacing: Spacing = (1.0,) * given.ndim if in_mm is None or pair.spacing is None else pair.spacing
+    sides = (None if in_mm is None else _sides(pair)) or (1.0,) * given.ndim
     box = box_of(given, REACH * width + 1)
-    distance = _signed_distance(given[box], spacing) / (in_mm or width)
+    distance = _signed_distance(given[box], sides) / (in_mm or width)
     counted = (pair.given[box] != IGNORE) & (pair.verified[box] != IGNORE) & (np.abs(distance) < REACH)
     bins = np.floor(distance[counted]).astype(np.int64) + REACH
     right = pair.verified[box][counted] == number
@@ -99,7 +99,13 @@ def _vote(pair: Pair, number: int, width: int, in_mm: float | None) -> NDArray[n
     return share
 
 
-def _signed_distance(mask: Mask, spacing: Spacing) -> NDArray[np.float64]:
+def _sides(pair: Pair) -> tuple[float, ...] | None:
+    """Return the sides of a pixel in mm; None where unknown, or where axes miss right angles: SciPy has boxes only."""
+    steps = np.asarray(pair.spacing, np.float64)
+    return tuple(steps.tolist()) if steps.ndim == 1 else None
+
+
+def _signed_distance(mask: Mask, spacing: tuple[float, ...]) -> NDArray[np.float64]:
     """Return the distance of every pixel's middle to the outline, negative inside."""
     half = min(spacing) / 2
     outside = ndimage.distance_transform_edt(~mask, spacing) - half

@@ -16,8 +16,8 @@ from metadcseg.data.prepare.look import is_given
 from metadcseg.data.prepare.reading import load_image
 from metadcseg.data.sources import RawCase, Scan
 from metadcseg.data.sources.annotators import TABLE
+from metadcseg.metrics import Spacing
 from metadcseg.pairs.found import FoundPairs, said_of_fused
-from metadcseg.pairs.outline import Spacing
 from metadcseg.pairs.statistics import Pair
 
 
@@ -43,7 +43,7 @@ def pairs_of_look(path: Path, scan: Scan, seen: Inspection) -> FoundPairs:
                 mask = np.take(table, decoded.masks[what].read())
                 labels[what] = mask[:, :, None] if case.flat else mask
             grid = None if decoded.placement is None else decoded.placement.grid
-            yield Unit(case, labels, grid.spacing() if grid is not None and grid.known else case.spacing)
+            yield Unit(case, labels, grid.steps() if grid is not None and grid.known else case.spacing)
 
     names = scan.classes or seen.names or class_names(scheme.classes)
     return whose_is_open(paired(scan, units(), names), path)
@@ -56,7 +56,7 @@ class Unit:
     Args:
         case: whose.
         labels: class numbers by the names of masks (:attr:`.RawCase.masks`), (X, Y, Z) uint8; of images Z is 1.
-        spacing: in mm; None where it is not known.
+        spacing: in mm, as :meth:`.Grid.steps` returns it; None where it is not known.
     """
 
     case: RawCase

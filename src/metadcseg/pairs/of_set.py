@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
 from metadcseg.data.findings import plural
+from metadcseg.data.formats.geometry import Grid, as_affine
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
+from metadcseg.metrics import Spacing
 from metadcseg.pairs.found import FoundPairs, said_of_fused
-from metadcseg.pairs.outline import Spacing
 from metadcseg.pairs.statistics import Pair
 
 Slices = Mapping[int, NDArray[Any]]
@@ -135,13 +136,14 @@ class _Unit:
         if self.volume is None:
             return self.cases[0].spacing
         placement = self.volume.placement
-        within = placement.slice_spacing
-        if within is None:
+        if not placement.grid.known:
             return None
-        spacing = list(placement.grid.spacing())
-        for axis, distance in zip(placement.plane, within, strict=True):
-            spacing[axis] = distance
-        return tuple(spacing)
+        zoom = np.ones(3)
+        stored = (placement.height, placement.width)
+        for axis, native, side in zip(placement.plane, placement.native, stored, strict=True):
+            zoom[axis] = native / side
+        affine = np.array(placement.grid.affine) @ np.diag([*zoom, 1.0])
+        return Grid(placement.grid.shape, as_affine(affine)).steps()
 
 
 def _units(prepared: PreparedSet) -> list[_Unit]:

@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from metadcseg.bounding_box import box_of
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
-from metadcseg.metrics import dice
+from metadcseg.metrics import Spacing, dice, step_along
 
 Mask = NDArray[np.bool_]
-Spacing = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def compare_pair(
     Args:
         given: (H, W) or (X, Y, Z) uint8: class number, or ``IGNORE``.
         verified: likewise, of the same shape.
-        spacing: of a pixel along each axis in mm, or None where unknown.
+        spacing: of a pixel along each axis in mm, or the step along each, a row each; None where unknown.
 
     Returns:
         Class number -> how it differs, of every foreground class that either mask shows.
@@ -124,8 +123,9 @@ def _touching(dimensions: int) -> NDArray[Any]:
 
 
 def _in_mm(offset: float, given: Mask, verified: Mask, counted: Mask, spacing: Spacing) -> float:
-    if len(set(spacing)) == 1:
-        return offset * spacing[0]
+    steps = np.asarray(spacing, np.float64)
+    if steps.ndim == 1 and (steps == steps[0]).all():
+        return offset * float(steps[0])
     found = _signed(given, verified, counted, spacing)
     assert found is not None, "there is an outline in pixels"  # noqa: S101
     return found[0]
@@ -156,13 +156,16 @@ def _faces(
         (K,) float64.
     """
     points, sides, areas = [], [], []
+    axes = step_along(spacing)
+    # a face spanned by all axes but one has the volume of a voxel, over its height along that one
+    faces = abs(np.linalg.det(axes)) * np.linalg.norm(np.linalg.inv(axes), axis=0)
     for axis in range(mask.ndim):
         before = tuple(slice(None, -1) if each == axis else slice(None) for each in range(mask.ndim))
         after = tuple(slice(1, None) if each == axis else slice(None) for each in range(mask.ndim))
         cut = (mask[before] != mask[after]) & counted[before] & counted[after]
         place = np.argwhere(cut).astype(np.float64)
         place[:, axis] += 0.5
-        points.append(place * np.array(spacing))
+        points.append(place @ axes)
         sides.append((1 - other[before][cut].astype(np.int8) - other[after][cut]).astype(np.int8))
-        areas.append(np.full(len(place), np.prod(spacing) / spacing[axis]))
+        areas.append(np.full(len(place), faces[axis]))
     return np.concatenate(points), np.concatenate(sides), np.concatenate(areas)

@@ -146,7 +146,7 @@ def _of_scan(
     for case, masks in zip(twins.values(), stored, strict=True):
         grid = next(iter(masks.values()))[0].grid
         labels = {what: scheme.apply(mask.array, facts) for what, (mask, facts) in masks.items()}
-        units.append(Unit(case, labels, grid.spacing() if grid.known else case.spacing))
+        units.append(Unit(case, labels, grid.steps() if grid.known else case.spacing))
     return paired(scan, units, names, notes)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
+from metadcseg.metrics import Spacing
 from metadcseg.pairs.intervals import Interval, interval
-from metadcseg.pairs.outline import ClassPair, Spacing, compare_pair
+from metadcseg.pairs.outline import ClassPair, compare_pair
 
 EQUAL_PX = 0.5
 """An outline nearer than this many pixels is the same outline: whoever turns a drawn line into pixels decides about
@@ -27,7 +28,7 @@ class Pair:
         group: what belongs together, such as a patient: the unit of chance.
         given: (H, W) or (X, Y, Z) uint8: class number, or ``IGNORE``.
         verified: likewise, of the same shape.
-        spacing: of a pixel along each axis in mm, or None where unknown.
+        spacing: of a pixel along each axis in mm, or the step along each, a row each; None where unknown.
         annotator: who drew the given mask, or None where unknown.
     """
 

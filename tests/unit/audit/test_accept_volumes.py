@@ -184,3 +184,47 @@ def test_volumes_with_noise_become_stacks(tmp_path, slices, rate):
         if volume.id not in (first, second):
             assert np.array_equal(labels, np.stack([prepared.label(was) for _, was in pairs]))
     assert again.slices_of(again.volumes[-1])[0].spacing == pytest.approx(prepared.cases[-1].spacing)
+
+
+def accepted(folder, **options):
+    """Prepare, audit and accept all but one of the training volumes of a folder; return these and what was written."""
+    prepare_folder(folder, folder.with_name("set"), edges="none", val=0.2, test=0.2, **options)
+    prepared, audit = PreparedSet.open(folder.with_name("set")), folder.with_name("audit")
+    arrays = simulate(audit, prepared)
+    arrays.popitem()
+    every = ({"case": id, "verdict": "accept"} for id in arrays)
+    accept(decide(audit, prepared, *every), folder.with_name("better"))
+    return arrays, folder.with_name("better") / "gold"
+
+
+def test_masks_of_images_that_do_not_say_where_they_lie_keep_their_place(tmp_path):
+    """Tools that fill in a mask write a place for it, that of their reader, where the image has none."""
+    folder = tmp_path / "mine"
+    given = volumes(folder, "nifti")
+    for id in given:
+        file = folder / f"images/{id}.nii.gz"
+        image = nibabel.load(file)
+        image.header["sform_code"] = image.header["qform_code"] = 0
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header), file)
+    arrays, gold = accepted(folder, remap={5: 1})
+    for id in arrays:
+        found = nibabel.load(gold / f"{id}.nii.gz")
+        assert np.array_equal(found.affine, AFFINE)
+        assert (np.asarray(found.dataobj) != given[id]).any()
+
+
+@pytest.mark.parametrize("values", [(-1024, 7), (0, 70_000)])
+def test_masks_that_were_resampled_keep_their_values(tmp_path, values):
+    folder = tmp_path / "mine"
+    for id, mask in volumes(folder, "nifti").items():
+        fine = np.full((16, 14, 10), values[0], np.int32)
+        fine[np.repeat(mask, 2, axis=2) > 0] = values[1]
+        half = AFFINE @ np.diag([1, 1, 0.5, 1])
+        half[:3, 3] -= half[:3, 2] / 2
+        nibabel.save(nibabel.Nifti1Image(fine, half), folder / f"masks/{id}.nii.gz")
+    arrays, gold = accepted(folder, remap={values[0]: 0, values[1]: 1}, resample_labels=True)
+    for id, held in arrays.items():
+        found = read_label_volume(gold / f"{id}.nii.gz")
+        assert np.unique(found.array).tolist() == list(values)
+        assert np.array_equal(found.grid.affine, AFFINE)
+        assert (found.array == values[1]).sum() == (held.corrected["balanced"] == 1).sum()

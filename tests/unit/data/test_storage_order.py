@@ -1,5 +1,6 @@
 """However a file stores a volume, its slices show the body in one order and direction, and predictions go back."""
 
+import json
 from itertools import permutations, product
 
 import nibabel
@@ -79,3 +80,10 @@ def test_unstack_is_the_way_back():
         array, grid = stored(codes)
         placement = place(grid, SliceOptions())
         np.testing.assert_array_equal(placement.unstack(placement.stack(array)), array)
+
+
+def test_a_set_remembers_that_an_image_does_not_say_where_it_lies():
+    _, grid = stored("LPS")
+    for known, placed in ((True, False), (False, True), (False, False)):
+        placement = place(Grid(grid.shape, grid.affine, known, placed), SliceOptions())
+        assert SliceGeometry.from_dict(json.loads(json.dumps(placement.to_dict()))) == placement

@@ -177,3 +177,21 @@ def test_what_fails_while_it_is_scored_leaves_nothing(images, tmp_path, monkeypa
     import_predictions(images, folder, tmp_path / "bench" / "run", TOOL)
     assert read_run(tmp_path / "bench" / "run")["status"] == "finished"
     assert (tmp_path / "bench" / "run" / "evaluation" / "test.csv").is_file()
+
+
+@pytest.mark.parametrize("options", [{}, {"axis": "x", "pixel": 2.0}])
+def test_where_the_image_does_not_say_where_it_lies_the_shape_decides(options, tmp_path):
+    """As it does for the masks of the set: those of the tool lie where its reader takes the image to lie."""
+    prepared = volumes(tmp_path, placed=False, **options)
+    (unit,) = [volume for volume in prepared.volumes if volume.role == "test"]
+    raw = export_nnunet(prepared, tmp_path / "raw")
+    stored = np.asarray(nibabel.load(raw / "labelsTs" / "a-4.nii.gz").dataobj)
+    for number, whole in enumerate((prepared.reference(unit), np.where(stored == 2, 0, stored))):
+        folder = tmp_path / f"predicted-{number}"
+        folder.mkdir()
+        whole = np.where(whole == 255, 0, whole).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(whole, np.diag([-1.0, -1.0, 2.0, 1.0])), folder / "a-4.nii.gz")
+        record = import_predictions(prepared, folder, tmp_path / f"run-{number}", TOOL)
+        assert record["summary"]["dsc"]["mean"] >= (0.85 if options else 1.0)
+        written = nibabel.load(tmp_path / f"run-{number}/evaluation" / record["predictions"]["a/4"])
+        assert (written.header["sform_code"], written.header["qform_code"]) == (0, 0)

@@ -315,6 +315,31 @@ def test_the_script_normalizes_volumes_as_the_package_does(noise, how):
         assert np.array_equal(script["scale"](channel, outside, how), normalize_volume(channel, how))
 
 
+@pytest.mark.parametrize(
+    ("shape", "sides"),
+    [
+        ((12, 1, 9), (1.4, 1.0, 1.4)),  # one slice, of DICOM without a thickness
+        ((12, 10, 1), (1.0, 1.0, 1.0)),
+        ((1, 10, 9), (1.0, 3.0, 1.0)),
+        ((8, 10, 9), (5e-4, 2e-4, 2e-4)),
+        ((8, 10, 9), (2e-4, 2.0001e-4, 2e-4)),
+    ],
+)
+def test_the_script_cuts_the_axis_that_the_package_cuts(tmp_path, noise, shape, sides):
+    script = runpy.run_path(str(resources.files("metadcseg") / "export" / "runner" / "volumes.py"))
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag(sides)[[0, 2, 1]]
+    image = nibabel.Nifti1Image(noise.integers(1, 900, shape, np.int16), affine)
+    nibabel.save(image, tmp_path / "a.nii")
+    stack, placement = cut(read_volume(tmp_path / "a.nii"), SliceOptions())
+    how = {"order": "world", "axis": "auto", "crop": "none", "normalize": "zscore", "pixel": None}
+    theirs, view, *_ = script["read_volume"](tmp_path / "a.nii", how, None)
+    assert view.shape == stack.shape[:3]
+    assert min(view.shape[1:]) > 1
+    assert np.array_equal(theirs, stack)
+    assert placement.axis == (shape.index(1) if 1 in shape else (0 if sides[0] > 4e-4 else 1))
+
+
 def test_the_page_names_every_network_as_the_study_found_it():
     root = Path(__file__).resolve().parents[3]
     rows = json.loads((root / "results/export-networks.json").read_text())["rows"]

@@ -78,3 +78,9 @@ def test_ignored_pixels_do_not_count():
 
 def test_no_pairs_no_curve():
     assert distance_curves([], NAMES) == []
+
+
+def test_no_mm_where_axes_miss_right_angles():
+    tilted = boxes(2, spacing=((1.0, 0.0), (0.4, 1.0)))
+    assert distance_curves([tilted], NAMES) == distance_curves([boxes(2)], NAMES)
+    assert distance_curves([tilted, boxes(2, spacing=(0.5, 0.5))], NAMES)[0].unit == "px"

@@ -20,7 +20,7 @@ from metadcseg.pairs.sentences import sentences
 SHAPE, AFFINE = (30, 34, 9), np.diag([0.5, 0.8, 3.0, 1.0])
 
 
-def volume_folder(root, suffix=".nii.gz"):
+def volume_folder(root, suffix=".nii.gz", affine=AFFINE):
     """Write six volumes, four of them verified: too large within slices and across them, one object gone."""
     rng = np.random.default_rng(0)
     for number, name in enumerate("abcdef"):
@@ -40,7 +40,7 @@ def volume_folder(root, suffix=".nii.gz"):
                 with h5py.File(path, "w") as file:
                     file["image" if place == "images" else "label"] = array
             else:
-                nibabel.save(nibabel.Nifti1Image(array, AFFINE), path)
+                nibabel.save(nibabel.Nifti1Image(array, affine), path)
     return root
 
 
@@ -118,3 +118,19 @@ def test_annotators_are_of_volumes(tmp_path):
     prepared = set_of(folder, tmp_path / "set")
     found = read_pairs(prepared, annotators=table)
     assert [pair.annotator for pair in found.pairs] == ["Ann", "Ann", "Bob", "Bob"]
+
+
+@pytest.mark.parametrize("slices", [{}, {"axis": "x"}])
+def test_a_tilted_set_says_what_its_folder_says(tmp_path, slices):
+    tilted = AFFINE.copy()
+    tilted[1, 2] = 2.0  # every slice lies 2 mm farther along y
+    folder = volume_folder(tmp_path / "folder", affine=tilted)
+    first, second = read_pairs(folder), read_pairs(set_of(folder, tmp_path / "set", **slices))
+    for found in (first, second):
+        assert np.array(found.pairs[0].spacing) == pytest.approx(tilted[:3, :3].T)
+    assert told(first) == told(second)
+    upright = told(read_pairs(volume_folder(tmp_path / "upright")))[1]
+    assert told(first)[1]["offset_mm"]["mean"] != pytest.approx(upright["offset_mm"]["mean"], rel=1e-3)
+    small = read_pairs(set_of(folder, tmp_path / "small", pixel=0.4))
+    scaled = np.diag([15 / 38, 0.4, 1]) / np.diag([0.5, 0.8, 1]).clip(1e-9)
+    assert np.array(small.pairs[0].spacing) == pytest.approx(np.diag(np.diag(scaled)) @ tilted[:3, :3].T)

@@ -128,3 +128,38 @@ def test_masks_that_show_nothing_have_no_class():
 def test_masks_of_two_shapes_are_refused(shapes):
     with pytest.raises(InputError, match="of one shape"):
         compare_pair(*(np.zeros(shape, np.uint8) for shape in shapes))
+
+
+TILTED = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 2.0, 2.0))
+
+
+def test_mm_of_axes_that_miss_right_angles_are_those_of_the_world():
+    """A gantry tilted by 45 degrees: faces of a box, each at its place, weighed by its area."""
+    true, given = np.zeros((2, 30, 30, 12), np.uint8)
+    true[8:20, 8:20, 4:8] = given[8:20, 8:20, 2:10] = 1
+    axes = np.array(TILTED)
+
+    def faces(array, other):
+        for axis in range(3):
+            near, far = (np.moveaxis(array, axis, 0)[part] > 0 for part in (slice(-1), slice(1, None)))
+            there = [np.moveaxis(other, axis, 0)[part] > 0 for part in (slice(-1), slice(1, None))]
+            cut = near != far
+            place = np.argwhere(cut).astype(float)
+            place[:, 0] += 0.5
+            place = np.insert(place[:, 1:], axis, place[:, 0], axis=1)
+            area = np.linalg.norm(np.cross(*np.delete(axes, axis, axis=0)))
+            for point, one, two in zip(place @ axes, there[0][cut], there[1][cut], strict=True):
+                yield point, 1 - int(one) - int(two), area
+
+    verified = np.array([point for point, _, _ in faces(true, true)])
+    held = list(faces(given, true))
+    away = [side * np.linalg.norm(verified - point, axis=1).min() * (side != 0) for point, side, _ in held]
+    expected = np.average(away, weights=[area for _, _, area in held])
+    assert only(given, true, TILTED).offset_mm == pytest.approx(expected)
+    assert only(given, true, TILTED).offset_mm < 0.9 * only(given, true, (1.0, 1.0, 8**0.5)).offset_mm
+
+
+def test_turned_axes_change_no_length():
+    true, given = disc(40, 40, 10), disc(40, 40, 13)
+    turned = ((0.3, 0.4), (-1.6, 1.2))  # at right angles, of 0.5 and 2 mm
+    assert only(given, true, turned).offset_mm == pytest.approx(only(given, true, (0.5, 2.0)).offset_mm)

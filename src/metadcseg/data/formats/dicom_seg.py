@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.data.formats.dicom import LPS_TO_RAS, pydicom
-from metadcseg.data.formats.geometry import Grid, Volume, as_affine
+from metadcseg.data.formats.geometry import Grid, Volume, as_affine, invertible
 from metadcseg.data.formats.overlay import Overlay
 from metadcseg.errors import InputError
 
@@ -137,7 +137,7 @@ def _affine(file: Path, group: Any, shared: Any) -> NDArray[np.float64]:
     columns = [turned[:3] * right, turned[3:] * down, np.cross(turned[:3], turned[3:]) * abs(float(apart))]
     affine[:3, :3] = LPS_TO_RAS @ np.stack(columns, axis=1)
     affine[:3, 3] = LPS_TO_RAS @ np.array(position, np.float64)
-    if not (np.abs(affine) < _FAR).all() or abs(np.linalg.det(affine)) < 1e-12:
+    if not (np.abs(affine) < _FAR).all() or not invertible(affine[:3, :3]):
         raise InputError(
             f"{file}: position, orientation or spacing of a frame make no sense: export it again"
         )

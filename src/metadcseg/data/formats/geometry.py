@@ -14,6 +14,7 @@ from metadcseg.errors import InputError
 _TOLERANCE = (
     0.1  # voxels: rounded positions, and sform beside qform, differ by less; half a voxel shifts a mask
 )
+_FLAT = 1e-6  # of the volume of a box with the same sides: less than that is a plane
 _SHEARED = 1e-3  # cosine between two axes of a grid; rounding in headers makes less
 
 
@@ -47,7 +48,7 @@ class Grid:
             return
         matrix = np.array(self.affine, np.float64)
         fits = matrix.shape == (4, 4) and bool(np.isfinite(matrix).all())
-        if not fits or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+        if not fits or not invertible(matrix[:3, :3]):
             raise InputError(
                 f"the affine of a volume must be 4 x 4, finite and invertible, got {self.affine}: export it again"
             )
@@ -138,6 +139,20 @@ class Volume:
 
 UNKNOWN_AFFINE = tuple(tuple(float(row == column) for column in range(4)) for row in range(4))
 """Of a file that says nothing about the world."""
+
+
+def invertible(axes: NDArray[np.float64]) -> bool:
+    """Return whether the axes of a grid span a volume; how small it is does not matter.
+
+    Args:
+        axes: (3, 3), the step along each axis of the file in a column.
+
+    Example:
+        >>> invertible(np.diag([4e-6, 4e-6, 4e-5])), invertible(np.ones((3, 3)))
+        (True, False)
+    """
+    lengths = np.linalg.norm(axes, axis=0)
+    return bool(lengths.all() and abs(np.linalg.det(axes / lengths)) > _FLAT)
 
 
 def as_affine(matrix: NDArray[Any]) -> tuple[tuple[float, ...], ...]:

@@ -162,7 +162,7 @@ class Header:
             )
 
 
-def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) -> None:
+def write(path: Path, labels: NDArray[np.integer], grid: Grid, like: Path | None) -> None:
     """Write labels on a grid, taken to the last bit from ``like`` where that is such a file."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
     if like is not None and like.suffix.lower() in SUFFIXES:
@@ -170,10 +170,11 @@ def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) 
     else:
         affine = np.array(grid.affine)
         spacing = grid.spacing()
-        direction = _LPS_TO_RAS @ affine[:3, :3] / np.array(spacing)
         image.SetSpacing(spacing)
-        image.SetOrigin((_LPS_TO_RAS @ affine[:3, 3]).tolist())
-        image.SetDirection(direction.flatten().tolist())
+        if grid.is_placed:
+            direction = _LPS_TO_RAS @ affine[:3, :3] / np.array(spacing)
+            image.SetOrigin((_LPS_TO_RAS @ affine[:3, 3]).tolist())
+            image.SetDirection(direction.flatten().tolist())
     sitk.WriteImage(image, str(path), useCompression=True)
 
 

@@ -61,16 +61,17 @@ def voxels(path: Path) -> NDArray[Any]:
     return np.asarray(image.dataobj).reshape(*shape, channels)
 
 
-def write(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None) -> None:
-    """Write labels, with the codes and units of ``like`` where that is a NIfTI file."""
-    if like is None or not like.name.endswith(SUFFIXES):
-        image = nibabel.Nifti1Image(labels, np.array(grid.affine))
-        image.set_qform(None if grid.sheared else image.affine, 0 if grid.sheared else 1)
-        image.set_sform(image.affine, 1)
+def write(path: Path, labels: NDArray[np.integer], grid: Grid, like: Path | None) -> None:
+    """Write labels, with the codes and units of ``like`` where that is a NIfTI file; codes 0 without a place."""
+    if like is None or not like.name.lower().endswith(SUFFIXES):
+        image = nibabel.Nifti1Image(labels, np.array(grid.affine), dtype=labels.dtype)
+        code = int(grid.is_placed)
+        image.set_qform(None if grid.sheared else image.affine, 0 if grid.sheared else code)
+        image.set_sform(image.affine, code)
     else:
         original = _opened(like)
         header = original.header.copy()
-        header.set_data_dtype(np.uint8)
+        header.set_data_dtype(labels.dtype)
         header["cal_max"] = header["cal_min"] = 0
         image = type(original)(labels, original.affine, header)
     image.header.set_slope_inter(1, 0)

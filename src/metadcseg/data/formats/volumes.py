@@ -207,13 +207,13 @@ def whole_labels(path: Path, stored: Volume) -> Volume:
     return Volume(array, grid, notes)
 
 
-def write_label_volume(path: Path, labels: NDArray[np.uint8], grid: Grid, like: Path | None = None) -> None:
+def write_label_volume(path: Path, labels: NDArray[np.integer], grid: Grid, like: Path | None = None) -> None:
     """Write labels on a grid, whole or not at all.
 
     Args:
         path: ends in .nii, .nii.gz, .mha or .nrrd.
-        labels: (X, Y, Z) uint8.
-        grid: where they lie.
+        labels: (X, Y, Z) integers, written in their own type.
+        grid: where they lie; a place that is not known is not written.
         like: the image; where it has the format of ``path``, its place in the world is taken to the last bit.
 
     Raises:

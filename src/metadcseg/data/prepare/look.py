@@ -135,6 +135,8 @@ class LookAt:
         except InputError as error:
             named = str(error) if case.flat else f"{case.where}: {error}"
             findings.append(Finding("error", "slices", case.where, named))
+        if decoded.placement is not None and 1 in (decoded.placement.height, decoded.placement.width):
+            findings.append(_thin(case.where, decoded.placement))
         content, channels = _content(image.array, decoded), image.array.shape[3]
         return image.grid, CaseFacts((), content, channels, orientation=image.orientation), decoded
 
@@ -171,6 +173,14 @@ class LookAt:
                 else Finding("error", "given-size" if given else "size-mismatch", *told)
             )
             return None
+
+
+def _thin(where: str, placement: SliceGeometry) -> Finding:
+    """Return the warning that slices are lines."""
+    size = f"{placement.height} x {placement.width}"
+    cure = "another --axis" if 1 in placement.native else "a smaller --pixel"
+    sentence = f"{where}: its slices are lines of {size} pixels: prepare it with {cure}"
+    return Finding("warning", "slices-thin", where, sentence)
 
 
 def is_given(what: str) -> bool:

@@ -1,5 +1,6 @@
 """Bring a mask to the grid of its image, or refuse it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metadcseg.constants import IGNORE
+from metadcseg.data.findings import listed
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.formats.orientation import said_of_turn
 from metadcseg.errors import InputError
 
 MOST_LOST = 0.1
-"""Of the foreground of a mask so much may be lost by resampling, in mm3."""
+"""Of each class of a mask so much may be lost by resampling, in mm3."""
 
 
 class OtherGrid(InputError):
@@ -53,7 +55,7 @@ def on_grid(
         orientation: what the orientation tag of the image says.
 
     Raises:
-        OtherGrid: where it lies on another one, or resampling would lose more than a tenth of its foreground.
+        OtherGrid: where it lies on another one, or resampling would lose more than a tenth of a class.
     """
     mask, image = names
     if lies_on(labels.grid, grid):
@@ -100,30 +102,44 @@ def _cut_off(
     crop: bool,
     remap: Mapping[int, int],
 ) -> str:
-    """Refuse what resampling has lost, more than a tenth of the foreground in mm3; return what to say of the rest.
+    """Refuse what resampling has lost, more than a tenth of a class in mm3; return what to say of the rest.
 
     Foreground is what the remap says; where it says nothing, all above 0, and 255 beside classes is ignored.
     """
-    meant = foreground_values(np.unique(labels.array).tolist(), remap)
-    shown, kept = np.isin(labels.array, meant), np.isin(array, meant)
+    before, after = _counts(labels.array), _counts(array)
+    classes: dict[int, list[int]] = {}
+    for value in foreground_values(sorted(before), remap):
+        classes.setdefault(remap.get(value, value), []).append(value)
     voxel, pixel = (abs(float(np.linalg.det(np.array(each.affine)[:3, :3]))) for each in (labels.grid, grid))
-    before, after = voxel * np.count_nonzero(shown), pixel * np.count_nonzero(kept)
-    if after >= (1 - MOST_LOST) * before:
+    had = {label: voxel * sum(before[value] for value in held) for label, held in classes.items()}
+    kept = {label: pixel * sum(after[value] for value in held) for label, held in classes.items()}
+    short = [label for label in classes if kept[label] < (1 - MOST_LOST) * had[label]]
+    if not short:
         return ""
-    within = voxel * _count_within(shown, labels.grid, grid)
-    told = f"{names[0]} shows {before:.4g} mm3 of foreground and would keep {after:.4g} mm3 on the grid of its image"
-    if after == 0 or after < (1 - MOST_LOST) * within:
-        raise OtherGrid(
-            f"{told} {names[1]}: the rest lies outside of it or between its voxels; export it on the grid of the image",
-            True,
-        )
-    if not crop:
-        raise OtherGrid(
-            f"{told} {names[1]}: the rest lies outside of it; pass --crop-labels if the image shows only a part, else "
-            "export the mask on its grid",
-            True,
-        )
-    return f"; {1 - within / before:.0%} of its foreground lies outside and was cut off"
+    counts = _count_within(
+        labels.array, [value for label in short for value in classes[label]], labels.grid, grid
+    )
+    cut_off = []
+    for label in short:
+        held = classes[label]
+        within = voxel * sum(counts[value] for value in held)
+        of_many = f"value{'s' * (len(held) > 1)} {' and '.join(map(str, held))}"
+        what = "foreground" if len(classes) == 1 else of_many
+        told = f"{names[0]} shows {had[label]:.4g} mm3 of {what} and would keep {kept[label]:.4g} mm3 on the grid of "
+        if not any(kept.values()) or kept[label] < (1 - MOST_LOST) * within:
+            raise OtherGrid(
+                f"{told}its image {names[1]}: the rest lies outside of it or between its voxels; export it on the grid "
+                "of the image",
+                True,
+            )
+        if not crop:
+            raise OtherGrid(
+                f"{told}its image {names[1]}: the rest lies outside of it; pass --crop-labels if the image shows only "
+                "a part, else export the mask on its grid",
+                True,
+            )
+        cut_off.append(f"{1 - within / had[label]:.0%} of its {what}")
+    return f"; {listed(cut_off, 5)} lies outside and was cut off"
 
 
 def foreground_values(held: Sequence[int], remap: Mapping[int, int]) -> list[int]:
@@ -138,15 +154,22 @@ def foreground_values(held: Sequence[int], remap: Mapping[int, int]) -> list[int
     return [IGNORE] if white else classes
 
 
-def _count_within(shown: NDArray[np.bool_], source: Grid, target: Grid) -> int:
-    """Return how many of the voxels that are shown have their center on another grid."""
+def _counts(array: NDArray[Any]) -> Counter[int]:
+    """Return how often a value occurs."""
+    values, counts = np.unique(array, return_counts=True)
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+
+def _count_within(array: NDArray[Any], values: Sequence[int], source: Grid, target: Grid) -> Counter[int]:
+    """Return how many of the voxels of each of some values have their center on another grid."""
     to_target = np.linalg.inv(np.array(target.affine)) @ np.array(source.affine)
-    count = 0
-    for x, plane in enumerate(shown):
-        y, z = np.nonzero(plane)
+    count: Counter[int] = Counter()
+    for x, plane in enumerate(array):
+        y, z = np.nonzero(np.isin(plane, values))
         places = np.stack([np.full(y.shape, x), y, z, np.ones(y.shape)], axis=-1) @ to_target[:3].T
         index = np.floor(places + 0.5)
-        count += int(((index >= 0) & (index < np.array(target.shape))).all(axis=-1).sum())
+        inside = ((index >= 0) & (index < np.array(target.shape))).all(axis=-1)
+        count.update(_counts(plane[y, z][inside]))
     return count
 
 

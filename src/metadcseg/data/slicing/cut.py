@@ -28,7 +28,7 @@ Order = Literal["file", "world"]
 MARGIN = 4
 """Pixels of background that a crop to the content leaves around it, within the slices."""
 
-_TIE = 1e-3  # spacings that differ by less, in mm, are equal
+_TIE = 1e-3  # spacings that differ by a smaller share are equal
 _FILE_AXES = ("x", "y", "z")
 _WORLD_AXES = ("sagittal", "coronal", "axial")  # perpendicular to x, y and z of the world
 
@@ -39,7 +39,7 @@ class SliceOptions:
 
     Args:
         axis: which axis is sliced: ``x``, ``y`` or ``z`` of the file, or the plane that the slices show; ``auto``
-            takes the axis with the largest spacing, the last of those that tie.
+            takes the axis with the largest spacing, the last of those that tie; of a volume of one slice that slice.
         pixel: side of a pixel of the slices in mm, to which they are resampled; None leaves them as they are.
         normalize: over the whole volume, channel by channel: ``zscore`` (mean 0, variance 1), ``nonzero`` (the same,
             over voxels that are not background, which becomes 0), ``percentile`` (0.5th to 99.5th become -1 to 1),
@@ -125,8 +125,11 @@ def slicing_axis(grid: Grid, axis: Axis, order: Order = "file") -> int:
     if axis in _FILE_AXES:
         return _FILE_AXES.index(axis)
     if axis == "auto":
+        single = [number for number in range(3) if grid.shape[number] == 1]
+        if len(single) == 1:  # one slice: cut across it there are only lines
+            return single[0]
         spacing = grid.spacing() if grid.known else (1.0, 1.0, 1.0)
-        tied = [number for number in range(3) if spacing[number] >= max(spacing) - _TIE]
+        tied = [number for number in range(3) if spacing[number] >= max(spacing) * (1 - _TIE)]
         body = _body_axes(grid) if order == "world" and grid.is_placed else (0, 1, 2)
         return max(tied, key=lambda number: body[number])
     if not grid.is_placed:

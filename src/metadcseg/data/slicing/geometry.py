@@ -142,7 +142,8 @@ class SliceGeometry:
             "width": self.width,
         }
         turned = {"swapped": self.swapped, "flipped": list(self.flipped)}
-        return values | (turned if self.swapped or self.flipped else {})
+        unplaced = {} if self.grid.placed else {"placed": False}  # sets of before do not say it
+        return values | (turned if self.swapped or self.flipped else {}) | unplaced
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SliceGeometry":
@@ -155,7 +156,7 @@ class SliceGeometry:
             x, y, z = (int(side) for side in values["shape"])
             affine = tuple(tuple(float(value) for value in row) for row in values["affine"])
             low, mid, high = ((int(first), int(last)) for first, last in values["box"])
-            grid = Grid((x, y, z), affine, bool(values["known"]))
+            grid = Grid((x, y, z), affine, bool(values["known"]), bool(values.get("placed", True)))
             return cls(
                 grid,
                 int(values["axis"]),

@@ -25,7 +25,9 @@ def read_volume(path, how, resize):
     )
     body = body if placed else (0, 1, 2)
     if how["axis"] == "auto":
-        axis = max(np.flatnonzero(spacing >= spacing.max() - 1e-3), key=lambda number: body[number])
+        single = np.flatnonzero(np.array(array.shape[:3]) == 1)
+        widest = np.flatnonzero(spacing >= spacing.max() * (1 - 1e-3))
+        axis = max(single if len(single) == 1 else widest, key=lambda number: body[number])
     elif how["axis"] in "xyz":
         axis = "xyz".index(how["axis"])
     else:

@@ -22,7 +22,7 @@ from metadcseg.scratch import sweep
 ROLES = ("train", "train", "gold", "val", "test")
 
 
-def volumes(folder, **options):
+def volumes(folder, placed=True, **options):
     made = []
     for number, role in enumerate(ROLES):
         image = np.random.default_rng(number).normal(size=(*SHAPE, 2)).astype(np.float32)
@@ -32,7 +32,11 @@ def volumes(folder, **options):
             label[..., 0] = 0
         files = [folder / f"{kind}{number}.nii.gz" for kind in ("image", "label")]
         for file, array in zip(files, (image, label), strict=True):
-            nibabel.save(nibabel.Nifti1Image(array, affine(number)), file)
+            volume = nibabel.Nifti1Image(array, affine(number))
+            if not placed and file == files[0]:
+                volume.header["sform_code"] = volume.header["qform_code"] = 0
+                volume = nibabel.Nifti1Image(array, None, volume.header)
+            nibabel.save(volume, file)
         made.append(RawCase(f"a/{number}", role, str(number), (files[0],), files[1], verified=True))
     cut = SliceOptions(**options)
     scan = Scan(tuple(made), source={"source": "test"}, slices=cut, remap={255: 255})

@@ -345,3 +345,51 @@ def test_the_headers_of_a_series_are_read_once(tmp_path, monkeypatch, read):
     held = read(folder)
     assert sorted(seen) == sorted(folder.glob("*.dcm"))
     assert "no DICOM slices" in held.notes[0]
+
+
+@pytest.mark.parametrize("end", [".nii", ".nii.gz", ".mha", ".nrrd"])
+def test_a_place_that_is_not_known_is_not_written(end, tmp_path):
+    image = nibabel.Nifti1Image(ARRAY, None)
+    image.header.set_zooms((0.7, 0.8, 2.5))
+    nibabel.save(nibabel.Nifti1Image(ARRAY, None, image.header), tmp_path / "image.nii")
+    grid = read_grid(tmp_path / "image.nii")[0]
+    assert not grid.placed
+    path = tmp_path / f"a{end}"
+    write_label_volume(path, (ARRAY > 50).astype(np.uint8), grid)
+    found = read_label_volume(path).grid
+    assert found.spacing() == pytest.approx(grid.spacing())
+    assert found.bare if end in (".mha", ".nrrd") else not found.placed
+    assert found.same(grid)
+
+
+@pytest.mark.parametrize("end", [".nii.gz", ".mha", ".nrrd"])
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.uint16, np.int32, np.int64])
+def test_labels_keep_their_integers(end, kind, tmp_path):
+    limits = np.iinfo(kind)
+    labels = np.zeros(SHAPE, kind)
+    labels[0], labels[1] = max(limits.min, -1024), min(limits.max, 70_000)
+    for like in (None, nifti(tmp_path / "image.nii.gz")):
+        write_label_volume(tmp_path / f"a{end}", labels, Grid(SHAPE, as_affine(oblique())), like)
+        found = read_label_volume(tmp_path / f"a{end}").array
+        assert found.dtype == kind
+        assert np.array_equal(found, labels)
+
+
+def test_capitals_in_the_name_of_the_image_change_nothing_of_what_is_taken_from_it(tmp_path):
+    codes = []
+    for name in ("a.nii.gz", "B.NII.GZ"):
+        image = nifti(tmp_path / name, qform_code=0, sform_code=4)
+        out = tmp_path / f"labels-{name.lower()}"
+        write_label_volume(out, (ARRAY > 50).astype(np.uint8), read_grid(image)[0], image)
+        header = nibabel.load(out).header
+        codes.append((int(header["qform_code"]), int(header["sform_code"])))
+    assert codes == [(0, 4), (0, 4)]
+
+
+def test_a_volume_may_be_as_small_as_it_is_but_not_flat():
+    for side in (1e-8, 4e-6, 1.0, 1e5):
+        axes = np.diag([side, side, 10 * side, 1.0])
+        assert Grid(SHAPE, as_affine(axes)).spacing() == pytest.approx((side, side, 10 * side))
+        axes[:3, 2] = axes[:3, 0] + axes[:3, 1]
+        with pytest.raises(InputError, match="invertible"):
+            Grid(SHAPE, as_affine(axes))

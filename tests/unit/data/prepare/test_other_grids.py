@@ -123,3 +123,32 @@ def test_a_finer_grid_keeps_the_volume():
         mask(coarse, ((1, 3), (1, 4), (0, 2))), grid(origin=(0.5, 0.5, 0.5)), NAMES, resample=True
     )
     assert found.array.sum() == 2 * 3 * 2 * 8
+
+
+@pytest.mark.parametrize(("remap", "what"), [({}, "value 7"), ({1: 1, 7: 2, 9: 2}, "values 7 and 9")])
+def test_a_class_that_is_lost_beside_a_larger_one_is_refused(remap, what):
+    """Two voxels between the centers of thick slices, of a mask whose other class keeps what it has."""
+    body = mask(grid(origin=(1, 1, 0), shape=(12, 12, 24)), ((1, 11), (1, 11), (3, 21)))
+    image = grid((1, 1, 6), (1, 1, 0), (12, 12, 4))
+    body.array[4, 4, 7:9] = (7, 9) if remap else 7
+    for crop in (False, True):
+        with pytest.raises(
+            OtherGrid, match=rf"shows 2 mm3 of {what} and would keep 0 mm3 .* between its voxels"
+        ):
+            on_grid(body, image, NAMES, resample=True, crop=crop, remap=remap)
+    body.array[4, 4, 6] = 7  # seen on a slice
+    body.array[4, 4, 9:12] = 7
+    assert np.count_nonzero(on_grid(body, image, NAMES, resample=True, remap=remap).array == 7) == 1
+
+
+def test_classes_that_lie_outside_are_named_each():
+    image, body = (
+        grid(origin=(5, 4, 2)),
+        mask(grid(origin=(1, 0, 0), shape=(20, 20, 12)), ((4, 12), (4, 14), (2, 8))),
+    )
+    body.array[0:2, 4:8, 2:4] = 5  # all of it outside
+    body.array[2:6, 4:8, 4:6] = 6  # half of it
+    with pytest.raises(OtherGrid, match=r"shows 16 mm3 of value 5 and would keep 0 mm3 .*pass --crop-labels"):
+        on_grid(body, image, NAMES, resample=True)
+    found = on_grid(body, image, NAMES, resample=True, crop=True)
+    assert found.notes[0].endswith("; 100% of its value 5, 50% of its value 6 lies outside and was cut off")

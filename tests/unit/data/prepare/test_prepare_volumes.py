@@ -219,3 +219,23 @@ def test_a_check_of_a_set_finds_a_volume_in_two_roles(reader, tmp_path):
     errors = check_set(tmp_path / "set").errors
     assert [finding.code for finding in errors] == ["duplicate-across-roles"]
     assert "v3 shows the same image as v0" in errors[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "cure"),
+    [
+        ({"axis": "x"}, "16 x 1", "another --axis"),
+        ({"axis": "y", "pixel": 0.5}, "24 x 2", None),
+        ({"pixel": 30.0}, "1 x 1", "a smaller --pixel"),
+        ({}, "12 x 16", None),
+    ],
+)
+def test_slices_that_are_lines_are_told(reader, tmp_path, options, size, cure):
+    flat = Grid((12, 16, 1), GRID.affine)
+    scan = _scan(reader, tmp_path)
+    for name, array in reader.arrays.items():
+        reader.arrays[name], reader.grids[name] = array[:, :, 1:2], flat
+    report = prepare_scan(scan, tmp_path / "set", name="set", edges="none", slices=SliceOptions(**options))
+    told = [found.sentence for found in report.findings if found.code == "slices-thin"]
+    assert len(told) == (0 if cure is None else 4)
+    assert all(f"its slices are lines of {size} pixels: prepare it with {cure}" in one for one in told)
