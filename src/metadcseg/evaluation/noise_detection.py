@@ -66,9 +66,9 @@ def judge_weights(
 
     Returns:
         ``auroc`` (area under the ROC for telling wrong pixels by each of ``SCORES``, of every float32 as it is; None
-        for ``weight`` and ``both`` where beta is 0 in all pixels, and so has no share anywhere), ``wrong_pixels`` (share), ``pixels``, ``moved`` (root mean square of alpha - 1 and of beta: how far weights have
-        left eq. 2), ``distance`` (mean gamma, alpha and beta by distance to the outline of
-        the given label) and ``examples``.
+        for ``weight`` and ``both`` where beta is 0 in all pixels, and so has no share anywhere), ``wrong_pixels``
+        (share), ``pixels``, ``moved`` (root mean square of alpha - 1 and of beta: how far weights have left eq. 2),
+        ``distance`` (mean gamma, alpha and beta by distance to the outline of the given label) and ``examples``.
 
     Raises:
         NothingToJudge: where the network is one of volumes, training cases have no reference, or the method keeps no
@@ -79,6 +79,8 @@ def judge_weights(
         raise NothingToJudge(
             f"{run}: weights of whole volumes cannot be judged yet, so nothing was written: leave out --weights"
         )
+    if not method.info.keeps_weights:  # asked first: another set, or reference masks, would not help
+        raise _keeps_none(run, method)
     training = prepared.select("train")
     if lacking := sum(not case.has_truth for case in training):
         raise NothingToJudge(
@@ -100,12 +102,16 @@ def judge_weights(
         for batch, truth in zip(_batches(prepared, still, "given"), truths, strict=True):
             held = _look(method, state, batch)
             if held is None:
-                raise NothingToJudge(
-                    f"{run}: the method {method.name} keeps no weights of pixels, so no evaluation/weights.json was "
-                    "written: leave out --weights"
-                )
+                raise _keeps_none(run, method)
             sums.add(batch, truth.labels, *held, _doubt(pairs, batch))
     return sums.record(run / "evaluation" / "weights", [case.id for case in prepared.select("train")])
+
+
+def _keeps_none(run: Path, method: Method) -> NothingToJudge:
+    return NothingToJudge(
+        f"{run}: the method {method.name} with these options keeps no weights of pixels, so no "
+        "evaluation/weights.json was written: leave out --weights"
+    )
 
 
 def _batches(prepared: PreparedSet, options: TrainingOptions, labels: Any) -> Iterator[Batch]:

@@ -37,6 +37,7 @@ class MethodInfo:
             epochs before it train only a part of the network.
         network: the only network of the package that it can train, None where any will do; a network of one's own is
             asked when training starts.
+        keeps_weights: ``weights`` returns what it has learned of single pixels; False where it always returns None.
     """
 
     needs_gold: bool
@@ -51,6 +52,7 @@ class MethodInfo:
     warmup: int = 0
     kept_from: int = 0
     network: str | None = None
+    keeps_weights: bool = True
 
     @property
     def passes_each(self) -> float:

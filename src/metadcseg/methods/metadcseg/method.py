@@ -123,6 +123,7 @@ class MetaDCSeg:
             uses_edges=self.dcd,
             asks_gold=self.meta,
             warmup=self.warmup if self.meta else 0,
+            keeps_weights=self.meta,
         )
 
     def start(
