@@ -167,15 +167,23 @@ def create_networks(
         generator: where the initial weights come from; without one all members are alike.
 
     Raises:
-        InputError: see :func:`create_network`.
+        InputError: see :func:`create_network`; also where ``pretrained`` fills whole networks, of which there are several.
 
     Example:
         >>> from metadcseg.networks.committee import members_of
         >>> len(members_of(create_networks(NetworkOptions(width=2), channels=1, classes=2, count=3)))
         3
     """
-    made = [create_network(options, channels, classes, generator) for _ in range(count)]
-    return made[0] if count == 1 else Committee(made)
+    first = create_network(options, channels, classes, generator)
+    if count == 1:
+        return first
+    if first.pretrained is not None and first.pretrained["taken"] == first.pretrained["tensors"]:
+        raise InputError(
+            f"network.pretrained {options.pretrained} fills the whole network, so the {count} networks of this method "
+            "would be equal and stay so: give an encoder's weights alone, or leave it out"
+        )
+    others = [create_network(options, channels, classes, generator) for _ in range(count - 1)]
+    return Committee([first, *others])
 
 
 def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:

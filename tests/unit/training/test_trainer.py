@@ -20,6 +20,7 @@ from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import load_run, read_run, train
 from metadcseg.training import trainer as loop
+from metadcseg.training.restore import restore_state
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.model_file import load_weights
 from metadcseg.training.trainer import Trainer
@@ -412,6 +413,8 @@ def test_a_run_says_what_it_began_with_and_needs_the_file_no_more(disks, tmp_pat
     }
     kernel = load_run(tmp_path / "run", trust_code=True).network.module.layers[0].weight
     assert kernel.mean() > 1.5  # three channels of ones in one, little trained
+    with restore_state(tmp_path / "run", disks, create_method("supervised"), began, options(epochs=2)) as state:
+        assert state.network.module.layers[0].weight.mean() > 1.5
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
