@@ -417,6 +417,37 @@ def test_a_run_says_what_it_began_with_and_needs_the_file_no_more(disks, tmp_pat
         assert state.network.module.layers[0].weight.mean() > 1.5
 
 
+class Halving(torch.nn.Module):
+    """Takes images of even sides alone, and of so many channels."""
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        self.down = torch.nn.Conv2d(channels, 4, 3, stride=2, padding=1)
+        self.up, self.head = torch.nn.ConvTranspose2d(4, 4, 2, 2), torch.nn.Conv2d(4 + channels, 2, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.cat([images, self.up(self.down(images))], 1))
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "says"),
+    [
+        (33, 1, r"cannot take images of 33 x 33 with 1 channel \(Sizes of tensors must match.*: change training.size"),
+        (32, 3, r"of 32 x 32 with 1 channel \(.*expected input.*or network.init_args"),
+        (32, 1, None),
+    ],
+)
+def test_a_network_of_ones_own_is_asked_before_anything_is_written(disks, tmp_path, size, channels, says):
+    own = NetworkOptions(class_path=f"{__name__}.Halving", init_args={"channels": channels})
+    words = disks, create_method("supervised"), own, options(epochs=1, size=size), tmp_path / "run"
+    if says is None:
+        assert train(*words).epochs_done == 1
+        return
+    with pytest.raises(InputError, match=says):
+        train(*words)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_device_that_is_not_there(disks, tmp_path):
     with pytest.raises(InputError, match=r"training\.accelerator: cuda is not to be had"):
