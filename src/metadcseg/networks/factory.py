@@ -167,7 +167,7 @@ def create_networks(
         generator: where the initial weights come from; without one all members are alike.
 
     Raises:
-        InputError: see :func:`create_network`; also where ``pretrained`` fills whole networks, of which there are several.
+        InputError: see :func:`create_network`; also where ``pretrained`` fills each of several networks as a whole.
 
     Example:
         >>> from metadcseg.networks.committee import members_of

@@ -30,7 +30,9 @@ def judged(folder, alpha, beta, disagreement=None):
         part = slice(first, first + BATCH)
         images = torch.zeros(BATCH, 1, SIDE, SIDE)
         one = Batch(images, labels[part], torch.arange(IMAGES)[part], Warp.identity(BATCH))
-        doubt = torch.rand(alpha[part].shape, generator=generator) if disagreement is None else disagreement[part]
+        doubt = (
+            torch.rand(alpha[part].shape, generator=generator) if disagreement is None else disagreement[part]
+        )
         sums.add(one, truth[part], WeightMaps(alpha[part], beta[part]), doubt, None)
     (folder / "evaluation").mkdir()
     record = sums.record(folder / "evaluation" / "weights", [f"case {number}" for number in range(IMAGES)])

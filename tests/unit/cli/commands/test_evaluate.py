@@ -36,7 +36,9 @@ def test_weights_that_cannot_be_judged_are_named_and_the_scores_are_there(tmp_pa
     assert "reference mask" not in line  # with them there would be none, either
     assert not (run / "evaluation" / "weights.json").exists()
     assert (run / "evaluation" / "test.json").exists()
-    with pytest.raises(NothingToJudge, match=r"2 of 2 training cases have no reference mask.*metadcseg corrupt"):
+    with pytest.raises(
+        NothingToJudge, match=r"2 of 2 training cases have no reference mask.*metadcseg corrupt"
+    ):
         judge_weights(run, given, create_method("pairs"), NetworkOptions(), TrainingOptions())
 
 
