@@ -32,6 +32,10 @@ def with_auto(options: Namespace, prepared: PreparedSet) -> tuple[Namespace, str
     return options.again(fitted(read_preset(RECIPE), choice), "auto"), choice.sentence
 
 
+FITTED = ("pairs",)
+"""The options of ``calibrated`` that :func:`fitted_to_pairs` chooses."""
+
+
 def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespace, str | None]:
     """Return the options with ``calibrated.pairs`` off where the set has too few pairs, and a sentence that says so.
 

@@ -38,8 +38,8 @@ class NetworkOptions:
         class_path: your own network in place of ``name``: ``package.module.Class``, importable (its folder in
             PYTHONPATH); it maps (N, C, H, W) images to (N, classes, H, W) logits.
         init_args: what your own class is created with (nothing is added: name channels and classes here).
-        head: the name of your own network's last layer, whose input are the features of eq. 5; found where
-            left out.
+        head: the name of your own network's last layer, whose input the boundary term takes as features (eq. 5); found
+            where left out.
 
     Raises:
         InputError: for an unknown name or layer, a width below 1, or options that do not belong together.
