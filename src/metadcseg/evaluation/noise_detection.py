@@ -189,10 +189,10 @@ class _Sums:
         for name, score in scores.items():
             if score is None:
                 continue
-            values = score[known].numpy()
+            found = score[known].numpy()
             right_and_wrong = self._counts.setdefault(name, (ValueCounts(), ValueCounts()))
-            right_and_wrong[0].add(values[~wrong])
-            right_and_wrong[1].add(values[wrong])
+            right_and_wrong[0].add(found[~wrong])
+            right_and_wrong[1].add(found[wrong])
         for row, moved in enumerate((weights.alpha - 1, weights.beta)):
             self._moved[row] += float(moved[known].double().square().sum())
         bins = np.clip(np.searchsorted(EDGES, distance - 0.5, side="right") - 1, 0, len(EDGES) - 1)
