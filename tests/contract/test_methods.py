@@ -137,6 +137,13 @@ def test_a_step_trains_and_reports_detached_scalars(name: str, options: dict[str
 
 
 @every_variant
+def test_weights_are_there_where_they_are_declared(name: str, options: dict[str, Any]) -> None:
+    method, state = start(name, options, network_of(name, options))
+    run(method, state, range(1))
+    assert (method.weights(state, batch(0)) is not None) == method.info.keeps_weights
+
+
+@every_variant
 def test_volumes_are_trained_on_in_patches(name: str, options: dict[str, Any]) -> None:
     network, kept = network_of(name, options, axes=3), storage(axes=3)
     method, state = start(name, options, network, kept)

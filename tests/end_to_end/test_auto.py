@@ -187,10 +187,21 @@ def test_where_pairs_are_too_few_trust_comes_from_gold_alone_and_one_line_says_s
     assert told.count(f"{held} {ALONE}\n") == 1
     assert "warning" not in told
     assert read_run(run)["options"]["pairs"] is False
+    assert read_run(run)["fitted"] == ["pairs"]
     if count:
         told = done("train", "--resume", run, "--epochs", 2).err
         assert ALONE not in told  # it is the run's own setting now
         assert read_run(run)["options"]["pairs"] is False
+        assert read_run(run)["fitted"] == ["pairs"]
+
+
+def test_of_one_gold_case_nothing_is_chosen_and_one_thing_is_said(sets, tmp_path):
+    done("split", sets.clean, "--keep", "--gold", 1, "--out", tmp_path / "one")
+    told = done("train", "--data", tmp_path / "one", "--out", tmp_path / "run", *QUICK).err
+    assert ALONE not in told
+    assert told.count("warning: ") == 1
+    assert "warm-up" not in told
+    assert read_run(tmp_path / "run")["options"]["pairs"] is True
 
 
 def test_enough_pairs_are_used_and_what_is_said_of_them_stays(sets, tmp_path):
@@ -199,6 +210,7 @@ def test_enough_pairs_are_used_and_what_is_said_of_them_stays(sets, tmp_path):
     assert ALONE not in told
     assert "5 gold (2 with the mask that it replaced)" in told
     assert read_run(tmp_path / "two")["options"]["pairs"] is True
+    assert "fitted" not in read_run(tmp_path / "two")
     insisted = (*QUICK, "--calibrated.pairs", "true")
     told = done("train", "--data", none, "--out", tmp_path / "insisted", *insisted).err
     assert ALONE not in told

@@ -54,14 +54,19 @@ def _breach(
     for what, of in _COMPARED:
         if of(run) != of(on_set):
             return f"its {what} is another than that of '{on_set['label']}'"
+    fitted = {
+        *run.get("fitted", ()),
+        *of_row.get("fitted", ()),
+    }  # each to its set, as all runs of the row were told
     for what in ("options", "network", "training"):
-        if run[what] != of_row[what]:
+        named = sorted(
+            name
+            for name in run[what] | of_row[what]
+            if run[what].get(name, ...) != of_row[what].get(name, ...)
+            and not (what == "options" and name in fitted)
+        )
+        if named:
             own = "its method has other options" if what == "options" else f"its {what} is another"
-            named = sorted(
-                name
-                for name in run[what] | of_row[what]
-                if run[what].get(name, ...) != of_row[what].get(name, ...)
-            )
             return (
                 f"{own} than in the first run of its row: {', '.join(named)} (have defaults changed since?)"
             )

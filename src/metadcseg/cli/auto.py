@@ -32,8 +32,14 @@ def with_auto(options: Namespace, prepared: PreparedSet) -> tuple[Namespace, str
     return options.again(fitted(read_preset(RECIPE), choice), "auto"), choice.sentence
 
 
+FITTED = ("pairs",)
+"""The options of ``calibrated`` that :func:`fitted_to_pairs` chooses."""
+
+
 def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespace, str | None]:
     """Return the options with ``calibrated.pairs`` off where the set has too few pairs, and a sentence that says so.
+
+    Of fewer than two gold cases nothing learns trust, with stand-ins or without: training says so.
 
     Args:
         options: parsed, left as they are; an option that was said stays as it is.
@@ -43,7 +49,9 @@ def fitted_to_pairs(options: Namespace, prepared: PreparedSet) -> tuple[Namespac
         return options, None
     kind = "volume" if options.network.spatial_dims == 3 else "case"
     pairs = count_pairs(prepared)[f"{kind}s"] or 0
-    if pairs > 1 or not prepared.select("gold"):  # that there is none at all, training says
+    verified = prepared.select("gold")
+    gold = len(verified) if kind == "case" else len({case.volume for case in verified})
+    if pairs > 1 or gold < 2:
         return options, None
     options = options.clone()  # a cross-validation asks for every fold
     options["calibrated.pairs"] = False

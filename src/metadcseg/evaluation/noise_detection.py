@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional as F
 
 from metadcseg.data.loading.augmentation import AugmentOptions
 from metadcseg.data.loading.batches import epoch_batches
 from metadcseg.data.loading.dataset import SegmentationDataset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
+from metadcseg.evaluation.value_counts import ValueCounts
 from metadcseg.files import atomic_file, output_folder, safe_names
 from metadcseg.methods.base import Method, MethodState
 from metadcseg.methods.common import evaluating
@@ -36,7 +36,7 @@ EDGES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 EXAMPLES = 4
 SCORES = {
-    "weight": "1 - alpha / gamma, the share of a pixel's weight that the given label did not get",
+    "weight": "beta / gamma = 1 - alpha / gamma, the share of a pixel's weight that the given label did not get",
     "alpha": "-alpha",
     "beta - alpha": "beta - alpha",
     "disagreement": "1 - probability that the EMA network gives to the given class",
@@ -46,8 +46,6 @@ SCORES = {
     "pair table": "baseline: P(given label wrong) by given class and distance, counted on the gold pairs",
 }
 """What tells wrong pixels from right ones, and how it is computed; the baselines need no network."""
-
-_BINS = 65_536
 
 
 class NothingToJudge(InputError):
@@ -67,10 +65,10 @@ def judge_weights(
         options: likewise.
 
     Returns:
-        ``auroc`` (area under the ROC for telling wrong pixels by each of ``SCORES``),
-        ``wrong_pixels`` (share), ``pixels``, ``moved`` (root mean square of alpha - 1 and of beta: how far weights have
-        left eq. 2), ``distance`` (mean gamma, alpha and beta by distance to the outline of
-        the given label) and ``examples``.
+        ``auroc`` (area under the ROC for telling wrong pixels by each of ``SCORES``, of every float32 as it is; None
+        for ``weight`` and ``both`` where beta is 0 in all pixels, and so has no share anywhere), ``wrong_pixels``
+        (share), ``pixels``, ``moved`` (root mean square of alpha - 1 and of beta: how far weights have left eq. 2),
+        ``distance`` (mean gamma, alpha and beta by distance to the outline of the given label) and ``examples``.
 
     Raises:
         NothingToJudge: where the network is one of volumes, training cases have no reference, or the method keeps no
@@ -81,6 +79,8 @@ def judge_weights(
         raise NothingToJudge(
             f"{run}: weights of whole volumes cannot be judged yet, so nothing was written: leave out --weights"
         )
+    if not method.info.keeps_weights:  # asked first: another set, or reference masks, would not help
+        raise _keeps_none(run, method)
     training = prepared.select("train")
     if lacking := sum(not case.has_truth for case in training):
         raise NothingToJudge(
@@ -102,12 +102,16 @@ def judge_weights(
         for batch, truth in zip(_batches(prepared, still, "given"), truths, strict=True):
             held = _look(method, state, batch)
             if held is None:
-                raise NothingToJudge(
-                    f"{run}: the method {method.name} keeps no weights of pixels, so no evaluation/weights.json was "
-                    "written: leave out --weights"
-                )
+                raise _keeps_none(run, method)
             sums.add(batch, truth.labels, *held, _doubt(pairs, batch))
     return sums.record(run / "evaluation" / "weights", [case.id for case in prepared.select("train")])
+
+
+def _keeps_none(run: Path, method: Method) -> NothingToJudge:
+    return NothingToJudge(
+        f"{run}: the method {method.name} with these options keeps no weights of pixels, so no "
+        "evaluation/weights.json was written: leave out --weights"
+    )
 
 
 def _batches(prepared: PreparedSet, options: TrainingOptions, labels: Any) -> Iterator[Batch]:
@@ -155,7 +159,8 @@ class _Sums:
     """Everything that is summed over the training pixels."""
 
     def __init__(self) -> None:
-        self._histograms: dict[str, NDArray[Any]] = {}
+        self._counts: dict[str, tuple[ValueCounts, ValueCounts]] = {}  # of right pixels, of wrong ones
+        self._pixels = np.zeros(2, np.int64)  # likewise
         self._distance = np.zeros((4, len(EDGES)))  # pixels, gamma, alpha, beta
         self._moved = np.zeros(2)  # squares, of alpha - 1 and of beta
         self._examples: dict[int, dict[str, NDArray[Any]]] = {}
@@ -167,24 +172,27 @@ class _Sums:
         wrong = (batch.labels != truth)[known].numpy()
         gamma = weights.gamma
         distance = outline_distances(batch.labels.numpy())
-        distrust = 1 - weights.alpha / torch.where(gamma > 0, gamma, 1.0)
+        # in double precision, and around 0: weights may move by less than float32 can tell near 1
+        alpha, beta = weights.alpha.double(), weights.beta.double()
+        distrust = torch.where(alpha + beta > 0, beta / (alpha + beta), 1.0)
         scores = {
             "weight": distrust,
-            "alpha": 1 / (1 + weights.alpha),
-            "beta - alpha": (1 + F.softsign(weights.beta - weights.alpha)) / 2,
+            "alpha": -weights.alpha,
+            "beta - alpha": 1 - alpha + beta,
             "disagreement": disagreement,
             "both": (distrust + disagreement) / 2,
-            "given foreground": (batch.labels != 0).float(),
-            "near the outline": torch.from_numpy(1 / (1 + distance)),
+            "given foreground": batch.labels != 0,
+            "near the outline": torch.from_numpy(-distance),
             "pair table": doubt,
         }
+        self._pixels += np.bincount(wrong, minlength=2)
         for name, score in scores.items():
             if score is None:
                 continue
-            place = (score[known].clamp(0, 1) * (_BINS - 1)).round().long().numpy()
-            held = self._histograms.setdefault(name, np.zeros((2, _BINS)))
-            for kind in (0, 1):
-                held[kind] += np.bincount(place[wrong == kind], minlength=_BINS)
+            found = score[known].numpy()
+            right_and_wrong = self._counts.setdefault(name, (ValueCounts(), ValueCounts()))
+            right_and_wrong[0].add(found[~wrong])
+            right_and_wrong[1].add(found[wrong])
         for row, moved in enumerate((weights.alpha - 1, weights.beta)):
             self._moved[row] += float(moved[known].double().square().sum())
         bins = np.clip(np.searchsorted(EDGES, distance - 0.5, side="right") - 1, 0, len(EDGES) - 1)
@@ -203,7 +211,7 @@ class _Sums:
                 }
 
     def record(self, folder: Path, ids: list[str]) -> dict[str, Any]:
-        right, wrong = self._histograms["weight"].sum(axis=1)
+        right, wrong = self._pixels.tolist()
         pixels = self._distance[0]
         means = {
             name: [float(total / count) if count else None for total, count in zip(row, pixels, strict=True)]
@@ -212,9 +220,9 @@ class _Sums:
         chosen = sorted(self._examples)
         names = safe_names(ids[index] for index in chosen)
         return {
-            "auroc": {name: auroc(*histogram) for name, histogram in self._histograms.items()},
+            "auroc": self._aurocs(),
             "wrong_pixels": float(wrong / max(right + wrong, 1)),
-            "pixels": int(right + wrong),
+            "pixels": right + wrong,
             "moved": dict(
                 zip(("alpha", "beta"), np.sqrt(self._moved / max(right + wrong, 1)).tolist(), strict=True)
             ),
@@ -229,6 +237,15 @@ class _Sums:
                 for index, name in zip(chosen, names, strict=True)
             ],
         }
+
+    def _aurocs(self) -> dict[str, float | None]:
+        shares = bool(self._moved[1])  # else beta / gamma is 0 everywhere, which ranks nothing
+        found: dict[str, float | None] = {}
+        for name, (right, wrong) in self._counts.items():
+            values = np.union1d(right.values, wrong.values)
+            told = shares or name not in ("weight", "both")
+            found[name] = auroc(right.at(values), wrong.at(values)) if told else None
+        return found
 
 
 def auroc(right: NDArray[Any], wrong: NDArray[Any]) -> float | None:

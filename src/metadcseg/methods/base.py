@@ -33,10 +33,12 @@ class MethodInfo:
             the pairs say of them is ``uses_pairs``.
         uses_pairs: gold batches also hold the masks that the verified ones replaced (``Batch.given``), where known.
         warmup: epochs before its own way of learning begins; where training is no longer than that, it says so.
+        warmup_option: which of its options says how long that is.
         kept_from: the first epoch, from 0, whose network may be kept as the best, where training goes on so long: the
             epochs before it train only a part of the network.
         network: the only network of the package that it can train, None where any will do; a network of one's own is
             asked when training starts.
+        keeps_weights: ``weights`` returns what it has learned of single pixels; False where it always returns None.
     """
 
     needs_gold: bool
@@ -49,8 +51,10 @@ class MethodInfo:
     asks_gold: bool = False
     uses_pairs: bool = False
     warmup: int = 0
+    warmup_option: str = "warmup"
     kept_from: int = 0
     network: str | None = None
+    keeps_weights: bool = True
 
     @property
     def passes_each(self) -> float:

@@ -81,6 +81,7 @@ class GLC:
             uses_pairs=pairs,
             warmup=first,
             kept_from=first,
+            keeps_weights=False,
         )
 
     def start(

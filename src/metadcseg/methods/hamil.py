@@ -70,7 +70,12 @@ class HAMIL:
         passes = (6.0 if self.gold == "mixed" else 3.0) * _NETWORKS
         warmup = self.warmup if self.gold == "finetune" else 0
         return MethodInfo(
-            needs_gold=gold, supervises_gold=gold, networks=_NETWORKS, passes=passes, warmup=warmup
+            needs_gold=gold,
+            supervises_gold=gold,
+            networks=_NETWORKS,
+            passes=passes,
+            warmup=warmup,
+            keeps_weights=False,
         )
 
     def start(

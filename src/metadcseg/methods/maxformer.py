@@ -45,7 +45,8 @@ class MAXFormer:
     def info(self) -> MethodInfo:
         """What the method needs and costs with these options."""
         mixed = self.gold == "mixed"
-        return MethodInfo(needs_gold=mixed, supervises_gold=mixed, passes=6.0 if mixed else 3.0)
+        passes = 6.0 if mixed else 3.0
+        return MethodInfo(needs_gold=mixed, supervises_gold=mixed, passes=passes, keeps_weights=False)
 
     def start(
         self, network: nn.Module, updater: Updater, generator: Generator, storage: Storage

@@ -75,7 +75,11 @@ class Robust:
         """What the method needs and costs."""
         mixed = self.gold == "mixed"
         return MethodInfo(
-            needs_gold=mixed, supervises_gold=mixed, passes=6.0 if mixed else 3.0, warmup=self.warmup
+            needs_gold=mixed,
+            supervises_gold=mixed,
+            passes=6.0 if mixed else 3.0,
+            warmup=self.warmup,
+            keeps_weights=False,
         )
 
     def start(

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from metadcseg.errors import InputError
 from metadcseg.losses import mean_over_pixels
+from metadcseg.networks.committee import members_of
 from metadcseg.tensors import IGNORE, Batch
 
 SCALES = (0.7, 1.0, 1.5)
@@ -17,6 +18,7 @@ CONFIDENT = 0.8
 """How probable the mean of the scales must find a class in some pixel of an image that counts."""
 
 _LEAST = 1e-3
+_MOST_HALVED = 32  # five times
 
 
 def logits_at(network: nn.Module, images: Tensor, scales: Sequence[float] = SCALES) -> list[Tensor]:
@@ -25,7 +27,8 @@ def logits_at(network: nn.Module, images: Tensor, scales: Sequence[float] = SCAL
     Args:
         network: returns an :class:`.Output`.
         images: (N, C, H, W) float; of volumes (N, C, D, H, W), whose depth is scaled, too.
-        scales: factors of the sides, above 0; sides are rounded, to one pixel at least.
+        scales: factors of the sides, above 0; sides are rounded to what the network takes. Of one that does not say
+            so, a side stays a multiple of the largest power of two up to 32 that divides the image's.
     """
     size = images.shape[2:]
     mode = "bilinear" if len(size) == 2 else "trilinear"
@@ -34,10 +37,24 @@ def logits_at(network: nn.Module, images: Tensor, scales: Sequence[float] = SCAL
         if scale == 1:
             found.append(network(images).logits)
             continue
-        sides = [max(1, round(side * scale)) for side in size]
+        sides = _scaled_sides(network, size, scale)
         scaled = F.interpolate(images, sides, mode=mode, align_corners=False)
         found.append(F.interpolate(network(scaled).logits, size, mode=mode, align_corners=False))
     return found
+
+
+def _scaled_sides(network: nn.Module, size: Sequence[int], scale: float) -> list[int]:
+    """Return the sides nearest to those of an image times a factor that the network, or committee, takes."""
+    first = members_of(network)[0]
+    sides = []
+    for axis, side in enumerate(size):
+        multiple, least = first.multiple, first.least_side(axis)
+        if first.fit:
+            multiple, least = 1, 1
+        elif multiple == 1:  # it may halve its maps several times, as the whole image lets it
+            multiple = least = min(side & -side, _MOST_HALVED)
+        sides.append(max(least, multiple * int(side * scale / multiple + 0.5)))
+    return sides
 
 
 def mean_of_scales(logits: Sequence[Tensor]) -> Tensor:

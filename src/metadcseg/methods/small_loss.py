@@ -83,6 +83,7 @@ class CoTeaching:
             networks=self.networks,
             passes=passes,
             uses_pairs=self.pairs,
+            keeps_weights=False,
         )
 
     def ratio(self, epoch: int, last: float | None = None) -> float:

@@ -52,6 +52,7 @@ class Supervised:
             supervises_gold=mixed,
             labels="truth" if self.labels == "clean" else "given",
             passes=6.0 if mixed else 3.0,
+            keeps_weights=False,
         )
 
     def start(

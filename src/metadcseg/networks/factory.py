@@ -38,8 +38,8 @@ class NetworkOptions:
         class_path: your own network in place of ``name``: ``package.module.Class``, importable (its folder in
             PYTHONPATH); it maps (N, C, H, W) images to (N, classes, H, W) logits.
         init_args: what your own class is created with (nothing is added: name channels and classes here).
-        head: the name of your own network's last layer, whose input are the features of eq. 5; found where
-            left out.
+        head: the name of your own network's last layer, whose input the boundary term takes as features (eq. 5); found
+            where left out.
 
     Raises:
         InputError: for an unknown name or layer, a width below 1, or options that do not belong together.
@@ -167,15 +167,23 @@ def create_networks(
         generator: where the initial weights come from; without one all members are alike.
 
     Raises:
-        InputError: see :func:`create_network`.
+        InputError: see :func:`create_network`; also where ``pretrained`` fills each of several networks as a whole.
 
     Example:
         >>> from metadcseg.networks.committee import members_of
         >>> len(members_of(create_networks(NetworkOptions(width=2), channels=1, classes=2, count=3)))
         3
     """
-    made = [create_network(options, channels, classes, generator) for _ in range(count)]
-    return made[0] if count == 1 else Committee(made)
+    first = create_network(options, channels, classes, generator)
+    if count == 1:
+        return first
+    if first.pretrained is not None and first.pretrained["taken"] == first.pretrained["tensors"]:
+        raise InputError(
+            f"network.pretrained {options.pretrained} fills the whole network, so the {count} networks of this method "
+            "would be equal and stay so: give an encoder's weights alone, or leave it out"
+        )
+    others = [create_network(options, channels, classes, generator) for _ in range(count - 1)]
+    return Committee([first, *others])
 
 
 def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:

@@ -1,6 +1,7 @@
 """Weights to begin with, from a file of the user's own: of the whole network, or of its encoder alone."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from warnings import warn
@@ -21,7 +22,7 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
     A file of an encoder alone is found its place: of all parts of the network, the one with the most tensors of the
     same names and shapes. The first convolution is adapted to other channels than the file's: for one channel its
     kernels are summed over the channels, further channels get their mean. What is no float is passed over: counts of
-    batches, and the stage that a network of another training was in.
+    batches, and the stage that a network of another training was in. Of a committee's file the first network is taken.
 
     Args:
         network: the network itself, without what taps it.
@@ -47,7 +48,7 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
         >>> folder.cleanup()
     """
     data = read_bytes(path, "network.pretrained")
-    given = tensors_in(path, data, _WANTED)
+    given, members = _first_member(tensors_in(path, data, _WANTED))
     own = {name: held for name, held in network.state_dict().items() if held.is_floating_point()}
     places = [f"{name}." if name else "" for name, _ in network.named_modules()]
     found = max((_matches(own, given, place, channels) for place in places), key=len)
@@ -68,6 +69,7 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
     )
     warn(
         f"network.pretrained {path}: {len(found)} of the network's {len(own)} tensors are from the file"
+        + (f", the first of its {members} networks" if members else "")
         + _some("; others start at random", missing)
         + _some("; not used of the file", unused),
         Note,
@@ -76,6 +78,15 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
     return Taken(
         sha256=hashlib.sha256(data).hexdigest(), taken=len(found), tensors=len(own), unused=len(unused)
     )
+
+
+def _first_member(given: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], int]:
+    """Return the tensors of a committee's first network and how many networks it has; of any other file all, and 0."""
+    split = [re.fullmatch(r"members\.(\d+)\.(?:module\.)?(.+)", name) for name in given]
+    if not all(split):
+        return given, 0
+    own = {found[2]: given[found[0]] for found in split if found is not None and found[1] == "0"}
+    return own, len({found[1] for found in split if found is not None})
 
 
 def _matches(

@@ -80,7 +80,7 @@ class TappedNetwork(nn.Module):
         size = images.shape[2:]
         if self.fit:
             images = _padded(images, self.axes, self.multiple, self.smallest)
-        _check_grid(images, self.axes, self.multiple, self.smallest)
+        _check_grid(images, self)
         answer, tapped = self._run(images) if self._compiled is None else self._run_compiled(images)
         logits = self._logits(answer, images)
         if isinstance(answer, Output):
@@ -89,6 +89,11 @@ class TappedNetwork(nn.Module):
             features = self._features(tapped, logits)
         output = Output(logits, features, _auxiliary(answer))
         return output if size == images.shape[2:] else _cropped(output, size)
+
+    def least_side(self, axis: int) -> int:
+        """Return the smallest length of an axis of images, from 0: H, W, or Z, H, W."""
+        # of volumes the other sides keep the deepest maps above a voxel
+        return self.multiple if self.axes == 3 and axis == 0 else self.smallest
 
     def bare_logits(self, images: Tensor) -> Tensor:
         """Return the logits alone of images whose sides fit: no feature is read and nothing is checked.
@@ -294,13 +299,14 @@ def _name(module: nn.Module) -> str:
     return type(module).__qualname__
 
 
-def _check_grid(images: Tensor, axes: int, multiple: int, smallest: int) -> None:
-    if images.dim() != 2 + axes:
-        raise InputError(f"images must have the shape (N, C, {_SIDES[axes]}), got {tuple(images.shape)}")
+def _check_grid(images: Tensor, network: TappedNetwork) -> None:
+    if images.dim() != 2 + network.axes:
+        raise InputError(
+            f"images must have the shape (N, C, {_SIDES[network.axes]}), got {tuple(images.shape)}"
+        )
+    multiple = network.multiple
     for axis, side in enumerate(images.shape[2:]):
-        least = (
-            multiple if axes == 3 and axis == 0 else smallest
-        )  # the other sides keep the deepest maps above a voxel
+        least = network.least_side(axis)
         if side % multiple or side < least:
             got = " x ".join(str(length) for length in images.shape[2:])
             raise InputError(

@@ -79,7 +79,8 @@ def detection_table(record: BenchmarkRecord) -> Table | None:
         rows=rows,
         notes=[
             "0.5 is chance, 1 finds all. By weight: the share of a pixel's weight that the given label did not get, "
-            "1 - alpha / gamma; it is blind where alpha and beta move together, and -alpha and beta - alpha are not. "
+            "1 - alpha / gamma; it is blind where alpha and beta move together, and -alpha and beta - alpha are not. A "
+            "dash where beta is 0 in every pixel, and so has no share: look at -alpha. "
             "By disagreement: how little the EMA network believes the given class. Both: mean of weight and "
             "disagreement.",
             "Baselines without a network: given foreground; near the outline of the given label; the table of the "

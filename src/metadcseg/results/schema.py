@@ -121,6 +121,7 @@ class RunSaid(Struct, kw_only=True):
     gpu_peak_bytes: Count | None = None
     external: dict[str, Any] | None = None
     pretrained: dict[str, Any] | None = None
+    fitted: list[str] = []
 
 
 class ExternalRun(RunSaid, kw_only=True):

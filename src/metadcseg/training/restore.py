@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from metadcseg.data.store.content import identity_of
@@ -49,9 +50,8 @@ def restore_state(
     fabric = open_fabric(options, process_group)
     with kept_random_state([fabric.device]):
         kept = RunStorage(folder.weights, len(datasets.train), datasets.train.grid)
-        _, updater, state = build(
-            datasets, method, network, options, fabric, told["seed"], kept, process_group
-        )
+        own = replace(network, pretrained=None)  # the checkpoint has its own weights
+        _, updater, state = build(datasets, method, own, options, fabric, told["seed"], kept, process_group)
         with fits_run(folder.checkpoints):
             load_learned(saved, state, updater, kept, datasets.train.classes)
             updater.begin_epoch(TrainerState.read(saved["position"]).epoch)

@@ -1,7 +1,7 @@
 """One training run, from its arguments to its folder."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +74,7 @@ def train(
     console: Console | None = None,
     label: str | None = None,
     chosen: str | None = None,
+    fitted: Sequence[str] = (),
 ) -> RunResult:
     """Train a network and leave everything about it in one folder.
 
@@ -98,6 +99,7 @@ def train(
         label: what the run is called in tables and figures; by default the method's name.
         chosen: the options that were chosen rather than said, in words: shown with the expected time before a new
             run starts.
+        fitted: the options of the method that were chosen to fit this set; runs on other sets may have other values.
 
     Returns:
         How it ended.
@@ -139,6 +141,8 @@ def train(
         check_shared(process_group, folder)
         there = process_group.broadcast(there)
         info |= earlier_versions(there, info)
+        if fits := list(fitted) if there is None else there.get("fitted"):
+            info["fitted"] = fits
         info["pretrained"] = made.pretrained or (there or {}).get("pretrained")
         if settling is not None and there is None and console is not None and process_group.is_rank_zero:
             console.print(settling, highlight=False, markup=False, soft_wrap=True)

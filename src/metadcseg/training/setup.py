@@ -1,6 +1,6 @@
 """What must fit together before the first step: method and set, devices, network, state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import nn
 
 from metadcseg.data.loading.batches import BatchLoader, Shard
 from metadcseg.data.loading.dataset import Labels, SegmentationDataset, View
@@ -17,6 +18,7 @@ from metadcseg.data.loading.outlines import OutlinesDataset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError, quiet
 from metadcseg.methods.base import Method, MethodInfo, MethodState
+from metadcseg.methods.common import evaluating
 from metadcseg.networks import Committee, NetworkOptions, TappedNetwork, create_networks
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
@@ -178,7 +180,8 @@ def build(
     """Return network (or committee), updater and method state before the first step; all follow from the seed.
 
     Raises:
-        InputError: where the method cannot train that network, or mixes annotators in what it keeps of pixels.
+        InputError: where the method cannot train that network, a network of one's own cannot take the images, or the
+            method mixes annotators in what it keeps of pixels.
     """
     check_network(method, network)
     initial = torch.Generator().manual_seed(derive_seed(seed, "network"))
@@ -189,6 +192,8 @@ def build(
         .to(fabric.device)
         .train()
     )
+    if network.class_path is not None:
+        check_own(made, network.class_path, datasets.train.channels, options.patch or datasets.train.grid)
     if options.channels_last:
         made = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     updater = SgdUpdater(made, options, fabric, process_group, len(datasets.gold) if datasets.gold else 0)
@@ -203,6 +208,35 @@ def build(
             "calibrated"
         )
     return made, updater, state
+
+
+def check_own(network: nn.Module, class_path: str, channels: int, size: Sequence[int]) -> None:
+    """Ask by one image, before anything is written, whether a network of one's own can take images of a size.
+
+    Args:
+        network: on its device.
+        class_path: of its class.
+        channels: C of the images.
+        size: of the images, or patches of volumes.
+
+    Raises:
+        InputError: where it cannot, or returns what is no answer of a network.
+    """
+    images = torch.zeros(1, channels, *size, device=next(network.parameters()).device)
+    try:
+        with evaluating(network) as still:
+            still(images)
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        if "memory" in str(error):
+            raise
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        sides = "training.size" if len(size) == 2 else "training.size, training.depth or training.patch"
+        raise InputError(
+            f"the network {class_path} cannot take images of {' x '.join(map(str, size))} with {channels} "
+            f"channel{'' if channels == 1 else 's'} ({why}): change {sides}, or network.init_args"
+        ) from error
 
 
 def load_learned(

@@ -28,6 +28,7 @@ from metadcseg.training.randomness import derive_seed, seed_device
 from metadcseg.training.run.checkpoints import save_checkpoint
 from metadcseg.training.run.folder import RunFolder, write_run
 from metadcseg.training.run.model_file import save_weights, weights_of
+from metadcseg.training.run.opening import too_little
 from metadcseg.training.run.state import Record, Scores, TrainerState
 from metadcseg.training.setup import Datasets, load_learned
 from metadcseg.training.stopping import StopRequest
@@ -105,9 +106,7 @@ class Trainer:
                 "edges are off: the set has none, so the boundary (eq. 8) follows from probabilities alone; "
                 "prepare it again without --edges none to have them"
             )
-        words = self._method.name, self._method.info.warmup, self._options.epochs
-        if said := self.trainer_state.warmup_in_words(*words):
-            reporter.say(said)
+        self._say_warmup(reporter)
         forget_peak(self._fabric.device)
         while self.trainer_state.epoch < self._options.epochs:
             if not (self._train_epoch(reporter, stop) and self._close_epoch(logger, reporter, stop)):
@@ -117,8 +116,7 @@ class Trainer:
             if self.trainer_state.epoch < self._options.epochs and self._process_group.any(stop.requested):
                 self.write_info("interrupted")
                 return False
-        if said := self.trainer_state.warmup_in_words(*words):
-            reporter.say(said)
+        self._say_warmup(reporter)
         self.write_info("finished")
         return True
 
@@ -177,6 +175,14 @@ class Trainer:
         averages = own_averages(saved["means"], self._process_group.rank, self._process_group.world_size)
         self._averages.load_state_dict(averages, self._fabric.device)
         self._sample_figure.load_state_dict(saved["pictures"])
+
+    def _say_warmup(self, reporter: Reporter) -> None:
+        declared, name = self._method.info, self._method.name
+        if too_little(self._info):  # which has been said: no epoch would be another
+            return
+        words = name, declared.warmup, self._options.epochs, declared.warmup_option
+        if said := self.trainer_state.warmup_in_words(*words):
+            reporter.say(said)
 
     def _train_epoch(self, reporter: Reporter, stop: StopRequest) -> bool:
         """Take the steps that are left of this epoch; return whether all were taken."""

@@ -255,6 +255,10 @@ def test_clumsy_grids_are_told_what_is_wrong(changes, sentence):
         ),
         ({"options": {"training": {"epocs": 3}}}, "g.yaml: options: unknown option 'training.epocs'"),
         ({"config": "smal"}, "g.yaml: config: unknown preset 'smal'"),
+        (
+            {"config": "auto"},
+            "g.yaml: config: auto chooses .* for each set and machine.*name a preset or a file",
+        ),
         ({"noise": [{"model": "ovr", "rate": 0.3}]}, "g.yaml: noise: unknown noise model 'ovr'"),
     ],
 )

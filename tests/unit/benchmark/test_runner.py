@@ -125,6 +125,16 @@ def test_what_differs_is_named(path, value, sentence):
     assert sentence in breach(written(changed(RUN, *path, value=value)), RUN, RUN)
 
 
+def test_an_option_that_was_fitted_to_its_set_may_differ_and_no_other():
+    own = changed(RUN, "options", "pairs", value=False)
+    fitted, paired = {**own, "fitted": ["pairs"]}, changed(RUN, "options", "pairs", value=True)
+    assert "other options" in breach(written(own), own, paired)  # it was asked for
+    assert breach(written(fitted), fitted, paired) is None
+    assert breach(written(paired), paired, fitted) is None
+    other = changed(fitted, "options", "gold", value="mixed")
+    assert "first run of its row: gold (" in breach(written(other), other, paired)
+
+
 @pytest.mark.parametrize(("path", "value"), [(("network", "width"), 16), (("training", "epochs"), 4)])
 def test_seeds_of_a_row_share_network_and_training(path, value):
     said = breach(written(RUN), RUN, changed(RUN, *path, value=value))

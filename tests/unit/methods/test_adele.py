@@ -13,7 +13,7 @@ from torch import nn
 from metadcseg.methods import ADELE, Supervised
 from metadcseg.methods.adele import EarlyLearning, early_learning_ended
 from metadcseg.methods.scale_consistency import logits_at, scale_consistency
-from metadcseg.networks import TappedNetwork
+from metadcseg.networks import Committee, NetworkOptions, TappedNetwork, create_network
 from metadcseg.tensors import IGNORE, Batch
 from metadcseg.warp import Warp
 
@@ -195,7 +195,7 @@ def test_three_scales_are_seen_and_cost_what_is_said():
     state = start(method, TappedNetwork(counted, "draw"))
     before = counted.draw.weight.clone()
     report = method.step(state, batch(0), None)
-    assert counted.sizes == [round(SIZE * scale) for scale in (0.7, 1.0, 1.5)]
+    assert counted.sizes == [16, 16, 32]  # 16 pixels may be halved four times: 11 and 24 may not
     assert report.scalars["consistency"] >= 0
     assert not torch.equal(counted.draw.weight, before)
     assert method.info.passes == pytest.approx(3 * (0.49 + 1 + 2.25))
@@ -217,6 +217,31 @@ def test_disagreement_between_scales_by_hand():
     assert scale_consistency([less, less.flip(1)], one).item() == 0  # 0.5: nobody is sure
     with pytest.raises(ValueError, match="one shape"):
         scale_consistency([sure, less[..., :1]], one)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "sizes"),
+    [
+        ("unetplusplus", 96, [64, 96, 144]),
+        ("unetplusplus", 32, [32, 32, 48]),  # 22 is below its smallest
+        ("unet", 96, [67, 96, 144]),  # it takes any size
+        (None, 96, [64, 96, 160]),  # multiples of 32
+        (None, 36, [24, 36, 56]),  # of 4
+        (None, 33, [23, 33, 50]),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_scaled_sides_are_such_as_the_network_takes(name, side, sizes, count):
+    if name is None:
+        networks = [TappedNetwork(Counted(), "draw") for _ in range(count)]
+    else:
+        networks = [create_network(NetworkOptions(name, width=2), 2, CLASSES) for _ in range(count)]
+    seen = []
+    networks[0].register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
+    network = networks[0] if count == 1 else Committee(networks)
+    found = logits_at(network, torch.zeros(1, 2, side, side))
+    assert seen == sizes
+    assert all(one.shape == (1, CLASSES, side, side) for one in found)
 
 
 def test_scales_bring_logits_to_the_size_of_the_image():

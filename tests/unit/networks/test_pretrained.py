@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from metadcseg.errors import InputError, Note
-from metadcseg.networks import NetworkOptions, create_network
+from metadcseg.networks import NetworkOptions, create_network, create_networks
 from metadcseg.networks.pretrained import load_pretrained
 from metadcseg.networks.weights_file import read_bytes
 
@@ -89,6 +89,35 @@ def test_a_network_begins_with_the_file_and_the_same_file_gives_the_same_bits(tm
         second = create_network(NetworkOptions(width=2, pretrained=str(tmp_path / "own.pth")), 1, 2)
     assert second.pretrained["taken"] == 142
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_a_file_of_a_whole_network_fills_no_committee(tmp_path):
+    options = NetworkOptions(name="deeplabv3plus", pretrained=str(tmp_path / "weights.pth"))
+    source = create_network(replace(options, pretrained=None), 1, 2)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    with pytest.warns(Note), pytest.raises(InputError, match=r"the 3 networks of this method would be equal"):
+        create_networks(options, 1, 2, 3, torch.Generator().manual_seed(1))
+    torch.save(source.module.encoder.state_dict(), tmp_path / "weights.pth")
+    with pytest.warns(Note):
+        first, second = create_networks(options, 1, 2, 2, torch.Generator().manual_seed(1)).members
+    pairs = zip(first.module.encoder.parameters(), second.module.encoder.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert not torch.equal(first.module.head.weight, second.module.head.weight)
+
+
+@pytest.mark.parametrize("tapped", [True, False])
+def test_a_network_begins_with_the_first_of_a_committee(tmp_path, tapped):
+    sources, network = [Whole(1), Whole(1)], Whole(1)
+    between = "module." if tapped else ""
+    weights = {
+        f"members.{number}.{between}{name}": value
+        for number, source in reversed(list(enumerate(sources)))
+        for name, value in source.state_dict().items()
+    }
+    taken, said = loaded(tmp_path, weights, network, 1)
+    assert (taken["taken"], taken["unused"]) == (8, 0)
+    assert torch.equal(network.head.weight, sources[0].head.weight)
+    assert said.endswith("8 of the network's 8 tensors are from the file, the first of its 2 networks")
 
 
 def test_numbers_of_eight_bits_are_taken(tmp_path):

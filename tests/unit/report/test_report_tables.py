@@ -18,7 +18,7 @@ from metadcseg.report.measures import COSTS
 from metadcseg.report.part_tables import ablation_tables, gold_tables
 from metadcseg.report.render_csv import render_values
 from metadcseg.report.sections import build_report
-from metadcseg.report.tables import BETTER, WORSE
+from metadcseg.report.tables import BETTER, UNKNOWN, WORSE
 from metadcseg.results.read_benchmark import read_benchmark
 
 
@@ -439,6 +439,17 @@ def test_detection_is_averaged_over_seeds(tmp_path):
         folder.add(task(seed=seed), scores=made_scores(0.5), weights={"gamma": [1.0] * 11, "auroc": auroc})
     table = detection_table(read(folder))
     assert [cell.text for cell in table.rows[0].cells] == ["la, paper 40 %", "0.850", "0.750", "0.080"]
+
+
+def test_a_share_that_no_pixel_has_is_a_dash(tmp_path):
+    folder = Folder(tmp_path)
+    for row in ("metadcseg", "binned"):
+        home = folder.add(task(row=row), scores=made_scores(0.5), weights={"gamma": [1.0] * 11})
+    file = home / "evaluation" / "weights.json"
+    held = json.loads(file.read_text())
+    file.write_text(json.dumps({**held, "auroc": {**held["auroc"], "weight": None}}))
+    table = detection_table(read(folder))
+    assert [row.cells[1].text for row in table.rows] == ["0.900", UNKNOWN]
 
 
 @pytest.mark.parametrize(

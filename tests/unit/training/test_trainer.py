@@ -20,6 +20,7 @@ from metadcseg.methods import create_method
 from metadcseg.networks import NetworkOptions
 from metadcseg.training import load_run, read_run, train
 from metadcseg.training import trainer as loop
+from metadcseg.training.restore import restore_state
 from metadcseg.training.run.checkpoints import load_checkpoint
 from metadcseg.training.run.model_file import load_weights
 from metadcseg.training.trainer import Trainer
@@ -285,6 +286,37 @@ def test_a_training_that_ends_before_its_weights_begin_says_so(disks, tmp_path):
         assert ("will not leave its warm-up: training has 3 epochs" in console.file.getvalue()) == said
 
 
+@pytest.mark.parametrize(
+    ("gold", "method", "said"),
+    [
+        (3, {"pairs": False, "stand_in": 4, "warmup": 0}, "shorten calibrated.stand_in"),
+        (3, {"pairs": False, "stand_in": 0, "meta": True, "warmup": 4}, "shorten calibrated.warmup"),
+        (1, {"pairs": False, "stand_in": 4}, None),  # no epoch more would help: 2 gold cases are too few
+    ],
+)
+def test_the_option_that_makes_the_warm_up_is_named_where_it_would_help(tmp_path, gold, method, said):
+    console, few = Console(file=StringIO(), width=300), make_set(tmp_path / "few", gold=gold)
+    train(
+        few,
+        create_method("calibrated", **method),
+        NETWORK,
+        options(epochs=1),
+        tmp_path / "run",
+        console=console,
+    )
+    told = console.file.getvalue()
+    assert ("learns trust from 2 on" in told) == (gold == 1)
+    assert "will not leave its warm-up" in told if said else "warm-up" not in told
+    assert (said or "") in told
+
+
+def test_without_gold_a_method_that_reads_none_warns_of_nothing(tmp_path):
+    console, none = Console(file=StringIO(), width=300), make_set(tmp_path / "none", gold=0)
+    train(none, create_method("supervised"), NETWORK, options(epochs=1), tmp_path / "run", console=console)
+    assert "no gold" in console.file.getvalue()
+    assert "warning" not in console.file.getvalue()
+
+
 def test_a_weight_that_is_no_number_is_found_before_it_is_saved(disks, tmp_path):
     class Silent(Fake):
         def step(self, state, noisy, gold):
@@ -412,6 +444,45 @@ def test_a_run_says_what_it_began_with_and_needs_the_file_no_more(disks, tmp_pat
     }
     kernel = load_run(tmp_path / "run", trust_code=True).network.module.layers[0].weight
     assert kernel.mean() > 1.5  # three channels of ones in one, little trained
+    with restore_state(
+        tmp_path / "run", disks, create_method("supervised"), began, options(epochs=2)
+    ) as state:
+        assert state.network.module.layers[0].weight.mean() > 1.5
+
+
+class Halving(torch.nn.Module):
+    """Takes images of even sides alone, and of so many channels."""
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        self.down = torch.nn.Conv2d(channels, 4, 3, stride=2, padding=1)
+        self.up, self.head = torch.nn.ConvTranspose2d(4, 4, 2, 2), torch.nn.Conv2d(4 + channels, 2, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.cat([images, self.up(self.down(images))], 1))
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "says"),
+    [
+        (
+            33,
+            1,
+            r"cannot take images of 33 x 33 with 1 channel \(Sizes of tensors must match.*: change training.size",
+        ),
+        (32, 3, r"of 32 x 32 with 1 channel \(.*expected input.*or network.init_args"),
+        (32, 1, None),
+    ],
+)
+def test_a_network_of_ones_own_is_asked_before_anything_is_written(disks, tmp_path, size, channels, says):
+    own = NetworkOptions(class_path=f"{__name__}.Halving", init_args={"channels": channels})
+    words = disks, create_method("supervised"), own, options(epochs=1, size=size), tmp_path / "run"
+    if says is None:
+        assert train(*words).epochs_done == 1
+        return
+    with pytest.raises(InputError, match=says):
+        train(*words)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

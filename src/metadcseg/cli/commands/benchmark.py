@@ -17,7 +17,7 @@ from rich.table import Table
 from metadcseg.benchmark.read_grid import read_grid
 from metadcseg.benchmark.run import Benchmark, Executor, LocalExecutor, remaining_seconds
 from metadcseg.cli.commands.console import add_trust_option, plain_output
-from metadcseg.cli.parsing import parse
+from metadcseg.cli.parsing import AUTO, parse, preset_names
 from metadcseg.constants import INTERRUPTED
 from metadcseg.data.findings import plural
 from metadcseg.errors import InputError, Note
@@ -104,6 +104,8 @@ def carry_out(
 def check_names(grid: Grid, where: str, trust_code: bool = False) -> None:
     """Ask whether config, methods, their options and kinds of noise exist, before anything runs for hours.
 
+    ``auto`` is no config of a grid: it chooses for each set and machine.
+
     Raises:
         InputError: naming the file, and what in it does not.
     """
@@ -114,6 +116,11 @@ def check_names(grid: Grid, where: str, trust_code: bool = False) -> None:
     from metadcseg.noise.registry import noise_model
     from metadcseg.training.setup import check_network
 
+    if grid.config == AUTO:
+        raise InputError(
+            f"{where}: config: auto chooses size, batch and epochs for each set and machine, and runs that are "
+            f"compared need the same: name a preset or a file (presets: {', '.join(preset_names())})"
+        )
     parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
     train.add_options(parser)
     words = ["--data", "-", "--out", "-", "--config", grid.config]

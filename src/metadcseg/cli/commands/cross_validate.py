@@ -72,7 +72,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Do what is not done yet, fold by fold; print the scores of all folds."""
-    from metadcseg.cli.auto import fitted_to_pairs
+    from metadcseg.cli.auto import FITTED, fitted_to_pairs
     from metadcseg.cli.config import check_trust, other_options, run_config
 
     asked = run_config(options).training  # what is wrong is said before anything is written
@@ -102,7 +102,8 @@ def run(options: Namespace, console: Console) -> int:
             said.append(chosen)
         fold_options, alone = fitted_to_pairs(shared, prepared)  # but each has its own pairs
         told = "; ".join(sentence for sentence in (*said, alone) if sentence) or None
-        record = _fold_run(prepared, folder / "run", run_config(fold_options), seed, console, told)
+        fitted = FITTED if alone else ()
+        record = _fold_run(prepared, folder / "run", run_config(fold_options), seed, console, told, fitted)
         if record is None:
             return INTERRUPTED
         records.append(record)
@@ -215,6 +216,7 @@ def _fold_run(
     seed: int,
     console: Console,
     chosen: str | None,
+    fitted: Sequence[str],
 ) -> dict[str, Any] | None:
     """Return the record of one fold's test, training and evaluating what is not done; None where stopped."""
     from metadcseg.evaluation.evaluate import evaluate_run  # these wait for torch
@@ -231,6 +233,7 @@ def _fold_run(
         config=config.to_dict(),
         console=console,
         chosen=chosen,
+        fitted=fitted,
     )
     if result.interrupted:
         return None

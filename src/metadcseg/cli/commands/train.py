@@ -61,7 +61,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, console: Console) -> int:
     """Train, and say what comes next."""
-    from metadcseg.cli.auto import fitted_to_pairs, with_auto
+    from metadcseg.cli.auto import FITTED, fitted_to_pairs, with_auto
     from metadcseg.cli.config import check_trust, other_options, run_config
     from metadcseg.cli.resume import from_run
     from metadcseg.training import train
@@ -72,7 +72,7 @@ def run(options: Namespace, console: Console) -> int:
         raise InputError(f"{' and '.join(missing)} must be given (see: metadcseg train --help)")
     config, seed = run_config(options), check_seed(options.seed)
     check_trust(options)
-    prepared, chosen = PreparedSet.open(Path(options.data)), None
+    prepared, chosen, alone = PreparedSet.open(Path(options.data)), None, None
     place, devices = find_place(), config.training.devices
     if place is None and devices > 1 and config.training.nodes == 1:
         check_devices(prepared, config.training)
@@ -101,6 +101,7 @@ def run(options: Namespace, console: Console) -> int:
         console=console,
         label=options.label,
         chosen=chosen,
+        fitted=FITTED if alone else (),
     )
     if result.interrupted:
         return INTERRUPTED

@@ -100,6 +100,7 @@ class BinnedOptions:
             uses_edges=self.dcd,
             asks_gold=self.meta,
             warmup=self.warmup if self.meta else 0,
+            keeps_weights=self.meta,
         )
 
     def _passes(self) -> float:

@@ -101,6 +101,8 @@ class CalibratedOptions:
             asks_gold=self.meta or (self.stand_in > 0 and not self.pairs),
             uses_pairs=self.pairs,
             warmup=0 if self.pairs else self.stand_in or (self.warmup if self.meta else 0),
+            warmup_option="warmup" if self.pairs or not self.stand_in else "stand_in",
+            keeps_weights=self.heard,
         )
 
     @property

@@ -71,6 +71,7 @@ class ConDSeg:
             warmup=self.warmup,
             kept_from=self.warmup,
             network=self.name,
+            keeps_weights=False,
         )
 
     def start(

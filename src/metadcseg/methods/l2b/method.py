@@ -97,6 +97,7 @@ class L2B:
             passes=(_VIEWS if self.views else 1) * (training + gold_direction + tangents + gold_step),
             uses_edges=self.lambda_boundary > 0,
             asks_gold=True,
+            keeps_weights=False,
         )
 
     def start(

@@ -53,7 +53,11 @@ class MADGNet:
         """What the method needs and costs."""
         mixed = self.gold == "mixed"
         return MethodInfo(
-            needs_gold=mixed, supervises_gold=mixed, passes=6.0 if mixed else 3.0, network=self.name
+            needs_gold=mixed,
+            supervises_gold=mixed,
+            passes=6.0 if mixed else 3.0,
+            network=self.name,
+            keeps_weights=False,
         )
 
     def start(

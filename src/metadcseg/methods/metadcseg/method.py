@@ -114,15 +114,15 @@ class MetaDCSeg:
     @property
     def info(self) -> MethodInfo:
         """What the method needs and costs with these options, after the warm-up."""
-        training = gold_step = 3.0
         meta_step = 8.0  # gradients of training loss (3) and gold loss (3), tangents (2)
         return MethodInfo(
             needs_gold=self.meta or self.clean_supervision,
             supervises_gold=self.clean_supervision,
-            passes=training + meta_step * self.meta + gold_step * self.clean_supervision,
+            passes=3.0 * (1 + self.clean_supervision) + meta_step * self.meta,
             uses_edges=self.dcd,
             asks_gold=self.meta,
             warmup=self.warmup if self.meta else 0,
+            keeps_weights=self.meta,
         )
 
     def start(

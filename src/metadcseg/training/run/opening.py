@@ -14,8 +14,7 @@ def opening(info: Mapping[str, Any], devices: int, resumed: str) -> str:
     """
     solid = info["network"]["spatial_dims"] == 3
     cases, declared = info["set"]["volumes" if solid else "cases"], info["declaration"]
-    reads_gold = declared["needs_gold"] or declared["supervises_gold"]
-    gold = f", {cases['gold']} gold" if reads_gold else ", no gold"
+    gold = f", {cases['gold']} gold" if _reads_gold(declared) else ", no gold"
     if declared["uses_pairs"]:
         gold += f" ({pairs_of(info)} with the mask that it replaced)"
     val = (
@@ -32,7 +31,10 @@ def opening(info: Mapping[str, Any], devices: int, resumed: str) -> str:
 
 def too_little(info: Mapping[str, Any]) -> str | None:
     """Return the warning of a method whose trust has too few pairs, or gold cases, to come from; else None."""
-    declared, kind = info["declaration"], "volume" if info["network"]["spatial_dims"] == 3 else "case"
+    declared = info["declaration"]
+    if not _reads_gold(declared):
+        return None
+    kind = "volume" if info["network"]["spatial_dims"] == 3 else "case"
     gold = int(info["set"][f"{kind}s"]["gold"])
     if declared["uses_pairs"] and pairs_of(info) < 2:
         held, so = (
@@ -50,6 +52,10 @@ def too_little(info: Mapping[str, Any]) -> str | None:
             f"{declared['least_gold']} on, so it trusts every label: verify more"
         )
     return None
+
+
+def _reads_gold(declared: Mapping[str, Any]) -> bool:
+    return bool(declared["needs_gold"] or declared["supervises_gold"])
 
 
 def pairs_of(info: Mapping[str, Any]) -> int:

@@ -129,22 +129,24 @@ class TrainerState:
         """Return the best validation so far as a person wants to read it, empty before the first."""
         return "" if self.best is None else f"best {self.best['dsc']:.4f} in epoch {self.best['epoch'] + 1}"
 
-    def warmup_in_words(self, name: str, warmup: int, epochs: int) -> str | None:
+    def warmup_in_words(self, name: str, warmup: int, epochs: int, option: str = "warmup") -> str | None:
         """Return a sentence where a warm-up is all that a model gets of a method, None where it is not.
 
         Args:
             name: of the method.
             warmup: its epochs.
             epochs: of the whole training.
+            option: which of the method's options says how long the warm-up is.
         """
         if epochs <= warmup and self.epoch < epochs:
             return (
                 f"{name} will not leave its warm-up: training has {plural(epochs, 'epoch')}, and it takes the first "
-                f"{warmup}: shorten {name}.warmup, or train longer"
+                f"{warmup}: shorten {name}.{option}, or train longer"
             )
         if epochs <= warmup or self.epoch < epochs or self.best is None or self.best["epoch"] >= warmup:
             return None
         return (
-            f"the epoch that is kept, {self.best['epoch'] + 1}, lies in the warm-up of {name} ({warmup} epochs): "
-            "validation was never better after it, so the model has learned without what the method adds"
+            f"the epoch that is kept, {self.best['epoch'] + 1}, lies in the warm-up of {name} ({name}.{option}, "
+            f"{plural(warmup, 'epoch')}): validation was never better after it, so the model has learned without what "
+            "the method adds"
         )

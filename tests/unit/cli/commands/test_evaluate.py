@@ -16,7 +16,7 @@ from metadcseg.networks import NetworkOptions
 from metadcseg.training.options import TrainingOptions
 
 
-def test_weights_without_truth_are_named_and_the_scores_are_there(tmp_path, capsys):
+def test_weights_that_cannot_be_judged_are_named_and_the_scores_are_there(tmp_path, capsys):
     prepared = write_fake_set(tmp_path / "set")
     image, label = prepared.image(prepared.cases[0]), prepared.label(prepared.cases[0])
     with SetWriter(tmp_path / "given", name="given", classes=prepared.classes, channels=1) as writer:
@@ -30,11 +30,16 @@ def test_weights_without_truth_are_named_and_the_scores_are_there(tmp_path, caps
     out, err = capsys.readouterr()
     assert json.loads(out)["split"] == "test"
     (line,) = [line for line in err.splitlines() if "weights.json" in line]
-    assert "2 of 2 training cases have no reference mask" in line
+    assert "the method supervised with these options keeps no weights" in line
     assert "no evaluation/weights.json was written" in line
     assert "leave out --weights" in line
+    assert "reference mask" not in line  # with them there would be none, either
     assert not (run / "evaluation" / "weights.json").exists()
     assert (run / "evaluation" / "test.json").exists()
+    with pytest.raises(
+        NothingToJudge, match=r"2 of 2 training cases have no reference mask.*metadcseg corrupt"
+    ):
+        judge_weights(run, given, create_method("pairs"), NetworkOptions(), TrainingOptions())
 
 
 def test_whole_volumes_have_no_weights_to_judge(tmp_path):

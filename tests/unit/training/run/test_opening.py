@@ -3,11 +3,16 @@ import pytest
 from metadcseg.training.run.opening import too_little
 
 
-def record(gold, pairs=0, uses_pairs=False, least_gold=1, dims=2):
+def record(gold, pairs=0, uses_pairs=False, least_gold=1, dims=2, reads_gold=True):
     held = {"cases": {"gold": gold}, "volumes": {"gold": gold}, "pairs": {"cases": pairs, "volumes": pairs}}
     return {
         "method": "ours",
-        "declaration": {"uses_pairs": uses_pairs, "least_gold": least_gold},
+        "declaration": {
+            "needs_gold": reads_gold,
+            "supervises_gold": False,
+            "uses_pairs": uses_pairs,
+            "least_gold": least_gold,
+        },
         "network": {"spatial_dims": dims},
         "set": held,
     }
@@ -30,3 +35,8 @@ def test_what_is_enough_is_not_warned_of():
     assert too_little(record(3, least_gold=3)) is None
     assert too_little(record(1)) is None
     assert too_little(record(2, pairs=2, uses_pairs=True)) is None
+
+
+def test_a_method_that_reads_no_gold_lacks_none():
+    assert too_little(record(0, least_gold=1)) is not None
+    assert too_little(record(0, least_gold=1, reads_gold=False)) is None
