@@ -17,7 +17,7 @@ from metadcseg.data.formats import hdf5, itk, nifti
 from metadcseg.data.formats.geometry import Grid, Volume
 from metadcseg.data.formats.images import SUFFIXES, read_mask
 from metadcseg.data.formats.volumes import read_label_volume, write_label_volume
-from metadcseg.data.prepare.placing import OtherGrid, on_grid
+from metadcseg.data.prepare.placing import OtherGrid, placed_on
 from metadcseg.data.slicing.geometry import SliceGeometry
 from metadcseg.data.slicing.resampling import nearest_index
 from metadcseg.data.store.origin import CaseOrigin, Origin
@@ -211,7 +211,7 @@ def labels_on(volume: Volume, grid: Grid, case: CaseOrigin) -> Labels:
     """
     try:
         names = (str(case.mask), "its image")
-        placed = on_grid(volume, grid, names, resample=True, adopt=True, crop=True, remap=case.values)
+        placed = placed_on(volume, grid, names, resample=True, adopt=True)
     except OtherGrid as error:
         raise changed_since(case.mask) from error
     return _classes(placed.array, case)

@@ -9,9 +9,10 @@ from tests.unit.audit.simulated import decide, judge, runs, simulate
 
 from metadcseg.audit.accept import accept
 from metadcseg.audit.again import prepare_again
-from metadcseg.audit.native import Change, write_volume_mask
+from metadcseg.audit.native import Change, labels_on, write_volume_mask
 from metadcseg.audit.twins import TWINS
 from metadcseg.cli.main import main
+from metadcseg.data.formats.geometry import Grid, Volume, as_affine
 from metadcseg.data.formats.volumes import read_label_volume
 from metadcseg.data.prepare.pipeline import prepare_folder
 from metadcseg.data.slicing.cut import SliceOptions
@@ -228,3 +229,17 @@ def test_masks_that_were_resampled_keep_their_values(tmp_path, values):
         assert np.unique(found.array).tolist() == list(values)
         assert np.array_equal(found.grid.affine, AFFINE)
         assert (found.array == values[1]).sum() == (held.corrected["balanced"] == 1).sum()
+
+
+def test_masks_of_which_resampling_loses_a_class_can_be_reviewed():
+    """Whether too much is lost is asked when a set is prepared: those of before have been."""
+    fine = np.zeros((16, 14, 10), np.int16)
+    fine[4:9, 4:10] = 7
+    fine[10, 10, 4] = 9  # between two slices
+    half = AFFINE @ np.diag([1, 1, 0.5, 1])
+    half[:3, 3] -= half[:3, 2] * 0.6
+    case = CaseOrigin((), Path("masks/v0.nii.gz"), {0: 0, 7: 2, 9: 1})
+    found = labels_on(
+        Volume(fine, Grid(fine.shape, as_affine(half))), Grid((16, 14, 5), as_affine(AFFINE)), case
+    )
+    assert np.array_equal(found, 2 * (fine[:, :, ::2] == 7))

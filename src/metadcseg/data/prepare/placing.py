@@ -1,6 +1,6 @@
 """Bring a mask to the grid of its image, or refuse it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from metadcseg.data.formats.orientation import said_of_turn
 from metadcseg.errors import InputError
 
 MOST_LOST = 0.1
-"""Of each class of a mask so much may be lost by resampling, in mm3."""
+"""Of each class of a mask so much may be lost by resampling, in mm3, or what rounding explains where that is more."""
 
 
 class OtherGrid(InputError):
@@ -42,7 +42,7 @@ def on_grid(
     remap: Mapping[int, int] | None = None,
     orientation: int = 1,
 ) -> Volume:
-    """Return a mask on the grid of its image.
+    """Return a mask on the grid of its image, with all of its classes.
 
     Args:
         labels: as stored.
@@ -55,7 +55,36 @@ def on_grid(
         orientation: what the orientation tag of the image says.
 
     Raises:
-        OtherGrid: where it lies on another one, or resampling would lose more than a tenth of a class.
+        OtherGrid: where it lies on another one, or resampling would lose a class, or more of it than rounding can.
+    """
+    placed = placed_on(labels, grid, names, resample=resample, adopt=adopt, orientation=orientation)
+    if placed.array is labels.array:
+        return placed
+    lost = _lost(labels, placed, names, crop=crop, remap=remap or {})
+    return replace(placed, notes=(*placed.notes[:-1], placed.notes[-1] + lost))
+
+
+def placed_on(
+    labels: Volume,
+    grid: Grid,
+    names: tuple[str, str],
+    *,
+    resample: bool,
+    adopt: bool = False,
+    orientation: int = 1,
+) -> Volume:
+    """Return a mask on the grid of its image, whatever that loses.
+
+    Args:
+        labels: as stored.
+        grid: of the image.
+        names: what sentences call mask and image.
+        resample: as for :func:`on_grid`.
+        adopt: as for :func:`on_grid`.
+        orientation: as for :func:`on_grid`.
+
+    Raises:
+        OtherGrid: where it lies on another one.
     """
     mask, image = names
     if lies_on(labels.grid, grid):
@@ -72,8 +101,7 @@ def on_grid(
     placed = labels.grid.is_placed and grid.is_placed and (grid.bare or not labels.grid.bare)
     if resample and placed:
         array = resample_labels(labels.array, labels.grid, grid)
-        cut_off = _cut_off(labels, array, grid, names, crop=crop, remap=remap or {})
-        note = f"{mask} lies on another grid than {image} and was resampled to it{cut_off}"
+        note = f"{mask} lies on another grid than {image} and was resampled to it"
         return replace(labels, array=array, grid=grid, notes=(*labels.notes, note))
     advice = "export it at the size of the image"
     if grid.known:
@@ -93,45 +121,50 @@ def on_grid(
     )
 
 
-def _cut_off(
-    labels: Volume,
-    array: NDArray[Any],
-    grid: Grid,
-    names: tuple[str, str],
-    *,
-    crop: bool,
-    remap: Mapping[int, int],
+def _lost(
+    labels: Volume, placed: Volume, names: tuple[str, str], *, crop: bool, remap: Mapping[int, int]
 ) -> str:
-    """Refuse what resampling has lost, more than a tenth of a class in mm3; return what to say of the rest.
+    """Refuse a loss by resampling that rounding does not explain; return what to say of the rest.
 
     Foreground is what the remap says; where it says nothing, all above 0, and 255 beside classes is ignored.
     """
-    before, after = _counts(labels.array), _counts(array)
-    classes: dict[int, list[int]] = {}
+    before, after = _counts(labels.array), _counts(placed.array)
+    classes: defaultdict[int, list[int]] = defaultdict(list)
     for value in foreground_values(sorted(before), remap):
-        classes.setdefault(remap.get(value, value), []).append(value)
-    voxel, pixel = (abs(float(np.linalg.det(np.array(each.affine)[:3, :3]))) for each in (labels.grid, grid))
+        classes[remap.get(value, value)].append(value)
+    voxel, pixel = (
+        abs(float(np.linalg.det(np.array(each.grid.affine)[:3, :3]))) for each in (labels, placed)
+    )
     had = {label: voxel * sum(before[value] for value in held) for label, held in classes.items()}
     kept = {label: pixel * sum(after[value] for value in held) for label, held in classes.items()}
-    short = [label for label in classes if kept[label] < (1 - MOST_LOST) * had[label]]
+    least = 1 - MOST_LOST
+    short = [label for label in classes if kept[label] < least * had[label]]
     if not short:
         return ""
-    counts = _count_within(
-        labels.array, [value for label in short for value in classes[label]], labels.grid, grid
+    inside = _inside(
+        labels.array, [value for label in short for value in classes[label]], labels.grid, placed.grid
     )
-    cut_off = []
+    counts = _counts(labels.array[inside])
+    cut_off, rounded = [], []
     for label in short:
         held = classes[label]
         within = voxel * sum(counts[value] for value in held)
+        shown = inside & np.isin(labels.array, held)
+        explained = kept[label] >= within - voxel * _rounding(shown, labels.grid, placed.grid)
+        whole = within >= least * had[label]
         of_many = f"value{'s' * (len(held) > 1)} {' and '.join(map(str, held))}"
         what = "foreground" if len(classes) == 1 else of_many
         told = f"{names[0]} shows {had[label]:.4g} mm3 of {what} and would keep {kept[label]:.4g} mm3 on the grid of "
-        if not any(kept.values()) or kept[label] < (1 - MOST_LOST) * within:
+        gone = not any(kept.values()) or (whole and not kept[label])
+        if gone or (kept[label] < least * within and not explained):
             raise OtherGrid(
                 f"{told}its image {names[1]}: the rest lies outside of it or between its voxels; export it on the grid "
                 "of the image",
                 True,
             )
+        if whole and explained:
+            rounded.append(f"{1 - kept[label] / had[label]:.0%} of its {what}")
+            continue
         if not crop:
             raise OtherGrid(
                 f"{told}its image {names[1]}: the rest lies outside of it; pass --crop-labels if the image shows only "
@@ -139,7 +172,36 @@ def _cut_off(
                 True,
             )
         cut_off.append(f"{1 - within / had[label]:.0%} of its {what}")
-    return f"; {listed(cut_off, 5)} lies outside and was cut off"
+    return "".join(
+        f"; {listed(parts, 5)} {how}"
+        for parts, how in ((cut_off, "lies outside and was cut off"), (rounded, "is lost by rounding"))
+        if parts
+    )
+
+
+def _inside(array: NDArray[Any], values: Sequence[int], source: Grid, target: Grid) -> NDArray[np.bool_]:
+    """Return which voxels hold one of some values and have their center on another grid."""
+    to_target = np.linalg.inv(np.array(target.affine)) @ np.array(source.affine)
+    found = np.isin(array, values)
+    for x, plane in enumerate(found):
+        y, z = np.nonzero(plane)
+        places = np.stack([np.full(y.shape, x), y, z, np.ones(y.shape)], axis=-1) @ to_target[:3].T
+        index = np.floor(places + 0.5)
+        plane[y, z] = ((index >= 0) & (index < np.array(target.shape))).all(axis=-1)
+    return found
+
+
+def _rounding(shown: NDArray[np.bool_], source: Grid, target: Grid) -> float:
+    """Return how many voxels of an object another grid may miss by chance: two standard errors.
+
+    A grid meets a line through the object too often or too seldom by less than one of its voxels, so the standard
+    error is half a voxel at most. Lines err alike where faces are flat: along an axis it is half a layer, as thick as
+    a voxel of the other grid. The errors of the three axes are independent.
+    """
+    to_source = np.linalg.inv(np.array(source.affine)) @ np.array(target.affine)
+    thick = np.abs(to_source[:3, :3]).sum(axis=1)
+    layers = [thick[axis] * np.count_nonzero(shown.any(axis=axis)) for axis in range(3)]
+    return float(np.linalg.norm(layers))
 
 
 def foreground_values(held: Sequence[int], remap: Mapping[int, int]) -> list[int]:
@@ -158,19 +220,6 @@ def _counts(array: NDArray[Any]) -> Counter[int]:
     """Return how often a value occurs."""
     values, counts = np.unique(array, return_counts=True)
     return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-
-
-def _count_within(array: NDArray[Any], values: Sequence[int], source: Grid, target: Grid) -> Counter[int]:
-    """Return how many of the voxels of each of some values have their center on another grid."""
-    to_target = np.linalg.inv(np.array(target.affine)) @ np.array(source.affine)
-    count: Counter[int] = Counter()
-    for x, plane in enumerate(array):
-        y, z = np.nonzero(np.isin(plane, values))
-        places = np.stack([np.full(y.shape, x), y, z, np.ones(y.shape)], axis=-1) @ to_target[:3].T
-        index = np.floor(places + 0.5)
-        inside = ((index >= 0) & (index < np.array(target.shape))).all(axis=-1)
-        count.update(_counts(plane[y, z][inside]))
-    return count
 
 
 def lies_on(held: Grid, grid: Grid) -> bool:

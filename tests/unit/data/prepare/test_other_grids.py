@@ -152,3 +152,52 @@ def test_classes_that_lie_outside_are_named_each():
         on_grid(body, image, NAMES, resample=True)
     found = on_grid(body, image, NAMES, resample=True, crop=True)
     assert found.notes[0].endswith("; 100% of its value 5, 50% of its value 6 lies outside and was cut off")
+
+
+@pytest.mark.parametrize("radius", [2.0, 2.5, 3.5, 6.0])
+@pytest.mark.parametrize("sides", [(1.05, 1.05, 1.5), (1, 1, 3), (2, 2, 2), (1.05, 0.8, 1.3)])
+def test_small_balls_at_any_place_are_kept_and_what_rounding_loses_is_said(sides, radius):
+    """Wherever the grid lies: of 30 voxels a third may be lost, or won."""
+    random, where = np.random.default_rng(5), grid(origin=(-9, -8, -7), shape=(22, 22, 22))
+    places, shape = np.indices(where.shape), tuple(int(20 // side) for side in sides)
+    for _ in range(25):
+        image = grid(sides, np.array((-9, -8, -7)) + random.uniform(0, sides), shape)
+        center = random.uniform(8, 11, (3, 1, 1, 1))
+        body = Volume((((places - center) ** 2).sum(axis=0) <= radius**2).astype(np.uint8) * 2, where)
+        had = np.count_nonzero(body.array)
+        body.array[:, :, 18:] = 1
+        found = on_grid(body, image, NAMES, resample=True, crop=True)
+        kept = np.count_nonzero(found.array == 2) * np.prod(sides)
+        said = f"{1 - kept / had:.0%} of its value 2"
+        assert (said in found.notes[0] and "lost by rounding" in found.notes[0]) == (kept < 0.9 * had)
+
+
+@pytest.mark.parametrize("crop", [False, True])
+def test_a_loss_that_rounding_does_not_explain_is_refused(crop):
+    """Twenty sheets of 1 mm, of which slices of 6 mm show two: ten more lie between slices than chance explains."""
+    body = mask(grid(origin=(1, 1, 0), shape=(12, 12, 108)), ((0, 0),) * 3)
+    image = grid((1, 1, 6), (1, 1, 0), (12, 12, 18))
+    body.array[:, :, 2::6] = 1
+    body.array[:, :, [0, 6]] = 1
+    with pytest.raises(
+        OtherGrid, match=r"shows 2880 mm3 of foreground and would keep 1728 mm3 .* between its"
+    ):
+        on_grid(body, image, NAMES, resample=True, crop=crop)
+
+
+def test_what_lies_outside_of_a_small_class_is_no_rounding():
+    image, body = grid(origin=(3, 0, 0)), mask(grid(origin=(1, 0, 0)), ((0, 5), (1, 4), (2, 4)))
+    with pytest.raises(OtherGrid, match=r"shows 30 mm3 of foreground .*pass --crop-labels"):
+        on_grid(body, image, NAMES, resample=True)
+    found = on_grid(body, image, NAMES, resample=True, crop=True)
+    assert found.notes[0].endswith("; 40% of its foreground lies outside and was cut off")
+
+
+def test_a_class_that_an_image_only_touches_is_cut_off():
+    """One of its voxels lies in the image, nearest to none of the image's."""
+    image = grid((2, 2, 2), (3.1, 0.1, 0.1), (9, 9, 9))
+    body = mask(grid(origin=(1, 0, 0), shape=(20, 20, 20)), ((8, 14),) * 3)
+    body.array[0:2, 14:18, 14:18] = body.array[2, 17, 17] = 4
+    found = on_grid(body, image, NAMES, resample=True, crop=True)
+    assert np.unique(found.array).tolist() == [0, 1]
+    assert found.notes[0].endswith("; 97% of its value 4 lies outside and was cut off")
