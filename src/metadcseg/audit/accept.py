@@ -122,13 +122,16 @@ def accept(
     originals = Originals(prepared, folder)
     root = folder_of(originals)
     said = decisions.read_bytes()
+    # A draft beside the folder that is changed says which one that is, also where both were moved meanwhile.
+    chosen = "" if out is None else json.dumps([str(root and root.resolve()), link])
     attempt = Attempt(
         said,
-        _digest(said + json.dumps([str(root and root.resolve()), link]).encode()),
+        decisions.parent.resolve(),
+        _digest(said + chosen.encode()),
         _digest(f"{metadcseg.__version__} {FORMAT} {_RULES}".encode()),
     )
     if root is not None:
-        attempt.refuse_halfway(root, decisions.parent, in_place=out is None)
+        attempt.refuse_halfway(root, in_place=out is None)
     place = out or root
     anew = place is not None and attempt.discard_others(place)
     begun = out is None and root is not None and attempt.is_begun(root)

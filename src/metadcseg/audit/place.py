@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from metadcseg.audit.plan import Plan, Write
+from metadcseg.audit.plan import CORRECTIONS, GOLD, SPLITS, Plan, Write
 from metadcseg.data.store.disk import DiskErrors, publish_folder, refuse_occupied
 from metadcseg.errors import InputError
 from metadcseg.files import refuse_link
@@ -19,6 +19,9 @@ _READY = "ready"
 
 _DECISIONS = "decisions.json"
 """Likewise: what was decided, so that it can be ended after other decisions took its place."""
+
+_AUDIT = "audit.txt"
+"""Likewise: the folder of the audit that this is about, in which alone these decisions can be accepted."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,13 @@ class Attempt:
 
     Args:
         decisions: what was decided, as it is written.
+        audit: the folder of the audit that it is about.
         what: digest of that and of all else that the caller chose.
         rules: digest of the version that makes files of it.
     """
 
     decisions: bytes
+    audit: Path
     what: str
     rules: str
 
@@ -59,12 +64,11 @@ class Attempt:
         """Return whether files are being moved into a folder by a call that was stopped (`within`)."""
         return (self.draft(root) / _READY).exists()
 
-    def refuse_halfway(self, root: Path, audit: Path, *, in_place: bool) -> None:
+    def refuse_halfway(self, root: Path, *, in_place: bool) -> None:
         """Refuse a folder that a call which was stopped has changed in part, unless this one brings that to its end.
 
         Args:
             root: the folder.
-            audit: the folder of the audit.
             in_place: whether this call changes the folder.
 
         Raises:
@@ -72,12 +76,20 @@ class Attempt:
         """
         begun = sorted(root.parent.glob(f"{escape(hidden_name(root))}.accept-*/{_READY}"))
         for draft in (ready.parent for ready in begun):
-            same = draft.name.startswith(self._begins(root))
-            if same and in_place:
+            if in_place and draft == self.draft(root):
                 continue
-            others = "" if same else " by other decisions"
-            copied = "" if same else f"copy {draft / _DECISIONS} to {audit / 'stopped.json'}, and "
-            what = "these decisions" if same else "that file"
+            said, audit = draft / _DECISIONS, draft / _AUDIT
+            if not (draft.name.endswith(f"-{self.rules}") and said.exists() and audit.exists()):
+                raise InputError(
+                    f"{root} was being changed by another version of metadcseg when that was stopped: end it with "
+                    f"that version; or copy all in {draft / 'backup'} over {root}, remove {draft} and the masks in "
+                    f"{GOLD}/, {SPLITS} and {CORRECTIONS} that it added, and accept again"
+                )
+            others, copied, what = "", "", "these decisions"
+            if said.read_bytes() != self.decisions:
+                stopped = Path(os.fsdecode(audit.read_bytes())) / "stopped.json"
+                others, what = " by other decisions", "that file"
+                copied = f"copy {said} to {stopped}, in the folder of its audit, and "
             raise InputError(
                 f"{root} was being changed{others} when that was stopped, and is half corrected: {copied}accept {what} "
                 "--in-place first"
@@ -86,11 +98,10 @@ class Attempt:
     def discard_others(self, place: Path) -> bool:
         """Remove what another version has begun of the same; return whether there was something.
 
+        Where it was moving files already, `refuse_halfway` comes first.
+
         Args:
             place: the folder that is written or changed.
-
-        Raises:
-            InputError: where that version was moving files into it already.
         """
         begins, own = self._begins(place), self.draft(place)
         beside = list(place.parent.iterdir()) if place.parent.is_dir() else []
@@ -99,12 +110,6 @@ class Attempt:
             for path in beside
             if path != own and (path.name == begins or path.name.startswith(f"{begins}-"))
         ]
-        for draft in others:
-            if (draft / _READY).exists():
-                raise InputError(
-                    f"{place} was being changed by another version of metadcseg when that was stopped: end it with "
-                    f"that version; or copy all in {draft / 'backup'} over {place}, remove {draft}, and accept again"
-                )
         for draft in others:
             remove_folder(draft)
         return bool(others)
@@ -182,6 +187,7 @@ def within(plan: Plan, root: Path, backup: Path, attempt: Attempt, progress: Pro
                 for place in old:
                     _copy(root / place, kept / place)
                 _write(draft / _DECISIONS, lambda out: out.write_bytes(attempt.decisions))
+                _write(draft / _AUDIT, lambda out: out.write_bytes(os.fsencode(attempt.audit)))
                 _write(ready, lambda out: out.write_bytes(b""))
             except InputError:
                 remove_folder(draft)

@@ -7,12 +7,13 @@ import shutil
 import signal
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tests.unit.audit.simulated import decide, runs, simulate
+from tests.unit.audit.simulated import IDENTITY, decide, runs, simulate
 from tests.unit.data.folders import disc, make_folder, picture, save
 
 from metadcseg.audit import accept as acceptance
@@ -267,34 +268,91 @@ def test_what_another_version_has_begun_is_begun_anew_and_that_is_said(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_where_another_version_was_moving_files_it_must_end_that(tmp_path, monkeypatch):
-    prepared, arrays = audited(tmp_path)
-    ids, mine = list(arrays), tmp_path / "mine"
-    decisions = decide(tmp_path / "audit", prepared, {"case": ids[0], "regions": {"1": "accept"}})
-    before = files(mine)
+def halfway(decisions, mine, monkeypatch, rules=None, **options):
+    """Stop a call when it has moved two files into a folder; return its draft."""
+    moved = []
 
     def stop(source, target):
-        if str(target) == str(mine / "splits.csv"):
-            raise KeyboardInterrupt
+        if str(target).startswith(str(mine)):
+            moved.append(target)
+            if len(moved) == 3:
+                raise KeyboardInterrupt
         os.rename(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(acceptance, "_RULES", 0)
+        if rules is not None:
+            patch.setattr(acceptance, "_RULES", rules)
         patch.setattr(place.os, "replace", stop)
         with pytest.raises(KeyboardInterrupt):
-            accept(decisions, backup=tmp_path / "old")
-    halfway = files(mine)
-    (draft,) = tmp_path.glob(".*.accept-*")
-    with pytest.raises(
-        InputError, match=r"another version of metadcseg when .* end it with that version"
-    ) as told:
-        accept(decisions, backup=tmp_path / "old")
-    assert files(mine) == halfway
-    assert str(draft) in str(told.value)
+            accept(decisions, **options)
+    (draft,) = mine.parent.glob(".*.accept-*")
+    return draft
+
+
+@pytest.mark.parametrize(
+    ("lacks", "out", "others"),
+    [
+        ((), None, False),
+        ((), "better", False),
+        (("audit.txt",), None, True),
+        (("audit.txt", "decisions.json"), "better", True),
+    ],
+)
+def test_where_another_version_was_moving_files_it_must_end_that(tmp_path, monkeypatch, lacks, out, others):
+    prepared, arrays = audited(tmp_path)
+    ids, mine = list(arrays), tmp_path / "mine"
+    told = [{"case": ids[0], "verdict": "accept"}, {"case": ids[1], "regions": {"1": "accept"}}]
+    decisions = decide(tmp_path / "audit", prepared, *told)
+    before = files(mine)
+    draft = halfway(decisions, mine, monkeypatch, rules=None if lacks else 0, backup=tmp_path / "old")
+    for name in lacks:  # as of versions that did not keep it
+        (draft / name).unlink()
+    part = files(mine)
+    added = set(part) - set(before)
+    assert added == {"splits.csv", f"gold/{ids[0]}.png"}
+    if others:
+        decide(tmp_path / "audit", prepared, told[1])
+    with pytest.raises(InputError, match=r"another version of metadcseg when .* end it with that") as refused:
+        accept(decisions, out and tmp_path / out)
+    assert files(mine) == part
+    assert f"copy all in {draft / 'backup'} over {mine}, remove {draft} and the masks" in str(refused.value)
     shutil.copytree(draft / "backup", mine, dirs_exist_ok=True)  # what the sentence says
     shutil.rmtree(draft)
-    assert {name: files(mine)[name] for name in before} == before
+    for name in added:
+        (mine / name).unlink()
+    assert files(mine) == before
     assert accept(decisions, backup=tmp_path / "older")[0].in_part == 1
+
+
+def test_a_half_corrected_folder_is_ended_in_the_audit_that_began_it(tmp_path, monkeypatch):
+    prepared, arrays = audited(tmp_path)
+    ids, mine = list(arrays), tmp_path / "mine"
+    told = [{"case": id, "regions": {"1": "accept"}} for id in ids[:3]]
+    draft = halfway(decide(tmp_path / "audit", prepared, *told), mine, monkeypatch)
+    simulate(tmp_path / "second", prepared)
+    about = tmp_path / "second/audit.json"
+    about.write_text(about.read_text().replace(IDENTITY, "cd" * 32))
+    second = decide(tmp_path / "second", prepared, {"case": ids[3], "verdict": "reject"}, identity="cd" * 32)
+    for out in (None, tmp_path / "better"):
+        with pytest.raises(InputError) as refused:
+            accept(second, out)
+        assert f"copy {draft / 'decisions.json'} to {tmp_path / 'audit/stopped.json'}, " in str(refused.value)
+    shutil.copy(draft / "decisions.json", tmp_path / "audit/stopped.json")
+    monkeypatch.chdir(tmp_path / "audit")
+    assert accept(Path("stopped.json"))[0].in_part == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_half_corrected_folder_that_was_moved_is_ended(tmp_path, monkeypatch):
+    mine = make_folder(tmp_path / "here/mine", gold=2)
+    prepared = prepared_from(mine, tmp_path / "set")
+    ids = list(simulate(tmp_path / "audit", prepared))
+    told = [{"case": id, "regions": {"1": "accept"}} for id in ids[:3]]
+    decisions = decide(tmp_path / "audit", prepared, *told)
+    halfway(decisions, mine, monkeypatch)
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert accept(decisions, folder=tmp_path / "there/mine")[0].in_part == 3
+    assert not list((tmp_path / "there").glob(".*"))
 
 
 def test_a_folder_that_is_half_corrected_is_ended_by_the_decisions_of_before(tmp_path, monkeypatch, capsys):
@@ -303,32 +361,19 @@ def test_a_folder_that_is_half_corrected_is_ended_by_the_decisions_of_before(tmp
     told = [{"case": id, "regions": {"1": "accept"}} for id in ids[:3]]
     decisions = decide(audit, prepared, *told)
     kept = decisions.read_bytes()
-    moved = []
-
-    def stop(source, target):
-        if str(target).startswith(str(mine)):
-            moved.append(target)
-            if len(moved) == 2:
-                raise KeyboardInterrupt
-        os.rename(source, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place.os, "replace", stop)
-        with pytest.raises(KeyboardInterrupt):
-            accept(decisions)
-    halfway = files(mine)
+    draft = halfway(decisions, mine, monkeypatch)
+    part = files(mine)
     with pytest.raises(InputError, match="half corrected: accept these decisions --in-place first"):
         accept(decisions, tmp_path / "better")
     decide(audit, prepared, *told, {"case": ids[3], "verdict": "reject"})
-    (draft,) = tmp_path.glob(".mine.accept-*")
     for where in (["--in-place"], ["--out", str(tmp_path / "better")]):
         assert main(["accept", str(decisions), *where]) == 2
         said = capsys.readouterr().err
         assert f"{mine} was being changed by other decisions when that was stopped" in " ".join(said.split())
     with pytest.raises(InputError) as refused:
         accept(decisions)
-    assert f"copy {draft / 'decisions.json'} to {audit / 'stopped.json'}, and accept" in str(refused.value)
-    assert (files(mine), draft.is_dir(), (tmp_path / "better").exists()) == (halfway, True, False)
+    assert f"copy {draft / 'decisions.json'} to {audit / 'stopped.json'}, in the folder" in str(refused.value)
+    assert (files(mine), draft.is_dir(), (tmp_path / "better").exists()) == (part, True, False)
     shutil.copy(draft / "decisions.json", audit / "stopped.json")
     assert (audit / "stopped.json").read_bytes() == kept
     accepted, _ = accept(audit / "stopped.json")

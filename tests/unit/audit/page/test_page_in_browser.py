@@ -325,6 +325,77 @@ def test_undo_in_one_tab_leaves_what_another_decided(visit, folder):
     assert saved(page)["decisions"] == [decided("case 07", "accept")]
 
 
+def test_undo_in_one_tab_leaves_what_another_said_of_the_same(visit, folder):
+    page = visit(folder)
+    view(page, "case_09")
+    other = page.context.new_page()
+    other.goto(page.url)
+    is_ready(other)
+    press(page, "a")
+    expect(other.locator("#case-state")).to_have_text("Accepted")
+    press(other, "r")
+    expect(page.locator("#case-state")).to_have_text("Rejected")
+    for key in "zZz":
+        press(page, key)
+        expect(page.locator("#said")).to_contain_text("do: verdict; what another tab changed since stays")
+        assert saved(page)["decisions"] == [decided("case 09", "reject")]
+    press(other, "z")  # its own, to what it found
+    expect(page.locator("#case-state")).to_have_text("Accepted")
+    press(page, "e")
+    expect(other.locator("#case-state")).to_have_text("Expert")
+    press(page, "z")
+    assert saved(page)["decisions"] == [decided("case 09", "accept")]
+    for each, place in ((page, (28, 20)), (other, (34, 20))):
+        press(each, *"b1")
+        drag(each, place)
+        expect((other if each is page else page).locator("#painted")).to_be_visible()
+    both = saved(other)["decisions"]
+    press(page, "z")
+    assert (saved(page)["decisions"], saved(other)["decisions"]) == (both, both)
+    press(other, "z")
+    (left,) = saved(other)["decisions"]
+    assert left["painted"] not in ({}, both[0]["painted"])  # the stroke of the first tab
+
+
+def test_a_step_whose_paint_another_tab_read_and_wrote_again_is_undone(visit, folder):
+    page = visit(folder)
+    view(page, "case_10")
+    other = page.context.new_page()
+    other.goto(page.url)
+    is_ready(other)
+    press(page, *"b1")
+    drag(page, (30, 20))
+    expect(other.locator("#painted")).to_be_visible()
+    press(other, "l")  # of the same case: all of it is stored anew
+    expect(page.locator("#level-network")).to_be_checked()
+    press(page, "z")
+    assert saved(page)["decisions"] == []
+
+
+def stroked(mask, columns, row, reach):
+    """Run lengths of a mask after a stroke of class 1 along a row."""
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    over = [(x - column) ** 2 + (y - row) ** 2 <= reach**2 for column in columns]
+    return encode_runs(np.where(np.any(over, axis=0), 1, mask).astype(np.uint8))
+
+
+def test_undo_during_a_stroke_is_kept_and_so_is_all_that_the_stroke_went_over(visit, folder):
+    page = visit(folder)
+    view(page, "case_11")
+    press(page, *"b1[[[[")
+    drag(page, (24, 26), (30, 26))
+    assert list(saved(page)["decisions"][0]["painted"]) == ["0"]
+    first, second = pixel_places(page, (28, 26), (34, 26))
+    page.mouse.move(*first)
+    page.mouse.down()
+    page.mouse.move(*second)
+    press(page, "z")
+    assert saved(page)["decisions"] == []
+    page.mouse.up()
+    painted = {"0": stroked(made(11)[1].corrected["balanced"][0], range(28, 35), 26, 2.5)}
+    assert saved(page)["decisions"] == [decided("case 11", None, {}, painted)]
+
+
 def test_what_is_decided_during_a_stroke_and_the_stroke_itself_are_kept(visit, folder):
     page = visit(folder)
     view(page, "case_08")
@@ -335,8 +406,11 @@ def test_what_is_decided_during_a_stroke_and_the_stroke_itself_are_kept(visit, f
     page.mouse.move(*second)
     press(page, "r")
     page.mouse.up()
-    (said,) = saved(page)["decisions"]
-    assert (said["verdict"], list(said["painted"])) == ("reject", ["0"])
+    painted = {
+        "0": stroked(made(8)[1].given[0], range(28, 35), 20, 4.5)
+    }  # nothing of a proposal that was rejected
+    assert saved(page)["decisions"] == [decided("case 08", "reject", {}, painted)]
+    painted = {"0": stroked(made(8)[1].corrected["balanced"][0], range(28, 35), 20, 4.5)}
     for away in ("j", "Escape"):
         press(page, *"zz")
         view(page, "case_08")
@@ -347,7 +421,7 @@ def test_what_is_decided_during_a_stroke_and_the_stroke_itself_are_kept(visit, f
         press(page, away)
         page.mouse.up()
         (one,) = saved(page)["decisions"]
-        assert one == decided("case 08", None, {}, said["painted"])
+        assert one == decided("case 08", None, {}, painted)
 
 
 DAMAGED = [

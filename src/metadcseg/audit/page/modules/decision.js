@@ -43,11 +43,17 @@ export function difference(before, after) {
     for (const key of keys) pairs.push([field, key, before[field][key], after[field][key]]);
   }
   return pairs
-    .filter(([, , one, other]) => one !== other)
+    .filter(([, , one, other]) => !isSame(one, other))
     .map(([field, key, one, other]) => ({ field, key, before: one, after: other }));
 }
 
-// A decision in which these fields have their values of one side, "before" or "after"; the others stay.
+// Those of the fields that a decision holds with their values of one side, "before" or "after".
+export function fieldsHeld(decision, fields, side) {
+  const held = ({ field, key }) => (key === undefined ? decision[field] : decision[field][key]);
+  return fields.filter((each) => isSame(held(each), each[side]));
+}
+
+// A decision in which these fields have their values of one side; the others stay.
 export function withFields(decision, fields, side) {
   const made = { ...decision, regions: { ...decision.regions }, painted: { ...decision.painted } };
   for (const { field, key, [side]: value } of fields) {
@@ -57,6 +63,9 @@ export function withFields(decision, fields, side) {
   }
   return made;
 }
+
+// Runs of paint by what they say: what another tab stored is read as new ones.
+const isSame = (one, other) => one === other || JSON.stringify(one) === JSON.stringify(other);
 
 // The rule of metadcseg.audit.review, by which cases become gold: these states say what accept will do.
 export function stateOf({ verdict, regions, painted }, entry) {

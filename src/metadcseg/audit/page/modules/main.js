@@ -117,7 +117,7 @@ async function load(input) {
 function took(step, verb) {
   if (!step) announce(`Nothing to ${verb}.`);
   else {
-    announce(`${verb}: ${step.what}`);
+    announce(`${verb}: ${step.what}${step.isWhole ? "" : "; what another tab changed since stays"}`);
     const entry = byId.get(step.id);
     if (inViewer() && entry !== viewer.entry) open(entry);
   }

@@ -1,4 +1,4 @@
-// A stroke of the brush: painted on a copy, kept as one change when it ends.
+// A stroke of the brush: seen on a copy, and put as one change, when it ends, onto what is decided by then.
 
 import { stroke } from "./brush.js";
 import { toPaintOn, withPainted } from "./decision.js";
@@ -13,10 +13,9 @@ export class Painting {
   }
 
   begin(entry, slice, number, size, pixel) {
-    const decision = this.store.get(entry.id);
-    this.place = { entry, number, ...size };
-    this.mask = toPaintOn(decision, slice, number);
-    this.before = this.mask.slice();
+    this.place = { entry, slice, number, ...size };
+    this.mask = toPaintOn(this.store.get(entry.id), slice, number);
+    this.touched = new Uint8Array(this.mask.length);
     this.last = pixel;
     this.extend(pixel);
   }
@@ -26,17 +25,21 @@ export class Painting {
     const { width, height } = this.place;
     const value = settings.erase ? 0 : Number(settings.brushClass);
     stroke(this.mask, width, height, this.last, pixel, settings.size, value);
+    stroke(this.touched, width, height, this.last, pixel, settings.size, 1);
     this.last = pixel;
     this.version += 1;
   }
 
   end() {
     if (!this.mask) return;
-    const { entry, number } = this.place;
-    const changed = this.mask.some((value, pixel) => value !== this.before[pixel]);
-    const runs = changed ? encodeRuns(this.mask) : null;
+    const { mask, touched } = this;
+    const { entry, slice, number } = this.place;
     this.cancel();
-    if (runs) this.store.change([[entry.id, withPainted(this.store.get(entry.id), number, runs)]], "brush stroke");
+    const decision = this.store.get(entry.id);
+    const before = toPaintOn(decision, slice, number);
+    const after = before.map((value, pixel) => (touched[pixel] ? mask[pixel] : value));
+    if (after.every((value, pixel) => value === before[pixel])) return;
+    this.store.change([[entry.id, withPainted(decision, number, encodeRuns(after))]], "brush stroke");
   }
 
   cancel() {

@@ -1,7 +1,8 @@
 // Decisions of all cases: kept in the browser under the audit's identity, each change undoable.
-// Other tabs decide as well, so a step holds the fields that it changed, and leaves the others as they are.
+// Other tabs decide as well, so a step holds the fields that it changed, and leaves the others as they are. It is undone
+// where they still are as it left them: what another tab said of one since is not this tab's to take back.
 
-import { EMPTY, difference, saysSomething, withFields } from "./decision.js";
+import { EMPTY, difference, fieldsHeld, saysSomething, withFields } from "./decision.js";
 import { soundDecision } from "./exchange.js";
 
 const MOST_STEPS = 1000;
@@ -39,19 +40,24 @@ export class Store {
   }
 
   undo() {
-    return this.move(this.done, this.undone, "before");
+    return this.move(this.done, this.undone, "after", "before");
   }
 
   redo() {
-    return this.move(this.undone, this.done, "after");
+    return this.move(this.undone, this.done, "before", "after");
   }
 
-  move(from, to, side) {
+  move(from, to, left, side) {
     const entry = from.pop();
     if (!entry) return null;
     to.push(entry);
-    this.apply(entry.step, side);
-    return { id: entry.step[0].id, what: entry.what };
+    const held = entry.step.map(({ id, fields }) => ({ id, fields: fieldsHeld(this.get(id), fields, left) }));
+    const isWhole = held.every(({ fields }, place) => fields.length === entry.step[place].fields.length);
+    this.apply(
+      held.filter(({ fields }) => fields.length),
+      side,
+    );
+    return { id: entry.step[0].id, what: entry.what, isWhole };
   }
 
   apply(step, side) {
