@@ -48,7 +48,7 @@ class CalibrationSaid(Struct):
 class StateSaid(Struct):
     """``state.json``: whose folder it is, and what was learned."""
 
-    format: Literal["metadcseg-audit-state/2"]
+    format: Literal["metadcseg-audit-state/3"]
     identity: str
     told: dict[str, Any] = {}
     witnesses: WitnessesSaid | None = None

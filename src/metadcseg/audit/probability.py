@@ -128,7 +128,7 @@ class PairCounts:
         other = ~torch.eye(self.truly.shape[1], dtype=torch.bool).view(1, *self.truly.shape[1:3], 1)
 
         def loss(floor: float) -> float:
-            told = tables_of(truly, pixels, self.pixels.mean(dim=0), floor).clamp(LEAST_TOLD, 1 - LEAST_TOLD)
+            told = tables_of(truly, pixels, pixels / (len(self) - 1), floor).clamp(LEAST_TOLD, 1 - LEAST_TOLD)
             right = self.truly * told.log() + (self.pixels - self.truly) * (1 - told).log()
             return -float((right * other).sum())
 
@@ -284,7 +284,7 @@ def tables_of(truly: Tensor, pixels: Tensor, mean: Tensor, floor: float) -> Tens
     Args:
         truly: (..., L, L, B), see :class:`PairCounts`.
         pixels: likewise.
-        mean: pixels of a mean pair, (L, L, B).
+        mean: pixels of a mean pair, likewise.
         floor: at least 0.
     """
     return with_floor(error_table(truly, pixels, mean), mean_shares(truly, pixels), floor).clamp(0, 1)

@@ -120,12 +120,19 @@ class PairTable(LateBuffers):
         chosen = self.pixels.flatten(1).sum(dim=1) > 0
         return self.pixels[chosen], self.truly[chosen]
 
-    def pooled(self, least: int = 2, scale: Tensor | None = None) -> Tensor | None:
-        """Return T of all pairs (:func:`error_table`), (L, L, B), 0 where c = r; None before so many were seen."""
+    def pooled(self, least: int = 2, scale: Tensor | None = None, count: int | None = None) -> Tensor | None:
+        """Return T of all pairs (:func:`error_table`), (L, L, B), 0 where c = r; None before so many were seen.
+
+        Args:
+            least: number of pairs.
+            scale: of :func:`error_table`.
+            count: how many pairs those seen stand for; None: as many as they are.
+        """
         pixels, truly = self.seen()
         if len(pixels) < least:
             return None
-        return error_table(truly.sum(dim=0), pixels.sum(dim=0), pixels.mean(dim=0), scale)
+        whole = pixels.sum(dim=0)
+        return error_table(truly.sum(dim=0), whole, whole / (count or len(pixels)), scale)
 
     def shares(self, least: int = 2) -> Tensor | None:
         """Return the mean share of T over the distances (:func:`mean_shares`), (L, L); None as for :meth:`pooled`."""

@@ -22,7 +22,8 @@ LARGEST = 2.0
 def scale_of_directions(pixels: Tensor, truly: Tensor) -> Tensor:
     """Return by how much errors between two classes count more or less than pairs show them, (L, L) float32.
 
-    M_k(c, r) is the share of pair k that was given c and is truly r, D_k(c, r) = M_k(c, r) - M_k(r, c), with mean D,
+    M_k(c, r) is the share of pair k that was given c and is truly r, of outlines alone: where a class is in one mask of
+    the pair only, it was overlooked or invented as a whole. D_k(c, r) = M_k(c, r) - M_k(r, c), with mean D,
     standard error e over K pairs and t = D / e. Then the scale is
 
         (M(c, r) + M(r, c) + l D(c, r)) / (2 M(c, r)),    l = t^2 / (t^2 + t_1^2),    at most ``LARGEST``,
@@ -41,6 +42,7 @@ def scale_of_directions(pixels: Tensor, truly: Tensor) -> Tensor:
     Example:
         >>> pixels, truly = torch.ones(2, 2, 2, 1), torch.zeros(2, 2, 2, 1)
         >>> pixels[:, 0], pixels[:, 1] = 0.6, 0.4  # of each image 0.6 is given 0, 0.4 is given 1
+        >>> truly[:, 0, 0], truly[:, 1, 1] = 0.6, 0.2
         >>> truly[:, 1, 0, 0] = torch.tensor([0.2, 0.2])  # both are too large, by half of what was given 1
         >>> scale_of_directions(pixels, truly)[1, 0].item()
         1.0
@@ -48,7 +50,9 @@ def scale_of_directions(pixels: Tensor, truly: Tensor) -> Tensor:
         >>> scale_of_directions(pixels, truly).flatten().tolist()  # without shrinking the area 0.05 would go one way
         [1.0, 1.48..., 0.75..., 1.0]
     """
-    found = confused(pixels, truly).cpu().double()  # Apple's GPUs have no double precision
+    overlooked, invented = (part.sum(dim=axes) == 0 for part, axes in ((pixels, (2, 3)), (truly, (1, 3))))
+    found = confused(pixels, truly).masked_fill(overlooked.unsqueeze(1) | invented.unsqueeze(2), 0)
+    found = found.cpu().double()  # Apple's GPUs have no double precision
     mean = found.mean(dim=0)
     net = found - found.transpose(1, 2)
     direction, error = net.mean(dim=0), net.std(dim=0) / len(net) ** 0.5

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metadcseg.methods.base import MethodState
 from metadcseg.methods.common import evaluating
-from metadcseg.methods.pair_table import ABSENT, PairTable, known_labels
+from metadcseg.methods.pair_table import PairTable, known_labels
 from metadcseg.tensors import IGNORE, Batch
 
 SURE = 0.05
@@ -52,7 +52,8 @@ def without_own_errors(
         gold: the stand-ins.
         training: training images as pairs of one image; nothing is taken out where it has seen nothing.
     """
-    own_table, own_shares = training.pooled(least=1), training.shares(least=1)
+    count = len(gold.seen()[0])  # training images are one pair, which counts like those of gold
+    own_table, own_shares = training.pooled(least=1, count=count), training.shares(least=1)
     if own_table is None or own_shares is None:
         return table, shares
     part = own_part(confused(*gold.seen()), confused(*training.seen())[0]).to(table)
@@ -61,14 +62,14 @@ def without_own_errors(
 
 
 def confused(pixels: Tensor, truly: Tensor) -> Tensor:
-    """Return the share of each image that was given c and is truly r, (K, L, L), where r was given somewhere in it.
+    """Return the share of each image that was given c and is truly r, (K, L, L).
 
     Args:
         pixels: of pairs by image, (K, L, L, B) (:class:`.PairTable`).
         truly: likewise.
     """
     whole = pixels[:, :, 0].sum(dim=(1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
-    return truly[..., :ABSENT].sum(dim=3) / whole.view(-1, 1, 1)
+    return truly.sum(dim=3) / whole.view(-1, 1, 1)
 
 
 def own_part(gold: Tensor, training: Tensor) -> Tensor:

@@ -87,6 +87,15 @@ def test_overlooked_objects_are_no_direction_of_outlines():
     assert torch.equal(table.pooled(scale=scale)[0, 1], table.pooled()[0, 1])
 
 
+@pytest.mark.parametrize(("pairs", "wrong"), [(4, 1), (6, 2), (20, 3)])
+def test_whole_objects_are_no_direction_whether_overlooked_or_invented(pairs, wrong):
+    object_, nothing = disk(10), torch.zeros_like(disk(10))
+    verified = torch.stack([object_] * (pairs - wrong) + [nothing] * wrong)
+    given = torch.stack([nothing] * wrong + [object_] * (pairs - wrong))
+    scale = scale_of_directions(*table_of(pair_batch(given, verified), images=pairs).seen())
+    assert torch.equal(scale, torch.ones_like(scale))
+
+
 def test_next_to_nothing_is_at_most_doubled():
     """One mask is far too small, the other a little too large: no direction is agreed on."""
     scale = scale_of_directions(*pairs_off_by((-11, 1)).seen())

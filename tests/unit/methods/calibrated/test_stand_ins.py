@@ -5,7 +5,7 @@ import torch
 from tests.unit.methods.test_pair_table import disk, pair_batch
 
 from metadcseg.methods.calibrated.stand_ins import confused, own_part, without_own_errors
-from metadcseg.methods.pair_table import PairTable
+from metadcseg.methods.pair_table import ABSENT, PairTable
 
 
 def table_of(given, verified, images):
@@ -53,6 +53,17 @@ def test_errors_in_both_directions_are_taken_off_whole():
     table, shares = without_own_errors(gold.pooled(), gold.shares(), gold, training)
     assert table.abs().max() < 1e-6
     assert shares.abs().max() < 1e-6
+
+
+def test_objects_that_the_network_misses_everywhere_are_its_own_error():
+    radii = [8 + number % 4 for number in range(10)]
+    drawn, true = seen_as(radii, radii)
+    drawn[:3] = 0
+    gold = table_of(drawn, true, images=10)
+    table, shares = without_own_errors(gold.pooled(), gold.shares(), gold, one_image(drawn, true))
+    assert gold.pooled()[0, 1, ABSENT] > 0.03
+    assert table.max() < 1e-6
+    assert shares.max() < 1e-6
 
 
 @pytest.mark.parametrize("by", [-2, 2])
