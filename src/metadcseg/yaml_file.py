@@ -18,17 +18,27 @@ _MOST_DIGITS = 40
 _DEEPEST = 50
 _MERGE = "tag:yaml.org,2002:merge"
 _DATE = "tag:yaml.org,2002:timestamp"
-_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_WHOLE = "tag:yaml.org,2002:int"
+_NUMBERS = (_WHOLE, "tag:yaml.org,2002:float")
 
 
 class _Loader(yaml.SafeLoader):
-    """Leaves a date the text that it is: no option holds one, and names of sets and runs look like it."""
+    """Leaves dates, and whole numbers that YAML would write otherwise, the text that they are.
+
+    No option holds a date, and names of sets and runs look like it. So do ``001``, ``1_000`` and ``1:30``, of which
+    YAML makes 1, 1000 and 90.
+    """
+
+    def whole(self, node: yaml.ScalarNode) -> int | str:
+        number: int = self.construct_yaml_int(node)
+        return number if str(number) == node.value else node.value
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, shape) for tag, shape in known if tag != _DATE]
     for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_constructor(_WHOLE, _Loader.whole)
 
 
 def read_yaml(path: Path, named: str) -> Any:
@@ -62,8 +72,8 @@ def plain_yaml(text: str, named: str) -> Any:
         InputError: see :func:`read_yaml`.
 
     Example:
-        >>> plain_yaml("a: [1, 2.5, no, 2026-01-31]", "x.yaml")
-        {'a': [1, 2.5, False, '2026-01-31']}
+        >>> plain_yaml("a: [1, 2.5, no, 007, 2026-01-31]", "x.yaml")
+        {'a': [1, 2.5, False, '007', '2026-01-31']}
         >>> plain_yaml("a: &a [*a]", "x.yaml")
         Traceback (most recent call last):
         ...
@@ -119,11 +129,11 @@ def _check(root: yaml.Node, named: str) -> None:
 
 def _children(node: yaml.Node, named: str) -> Iterator[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
-        names, reader = set[Any](), yaml.constructor.SafeConstructor()
+        names, reader = set[Any](), _Loader("")
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode):
                 merges = key.tag == _MERGE
-                own = key.value if merges else reader.construct_object(key)  # 1 and 0x1 are one name
+                own = key.value if merges else reader.construct_object(key)  # 1 and 1.0 are one name
                 if own in names:
                     name = shortened(key.value)
                     line = f"{named}, line {key.start_mark.line + 1}"

@@ -32,7 +32,8 @@ HOSTILE = {
     "- " * 60 + "1": "nested more than 50 levels deep",
     "training:\n  lr: 1\n  size: 64\n  lr: 2\n": "line 4: 'lr' stands there for the second time",
     "{a: 1, a: 1}": "'a' stands there for the second time",
-    "{1: a, 0x1: b}": "'0x1' stands there for the second time",
+    "{1: a, 1.0: b}": "'1.0' stands there for the second time",
+    "{0x1: a, 0x1: b}": "'0x1' stands there for the second time",
     "{b: &b {x: 1}, c: {<<: *b, <<: *b}}": "'<<' stands there for the second time",
     "training: &a {lr: *a}": "an alias .* within what it stands for",
     "seed: .nan": "holds nan, a number must be finite",
@@ -67,6 +68,20 @@ def test_aliases_and_merges_of_a_reasonable_size_are_read(tmp_path):
 @pytest.mark.parametrize("text", ["2024-03-03", "2024-99-99", "2024-03-03T10:00:00Z", "2024-03-03 1:00:00.5"])
 def test_a_date_is_text(text):
     assert plain_yaml(f"{{a: {text}, {text}: [{text}]}}", "x.yaml") == {"a": text, text: [text]}
+
+
+@pytest.mark.parametrize("text", ["001", "010", "-07", "0x1F", "0b11", "1_000", "1:30", "+5", "-0"])
+def test_a_number_that_yaml_would_write_otherwise_is_text(text):
+    assert plain_yaml(f"{{a: {text}, {text}: [{text}]}}", "x.yaml") == {"a": text, text: [text]}
+
+
+@pytest.mark.parametrize("number", [0, 7, -12, 2**64])
+def test_a_number_is_one(number):
+    assert plain_yaml(f"{{a: {number}, {number}: [{number}]}}", "x.yaml") == {"a": number, number: [number]}
+
+
+def test_names_are_one_only_where_they_are_written_alike():
+    assert plain_yaml("{1: a, 01: b, 0x1: c}", "x.yaml") == {1: "a", "01": "b", "0x1": "c"}
 
 
 @pytest.mark.parametrize(

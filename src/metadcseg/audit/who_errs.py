@@ -18,8 +18,8 @@ from metadcseg.schemas import decoded
 
 SUMMARY, TABLES = "annotators.csv", "annotator_tables.csv"
 
-ABSENT = "absent"
-"""Stands for a distance where nobody drew the other class in the image."""
+DISTANCE, ABSENT = "distance", "absent"
+"""Kinds of bins: pixels by their distance to the other class, and those of images in which it was not drawn."""
 
 _COLUMNS = (
     *("annotator", "masks", "expected_dsc", "too_much", "left_out", "pairs", "pairs_dsc", "offset_px"),
@@ -82,20 +82,21 @@ class WhoErrs:
                 **(diagnosed[name].to_dict() if name in diagnosed else {"pairs": 0}),
             }
         _write(out / SUMMARY, [_COLUMNS, *(_line(name, row) for name, row in rows.items())])
-        header = ("annotator", "given", "true", "from_px", "to_px", "probability")
+        header = ("annotator", "given", "true", "bin", "from_px", "to_px", "probability")
         _write(out / TABLES, [header, *self._lines(classes)])
         found: dict[str, Any] = {"dependence": self._tables.dependence, "annotators": rows}
         return found | ({"effective": self._tables.effective(sorted(self._dsc))} if self._dsc else {})
 
     def _lines(self, classes: Sequence[str]) -> Iterator[list[object]]:
-        """Yield a line of each annotator, given and other class, and bin: distances, the last without end, ABSENT."""
-        bins = [*zip((0, *BOUNDS), (*BOUNDS, None), strict=True), (ABSENT, None)]
+        """Yield a line of each annotator, given and other class, and bin; the last distance has no end."""
+        distances = zip((0, *BOUNDS), (*BOUNDS, None), strict=True)
+        bins = [*((DISTANCE, start, end) for start, end in distances), (ABSENT, None, None)]
         for name in self._tables.pairs:
             table = self._tables.of(name)
             for c, given in enumerate(classes):
                 for r, other in enumerate(classes):
-                    for b, (start, end) in enumerate(bins) if r != c else ():
-                        yield [name, given, other, start, end, float(table[c, r, b])]
+                    for b, place in enumerate(bins) if r != c else ():
+                        yield [name, given, other, *place, float(table[c, r, b])]
 
 
 def shown(record: Mapping[str, Any]) -> SummaryTable:

@@ -95,7 +95,7 @@ def grid_of(held: Mapping[str, Any], where: str) -> Grid:
     sets = {_key(name, where): _set(name, value, where) for name, value in said.sets.items()}
     _check_capitals(list(sets), where)
     rows = _varied(
-        {str(name): _row(name, value, where) for name, value in said.rows.items()}, said.vary, where
+        {_name(name, where): _row(name, value, where) for name, value in said.rows.items()}, said.vary, where
     )
     grid = Grid(
         name=Path(where).stem if said.name is None else said.name,
@@ -191,8 +191,14 @@ def _set(name: object, value: object, where: str) -> str:
     )
 
 
+def _name(name: object, where: str) -> str:
+    if type(name) not in (str, int):  # how it was written is lost: 1.50, yes
+        raise InputError(f"{where}: {shown(name)} is no name: put names into quotes")
+    return str(name)
+
+
 def _key(name: object, where: str) -> str:
-    text = str(name)
+    text = _name(name, where)
     if text != folder_name(text):
         raise InputError(f"{where}: '{text}' cannot name a set: use letters, digits, dots and dashes")
     if text.lower().endswith(_OWN):  # a benchmark writes NAME.yaml beside each set, and logs and locks below

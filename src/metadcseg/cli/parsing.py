@@ -189,8 +189,8 @@ def _word(named: str, value: Any, texts: Collection[type]) -> str:
         if "&" in value and "*" in value:  # the parser takes text for YAML again
             raise InputError(f"{named} holds aliases within a text: write it as YAML, without quotes")
         return value
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if texts and not number and type(value) not in texts:
+    whole = type(value) is int  # other numbers can be written in several ways, and which it was is lost
+    if texts and not whole and type(value) not in texts:
         said = json.dumps(value) if value is None or isinstance(value, bool) else shown(value)
         raise InputError(f"{named} must be text, got {said}: write one text, in quotes")
     try:

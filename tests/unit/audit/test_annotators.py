@@ -173,9 +173,12 @@ def test_an_audit_says_who_errs_how(audited):
     assert [line["annotator"] for line in lines] == ["'=anna", "ben", "cleo"]  # no spreadsheet runs it
     assert float(lines[2]["expected_dsc"]) == pytest.approx(told["cleo"]["expected_dsc"], abs=1e-6)
     tables = rows(out / "annotator_tables.csv")
-    assert len(tables) == 3 * 2 * 15
+    assert len(tables) == 3 * 2 * 16
     near = next(r for r in tables if (r["annotator"], r["given"], r["from_px"]) == ("ben", "organ", "1.1"))
-    assert (near["true"], float(near["probability"]) > 0.9) == ("background", True)
+    assert (near["true"], near["bin"], float(near["probability"]) > 0.9) == ("background", "distance", True)
+    bins = [(r["bin"], r["from_px"], r["to_px"]) for r in tables[:16]]
+    assert bins[-2:] == [("distance", "12.5", ""), ("absent", "", "")]
+    assert all(kind == "distance" and float(start) < float(end) for kind, start, end in bins[:-2])
 
 
 def test_the_fused_label_is_written_and_nearer_to_the_truth(audited):

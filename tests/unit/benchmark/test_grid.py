@@ -280,6 +280,24 @@ def test_a_name_may_look_like_a_date_and_be_no_date(tmp_path):
         read_grid(tmp_path / "g.yaml")
 
 
+def test_names_and_paths_that_look_like_numbers_stay_as_they_are(tmp_path):
+    row = "{method: l2b, network: {pretrained: 007}}"
+    (tmp_path / "g.yaml").write_text(f"sets: {{001: 1_000}}\nrows: {{010: {row}}}\npartial: x\n")
+    read = read_grid(tmp_path / "g.yaml")
+    assert read.sets == {"001": "1_000"}
+    assert read.rows["010"]["network"] == {"pretrained": "007"}
+
+
+@pytest.mark.parametrize("name", ["1.50", "yes", "null"])
+@pytest.mark.parametrize(
+    "names", ["sets: {NAME: x}\nrows: {a: {method: l2b}}", "sets: {a: x}\nrows: {NAME: {method: l2b}}"]
+)
+def test_what_is_no_text_names_neither_set_nor_row(tmp_path, names, name):
+    (tmp_path / "g.yaml").write_text(names.replace("NAME", name))
+    with pytest.raises(InputError, match=r"g\.yaml: .* is no name: put names into quotes"):
+        read_grid(tmp_path / "g.yaml")
+
+
 def test_what_is_the_default_may_be_written_out():
     rows = {**ROWS, "noisy only": {"method": "supervised", "supervised": {"labels": "noisy", "gold": "none"}}}
     assert len(grid(rows=rows).tasks()) == 12

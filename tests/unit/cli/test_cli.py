@@ -46,6 +46,29 @@ def test_processes_of_a_command_run_no_file_of_the_current_folder(command, tmp_p
     assert os.environ.get("PYTHONSAFEPATH") == before
 
 
+@pytest.mark.parametrize(("wanted", "status"), [(None, 0), ("on the path", 9), ("package", 9)])
+def test_python_m_runs_a_file_of_the_current_folder_only_where_that_was_asked_for(tmp_path, wanted, status):
+    """It is on PYTHONPATH, or the package itself lies there."""
+    (tmp_path / "jsonargparse.py").write_text("raise SystemExit(9)")
+    home = os.path.dirname(metadcseg.__path__[0])
+    if wanted == "package":
+        (tmp_path / "metadcseg").symlink_to(metadcseg.__path__[0])
+    around = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    around["PYTHONPATH"] = os.pathsep.join([str(tmp_path), home] if wanted == "on the path" else [home])
+    words = [sys.executable, "-m", "metadcseg", "check", "--help"]
+    ended = subprocess.run(words, cwd=tmp_path, env=around, capture_output=True, text=True, check=False)
+    assert ended.returncode == status, ended.stderr
+
+
+def test_python_m_takes_nothing_else_off_the_path(tmp_path):
+    """With -P the first is no folder that Python has put there."""
+    (tmp_path / "jsonargparse.py").write_text("raise SystemExit(9)")
+    home = os.path.dirname(metadcseg.__path__[0])
+    around = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), home])}
+    words = [sys.executable, "-P", "-m", "metadcseg", "check", "--help"]
+    assert subprocess.run(words, cwd=tmp_path, env=around, capture_output=True, check=False).returncode == 9
+
+
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])
 def test_usage_names_every_command(capsys, words):
     assert cli.main(words) == 0

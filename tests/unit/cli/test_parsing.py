@@ -39,10 +39,18 @@ def test_a_file_says_what_the_words_would(parser, tmp_path):
     assert read.training.own == own
 
 
-@pytest.mark.parametrize("text", ["1e-3", "-1e-3", "0.5", "5"])
+@pytest.mark.parametrize("text", ["1e-3", "-1e-3", "0.5", ".5", "1.50", "5", "+5", "1_000"])
 def test_numbers_as_yaml_writes_them(parser, tmp_path, text):
     (tmp_path / "a.yaml").write_text(f"training: {{lr: {text}}}")
     assert parse(parser, ["--config", str(tmp_path / "a.yaml")]).training.lr == float(text)
+
+
+@pytest.mark.parametrize(("text", "number"), [("0x10", 16), ("1_000", 1000), ("+5", 5), ("0b11", 3)])
+def test_a_whole_number_in_a_file_is_what_it_is_on_the_command_line(parser, tmp_path, text, number):
+    parser.add_argument("--training.epochs", type=int, default=1)
+    (tmp_path / "a.yaml").write_text(f"training: {{epochs: {text}}}")
+    assert parse(parser, ["--config", str(tmp_path / "a.yaml")]).training.epochs == number
+    assert parse(parser, ["--training.epochs", text]).training.epochs == number
 
 
 def test_words_outweigh_files_and_later_files_earlier_ones(parser, tmp_path):
@@ -61,6 +69,14 @@ def test_words_outweigh_files_and_later_files_earlier_ones(parser, tmp_path):
         ("2024-03-03", "2024-03-03"),
         ("2024-03-03 10:00:00Z", "2024-03-03 10:00:00Z"),
         ("5", "5"),
+        ("001", "001"),
+        ("010", "010"),
+        ("0x10", "0x10"),
+        ("1_000", "1_000"),
+        ("1:30", "1:30"),
+        ("+5", "+5"),
+        ("1e3", "1e3"),
+        ("'1.50'", "1.50"),
         ("'[a]'", "[a]"),
         ("'yes'", "yes"),
     ],
@@ -79,6 +95,8 @@ def test_a_text_stays_what_it_is(parser, tmp_path, said, read):
         ("label: {a: b}", "label must be text, got an object of 1"),
         ("label: yes", "label must be text, got true"),
         ("label: null", "label must be text, got null"),
+        ("label: 1.50", "label must be text, got 1.5: write one text, in quotes"),
+        ("training: {note: 1.0e-3}", "training.note must be text, got 0.001"),
         ("training: {note: [a]}", "training.note must be text, got a list of 1"),
         ("training: {own: {a: !!binary aGk=}}", "training.own holds .*: write text, numbers, lists or mapp"),
         ("label: !!timestamp 2024-03-03", r"label must be text, got datetime\.date"),
