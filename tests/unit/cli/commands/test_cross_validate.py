@@ -46,5 +46,5 @@ def test_a_fold_takes_only_scores_without_test_time_options(tmp_path, monkeypatc
     config = SimpleNamespace(
         method=None, network=SimpleNamespace(class_path=None), training=None, to_dict=dict
     )
-    record = _fold_run(prepared, run, config, 0, Console(), None)
+    record = _fold_run(prepared, run, config, 0, Console(), None, ())
     assert bool(record) == (not made) == (not options.flips)
