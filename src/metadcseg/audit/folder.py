@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from msgspec import Meta, Struct
@@ -21,14 +21,15 @@ from metadcseg.schemas import read_plain, read_record
 from metadcseg.scratch import sweep
 
 STATE = "state.json"
-_STATE_FORMAT = "metadcseg-audit-state/3"
-_EARLIER = ("metadcseg-audit-state/1", "metadcseg-audit-state/2")
+_Present = Literal["metadcseg-audit-state/3"]
+_Earlier = Literal["metadcseg-audit-state/1", "metadcseg-audit-state/2"]
+(_STATE_FORMAT,) = get_args(_Present)
 
 
 class FormatSaid(Struct):
     """What every version of ``state.json`` says."""
 
-    format: Literal["metadcseg-audit-state/1", "metadcseg-audit-state/2", "metadcseg-audit-state/3"]
+    format: _Present | _Earlier
 
 
 class WitnessesSaid(Struct):
@@ -48,7 +49,7 @@ class CalibrationSaid(Struct):
 class StateSaid(Struct):
     """``state.json``: whose folder it is, and what was learned."""
 
-    format: Literal["metadcseg-audit-state/3"]
+    format: _Present
     identity: str
     told: dict[str, Any] = {}
     witnesses: WitnessesSaid | None = None
@@ -132,7 +133,7 @@ class AuditFolder:
         file = self.path / STATE
         if not file.is_file():
             return None
-        if read_record(file, FormatSaid, self._way_out).format in _EARLIER:
+        if read_record(file, FormatSaid, self._way_out).format in get_args(_Earlier):
             raise InputError(
                 f"--out {self.path} holds an audit of an earlier version, which judged otherwise: it can be "
                 "reviewed and accepted, but give another --out to audit anew"

@@ -249,11 +249,9 @@ def distance_bins(labels: Tensor, classes: int) -> Tensor:
     unit = max(labels.shape[1:]) / 64
     bounds = torch.tensor(DISTANCES, device=labels.device) * unit
     reach = max(1, int(DISTANCES[-1] * unit))
-    bins = torch.bucketize(class_distances(labels, classes, reach), bounds)
-    given = labels.unsqueeze(1) == class_numbers(classes, labels)
-    return bins.masked_fill(
-        ~given.flatten(2).any(dim=2).view(*bins.shape[:2], *(1 for _ in labels.shape[1:])), ABSENT
-    )
+    distances = class_distances(labels, classes, reach)
+    nearest = distances.amin(dim=tuple(range(2, distances.ndim)), keepdim=True)  # 0 at a pixel of the class
+    return torch.bucketize(distances, bounds).masked_fill(nearest > 0, ABSENT)
 
 
 def error_table(truly: Tensor, pixels: Tensor, mean: Tensor, scale: Tensor | None = None) -> Tensor:

@@ -36,6 +36,14 @@ def view(page, name):
     is_ready(page)
 
 
+def another_tab(page):
+    """A second tab of the same browser at the same case."""
+    other = page.context.new_page()
+    other.goto(page.url)
+    is_ready(other)
+    return other
+
+
 def press(page, *keys):
     for key in keys:
         page.keyboard.press(key)
@@ -307,9 +315,7 @@ def test_what_is_left_to_an_expert_is_not_painted_with_the_proposal(visit, folde
 def test_undo_in_one_tab_leaves_what_another_decided(visit, folder):
     page = visit(folder)
     view(page, "case_07")
-    other = page.context.new_page()
-    other.goto(page.url)
-    is_ready(other)
+    other = another_tab(page)
     press(page, "a")
     expect(other.locator("#case-state")).to_have_text("Accepted")
     press(other, *"nrl")
@@ -328,9 +334,7 @@ def test_undo_in_one_tab_leaves_what_another_decided(visit, folder):
 def test_undo_in_one_tab_leaves_what_another_said_of_the_same(visit, folder):
     page = visit(folder)
     view(page, "case_09")
-    other = page.context.new_page()
-    other.goto(page.url)
-    is_ready(other)
+    other = another_tab(page)
     press(page, "a")
     expect(other.locator("#case-state")).to_have_text("Accepted")
     press(other, "r")
@@ -360,9 +364,7 @@ def test_undo_in_one_tab_leaves_what_another_said_of_the_same(visit, folder):
 def test_a_step_whose_paint_another_tab_read_and_wrote_again_is_undone(visit, folder):
     page = visit(folder)
     view(page, "case_10")
-    other = page.context.new_page()
-    other.goto(page.url)
-    is_ready(other)
+    other = another_tab(page)
     press(page, *"b1")
     drag(page, (30, 20))
     expect(other.locator("#painted")).to_be_visible()
