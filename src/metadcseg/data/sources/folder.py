@@ -25,16 +25,17 @@ evaluation on them is only as good as they are. For a better one give them verif
 name their roles in ``splits.csv``. Only verified cases have a reference (*truth*).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from metadcseg.data.case_names import Meant, case_called, one_form
 from metadcseg.data.findings import Finding, plural
-from metadcseg.data.sources.annotators import folders_inside, given_masks
+from metadcseg.data.sources.annotators import Given, folders_inside, given_masks
 from metadcseg.data.sources.beside import beside
-from metadcseg.data.sources.by_class import ANNOTATORS, CLASSES, ClassFolders, check_subfolders
+from metadcseg.data.sources.by_class import ANNOTATORS, CLASSES, ClassFolders, FilesIn, check_subfolders
 from metadcseg.data.sources.case import RawCase, Scan
 from metadcseg.data.sources.drawn import Drawings
 from metadcseg.data.sources.kinds import seen, way_on
@@ -81,53 +82,30 @@ def scan_folder(
         raise InputError(
             f"{folder} {is_what(folder)}: a folder holds images/ and masks/, and gold/ for verified masks"
         )
-    volumes, ending = holds_volumes(folder), None
-    files_in = volumes_by_stem if volumes else by_stem
-    drawings: Drawings | None = None
-    inner: list[Path] = []
-    if (folder / "images").is_dir():
-        images, findings = files_in(folder / "images")
-        inner = folders_inside(folder, images)
-        masks_in: MasksIn = files_in
-        if not volumes:
-            drawings = Drawings(folder, images, inner if subfolders != CLASSES else ())
-            masks_in = drawings.masks_in
-            findings = [finding for finding in findings if finding.where not in drawings.read]
-        if subfolders == CLASSES:
-            masks_in = ClassFolders(folder, inner, images, masks_in, files_in)
-        given, found = masks_of(folder / "masks", images, masks_in, volumes=volumes)
-    elif (together := beside(folder)) is not None:
-        images, given, found, ending = together
-        masks_in, findings = files_in, []
-        inner = folders_inside(folder, images) if subfolders != CLASSES else []
-    else:
-        typed = way_on(folder)
-        way_out = f"rename its folders, or type {typed}" if typed else "make these folders"
-        raise InputError(
-            f"{folder} holds no folder images/ but {seen(folder)}: images lie in images/, masks in masks/; {way_out}"
-        )
-    check_subfolders(subfolders, inner, folder / "masks")
-    if volumes and ending is None and not (folder / "masks").is_dir():
+    held = _in_images(folder, subfolders) or _beside_each_other(folder, subfolders) or _refused(folder)
+    images, masks_in, drawings = held.images, held.masks_in, held.drawings
+    check_subfolders(subfolders, held.inner, folder / "masks")
+    given = held.given
+    if held.volumes and held.ending is None and not (folder / "masks").is_dir():
         given = {stem: path for stem, path in images.items() if holds_label(path, label_key or "label")}
-    verified, gold, found_gold = gold_of(folder, images, masks_in, volumes=volumes)
-    each_in = partial(masks_of, images=images, masks_in=masks_in, volumes=volumes)
-    drawn_by = drawings.drawn_by if drawings else {}
-    people = inner if subfolders != CLASSES else []
-    certain = subfolders == ANNOTATORS
+    verified, gold, found_gold = gold_of(folder, images, masks_in, volumes=held.volumes)
     masks, found_masks = given_masks(
-        folder, images, given, verified, people, each_in, drawn_by, certain=certain
+        folder,
+        images,
+        given,
+        verified,
+        held.inner if subfolders != CLASSES else [],
+        partial(masks_of, images=images, masks_in=masks_in, volumes=held.volumes),
+        drawings.drawn_by if drawings else {},
+        certain=subfolders == ANNOTATORS,
     )
-    findings += [one for one in found if Path(one.where) not in masks.folders.values()]
-    findings += found_masks + found_gold
-    if open_gold := [stem for stem in gold if stem in masks.outlines and stem not in verified]:
-        sentence = (
-            f"{folder / 'gold.txt'} names {open_gold[0]}, of which there are {len(masks.outlines[open_gold[0]].by)} "
-            f"outlines ({plural(len(open_gold), 'such case')}): put the verified mask into {folder / 'gold'}/"
-        )
-        findings.append(Finding("error", "annotators", str(folder / "gold.txt"), sentence))
+    findings = [*held.findings, *(one for one in held.found if Path(one.where) not in masks.folders.values())]
+    findings += found_masks + found_gold + _open_gold(folder, gold - verified.keys(), masks)
     labels, twins = {**masks.files, **verified}, replaced(masks.files, verified)
     where = next(iter(masks.folders.values()), folder / "masks")
-    findings += drawings.unmatched(labels, where) if drawings else unmatched(images, labels, where, ending)
+    findings += (
+        drawings.unmatched(labels, where) if drawings else unmatched(images, labels, where, held.ending)
+    )
     rows: dict[str, SplitRow] = {}
     if (folder / "splits.csv").exists():
         rows, found = read_splits(folder / "splits.csv", set(images))
@@ -135,7 +113,7 @@ def scan_folder(
     groups = {stem: (rows[stem].group if stem in rows else None) or stem for stem in images if stem in labels}
     roles, found = roles_of(folder, groups, rows, gold, (seed, val, test))
     findings += found
-    label_confidence, found = label_confidence_of(folder, images, files_in)
+    label_confidence, found = label_confidence_of(folder, images, held.files_in)
     findings += found
     cases = tuple(
         RawCase(
@@ -156,7 +134,7 @@ def scan_folder(
     )
     drawn = not any(row.role for row in rows.values())
     source: dict[str, Any] = {
-        "source": "folder of volumes" if volumes else "folder",
+        "source": "folder of volumes" if held.volumes else "folder",
         "folder": folder.resolve().name,
         "roles": "drawn" if drawn else "splits.csv",
         "split_seed": seed if drawn else None,
@@ -165,10 +143,94 @@ def scan_folder(
     return Scan(
         cases,
         tuple(findings),
-        source if volumes else source | {"limit": limit},
+        source if held.volumes else source | {"limit": limit},
         classes=drawings.classes if drawings else None,
         remap=drawings.remap if drawings else None,
     )
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The images of a folder, and the masks that one look finds beside them.
+
+    Args:
+        volumes: whether images are volumes.
+        images: by stem.
+        given: masks by stem, those of folders inside ``masks/`` not among them.
+        masks_in: what finds the masks of another folder.
+        findings: on the images.
+        found: on the masks.
+        inner: folders inside ``masks/``, and beside it.
+        drawings: exports of drawing tools, where these are looked for.
+        ending: what the names of masks end in, where they lie beside the images.
+    """
+
+    volumes: bool
+    images: Mapping[str, Path]
+    given: Mapping[str, Mask]
+    masks_in: MasksIn
+    findings: Sequence[Finding]
+    found: Sequence[Finding]
+    inner: Sequence[Path] = ()
+    drawings: Drawings | None = None
+    ending: str | None = None
+
+    @property
+    def files_in(self) -> FilesIn:
+        """What finds the image files of a folder."""
+        return volumes_by_stem if self.volumes else by_stem
+
+
+def _in_images(folder: Path, subfolders: str | None) -> _Held | None:
+    """Look into ``images/`` and ``masks/``; None where the former is not there."""
+    if not (folder / "images").is_dir():
+        return None
+    volumes = holds_volumes(folder)
+    files_in = volumes_by_stem if volumes else by_stem
+    images, findings = files_in(folder / "images")
+    inner = folders_inside(folder, images)
+    masks_in: MasksIn = files_in
+    drawings: Drawings | None = None
+    if not volumes:
+        drawings = Drawings(folder, images, inner if subfolders != CLASSES else ())
+        masks_in = drawings.masks_in
+        findings = [finding for finding in findings if finding.where not in drawings.read]
+    if subfolders == CLASSES:
+        masks_in = ClassFolders(folder, inner, images, masks_in, files_in)
+    given, found = masks_of(folder / "masks", images, masks_in, volumes=volumes)
+    return _Held(volumes, images, given, masks_in, findings, found, inner, drawings)
+
+
+def _beside_each_other(folder: Path, subfolders: str | None) -> _Held | None:
+    """Look for images and masks in one folder; None where there are none."""
+    if (together := beside(folder)) is None:
+        return None
+    images, given, found, ending = together
+    volumes = holds_volumes(folder)
+    inner = folders_inside(folder, images) if subfolders != CLASSES else []
+    return _Held(
+        volumes, images, given, volumes_by_stem if volumes else by_stem, [], found, inner, ending=ending
+    )
+
+
+def _refused(folder: Path) -> NoReturn:
+    typed = way_on(folder)
+    way_out = f"rename its folders, or type {typed}" if typed else "make these folders"
+    raise InputError(
+        f"{folder} holds no folder images/ but {seen(folder)}: images lie in images/, masks in masks/; {way_out}"
+    )
+
+
+def _open_gold(folder: Path, listed_alone: Collection[str], masks: Given) -> list[Finding]:
+    """Return the error of cases that ``gold.txt`` names where several people drew them."""
+    open_gold = [stem for stem in sorted(listed_alone) if stem in masks.outlines]
+    if not open_gold:
+        return []
+    sentence = (
+        f"{folder / 'gold.txt'} names {open_gold[0]}, of which there are {len(masks.outlines[open_gold[0]].by)} "
+        f"outlines ({plural(len(open_gold), 'such case')}): put the verified mask into {folder / 'gold'}/"
+    )
+    return [Finding("error", "annotators", str(folder / "gold.txt"), sentence)]
 
 
 def gold_of(
