@@ -16,7 +16,7 @@ from metadcseg.audit.native import Labels
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.place import Attempt, Place, new_folder, within
 from metadcseg.audit.plain_layout import plain_layout
-from metadcseg.audit.plan import Mask, Plan, Reviewed
+from metadcseg.audit.plan import Mask, Plan, Reviewed, Reviews, Twins
 from metadcseg.audit.provenance import note_corrections
 from metadcseg.audit.records import AuditedCase
 from metadcseg.audit.review import Outcome, review
@@ -121,15 +121,7 @@ def accept(
     )
     originals = Originals(prepared, folder)
     root = folder_of(originals)
-    said = decisions.read_bytes()
-    # A draft beside the folder that is changed says which one that is, also where both were moved meanwhile.
-    chosen = "" if out is None else json.dumps([str(root and root.resolve()), link])
-    attempt = Attempt(
-        said,
-        decisions.parent.resolve(),
-        _digest(said + chosen.encode()),
-        _digest(f"{metadcseg.__version__} {FORMAT} {_RULES}".encode()),
-    )
+    attempt = _attempt(decisions, out, root, link)
     if root is not None:
         attempt.refuse_halfway(root, in_place=out is None)
     place = out or root
@@ -146,13 +138,7 @@ def accept(
         return root is None or given_file(originals, id) is not None
 
     twins, behind = followed(decisions.parent, cases, found, reviews, originals, can_hold)
-    beside = {id: twin.mask for id, twin in twins.items()}
-    if root is not None:
-        plan = same_layout(originals, root, reviews, beside)
-    elif prepared.volumes and originals.origin is None:
-        plan = stacked_layout(prepared, reviews, beside)
-    else:
-        plan = plain_layout(originals, reviews, beside)
+    plan = _layout(originals, root, reviews, {id: twin.mask for id, twin in twins.items()})
     held = {id: each for id, each in reviews.items() if each.outcome.verified or can_hold(id)}
     note_corrections(plan, root, found, held, twins, about["identity"])
     if not any(row.role == "train" for row in plan.rows.values()):
@@ -162,18 +148,13 @@ def accept(
         )
     if out is not None:
         written = new_folder(plan, out, attempt, link=link, progress=progress)
-    elif root is None:
+    elif root is not None:
+        kept = backup or _usual_backup(decisions, root, attempt, begun=begun)
+        written = within(plan, root, kept, attempt, progress)
+    else:
         raise InputError(
             f"{prepared.path} was not prepared from a folder with images/ and masks/: write a new one with --out"
         )
-    else:
-        usual = root.with_name(f"{root.name}-before-{attempt.what}")
-        if backup is None and not begun and usual.exists():
-            sweep(root.parent)  # of a call that was killed when all was done
-            raise InputError(
-                f"{decisions} was accepted in place already, and what it replaced lies in {usual}: prepare {root} next"
-            )
-        written = within(plan, root, backup or usual, attempt, progress)
     outcomes = {id: each.outcome for id, each in reviews.items()}
     in_part = sum(not each.outcome.verified and each.outcome.changed > 0 for each in held.values())
     plan.left += _of_pairs(prepared, in_part, len(twins), behind)
@@ -182,6 +163,39 @@ def accept(
             "another version had begun this and was stopped: what it had written was removed, and all is written anew"
         )
     return _counted(written, len(cases), plan, outcomes, in_part, len(twins)), prepared
+
+
+def _attempt(decisions: Path, out: Path | None, root: Path | None, link: bool) -> Attempt:
+    """Return by what this call is known again, after it was stopped."""
+    said = decisions.read_bytes()
+    # A draft beside the folder that is changed says which one that is, also where both were moved meanwhile.
+    chosen = "" if out is None else json.dumps([str(root and root.resolve()), link])
+    return Attempt(
+        said,
+        decisions.parent.resolve(),
+        _digest(said + chosen.encode()),
+        _digest(f"{metadcseg.__version__} {FORMAT} {_RULES}".encode()),
+    )
+
+
+def _layout(originals: Originals, root: Path | None, reviews: Reviews, twins: Twins) -> Plan:
+    """Return what the corrected folder holds, laid out like the files that the set was prepared from."""
+    if root is not None:
+        return same_layout(originals, root, reviews, twins)
+    if originals.prepared.volumes and originals.origin is None:
+        return stacked_layout(originals.prepared, reviews, twins)
+    return plain_layout(originals, reviews, twins)
+
+
+def _usual_backup(decisions: Path, root: Path, attempt: Attempt, *, begun: bool) -> Path:
+    """Return where files of a folder that is changed go before they are replaced."""
+    usual = root.with_name(f"{root.name}-before-{attempt.what}")
+    if not begun and usual.exists():
+        sweep(root.parent)  # of a call that was killed when all was done
+        raise InputError(
+            f"{decisions} was accepted in place already, and what it replaced lies in {usual}: prepare {root} next"
+        )
+    return usual
 
 
 def _digest(content: bytes) -> str:
