@@ -87,7 +87,26 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
         >>> upgraded({"method": "metadcseg", "options": {"memory": "none"}})["unresumable"]
         "memory 'none'"
     """
-    found = dict(info)
+    found = _as_trained(dict(info))
+    method, options = found.get("method"), found.get("options")
+    if isinstance(options, Mapping):
+        if method in _WITH_FORWARD_MODE:
+            options = {**options, "forward_mode": options.get("forward_mode", "auto")}
+        found["options"] = options = {**_ADDED.get(method, {}), **options}
+        if method == "calibrated":
+            if "stand_in" not in options:
+                found |= _calibrated(options)
+            alone = not found["options"].get("pairs", True)  # without pairs it has no say
+            found["options"] = options = {"shrink_directions": alone, **found["options"]}
+        if isinstance(found.get("declaration"), Mapping):
+            found["declaration"] = {"asks_gold": _asks_gold(method, options), **found["declaration"]}
+        if method == "metadcseg" and "memory" in options:
+            return _with_memory(found, options)
+    return found
+
+
+def _as_trained(found: dict[str, Any]) -> dict[str, Any]:
+    """Give training and network the names and options of today."""
     if isinstance(found.get("training"), Mapping):
         known = {_TRAINING.get(name, name): value for name, value in found["training"].items()}
         found["training"] = {**_TRAINED, **known}
@@ -96,20 +115,11 @@ def upgraded(info: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("network"), Mapping):
         known = {name: value for name, value in found["network"].items() if name != "encoder"}
         found["network"] = {**_LAYERS, **known}
-    options = found.get("options")
-    if found.get("method") in _WITH_FORWARD_MODE and isinstance(options, Mapping):
-        found["options"] = options = {**options, "forward_mode": options.get("forward_mode", "auto")}
-    if found.get("method") in _ADDED and isinstance(options, Mapping):
-        found["options"] = options = {**_ADDED[found["method"]], **options}
-    if found.get("method") == "calibrated" and isinstance(options, Mapping):
-        if "stand_in" not in options:
-            found |= _calibrated(options)
-        alone = not found["options"].get("pairs", True)  # without pairs it has no say
-        found["options"] = options = {"shrink_directions": alone, **found["options"]}
-    if isinstance(found.get("declaration"), Mapping) and isinstance(options, Mapping):
-        found["declaration"] = {"asks_gold": _asks_gold(found.get("method"), options), **found["declaration"]}
-    if found.get("method") != "metadcseg" or not isinstance(options, Mapping) or "memory" not in options:
-        return found
+    return found
+
+
+def _with_memory(found: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell ``metadcseg`` and ``binned`` apart, which were one method whose option ``memory`` chose."""
     method = "binned" if options["memory"] == "shared" else "metadcseg"
     renamed = {_OPTIONS.get(name, name): _value(name, value) for name, value in options.items()}
     fixed = _FIXED if method == "binned" else _FIXED | _PAPER

@@ -117,13 +117,8 @@ class WriteCase:
         }
         verified = case.verified or "truth" in held
         if decoded.placement is None and not case.outlines and not case.annotator:
-            meant = {what: what for what in held}
-            if verified:
-                meant["truth"] = "truth" if "truth" in held else "label"
-            (plane,) = decoded.planes
-            chunks = self._masks_of_image(case.id, plane, held, tables, meant)
-            label_confidence = decoded.label_confidence[0] if decoded.label_confidence else None
-            return Written(((0, self._slice(plane, chunks, label_confidence)),), None, None, verified)
+            chunks = self._image(case.id, decoded, tables, verified=verified)
+            return Written(((0, chunks),), None, None, verified)
         masks = {what: _solid(np.take(tables[what], chunk.read())) for what, chunk in held.items()}
         outlines, annotator, doubt = self._fused(case, masks)
         best = masks.get("truth", masks["label"])
@@ -137,13 +132,43 @@ class WriteCase:
             {name: slices_of(mask, decoded.placement) for name, mask in some.items()}
             for some in (masks, outlines)
         )
-        slices = []
-        seen = [*(stacks[what] for what in _KINDS if what in stacks), *drawn.values()]
+        about = (verified, tuple(outlines), annotator, doubt)
+        return Written(self._slices(case, decoded, stacks, drawn), reference, decoded.placement, *about)
+
+    def _image(
+        self, id: str, decoded: Decoded, tables: Mapping[str, NDArray[np.uint8]], *, verified: bool
+    ) -> dict[str, Chunk]:
+        """Return the arrays of an image whose masks nobody has to fuse."""
+        held = decoded.masks or {}
+        meant = {what: what for what in held}
+        if verified:
+            meant["truth"] = "truth" if "truth" in held else "label"
+        (plane,) = decoded.planes
+        masks = self._masks_of_image(id, plane, held, tables, meant)
+        return self._slice(plane, masks, decoded.label_confidence[0] if decoded.label_confidence else None)
+
+    def _slices(
+        self,
+        case: RawCase,
+        decoded: Decoded,
+        stacks: Mapping[str, Labels],
+        drawn: Mapping[str, Labels],
+    ) -> tuple[tuple[int, Mapping[str, Chunk]], ...]:
+        """Return number and arrays of every slice that is kept.
+
+        Args:
+            case: that they are of.
+            decoded: its image.
+            stacks: slices of its masks, by what they are.
+            drawn: slices of its outlines, by annotator.
+        """
+        shown = [*(stacks[what] for what in _KINDS if what in stacks), *drawn.values()]
+        slices: list[tuple[int, Mapping[str, Chunk]]] = []
         for number, plane in enumerate(decoded.planes):
-            shown = any(foreground(stack[number]).any() for stack in seen)
-            if self.drop and case.role in _DROPPED_IN and not shown:
+            empty = not any(foreground(stack[number]).any() for stack in shown)
+            if self.drop and case.role in _DROPPED_IN and empty:
                 continue
-            chunks = {
+            masks = {
                 what: self._mask(case.id, what, stacks[what][number], plane)
                 for what in _KINDS
                 if what in stacks
@@ -151,14 +176,13 @@ class WriteCase:
             label_confidence = decoded.label_confidence[number] if decoded.label_confidence else None
             if label_confidence is None and "trust" in stacks:
                 label_confidence = write_chunk(self.keep, stacks["trust"][number])
-            chunks = self._slice(plane, chunks, label_confidence)
+            chunks = self._slice(plane, masks, label_confidence)
             if drawn:
                 each = {name: stack[number] for name, stack in drawn.items()}
                 checked = checked_outlines(case.id, each, plane.shape, self.classes)
                 chunks["outlines"] = write_chunk(self.keep, checked)
             slices.append((number, chunks))
-        about = (verified, tuple(outlines), annotator, doubt)
-        return Written(tuple(slices), reference, decoded.placement, *about)
+        return tuple(slices)
 
     def _fused(
         self, case: RawCase, masks: dict[str, Labels]
