@@ -15,6 +15,7 @@ mask is a file of pixels, names that no shape has get no number. Shapes called `
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -101,22 +102,9 @@ class Drawings:
     def _number(self) -> None:
         """Give every name its class number."""
         places = self._found.values()
-        drawn = [mask for place in places for mask in place.drawn.values()]
-        spelt = [[shape.name for shape in mask.shapes] for mask in drawn] + [place.order for place in places]
-        exact = any(spelt_apart(names) for names in spelt)
-        shown: dict[str, str] = {}
-        for name in (*(name for place in places for name in place.order), *sorted(chain(*spelt))):
-            shown.setdefault(name_key(name, exact), name)
-        used = {name_key(shape.name, exact) for mask in drawn for shape in mask.shapes}
-        order = list(dict.fromkeys(name_key(name, exact) for place in places for name in place.order))
+        names = _Names.of([*places])
         pixels = any(stem in self._images for place in places for stem in place.pixels)
-        pixels = pixels or _inside(self._folder)
-        colored = [name for place in places if place.colored for name in place.label_map.values()]
-        kept = {name_key(name, exact) for name in colored}
-        if pixels or not used | kept:
-            kept |= set(order)
-        left = [shown[key] for key in order if key not in used | kept]
-        keys = [key for key in order if key in used | kept] + sorted(used - set(order))
+        keys, left = names.numbered(keep_all=pixels or _inside(self._folder))
         numbers = {key: 0 for key in keys if key == BACKGROUND}
         numbers |= {key: IGNORE for key in keys if key == IGNORED}
         classes = [key for key in keys if key not in numbers]
@@ -126,15 +114,63 @@ class Drawings:
             )
         numbers |= {key: number for number, key in enumerate(classes, start=1)}
         for place in places:
-            place.number(lambda name: numbers[name_key(name, exact)])
+            place.number(lambda name: numbers[name_key(name, names.exact)])
         if not classes:
             return
-        self.classes = (BACKGROUND, *(shown[key] for key in classes))
+        self.classes = (BACKGROUND, *(names.shown[key] for key in classes))
         if IGNORE in numbers.values():
             self.remap = {IGNORE: IGNORE}
-        next(place for place in places if place.drawn_in).findings.append(
-            _table(self.files[0], {shown[key]: number for key, number in numbers.items()}, left)
+        told = {names.shown[key]: number for key, number in numbers.items()}
+        next(place for place in places if place.drawn_in).findings.append(_table(self.files[0], told, left))
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The names of classes in all exports of a folder, by the key that is one for all spellings.
+
+    Args:
+        exact: whether names that differ in case alone are two.
+        shown: key -> name as it is told.
+        order: keys in the order of the files that have one.
+        used: keys of the names that a shape has.
+        colored: keys of the names of masks in color.
+    """
+
+    exact: bool
+    shown: Mapping[str, str]
+    order: Sequence[str]
+    used: frozenset[str]
+    colored: frozenset[str]
+
+    @classmethod
+    def of(cls, places: Sequence[Exported]) -> "_Names":
+        """Collect the names of some exports."""
+        orders = [place.order for place in places]
+        shapes = [[shape.name for shape in mask.shapes] for place in places for mask in place.drawn.values()]
+        exact = any(spelt_apart(names) for names in shapes + orders)
+        shown: dict[str, str] = {}
+        for name in (*chain(*orders), *sorted(chain(*shapes))):
+            shown.setdefault(name_key(name, exact), name)
+        colored = [name for place in places if place.colored for name in place.label_map.values()]
+        return cls(
+            exact,
+            shown,
+            list(dict.fromkeys(name_key(name, exact) for name in chain(*orders))),
+            frozenset(name_key(name, exact) for name in chain(*shapes)),
+            frozenset(name_key(name, exact) for name in colored),
         )
+
+    def numbered(self, *, keep_all: bool) -> tuple[list[str], list[str]]:
+        """Return the keys that get a number, in its order, and the names left out as no shape has them.
+
+        Args:
+            keep_all: whether names without a shape get one, too.
+        """
+        kept = self.used | self.colored
+        if keep_all or not kept:
+            kept |= frozenset(self.order)
+        left = [self.shown[key] for key in self.order if key not in kept]
+        return [key for key in self.order if key in kept] + sorted(self.used - set(self.order)), left
 
 
 def _holds_files(place: Path) -> bool:
