@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -95,59 +95,81 @@ def _of_scan(
     place: _Place,
     notes: tuple[str, ...],
 ) -> FoundPairs:
-    twins = {case.id: case for case in scan.cases if case.given is not None}
-    stored = [_both(case, place) for case in twins.values()]
-    known = [entry for masks in stored for _, entry in masks.values()]
-    alone = [case for case in scan.cases if case.given is None]
+    masks = _Masks(scan, place)
+    remap = {**(scan.remap or {}), **remap}
+    named = any(entry.names for entry in masks.known)
+    kinds = {type(case.mask(what)) for case in scan.cases for what in case.masks}
+    if named or len(kinds) > 1:  # what a number means is settled over all masks
+        _refuse(masks.numbering(remap))
+    odd = masks.overlaps(remap)
+    _refuse(odd)
+    notes += tuple(entry.sentence for entry in odd)
+    called = Meanings()
+    if named:  # a table of names is one of all masks, as `prepare` makes it
+        declared = (scan.values or scan.classes) is not None
+        called = meanings(masks.known + masks.others, declared=declared, remap=remap)
+        _refuse(called.findings)
+        notes += tuple(entry.sentence for entry in called.findings)
+    known = [called.of(entry) for entry in masks.known]
+    scheme = _scheme(
+        known,
+        remap,
+        lambda: known + [called.of(entry) for entry in masks.others],
+        len(scan.classes or ()) or called.number(remap),
+    )
+    names = _names(scheme.classes, scan.classes or called.names(remap, scheme.classes))
+    units = []
+    for case, both in zip(masks.twins, masks.stored, strict=True):
+        grid = next(iter(both.values()))[0].grid
+        labels = {what: scheme.apply(mask.array, called.of(facts)) for what, (mask, facts) in both.items()}
+        units.append(Unit(case, labels, grid.steps() if grid.known else case.spacing))
+    return paired(scan, units, names, notes)
 
-    @cache
-    def others() -> tuple[dict[str, MaskFacts], ...]:
-        """What is in the masks of all other cases."""
-        return tuple(
+
+class _Masks:
+    """The masks of a folder: those of pairs, on one grid each, and what is in all others, read when it is asked for."""
+
+    def __init__(self, scan: Scan, place: _Place) -> None:
+        self._declared = scan.remap or {}
+        self.twins = [case for case in scan.cases if case.given is not None]
+        self.stored = [_both(case, place) for case in self.twins]
+        self._alone = [case for case in scan.cases if case.given is None]
+
+    @property
+    def known(self) -> list[MaskFacts]:
+        """What is in the masks of pairs."""
+        return [facts for masks in self.stored for _, facts in masks.values()]
+
+    @cached_property
+    def _facts_of_others(self) -> list[dict[str, MaskFacts]]:
+        return [
             {
                 what: mask_facts(case.called(what), mask)
                 for what in case.masks
                 if what != "truth" and (mask := load_mask(case, what)) is not None
             }
-            for case in alone
-        )
-
-    remap = {**(scan.remap or {}), **remap}
-    facts = [{what: facts for what, (_, facts) in masks.items()} for masks in stored]
-    kinds = {type(case.mask(what)) for case in scan.cases for what in case.masks}
-    if any(entry.names for entry in known) or len(kinds) > 1:  # what a number means is settled over all masks
-        held = [CaseFacts((), masks=masks) for masks in (*facts, *others())]
-        _refuse(numbering([*twins.values(), *alone], held, remap, scan.remap or {}))
-    drawn = []
-    for case, masks in zip(twins.values(), stored, strict=True):
-        arrays = {what: mask for what, (mask, _) in masks.items()}
-        inside = {what: entry for what, (_, entry) in masks.items()}
-        drawn.append((case, overlaps_of(arrays, inside, remap) if case.outlines else ()))
-    odd = overlap_findings(drawn)
-    _refuse(odd)
-    notes += tuple(entry.sentence for entry in odd)
-    called = Meanings()
-    if any(entry.names for entry in known):  # a table of names is one of all masks, as `prepare` makes it
-        every = known + [entry for masks in others() for entry in masks.values()]
-        called = meanings(every, declared=(scan.values or scan.classes) is not None, remap=remap)
-        _refuse(called.findings)
-        notes += tuple(entry.sentence for entry in called.findings)
-        stored = [
-            {what: (mask, called.of(entry)) for what, (mask, entry) in masks.items()} for masks in stored
+            for case in self._alone
         ]
-        known = [entry for masks in stored for _, entry in masks.values()]
 
-    def all_facts() -> list[MaskFacts]:
-        return known + [called.of(entry) for masks in others() for entry in masks.values()]
+    @property
+    def others(self) -> list[MaskFacts]:
+        """What is in the masks of all other cases."""
+        return [facts for masks in self._facts_of_others for facts in masks.values()]
 
-    scheme = _scheme(known, remap, all_facts, len(scan.classes or ()) or called.number(remap))
-    names = _names(scheme.classes, scan.classes or called.names(remap, scheme.classes))
-    units = []
-    for case, masks in zip(twins.values(), stored, strict=True):
-        grid = next(iter(masks.values()))[0].grid
-        labels = {what: scheme.apply(mask.array, facts) for what, (mask, facts) in masks.items()}
-        units.append(Unit(case, labels, grid.steps() if grid.known else case.spacing))
-    return paired(scan, units, names, notes)
+    def numbering(self, remap: Mapping[int, int]) -> list[Finding]:
+        """Return what is open about the numbers of classes in all masks."""
+        pairs = [{what: facts for what, (_, facts) in masks.items()} for masks in self.stored]
+        held = [CaseFacts((), masks=masks) for masks in (*pairs, *self._facts_of_others)]
+        return numbering([*self.twins, *self._alone], held, remap, self._declared)
+
+    def overlaps(self, remap: Mapping[int, int]) -> list[Finding]:
+        """Return where classes overlap in outlines of pairs."""
+        drawn = []
+        for case, masks in zip(self.twins, self.stored, strict=True):
+            arrays = {what: mask for what, (mask, _) in masks.items()}
+            facts = {what: entry for what, (_, entry) in masks.items()}
+            drawn.append((case, overlaps_of(arrays, facts, remap) if case.outlines else ()))
+        return overlap_findings(drawn)
 
 
 def _both(case: RawCase, place: _Place) -> dict[str, tuple[Volume, MaskFacts]]:
