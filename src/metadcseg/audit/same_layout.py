@@ -12,7 +12,8 @@ from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import stem_of
 from metadcseg.data.sources import scan_folder
 from metadcseg.data.sources.by_class import CLASSES
-from metadcseg.data.sources.case import Outlines
+from metadcseg.data.sources.case import Outlines, RawCase
+from metadcseg.data.sources.parts import Parts
 from metadcseg.data.splits.folds import unit_id
 from metadcseg.data.splits.roles import SplitRow, limit_training
 from metadcseg.errors import InputError
@@ -54,6 +55,24 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
     """
     plan = Plan()
     _take(plan, folder)
+    cases = _cases_of(originals, folder)
+    roles = {unit_id(case): case.role for case in originals.prepared.cases}
+    for case in cases:
+        verified = case.verified or (case.id in reviews and reviews[case.id].outcome.verified)
+        role = roles.get(case.id, "train")
+        plan.rows[case.id] = SplitRow("gold" if role == "train" and verified else role, case.group)
+    plan.writes[Path(SPLITS)] = lambda out: out.write_bytes(splits_text(plan.rows))
+    if outside := [case.id for case in cases if case.id not in roles]:
+        _leave_out(plan, outside, originals.prepared.source)
+    _put_reviewed(plan, originals, folder, reviews, named_parts(cases))
+    for id, twin in twins.items():
+        if (given := given_file(originals, id)) is not None:
+            _replace(plan, originals, id, given.relative_to(folder), twin.write)
+    return plan
+
+
+def _cases_of(originals: Originals, folder: Path) -> Sequence[RawCase]:
+    """Read the folder as it was read when the set was prepared, and refuse one that is another now."""
     known = originals.origin.cases if originals.origin else {}
     first = next(iter(known.values()), None)
     image_key, label_key = (None, None) if first is None else (first.image_key, first.mask_key)
@@ -66,32 +85,39 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
         raise InputError(
             f"{originals.prepared.path} does not say what the folders in {folder / 'masks'} are: prepare it again"
         )
-    parts = named_parts(scan.cases)
     if gone := sorted(set(known) - {case.id for case in scan.cases}):
         raise InputError(
             f"{folder} no longer holds the case '{gone[0]}' with its mask ({plural(len(gone), 'such case')}): put "
             "it back, or prepare, train and audit again"
         )
-    roles = {unit_id(case): case.role for case in originals.prepared.cases}
-    for case in scan.cases:
-        verified = case.verified or (case.id in reviews and reviews[case.id].outcome.verified)
-        role = roles.get(case.id, "train")
-        plan.rows[case.id] = SplitRow("gold" if role == "train" and verified else role, case.group)
-    plan.writes[Path(SPLITS)] = lambda out: out.write_bytes(splits_text(plan.rows))
-    if outside := [case.id for case in scan.cases if case.id not in roles]:
-        _leave_out(plan, outside, originals.prepared.source)
-    kept = 0
+    return scan.cases
+
+
+def _put_reviewed(
+    plan: Plan, originals: Originals, folder: Path, reviews: Reviews, parts: Mapping[str, Parts]
+) -> None:
+    """Write verified masks into ``gold/``, and those that are corrected in part in the place of the given ones.
+
+    Args:
+        plan: that they join.
+        originals: the files of the set.
+        folder: that it was prepared from.
+        reviews: what became of the cases.
+        parts: the files of masks that are made of several, by case.
+    """
+    by_class = originals.prepared.source.get("subfolders") == CLASSES
     wanted = any(reviewed.outcome.verified and id in parts for id, reviewed in reviews.items())
     names = names_of_classes(parts.values(), originals.prepared) if wanted else {}
+    kept = 0
     for id, reviewed in reviews.items():
-        files, suffix = originals.files(id), originals.suffix(id)
-        if files is None:
+        suffix = originals.suffix(id)
+        if originals.files(id) is None:
             raise InputError(
                 f"{originals.prepared.path} does not say which files '{id}' was made from: prepare it again"
             )
         if reviewed.outcome.verified and id in parts:
             about = (names, parts[id], originals.stem(id) or id, suffix)
-            put_parts(plan, id, reviewed, names, places_of(*about, by_class=subfolders == CLASSES))
+            put_parts(plan, id, reviewed, names, places_of(*about, by_class=by_class))
         elif reviewed.outcome.verified:
             plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", reviewed.mask.write)
         elif reviewed.outcome.changed and (given := given_file(originals, id)) is not None:
@@ -103,10 +129,6 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
             f"{plural(kept, 'case')} decided in part: what was accepted is not written, as no file of its own holds "
             "the mask: decide on the other regions, too"
         )
-    for id, twin in twins.items():
-        if (given := given_file(originals, id)) is not None:
-            _replace(plan, originals, id, given.relative_to(folder), twin.write)
-    return plan
 
 
 def given_file(originals: Originals, id: str) -> Path | None:
