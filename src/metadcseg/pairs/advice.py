@@ -14,6 +14,7 @@ kind            where                                                   says
 ``both``        a fifth of the outlines too large or too small, or      compare with plain training
                 outlines half a pixel off on average
 ``objects``     a tenth of the masks lacks or invents objects           have masks looked through
+``hidden``      no outline can be compared, and masks differ            keep masks whose outlines are drawn
 ``right``       all else                                                plain training is as good
 ==============  ======================================================  ===============================
 
@@ -87,9 +88,10 @@ def advise(found: Diagnosis) -> Advice:
     if by_annotator and (len(by_annotator) < len(found.annotators) or len(set(by_annotator.values())) > 1):
         return _by_annotator(found, by_annotator, objects)
     if told:
+        by_part = by_class or {f"annotator {name}": way for name, way in by_annotator.items()}
         return Advice(
             "direction",
-            f"Wrong in one direction ({_direction(total, side, by_class)}): calibrated training is worth it.{objects}",
+            f"Wrong in one direction ({_direction(total, side, by_part)}): calibrated training is worth it.{objects}",
         )
     off = total.too_large + total.too_small
     if off >= _SOME * total.outlined > 0 or (total.distance_px.mean or 0.0) >= EQUAL_PX:
@@ -100,7 +102,13 @@ def advise(found: Diagnosis) -> Advice:
             f"lean to one side, compare it with plain training.{objects}",
         )
     if objects:
-        return Advice("objects", f"The outlines are right, the objects are not.{objects}")
+        first = "The outlines are right" if total.outlined else "Outlines cannot be compared"
+        return Advice("objects", f"{first}, the objects are {'not' if total.outlined else 'wrong'}.{objects}")
+    if not total.outlined and total.identical < total.pairs:
+        return Advice(
+            "hidden",
+            f"No outline of {total.pairs} pairs can be compared, and their masks differ: look at the worst.",
+        )
     return _right(total)
 
 
@@ -143,6 +151,8 @@ def _few(total: Summary) -> Advice:
     what = "more" if total.units == total.pairs else f"of {more} more group{'' if more == 1 else 's'}"
     if total.identical == total.pairs:
         so_far = "no error found so far"
+    elif not total.outlined:
+        so_far = "no outline can be compared so far"
     else:
         so_far = f"so far {total.too_large} too large, {total.too_small} too small"
     number = f"{more} {what}" if total.units == total.pairs else f"masks {what}"
@@ -164,10 +174,11 @@ def _by_annotator(found: Diagnosis, leaning: Mapping[str, int], objects: str) ->
     )
 
 
-def _direction(total: Summary, side: int, by_class: Mapping[str, int]) -> str:
-    if by_class and (not side or set(by_class.values()) != {side}):
-        return ", ".join(f"{name} {_WORDS[way]}" for name, way in by_class.items())
-    return f"{_WORDS[side or next(iter(by_class.values()))]}, {lengths(total, within=False)} {where(total)}"
+def _direction(total: Summary, side: int, by_part: Mapping[str, int]) -> str:
+    """Return the direction of all, or of each class or annotator that has one, where all have none or differ."""
+    if by_part and (not side or set(by_part.values()) != {side}):
+        return ", ".join(f"{name} {_WORDS[way]}" for name, way in by_part.items())
+    return f"{_WORDS[side]}, {lengths(total, within=False)} {where(total)}"
 
 
 def _objects(total: Summary) -> str:

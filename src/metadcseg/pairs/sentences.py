@@ -97,6 +97,8 @@ def _agreement(total: Summary) -> str:
 
 def _outline(total: Summary) -> str:
     if total.offset_px.mean is None:
+        if any(entry.dsc for entry in total.members):
+            return "Unknown pixels or the frame lie along all outlines, so outlines cannot be compared."
         return "No object is in both masks of a pair, so outlines cannot be compared."
     first = f"{total.too_large} of {total.outlined} are too large, {total.too_small} too small"
     same = ", all the same" if _constant(total.offset_px) else ""

@@ -73,6 +73,32 @@ def test_intervals_are_over_images_and_not_over_outlines(tmp_path):
     assert total.dsc.mean == pytest.approx(diagnose(found.pairs).total.dsc.mean)
 
 
+def both_larger(root, gold):
+    """Write images that two people draw too large, each otherwise: a tie lies along the outline all around."""
+    for number in range(gold + 2):
+        name = f"case{number:02d}.png"
+        save(root / "images" / name, picture(number, 60, 64))
+        for who, radius in (("anna", 14), ("ben", 17)):
+            save(root / "masks" / who / name, circle(radius, number))
+        if number < gold:
+            save(root / "gold" / name, circle(12, number))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("gold", "says"),
+    [
+        (10, "Wrong in one direction (annotator anna too large, annotator ben too large)"),
+        (4, "too few to say (no outline can be compared so far), verify 6 more"),
+    ],
+)
+def test_where_annotators_tie_along_all_outlines_their_own_ones_tell_the_direction(tmp_path, gold, says):
+    """The fused masks have no outline to compare, and what their object lacks is unknown, not absent."""
+    said = lines(read_pairs(both_larger(tmp_path, gold)))
+    assert said[1] == "Unknown pixels or the frame lie along all outlines, so outlines cannot be compared."
+    assert says in said[-1]
+
+
 def test_tied_pixels_are_no_agreement(tmp_path):
     """Of two annotators a vote knows only what both drew: nobody has found these masks right."""
     folder = folder_of(tmp_path, gold=6, lacks={("cem", number) for number in range(10)})

@@ -240,3 +240,13 @@ def test_masks_that_miss_their_object_are_not_taken_for_those_of_another_image()
     true = [disc(40, 40, 9) for _ in range(10)]
     pairs = [Pair(f"c{n}", f"c{n}", np.zeros_like(mask), mask) for n, mask in enumerate(true)]
     assert advise(diagnose(pairs)).kind == "objects"
+
+
+@pytest.mark.parametrize(("radius", "kind"), [(15, "right"), (23, "hidden")])
+def test_an_outline_that_is_unknown_all_around_is_not_called_right(radius, kind):
+    """The given outline lies somewhere from 10 to 20 px, as of masks with a border of 255; nobody can compare it."""
+    given = disc(60, 60, 10)
+    given[(disc(60, 60, 20) > 0) & (given == 0)] = 255
+    found = diagnose([Pair(f"c{n}", f"c{n}", given, disc(60, 60, radius)) for n in range(10)])
+    assert sentences(found)[1].startswith("Unknown pixels or the frame lie along all outlines")
+    assert advise(found).kind == kind  # where all known pixels agree no error is found
