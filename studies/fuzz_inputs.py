@@ -65,7 +65,7 @@ def make_originals(home: Path, main) -> None:
         "set": about["set"]["fingerprint"],
     }
     (home / "audit/decisions.json").write_text(json.dumps({**held, "decisions": decided}))
-    folds = ("cross-validate", home / "set", "--out", home / "folds", "--folds", "2", "--gold", "1")
+    folds = ("cross-validate", home / "set", "--out", home / "folds", "--folds", "2")
     run(*folds, "--method", "supervised", *TINY)
     task = {
         "id": "la/clean/a/seed-0",
