@@ -215,6 +215,22 @@ def test_a_saved_state_goes_on_to_the_same_bits(method):
     assert not same(resumed.state_dict(), stopped.state_dict())
 
 
+@pytest.mark.parametrize("kind", [torch.optim.Adafactor, torch.optim.NAdam, torch.optim.SGD])
+def test_a_saved_state_has_what_any_optimizer_keeps(kind):
+    """Adafactor keeps a row and a column for a matrix, NAdam scalars, SGD without momentum nothing."""
+    loops = []
+    for seed in (0, 9):
+        model = network(seed)
+        loops.append(attached("supervised", model, optimizer=kind(model.parameters(), lr=0.01)))
+    first, second = loops
+    for number in range(2):
+        step(first, number)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for loop in loops:
+        step(loop, 2)
+    assert same(first.state_dict(), second.state_dict())
+
+
 def test_a_method_with_a_warmup_learns_weights_when_it_is_over():
     loop = attached(create_method("metadcseg", warmup=2))
     assert "warm-up before epoch 2" in repr(loop)

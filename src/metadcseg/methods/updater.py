@@ -112,9 +112,5 @@ class OptimizerUpdater:
         self.steps = int(state["steps"])
         self._average_since = int(state.get("average_since", 0))  # earlier runs never began anew
         self._optimizer.load_state_dict(dict(state["optimiser"]))
-        for parameter, held in self._optimizer.state.items():
-            for part in held.values():
-                if part is not None and part.dim() and part.shape != parameter.shape:
-                    raise ValueError("the optimizer's state is of parameters of other shapes")
         if self.ema_model is not None:
             self.ema_model.load_state_dict(state["ema_model"])

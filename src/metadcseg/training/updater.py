@@ -118,4 +118,7 @@ class SgdUpdater(OptimizerUpdater):
         """Restore what :meth:`state_dict` returned; how to descend say the options and the epoch that is running."""
         own = self._optimizer.state_dict()["param_groups"]
         super().load_state_dict({**state, "optimiser": {**state["optimiser"], "param_groups": own}})
+        for parameter, held in self._optimizer.state.items():  # of SGD: the momentum
+            if any(part is not None and part.shape != parameter.shape for part in held.values()):
+                raise ValueError("the optimizer's state is of parameters of other shapes")
         self.begin_epoch(self.epoch)

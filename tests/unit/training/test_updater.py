@@ -145,6 +145,20 @@ def test_how_to_descend_is_not_read_from_a_state(change):
     assert weights[0] == weights[1] < 1
 
 
+@pytest.mark.parametrize("momentum", [torch.tensor(0.5), torch.zeros(2, 1), torch.zeros(1)])
+def test_momentum_of_another_shape_is_refused(momentum):
+    """A scalar, too, which the next step could not add to."""
+    network = nn.Linear(1, 1, bias=False)
+    updater = make(network, warmup=0)
+    updater.backward(network(torch.ones(1, 1)).sum())
+    updater.step()
+    saved = updater.state_dict()
+    updater.load_state_dict(saved)
+    saved["optimiser"]["state"][0]["momentum_buffer"] = momentum
+    with pytest.raises(ValueError, match="other shapes"):
+        updater.load_state_dict(saved)
+
+
 def test_what_begins_anew_goes_on_as_at_its_start():
     """Momentum is gone, and the average follows closely again; a state that was saved in between knows it."""
     network = nn.Linear(1, 1, bias=False)
