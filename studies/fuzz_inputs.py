@@ -529,5 +529,5 @@ def seal(folder: Path) -> None:
             for f in files
         ]
         (folder / "SHA256SUMS").write_text("".join(lines))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
