@@ -238,8 +238,8 @@ def _values(
         if value is None:
             what = "ignored pixels" if label == IGNORE else f"class {label}"
             raise InputError(
-                f"{(case and case.mask) or 'corrected mask'}: no mask shows {what}, so no value stands for it: draw it "
-                "in one of the masks, prepare the set again, and audit it"
+                f"{(case and case.mask) or 'corrected mask'}: no value stands for {what} there: draw some of it "
+                "in this mask, prepare the set again, and audit it"
             )
         held[changed & (change.wanted == label)] = value
     if stored is None:

@@ -64,7 +64,7 @@ def series(folder: Path, array, orientation=STRAIGHT, origin=ORIGIN):
     return slices
 
 
-def segmentation(path: Path, slices, segments, kind="BINARY"):
+def segmentation(path: Path, slices, segments, kind="BINARY", top=100):
     """Write a SEG of (X, Y, Z) arrays by name, of the slices that show something."""
     import highdicom as hd
 
@@ -90,7 +90,7 @@ def segmentation(path: Path, slices, segments, kind="BINARY"):
         "x",
         "1",
         "1",
-        max_fractional_value=100,
+        max_fractional_value=top,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     held.save_as(path)
@@ -103,7 +103,7 @@ def structures(path: Path, regions):
     held.StructureSetROISequence, held.ROIContourSequence = Sequence(), Sequence()
     for number, (name, contours) in enumerate(regions.items(), start=1):
         roi, drawn = Dataset(), Dataset()
-        roi.ROINumber, roi.ROIName = number, name
+        roi.ROINumber, roi.ROIName = number, name.split("#")[0]
         drawn.ReferencedROINumber, drawn.ContourSequence = number, Sequence()
         for kind, points in contours:
             one = Dataset()

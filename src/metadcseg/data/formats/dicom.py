@@ -189,7 +189,8 @@ def _sorted(folder: Path) -> tuple[list[tuple[Path, Any]], list[Path]]:
             f"{folder} holds {len(entries)} files, at most {_MOST_FILES} make a series: split it"
         )
     files = [file for file in entries if _is_dicom(file) or file.suffix.lower() == ".dcm"]
-    others = [file for file in entries if file not in set(files)]
+    known = set(files)
+    others = [file for file in entries if file not in known]
     headers = [(file, _read_header(file)) for file in files]
     first_file, first = headers[0]
     for file, header in headers[1:]:

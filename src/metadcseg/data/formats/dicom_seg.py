@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metadcseg.data.formats.dicom import LPS_TO_RAS, pydicom
 from metadcseg.data.formats.geometry import Grid, Volume, as_affine, invertible
-from metadcseg.data.formats.overlay import Overlay
+from metadcseg.data.formats.overlay import Overlay, refuse_stripes
 from metadcseg.errors import InputError
 
 CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -61,6 +61,7 @@ def read_segments(path: Path, files: Sequence[Path], image: Grid) -> Volume:
         )
     grid = image if whole else _own_grid(path, parts)
     drawn = Overlay(path, grid.shape, [name for part in parts for name in part.names.values()])
+    slices: dict[str, set[int]] = {}
     inside = outside = 0
     cut = False
     for part in parts:
@@ -70,12 +71,17 @@ def read_segments(path: Path, files: Sequence[Path], image: Grid) -> Volume:
             at = steps @ np.stack([places[1], places[0], np.ones_like(places[0])])
             kept = ((at >= 0) & (at < np.array(grid.shape)[:, None])).all(axis=0)
             drawn.add_at(part.names[number[1]], at[:, kept])
+            if len(places[0]):
+                across = int(np.abs(steps[:, :2]).sum(axis=1).argmin())
+                slices.setdefault(part.names[number[1]], set()).add(int(steps[across, 2]))
             inside, outside, cut = inside + int(kept.sum()), outside + int((~kept).sum()), cut or soft
     if outside > _MOST_LOST * (inside + outside):
         raise InputError(
             f"{path}: {outside} of {inside + outside} voxels of its segments lie outside of the image, so it belongs "
             "to another series: export it for this one"
         )
+    if whole:
+        refuse_stripes(path, slices, "frames")
     labels, notes = drawn.labels()
     if outside:
         notes += (f"{path}: {outside} voxels of its segments lie outside of the image and are left out",)
@@ -186,7 +192,7 @@ def _pixels(part: _Frames) -> Iterator[tuple[tuple[int, int], tuple[NDArray[np.i
     for index, (number, frame) in enumerate(zip(part.numbers, _decoded(part), strict=True)):
         if number is not None:
             soft = top > 1 and bool(((frame > 0) & (frame < top)).any())
-            yield (index, number), np.nonzero(frame * 2 >= top if top > 1 else frame), soft
+            yield (index, number), np.nonzero(frame >= (top + 1) // 2 if top > 1 else frame), soft
             continue
         for value in np.unique(frame[frame > 0]).tolist():
             if value not in part.names:

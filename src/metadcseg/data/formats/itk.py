@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metadcseg.constants import IGNORE
 from metadcseg.data.formats.geometry import Grid, as_affine
 from metadcseg.data.formats.itk_header import HEADER_BYTES, check_header
 from metadcseg.errors import InputError, shown
@@ -31,6 +32,7 @@ _SPACE_UNITS = re.compile(r"^\s*(?:space units|units|DistanceUnits)\s*[:=]\s*(.+
 _SEGMENT = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer):=(.*)$", re.M)
 _MILLIMETERS = {"m": 1e3, "meter": 1e3, "meters": 1e3, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3}
 _MILLIMETERS |= {"micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3, "micrometers": 1e-3, "nm": 1e-6}
+_LONGEST = 9  # digits of a value or layer
 _META = (".mha", ".mhd")
 _DETACHED = (".mhd", ".nhdr")
 _BYTES = {
@@ -129,11 +131,18 @@ class Header:
             Segment(
                 fields.get("Name", f"segment {number}"),
                 int(fields["LabelValue"]),
-                int(fields.get("Layer", 0)),
+                self._layer(fields.get("Layer", "0")),
             )
             for number, fields in sorted(found.items())
-            if fields.get("LabelValue", "").isdigit()
+            if fields.get("LabelValue", "").isdecimal() and len(fields["LabelValue"]) <= _LONGEST
         ]
+
+    def _layer(self, text: str) -> int:
+        if not text.isdecimal() or len(text) > _LONGEST:
+            raise InputError(
+                f"{self._path}: the layer of a segment is no number ({text[:20]!r}): save it again"
+            )
+        return int(text)
 
     @property
     def direction(self) -> NDArray[np.float64]:
@@ -187,16 +196,27 @@ def merged(path: Path, segments: Sequence[Segment], layers: NDArray[Any]) -> tup
         layers: (X, Y, Z, number of layers).
 
     Returns:
-        (X, Y, Z); where two overlap, the later one. And a note with the count.
+        (X, Y, Z); where two overlap, the smaller one. And a note with the count.
+
+    Raises:
+        InputError: where there are more than labels can tell, or one lies in a layer that is not there.
     """
+    if len(segments) >= IGNORE:
+        raise InputError(f"{path} holds {len(segments)} segments, at most {IGNORE - 1} fit: leave some out")
+    if lost := [each.name for each in segments if each.layer >= layers.shape[3]]:
+        raise InputError(f"{path}: the segment '{lost[0]}' lies in a layer that is not there: save it again")
     labels = np.zeros(layers.shape[:3], np.uint8)
+    sizes = [int(np.count_nonzero(layers[..., each.layer] == each.value)) for each in segments]
     twice = 0
-    for number, segment in enumerate(segments, start=1):
-        inside = layers[..., segment.layer] == segment.value
+    for index in sorted(range(len(segments)), key=lambda index: -sizes[index]):
+        inside = layers[..., segments[index].layer] == segments[index].value
         twice += int(np.count_nonzero(labels[inside]))
-        labels[inside] = number
+        labels[inside] = index + 1
     order = ", ".join(f"{number} {segment.name}" for number, segment in enumerate(segments, start=1))
-    return labels, f"{path}: {twice} voxels lie in two of its segments ({order}), the later one counts there"
+    return (
+        labels,
+        f"{path}: {twice} voxels lie in two of its segments ({order}), the smaller one counts there",
+    )
 
 
 def _text(path: Path) -> str:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from metadcseg.constants import IGNORE
 from metadcseg.errors import InputError
 
+_FEW = 3
+"""Classes on fewer slices say nothing about the gaps between them."""
+
 
 class Overlay:
     """Labels of classes, numbered from 1 in the order of their names; where two overlap, the smaller one counts.
@@ -75,3 +78,26 @@ class Overlay:
                 )
         note = f"{self._path}: {twice} places lie in two of its classes, the smaller one counts there"
         return flat.reshape(self._shape), (note,) if twice else ()
+
+
+def refuse_stripes(file: Path, slices: Mapping[str, Collection[int]], what: str) -> None:
+    """Refuse classes that were drawn on slices thicker than those of the image: they would become stripes.
+
+    Args:
+        file: what sentences call the mask by.
+        slices: class -> numbers of the slices of the image on which it is drawn.
+        what: is drawn there.
+
+    Raises:
+        InputError: where a class is on three slices or more, no two of which follow each other.
+
+    Example:
+        >>> refuse_stripes(Path("a"), {"liver": [2, 4, 5], "cyst": [1, 9]}, "frames")
+    """
+    for name, numbers in slices.items():
+        gap = int(np.diff(sorted(numbers)).min()) if len(numbers) >= _FEW else 1
+        if gap > 1:
+            raise InputError(
+                f"{file}: the {what} of '{name}' lie {gap} slices of the image apart, so they were drawn on thicker "
+                "ones: export them for this series"
+            )

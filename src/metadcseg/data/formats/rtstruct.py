@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from metadcseg.data.findings import plural
 from metadcseg.data.formats.dicom import LPS_TO_RAS, pydicom
 from metadcseg.data.formats.geometry import Grid, Volume
-from metadcseg.data.formats.overlay import Overlay
+from metadcseg.data.formats.overlay import Overlay, refuse_stripes
 from metadcseg.errors import InputError
 
 CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -27,11 +27,11 @@ _OFF = 0.3  # of a gap between slices a contour may lie off its slice; archives 
 _FLAT = 0.5  # voxels that a contour may leave its plane by
 _MOST_LOST = 0.1  # of the contours may lie between slices or outside
 _FAR = 1e5  # mm; no scanner is so large
-_FEW = 3  # regions on fewer slices say nothing about the gaps between them
 
 
 @dataclass(frozen=True)
 class _Contour:
+    region: int
     name: str
     points: NDArray[np.float64]  # (n, 3), in voxels of the image
 
@@ -58,7 +58,7 @@ def read_structures(file: Path, image: Grid) -> Volume:
     if not contours:
         return Volume(drawn.labels()[0], image, tuple(notes))
     axis = int(np.sum([np.ptp(contour.points, axis=0) for contour in contours], axis=0).argmin())
-    planes: dict[tuple[str, int], list[NDArray[np.float64]]] = {}
+    planes: dict[tuple[int, str, int], list[NDArray[np.float64]]] = {}  # region, its name, slice
     lost: Counter[str] = Counter()
     for contour in contours:
         depth = contour.points[:, axis]
@@ -73,17 +73,21 @@ def read_structures(file: Path, image: Grid) -> Volume:
         elif abs(float(depth.mean()) - number) > _OFF:
             lost["between its slices"] += 1
         else:
-            planes.setdefault((contour.name, number), []).append(np.delete(contour.points, axis, axis=1))
+            plane = (contour.region, contour.name, number)
+            planes.setdefault(plane, []).append(np.delete(contour.points, axis, axis=1))
     if lost.total() > _MOST_LOST * len(contours):
         where = " and ".join(f"{count} {where}" for where, count in lost.items())
         raise InputError(
             f"{file}: of {len(contours)} contours lie {where}: export the structures for this series"
         )
-    _check_gaps(file, planes)
+    slices: dict[str, set[int]] = {}
+    for _, name, number in planes:
+        slices.setdefault(name, set()).add(number)
+    refuse_stripes(file, slices, "contours")
     notes += [f"{file}: {plural(count, 'contour')} {where}, left out" for where, count in lost.items()]
     sides = np.delete(np.array(image.shape), axis)
     beyond = 0
-    for (name, number), polygons in planes.items():
+    for (_, name, number), polygons in planes.items():  # regions of one name are joined
         beyond += sum(bool((each < -0.5).any() or (each > sides - 0.5).any()) for each in polygons)
         places = np.nonzero(enclosed(polygons, (int(sides[0]), int(sides[1]))))
         drawn.add_at(name, np.insert(np.stack(places), axis, number, axis=0))
@@ -149,19 +153,5 @@ def _contours(file: Path, image: Grid) -> tuple[list[_Contour], Counter[str]]:
                 continue
             seen.add((number, points.tobytes()))
             voxels = points.reshape(-1, 3) @ turned.T + to_voxels[:3, 3]
-            found.append(_Contour(names[number] or f"segment {number}", np.round(voxels, 6)))
+            found.append(_Contour(number, names[number] or f"segment {number}", np.round(voxels, 6)))
     return found, skipped
-
-
-def _check_gaps(file: Path, planes: dict[tuple[str, int], list[NDArray[np.float64]]]) -> None:
-    """Refuse regions that were drawn on thicker slices: they would become stripes."""
-    held: dict[str, list[int]] = {}
-    for name, number in sorted(planes):
-        held.setdefault(name, []).append(number)
-    for name, numbers in held.items():
-        gap = int(np.diff(numbers).min()) if len(numbers) >= _FEW else 1
-        if gap > 1:
-            raise InputError(
-                f"{file}: the contours of '{name}' lie {gap} slices of the image apart, so they were drawn on thicker "
-                "ones: export the structures for this series"
-            )

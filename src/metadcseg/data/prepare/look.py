@@ -264,7 +264,9 @@ def _content(image: NDArray[Any], kept: Decoded) -> str:
     if image.shape[3] == 3 and all(bool((part == part[..., :1]).all()) for part in (image[:1], image)):
         image = image[..., :1]  # gray that was saved in color
     if image.dtype != np.uint8:
-        return array_digest(np.ascontiguousarray(image, np.float32))
+        if not (image.min() >= 0 and image.max() <= IGNORE and (image == image.astype(np.uint8)).all()):
+            return array_digest(np.ascontiguousarray(image, np.float32))
+        image = image.astype(np.uint8)
     plane = image[:, :, 0] if image.shape[2] == 1 else image
     same = (one.sha256 for one in kept.planes if (one.shape, one.dtype) == (plane.shape, "uint8"))
     return next(same, None) or array_digest(plane)  # what was written has its digest already

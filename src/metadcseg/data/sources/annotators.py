@@ -81,7 +81,7 @@ def given_masks(
     """
     held = {path: masks_in(path) for path in folders}
     folders = [path for path, (files, _) in held.items() if files.keys() & images.keys()]
-    direct = {stem: path for stem, path in direct.items() if path not in folders}
+    direct = {stem: mask for stem, mask in direct.items() if place_of(mask) not in folders}
     findings: list[Finding] = []
     if direct:
         beside = [path for path in folders if path.parent == folder]

@@ -68,6 +68,7 @@ class ClassFolders:
         """Return the masks of ``masks/`` or ``gold/`` by stem, ascending, and what was found there."""
         folders = self._inner if place == self._masks else folders_of_images(place, self._images)
         direct, findings = self._masks_in(place)
+        direct = {stem: mask for stem, mask in direct.items() if place_of(mask) not in folders}
         findings = [one for one in findings if Path(one.where) not in folders]
         held: dict[str, list[tuple[Path, str]]] = {}
         for folder in sorted(folders, key=name_of):

@@ -96,7 +96,8 @@ class Origin:
 
         Args:
             label: class number, or 255 for ignored.
-            own: value -> class number of the mask in question, which is asked first.
+            own: value -> class number of the mask in question, which is asked first; of others no value is taken that
+                stands for another class there.
 
         Returns:
             The largest such value (of the background 0, or else the least), so that black and white stand for what soft
@@ -110,12 +111,14 @@ class Origin:
             >>> Origin(Path("x"), files).value_of(IGNORE)
             128
         """
-        for values in (own or {}, *(case.values for case in self.cases.values())):
-            if held := [value for value, number in values.items() if number == label]:
-                return max(held) if label else 0 if 0 in held else min(held)
+        there = own or {}
+        for values in (there, *(case.values for case in self.cases.values())):
+            free = [v for v, number in values.items() if number == label and there.get(v, label) == label]
+            if free:
+                return max(free) if label else 0 if 0 in free else min(free)
         if self.spare is not None:
             return self.spare if label == IGNORE and own is None else None
-        return label if self.cases else None
+        return label if self.cases and there.get(label, label) == label else None
 
     @property
     def numbers(self) -> dict[int, int]:

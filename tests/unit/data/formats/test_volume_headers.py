@@ -171,6 +171,26 @@ def test_layers_become_class_numbers_and_overlap_is_counted(tmp_path):
         assert f"{overlap} voxels lie in two of its segments (1 liver, 2 tumor)" in volume.notes[0]
 
 
+def test_a_segment_inside_of_a_later_one_is_kept(tmp_path):
+    organ, lesion = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    organ[1:5], lesion[2] = 1, 1
+    slicer(tmp_path / "a.nrrd", np.stack([lesion, organ]), [("tumor", 1, 0), ("liver", 1, 1)], layers=True)
+    assert np.array_equal(read_label_volume(tmp_path / "a.nrrd").array, np.where(lesion, 1, 2 * organ))
+
+
+@pytest.mark.parametrize("layer", [b"7", b"", "²".encode(), b"9" * 5000])
+def test_a_layer_that_is_not_there_is_one_sentence(tmp_path, layer):
+    drawn = np.zeros((2, *SHAPE), np.uint8)
+    drawn[:, 1:3] = 1
+    path = tmp_path / "a.nrrd"
+    slicer(path, drawn, [("liver", 1, 0), ("tumor", 1, 1)], layers=True)
+    held = path.read_bytes()
+    assert b"Segment1_Layer:=1" in held
+    path.write_bytes(held.replace(b"Segment1_Layer:=1", b"Segment1_Layer:=" + layer))
+    with pytest.raises(InputError):
+        read_label_volume(path)
+
+
 def series(folder: Path, array=ARRAY, z=None, change=None, **how):
     """Write one DICOM file a slice; ``change(dataset, number)`` may alter each."""
     folder.mkdir(parents=True)

@@ -164,6 +164,16 @@ def test_gray_saved_in_color_is_a_duplicate(folder):
     assert codes(check_folder(folder))["error"] == {"duplicate-across-roles"}
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_equal_values_of_another_type_are_a_duplicate(folder, kind):
+    write_splits(folder)
+    gray = picture(80, channels=1)
+    save(folder / "images" / "case07.png", gray)
+    (folder / "images" / "case11.png").unlink()
+    save(folder / "images" / "case11.tif", gray.astype(kind))
+    assert codes(check_folder(folder))["error"] == {"duplicate-across-roles"}
+
+
 def test_groups_across_roles_are_told_once_with_the_line(folder):
     write_splits(folder, groups=["A"] * 9 + ["B", "C", "D"])
     assert codes(check_folder(folder)) == CLEAN

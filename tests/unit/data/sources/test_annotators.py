@@ -5,6 +5,7 @@ import os
 import nibabel
 import numpy as np
 import pytest
+from tests.unit.data.dicom import structures
 from tests.unit.data.folders import codes, disc, make_folder, picture, save, write
 
 from metadcseg.data.prepare.checks import check_folder
@@ -219,6 +220,20 @@ def test_volumes_have_annotators_too(tmp_path):
                 nibabel.Nifti1Image(array, np.diag([1, 1, 2, 1])), tmp_path / place / f"v{number}.nii.gz"
             )
     scan = scan_folder(tmp_path)
+    assert errors(scan) == []
+    assert {case.masks for case in scan.cases} == {("label/anna", "label/ben")}
+
+
+@pytest.mark.parametrize("subfolders", [None, "annotators"])
+def test_folders_of_dicom_files_are_annotators_and_no_series(tmp_path, subfolders):
+    for place in ("images", "masks/anna", "masks/ben"):
+        (tmp_path / place).mkdir(parents=True)
+    for number in range(3):
+        image = nibabel.Nifti1Image(np.zeros((6, 7, 4), np.int16), np.diag([1, 1, 2, 1]))
+        nibabel.save(image, tmp_path / f"images/v{number}.nii.gz")
+        for who in ("anna", "ben"):
+            structures(tmp_path / f"masks/{who}/v{number}.dcm", {"liver": []})
+    scan = scan_folder(tmp_path, subfolders=subfolders)
     assert errors(scan) == []
     assert {case.masks for case in scan.cases} == {("label/anna", "label/ben")}
 

@@ -88,14 +88,26 @@ def test_the_image_may_be_a_nifti_file_in_any_order(tmp_path, turn):
 
 
 @pytest.mark.usefixtures("_highdicom")
-def test_fractions_are_cut_at_one_half_and_said(tmp_path):
+@pytest.mark.parametrize("top", [100, 255])  # 255 is what highdicom writes, and twice that is beyond a byte
+def test_fractions_are_cut_at_one_half_and_said(tmp_path, top):
     slices = series(tmp_path / "images", noise())
-    soft = {"liver": block(2, 2, 1) * 0.8 + block(6, 6, 3) * 0.3}
-    mask = DicomMask(segmentation(tmp_path / "a.dcm", slices, soft, "FRACTIONAL")).read(
+    soft = {"liver": block(2, 2, 1) * 0.8 + block(6, 6, 3) * 0.3 + block(2, 7, 4)}
+    mask = DicomMask(segmentation(tmp_path / "a.dcm", slices, soft, "FRACTIONAL", top)).read(
         read_grid(tmp_path / "images")[0]
     )
-    assert (mask.array == block(2, 2, 1)).all()
+    assert (mask.array == block(2, 2, 1) + block(2, 7, 4)).all()
     assert "fractional, cut at one half" in mask.notes[-1]
+
+
+@pytest.mark.usefixtures("_highdicom")
+def test_segments_of_thicker_slices_are_no_stripes(tmp_path):
+    """Frames on every second slice of the image, as of a series of half as many."""
+    series(tmp_path / "images", noise())
+    every = block(2, 2, 0, depth=6)
+    every[:, :, 1::2] = 0
+    path = segmentation(tmp_path / "a.dcm", series(tmp_path / "again", noise()), {"liver": every})
+    with pytest.raises(InputError, match="frames of 'liver' lie 2 slices of the image apart"):
+        DicomMask(path).read(read_grid(tmp_path / "images")[0])
 
 
 @pytest.mark.usefixtures("_highdicom")
@@ -271,6 +283,19 @@ def test_contours_off_the_slices_are_counted_or_refused(tmp_path):
     slanted = outline((2, 2, 8, 8), 2) + np.array([(0, 0, 0), (0, 0, 0), (0, 0, 6), (0, 0, 6)])
     with pytest.raises(InputError, match="slanted to the slices"):
         DicomMask(structures(tmp_path / "f.dcm", {"a": [("CLOSED_PLANAR", slanted)]})).read(grid)
+
+
+def test_regions_of_one_name_are_joined(tmp_path):
+    """Contours of one region inside each other are a hole, those of two regions are not."""
+    series(tmp_path / "images", noise())
+    boxes = {"GTV#1": (1, 1, 8, 8), "GTV#2": (3, 3, 5, 5), "GTV#3": (7, 2, 11, 4)}
+    regions = {name: [("CLOSED_PLANAR", outline(box, 2))] for name, box in boxes.items()}
+    mask = DicomMask(structures(tmp_path / "a.dcm", regions)).read(read_grid(tmp_path / "images")[0])
+    wanted = np.zeros(SHAPE, np.uint8)
+    for left, top, right, bottom in boxes.values():
+        wanted[left : right + 1, top : bottom + 1, 2] = 1
+    assert (mask.array == wanted).all()
+    assert mask.names == {1: "GTV"}
 
 
 def test_a_region_within_another_one_is_kept(tmp_path):

@@ -1,6 +1,7 @@
 """A set says which files it was made from: beside its tables, without a part in its fingerprint."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tests.unit.data.folders import disc, make_folder, save
 from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder
 from metadcseg.data.sources.case import RawCase
 from metadcseg.data.splits.resplit import resplit_set
-from metadcseg.data.store.origin import ORIGIN, read_origin
+from metadcseg.data.store.origin import ORIGIN, CaseOrigin, Origin, read_origin
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 
@@ -66,6 +67,16 @@ def test_values_of_classes_that_a_mask_lacks(tmp_path):
     found = read_origin(tmp_path / "set")
     own = found.cases["c0"].values
     assert [found.value_of(label, own) for label in (0, 1, 2, 3, 255)] == [0, 7, 9, None, None]
+
+
+def test_a_value_that_is_another_class_in_this_file_is_not_borrowed():
+    """Files may number their classes each otherwise, by names: painted pixels would become the other class."""
+    files = {"a": CaseOrigin((), None, {0: 0, 1: 2, 2: 1}), "b": CaseOrigin((), None, {0: 0, 1: 1})}
+    origin = Origin(Path("x"), files)
+    assert origin.value_of(2, files["b"].values) is None
+    assert origin.value_of(1, files["b"].values) == 1
+    assert origin.value_of(2, {0: 0}) == 1
+    assert origin.value_of(3, {0: 0, 3: 1}) is None
 
 
 WRONG = {
