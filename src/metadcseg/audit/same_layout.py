@@ -90,6 +90,12 @@ def _cases_of(originals: Originals, folder: Path) -> Sequence[RawCase]:
             f"{folder} no longer holds the case '{gone[0]}' with its mask ({plural(len(gone), 'such case')}): put "
             "it back, or prepare, train and audit again"
         )
+    if scan.unused_names:  # they would get a number as soon as a mask of pixels lies there
+        raise InputError(
+            f"{folder} names classes that no shape has ({listed(scan.unused_names, 3)}), and with a mask of pixels beside "
+            "the drawings all classes would be numbered anew: take these names out of the export, then prepare, train "
+            "and audit again"
+        )
     return scan.cases
 
 

@@ -34,7 +34,9 @@ def reviewed(tmp_path, prepared, label=1):
     return again, id
 
 
-def test_polygons_of_coco(tmp_path):
+@pytest.mark.parametrize("unused", [False, True])
+def test_polygons_of_coco(tmp_path, unused):
+    """A name without any shape has no number, until a mask of pixels lies beside the drawings."""
     pytest.importorskip("pycocotools")
     images, annotations = [], []
     for number in range(8):
@@ -45,10 +47,15 @@ def test_polygons_of_coco(tmp_path):
             held = {"id": len(annotations), "image_id": number, "category_id": category}
             annotations.append(held | {"segmentation": [ring]})
     categories = [{"id": 7, "name": "polyp"}, {"id": 3, "name": "tool"}]
+    categories = [{"id": 1, "name": "findings"}] * unused + categories
     told = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "mine/masks").mkdir()
     (tmp_path / "mine/masks/all.json").write_text(json.dumps(told))
     prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none")
+    if unused:
+        with pytest.raises(InputError, match=r"names classes that no shape has \(findings\)"):
+            reviewed(tmp_path, PreparedSet.open(tmp_path / "set"), label=2)
+        return
     again, _ = reviewed(tmp_path, PreparedSet.open(tmp_path / "set"), label=2)
     assert again.classes == ("background", "polyp", "tool")
 

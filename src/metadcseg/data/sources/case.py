@@ -179,6 +179,7 @@ class Scan:
         remap: value in a mask file -> class number, where the source knows that.
         values: the values that mask files may hold, where the source declares them.
         declared_by: the file or data set that does.
+        unused_names: names of classes in exports of drawing tools that no shape has, and so no number.
     """
 
     cases: tuple[RawCase, ...]
@@ -190,6 +191,7 @@ class Scan:
     remap: Mapping[int, int] | None = None
     values: frozenset[int] | None = None
     declared_by: str = ""
+    unused_names: tuple[str, ...] = ()
 
     @property
     def of_volumes(self) -> bool:

@@ -47,6 +47,7 @@ class Drawings:
     def __init__(self, folder: Path, images: Mapping[str, Path], annotators: Sequence[Path] = ()) -> None:
         self.classes: tuple[str, ...] | None = None
         self.remap: dict[int, int] | None = None
+        self.unused_names: tuple[str, ...] = ()
         self.read: set[str] = set()
         self.files: list[Path] = []
         self._folder, self._images = folder, images
@@ -120,6 +121,7 @@ class Drawings:
         self.classes = (BACKGROUND, *(names.shown[key] for key in classes))
         if IGNORE in numbers.values():
             self.remap = {IGNORE: IGNORE}
+        self.unused_names = tuple(left)
         told = {names.shown[key]: number for key, number in numbers.items()}
         next(place for place in places if place.drawn_in).findings.append(_table(self.files[0], told, left))
 

@@ -146,6 +146,7 @@ def scan_folder(
         source if held.volumes else source | {"limit": limit},
         classes=drawings.classes if drawings else None,
         remap=drawings.remap if drawings else None,
+        unused_names=drawings.unused_names if drawings else (),
     )
 
 
