@@ -2,20 +2,26 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from metadcseg.audit.exchange.items import Palette
+from metadcseg.audit.exchange.slicer import END, name_segments
 from metadcseg.audit.originals import Originals
 from metadcseg.audit.part_layout import named_parts, names_of_classes, places_of, put_parts
 from metadcseg.audit.plan import CORRECTIONS, GOLD, IMAGES, SPLITS, Plan, Reviews, Twins, Write, splits_text
+from metadcseg.constants import IGNORE
 from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import stem_of
+from metadcseg.data.prepare.labels import class_names
 from metadcseg.data.sources import scan_folder
 from metadcseg.data.sources.by_class import CLASSES
 from metadcseg.data.sources.case import Outlines, RawCase
-from metadcseg.data.sources.parts import Parts
+from metadcseg.data.sources.dicom_mask import DicomMask
 from metadcseg.data.splits.folds import unit_id
 from metadcseg.data.splits.roles import SplitRow, limit_training
+from metadcseg.data.store.reader import PreparedSet
 from metadcseg.errors import InputError
 
 _TAKEN = ("masks", GOLD, "gold.txt", "annotators.csv", "label_confidence", "label_confidence.csv")
@@ -64,7 +70,7 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
     plan.writes[Path(SPLITS)] = lambda out: out.write_bytes(splits_text(plan.rows))
     if outside := [case.id for case in cases if case.id not in roles]:
         _leave_out(plan, outside, originals.prepared.source)
-    _put_reviewed(plan, originals, folder, reviews, named_parts(cases))
+    _put_reviewed(plan, originals, folder, reviews, cases)
     for id, twin in twins.items():
         if (given := given_file(originals, id)) is not None:
             _replace(plan, originals, id, given.relative_to(folder), twin.write)
@@ -92,15 +98,15 @@ def _cases_of(originals: Originals, folder: Path) -> Sequence[RawCase]:
         )
     if scan.unused_names:  # they would get a number as soon as a mask of pixels lies there
         raise InputError(
-            f"{folder} names classes that no shape has ({listed(scan.unused_names, 3)}), and with a mask of pixels beside "
-            "the drawings all classes would be numbered anew: take these names out of the export, then prepare, train "
-            "and audit again"
+            f"{folder} names classes that no shape has ({listed(scan.unused_names, 3)}), and with a mask of pixels "
+            "beside the drawings all classes would be numbered anew: take these names out of the export, then prepare, "
+            "train and audit again"
         )
     return scan.cases
 
 
 def _put_reviewed(
-    plan: Plan, originals: Originals, folder: Path, reviews: Reviews, parts: Mapping[str, Parts]
+    plan: Plan, originals: Originals, folder: Path, reviews: Reviews, cases: Sequence[RawCase]
 ) -> None:
     """Write verified masks into ``gold/``, and those that are corrected in part in the place of the given ones.
 
@@ -109,8 +115,9 @@ def _put_reviewed(
         originals: the files of the set.
         folder: that it was prepared from.
         reviews: what became of the cases.
-        parts: the files of masks that are made of several, by case.
+        cases: of the folder.
     """
+    parts, segmented = named_parts(cases), _named_dicom(cases, originals.prepared)
     by_class = originals.prepared.source.get("subfolders") == CLASSES
     wanted = any(reviewed.outcome.verified and id in parts for id, reviewed in reviews.items())
     names = names_of_classes(parts.values(), originals.prepared) if wanted else {}
@@ -124,6 +131,10 @@ def _put_reviewed(
         if reviewed.outcome.verified and id in parts:
             about = (names, parts[id], originals.stem(id) or id, suffix)
             put_parts(plan, id, reviewed, names, places_of(*about, by_class=by_class))
+        elif reviewed.outcome.verified and id in segmented:
+            ignores = bool((reviewed.mask.read() == IGNORE).any())
+            write = partial(_named, reviewed.mask.write, Palette(originals.prepared.classes, ignores))
+            plan.put(Path(GOLD) / f"{originals.stem(id)}{END}", write)
         elif reviewed.outcome.verified:
             plan.put(Path(GOLD) / f"{originals.stem(id)}{suffix}", reviewed.mask.write)
         elif reviewed.outcome.changed and (given := given_file(originals, id)) is not None:
@@ -135,6 +146,20 @@ def _put_reviewed(
             f"{plural(kept, 'case')} decided in part: what was accepted is not written, as no file of its own holds "
             "the mask: decide on the other regions, too"
         )
+
+
+def _named_dicom(cases: Sequence[RawCase], prepared: PreparedSet) -> set[str]:
+    """Return the ids of cases whose masks as given are segments or contours of DICOM, which name their classes."""
+    if prepared.classes == class_names(len(prepared.classes)):
+        return set()
+    held = {case.id: case.label if case.given is None else case.given for case in cases}
+    return {id for id, mask in held.items() if isinstance(mask, DicomMask)}
+
+
+def _named(write: Write, palette: Palette, out: Path) -> None:
+    """Write a mask that names its classes, as those beside it are numbered by their names."""
+    write(out)
+    name_segments(out, palette)
 
 
 def given_file(originals: Originals, id: str) -> Path | None:

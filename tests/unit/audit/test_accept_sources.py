@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from tests.unit.audit.simulated import decide, simulate
+from tests.unit.data.dicom import outline, structures
 from tests.unit.data.folders import disc, make_folder, picture, save
 
 from metadcseg.audit.accept import accept
@@ -17,6 +18,8 @@ from metadcseg.errors import InputError
 
 h5py = pytest.importorskip("h5py")
 nibabel = pytest.importorskip("nibabel")
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # what DICOM counts in
 
 
 def reviewed(tmp_path, prepared, label=1):
@@ -58,6 +61,28 @@ def test_polygons_of_coco(tmp_path, unused):
         return
     again, _ = reviewed(tmp_path, PreparedSet.open(tmp_path / "set"), label=2)
     assert again.classes == ("background", "polyp", "tool")
+
+
+@pytest.mark.parametrize("regions", [("Tumor", "liver"), ("liver",)])
+def test_contours_of_dicom_keep_the_names_of_their_classes(tmp_path, regions):
+    """They are numbered by their names, which a mask of numbers alone would leave open."""
+    for number in range(8):
+        image = np.random.default_rng(number).normal(0, 1, (12, 11, 6)).astype(np.float32)
+        (tmp_path / "mine/images").mkdir(parents=True, exist_ok=True)
+        affine = np.diag([-0.8, -0.7, 2.5, 1])
+        nibabel.save(nibabel.Nifti1Image(image, affine), tmp_path / f"mine/images/v{number}.nii.gz")
+        boxes = {"Tumor": (2, 2, 3, 3), "liver": (5, 4, 9, 8)}
+        told = {
+            name: [("CLOSED_PLANAR", outline(boxes[name], z, LPS @ affine)) for z in range(1, 5)]
+            for name in regions
+        }
+        structures(tmp_path / f"mine/masks/v{number}.dcm", told)
+    prepare_folder(tmp_path / "mine", tmp_path / "set", edges="none")
+    prepared = PreparedSet.open(tmp_path / "set")
+    assert prepared.classes == ("background", *sorted(regions))
+    again, _ = reviewed(tmp_path, prepared, label=len(regions))
+    assert again.classes == prepared.classes
+    assert [path.name for path in (tmp_path / "better/gold").iterdir()] == ["v0.seg.nrrd"]
 
 
 def test_outlines_of_annotators(tmp_path):
