@@ -34,7 +34,7 @@ from metadcseg.scratch import sweep
 Progress = Callable[[int, int], object]
 """Called with how many files are written, of how many."""
 
-_RULES = 4
+_RULES = 5
 """By which decisions become files: raised with every change of them, so that nothing written by others is kept."""
 
 
