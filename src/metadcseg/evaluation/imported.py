@@ -21,7 +21,7 @@ from metadcseg.data.formats.volumes import is_volume_file, read_label_volume, st
 from metadcseg.data.prepare.placing import lies_on
 from metadcseg.data.store.disk import publish_folder, scratch_beside
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, shown
 from metadcseg.evaluation.overlays import Labels
 from metadcseg.evaluation.predict import Progress
 from metadcseg.evaluation.scored_split import score_split, units_of
@@ -100,7 +100,7 @@ def import_predictions(
         tool: who made them, and how.
         label: what tables call the row; the name of the tool where left out.
         split: a role of the set.
-        remap: mask value -> class number.
+        remap: mask value -> class number; files that name their values (``.seg.nrrd``) say it themselves.
         progress: called after every case.
 
     Returns:
@@ -175,8 +175,8 @@ def _masks(folder: Path) -> Iterator[Path]:
 
 def _labels(file: Path, unit: Case | StoredVolume, prepared: PreparedSet, remap: Mapping[int, int]) -> Labels:
     """Return the class numbers of one file in the size of the reference."""
-    array, grid = _read(file)
-    labels = _classes(file, array, prepared.classes, remap)
+    array, grid, names = _read(file)
+    labels = _classes(file, array, prepared.classes, _by_name(file, names, prepared.classes, remap))
     if isinstance(unit, Case):
         if labels.ndim == 3 and labels.shape[2] == 1:
             labels = labels[:, :, 0]
@@ -186,14 +186,29 @@ def _labels(file: Path, unit: Case | StoredVolume, prepared: PreparedSet, remap:
     return _on_native_grid(file, labels, grid, unit)
 
 
-def _read(file: Path) -> tuple[NDArray[Any], Grid | None]:
+def _read(file: Path) -> tuple[NDArray[Any], Grid | None, Mapping[int, str]]:
     if is_volume_file(file):
         volume = read_label_volume(file)
-        return volume.array, volume.grid
+        return volume.array, volume.grid, volume.names
     picture = read_mask(file)
     if picture.lossy:
         raise InputError(f"{file} is a JPEG, which blurs class numbers: save the masks as PNG")
-    return picture.array, None
+    return picture.array, None, {}
+
+
+def _by_name(
+    file: Path, names: Mapping[int, str], classes: Sequence[str], remap: Mapping[int, int]
+) -> dict[int, int]:
+    """Return a remap that follows the names of a file's values, too, where one of them is the name of a class."""
+    numbers = {name.casefold(): number for number, name in enumerate(classes)}
+    known = {value: numbers[name.casefold()] for value, name in names.items() if name.casefold() in numbers}
+    others = [name for value, name in names.items() if value not in {**known, **remap}]
+    if known and others:
+        raise InputError(
+            f"{file} names {listed(map(shown, others), 5)}, which {'are' if len(others) > 1 else 'is'} no class of the "
+            f"set ({', '.join(classes)}): rename, or name the classes of values with --remap VALUE:CLASS,..."
+        )
+    return {**known, **remap}
 
 
 def _classes(file: Path, array: NDArray[Any], classes: Sequence[str], remap: Mapping[int, int]) -> Labels:

@@ -5,6 +5,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from jsonargparse import Namespace
 from PIL import Image
 from tests.unit.data.export.test_nnunet import volumes
@@ -195,3 +196,32 @@ def test_where_the_image_does_not_say_where_it_lies_the_shape_decides(options, t
         assert record["summary"]["dsc"]["mean"] >= (0.85 if options else 1.0)
         written = nibabel.load(tmp_path / f"run-{number}/evaluation" / record["predictions"]["a/4"])
         assert (written.header["sform_code"], written.header["qform_code"]) == (0, 0)
+
+
+def test_files_that_name_their_values_are_read_by_name(tmp_path):
+    prepared = volumes(tmp_path)
+    (unit,) = [volume for volume in prepared.volumes if volume.role == "test"]
+    whole = prepared.reference(unit).copy()
+    drawn = SimpleITK.GetImageFromArray(np.where(whole == 1, 3, 0).astype(np.uint8).T)
+    lps = np.diag([-1.0, -1, 1, 1]) @ np.array(unit.placement.grid.affine)
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    drawn.SetSpacing(spacing.tolist())
+    drawn.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    drawn.SetOrigin(lps[:3, 3].tolist())
+    drawn.SetMetaData("Segment0_LabelValue", "3")
+    drawn.SetMetaData("Segment0_Name", "Foreground")
+    folder = tmp_path / "native"
+    folder.mkdir()
+    SimpleITK.WriteImage(drawn, folder / "a-4.seg.nrrd")
+    record = import_predictions(prepared, folder, tmp_path / "named", TOOL)
+    assert record["summary"]["dsc"]["mean"] == 1.0
+
+    drawn.SetMetaData("Segment1_LabelValue", "1")
+    drawn.SetMetaData("Segment1_Name", "Knochen")
+    SimpleITK.WriteImage(drawn, folder / "a-4.seg.nrrd")
+    with pytest.raises(InputError, match=r"names 'Knochen', which is no class of the set \(background, fore"):
+        import_predictions(prepared, folder, tmp_path / "strange", TOOL)
+    record = import_predictions(prepared, folder, tmp_path / "said", TOOL, remap={1: 0})
+    assert record["summary"]["dsc"]["mean"] == 1.0
+    record = import_predictions(prepared, folder, tmp_path / "overruled", TOOL, remap={1: 1, 3: 0})
+    assert record["summary"]["dsc"]["mean"] == 0.0

@@ -223,7 +223,7 @@ def test_annotators_of_a_set_are_in_a_table_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("name,who\na,b\n", "names the columns id,annotator, got 'name,who'"),
+        ("name,who\na,b\n", "names the columns id,annotator, got 'name, who'"),
         ("id,annotator\ncase1,Ann\n", "line 2: there is no case 'case1': did you mean 'case01'"),
         ("id,annotator\ncase01,Ann\ncase01.png,Bob\n", "line 3: 'case01' stands twice"),
     ],

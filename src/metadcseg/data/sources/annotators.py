@@ -7,7 +7,6 @@
     FOLDER/annotators.csv           id,annotator: who drew the one mask of a case
 """
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -22,8 +21,8 @@ from metadcseg.data.formats.images import SUFFIXES
 from metadcseg.data.formats.volumes import is_volume_file, stem_of
 from metadcseg.data.sources.case import Outlines
 from metadcseg.data.sources.pairing import Mask, MasksIn, mask_without_image, owner, place_of
+from metadcseg.data.tables import read_table
 from metadcseg.errors import InputError
-from metadcseg.reading import read_text
 
 TABLE = "annotators.csv"
 
@@ -113,11 +112,18 @@ def said_of_annotators(counts: Mapping[str, int], images: int) -> str:
     Example:
         >>> said_of_annotators({"ben": 7, "anna": 12}, 12)
         'masks of 2 annotators; of 12 images anna drew 12, ben 7'
+        >>> said_of_annotators({"Ben": 1, "ben": 2}, 3).split("; ")[2]
+        "'Ben' and 'ben' count as two: give one person one spelling"
     """
     names = sorted(counts)
     each = [f"{name} {'drew ' if name == names[0] else ''}{counts[name]}" for name in names[:_LISTED]]
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"masks of {plural(len(names), 'annotator')}; of {plural(images, 'image')} {', '.join(each)}{more}"
+    told = f"masks of {plural(len(names), 'annotator')}; of {plural(images, 'image')} {', '.join(each)}{more}"
+    spellings: dict[str, str] = {}
+    for name in names:
+        if (other := spellings.setdefault(name.casefold(), name)) != name:
+            told += f"; '{other}' and '{name}' count as two: give one person one spelling"
+    return told
 
 
 def folders_of_parts(place: Path, images: Collection[str]) -> list[Path]:
@@ -197,19 +203,13 @@ def read_annotators(path: Path, ids: Collection[str]) -> dict[str, str]:
     Raises:
         InputError: where the table cannot be read, lacks a column, or names a case twice or one that does not exist.
     """
-    try:
-        lines = one_form(read_text(path)).splitlines()
-        rows = list(csv.DictReader(lines, strict=True, delimiter=";" if lines and ";" in lines[0] else ","))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8") from error
-    header = list(rows[0]) if rows else lines[:1]
-    if rows and not {"id", "annotator"} <= set(header):
-        raise InputError(
-            f"{path}: the first line names the columns id,annotator, got {lines[0]!r}: correct it"
-        )
+    header, rows = read_table(path)
+    if not {"id", "annotator"} <= set(header):
+        got = ", ".join(header) or "nothing"
+        raise InputError(f"{path}: the first line names the columns id,annotator, got '{got}': correct it")
     table: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        name, who = (str(row.get(column) or "").strip() for column in ("id", "annotator"))
+    for number, row in rows:
+        name, who = (row.get(column, "") for column in ("id", "annotator"))
         case = case_called(name, ids)
         if case is None:
             hint = Meant(ids).hint(name, "take the file name without suffix")

@@ -6,18 +6,17 @@ mean not at all and fully. ``label_confidence.csv`` has the columns ``id`` and `
 Cases of which neither says anything are fully trusted.
 """
 
-import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.data.case_names import Meant, one_form
+from metadcseg.data.case_names import Meant, case_called
 from metadcseg.data.findings import Finding
+from metadcseg.data.tables import read_table
 from metadcseg.errors import InputError
-from metadcseg.reading import read_text
 
 
 def label_confidence_of(
@@ -36,7 +35,7 @@ def label_confidence_of(
         Stem -> file or number, and what is wrong.
     """
     files, findings = files_in(folder / "label_confidence")
-    table, found = _table(folder / "label_confidence.csv")
+    table, found = _table(folder / "label_confidence.csv", images)
     findings += found
     meant = Meant(images)
     for where, stem in [(str(path), stem) for stem, path in files.items()] + [
@@ -87,25 +86,32 @@ def as_label_confidence(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     return label_confidence
 
 
-def _table(path: Path) -> tuple[dict[str, float], list[Finding]]:
+def _table(path: Path, images: Collection[str]) -> tuple[dict[str, float], list[Finding]]:
     if not path.exists():
         return {}, []
     try:
-        rows = list(csv.DictReader(one_form(read_text(path)).splitlines(), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        return {}, [_error(path, f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8")]
+        header, rows = read_table(path)
+    except InputError as error:
+        return {}, [_error(path, str(error))]
+    if not {"id", "label_confidence"} <= set(header):
+        got = ", ".join(header) or "nothing"
+        return {}, [
+            _error(
+                path, f"{path}: the first line names the columns id,label_confidence, got '{got}': correct it"
+            )
+        ]
     table: dict[str, float] = {}
     findings = []
-    for number, row in enumerate(rows, start=2):
-        stem = (row.get("id") or "").strip()
+    for number, row in rows:
+        name, text = row.get("id", ""), row.get("label_confidence", "")
+        stem = case_called(name, images) or name
         try:
-            label_confidence = float(row.get("label_confidence") or "")
+            label_confidence = float(text)
         except ValueError:
             label_confidence = -1.0
-        if not stem or not 0 <= label_confidence <= 1:
+        if not 0 <= label_confidence <= 1:
             sentence = (
-                f"{path}, line {number}: columns are id and label_confidence, a number from 0 to 1, got {row}: "
-                "correct it"
+                f"{path}, line {number}: label_confidence is a number from 0 to 1, got {text!r}: correct it"
             )
             findings.append(_error(path, sentence))
             continue

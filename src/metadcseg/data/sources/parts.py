@@ -55,12 +55,12 @@ class Parts:
         Raises:
             InputError: where a file is not binary, or the files have different sizes or places.
         """
-        first = _read(self.files[0])
+        first = _read(self.files[0], image)
         drawn = Overlay(self.path, first.grid.shape, self.names)
         union, value = np.zeros(first.grid.shape, np.uint8), 0
         notes: tuple[str, ...] = ()
         for number, file in enumerate(self.files):
-            part = _read(file) if number else first
+            part = _read(file, image) if number else first
             check_same_grid(part.grid, first.grid, file, self.files[0])
             own = _value(file, part)
             notes += part.notes
@@ -221,10 +221,11 @@ def _called(file: Path, case: str) -> str:
     return re.sub(rf"^{re.escape(case)}(?:[ _.-]+|$)", "", name)
 
 
-def _read(file: Path) -> Volume:
+def _read(file: Path, image: Grid) -> Volume:
     """Return one part, background 0."""
     if is_volume_file(file):
-        return read_label_volume(file)
+        mask = composed(file)
+        return read_label_volume(mask) if isinstance(mask, Path) else mask.read(image)
     picture = read_mask(file)
     black = next((index for index, color in sorted(picture.colors.items()) if color == (0, 0, 0)), 0)
     if [*picture.colors] == [0] and black == 0 and picture.colors[0] != (0, 0, 0):

@@ -1,18 +1,16 @@
 """Who is in which role: held out by group and by seed, or read from ``splits.csv``."""
 
-import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from metadcseg.csv_files import from_csv_text
-from metadcseg.data.case_names import Meant, case_called, one_form
+from metadcseg.data.case_names import Meant, case_called
 from metadcseg.data.findings import Finding, listed, plural
 from metadcseg.data.store.reader import ROLES
+from metadcseg.data.tables import read_table
 from metadcseg.errors import InputError, unknown_name
-from metadcseg.reading import read_text
 
 ROLE_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -190,15 +188,9 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
         unknown role or id, an id given twice, a group across roles, a case that is not listed.
     """
     try:
-        lines = one_form(read_text(path)).splitlines()  # as ids are compared
-        delimiter = ";" if lines and ";" in lines[0] else ","
-        table = [
-            [from_csv_text(cell.strip()) for cell in row]
-            for row in csv.reader(lines, delimiter=delimiter, strict=True)
-        ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        return {}, [_error(path, f"{path} cannot be read as a table ({error}): save it as CSV in UTF-8")]
-    header = [cell.lower() for cell in table[0]] if table else []
+        header, table = read_table(path)
+    except InputError as error:
+        return {}, [_error(path, str(error))]
     if "id" not in header or not {"role", "group"} & set(header):
         got = ", ".join(header) or "nothing"
         return {}, [
@@ -208,10 +200,7 @@ def read_splits(path: Path, ids: Collection[str]) -> tuple[dict[str, SplitRow], 
     lines_of: dict[str, int] = {}
     findings = []
     meant = Meant(ids)
-    for number, cells in enumerate(table[1:], start=2):
-        if not any(cells):
-            continue
-        entry = dict(zip(header, cells, strict=False))
+    for number, entry in table:
         case = case_called(entry.get("id", ""), ids)
         role = entry.get("role") if "role" in header else None
         problem = _row_problem(case, entry.get("id", ""), role, "role" in header, meant, lines_of)

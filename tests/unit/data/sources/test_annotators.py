@@ -303,3 +303,20 @@ def test_folders_of_an_export_are_nobodys(tmp_path, name):
     for path in sorted((tmp_path / "masks").iterdir()):
         save(tmp_path / "masks" / name / path.name, disc())
     assert "annotators" not in {one.code for one in scan_folder(tmp_path).findings}
+
+
+@pytest.mark.parametrize(
+    "text", ["Id, Annotator\ncase00,Ann\n", "ID;ANNOTATOR\r\ncase00;Ann\r\n", "id\tannotator\ncase00\tAnn"]
+)
+def test_tables_are_read_as_spreadsheets_write_them(tmp_path, text):
+    make_folder(tmp_path, gold=1)
+    write(tmp_path / "annotators.csv", text)
+    scan = scan_folder(tmp_path)
+    assert not errors(scan)
+    assert by_name(scan)["case00"].annotator == "Ann"
+
+
+def test_two_spellings_of_an_annotator_are_named(tmp_path):
+    make_folder(tmp_path)
+    write(tmp_path / "annotators.csv", "id,annotator\ncase00,Ann\ncase01,ann\n")
+    assert "'Ann' and 'ann' count as two" in scan_folder(tmp_path).findings[0].sentence

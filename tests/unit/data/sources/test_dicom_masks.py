@@ -363,3 +363,20 @@ def test_a_folder_of_series_with_structures_becomes_a_set(tmp_path):
     assert all(
         (held.reference(volume) == block(1 + int(volume.id[1:]), 2, 1, 6, 3)).all() for volume in held.volumes
     )
+
+
+@pytest.mark.usefixtures("_highdicom")
+@pytest.mark.parametrize("inner", [False, True])
+def test_each_class_may_have_a_folder_of_segments(tmp_path, inner):
+    for number in range(6):
+        slices = series(tmp_path / f"images/a{number}", noise(number))
+        for name, drawn in two().items():
+            where = tmp_path / "masks" / name / (f"a{number}/seg.dcm" if inner else f"a{number}.dcm")
+            where.parent.mkdir(parents=True, exist_ok=True)
+            segmentation(where, slices, {"Segment": drawn})
+    assert check_folder(tmp_path, subfolders="classes").ok
+    prepare_folder(tmp_path, tmp_path / "set", edges="none", subfolders="classes")
+    prepared = PreparedSet.open(tmp_path / "set")
+    assert prepared.classes == ("background", "Tumor", "liver")
+    for volume in prepared.volumes:
+        assert (prepared.reference(volume) == expected(two())).all()

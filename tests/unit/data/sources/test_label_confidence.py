@@ -88,16 +88,22 @@ def test_a_set_without_trust_has_none(tmp_path):
         (
             "label_confidence.csv",
             "id,label_confidence\ncase02,1.5\n",
-            "line 2: columns are id and label_confidence, a number from 0 to 1",
+            "line 2: label_confidence is a number from 0 to 1, got '1.5'",
         ),
         (
             "label_confidence.csv",
             "id,label_confidence\ncase02,much\n",
-            "line 2: columns are id and label_confidence",
+            "line 2: label_confidence is a number from 0 to 1",
         ),
         (
             "label_confidence.csv",
             "id,label_confidence\ncase02,1\ncase02,0\n",
+            "line 3: 'case02' stands twice",
+        ),
+        ("label_confidence.csv", "case,weight\ncase02,1\n", "names the columns id,label_confidence, got"),
+        (
+            "label_confidence.csv",
+            "ID;Label_Confidence\ncase02.png;1\ncase02;0\n",
             "line 3: 'case02' stands twice",
         ),
         (
