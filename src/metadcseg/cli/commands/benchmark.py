@@ -198,18 +198,19 @@ class _News:
 
     def __init__(self, benchmark: Benchmark, console: Console) -> None:
         self._benchmark, self._console = benchmark, console
-        self._predicted_by: set[str] = set()
+        self._told: set[str] = set()
+        self._reasons: set[str] = set()
 
     def tell(self, *statuses: str) -> None:
         entries = self._benchmark.entries.values()
-        ended = sum(entry["status"] in ("done", "failed") for entry in entries)
-        for entry in entries:
-            if entry["status"] not in statuses or entry["id"] in self._predicted_by:
-                continue
-            line = f"{ended} of {len(entries)}: {entry['id']} {entry['status']} ({entry['seconds']:.0f} s)"
-            if entry["error"] and entry["error"] not in self._predicted_by:
+        ended = [entry for entry in entries if entry["status"] in ("done", "failed")]
+        new = [entry for entry in ended if entry["status"] in statuses and entry["id"] not in self._told]
+        for number, entry in enumerate(new, start=len(ended) - len(new) + 1):
+            line = f"{number} of {len(entries)}: {entry['id']} {entry['status']} ({entry['seconds']:.0f} s)"
+            if entry["error"] and entry["error"] not in self._reasons:
                 line += f": {entry['error']}"
-            self._predicted_by |= {entry["id"], entry["error"]}
+            self._told.add(entry["id"])
+            self._reasons.add(entry["error"])
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
