@@ -144,20 +144,22 @@ def train(
         if fits := list(fitted) if there is None else there.get("fitted"):
             info["fitted"] = fits
         info["pretrained"] = made.pretrained or (there or {}).get("pretrained")
-        if settling is not None and there is None and console is not None and process_group.is_rank_zero:
-            console.print(settling, highlight=False, markup=False, soft_wrap=True)
         validator = open_validator(prepared, network, options, fabric.device, process_group)
-        if chosen is not None and there is None and console is not None and process_group.is_rank_zero:
-            cases, looked = len(datasets.train), len(validator)
-            with console.status("timing a few steps ..."):
-                per_pass = seconds_per_pass(made, datasets.train.channels, network, options, fabric)
-            line = announce(
-                chosen, per_pass, cases, looked, method.info.passes_each, options, info["machine"], network
-            )
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-        elif there is None and console is not None and process_group.is_rank_zero and not options.patch:
-            for finding in tiny_in_set(prepared, options.size):
-                console.print(f"warning: {finding.sentence}", highlight=False, markup=False, soft_wrap=True)
+        console = console if process_group.is_rank_zero else None
+        if console is not None and there is None:
+            lines = [] if settling is None else [settling]
+            if chosen is not None:
+                cases, looked = len(datasets.train), len(validator)
+                with console.status("timing a few steps ..."):
+                    per_pass = seconds_per_pass(made, datasets.train.channels, network, options, fabric)
+                passes = method.info.passes_each
+                lines.append(
+                    announce(chosen, per_pass, cases, looked, passes, options, info["machine"], network)
+                )
+            elif not options.patch:
+                lines += [f"warning: {each.sentence}" for each in tiny_in_set(prepared, options.size)]
+            for line in lines:
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
         trainer = Trainer(
             method=method,
             state=state,
@@ -171,9 +173,7 @@ def train(
             info=info,
             process_group=process_group,
         )
-        return _Session(
-            folder, info, trainer, options, console if process_group.is_rank_zero else None, process_group
-        ).go(there, config)
+        return _Session(folder, info, trainer, options, console, process_group).go(there, config)
 
 
 class _Session:
