@@ -335,7 +335,8 @@ def _load() -> None:
     import metadcseg
 
     for module in pkgutil.walk_packages(metadcseg.__path__, "metadcseg."):
-        if not module.name.endswith(("__main__", "ray_executor", "slurm_executor", "runner.run")):
+        copied = module.name.startswith("metadcseg.export.runner.")
+        if not copied and not module.name.endswith(("__main__", "ray_executor", "slurm_executor")):
             importlib.import_module(module.name)
     for name in (
         "matplotlib.pyplot",

@@ -64,7 +64,7 @@ class Deployed(nn.Module):
 
 
 def export_onnx(run: Path, out: Path, *, trust_code: bool = False) -> dict[str, Any]:
-    """Write ``model.onnx``, ``model.json`` and a runner, ``run.py``, into a folder.
+    """Write ``model.onnx``, ``model.json`` and a runner, ``run.py`` with what it reads files with, into a folder.
 
     The number of images and their size may change where the network allows it. The file is run once and compared
     with the network itself.
@@ -103,7 +103,7 @@ def export_onnx(run: Path, out: Path, *, trust_code: bool = False) -> dict[str, 
             description["input"] |= {"shape": shape}
             description["difference"] = _difference(trained, images, draft / _MODEL)
             (draft / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
-            for name in ("run.py", *(("volumes.py",) if description["takes"] == "volumes" else ())):
+            for name in ("run.py", f"{description['takes']}.py", "shared.py"):
                 source = resources.files("metadcseg") / "export" / "runner" / name
                 (draft / name).write_bytes(source.read_bytes())
             publish_folder(draft, out)

@@ -6,6 +6,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -48,6 +49,25 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+def copied(place):
+    """Put the runner into a folder, as an export does."""
+    for source in (resources.files("metadcseg") / "export" / "runner").iterdir():
+        if source.name.endswith(".py"):
+            (place / source.name).write_bytes(source.read_bytes())
+    return place
+
+
+@contextmanager
+def alone(monkeypatch):
+    """Let the runner's modules be found, and forget them."""
+    monkeypatch.setattr(sys, "path", [str(resources.files("metadcseg") / "export" / "runner"), *sys.path])
+    try:
+        yield
+    finally:
+        for name in ("images", "volumes", "shared"):
+            sys.modules.pop(name, None)
+
+
 def run_bare(out, source, masks):
     """Run the runner where torch and this package cannot be imported."""
     words = [sys.executable, "-W", "error", "-c", BARE, out / "run.py", source, masks, "--probabilities"]
@@ -61,8 +81,7 @@ def run_bare(out, source, masks):
 )
 def test_the_runner_refuses_in_a_sentence(tmp_path, monkeypatch, words, said):
     """With a description alone; of the network only the session is taken from a stand-in."""
-    script = tmp_path / "run.py"
-    script.write_bytes((resources.files("metadcseg") / "export" / "runner" / "run.py").read_bytes())
+    script = copied(tmp_path) / "run.py"
     told = {"file": "model.onnx", "suffixes": [".png"], "takes": "images"}
     (tmp_path / "model.json").write_text(json.dumps(told))
     for name in ("empty", "full"):
@@ -71,7 +90,7 @@ def test_the_runner_refuses_in_a_sentence(tmp_path, monkeypatch, words, said):
     (tmp_path / "empty" / "._a.png").write_bytes(b"of a Mac")  # hidden, so none
     monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: None)
     monkeypatch.setattr(sys, "argv", [str(script), *(str(tmp_path / word) for word in words)])
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(SystemExit, match=said), alone(monkeypatch):
         runpy.run_path(str(script), run_name="__main__")
     assert (tmp_path / "full" / "a.png").read_bytes() == b"kept"
 
@@ -89,9 +108,7 @@ def runner(tmp_path, monkeypatch):
     """Return what runs the script, on a folder and into another, with a stand-in for the network."""
     place = tmp_path / "model"
     place.mkdir()
-    for name in ("run.py", "volumes.py"):
-        source = resources.files("metadcseg") / "export" / "runner" / name
-        (place / name).write_bytes(source.read_bytes())
+    copied(place)
     told = {
         "file": "model.onnx",
         "channels": 1,
@@ -109,13 +126,13 @@ def runner(tmp_path, monkeypatch):
         },
     }
     monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: Halves())
-    monkeypatch.syspath_prepend(place)
 
     def run(takes, *words):
         suffixes = [".png", ".tif"] if takes == "images" else [".nii.gz"]
         (place / "model.json").write_text(json.dumps(told | {"takes": takes, "suffixes": suffixes}))
         monkeypatch.setattr(sys, "argv", [str(place / "run.py"), *map(str, words)])
-        runpy.run_path(str(place / "run.py"), run_name="__main__")
+        with alone(monkeypatch):
+            runpy.run_path(str(place / "run.py"), run_name="__main__")
 
     return run
 
@@ -226,7 +243,13 @@ def test_images(tmp_path, images):
     run = random_run(tmp_path / "run", channels=channels, classes=3, method="trinet")
     out = tmp_path / "out"
     told = export_onnx(run, out, trust_code=True)
-    assert sorted(path.name for path in out.iterdir()) == ["model.json", "model.onnx", "run.py"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "images.py",
+        "model.json",
+        "model.onnx",
+        "run.py",
+        "shared.py",
+    ]
     assert told["input"]["shape"] == ["N", channels, "H", "W"]
     assert told["difference"] < TOLERANCE
     assert json.loads((out / "model.json").read_text())["opset"] == told["opset"]
@@ -304,9 +327,9 @@ def test_what_cannot_be_exported_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["zscore", "nonzero", "percentile", "window:20,300", "none"])
-def test_the_script_normalizes_volumes_as_the_package_does(noise, how):
-    place = resources.files("metadcseg") / "export" / "runner" / "volumes.py"
-    script = runpy.run_path(str(place))
+def test_the_script_normalizes_volumes_as_the_package_does(monkeypatch, noise, how):
+    with alone(monkeypatch):
+        script = runpy.run_path(str(resources.files("metadcseg") / "export" / "runner" / "volumes.py"))
     busy, flat = noise.integers(-50, 900, (6, 5, 4)).astype(np.int16), np.full((6, 5, 4), 3, np.int16)
     busy[0], busy[:, -1] = 7, 7
     for channel in (busy, flat, busy.astype(np.float32) / 7):
@@ -325,15 +348,16 @@ def test_the_script_normalizes_volumes_as_the_package_does(noise, how):
         ((8, 10, 9), (2e-4, 2.0001e-4, 2e-4)),
     ],
 )
-def test_the_script_cuts_the_axis_that_the_package_cuts(tmp_path, noise, shape, sides):
-    script = runpy.run_path(str(resources.files("metadcseg") / "export" / "runner" / "volumes.py"))
+def test_the_script_cuts_the_axis_that_the_package_cuts(tmp_path, monkeypatch, noise, shape, sides):
+    with alone(monkeypatch):
+        script = runpy.run_path(str(resources.files("metadcseg") / "export" / "runner" / "volumes.py"))
     affine = np.eye(4)
     affine[:3, :3] = np.diag(sides)[[0, 2, 1]]
     image = nibabel.Nifti1Image(noise.integers(1, 900, shape, np.int16), affine)
     nibabel.save(image, tmp_path / "a.nii")
     stack, placement = cut(read_volume(tmp_path / "a.nii"), SliceOptions())
     how = {"order": "world", "axis": "auto", "crop": "none", "normalize": "zscore", "pixel": None}
-    theirs, view, *_ = script["read_volume"](tmp_path / "a.nii", how, None)
+    theirs, view, *_ = script["read_volume"](tmp_path / "a.nii", how)
     assert view.shape == stack.shape[:3]
     assert min(view.shape[1:]) > 1
     assert np.array_equal(theirs, stack)

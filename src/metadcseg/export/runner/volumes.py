@@ -4,9 +4,28 @@ import itertools
 
 import nibabel
 import numpy as np
+from shared import asked, resize
 
 
-def read_volume(path, how, resize):
+def files_of(source, out, suffixes):
+    """Return each volume with its mask, called alike."""
+    files = asked(source, out, suffixes)
+    out.mkdir(parents=True, exist_ok=True)
+    return [(path, out / path.name) for path in files]
+
+
+def read(path, model):
+    """Return the slices, normalized, as (D, H, W, C), and what writes the mask on the volume's grid."""
+    stack, view, mask, image = read_volume(path, model["preprocessing"])
+
+    def save(file, maps):
+        view[:] = [resize(planes, view.shape[1:], 1).argmax(axis=0) for planes in maps]
+        write_labels(file, mask, image)
+
+    return stack, save
+
+
+def read_volume(path, how):
     """Return slices (D, H, W, C), a view of an empty mask to write their labels into, the mask, and the file."""
     image = nibabel.load(path)
     if len(image.shape) < 3:
