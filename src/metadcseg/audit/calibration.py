@@ -128,7 +128,8 @@ def calibrate(
     """Judge the given mask of every pair by a table, a weight and a margin that have not seen it.
 
     Slices of one volume, or images of one patient, are alike: nothing has seen any of them either, where enough other
-    pairs are there. Where even all other pairs make no table, the pair is not judged.
+    pairs are there. Where even all other pairs make no table, or no pixel
+    of both masks is known, the pair is not judged.
 
     Args:
         seen: given and verified mask, (H, W), and the network's probabilities, (L, H, W), of every pair in the order of
@@ -146,9 +147,9 @@ def calibrate(
         zip(tables_of_others(counts, fit.groups), seen, strict=True)
     ):
         prior = next(told)
-        if table is None:
-            continue
         known = (given != IGNORE) & (verified != IGNORE)
+        if table is None or not known.any():
+            continue
         hidden = np.where(known, given, IGNORE).astype(np.uint8)[None]
         others = fit.witnesses(table, without=number)
         judged = judge(others, hidden, [network], -np.inf, partial(_known, prior))

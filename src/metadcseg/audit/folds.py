@@ -1,10 +1,12 @@
 """Networks out of fold: each mask is judged by a network that has never been shown it."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 from rich.console import Console
 
@@ -13,8 +15,9 @@ from metadcseg.audit.probability import Maps
 from metadcseg.audit.units import Unit
 from metadcseg.data.splits.folds import blocks_of, deal, unit_id, units_of
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import InputError
+from metadcseg.errors import InputError, Note
 from metadcseg.files import output_folder
+from metadcseg.networks.weights_file import read_bytes
 from metadcseg.training import train
 from metadcseg.training.run.folder import options_of_run
 
@@ -94,6 +97,9 @@ def out_of_fold(
     method, network, options = options_of_run(info, trust_code)
     place: dict[str, Any] = {"accelerator": (device or "auto").partition(":")[0]}
     options = replace(options, devices=1, nodes=1, **place)
+    begun = all((out / f"fold-{number}" / "checkpoints").is_dir() for number in range(1, folds + 1))
+    if network.pretrained is not None and not begun:
+        _check_start(Path(network.pretrained), (info.get("pretrained") or {}).get("sha256"))
     roles = {unit_id(case): case.role for case in prepared.cases}
     units = [unit for unit in units_of(prepared) if roles[unit.id] in ("train", "gold")]
     blocks = blocks_of(units)
@@ -134,3 +140,26 @@ def out_of_fold(
         networks.append(own_network(folder, prepared, device, trust_code=trust_code))
     fold_of = {id: fold for fold, left in enumerate(dealt) for id in left}
     return OutOfFold(networks, fold_of, method.info.needs_gold and not gold_is_dealt)
+
+
+def _check_start(file: Path, digest: str | None) -> None:
+    """Refuse other weights to begin with than the run's, and say that they may know the masks.
+
+    Raises:
+        InputError: where the file is not there, or not the one that the run began with.
+    """
+    if not file.is_file():
+        raise InputError(
+            f"--folds trains as the run was trained, from network.pretrained {file}, which is not there: put it back, "
+            "or go to the folder in which the run was trained"
+        )
+    if digest not in (None, hashlib.sha256(read_bytes(file, "network.pretrained")).hexdigest()):
+        raise InputError(
+            f"network.pretrained {file} is another file than the run began with: put that one back"
+        )
+    warn(
+        f"the networks of all folds begin with network.pretrained {file}: where it was trained on these masks, nothing "
+        "is out of fold",
+        Note,
+        stacklevel=3,
+    )

@@ -99,6 +99,7 @@ _MANY = {
     "mask-missing": "{} images have no mask",
     "mask-extra": "{} masks have no image",
     "mask-empty": "{} masks are empty",
+    "mask-unknown": "{} masks are unknown throughout",
     "mask-unreadable": "{} masks cannot be read",
     "mask-not-labels": "{} masks hold no labels",
     "mask-gray-levels": "{} masks have gray edges",

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metadcseg.constants import IGNORE
+from metadcseg.data.findings import listed
 from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
@@ -77,7 +79,7 @@ def score_split(
             work.mkdir()
             names = dict(zip((u.id for u in units), safe_names(u.id for u in units), strict=True))
             writer = _Pictures(work, prepared.classes, names, save_predictions, overlays)
-            scores, regions, troubles = [], [], []
+            scores, regions, troubles, unknown = [], [], [], []
             for done, unit in enumerate(units, start=1):
                 found = compare(unit)
                 try:
@@ -87,13 +89,24 @@ def score_split(
                         raise
                     # one picture is no reason to lose the scores of the others
                     troubles.append(f"{unit.id}: {error}")
-                score, region = score_unit(unit, found, prepared)
-                scores.append(score)
-                regions += [] if region is None else [region]
+                if (found.reference == IGNORE).all():
+                    unknown.append(unit.id)
+                else:
+                    score, region = score_unit(unit, found, prepared)
+                    scores.append(score)
+                    regions += [] if region is None else [region]
                 if progress is not None:
                     progress(done, len(units))
+            if not scores:
+                raise InputError(
+                    f"no pixel of the {split} masks is known: draw them, or choose another --split"
+                )
             predictions = writer.predictions
             record = _record(info, prepared, split, scores, predictions)
+            if unknown:
+                record["notes"].append(
+                    f"{len(unknown)} of {len(units)} masks are unknown throughout and not scored: {listed(unknown, 5)}"
+                )
             if inference:
                 record["inference"] = dict(inference)
             if regions:

@@ -119,6 +119,10 @@ def inspect(
         for case, one in zip(scan.cases, facts, strict=True)
         for what, entry in one.masks.items()
         if not is_given(what) and _is_empty(entry, remap) and entry.where not in told
+        if scheme is None or not scheme.hides(entry)
+    ]
+    findings += [
+        _hidden(one.masks[one.best]) for one in facts if scheme is not None and is_hidden(one, scheme)
     ]
     by_role: ClassCases = {}
     if scheme is not None:
@@ -260,6 +264,18 @@ def _channel_findings(cases: Sequence[RawCase], facts: Sequence[CaseFacts]) -> l
 def _is_empty(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     labels = {remap.get(level, level) for level in facts.levels}
     return labels <= {0} or (remap.get(IGNORE) == IGNORE and labels <= {0, IGNORE})
+
+
+def is_hidden(facts: CaseFacts, scheme: LabelScheme) -> bool:
+    """Return whether all of a case's label is unknown, so that nothing can be learned or scored there."""
+    return facts.best in facts.masks and scheme.hides(facts.masks[facts.best])
+
+
+def _hidden(facts: MaskFacts) -> Finding:
+    sentence = (
+        f"{facts.where} is unknown ({IGNORE}) throughout: the case is left out; draw its mask to use it"
+    )
+    return Finding("warning", "mask-unknown", facts.where, sentence)
 
 
 def _empty(case: RawCase, facts: MaskFacts) -> Finding:

@@ -47,6 +47,10 @@ class LabelScheme:
     remap: Mapping[int, int] = field(default_factory=dict)
     white_is_foreground: bool = True
 
+    def hides(self, facts: MaskFacts) -> bool:
+        """Return whether every pixel of a mask is unknown."""
+        return bool((self.apply(np.array(facts.in_file), facts) == IGNORE).all())
+
     def apply(self, mask: NDArray[Any], facts: MaskFacts) -> NDArray[np.uint8]:
         """Return the labels of a mask.
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from metadcseg.data.findings import Finding, without_repeats
 from metadcseg.data.prepare.edges import DEFAULT, cost_of, edge_detector
 from metadcseg.data.prepare.estimate import estimate, refuse_too_little_room
 from metadcseg.data.prepare.fusing import Doubt, Fusion, fused_findings, fusion_of
-from metadcseg.data.prepare.inspection import Progress, inspect
-from metadcseg.data.prepare.labels import class_names
+from metadcseg.data.prepare.inspection import Inspection, Progress, inspect, is_hidden
+from metadcseg.data.prepare.labels import LabelScheme, class_names
 from metadcseg.data.prepare.look import LookAt
 from metadcseg.data.prepare.origin import write_origin
 from metadcseg.data.prepare.report import PrepareReport, refuse_errors
@@ -177,15 +178,17 @@ def prepare_scan(
         )
         findings = without_repeats(findings, seen.findings)
         refuse_errors(name, findings)
-        if seen.scheme is None:
+        scheme = seen.scheme
+        if scheme is None:
             raise InputError(
                 f"{name}: there is no case to prepare: put images into images/ and masks into masks/"
             )
-        named = named or seen.names or class_names(seen.scheme.classes)
+        scan, seen = _known(scan, seen, scheme)
+        named = named or seen.names or class_names(scheme.classes)
         source = _origin(scan, remap, fusion)
         threads = max(1, cores() // workers) if workers > 1 else None
         drop = scan.slices.empty == "drop"
-        write = WriteCase(keep, seen.scheme, len(named), seen.channels, fusion, edges, drop, threads)
+        write = WriteCase(keep, scheme, len(named), seen.channels, fusion, edges, drop, threads)
         items = list(zip(scan.cases, seen.cases, seen.decoded, strict=True))
         with SetWriter(
             out,
@@ -197,14 +200,17 @@ def prepare_scan(
             preprocessing=scan.slices.to_dict() if scan.of_volumes else None,
             regions=regions or scan.regions,
         ) as writer:
-            for done, written in enumerate(crew.each(write, items), start=1):
-                written.into(writer, scan.cases[done - 1])
-                counts[scan.cases[done - 1].role] += len(written.slices)
+            left_out = count - len(scan.cases)
+            for done, (case, written) in enumerate(
+                zip(scan.cases, crew.each(write, items), strict=True), start=left_out + 1
+            ):
+                written.into(writer, case)
+                counts[case.role] += len(written.slices)
                 raw_bytes += written.nbytes
-                doubts += [] if written.doubt is None else [(scan.cases[done - 1], written.doubt)]
+                doubts += [] if written.doubt is None else [(case, written.doubt)]
                 if progress:
                     progress(count + each * done, total)
-            write_origin(writer.folder, scan.cases, seen.cases, seen.scheme)
+            write_origin(writer.folder, scan.cases, seen.cases, scheme)
     volumes = Counter(case.role for case in scan.cases)
     return PrepareReport(
         out,
@@ -230,6 +236,13 @@ def limited(scan: Scan, limit: int | None, seed: int) -> Scan:
     """
     kept = limit_training({case.id: case.role for case in scan.cases}, limit, seed=seed)
     return replace(scan, cases=tuple(case for case in scan.cases if case.id in kept))
+
+
+def _known(scan: Scan, seen: Inspection, scheme: LabelScheme) -> tuple[Scan, Inspection]:
+    """Return cases and what was seen of them, without those of which nothing is known."""
+    kept = [not is_hidden(facts, scheme) for facts in seen.cases]
+    left = replace(seen, cases=tuple(compress(seen.cases, kept)), decoded=tuple(compress(seen.decoded, kept)))
+    return replace(scan, cases=tuple(compress(scan.cases, kept))), left
 
 
 def _origin(scan: Scan, remap: Mapping[int, int] | None, fusion: Fusion) -> dict[str, Any]:

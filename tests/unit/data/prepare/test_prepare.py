@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tests.unit.data.folders import KVASIR, codes, disc, make_folder, mixed_folder, picture, save, write
 
-from metadcseg.data.prepare.checks import check_set
+from metadcseg.data.prepare.checks import check_folder, check_set
 from metadcseg.data.prepare.edges import cost_of
 from metadcseg.data.prepare.pipeline import prepare_cases, prepare_folder, prepare_scan
 from metadcseg.data.sources import RawCase, scan_kvasir
@@ -232,3 +232,27 @@ def test_a_dozen_real_images_of_mixed_sizes_and_formats(tmp_path):
         assert np.mean(prepared.label(case) != white) < 0.01
         assert set(np.unique(prepared.label(case))) == {0, 1}
     assert check_set(Path(report.path)).ok
+
+
+@pytest.mark.parametrize("ignore", [{255: 255}, {9: 255}])
+def test_a_case_whose_mask_is_unknown_throughout_is_left_out_and_named(tmp_path, ignore):
+    folder, value = make_folder(tmp_path / "in"), next(iter(ignore))
+    for number, path in enumerate(sorted((folder / "masks").iterdir())):
+        mask = (np.array(Image.open(path)) > 0).astype(np.uint8)
+        mask[0, 0] = value  # somewhere unknown, so that 255 is not white
+        Image.fromarray(np.full_like(mask, value) if number == 4 else mask).save(path)
+    (finding,) = [one for one in check_folder(folder, remap=ignore).findings if one.code == "mask-unknown"]
+    assert "case04.png is unknown (255) throughout: the case is left out" in finding.sentence
+    report = prepare_folder(folder, tmp_path / "set", edges="none", remap=ignore)
+    assert finding in report.findings
+    ids = {case.id for case in PreparedSet.open(tmp_path / "set").cases}
+    assert ids == {path.stem for path in (folder / "images").iterdir()} - {"case04"}
+
+
+def test_masks_that_are_white_throughout_are_foreground(tmp_path):
+    folder = make_folder(tmp_path / "in")
+    path = sorted((folder / "masks").iterdir())[4]
+    Image.fromarray(np.full_like(np.array(Image.open(path)), 255)).save(path)
+    prepare_folder(folder, tmp_path / "set", edges="none", remap={0: 0, 255: 1})
+    case = next(case for case in PreparedSet.open(tmp_path / "set").cases if case.id == "case04")
+    assert (PreparedSet.open(tmp_path / "set").label(case) == 1).all()
