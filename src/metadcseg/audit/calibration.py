@@ -1,6 +1,6 @@
 """How far an audit is to be believed: the masks that verified ones replaced, judged as if nobody had verified them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import repeat
@@ -142,14 +142,14 @@ def calibrate(
     told = repeat(None) if priors is None else iter(priors)
     found, groups, above = Calibration(weight=fit.weight()), list[str](), list[tuple[int, int]]()
     bins: dict[str, NDArray[np.float64]] = {}
-    several = len(set(fit.groups)) > 1
+    several, shows = len(set(fit.groups)) > 1, counts.shows()
     for number, (table, (given, verified, network)) in enumerate(
         zip(tables_of_others(counts, fit.groups), seen, strict=True)
     ):
         prior = next(told)
-        known = (given != IGNORE) & (verified != IGNORE)
-        if table is None or not known.any():
+        if table is None or not shows[number]:
             continue
+        known = (given != IGNORE) & (verified != IGNORE)
         hidden = np.where(known, given, IGNORE).astype(np.uint8)[None]
         others = fit.witnesses(table, without=number)
         judged = judge(others, hidden, [network], -np.inf, partial(_known, prior))
@@ -170,8 +170,10 @@ def calibrate(
     found.images, found.groups = len(groups), len(set(groups))
     found.clusters = [held.tolist() for held in bins.values()]
     found.margin = fit_margin(found.expected_gains, found.true_gains)
-    for number, (regions_above, really) in enumerate(above):
-        if found.expected_gains[number] > margin_of_others(found, groups, number):
+    for gain, margin, (regions_above, really) in zip(
+        found.expected_gains, margins_of_others(found, groups), above, strict=True
+    ):
+        if gain > margin:
             found.regions += regions_above
             found.really += really
     return found
@@ -190,19 +192,26 @@ def _by_bin(wrong: Maps, error: NDArray[np.bool_]) -> NDArray[np.float64]:
     )
 
 
-def margin_of_others(found: Calibration, groups: Sequence[str], number: int) -> float:
-    """Return the margin as all pairs but one, and those of its group where others are left, have it.
+def margins_of_others(found: Calibration, groups: Sequence[str]) -> Iterator[float]:
+    """Yield for every pair the margin as all others, and none of its group where others are left, have it.
 
     Args:
         found: what was counted of the pairs.
         groups: of every pair.
-        number: of the one that is left out.
     """
-    kept = [place for place, group in enumerate(groups) if group != groups[number]]
-    kept = kept or [place for place in range(len(groups)) if place != number]
-    return fit_margin(
-        [found.expected_gains[place] for place in kept], [found.true_gains[place] for place in kept]
-    )
+    margins: dict[str, float] = {}
+    several = len(set(groups)) > 1
+    for number, group in enumerate(groups):
+        if not several or group not in margins:
+            kept = [
+                place
+                for place, other in enumerate(groups)
+                if (other != group if several else place != number)
+            ]
+            margins[group] = fit_margin(
+                [found.expected_gains[place] for place in kept], [found.true_gains[place] for place in kept]
+            )
+        yield margins[group]
 
 
 def share_interval(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def fit_margin(expected: Sequence[float], true: Sequence[float]) -> float:
     order = np.argsort(gains, kind="stable")
     order = order[gains[order] > 0]
     gains, worth = gains[order], np.where(truly < 0, HARM * truly, truly)[order]
-    left = int(np.argmax([worth[count:].sum() for count in range(len(worth) + 1)]))  # so many are left alone
+    left = int(np.argmax([*worth[::-1].cumsum()[::-1], 0.0]))  # so many are left alone
     if left == 0:
         return least
     return max(least, float(gains[-1] if left == len(gains) else np.sqrt(gains[left - 1] * gains[left])))

@@ -102,12 +102,17 @@ class PairCounts:
         It is at most 1 - 1 / (K + 2)^2: what is wrong in all of K pairs may be right in the next, so a network that
         says so is heard.
         """
-        if len(self) < LEAST_PAIRS:
+        told = self.only(self.shows())
+        if len(told) < LEAST_PAIRS:
             return None
         found = tables_of(
-            self.truly.sum(dim=0), self.pixels.sum(dim=0), self.pixels.mean(dim=0), self.floor()
+            told.truly.sum(dim=0), told.pixels.sum(dim=0), told.pixels.mean(dim=0), told.floor()
         )
-        return found.clamp(max=1 - (len(self) + 2) ** -2)
+        return found.clamp(max=1 - (len(told) + 2) ** -2)
+
+    def shows(self) -> list[bool]:
+        """Return of each pair whether any pixel of it is known in both masks; others are no evidence of anything."""
+        return (self.pixels.flatten(1).sum(dim=1) > 0).tolist()
 
     def floor(self) -> float:
         """Return how far doubt reaches to distances at which few pairs had any, as a share of the mean doubt.

@@ -8,12 +8,12 @@ trained without the pair has not seen the verified mask.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import repeat
+from itertools import compress, repeat
 from pathlib import Path
 
 import numpy as np
 
-from metadcseg.audit.calibration import Calibration, margin_of_others
+from metadcseg.audit.calibration import Calibration, margins_of_others
 from metadcseg.audit.case_files import is_whole, write_case
 from metadcseg.audit.judged import Judged, judge
 from metadcseg.audit.predictors import CasePredictor
@@ -88,10 +88,11 @@ def _judges(
     counts: PairCounts, fit: WeightFit, calibration: Calibration, priors: Iterable[Maps | None]
 ) -> Iterator[tuple[Witnesses, float, Maps | None]]:
     """Yield for every pair who judges it, above which expected gain, and what outlines say."""
-    told = iter(priors)
+    told, shows = iter(priors), counts.shows()
+    margins = margins_of_others(calibration, list(compress(fit.groups, shows)))
     for number, table in enumerate(tables_of_others(counts, fit.groups)):
         assert table is not None, "calibrated on all pairs"  # noqa: S101
-        margin = margin_of_others(calibration, fit.groups, number)
+        margin = next(margins) if shows[number] else calibration.margin
         yield fit.witnesses(table, without=number), margin, next(told)
 
 

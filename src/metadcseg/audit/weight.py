@@ -10,6 +10,7 @@ A network whose training read the verified masks fits them better than others, s
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,17 +68,34 @@ class WeightFit:
 
     def weight(self, without: int | None = None) -> float:
         """Return the chosen weight, fitted without a pair and, where there are others, without all of its group."""
-        groups = np.array(self.groups)
-        kept = np.isfinite(self.losses).all(axis=1)
-        if without is not None:
-            others = kept & (groups != groups[without])
-            kept = others if others.any() else kept & (np.arange(len(groups)) != without)
-        if not kept.any():
+        own = None if without is None else self.groups[without]
+        rows = {name: held for name, held in self._rows.items() if name != own}
+        if own is not None and not rows:
+            told = [number for number in self._told if number != without]
+            rows = {own: self.losses[told]} if told else {}
+        if not rows:
             return min(UNFITTED, max(self.odds))
-        losses, named = self.losses[kept], groups[kept]
-        if len(several := np.unique(named)) > 1:  # images of one volume are no independent evidence
-            losses = np.stack([losses[named == name].mean(axis=0) for name in several])
+        losses = next(iter(rows.values()))
+        if len(rows) > 1:  # images of one volume are no independent evidence
+            losses = np.stack([self._means[name] for name in rows])
         return tuple(self.odds)[int(np.flatnonzero(near_best(losses))[0])]
+
+    @cached_property
+    def _told(self) -> list[int]:
+        """Which pairs others can tell."""
+        return list(np.flatnonzero(np.isfinite(self.losses).all(axis=1)))
+
+    @cached_property
+    def _rows(self) -> dict[str, NDArray[np.float64]]:
+        """The losses of the pairs of every group, of those that others can tell."""
+        rows: dict[str, list[int]] = {}
+        for number in self._told:
+            rows.setdefault(self.groups[number], []).append(number)
+        return {name: self.losses[rows[name]] for name in sorted(rows)}
+
+    @cached_property
+    def _means(self) -> dict[str, NDArray[np.float64]]:
+        return {name: held.mean(axis=0) for name, held in self._rows.items()}
 
     def witnesses(self, table: Tensor, without: int | None = None) -> Witnesses:
         """Return who speaks: a table, and the network at its weight, fitted as :meth:`weight` says."""
@@ -123,8 +141,11 @@ def tables_of_others(counts: PairCounts, groups: Sequence[str]) -> Iterator[Tens
 
     None where even these make none.
     """
+    tables: dict[str, Tensor | None] = {}
     for number, group in enumerate(groups):
-        table = counts.only([other != group for other in groups]).table()
+        if group not in tables:
+            tables[group] = counts.only([other != group for other in groups]).table()
+        table = tables[group]
         yield (
             counts.only([other != number for other in range(len(groups))]).table() if table is None else table
         )

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metadcseg.data.findings import plural
+from metadcseg.constants import IGNORE
+from metadcseg.data.findings import listed, plural
 from metadcseg.pairs.statistics import Diagnosis, Pair, diagnose
 
 
@@ -50,6 +51,27 @@ class View:
     image: NDArray[Any]
     given: NDArray[np.uint8]
     verified: NDArray[np.uint8]
+
+
+def with_known_pixels(pairs: Sequence[Pair], outlines: Sequence[Pair]) -> tuple[tuple[Pair, ...], list[str]]:
+    """Return the pairs that show anything, and the note on the others: no pixel is known in both of their masks.
+
+    Args:
+        pairs: all.
+        outlines: of single annotators; a pair that has some stays.
+    """
+    drawn = {pair.id for pair in outlines}
+    hidden = [
+        pair.id
+        for pair in pairs
+        if pair.id not in drawn and not ((pair.given != IGNORE) & (pair.verified != IGNORE)).any()
+    ]
+    if not hidden:
+        return tuple(pairs), []
+    told = (
+        f"{plural(len(hidden), 'pair')} left out, since no pixel is known in both masks: {listed(hidden, 5)}"
+    )
+    return tuple(pair for pair in pairs if pair.id not in hidden), [told]
 
 
 def said_of_fused(outlines: Sequence[Pair], how: str) -> list[str]:

@@ -17,7 +17,7 @@ from metadcseg.data.prepare.reading import load_image
 from metadcseg.data.sources import RawCase, Scan
 from metadcseg.data.sources.annotators import TABLE
 from metadcseg.metrics import Spacing
-from metadcseg.pairs.found import FoundPairs, said_of_fused
+from metadcseg.pairs.found import FoundPairs, said_of_fused, with_known_pixels
 from metadcseg.pairs.statistics import Pair
 
 
@@ -96,7 +96,8 @@ def paired(
 
     count = sum(case.role != "train" and (case.verified or case.truth is not None) for case in scan.cases)
     notes = (*notes, *said_of_fused(outlines, fuse.how))
-    return FoundPairs(tuple(pairs), tuple(names), count, notes, image, tuple(outlines))
+    shown, hidden = with_known_pixels(pairs, outlines)
+    return FoundPairs(shown, tuple(names), count, (*notes, *hidden), image, tuple(outlines))
 
 
 def best_of(case: RawCase) -> str:

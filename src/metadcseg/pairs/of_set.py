@@ -13,7 +13,7 @@ from metadcseg.data.findings import plural
 from metadcseg.data.formats.geometry import Grid, as_affine
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
 from metadcseg.metrics import Spacing
-from metadcseg.pairs.found import FoundPairs, said_of_fused
+from metadcseg.pairs.found import FoundPairs, said_of_fused, with_known_pixels
 from metadcseg.pairs.statistics import Pair
 
 Slices = Mapping[int, NDArray[Any]]
@@ -50,11 +50,12 @@ def pairs_of_set(path: Path) -> tuple[FoundPairs, set[str]]:
         )
     pairs = tuple(unit.pair(prepared) for unit in paired.values())
     outlines = tuple(each for pair in pairs for each in paired[pair.id].outlines(prepared, pair))
+    pairs, hidden = with_known_pixels(pairs, outlines)
     found = FoundPairs(
         pairs,
         prepared.classes,
         len(units),
-        (*notes, *said_of_fused(outlines, str(prepared.source.get("fuse")))),
+        (*notes, *hidden, *said_of_fused(outlines, str(prepared.source.get("fuse")))),
         lambda id: paired[id].image(prepared),
         outlines,
     )

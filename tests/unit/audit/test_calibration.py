@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from metadcseg.audit.calibration import EDGES, Calibration, calibrate, sentence
+from metadcseg.audit.calibration import EDGES, Calibration, calibrate, margins_of_others, sentence
+from metadcseg.audit.margin import fit_margin
 from metadcseg.audit.probability import PairCounts
 from metadcseg.audit.weight import fit_weight, weights_for
 
@@ -93,3 +94,37 @@ def test_right_masks_that_look_wrong_set_a_margin():
     found = calibrated([True, True, True, True, False, False], "abcdef", blind=True)
     left = [each for each, true in zip(found.expected_gains, found.true_gains, strict=True) if true < 0]
     assert found.margin >= max([0.0, *left])
+
+
+def test_pairs_without_a_known_pixel_are_no_evidence():
+    unknown = np.full((16, 16), 255, np.uint8)
+    pairs = [pair(True), pair(True), pair(False), (unknown, pair(False)[1]), (pair(True)[0], unknown)]
+    counts = PairCounts.count(pairs, 2)
+    assert counts.shows() == [True, True, True, False, False]
+    assert PairCounts.count([pairs[0], pairs[3]], 2).table() is None
+    assert counts.table().equal(PairCounts.count(pairs[:3], 2).table())
+    seen_by_it = pairs[0][1]
+    said = np.stack([1 - seen_by_it, seen_by_it]).astype(np.float32)
+    found = [
+        calibrate(
+            seen := [(*each, said) for each in some],
+            held := PairCounts.count(some, 2),
+            fit_weight(seen, held, "abcde"[: len(some)], dict.fromkeys(weights_for(seen=True))),
+            0.7,
+        )
+        for some in (pairs, pairs[:3])
+    ]
+    assert found[0] == found[1]
+    assert found[0].images == 3
+
+
+def test_margins_leave_out_the_group_or_else_the_pair():
+    found = Calibration(expected_gains=[0.1, 0.2, 0.3, 0.4], true_gains=[-0.1, 0.2, -0.3, 0.4])
+
+    def margin(*kept):
+        return fit_margin([found.expected_gains[k] for k in kept], [found.true_gains[k] for k in kept])
+
+    groups = [margin(2, 3), margin(2, 3), margin(0, 1), margin(0, 1)]
+    assert list(margins_of_others(found, "aabb")) == groups
+    single = [margin(1, 2, 3), margin(0, 2, 3), margin(0, 1, 3), margin(0, 1, 2)]
+    assert list(margins_of_others(found, "aaaa")) == single == list(margins_of_others(found, "abcd"))

@@ -5,7 +5,8 @@ from dataclasses import replace
 import nibabel
 import numpy as np
 import pytest
-from tests.unit.data.folders import picture, save, write
+from PIL import Image
+from tests.unit.data.folders import make_folder, picture, save, write
 from tests.unit.pairs.masks import noisy_pairs
 
 from metadcseg.data.store.reader import SetWriter
@@ -236,3 +237,14 @@ def test_tables_that_are_wrong(tmp_path, text, says):
 def test_a_table_that_does_not_exist(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a table"):
         read_annotators(tmp_path / "who.csv", {"a"})
+
+
+def test_a_pair_without_a_pixel_that_is_known_in_both_masks_is_left_out(tmp_path):
+    folder = make_folder(tmp_path / "in", gold=4)
+    for path in sorted((folder / "masks").iterdir()):
+        mask = (np.array(Image.open(path)) > 0).astype(np.uint8)
+        Image.fromarray(np.full_like(mask, 9) if path.stem == "case01" else mask).save(path)
+    found = read_pairs(folder, remap={9: 255})
+    assert [pair.id for pair in found.pairs] == ["case00", "case02", "case03"]
+    assert "1 pair left out, since no pixel is known in both masks: case01" in found.notes
+    assert found.diagnose().total.identical == 0
