@@ -135,6 +135,23 @@ def test_cases_that_a_limit_left_out_stay_out(tmp_path, listed):
     assert {case.id: case.role for case in again.cases} == wanted
 
 
+def test_cases_whose_masks_are_unknown_stay_out_by_themselves(tmp_path):
+    folder = make_folder(tmp_path / "mine", gold=3)
+    save(folder / "masks/case07.png", np.full((20, 24), 9, np.uint8))
+    prepare_folder(folder, tmp_path / "set", edges="none", remap={9: 255})
+    prepared = PreparedSet.open(tmp_path / "set")
+    simulate(tmp_path / "audit", prepared)
+    id = prepared.select("train")[0].id
+    accepted, _ = accept(
+        decide(tmp_path / "audit", prepared, {"case": id, "verdict": "accept"}), tmp_path / "better"
+    )
+    assert accepted.limit is None
+    assert not [note for note in accepted.notes if "does not have" in note]
+    assert main(prepare_again(prepared, accepted.folder)[1:]) == 0
+    again = PreparedSet.open(f"{accepted.folder}-set")
+    assert [case.id for case in again.cases] == [case.id for case in prepared.cases]
+
+
 def test_the_size_of_pixels_keeps_all_digits(tmp_path):
     for number in range(6):
         save(tmp_path / f"mine/images/c{number}.png", picture(number))

@@ -16,7 +16,7 @@ from metadcseg.data.prepare.across import duplicates, set_findings
 from metadcseg.data.prepare.by_role import MaskCounts, class_cases
 from metadcseg.data.prepare.facts import rim_of
 from metadcseg.data.prepare.fusing import outlines_findings
-from metadcseg.data.prepare.inspection import Inspection, Progress, inspect
+from metadcseg.data.prepare.inspection import Inspection, Progress, inspect, without_unknown
 from metadcseg.data.prepare.look import LookAt, constant_image, is_constant
 from metadcseg.data.prepare.pairs import Pair, pair_findings
 from metadcseg.data.prepare.plausible import plausibility
@@ -150,6 +150,7 @@ def check_scan(
             progress=progress,
         )
         findings = without_repeats((*scan.findings, *outlines_findings(scan.cases)), seen.findings)
+        scan, seen = without_unknown(scan, seen)
         pairs = sum(case.given is not None for case in scan.cases)
         roles = _by_role(case.role for case in scan.cases)
         report = CheckReport(path, "folder", roles, findings, pairs, seen.class_cases)

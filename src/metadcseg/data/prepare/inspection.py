@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Protocol
 
@@ -122,7 +123,7 @@ def inspect(
         if scheme is None or not scheme.hides(entry)
     ]
     findings += [
-        _hidden(one.masks[one.best]) for one in facts if scheme is not None and is_hidden(one, scheme)
+        _hidden(one.masks[one.best]) for one in facts if scheme is not None and _is_hidden(one, scheme)
     ]
     by_role: ClassCases = {}
     if scheme is not None:
@@ -266,8 +267,17 @@ def _is_empty(facts: MaskFacts, remap: Mapping[int, int]) -> bool:
     return labels <= {0} or (remap.get(IGNORE) == IGNORE and labels <= {0, IGNORE})
 
 
-def is_hidden(facts: CaseFacts, scheme: LabelScheme) -> bool:
-    """Return whether all of a case's label is unknown, so that nothing can be learned or scored there."""
+def without_unknown(scan: Scan, seen: Inspection) -> tuple[Scan, Inspection]:
+    """Return cases and what was seen of them, without those whose labels are unknown throughout."""
+    scheme = seen.scheme
+    if scheme is None:
+        return scan, seen
+    kept = [not _is_hidden(facts, scheme) for facts in seen.cases]
+    left = replace(seen, cases=tuple(compress(seen.cases, kept)), decoded=tuple(compress(seen.decoded, kept)))
+    return replace(scan, cases=tuple(compress(scan.cases, kept))), left
+
+
+def _is_hidden(facts: CaseFacts, scheme: LabelScheme) -> bool:
     return facts.best in facts.masks and scheme.hides(facts.masks[facts.best])
 
 

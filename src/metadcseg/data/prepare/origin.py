@@ -16,7 +16,11 @@ from metadcseg.files import write_bytes
 
 
 def write_origin(
-    out: Path, cases: Sequence[RawCase], facts: Sequence[CaseFacts], scheme: LabelScheme
+    out: Path,
+    cases: Sequence[RawCase],
+    facts: Sequence[CaseFacts],
+    scheme: LabelScheme,
+    unknown: Sequence[str] = (),
 ) -> None:
     """Write which files a set was made from; nothing where a case comes from memory.
 
@@ -25,6 +29,7 @@ def write_origin(
         cases: of its source.
         facts: what each of them is like.
         scheme: what the values in the masks mean.
+        unknown: ids of the cases that were left out, as their masks are unknown throughout.
 
     Raises:
         InputError: where the disk refuses.
@@ -41,6 +46,7 @@ def write_origin(
         if "mask" in row:
             row["mask"] = os.path.relpath(row["mask"], folder)
     told = {"format": FORMAT, "folder": str(folder), "cases": rows}
+    told |= {"unknown": list(unknown)} if unknown else {}
     write_bytes(out / ORIGIN, json.dumps(told, indent=1).encode())
 
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from metadcseg.data.findings import Finding, without_repeats
 from metadcseg.data.prepare.edges import DEFAULT, cost_of, edge_detector
 from metadcseg.data.prepare.estimate import estimate, refuse_too_little_room
 from metadcseg.data.prepare.fusing import Doubt, Fusion, fused_findings, fusion_of
-from metadcseg.data.prepare.inspection import Inspection, Progress, inspect, is_hidden
-from metadcseg.data.prepare.labels import LabelScheme, class_names
+from metadcseg.data.prepare.inspection import Progress, inspect, without_unknown
+from metadcseg.data.prepare.labels import class_names
 from metadcseg.data.prepare.look import LookAt
 from metadcseg.data.prepare.origin import write_origin
 from metadcseg.data.prepare.report import PrepareReport, refuse_errors
@@ -183,7 +182,8 @@ def prepare_scan(
             raise InputError(
                 f"{name}: there is no case to prepare: put images into images/ and masks into masks/"
             )
-        scan, seen = _known(scan, seen, scheme)
+        every = scan.cases
+        scan, seen = without_unknown(scan, seen)
         named = named or seen.names or class_names(scheme.classes)
         source = _origin(scan, remap, fusion)
         threads = max(1, cores() // workers) if workers > 1 else None
@@ -200,9 +200,9 @@ def prepare_scan(
             preprocessing=scan.slices.to_dict() if scan.of_volumes else None,
             regions=regions or scan.regions,
         ) as writer:
-            left_out = count - len(scan.cases)
+            unknown = sorted({case.id for case in every} - {case.id for case in scan.cases})
             for done, (case, written) in enumerate(
-                zip(scan.cases, crew.each(write, items), strict=True), start=left_out + 1
+                zip(scan.cases, crew.each(write, items), strict=True), start=len(unknown) + 1
             ):
                 written.into(writer, case)
                 counts[case.role] += len(written.slices)
@@ -210,7 +210,7 @@ def prepare_scan(
                 doubts += [] if written.doubt is None else [(case, written.doubt)]
                 if progress:
                     progress(count + each * done, total)
-            write_origin(writer.folder, scan.cases, seen.cases, scheme)
+            write_origin(writer.folder, scan.cases, seen.cases, scheme, unknown)
     volumes = Counter(case.role for case in scan.cases)
     return PrepareReport(
         out,
@@ -236,13 +236,6 @@ def limited(scan: Scan, limit: int | None, seed: int) -> Scan:
     """
     kept = limit_training({case.id: case.role for case in scan.cases}, limit, seed=seed)
     return replace(scan, cases=tuple(case for case in scan.cases if case.id in kept))
-
-
-def _known(scan: Scan, seen: Inspection, scheme: LabelScheme) -> tuple[Scan, Inspection]:
-    """Return cases and what was seen of them, without those of which nothing is known."""
-    kept = [not is_hidden(facts, scheme) for facts in seen.cases]
-    left = replace(seen, cases=tuple(compress(seen.cases, kept)), decoded=tuple(compress(seen.decoded, kept)))
-    return replace(scan, cases=tuple(compress(scan.cases, kept))), left
 
 
 def _origin(scan: Scan, remap: Mapping[int, int] | None, fusion: Fusion) -> dict[str, Any]:

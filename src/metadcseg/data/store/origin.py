@@ -5,7 +5,7 @@ a set is given away. A set that was copied or made from another one has none, or
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,6 +41,7 @@ class OriginFile(Struct):
     format: Literal["metadcseg-origin/1"]
     folder: str
     cases: dict[str, OriginRow]
+    unknown: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,12 @@ class Origin:
     Args:
         folder: that all of them lie in.
         cases: id of the image, or of the volume -> its files.
+        unknown: ids of those that were left out, as their masks are unknown throughout.
     """
 
     folder: Path
     cases: Mapping[str, CaseOrigin]
+    unknown: Sequence[str] = ()
 
     def moved(self, folder: Path) -> "Origin":
         """Return the same files in another folder."""
@@ -89,7 +92,7 @@ class Origin:
             )
             for id, case in self.cases.items()
         }
-        return Origin(folder, cases)
+        return Origin(folder, cases, self.unknown)
 
     def value_of(self, label: int, own: Mapping[int, int] | None = None) -> int | None:
         """Return the value that stands for a class in the masks, None where none does.
@@ -149,7 +152,7 @@ def read_origin(folder: Path) -> Origin | None:
     said: OriginFile = read_record(path, OriginFile, _AGAIN)
     root = Path(said.folder)
     cases = {id: _files(path, root, row) for id, row in said.cases.items()}
-    return Origin(root, cases)
+    return Origin(root, cases, said.unknown)
 
 
 def _files(path: Path, root: Path, row: OriginRow) -> CaseOrigin:
