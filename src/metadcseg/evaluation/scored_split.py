@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from metadcseg.constants import IGNORE
-from metadcseg.data.findings import listed
+from metadcseg.data.findings import listed, plural
 from metadcseg.data.formats.volumes import write_label_volume
 from metadcseg.data.store.content import identity_of
 from metadcseg.data.store.reader import Case, PreparedSet, StoredVolume
@@ -104,8 +104,9 @@ def score_split(
             predictions = writer.predictions
             record = _record(info, prepared, split, scores, predictions)
             if unknown:
+                told = plural(len(unknown), "case")
                 record["notes"].append(
-                    f"{len(unknown)} of {len(units)} masks are unknown throughout and not scored: {listed(unknown, 5)}"
+                    f"{told} not scored, as the reference is unknown throughout: {listed(unknown, 5)}"
                 )
             if inference:
                 record["inference"] = dict(inference)

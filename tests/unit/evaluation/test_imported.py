@@ -225,3 +225,27 @@ def test_files_that_name_their_values_are_read_by_name(tmp_path):
     assert record["summary"]["dsc"]["mean"] == 1.0
     record = import_predictions(prepared, folder, tmp_path / "overruled", TOOL, remap={1: 1, 3: 0})
     assert record["summary"]["dsc"]["mean"] == 0.0
+
+
+def test_a_case_of_which_nothing_is_known_is_not_scored(tmp_path):
+    with SetWriter(tmp_path / "set", name="part", classes=["background", "organ"], channels=1) as writer:
+        for number in range(3):
+            mask = np.zeros((16, 12), np.uint8)
+            mask[3:9, 2:9] = 1
+            mask[mask == 0] = 255 if number else 0
+            label = np.full_like(mask, 255) if number == 2 else mask
+            writer.add(id=f"c{number}", group=f"c{number}", role="test", image=mask[..., None], label=label)
+    prepared = PreparedSet.open(tmp_path / "set")
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for case in prepared.cases:
+        Image.fromarray(np.ones((16, 12), np.uint8)).save(folder / f"{case.id}.png")
+    record = import_predictions(prepared, folder, tmp_path / "run", TOOL)
+    assert record["summary"]["dsc"]["n"] == 2
+    assert record["summary"]["dsc"]["mean"] == pytest.approx((2 * 42 / (42 + 192) + 1) / 2)
+    assert "1 case not scored, as the reference is unknown throughout: c2" in record["notes"]
+    assert sorted(path.name for path in (tmp_path / "run/evaluation/test").iterdir()) == [
+        "c0.png",
+        "c1.png",
+        "c2.png",
+    ]
