@@ -99,7 +99,9 @@ def out_of_fold(
     options = replace(options, devices=1, nodes=1, **place)
     begun = all((out / f"fold-{number}" / "checkpoints").is_dir() for number in range(1, folds + 1))
     if network.pretrained is not None and not begun:
-        _check_start(Path(network.pretrained), (info.get("pretrained") or {}).get("sha256"))
+        told = info.get("pretrained") or {}
+        network = replace(network, pretrained=str(told.get("path", network.pretrained)))
+        _check_start(Path(str(network.pretrained)), told.get("sha256"))
     roles = {unit_id(case): case.role for case in prepared.cases}
     units = [unit for unit in units_of(prepared) if roles[unit.id] in ("train", "gold")]
     blocks = blocks_of(units)
@@ -150,8 +152,7 @@ def _check_start(file: Path, digest: str | None) -> None:
     """
     if not file.is_file():
         raise InputError(
-            f"--folds trains as the run was trained, from network.pretrained {file}, which is not there: put it back, "
-            "or go to the folder in which the run was trained"
+            f"--folds trains as the run was trained, from network.pretrained {file}, which is not there: put it back"
         )
     if digest not in (None, hashlib.sha256(read_bytes(file, "network.pretrained")).hexdigest()):
         raise InputError(

@@ -37,9 +37,11 @@ class Taken(TypedDict):
         taken: tensors of the network that came from it.
         tensors: tensors of the network.
         unused: tensors of the file that fit nowhere.
+        path: of the file, from the root on.
     """
 
     sha256: str
     taken: int
     tensors: int
     unused: int
+    path: str

@@ -76,7 +76,11 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
         stacklevel=3,
     )
     return Taken(
-        sha256=hashlib.sha256(data).hexdigest(), taken=len(found), tensors=len(own), unused=len(unused)
+        sha256=hashlib.sha256(data).hexdigest(),
+        taken=len(found),
+        tensors=len(own),
+        unused=len(unused),
+        path=str(path.resolve()),
     )
 
 
