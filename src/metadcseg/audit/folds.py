@@ -15,7 +15,7 @@ from metadcseg.audit.probability import Maps
 from metadcseg.audit.units import Unit
 from metadcseg.data.splits.folds import blocks_of, deal, unit_id, units_of
 from metadcseg.data.store.reader import PreparedSet
-from metadcseg.errors import InputError, Note
+from metadcseg.errors import InputError, Note, shown
 from metadcseg.files import output_folder
 from metadcseg.networks.weights_file import read_bytes
 from metadcseg.training import train
@@ -33,17 +33,20 @@ class OutOfFold:
         networks: one for each fold.
         fold_of: id of an image or volume -> number of its fold; others are judged by the first network.
         pairs_seen_in_training: whether the networks were trained on the verified masks of the pairs.
+        start: the file of weights that they began with, which may know all masks; None: none.
     """
 
     networks: Sequence[OwnNetwork]
     fold_of: Mapping[str, int]
     pairs_seen_in_training: bool
+    start: str | None = None
     seen_in_training: bool = False
 
     @property
     def name(self) -> str:
         """As ``audit.json`` says it."""
-        return f"out of fold, {len(self.networks)}"
+        begun = "" if self.start is None else f", begun with {shown(Path(self.start).name)}"
+        return f"out of fold, {len(self.networks)}{begun}"
 
     @property
     def load(self) -> Callable[[], "OutOfFold"]:
@@ -53,6 +56,7 @@ class OutOfFold:
             [network.load for network in self.networks],
             self.fold_of,
             pairs_seen=self.pairs_seen_in_training,
+            start=self.start,
         )
 
     def of(self, unit: Unit) -> Iterator[Maps]:
@@ -61,9 +65,13 @@ class OutOfFold:
 
 
 def _again(
-    loads: Sequence[Callable[[], OwnNetwork]], fold_of: Mapping[str, int], *, pairs_seen: bool
+    loads: Sequence[Callable[[], OwnNetwork]],
+    fold_of: Mapping[str, int],
+    *,
+    pairs_seen: bool,
+    start: str | None,
 ) -> OutOfFold:
-    return OutOfFold([load() for load in loads], fold_of, pairs_seen)
+    return OutOfFold([load() for load in loads], fold_of, pairs_seen, start)
 
 
 def out_of_fold(
@@ -97,11 +105,13 @@ def out_of_fold(
     method, network, options = options_of_run(info, trust_code)
     place: dict[str, Any] = {"accelerator": (device or "auto").partition(":")[0]}
     options = replace(options, devices=1, nodes=1, **place)
-    begun = all((out / f"fold-{number}" / "checkpoints").is_dir() for number in range(1, folds + 1))
-    if network.pretrained is not None and not begun:
+    if network.pretrained is not None:
+        begun = all((out / f"fold-{number}" / "checkpoints").is_dir() for number in range(1, folds + 1))
         told = info.get("pretrained") or {}
-        network = replace(network, pretrained=str(told.get("path", network.pretrained)))
-        _check_start(Path(str(network.pretrained)), told.get("sha256"))
+        file = Path(told.get("path", network.pretrained))
+        network = replace(network, pretrained=str(file))
+        if not begun:
+            _check_start(file, told.get("sha256"))
     roles = {unit_id(case): case.role for case in prepared.cases}
     units = [unit for unit in units_of(prepared) if roles[unit.id] in ("train", "gold")]
     blocks = blocks_of(units)
@@ -141,7 +151,8 @@ def out_of_fold(
             raise KeyboardInterrupt
         networks.append(own_network(folder, prepared, device, trust_code=trust_code))
     fold_of = {id: fold for fold, left in enumerate(dealt) for id in left}
-    return OutOfFold(networks, fold_of, method.info.needs_gold and not gold_is_dealt)
+    seen = method.info.needs_gold and not gold_is_dealt
+    return OutOfFold(networks, fold_of, seen, network.pretrained)
 
 
 def _check_start(file: Path, digest: str | None) -> None:
