@@ -48,13 +48,23 @@ class Unit:
 
     @property
     def spacing(self) -> tuple[float, float, float] | None:
-        """Distance of pixel centers in mm along (Z, H, W); 1 along Z of an image; None where it is not known."""
+        """Distance of pixel centers in mm along (Z, H, W); 1 along Z of an image; None where it is not known.
+
+        Along Z of a sheared volume (a tilted gantry) it is the distance of the slices, so that sizes in mm3 are right.
+        """
         if self.volume is None:
             within = self.cases[0].spacing
             return None if within is None else (1.0, *within)
         placement = self.volume.placement
         sides = placement.slice_spacing
-        return None if sides is None else (placement.grid.spacing()[placement.axis], *sides)
+        if sides is None:
+            return None
+        spacing, across = placement.grid.spacing(), placement.axis
+        if not placement.grid.sheared:
+            return (spacing[across], *sides)
+        voxel = abs(float(np.linalg.det(np.array(placement.grid.affine)[:3, :3])))
+        row, column = placement.plane
+        return (voxel / (spacing[row] * spacing[column]), *sides)
 
     @property
     def group(self) -> str:
