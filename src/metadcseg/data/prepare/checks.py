@@ -296,7 +296,7 @@ def _case_findings(
         elif constant:
             findings.append(constant_image(case.id))
         elif empty:
-            findings.append(_empty(case.id))
+            findings.append(_unknown(case.id) if (array == IGNORE).all() else _empty(case.id))
     return findings
 
 
@@ -333,6 +333,13 @@ def _verified(unit: Case | StoredVolume) -> bool:
 def _empty(where: str) -> Finding:
     sentence = f"{where}: its mask is empty: right if nothing is there, otherwise draw it"
     return Finding("warning", "mask-empty", where, sentence)
+
+
+def _unknown(where: str) -> Finding:
+    sentence = (
+        f"{where}: its mask is unknown ({IGNORE}) throughout: prepare the set again, which leaves it out"
+    )
+    return Finding("warning", "mask-unknown", where, sentence)
 
 
 def _by_role(roles: Iterable[str]) -> dict[str, int]:

@@ -385,3 +385,13 @@ def test_labels_of_a_set_are_judged_as_those_of_a_folder(masks, code, where, tmp
     assert not [
         one for one in check_set(said).findings if "inverted" in one.code or one.code == "no-background"
     ]
+
+
+def test_a_mask_of_a_set_that_is_unknown_throughout_is_not_called_empty(tmp_path):
+    with SetWriter(tmp_path / "s", name="s", classes=("background", "organ"), channels=1) as writer:
+        for number, value in enumerate((0, 255)):
+            label = np.full((20, 24), value, np.uint8)
+            image = picture(number, channels=1)[..., None]
+            writer.add(id=f"c{number}", group=f"c{number}", role="train", image=image, label=label)
+    found = {finding.where: finding.code for finding in check_set(tmp_path / "s").findings}
+    assert (found["c0"], found["c1"]) == ("mask-empty", "mask-unknown")
