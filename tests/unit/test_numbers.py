@@ -403,6 +403,25 @@ def test_the_tables_of_other_networks():
     assert f"| test DSC | {external / 100:.3f} |" in text
 
 
+def test_both_summaries_have_the_gains_of_the_page_of_pairs():
+    rows = [line for line in PAIRS.read_text(encoding="utf-8").splitlines() if line.startswith("| gain")]
+    whole = [cell.split(" ± ")[0].strip() for cell in rows[0].strip("| ").split("|")[1:]]
+    means = [
+        f"{fmean(map(float, cell.split(','))):+.1f}"
+        for cell in rows[2].strip("| ").split("|")[1:]
+        if cell.strip()
+    ]
+    over, under, paper, more, none = (f"**{value}**" for value in whole)
+    page = (ROOT / "docs/results/README.md").read_text(encoding="utf-8").replace("\n", " ")
+    told = f"too large 40 %: {over}; too small: {under}; random: {paper}, at 60 % {more}; none: {none.strip('*')}."
+    assert told in page
+    assert f"Kvasir-SEG: {', '.join(means)}." in page.replace("*", "")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"it gains {', '.join(means[:-1])} and {means[-1]}." in readme
+    _, _, (_, *cells) = table(readme, "left atrium (MR), 6 gold slices")
+    assert [cell.strip("*").split(" ± ")[0] for cell in cells] == whole
+
+
 SYSTEMS = {  # heading of a table: folder and set of its records
     "left atrium, seed 0": ("left-atrium-systems", "left-atrium"),
     "Kvasir-SEG, seed 0": ("kvasir-seg-systems", "kvasir-seg"),
