@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from metadcseg.cli.config import run_config, said_options, uses_auto
+from metadcseg.cli.config import run_config, uses_auto
 from metadcseg.cli.parsing import read_preset
 from metadcseg.data.store.reader import PreparedSet
 from metadcseg.training.auto import Choice, choose
@@ -28,7 +28,7 @@ def with_auto(options: Namespace, prepared: PreparedSet) -> tuple[Namespace, str
     if not uses_auto(options):
         return options, None
     config = run_config(options)
-    choice = choose(prepared, config.network, config.training, said_options(options))
+    choice = choose(prepared, config.network, config.training, options.said)
     return options.again(fitted(read_preset(RECIPE), choice), "auto"), choice.sentence
 
 

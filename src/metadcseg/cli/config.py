@@ -5,7 +5,7 @@ A file, a preset and the command line speak of the same keys: ``training.lr`` is
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ from warnings import warn
 
 from jsonargparse import ArgumentParser, Namespace
 
-from metadcseg.cli.first import COMMON, DEFAULT_METHOD, SHORT
+from metadcseg.cli.first import COMMON, DEFAULT_METHOD
 from metadcseg.cli.parsing import AUTO, parse, preset_names
 from metadcseg.errors import Note, unknown_name
 from metadcseg.methods import METHODS
@@ -78,7 +78,7 @@ def add_run_options(parser: ArgumentParser) -> None:
 
 
 def run_config(values: Namespace) -> RunConfig:
-    """Return the configuration that a parsed command line describes, short names of options included.
+    """Return the configuration that a parsed command line describes.
 
     Args:
         values: parsed by a parser with :func:`add_run_options`.
@@ -92,15 +92,13 @@ def run_config(values: Namespace) -> RunConfig:
     groups["network"] = _of_this_network(groups["network"], values.given)
     made = _run_parser().instantiate(Namespace(groups))  # type: ignore[no-untyped-call]
     methods = {name: made[name] for name in METHODS}
-    short = {name: values[name] for name in SHORT if values.get(name) is not None}
-    training = as_started(replace(made.training, **short))
-    return RunConfig(methods[values.method], made.network, training, methods)
+    return RunConfig(methods[values.method], made.network, as_started(made.training), methods)
 
 
 @cache
 def _run_parser() -> ArgumentParser:
     """Return a parser of the options of a run alone; a grid asks it once for every row."""
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     add_run_options(parser)
     return parser
 
@@ -155,11 +153,6 @@ def uses_auto(values: Namespace) -> bool:
     return not values.configs or AUTO in values.configs
 
 
-def said_options(values: Namespace) -> frozenset[str]:
-    """Return the options that words or files name, those with a short name by their whole one."""
-    return frozenset(f"training.{name}" if name in SHORT else name for name in values.said)
-
-
 def other_options(given: Sequence[str], method: str) -> str | None:
     """Return the sentence that names options that were typed and have no effect, None where there are none.
 
@@ -190,6 +183,6 @@ def read_config(name: str) -> RunConfig:
     Raises:
         InputError: where there is no such file, or something in it is unknown or not allowed.
     """
-    parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
+    parser = ArgumentParser(prog="metadcseg train", exit_on_error=False, allow_abbrev=False)
     add_run_options(parser)
     return run_config(parse(parser, ["--config", name]))

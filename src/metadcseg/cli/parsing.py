@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
+from metadcseg.cli.first import SHORT
 from metadcseg.errors import InputError, shortened, shown, unknown_name
 from metadcseg.reading import is_what
 from metadcseg.yaml_file import read_yaml
@@ -32,7 +33,9 @@ def make_parser(name: str, description: str, add_options: Callable[[ArgumentPars
         description: what it does.
         add_options: adds what it can be told.
     """
-    parser = ArgumentParser(prog=f"metadcseg {name}", description=description, exit_on_error=False)
+    parser = ArgumentParser(
+        prog=f"metadcseg {name}", description=description, exit_on_error=False, allow_abbrev=False
+    )
     add_options(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback where something fails")
     return parser
@@ -67,6 +70,8 @@ def parse(
         for word in _options(f"--config {path}", "", read_yaml(path, f"--config {path}"), names)
     ]
     below = list(_options(source, "", base, names)) if base else []
+    _refuse_groups(rest, names)
+    below, front, rest = ([_whole(word, names) for word in each] for each in (below, front, rest))
     try:
         parsed: Namespace = parser.parse_args([*below, *front, *rest])
     except ArgumentError as error:
@@ -136,6 +141,25 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             configs.append(found)
     return configs, rest
+
+
+def _refuse_groups(words: Sequence[str], names: Collection[str]) -> None:
+    """Refuse a whole group of options as one: its file would be read by other rules than those of ``--config``."""
+    groups = {name.partition(".")[0]: name for name in names if "." in name}
+    for word in _named(words):
+        if word[2:] in groups:
+            raise InputError(
+                f"{word} is a group of options: write one, such as --{groups[word[2:]]}, or name a file by --config"
+            )
+
+
+def _whole(word: str, names: Collection[str]) -> str:
+    """Return a word with the whole name of an option that has a short one, too, so that the last of both counts."""
+    option, is_given, value = word.partition("=")
+    whole = f"training.{option[2:]}"
+    if option.startswith("--") and option[2:] in SHORT and whole in names:
+        return f"--{whole}{is_given}{value}"
+    return word
 
 
 def _named(words: Sequence[str]) -> tuple[str, ...]:

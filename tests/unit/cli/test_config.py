@@ -2,8 +2,9 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
+from metadcseg.cli.commands.train import add_options
 from metadcseg.cli.config import add_run_options, read_config, run_config
-from metadcseg.cli.parsing import config_path, parse, preset_names
+from metadcseg.cli.parsing import config_path, make_parser, parse, preset_names
 from metadcseg.errors import InputError, Note
 from metadcseg.methods import L2B, METHODS
 from metadcseg.methods.metadcseg.method import MetaDCSeg
@@ -142,3 +143,39 @@ def test_what_a_preset_says_of_another_network_is_left_out_with_a_note(tmp_path)
     add_run_options(parser)
     with pytest.raises(InputError, match=r"network\.width 8: maxformer has no width"):
         run_config(parse(parser, ["--network.name", "maxformer", "--network.width", "8"]))
+
+
+@pytest.fixture
+def of_train():
+    return make_parser("train", "", add_options)
+
+
+@pytest.mark.parametrize(
+    ("in_file", "typed", "epochs"),
+    [
+        ("epochs: 3", ["--training.epochs", "1"], 1),
+        ("training: {epochs: 3}", ["--epochs", "1"], 1),
+        ("training: {epochs: 3}", ["--epochs=1", "--training.epochs=2"], 2),
+        ("training: {epochs: 3}", ["--training.epochs=2", "--epochs", "1"], 1),
+        ("epochs: 3", [], 3),
+    ],
+)
+def test_of_the_short_and_the_whole_name_the_last_counts(of_train, tmp_path, in_file, typed, epochs):
+    (tmp_path / "c.yaml").write_text(in_file)
+    options = parse(of_train, ["--config", str(tmp_path / "c.yaml"), *typed])
+    assert run_config(options).training.epochs == epochs
+    assert "training.epochs" in options.said
+
+
+@pytest.mark.parametrize(
+    "typed", [["--conf", "small"], ["--epoch", "1"], ["--training.siz", "32"], ["--confi=x"]]
+)
+def test_options_are_written_out(of_train, typed):
+    with pytest.raises(InputError, match=r"unknown option .*: did you mean"):
+        parse(of_train, typed)
+
+
+@pytest.mark.parametrize("typed", [["--training", "t.yaml"], ["--network={}"], ["--calibrated", "{}"]])
+def test_a_group_is_no_option(of_train, typed):
+    with pytest.raises(InputError, match=r"is a group of options: write one, such as --\w+\.\w+, or"):
+        parse(of_train, typed)

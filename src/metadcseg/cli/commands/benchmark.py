@@ -121,7 +121,7 @@ def check_names(grid: Grid, where: str, trust_code: bool = False) -> None:
             f"{where}: config: auto chooses size, batch and epochs for each set and machine, and runs that are "
             f"compared need the same: name a preset or a file (presets: {', '.join(preset_names())})"
         )
-    parser = ArgumentParser(prog="metadcseg train", exit_on_error=False)
+    parser = ArgumentParser(prog="metadcseg train", exit_on_error=False, allow_abbrev=False)
     train.add_options(parser)
     words = ["--data", "-", "--out", "-", "--config", grid.config]
     with _blaming(f"{where}: noise"):
