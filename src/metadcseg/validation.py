@@ -16,7 +16,7 @@ _ALLOWED: dict[Any, tuple[tuple[type, ...], str]] = {
 }
 
 
-def check_types(method: Any) -> None:
+def check_types(method: Any, called: str | None = None) -> None:
     """Raise unless every option of a method has a value of its annotated type.
 
     Knows ``bool``, ``int``, ``float`` (an int is fine, infinity is not), tuples of these, ``Literal`` choices, unions
@@ -25,13 +25,15 @@ def check_types(method: Any) -> None:
 
     Args:
         method: a dataclass instance with a ``name``.
+        called: what its options are called by; its ``name`` where left out.
 
     Raises:
         InputError: naming the option as ``METHOD.OPTION``.
     """
     hints = get_type_hints(type(method))
     for option in fields(method):
-        name, value, hint = f"{method.name}.{option.name}", getattr(method, option.name), hints[option.name]
+        name = f"{called or method.name}.{option.name}"
+        value, hint = getattr(method, option.name), hints[option.name]
         if get_origin(hint) is Literal:
             if value not in get_args(hint):
                 raise unknown_name(f"value of {name}", str(value), get_args(hint))

@@ -52,8 +52,8 @@ _ASKED = 100  # images and volumes, evenly over the split, on which the network'
 
 
 def audit_run(
-    run: Path,
-    out: Path,
+    run: Path | str,
+    out: Path | str,
     prepared: PreparedSet | None = None,
     *,
     split: str = "train",
@@ -110,6 +110,7 @@ def audit_run(
         if not 0 < value <= 1:
             raise InputError(f"--{name} must be above 0 and at most 1, got {value:g}")
     check_workers(workers)
+    run, out = Path(run), Path(out)
     info = read_run(run)
     if prepared is None:
         prepared = PreparedSet.open(set_of_run(info))

@@ -22,8 +22,9 @@ def script(shell: str, commands: Mapping[str, str]) -> str:
         commands: name -> module of every command.
     """
     from metadcseg.methods import METHODS  # torch comes with it
+    from metadcseg.networks import NETWORKS
 
-    known = {"--method": sorted(METHODS), "--config": [AUTO, *preset_names()]}
+    known = {"--method": sorted(METHODS), "--config": [AUTO, *preset_names()], "--network.name": [*NETWORKS]}
     top = ArgumentParser(prog="metadcseg", description="train on imperfect masks and a few verified ones")
     below = top.add_subparsers()
     for name, module in commands.items():

@@ -14,7 +14,7 @@ from metadcseg.training.run.folder import TrainedRun
 
 
 def evaluate_run(
-    run: Path,
+    run: Path | str,
     prepared: PreparedSet,
     split: str,
     *,
@@ -62,6 +62,7 @@ def evaluate_run(
         >>> record["split"], record["summary"]["dsc"]["n"]  # doctest: +SKIP
         ('test', 2)
     """
+    run = Path(run)
     trained, predict = load_predictor(run, device, options, trust_code=trust_code)
     check_fit(trained, prepared)
 

@@ -82,9 +82,9 @@ class _Kind(Protocol):
 
 
 def predict_images(
-    run: Path,
-    images: Path,
-    out: Path,
+    run: Path | str,
+    images: Path | str,
+    out: Path | str,
     *,
     overlays: bool = False,
     device: str | None = None,
@@ -131,6 +131,7 @@ def predict_images(
         'a.png'
     """
     check_workers(workers, what="threads")
+    run, images, out = Path(run), Path(images), Path(out)
     trained, predict = load_predictor(run, device, options, trust_code=trust_code)
     kind: _Kind
     if trained.info["set"].get("preprocessing") is not None:

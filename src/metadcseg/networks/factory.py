@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from metadcseg.errors import InputError, unknown_name
+from metadcseg.errors import InputError, shown, unknown_name
 from metadcseg.networks.committee import Committee
 from metadcseg.networks.contract import Activation, Norm, Size, Upsampling
 from metadcseg.networks.registry import KINDS, OPTIONS
@@ -70,8 +70,8 @@ class NetworkOptions:
                 raise unknown_name(f"network.{option}", got, get_args(allowed))
         if self.spatial_dims not in (2, 3):
             raise InputError(f"network.spatial_dims must be 2 or 3, got {self.spatial_dims}")
-        if self.width is not None and self.width < 1:
-            raise InputError(f"network.width must be at least 1, got {self.width}")
+        if self.width is not None and not (type(self.width) is int and self.width >= 1):
+            raise InputError(f"network.width must be a whole number from 1 on, got {shown(self.width)}")
         if self.class_path is None and (self.init_args or self.head):
             raise InputError(
                 "network.init_args and network.head belong to a network of your own: name it in network.class_path"

@@ -65,7 +65,7 @@ def load_pretrained(network: nn.Module, path: Path, channels: int) -> Taken:
     used = {source for _, source in found.values()}
     missing, unused = (
         [name for name in own if name not in found],
-        [name for name, tensor in given.items() if name not in used and tensor.is_floating_point()],
+        [name for name, tensor in sorted(given.items()) if name not in used and tensor.is_floating_point()],
     )
     warn(
         f"network.pretrained {path}: {len(found)} of the network's {len(own)} tensors are from the file"

@@ -171,7 +171,7 @@ def test_own_network_with_the_wrong_number_of_classes(own_path: str) -> None:
     [
         ({"name": "unetplusplu"}, "did you mean 'unetplusplus'"),
         ({"norm": "grup"}, "did you mean 'group'"),
-        ({"width": 0}, "network.width must be at least 1, got 0"),
+        ({"width": 0}, "network.width must be a whole number from 1 on, got 0"),
         ({"head": "last"}, "name it in network.class_path"),
     ],
 )

@@ -79,7 +79,7 @@ def test_a_head_of_other_classes_starts_at_random(tmp_path):
     taken, said = loaded(tmp_path, {"state_dict": Whole(1).state_dict()}, network, 1)
     assert torch.equal(network.head.weight, before)
     assert taken["unused"] == 2
-    assert "not used of the file 2 (head.weight; head.bias)" in said
+    assert "not used of the file 2 (head.bias; head.weight)" in said
 
 
 def test_a_network_begins_with_the_file_and_the_same_file_gives_the_same_bits(tmp_path):

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from metadcseg.errors import InputError
+from metadcseg.validation import check_types
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class AugmentOptions:
     intensity: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self, "augment")
         if not 0 <= self.rotation <= 180:
             raise InputError(
                 f"augment.rotation must be 0 to 180 degrees, got {self.rotation}; choose a smaller angle"

@@ -55,7 +55,7 @@ def check_path(path: Path, *, progress: Progress | None = None, **options: Any) 
 
 
 def check_folder(
-    path: Path,
+    path: Path | str,
     *,
     remap: Mapping[int, int] | None = None,
     seed: int = 0,
@@ -99,6 +99,7 @@ def check_folder(
         >>> check_folder(Path("my_folder")).ok  # doctest: +SKIP
         True
     """
+    path = Path(path)
     keys: dict[str, Any] = {"image_key": image_key, "label_key": label_key}
     scan = scan_folder(path, seed=seed, val=val, test=test, subfolders=subfolders, **keys)
     return check_scan(

