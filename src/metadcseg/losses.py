@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metadcseg.tensors import IGNORE, Batch, check_classes, check_tensor
+from metadcseg.tensors import IGNORE, Batch, check_classes, check_label_values, check_shape, check_tensor
 
 _SMOOTHING = 1.0  # pixels added to both sides of the Dice fraction: what makes an absent class finite
 
@@ -25,6 +25,7 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         [0.6931, 0.0]
     """
     check_tensor("labels", labels, "int64", check_classes("logits", logits))
+    check_label_values("labels", labels, logits.shape[1])
     return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
 
 
@@ -58,6 +59,7 @@ def soft_dice_loss(
     """
     shape = check_classes("probabilities", probabilities)
     check_tensor("labels", labels, "int64", shape)
+    check_label_values("labels", labels, probabilities.shape[1])
     valid = (labels != IGNORE).unsqueeze(1)  # (N, 1, H, W)
     space = tuple(range(2, probabilities.ndim))
     numbers = torch.arange(1, probabilities.shape[1], device=labels.device).view(-1, *(1 for _ in space))
@@ -95,6 +97,8 @@ def mean_over_pixels(maps: Tensor, labels: Tensor, pixels: Tensor | None = None)
     """
     check_tensor("maps", maps, "float", ("N", ...))
     check_tensor("labels", labels, "int64", tuple(maps.shape))
+    if pixels is not None:
+        check_shape("pixels", pixels, ())
     valid = labels != IGNORE
     return maps.masked_fill(~valid, 0.0).sum() / (valid.sum().clamp(min=1) if pixels is None else pixels)
 

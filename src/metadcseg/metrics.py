@@ -269,7 +269,7 @@ def score_labels(
         Foreground class -> score, in class order.
 
     Raises:
-        InputError: where the shapes differ, or the reference holds a value that is no class.
+        InputError: where the shapes differ, or a mask holds a value that is no class.
 
     Example:
         >>> given = np.array([[0, 1, 2, IGNORE]], np.uint8)
@@ -277,6 +277,15 @@ def score_labels(
         >>> {name: (score.overlap, score.predicted, score.reference) for name, score in scores.items()}
         {'organ': (1, 2, 1), 'core': (0, 0, 1)}
     """
+    if prediction.shape != reference.shape:
+        raise InputError(
+            f"prediction and reference must be of one shape, got {prediction.shape} and {reference.shape}: resample "
+            "one to the other"
+        )
+    if prediction.size and not 0 <= prediction.min() <= prediction.max() < len(classes):
+        raise InputError(
+            f"prediction must hold the classes 0 to {len(classes) - 1}, got {prediction.min()} to {prediction.max()}"
+        )
     counted = reference != IGNORE
     unknown = sorted(set(np.unique(reference[counted]).tolist()) - set(range(len(classes))))
     if unknown:

@@ -70,6 +70,28 @@ def check_tensor(name: str, tensor: Tensor, kind: Kind, expected: Axes) -> None:
         raise InputError(f"{name} must be {kind}, got {got}")
 
 
+def check_label_values(name: str, labels: Tensor, classes: int) -> None:
+    """Raise for a label that is neither a class nor ``IGNORE``; values on a GPU are not looked at, which would wait.
+
+    Raises:
+        InputError: naming the tensor and what it must hold.
+
+    Example:
+        >>> check_label_values("labels", torch.tensor([0, 1, IGNORE]), 2)
+        >>> check_label_values("labels", torch.tensor([2]), 2)
+        Traceback (most recent call last):
+            ...
+        metadcseg.errors.InputError: labels must be from 0 to 1, or 255 where unknown, got 2
+    """
+    if labels.device.type != "cpu" or not labels.numel():
+        return
+    strange = labels[((labels < 0) | (labels >= classes)) & (labels != IGNORE)]
+    if strange.numel():
+        raise InputError(
+            f"{name} must be from 0 to {classes - 1}, or {IGNORE} where unknown, got {int(strange[0])}"
+        )
+
+
 def check_classes(name: str, maps: Tensor) -> tuple[int, ...]:
     """Return the shape of one map, (N, H, W), of float class maps (N, L, H, W).
 

@@ -257,7 +257,12 @@ def _allowed(expected: str) -> str:
     """
     if choices := re.search(r"Literal\[(.*?)\]", expected):
         return f"one of {choices[1]}".replace("'", "")
-    kinds = dict.fromkeys(re.findall(r"<class '(\w+)'>", expected.partition("Errors:")[0]))
+    types = expected.partition("Errors:")[0]
+    if found := re.search(r"tuple\[([\w, ]+)\]", types):  # library text names no class there
+        inner = found[1].split(", ")
+        or_null = " or null" if "NoneType" in types else ""
+        return f"{len(inner)} values, {' and '.join(dict.fromkeys(_KINDS[kind] for kind in inner))} each{or_null}"
+    kinds = dict.fromkeys(re.findall(r"<class '(\w+)'>", types))
     if kinds and kinds.keys() <= _KINDS.keys():
         return " or ".join(_KINDS[kind] for kind in kinds)
     return expected.removeprefix("Expected ").rstrip(".")

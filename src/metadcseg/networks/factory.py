@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -190,9 +191,18 @@ def _create_own(class_path: str, init_args: dict[str, Any]) -> nn.Module:
     made = _import_own(class_path)
     _check_arguments(class_path, made, init_args)
     try:
-        return made(**init_args)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"network.init_args: {class_path} cannot be created with them: {error}") from error
+        own = made(**init_args)
+    except Exception as error:  # whatever the user's code raises
+        if is_memory(error):
+            raise
+        raise InputError(
+            f"network.init_args: {class_path} cannot be created with them: {said_by(error)}"
+        ) from error
+    if not any(parameter.requires_grad for parameter in own.parameters()):
+        raise InputError(
+            f"network.class_path {class_path} has no parameter to train: all are frozen, or none is there"
+        )
+    return own
 
 
 def _import_own(class_path: str) -> type[nn.Module]:
@@ -206,6 +216,10 @@ def _import_own(class_path: str) -> type[nn.Module]:
             f"network.class_path {class_path}: {module_name} cannot be imported ({error}); install it, or "
             f"start with its folder on the Python path (PYTHONPATH=FOLDER)"
         ) from error
+    except Exception as error:  # whatever the user's code raises
+        raise InputError(
+            f"network.class_path {class_path}: {module_name} cannot be imported: {said_by(error)}"
+        ) from error
     found = vars(module).get(name)  # getattr would run a __getattr__ of the module
     if found is None:
         known = [key for key, value in vars(module).items() if inspect.isclass(value) and key[0] != "_"]
@@ -214,6 +228,27 @@ def _import_own(class_path: str) -> type[nn.Module]:
         what = found.__name__ if inspect.isclass(found) else type(found).__name__
         raise InputError(f"network.class_path {class_path} must be a subclass of torch.nn.Module, got {what}")
     return found
+
+
+def said_by(error: Exception) -> str:
+    """Return what an exception of the user's code says, its kind and the line that it comes from.
+
+    Example:
+        >>> said_by(KeyError("a"))
+        "KeyError: 'a'"
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (None, None)
+    if file is None and len(frames) > 1:
+        file, line = frames[-1].filename, frames[-1].lineno
+    text = error.msg if isinstance(error, SyntaxError) else (str(error).splitlines() or [""])[0]
+    place = "" if file is None else f" ({file}, line {line})"
+    return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
+
+
+def is_memory(error: Exception) -> bool:
+    """Return whether a computation ran out of memory, which is nobody's mistake in code."""
+    return isinstance(error, MemoryError) or "memory" in str(error)
 
 
 def _check_arguments(class_path: str, made: Any, init_args: dict[str, Any]) -> None:

@@ -204,10 +204,15 @@ def corruption_rate(clean: NDArray[np.generic], noisy: NDArray[np.generic]) -> f
     Returns:
         Between 0 (equal; two empty masks are equal) and 1 (no pixel in common).
 
+    Raises:
+        InputError: where the shapes differ.
+
     Example:
         >>> corruption_rate(np.array([[1, 1, 0]]), np.array([[0, 1, 1]]))
         0.5
     """
+    if clean.shape != noisy.shape:
+        raise InputError(f"both masks must be of one shape, got {clean.shape} and {noisy.shape}")
     before, after = clean.astype(bool), noisy.astype(bool)
     total = int(np.count_nonzero(before)) + int(np.count_nonzero(after))
     if total == 0:

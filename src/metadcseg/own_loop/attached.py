@@ -14,7 +14,7 @@ from metadcseg.methods.memory_storage import MemoryStorage
 from metadcseg.methods.updater import OptimizerUpdater
 from metadcseg.networks.committee import Committee, members_of
 from metadcseg.networks.tap import TappedNetwork
-from metadcseg.own_loop.inputs import checked_batch
+from metadcseg.own_loop.inputs import check_floats, checked_batch
 from metadcseg.tensors import Batch, WeightMaps, check_shape
 from metadcseg.warp import Warp
 
@@ -141,6 +141,7 @@ class AttachedMethod:
     def predict(self, images: Tensor) -> Tensor:
         """Return (N, L, H, W) class probabilities for (N, C, H, W) images, by the moving average where there is one."""
         kept = self._updater.ema_model or self.network
+        check_floats(images, self.network)
         check_shape("images", images, (None,) * (2 + self.network.axes))
         return self._method.predict(replace(self._state, network=kept), images.to(self._device))
 
@@ -165,6 +166,8 @@ class AttachedMethod:
             InputError: for the state of another method or of other numbers of images.
             ValueError: where what the method keeps is of more or fewer classes.
         """
+        if lacking := self.state_dict().keys() - state.keys():
+            raise InputError(f"this is no state of an attached method: it lacks {', '.join(sorted(lacking))}")
         if state["settings"] != self._settings:
             raise InputError(
                 f"this state is of a method attached with {state['settings']}, but this one was with {self._settings}: "
@@ -187,6 +190,7 @@ class AttachedMethod:
         batch = checked_batch(
             images, labels, indices, self._images, self._classes, self.network.axes, warp, **maps
         )
+        check_floats(images, self.network)
         if self.network.axes == 2:  # a volume may be a patch of a larger one
             self._storage.set_grid(batch.labels.shape[1:])
         return batch.to(self._device)
@@ -223,6 +227,7 @@ class AttachedMethod:
                 self.network.axes,
                 given=given,
             )
+            check_floats(images, self.network)
         except InputError as error:
             raise InputError(f"gold: {error}") from error
         return batch.to(self._device)

@@ -164,7 +164,9 @@ def _find_head(model: nn.Module, classes: int) -> str:
 
 
 def _check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Refuse an optimizer that would leave parameters as they are."""
+    """Refuse what is no optimizer, or would leave parameters as they are."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise InputError(f"attach: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     missing = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
     if missing:

@@ -1,6 +1,6 @@
 """What a stranger's tensors must be before they are a batch."""
 
-from torch import Tensor, int64
+from torch import Tensor, float64, int64, nn
 
 from metadcseg.errors import InputError
 from metadcseg.tensors import IGNORE, Batch, check_shape
@@ -45,8 +45,11 @@ def checked_batch(
     check_shape("images", images, (None,) * (2 + axes))
     if not len(images):
         raise InputError("images must be at least one, got none")
-    if not images.is_floating_point():
-        raise InputError(f"images must be float and normalized, got {images.dtype}: convert them before")
+    check_floats(images)
+    if warp is not None and not isinstance(warp, Warp):
+        raise InputError(
+            f"warp must be a metadcseg.Warp, got {type(warp).__name__}: Warp(matrices), or Warp.identity(N)"
+        )
     if indices.dtype != int64:
         raise InputError(f"indices must be int64, each image's own number, got {indices.dtype}")
     warp = Warp.identity(len(images), axes) if warp is None else warp
@@ -64,6 +67,21 @@ def checked_batch(
         if values is not None and values.device.type == "cpu":
             _check_values(name, values, 1)
     return batch
+
+
+def check_floats(images: Tensor, network: nn.Module | None = None) -> None:
+    """Refuse images that are no floats, or float64 for a network of less.
+
+    Raises:
+        InputError: naming what they are.
+    """
+    if not isinstance(images, Tensor):
+        raise InputError(f"images must be a torch.Tensor, got {type(images).__name__}")
+    if not images.is_floating_point():
+        raise InputError(f"images must be float and normalized, got {images.dtype}: convert them before")
+    own = next((p.dtype for p in network.parameters() if p.is_floating_point()), None) if network else None
+    if images.dtype == float64 and own not in (None, float64):
+        raise InputError(f"images are torch.float64 and the network {own}: convert them, images.float()")
 
 
 def _check_values(name: str, values: Tensor, most: int, also: str = "") -> None:

@@ -220,6 +220,10 @@ class _Session:
     def _leave_as_it_is(self) -> RunResult:
         """Say that there is nothing left to do, which needs none of the large files."""
         self._say(f"{self._folder.path} is finished: all {self._options.epochs} epochs are done")
+        held, label = read_run(self._folder.path), self._info["label"]
+        if held["label"] != label and self._process_group.is_rank_zero:
+            write_run(self._folder, held | {"label": label})
+            self._say(f"its label is {label} now, {held['label']} before")
         return self._result(interrupted=False)
 
     def _train(self) -> bool:

@@ -20,6 +20,7 @@ from metadcseg.errors import InputError, quiet
 from metadcseg.methods.base import Method, MethodInfo, MethodState
 from metadcseg.methods.common import evaluating
 from metadcseg.networks import Committee, NetworkOptions, TappedNetwork, create_networks
+from metadcseg.networks.factory import is_memory, said_by
 from metadcseg.training.distributed.process_group import ProcessGroup
 from metadcseg.training.options import TrainingOptions
 from metadcseg.training.pixel_store.pixel_maps import RunStorage
@@ -228,10 +229,10 @@ def check_own(network: nn.Module, class_path: str, channels: int, size: Sequence
             still(images)
     except InputError:
         raise
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        if "memory" in str(error):
+    except Exception as error:  # whatever the user's code raises
+        if is_memory(error):
             raise
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = said_by(error)
         sides = "training.size" if len(size) == 2 else "training.size, training.depth or training.patch"
         raise InputError(
             f"the network {class_path} cannot take images of {' x '.join(map(str, size))} with {channels} "
