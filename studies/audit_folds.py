@@ -31,7 +31,7 @@ def audited(run: Path, out: Path, *more: object) -> dict[str, Any]:
     told = json.loads((out / "audit.json").read_text())
     found = told["detection"]
     return {
-        "network": told["network"],
+        "asked": told["network"],
         "auroc": found["auroc"],
         "average_precision": found["average_precision"],
         "disagreement": found["baselines"]["disagreement"]["auroc"],

@@ -103,3 +103,14 @@ def test_mean_over_no_pixels_is_zero_and_in_the_graph():
     mean.backward()
     assert mean.item() == 0.0
     assert (maps.grad == 0).all()
+
+
+@pytest.mark.parametrize("loss", [pixel_cross_entropy, lambda maps, labels: soft_dice_loss(maps, labels)])
+@pytest.mark.parametrize("label", [-1, 3, 254])
+def test_labels_that_are_no_class_are_refused(loss, label):
+    labels = torch.zeros(1, 2, 2, dtype=torch.int64)
+    labels[0, 0, 0] = IGNORE
+    loss(torch.zeros(1, 3, 2, 2), labels)
+    labels[0, 1, 1] = label
+    with pytest.raises(InputError, match=f"labels must be from 0 to 2, or 255 where unknown, got {label}"):
+        loss(torch.zeros(1, 3, 2, 2), labels)

@@ -21,6 +21,7 @@ from metadcseg.metrics import (
     score_masks,
     surface_distances,
 )
+from metadcseg.noise.paper import corruption_rate
 from metadcseg.tensors import IGNORE
 
 many = settings(deadline=None, max_examples=40, derandomize=True)
@@ -246,3 +247,21 @@ def test_steps_at_right_angles_are_a_spacing():
     one, other = (score_masks(*masks, spacing) for spacing in (upright, turned))
     assert other.hd_mm == pytest.approx(one.hd_mm)
     assert other.nsd_mm == pytest.approx(one.nsd_mm)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "said"),
+    [
+        (np.zeros((1, 6), int), "must be of one shape"),
+        (np.zeros((1, 1), int), "must be of one shape"),
+        (np.full((6, 6), 7), "prediction must hold the classes 0 to 1, got 7 to 7"),
+    ],
+)
+def test_masks_of_unlike_shapes_are_not_broadcast(prediction, said):
+    with pytest.raises(InputError, match=said):
+        score_labels(prediction, np.zeros((6, 6), int), ["background", "organ"])
+
+
+def test_a_rate_of_unlike_shapes_is_refused():
+    with pytest.raises(InputError, match="both masks must be of one shape"):
+        corruption_rate(np.ones((1, 6)), np.ones((6, 6)))

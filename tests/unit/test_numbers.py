@@ -644,6 +644,19 @@ def test_the_cost_of_audits():
     assert told.replace(",0", " 0") in page
 
 
+def test_the_table_of_folds():
+    held = {run["noise"]: run for run in json.loads((ROOT / "results/audit-folds.json").read_text())["runs"]}
+    page = (ROOT / "docs/results/audit.md").read_text(encoding="utf-8")
+    header, _, *rows = table(page, "left atrium, seed 0")
+    assert len(header) == 5
+    names = {"AUROC, **audit**": "auroc", "AUROC, disagreement": "disagreement"}
+    for name, *cells in rows:
+        key = names.get(name, name.split(", ")[-1])
+        key = "average_precision" if name.startswith("average precision") else key
+        sides = [held[noise][which] for noise in ("over-0.4", "paper-0.4") for which in ("own", "folds")]
+        assert cells == [f"{side[key]:.3f}" for side in sides], name
+
+
 def test_the_table_of_the_loop():
     held = json.loads((ROOT / "results/audit-loop.json").read_text(encoding="utf-8"))["runs"]
     over, paper, _ = runs = [

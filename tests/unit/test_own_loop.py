@@ -676,3 +676,24 @@ def test_weights_are_0_where_ignored_and_hold_the_confidence_of_labels(name):
     assert whole.alpha[:, 8:].mean() > 0
     torch.testing.assert_close(half.alpha, whole.alpha / 2)
     torch.testing.assert_close(half.beta, whole.beta)
+
+
+def test_what_is_no_tensor_optimizer_warp_or_state_is_a_sentence():
+    loop = attached()
+    images = torch.zeros(2, 2, SIZE, SIZE)
+    for wrong, said in (
+        (images.double(), "images are torch.float64 and the network torch.float32"),
+        (images.byte(), "must be float and normalized, got torch.uint8"),
+        (images.numpy(), "must be a torch.Tensor, got ndarray"),
+    ):
+        with pytest.raises(InputError, match=said):
+            loop.predict(wrong)
+    labels, numbers = torch.zeros(2, SIZE, SIZE, dtype=torch.int64), torch.arange(2)
+    with pytest.raises(InputError, match=r"images are torch.float64"):
+        loop.step(images.double(), labels, numbers)
+    with pytest.raises(InputError, match=r"warp must be a metadcseg.Warp, got Tensor"):
+        loop.step(images, labels, numbers, warp=torch.eye(2, 3)[None])
+    with pytest.raises(InputError, match="no state of an attached method: it lacks method, network"):
+        loop.load_state_dict({})
+    with pytest.raises(InputError, match=r"optimizer must be a torch.optim.Optimizer, got NoneType"):
+        attach("supervised", network(), None, classes=CLASSES, images=4, head="4")

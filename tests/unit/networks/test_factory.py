@@ -200,3 +200,28 @@ def test_own_networks_that_cannot_be_made(own_path: str, changes: dict[str, obje
     options = NetworkOptions(**({"class_path": own_path} | changes))
     with pytest.raises(InputError, match=sentence):
         create_network(options, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("class Net(nn.Module:\n", r"cannot be imported: SyntaxError: .*own_code.py, line 2\)"),
+        ("x = y\n", r"cannot be imported: NameError: name 'y' is not defined \(.*own_code.py, line 2\)"),
+        (
+            "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        assert 0, 'odd'\n",
+            r"cannot be created with them: AssertionError: odd \(.*line 5\)",
+        ),
+        (
+            "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        {}['a']\n",
+            "cannot be created with them: KeyError: 'a'",
+        ),
+        ("class Net(nn.Module):\n    pass\n", "has no parameter to train: all are frozen, or none is there"),
+    ],
+)
+def test_what_the_users_own_code_raises_is_a_sentence(tmp_path, monkeypatch, code, said):
+    (tmp_path / "own_code.py").write_text("from torch import nn\n" + code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_code", raising=False)
+    with pytest.raises(InputError, match=said):
+        create_network(NetworkOptions(class_path="own_code.Net"), 1, 2)
+    sys.modules.pop("own_code", None)

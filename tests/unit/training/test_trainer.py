@@ -468,7 +468,7 @@ class Halving(torch.nn.Module):
         (
             33,
             1,
-            r"cannot take images of 33 x 33 with 1 channel \(Sizes of tensors must match.*: change training.size",
+            r"take images of 33 x 33 with 1 channel \(RuntimeError: Sizes of tensors must.*: change training.size",
         ),
         (32, 3, r"of 32 x 32 with 1 channel \(.*expected input.*or network.init_args"),
         (32, 1, None),
