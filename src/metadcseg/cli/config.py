@@ -4,7 +4,7 @@ A file, a preset and the command line speak of the same keys: ``training.lr`` is
 ``training: {lr: ...}`` here; a method's own options stand under the method's name. An unknown key is an error.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import pairwise
@@ -89,7 +89,7 @@ def run_config(values: Namespace) -> RunConfig:
     if values.method not in METHODS:
         raise unknown_name("method", values.method, METHODS)
     groups = {name: values[name] for name in ("method", "network", "training", *METHODS)}
-    groups["network"] = _of_this_network(groups["network"], values.given)
+    groups["network"] = _of_this_network(groups["network"], values.given, values.said)
     made = _run_parser().instantiate(Namespace(groups))  # type: ignore[no-untyped-call]
     methods = {name: made[name] for name in METHODS}
     return RunConfig(methods[values.method], made.network, as_started(made.training), methods)
@@ -103,7 +103,7 @@ def _run_parser() -> ArgumentParser:
     return parser
 
 
-def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:
+def _of_this_network(network: Namespace, typed: Sequence[str], said: Collection[str]) -> Namespace:
     """Return the options of a network without those that a ``--config`` sets for another; typed ones stay."""
     kind = KINDS.get(network.name)
     if kind is None:
@@ -115,8 +115,10 @@ def _of_this_network(network: Namespace, typed: Sequence[str]) -> Namespace:
     ]
     if not spare:
         return network
-    told = ", ".join(f"network.{option} {network[option]}" for option in spare)
-    warn(f"{told} of a preset or file is left out: {network.name} has no such option", Note, stacklevel=2)
+    told = [f"network.{option} {network[option]}" for option in spare if f"network.{option}" in said]
+    if told:  # what auto would choose for another network is nobody's word
+        sentence = f"{', '.join(told)} of a preset or file is left out: {network.name} has no such option"
+        warn(sentence, Note, stacklevel=2)
     return Namespace({**vars(network), **dict.fromkeys(spare)})  # type: ignore[no-untyped-call]
 
 

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import yaml
 from jsonargparse import ArgumentParser
@@ -179,3 +181,20 @@ def test_options_are_written_out(of_train, typed):
 def test_a_group_is_no_option(of_train, typed):
     with pytest.raises(InputError, match=r"is a group of options: write one, such as --\w+\.\w+, or"):
         parse(of_train, typed)
+
+
+def test_what_auto_would_choose_for_another_network_is_left_out_without_a_word(of_train):
+    words = ["--network.name", "maxformer", "--network.size", "small"]
+    options = parse(of_train, words).again({"network": {"width": 16}}, "auto")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run_config(options).network.width is None
+    with pytest.warns(Note, match="network.width 16 of a preset or file is left out"):
+        run_config(parse(of_train, [*words, "--config", "small"]))
+
+
+def test_what_a_tuple_must_be_is_said(of_train):
+    with pytest.raises(
+        InputError, match=r"patch must be 3 values, a whole number each or null, got \[1, 2\]"
+    ):
+        parse(of_train, ["--training.patch", "[1,2]"])

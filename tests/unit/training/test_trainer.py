@@ -209,6 +209,9 @@ def test_a_finished_run_is_left_as_it_is(disks, tmp_path):
     again = run(disks, out, method, resume=True)
     assert method.log == []
     assert again.best_dsc == first.best_dsc
+    before = read_run(out)
+    run(disks, out, resume=True, label="new name")
+    assert read_run(out) == before | {"label": "new name"}
 
 
 def test_a_folder_that_holds_something_else_is_refused(disks, tmp_path):
