@@ -233,11 +233,7 @@ def score_masks(
         >>> (score := score_masks(np.zeros_like(mask), mask)).dsc, score.hd
         (0.0, 5.0)
     """
-    if prediction.ndim not in (2, 3) or prediction.shape != reference.shape:
-        raise InputError(
-            f"prediction and reference must be masks of one shape, (H, W) or (X, Y, Z), got {prediction.shape} and "
-            f"{reference.shape}: resample one to the other"
-        )
+    _check_pair(prediction, reference)
     counts = _counts(prediction, reference)
     hd, hd95, nsd = _lengths(prediction, reference, (1.0,) * prediction.ndim, tolerance_px)
     in_mm = None if spacing is None else _lengths(prediction, reference, spacing, tolerance_mm)
@@ -277,15 +273,9 @@ def score_labels(
         >>> {name: (score.overlap, score.predicted, score.reference) for name, score in scores.items()}
         {'organ': (1, 2, 1), 'core': (0, 0, 1)}
     """
-    if prediction.shape != reference.shape:
-        raise InputError(
-            f"prediction and reference must be of one shape, got {prediction.shape} and {reference.shape}: resample "
-            "one to the other"
-        )
-    if prediction.size and not 0 <= prediction.min() <= prediction.max() < len(classes):
-        raise InputError(
-            f"prediction must hold the classes 0 to {len(classes) - 1}, got {prediction.min()} to {prediction.max()}"
-        )
+    _check_pair(prediction, reference)
+    if prediction.size and not 0 <= (least := prediction.min()) <= (most := prediction.max()) < len(classes):
+        raise InputError(f"prediction must hold the classes 0 to {len(classes) - 1}, got {least} to {most}")
     counted = reference != IGNORE
     unknown = sorted(set(np.unique(reference[counted]).tolist()) - set(range(len(classes))))
     if unknown:
@@ -293,14 +283,9 @@ def score_labels(
             f"reference must hold the classes 0 to {len(classes) - 1} or {IGNORE}, got {unknown[0]}: "
             "remap its labels"
         )
+    limits = {"tolerance_px": tolerance_px, "tolerance_mm": tolerance_mm}
     return {
-        name: score_masks(
-            (prediction == number) & counted,
-            reference == number,
-            spacing,
-            tolerance_px=tolerance_px,
-            tolerance_mm=tolerance_mm,
-        )
+        name: score_masks((prediction == number) & counted, reference == number, spacing, **limits)
         for number, name in enumerate(classes)
         if number > 0
     }
@@ -320,6 +305,14 @@ def background_counts(
         (1, 2, 2)
     """
     return _counts((prediction == 0) & (reference != IGNORE), reference == 0)
+
+
+def _check_pair(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> None:
+    if prediction.ndim not in (2, 3) or prediction.shape != reference.shape:
+        raise InputError(
+            f"prediction and reference must be masks of one shape, (H, W) or (X, Y, Z), got {prediction.shape} and "
+            f"{reference.shape}: resample one to the other"
+        )
 
 
 def _counts(prediction: Mask, reference: Mask) -> tuple[int, int, int]:

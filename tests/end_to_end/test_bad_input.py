@@ -210,7 +210,10 @@ OPTIONS = {
         ["{train}", "--training.lr", "nan"],
         ["--training.lr must be a number, got nan"],
     ),
-    "negative width": (["{train}", "--network.width", "-2"], ["network.width must be at least 1, got -2"]),
+    "negative width": (
+        ["{train}", "--network.width", "-2"],
+        ["network.width must be a whole number from 1 on, got -2"],
+    ),
     "too many threads": (["{train}", "--training.threads", "9999"], ["threads must be at most", "got 9999"]),
     "unknown choice": (["{train}", "--binned.dice", "x"], ["one of given, weighted, got x"]),
     "option of before": (

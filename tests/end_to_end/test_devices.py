@@ -227,7 +227,7 @@ def test_what_the_second_device_cannot_read_is_said_once(by_torchrun, tmp_path):
         (("--nodes", 2), ("training.nodes 2 need a process for every device", "torchrun or srun anywhere")),
         (
             ("--precision", "8-bit"),
-            ("unknown value of training.precision '8-bit'", "known: 32-true, auto, bf16-mixed"),
+            ("--precision must be one of auto, 32-true, bf16-mixed, got 8-bit",),
         ),
         (("--training.batch", 8, "--training.gold_batch", 8, "--devices", 8), ("has only 5 train cases",)),
     ],

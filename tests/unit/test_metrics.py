@@ -252,8 +252,8 @@ def test_steps_at_right_angles_are_a_spacing():
 @pytest.mark.parametrize(
     ("prediction", "said"),
     [
-        (np.zeros((1, 6), int), "must be of one shape"),
-        (np.zeros((1, 1), int), "must be of one shape"),
+        (np.zeros((1, 6), int), "must be masks of one shape"),
+        (np.zeros((1, 1), int), "must be masks of one shape"),
         (np.full((6, 6), 7), "prediction must hold the classes 0 to 1, got 7 to 7"),
     ],
 )

@@ -75,7 +75,11 @@ def parse(
     try:
         parsed: Namespace = parser.parse_args([*below, *front, *rest])
     except ArgumentError as error:
-        raise InputError(f"{_sentence(str(error), parser)} (see: {parser.prog} --help)") from error
+        said = _sentence(str(error), parser)
+        for name in SHORT:  # as it was typed
+            if f"--{name}" in _named(words):
+                said = said.replace(f"--training.{name} ", f"--{name} ")
+        raise InputError(f"{said} (see: {parser.prog} --help)") from error
     parsed["words"], parsed["given"] = tuple(words), _named(words)
     if has_files:
         parsed["configs"] = tuple(configs)
