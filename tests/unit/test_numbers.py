@@ -405,6 +405,19 @@ def test_the_tables_of_other_networks():
     assert f"| test DSC | {external / 100:.3f} | {polyps / 100:.3f} |" in text
 
 
+def test_the_table_of_brats():
+    _, _, *rows = table((ROOT / "docs/results/systems.md").read_text(encoding="utf-8"), "BraTS 2015, seed 0")
+    place = ROOT / "results/brats2015-systems/scores-brats2015-gold-5-of-slices.csv"
+    with place.open(encoding="utf-8", newline="") as file:
+        held = {line["row"]: line for line in csv.DictReader(file)}
+    names = {"DSC": "{:.3f}", "IoU": "{:.3f}", "HD (mm)": "{:.1f}"}
+    for row, *cells in rows:
+        assert cells == [
+            form.format(float(held[row][f"paper-centred 50 %: {n}"])) for n, form in names.items()
+        ]
+    assert {row for row, *_ in rows} == held.keys()
+
+
 def test_the_table_of_msd_heart():
     _, _, *rows = table((ROOT / "docs/results/systems.md").read_text(encoding="utf-8"), "test DSC by volume")
     held: dict[str, list[list[float]]] = {}
