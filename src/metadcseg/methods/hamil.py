@@ -160,7 +160,7 @@ def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Te
     shape = check_classes("logits", logits)
     check_tensor("teacher", teacher, "float", (shape[0], logits.shape[1], *shape[1:]))
     taught, own = (one.float().div(temperature).log_softmax(dim=1) for one in (teacher, logits))
-    apart = own - taught
-    return temperature**2 * (taught.exp() * (apart.expm1() - apart)).sum(
-        dim=1
-    )  # = -apart; this is exact near 0
+    apart, share = own - taught, taught.exp()
+    near = share * apart.clamp(max=1).expm1()  # = exp(own) - exp(taught): exact where they are close
+    more = torch.where(apart > 1, own.exp() - share, near)  # exp(apart) may overflow
+    return temperature**2 * (more - share * apart).sum(dim=1)

@@ -109,3 +109,15 @@ def test_fine_tuning_goes_on_with_gold_alone():
         method.step(state, batch(number), batch(100))
         ends.append(network.state_dict())
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+
+
+@pytest.mark.parametrize(("temperature", "far"), [(1.0, 100.0), (0.1, 10.0), (0.05, 100.0), (30.0, 5.0)])
+def test_distillation_of_far_logits_is_finite(temperature, far):
+    own = torch.tensor([far, 0.0]).view(1, 2, 1, 1).requires_grad_()
+    teacher = torch.tensor([0.0, far]).view(1, 2, 1, 1)
+    found = distillation_loss(own, teacher, temperature)
+    both = [(each.double() / temperature).log_softmax(dim=1) for each in (own, teacher)]
+    wanted = temperature**2 * (both[1].exp() * (both[1] - both[0])).sum(dim=1)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(found.sum(), own)
+    assert gradient.isfinite().all()
