@@ -80,9 +80,9 @@ class Confusion(LateBuffers):
         """Return C[k][j] = P(given j | true k) at every pixel, (N, L, L, H, W); rows (over j) sum to 1."""
         if not len(self.counts):  # nothing was counted: no label is mistaken
             self.counts = torch.zeros((1, classes, classes), device=labels.device)
-        total = self.counts.sum(dim=2, keepdim=True)
-        identity = torch.eye(classes, device=labels.device).expand(self.counts.shape)
-        counts = self.counts.to(labels.device)
+        counts = self.counts.to(labels.device)  # read from a checkpoint it may still be elsewhere
+        total = counts.sum(dim=2, keepdim=True)
+        identity = torch.eye(classes, device=labels.device).expand(counts.shape)
         matrix = torch.where(total > 0, counts / total.clamp(min=torch.finfo(torch.float32).tiny), identity)
         return matrix[self._bins(labels, classes)].movedim((-2, -1), (1, 2))
 

@@ -93,3 +93,10 @@ def test_a_network_trained_on_noisy_labels_is_asked_for_the_matrix_and_then_begi
     assert not all(torch.equal(value, first[name]) for name, value in taken[-1].items())  # once
     with pytest.raises(InputError, match=r"glc.by_distance needs the masks that gold replaced"):
         GLC(matrix="network", by_distance=True)
+
+
+def test_counts_of_a_checkpoint_follow_the_labels_to_their_device():
+    confusion = Confusion(by_distance=False)
+    confusion.load_state_dict({"counts": torch.tensor([[[6.0, 2.0], [1.0, 3.0]]])})
+    labels = torch.zeros(1, 4, 4, dtype=torch.int64, device="meta")
+    assert confusion.of(labels, 2).shape == (1, 2, 2, 4, 4)
