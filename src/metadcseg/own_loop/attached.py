@@ -21,6 +21,8 @@ from metadcseg.warp import Warp
 Verified = tuple[Tensor, Tensor, Tensor] | tuple[Tensor, Tensor, Tensor, Tensor]
 """Images, masks and numbers of a gold batch, and where they are known the masks that the verified ones replaced."""
 
+_PARTS = ("method", "network", "seen", "settings", "storage", "updater")  # of a state
+
 
 class AttachedMethod:
     """A method that trains your model; made by :func:`attach`.
@@ -166,8 +168,8 @@ class AttachedMethod:
             InputError: for the state of another method or of other numbers of images.
             ValueError: where what the method keeps is of more or fewer classes.
         """
-        if lacking := self.state_dict().keys() - state.keys():
-            raise InputError(f"this is no state of an attached method: it lacks {', '.join(sorted(lacking))}")
+        if lacking := [part for part in _PARTS if part not in state]:
+            raise InputError(f"this is no state of an attached method: it lacks {', '.join(lacking)}")
         if state["settings"] != self._settings:
             raise InputError(
                 f"this state is of a method attached with {state['settings']}, but this one was with {self._settings}: "
