@@ -8,14 +8,13 @@ with `--folds`. Whole volumes are dealt to the folds, so each fold trains on few
 there, stopped trainings go on. Writes results/audit-folds.json.
 """
 
-import argparse
 import json
-import os
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from audit_loop import metadcseg, of_a_run, run_of
 
 from metadcseg.audit.records import LEVELS
 
@@ -24,10 +23,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "audit-folds.json"
 
 def audited(run: Path, out: Path, *more: object) -> dict[str, Any]:
     """Audit a run, and return what its scores say."""
-    command = [sys.executable, "-m", "metadcseg", "audit", run, "--out", out, *more]
-    print("$", shlex.join(map(str, command[2:])), flush=True)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(list(map(str, command)), check=True, env=environment)
+    metadcseg("audit", run, "--out", out, *more)
     told = json.loads((out / "audit.json").read_text())
     found = told["detection"]
     return {
@@ -43,23 +39,16 @@ def audited(run: Path, out: Path, *more: object) -> dict[str, Any]:
 
 def main() -> None:
     """Audit twice, and note both."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("grid", type=Path, help="folder that holds runs/")
-    parser.add_argument("--noise", required=True, help="as in runs/SET/NOISE")
-    parser.add_argument("--set", default="left-atrium", help="as in runs/SET")
-    parser.add_argument("--seed", type=int, required=True)
+    parser = of_a_run(__doc__)
     parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--out", type=Path, required=True, help="takes audits and the networks of folds")
     asked = parser.parse_args()
-    run = asked.grid / "runs" / asked.set / asked.noise / "calibrated" / f"seed-{asked.seed}"
+    run = run_of(asked)
     out = asked.out / asked.set / asked.noise / f"seed-{asked.seed}"
     told = {"set": asked.set, "noise": asked.noise, "seed": asked.seed, "folds": asked.folds}
     row = told | {
         "command": shlex.join(["studies/audit_folds.py", *sys.argv[1:]]),
         "own": audited(run, out / "own"),
-        "folds": audited(run, out / f"folds-{asked.folds}", "--folds", asked.folds),
+        "out_of_fold": audited(run, out / f"folds-{asked.folds}", "--folds", asked.folds),
     }
     held = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
     held = [each for each in held if not told.items() <= each.items()]

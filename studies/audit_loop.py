@@ -43,6 +43,24 @@ def metadcseg(*words: object) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
 
+def of_a_run(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the words that name a finished run of `calibrated`, and what takes all that is made."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("grid", type=Path, help="folder that holds runs/")
+    parser.add_argument("--noise", required=True, help="as in runs/SET/NOISE")
+    parser.add_argument("--set", default="left-atrium", help="as in runs/SET")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="takes audits, and what is trained")
+    return parser
+
+
+def run_of(asked: argparse.Namespace) -> Path:
+    """Return the folder of the run that was named."""
+    return Path(asked.grid, "runs", asked.set, asked.noise, "calibrated", f"seed-{asked.seed}")
+
+
 def sure_ones(audit: Path) -> Path:
     """Write decisions that take the level `sure` of every case, without a look at any."""
     about = json.loads((audit / "audit.json").read_text())
@@ -149,18 +167,11 @@ def curve(run: Path) -> list[float]:
 
 def main() -> None:
     """Go round once, and write after each training."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("grid", type=Path, help="folder that holds runs/")
-    parser.add_argument("--noise", required=True, help="as in runs/SET/NOISE")
-    parser.add_argument("--set", default="left-atrium", help="as in runs/SET")
-    parser.add_argument("--seed", type=int, required=True)
+    parser = of_a_run(__doc__)
     parser.add_argument("--method", choices=list(METHODS), nargs="*", default=list(METHODS))
     parser.add_argument("--given", action="store_true", help="train on the masks as given, too")
-    parser.add_argument("--out", type=Path, required=True, help="takes audits, folders, sets and runs")
     asked = parser.parse_args()
-    run = asked.grid / "runs" / asked.set / asked.noise / "calibrated" / f"seed-{asked.seed}"
+    run = run_of(asked)
     out, info = asked.out.resolve() / asked.noise / f"seed-{asked.seed}", read_run(run)
     given = set_of_run(info)
     prepared, masks, twins = corrected(run, out)

@@ -666,7 +666,9 @@ def test_the_table_of_folds():
     for name, *cells in rows:
         key = names.get(name, name.split(", ")[-1])
         key = "average_precision" if name.startswith("average precision") else key
-        sides = [held[noise][which] for noise in ("over-0.4", "paper-0.4") for which in ("own", "folds")]
+        sides = [
+            held[noise][which] for noise in ("over-0.4", "paper-0.4") for which in ("own", "out_of_fold")
+        ]
         assert cells == [f"{side[key]:.3f}" for side in sides], name
 
 

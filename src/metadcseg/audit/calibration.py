@@ -128,8 +128,8 @@ def calibrate(
     """Judge the given mask of every pair by a table, a weight and a margin that have not seen it.
 
     Slices of one volume, or images of one patient, are alike: nothing has seen any of them either, where enough other
-    pairs are there. Where even all other pairs make no table, or no pixel
-    of both masks is known, the pair is not judged.
+    pairs are there. Where even all other pairs make no table, or no pixel is known in both masks, the pair is not
+    judged.
 
     Args:
         seen: given and verified mask, (H, W), and the network's probabilities, (L, H, W), of every pair in the order of

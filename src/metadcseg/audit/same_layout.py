@@ -68,8 +68,9 @@ def same_layout(originals: Originals, folder: Path, reviews: Reviews, twins: Twi
         role = roles.get(case.id, "train")
         plan.rows[case.id] = SplitRow("gold" if role == "train" and verified else role, case.group)
     plan.writes[Path(SPLITS)] = lambda out: out.write_bytes(splits_text(plan.rows))
-    unknown = originals.origin.unknown if originals.origin else ()  # prepare leaves them out by itself
-    if outside := [case.id for case in cases if case.id not in {*roles, *unknown}]:
+    # prepare leaves the unknown ones out by itself
+    known = {*roles, *(originals.origin.unknown if originals.origin else ())}
+    if outside := [case.id for case in cases if case.id not in known]:
         _leave_out(plan, outside, originals.prepared.source)
     _put_reviewed(plan, originals, folder, reviews, cases)
     for id, twin in twins.items():

@@ -190,9 +190,8 @@ class AttachedMethod:
                 "images were moved: give warp, Warp.identity(len(images)) where they were not"
             )
         batch = checked_batch(
-            images, labels, indices, self._images, self._classes, self.network.axes, warp, **maps
+            images, labels, indices, self._images, self._classes, self.network, warp, **maps
         )
-        check_floats(images, self.network)
         if self.network.axes == 2:  # a volume may be a patch of a larger one
             self._storage.set_grid(batch.labels.shape[1:])
         return batch.to(self._device)
@@ -226,10 +225,9 @@ class AttachedMethod:
                 indices,
                 self._updater.gold_images,
                 self._classes,
-                self.network.axes,
+                self.network,
                 given=given,
             )
-            check_floats(images, self.network)
         except InputError as error:
             raise InputError(f"gold: {error}") from error
         return batch.to(self._device)

@@ -3,6 +3,8 @@
 from torch import Tensor, float64, int64, nn
 
 from metadcseg.errors import InputError
+from metadcseg.networks.committee import Committee
+from metadcseg.networks.tap import TappedNetwork
 from metadcseg.tensors import IGNORE, Batch, check_shape
 from metadcseg.warp import Warp
 
@@ -13,7 +15,7 @@ def checked_batch(
     indices: Tensor,
     count: int,
     classes: int,
-    axes: int,
+    network: TappedNetwork | Committee,
     warp: Warp | None = None,
     edges: Tensor | None = None,
     label_confidence: Tensor | None = None,
@@ -29,7 +31,7 @@ def checked_batch(
         indices: (N,) int64.
         count: of the images in all: indices must be below it.
         classes: likewise, of labels.
-        axes: 2, or 3 for volumes.
+        network: that takes the images, or volumes.
         warp: None where nothing was moved.
         edges: (N, H, W) float32 from 0 to 1, or None.
         label_confidence: likewise.
@@ -42,17 +44,17 @@ def checked_batch(
     for name, tensor in (held if given is None else {**held, "given": given}).items():
         if not isinstance(tensor, Tensor):
             raise InputError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
-    check_shape("images", images, (None,) * (2 + axes))
+    check_shape("images", images, (None,) * (2 + network.axes))
     if not len(images):
         raise InputError("images must be at least one, got none")
-    check_floats(images)
+    check_floats(images, network)
     if warp is not None and not isinstance(warp, Warp):
         raise InputError(
             f"warp must be a metadcseg.Warp, got {type(warp).__name__}: Warp(matrices), or Warp.identity(N)"
         )
     if indices.dtype != int64:
         raise InputError(f"indices must be int64, each image's own number, got {indices.dtype}")
-    warp = Warp.identity(len(images), axes) if warp is None else warp
+    warp = Warp.identity(len(images), network.axes) if warp is None else warp
     batch = Batch(images, labels, indices.cpu(), warp, edges, label_confidence, given=given)
     least, most = int(batch.indices.min()), int(batch.indices.max())
     if least < 0 or most >= count:
@@ -69,7 +71,7 @@ def checked_batch(
     return batch
 
 
-def check_floats(images: Tensor, network: nn.Module | None = None) -> None:
+def check_floats(images: Tensor, network: nn.Module) -> None:
     """Refuse images that are no floats, or float64 for a network of less.
 
     Raises:
@@ -79,7 +81,7 @@ def check_floats(images: Tensor, network: nn.Module | None = None) -> None:
         raise InputError(f"images must be a torch.Tensor, got {type(images).__name__}")
     if not images.is_floating_point():
         raise InputError(f"images must be float and normalized, got {images.dtype}: convert them before")
-    own = next((p.dtype for p in network.parameters() if p.is_floating_point()), None) if network else None
+    own = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
     if images.dtype == float64 and own not in (None, float64):
         raise InputError(f"images are torch.float64 and the network {own}: convert them, images.float()")
 

@@ -61,17 +61,15 @@ def with_known_pixels(pairs: Sequence[Pair], outlines: Sequence[Pair]) -> tuple[
         outlines: of single annotators; a pair that has some stays.
     """
     drawn = {pair.id for pair in outlines}
-    hidden = [
-        pair.id
-        for pair in pairs
-        if pair.id not in drawn and not ((pair.given != IGNORE) & (pair.verified != IGNORE)).any()
-    ]
-    if not hidden:
-        return tuple(pairs), []
-    told = (
-        f"{plural(len(hidden), 'pair')} left out, since no pixel is known in both masks: {listed(hidden, 5)}"
-    )
-    return tuple(pair for pair in pairs if pair.id not in hidden), [told]
+    shown, hidden = list[Pair](), list[str]()
+    for pair in pairs:
+        if pair.id in drawn or ((pair.given != IGNORE) & (pair.verified != IGNORE)).any():
+            shown.append(pair)
+        else:
+            hidden.append(pair.id)
+    count = plural(len(hidden), "pair")
+    told = f"{count} left out, since no pixel is known in both masks: {listed(hidden, 5)}"
+    return tuple(shown), [told] if hidden else []
 
 
 def said_of_fused(outlines: Sequence[Pair], how: str) -> list[str]:

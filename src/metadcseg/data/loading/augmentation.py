@@ -41,7 +41,7 @@ class AugmentOptions:
             raise InputError(
                 f"augment.rotation must be 0 to 180 degrees, got {self.rotation}; choose a smaller angle"
             )
-        if len(self.zoom) != 2 or not 0 <= self.zoom[0] <= self.zoom[1]:
+        if not 0 <= self.zoom[0] <= self.zoom[1]:
             raise InputError(
                 f"augment.zoom must be two pixel counts, the lower first, got {tuple(self.zoom)}; "
                 "write for example [4, 30]"
